@@ -1,0 +1,333 @@
+"""What pollers learn, as typed values without a vendor's or a metric's name.
+
+Quantities are in base units. `None` (or an empty string in a describing field) means that the
+vendor did not say; it never becomes a sample. `math.inf` means unlimited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+from exporter.clock import Moment
+from exporter.errors import Reason
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of everything a snapshot holds."""
+
+    def fresh(self, *, not_before: float) -> Self:
+        """Forget what was learnt before a point of the monotonic clock.
+
+        A snapshot can carry the state of a target over from an earlier poll (design section 2,
+        rule 1); this is how such a state expires on its own.
+        """
+        del not_before
+        return self
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look at a target found.
+
+    Attributes:
+        read_at: When the look ended.
+        up: Whether the target was reached; `None` where the vendor leaves that unknown.
+        reason: Why it was not; only with `up=False`.
+        outdated: Whether it is older than the vendor or the configuration demands.
+        clock_delta_seconds: The target's clock minus the reference clock, signed.
+        ping_duration_seconds: How long the vendor's call to the target took.
+        start_timestamp_seconds: When the target's software started, epoch.
+        memory_limit_bytes: The most memory its runtime may take.
+    """
+
+    read_at: Moment
+    up: bool | None
+    reason: Reason | None = None
+    outdated: bool | None = None
+    version: str = ""
+    os: str = ""
+    os_version: str = ""
+    java_version: str = ""
+    java_vendor: str = ""
+    clock_delta_seconds: float | None = None
+    ping_duration_seconds: float | None = None
+    start_timestamp_seconds: float | None = None
+    memory_limit_bytes: float | None = None
+
+
+class AgentState(State, frozen=True, kw_only=True):
+    """A look at an agent.
+
+    Attributes:
+        users_limit: Most virtual users of one job.
+        job_duration_limit_seconds: Longest job.
+        busy: Whether it executes something now.
+        heartbeat_timestamp_seconds: When the vendor last heard of it, epoch.
+    """
+
+    users_limit: float | None = None
+    job_duration_limit_seconds: float | None = None
+    busy: bool | None = None
+    heartbeat_timestamp_seconds: float | None = None
+
+
+class RecorderState(State, frozen=True, kw_only=True):
+    """A look at a proxy recorder."""
+
+    component_version: str = ""
+    recording: bool | None = None
+    recorded_elements: float | None = None
+
+
+class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at a cluster through its controller."""
+
+    read_at: Moment
+    connect_duration_seconds: float | None = None
+    ping_duration_seconds: float | None = None
+
+
+class MemberState(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at one member of a cluster; its clock is compared with the controller's."""
+
+    read_at: Moment
+    up: bool
+    reason: Reason | None = None
+    outdated: bool | None = None
+    clock_delta_seconds: float | None = None
+    sampling_granularity_seconds: float | None = None
+
+
+class Target(Reading, frozen=True, kw_only=True):
+    """A machine of the fleet.
+
+    Attributes:
+        host, port, location: Where it is; empty where the vendor has none.
+        protected: Whether it demands a token.
+        last_up_timestamp_seconds: When it was last seen up, epoch.
+        state: What the newest look found; `None` where there was none or it is too old.
+    """
+
+    host: str = ""
+    port: str = ""
+    location: str = ""
+    protected: bool | None = None
+    last_up_timestamp_seconds: float | None = None
+    state: State | None = None
+
+    def fresh(self, *, not_before: float) -> Self:
+        """Forget a state that is too old."""
+        if self.state is None or self.state.read_at.monotonic >= not_before:
+            return self
+        return msgspec.structs.replace(self, state=None)
+
+
+class Agent(Target, frozen=True, kw_only=True):
+    """A measuring agent (RL), private-location agent (BM) or execution agent (EP)."""
+
+    agent_id: str
+    agent: str
+    active: bool | None = None
+    state: AgentState | None = None
+
+
+class Controller(Target, frozen=True, kw_only=True):
+    """A cluster controller, identified by `host:port`."""
+
+    controller: str
+
+
+class Recorder(Target, frozen=True, kw_only=True):
+    """A proxy recorder."""
+
+    recorder_id: str
+    recorder: str
+    state: RecorderState | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent as a member of a cluster."""
+
+    member_id: str
+    agent_id: str
+    agent: str
+    load_factor: float | None = None
+    state: MemberState | None = None
+
+
+class Cluster(Reading, frozen=True, kw_only=True):
+    """A cluster of agents behind a controller (`host:port`)."""
+
+    cluster_id: str
+    agent_cluster: str
+    controller: str
+    active: bool | None = None
+    members: tuple[Member, ...] = ()
+    state: ClusterState | None = None
+
+    def fresh(self, *, not_before: float) -> Self:
+        """Forget a look, and what it said of the members, that is too old."""
+        if self.state is None or self.state.read_at.monotonic >= not_before:
+            return self
+        members = tuple(msgspec.structs.replace(member, state=None) for member in self.members)
+        return msgspec.structs.replace(self, state=None, members=members)
+
+
+class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a suite.
+
+    Attributes:
+        passed: The verdict: `True` without a failed job, `None` without a verdict.
+        jobs, sessions, samples: Counts by result (`passed`, `failed`, `not_executed`).
+        session_mean_seconds: Mean duration of a passed session.
+        state_code: The vendor's number for the state, as it is.
+    """
+
+    run_id: str
+    passed: bool | None = None
+    jobs: Mapping[str, float] = {}
+    sessions: Mapping[str, float] = {}
+    samples: Mapping[str, float] = {}
+    session_mean_seconds: float | None = None
+    max_users: float | None = None
+    max_pending_samples: float | None = None
+    state_code: float | None = None
+    start_timestamp_seconds: float | None = None
+    end_timestamp_seconds: float | None = None
+    duration_seconds: float | None = None
+
+
+class Suite(Reading, frozen=True, kw_only=True):
+    """A test execution suite (RL) or a test (BM).
+
+    Attributes:
+        runs: How many runs the vendor keeps.
+        last_run: The newest finished run by start time.
+        current_run: The run in flight.
+        history: Finished runs, newest first, for the pages; no samples.
+    """
+
+    suite_id: str
+    suite: str
+    healthy: bool | None = None
+    jobs: float | None = None
+    running: bool | None = None
+    runs: float | None = None
+    last_run: SuiteRun | None = None
+    current_run: SuiteRun | None = None
+    history: tuple[SuiteRun, ...] = ()
+
+
+#: The phases of a run, in their order; a run is in exactly one of them.
+PHASES = (
+    "pending",
+    "booting",
+    "downloading",
+    "ready",
+    "running",
+    "stopping",
+    "ended",
+    "unknown",
+)
+
+
+class Run(Reading, frozen=True, kw_only=True):
+    """A run in flight, or one that ended a short while ago: a master (BM) or an execution (EP).
+
+    Attributes:
+        phase: One of `PHASES`.
+        engines_ratio: Share of the engines, 0 to 1, by the vendor's group.
+        phase_durations: Seconds by phase, known after the end.
+        events: Events by level in lower case, known after the end.
+        exit_code: The worst of the engines'.
+        passed: The verdict, `None` until known.
+    """
+
+    run_id: str
+    run: str
+    phase: str
+    suite_id: str = ""
+    agent: str = ""
+    location: str = ""
+    progress_code: float | None = None
+    engines: float | None = None
+    engines_ratio: Mapping[str, float] = {}
+    data_available: bool | None = None
+    start_timestamp_seconds: float | None = None
+    end_timestamp_seconds: float | None = None
+    phase_durations: Mapping[str, float] = {}
+    events: Mapping[str, float] = {}
+    exit_code: float | None = None
+    passed: bool | None = None
+
+
+class AgentJobs(Reading, frozen=True, kw_only=True):
+    """The jobs an agent keeps, counted by `JOB_STATES`; `counts` is `None` when it did not say."""
+
+    agent_id: str
+    agent: str
+    read_at: Moment
+    counts: Mapping[str, float] | None = None
+
+    def fresh(self, *, not_before: float) -> Self:
+        """Forget counts that are too old."""
+        if self.read_at.monotonic >= not_before:
+            return self
+        return msgspec.structs.replace(self, counts=None)
+
+
+#: The states a job can be counted under; what a vendor adds to them falls into the last.
+JOB_STATES = (
+    "defined",
+    "submitted",
+    "ready to run",
+    "running",
+    "completed",
+    "invalid",
+    "other",
+)
+
+
+class Account(Reading, frozen=True, kw_only=True):
+    """What the account allows."""
+
+    job_duration_limit_seconds: float | None = None
+
+
+class MinVersion(Reading, frozen=True, kw_only=True):
+    """The oldest version the vendor accepts of a component."""
+
+    component: str
+    version: str
+
+
+class Template(Reading, frozen=True, kw_only=True):
+    """A test job template."""
+
+    template_id: str
+    template: str
+    healthy: bool | None = None
+
+
+class Certificate(Reading, frozen=True, kw_only=True):
+    """A client certificate that recorders present; the key is never kept."""
+
+    certificate_id: str
+    certificate: str
+    host: str = ""
+    active: bool | None = None
+    not_after_timestamp_seconds: float | None = None
+
+
+class SourceHealth(Reading, frozen=True, kw_only=True):
+    """How a source itself is; present from the start and never stale.
+
+    Attributes:
+        up: Whether the newest call to the vendor's API was answered validly.
+        auth_failed: Whether the breaker is open because the credentials were refused.
+    """
+
+    up: bool = False
+    auth_failed: bool = False

@@ -1,0 +1,1 @@
+"""The vendors: one package each, behind one protocol."""

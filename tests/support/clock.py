@@ -1,0 +1,62 @@
+"""A clock that moves only when a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+
+from exporter.clock import Clock
+
+
+class FakeClock:
+    """Time under a test's control.
+
+    `clock` is what production code is given. Sleepers wake when `advance` passes their time.
+    """
+
+    def __init__(self, *, unix: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
+        self.unix = unix
+        self.monotonic = monotonic
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self.clock = Clock(
+            time=lambda: self.unix, monotonic=lambda: self.monotonic, sleep=self._sleep
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.monotonic + seconds, next(self._order), future))
+        await future
+
+    @property
+    def sleepers(self) -> int:
+        """Count who is asleep now."""
+        return sum(not future.done() for _, _, future in self._sleepers)
+
+    def shift(self, seconds: float) -> None:
+        """Move both clocks without waking anybody."""
+        self.unix += seconds
+        self.monotonic += seconds
+
+    async def advance(self, seconds: float) -> None:
+        """Move both clocks, waking sleepers in their order and letting them run."""
+        end = self.monotonic + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, future = heapq.heappop(self._sleepers)
+            self.shift(max(0.0, due - self.monotonic))
+            if not future.done():
+                future.set_result(None)
+            await settle()
+        self.shift(end - self.monotonic)
+        await settle()
+
+
+async def settle(rounds: int = 50) -> None:
+    """Let everything that is ready run."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
