@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    GCCollector,
     Gauge,
+    GCCollector,
     Histogram,
     PlatformCollector,
     ProcessCollector,
