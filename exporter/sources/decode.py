@@ -1,0 +1,136 @@
+"""Replies become typed values here, whatever a vendor puts into them.
+
+A reply as documented takes the fast way: one strict decode that skips all fields nobody asked for,
+secrets included. Only when that fails is it taken apart field by field, so that one odd value
+costs that value and not the poll (design section 2, rule 8). A reply struct therefore gives every
+field a default, and says by it what an absent field means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from exporter.errors import CallError, Reason
+from exporter.telemetry import Surprise
+
+
+T = TypeVar("T")
+
+Surprised = Callable[[Surprise], None]
+
+
+class _UnfitError(Exception):
+    """A value, or a part of a body, is not of the wanted type and has no fitting parts."""
+
+
+def decode(body: bytes, type_: type[T], *, operation: str, surprise: Surprised) -> T:
+    """Read the wanted fields of a JSON body.
+
+    A field of a wrong type takes its default, an element of a wrong type is left out of its list
+    or mapping; each of these is a surprise of kind `type`.
+
+    Args:
+        body: What came over the wire.
+        type_: A struct whose fields all have defaults, or a list or mapping of such.
+        operation: The name of the call, for the message of the error.
+        surprise: Called once for each value that did not fit.
+
+    Raises:
+        CallError: With `decode`, when the body is not JSON, nests too deep, or is as a whole of
+            another type. Its message and its causes hold no part of the body.
+    """
+    value: T
+    try:
+        value = _fit(body, type_, surprise)
+    except _UnfitError:
+        pass
+    else:
+        return value
+    # Raised outside the handlers: the causes would quote the body in tracebacks.
+    raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number as a float, or `None` if there is none or none that can be measured."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+@cache
+def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+@cache
+def _fields(type_: type[msgspec.Struct]) -> tuple[tuple[str, str, Any], ...]:
+    """List a struct's fields by name in the JSON, name in Python and type."""
+    return tuple(
+        (field.encode_name, field.name, field.type) for field in msgspec.structs.fields(type_)
+    )
+
+
+def _try(raw: bytes | msgspec.Raw, type_: Any) -> Any:
+    try:
+        return _decoder(type_).decode(raw)
+    except (ValueError, RecursionError):  # msgspec's and Unicode's errors are ValueErrors
+        raise _UnfitError from None
+
+
+def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
+    """Decode strictly if possible, else by parts."""
+    try:
+        return _try(raw, type_)
+    except _UnfitError:
+        inner = _without_none(type_)
+    origin, arguments = get_origin(inner), get_args(inner)
+    if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+        return _fit_struct(raw, inner, surprise)
+    if origin in (list, tuple):
+        elements = _try(raw, list[msgspec.Raw])
+        fitting = (_fit_part(element, arguments[0], surprise) for element in elements)
+        return origin(value for value in fitting if value is not _UnfitError)
+    if origin is dict:
+        members = _try(raw, dict[str, msgspec.Raw])
+        fitted = {key: _fit_part(part, arguments[1], surprise) for key, part in members.items()}
+        return {key: value for key, value in fitted.items() if value is not _UnfitError}
+    raise _UnfitError
+
+
+def _fit_part(raw: msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
+    """Return the part, or the class `_UnfitError` in its place, which no JSON can be."""
+    try:
+        return _fit(raw, type_, surprise)
+    except _UnfitError:
+        surprise("type")
+        return _UnfitError
+
+
+def _fit_struct(
+    raw: bytes | msgspec.Raw, type_: type[msgspec.Struct], surprise: Surprised
+) -> msgspec.Struct:
+    members = _try(raw, dict[str, msgspec.Raw])
+    fitted = {
+        name: _fit_part(members[key], part, surprise)
+        for key, name, part in _fields(type_)
+        if key in members
+    }
+    return type_(**{name: value for name, value in fitted.items() if value is not _UnfitError})
+
+
+def _without_none(type_: Any) -> Any:
+    """Reduce `X | None` to `X`; no reply has a union of two structured types."""
+    if get_origin(type_) in (Union, UnionType):
+        rest = [part for part in get_args(type_) if part is not NoneType]
+        return rest[0] if len(rest) == 1 else type_
+    return type_

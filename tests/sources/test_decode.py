@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import CallError, Reason
+from exporter.sources.decode import decode, finite
+
+
+class Part(msgspec.Struct, rename="camel"):
+    part_id: int | None = None
+    size: float | None = None
+
+
+class Whole(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    active: bool | int | None = None
+    big_number: float | None = None
+    part: Part | None = None
+    parts: tuple[Part, ...] | None = None
+    ids: list[int] = msgspec.field(default_factory=list)
+    by_key: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def read(body: bytes | Any) -> tuple[Whole, list[str]]:
+    """Decode a body, or a value as JSON, and return the value and its surprises."""
+    surprises: list[str] = []
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return decode(raw, Whole, operation="look", surprise=surprises.append), surprises
+
+
+def test_reads_what_is_wanted_and_skips_the_rest() -> None:
+    """A reply as documented is read without a surprise, unknown fields or not."""
+    body = {"name": "a", "active": 1, "part": {"partId": 3}, "secret": "hidden", "ids": [1, 2]}
+
+    assert (Whole(name="a", active=1, part=Part(part_id=3), ids=[1, 2]), []) == read(body)
+
+
+@pytest.mark.parametrize("wrong", [{}, [], "text", 1.5, {"a": [None]}])
+def test_gives_a_field_of_a_wrong_type_its_default(wrong: object) -> None:
+    """One odd field costs that field only."""
+    whole, surprises = read({"active": wrong, "name": "a"})
+
+    assert (Whole(name="a"), ["type"]) == (whole, surprises)
+
+
+def test_keeps_the_rest_of_a_part() -> None:
+    """A wrong field inside a part leaves the part's other fields."""
+    whole, surprises = read({"part": {"partId": "three", "size": 4}})
+
+    assert Part(size=4) == whole.part
+    assert ["type"] == surprises
+
+
+def test_leaves_elements_of_a_wrong_type_out() -> None:
+    """A list keeps its good elements, and each bad one is a surprise."""
+    whole, surprises = read({"parts": [{"partId": 1}, 7, None, {"partId": 2}], "ids": ["x", 5]})
+
+    assert (Part(part_id=1), Part(part_id=2)) == whole.parts
+    assert [5] == whole.ids
+    assert ["type"] * 3 == surprises
+
+
+def test_leaves_members_of_a_wrong_type_out() -> None:
+    """A mapping keeps its good members."""
+    whole, surprises = read({"byKey": {"a": 1, "b": "x"}})
+
+    assert {"a": 1.0} == whole.by_key
+    assert ["type"] == surprises
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400, "9" * 5000])
+def test_takes_a_number_out_of_range_for_a_wrong_type(number: str) -> None:
+    """A number no float can hold is not a number to us."""
+    whole, surprises = read(b'{"name": "a", "bigNumber": ' + number.encode() + b"}")
+
+    assert (Whole(name="a"), ["type"]) == (whole, surprises)
+
+
+def test_takes_a_broken_text_for_a_wrong_type() -> None:
+    """A text that is no UTF-8 costs its field only."""
+    whole, surprises = read(b'{"active": true, "name": "\xff"}')
+
+    assert (Whole(active=True), ["type"]) == (whole, surprises)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>secret</html>",
+        b'"secret"',
+        b"[]",
+        b"null",
+        b'{"name": "secret"',
+        b'{"name": "secret"} x',
+        b'{"name": NaN}',
+        b'{"bigNumber": Infinity}',
+        b'{"name": "\\ud800"}',
+        b"\xff\xfe",
+        b'{"\xff": "secret", "active": "x"}',
+        b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"part": ' * 100_000 + b"1" + b"}" * 100_000,
+    ],
+    ids=range(14),
+)
+def test_refuses_what_is_no_object(body: bytes) -> None:
+    """What cannot be read as a whole is one error, and neither it nor its causes quote it."""
+    with pytest.raises(CallError) as caught:
+        read(body)
+
+    assert Reason.DECODE == caught.value.reason
+    assert "look: the reply is not the JSON that was expected" == str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_reads_a_list_at_the_top() -> None:
+    """A reply that is a list is read like a list in a field."""
+    surprises: list[str] = []
+
+    parts = decode(b'[{"partId": 1}, 2]', list[Part], operation="look", surprise=surprises.append)
+
+    assert [Part(part_id=1)] == parts
+    assert ["type"] == surprises
+
+
+# The machine's speed is not what is tested.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@patient
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "active", "bigNumber", "part", "parts", "ids", "byKey"]), _values
+    )
+)
+def test_reads_any_object(body: dict[str, object]) -> None:
+    """No JSON value in any field makes the decoder raise."""
+    whole, _ = read(json.dumps(body).replace("Infinity", "1e999").encode())
+
+    assert isinstance(whole, Whole)
+
+
+@patient
+@given(st.binary())
+def test_raises_nothing_but_its_own_error(body: bytes) -> None:
+    """No body at all makes the decoder raise anything else."""
+    with suppress(CallError):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (0, 0.0),
+        (1.5, 1.5),
+        (10**400, None),
+        (math.inf, None),
+        (-math.inf, None),
+        (math.nan, None),
+    ],
+)
+def test_lets_finite_numbers_through(value: float | None, expected: float | None) -> None:
+    """Only what can be a sample's value is one."""
+    assert expected == finite(value)
