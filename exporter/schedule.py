@@ -224,8 +224,13 @@ class Schedule:
         if event.code == EVENT_JOB_MAX_INSTANCES:
             job.telemetry.skipped(job.task, "running")
         # Slots that were merged into one by `coalesce` leave a gap.
-        slot = job.trigger.slot(event.scheduled_run_times[-1].timestamp() + _ON_TIME_SECONDS)
-        if job.newest_slot is not None:
+        fired = event.scheduled_run_times[-1]
+        slot = job.trigger.slot(fired.timestamp() + _ON_TIME_SECONDS)
+        if job.newest_slot is None:
+            # The first run is between slots, and the one behind it can be left out on purpose.
+            following = job.trigger.get_next_fire_time(fired, fired)
+            slot = job.trigger.slot(following.timestamp() + _ON_TIME_SECONDS) - 1
+        else:
             for _ in range(slot - job.newest_slot - 1):
                 job.telemetry.skipped(job.task, "missed")
         job.newest_slot = slot

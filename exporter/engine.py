@@ -1,0 +1,124 @@
+"""Everything between the settings and the bytes of `/metrics`: sources, pollers, store.
+
+The daemon runs it on a schedule and serves it; `status` and `explain` run it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING
+
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.exposition import Exposition
+from exporter.guard import GuardMemories
+from exporter.polling import Poller
+from exporter.schedule import Schedule
+from exporter.sources.base import SourceContext
+from exporter.sources.registry import PROVIDERS
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.settings import Settings
+    from exporter.sources.settings import SourceSettings
+
+
+class Engine:
+    """The sources of one configuration and what they have said."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        memories: GuardMemories | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.clock = clock
+        self.telemetry = Telemetry(clock=clock)
+        self.store = Store(clock)
+        self.exposition = Exposition(self.store, self.telemetry)
+        self.schedule = Schedule(clock=clock)
+        self._memories = memories or GuardMemories()
+        self._random = random or Random()  # noqa: S311 - jitter is no secret
+        self._pollers: dict[str, Poller] = {}
+        self._first_round: set[tuple[str, str]] = set()
+
+    @property
+    def pollers(self) -> Mapping[str, Poller]:
+        """The pollers by the names of their sources, in the order of the configuration."""
+        return self._pollers
+
+    @property
+    def first_round_done(self) -> bool:
+        """Whether each scheduled task was polled, or left out for a reason, at least once."""
+        return not self._first_round
+
+    def connect(self, settings: Settings) -> None:
+        """Make all sources; sends nothing yet."""
+        for source in settings.sources:
+            self._connect(source)
+
+    def begin(self) -> None:
+        """Start polling on schedule."""
+        self.schedule.start()
+        for name in self._pollers:
+            self._schedule(name)
+
+    async def round(self) -> None:
+        """Poll every task of every source once."""
+        await asyncio.gather(*(self._round(poller) for poller in self._pollers.values()))
+        await self.exposition.refresh()
+
+    async def end(self, *, grace_seconds: float) -> None:
+        """Stop polling, give what runs the grace, close all connections."""
+        await self.schedule.stop(grace_seconds=grace_seconds)
+        await asyncio.gather(*(poller.source.aclose() for poller in self._pollers.values()))
+
+    def _connect(self, settings: SourceSettings) -> None:
+        telemetry = self.telemetry.source(settings.provider, settings.name)
+        context = SourceContext(
+            telemetry=telemetry,
+            clock=self.clock,
+            memory=self._memories.of(settings.provider, settings.url, settings.name),
+            random=self._random,
+        )
+        source = PROVIDERS[settings.provider].connect(settings, context)
+        self._pollers[settings.name] = Poller(
+            source, store=self.store, telemetry=telemetry, clock=self.clock
+        )
+
+    def _schedule(self, name: str) -> None:
+        poller = self._pollers[name]
+        settings = poller.source.settings
+        telemetry = self.telemetry.source(settings.provider, settings.name)
+        for task, interval in settings.intervals().items():
+            self._first_round.add((name, task))
+            self.schedule.add(
+                telemetry,
+                task,
+                interval,
+                lambda task=task: self._poll(poller, task),
+                blocked=lambda task=task: self._blocked(poller, task),
+            )
+
+    async def _poll(self, poller: Poller, task: str) -> None:
+        await poller.poll(task)
+        self._first_round.discard((poller.source.settings.name, task))
+
+    def _blocked(self, poller: Poller, task: str) -> bool:
+        # The breaker opens and closes with time, so its gauges are looked at here as well.
+        poller.publish_health()
+        if poller.source.blocked:
+            self._first_round.discard((poller.source.settings.name, task))
+            return True
+        return False
+
+    async def _round(self, poller: Poller) -> None:
+        settings = poller.source.settings
+        for task in settings.intervals():
+            if not poller.source.blocked:
+                await poller.poll(task)

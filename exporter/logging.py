@@ -1,0 +1,140 @@
+"""One configuration for our own log and for the libraries'.
+
+Every record, ours or foreign, goes through the same processors, the last but one of which takes
+secrets out: by the name of the key, by the type of the value, and by value for every secret the
+configuration knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+from exporter.fields import HIDDEN, Secret
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+Level = Literal["debug", "info", "warn", "error"]
+Format = Literal["logfmt", "json"]
+
+LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
+FORMATS: tuple[Format, ...] = ("logfmt", "json")
+
+#: Libraries that say more than anybody wants to read; some of it whole URLs.
+QUIET = {
+    "aiohttp": logging.WARNING,
+    "apscheduler": logging.CRITICAL,  # what it would say is counted in schedule_skipped_total
+    "asyncio": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
+
+#: Parts of key names whose values are never printed.
+SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
+
+
+def configure(
+    *,
+    level: Level,
+    log_format: Format,
+    secrets: Callable[[], Collection[str]] = tuple,
+    stream: TextIO | None = None,
+) -> None:
+    """Set up logging for the process; may be called again.
+
+    Args:
+        level: The lowest level printed.
+        log_format: `logfmt` or `json`, one line per event.
+        secrets: Returns the values to take out, asked for each record.
+        stream: Where to; standard error if not given.
+    """
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redactor(secrets),
+                _renderer(log_format),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(threshold)
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(max(quiet, threshold))
+    logging.captureWarnings(capture=True)
+
+
+def redactor(secrets: Callable[[], Collection[str]]) -> Processor:
+    """Return a processor that hides secrets wherever they stand in a record."""
+
+    def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        known = [secret for secret in secrets() if secret]
+        return {
+            key: HIDDEN if _is_secret(key) else _without(value, known)
+            for key, value in event.items()
+        }
+
+    return redact
+
+
+def _is_secret(key: str) -> bool:
+    lowered = key.lower()
+    return not lowered.endswith("_file") and any(part in lowered for part in SECRET_KEYS)
+
+
+def _without(value: Any, known: list[str]) -> Any:
+    if isinstance(value, SecretStr | Secret):
+        return HIDDEN
+    if isinstance(value, bool | int | float | None):
+        return value
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if _is_secret(str(key)) else _without(item, known)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without(item, known) for item in value]
+    text = str(value)
+    for secret in known:
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _renderer(log_format: Format) -> Processor:
+    if log_format == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.processors.LogfmtRenderer(
+        key_order=["ts", "level", "logger", "event"], drop_missing=True, bool_as_flag=False
+    )
