@@ -27,6 +27,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         del not_before
         return self
 
+    def oldest(self) -> float | None:
+        """Tell when, on the monotonic clock, the oldest thing was learnt that `fresh` can forget.
+
+        `None` means that there is nothing to forget.
+        """
+        return None
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What one look at a target found.
@@ -123,6 +130,10 @@ class Target(Reading, frozen=True, kw_only=True):
             return self
         return msgspec.structs.replace(self, state=None)
 
+    def oldest(self) -> float | None:
+        """Tell when its state was found."""
+        return None if self.state is None else self.state.read_at.monotonic
+
 
 class Agent(Target, frozen=True, kw_only=True):
     """A measuring agent (RL), private-location agent (BM) or execution agent (EP)."""
@@ -173,6 +184,10 @@ class Cluster(Reading, frozen=True, kw_only=True):
             return self
         members = tuple(msgspec.structs.replace(member, state=None) for member in self.members)
         return msgspec.structs.replace(self, state=None, members=members)
+
+    def oldest(self) -> float | None:
+        """Tell when the look at it was."""
+        return None if self.state is None else self.state.read_at.monotonic
 
 
 class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,6 +291,10 @@ class AgentJobs(Reading, frozen=True, kw_only=True):
         if self.read_at.monotonic >= not_before:
             return self
         return msgspec.structs.replace(self, counts=None)
+
+    def oldest(self) -> float | None:
+        """Tell when they were counted."""
+        return None if self.counts is None else self.read_at.monotonic
 
 
 #: The states a job can be counted under; what a vendor adds to them falls into the last.
