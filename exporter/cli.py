@@ -1,0 +1,105 @@
+"""The command `loadfleet-exporter`: which sub-command, and what its end means to the shell."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from exporter import __version__
+from exporter.commands import check, demo, explain, metrics, run, simulate, status
+from exporter.errors import ConfigurationError, StartError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+#: Exit codes.
+FINE, FAILED, USAGE = 0, 1, 2
+
+#: The command when none is named.
+DEFAULT_COMMAND = "run"
+
+
+class Command(Protocol):
+    """What a module of `exporter.commands` offers."""
+
+    SUMMARY: str
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Declare the command's flags."""
+        ...
+
+    @staticmethod
+    def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+        """Do it and return the exit code."""
+        ...
+
+
+COMMANDS: dict[str, Command] = {
+    "run": run,
+    "demo": demo,
+    "simulate": simulate,
+    "check-config": check,
+    "status": status,
+    "explain": explain,
+    "metrics": metrics,
+}
+
+
+def main(
+    argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None
+) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; the process's if not given.
+        environ: The environment; the process's if not given.
+
+    Returns:
+        0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
+        configuration.
+    """
+    arguments = parse(list(sys.argv[1:] if argv is None else argv))
+    command = COMMANDS[arguments.command]
+    try:
+        return command.execute(arguments, os.environ if environ is None else environ)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"configuration: {problem}", file=sys.stderr)
+        return USAGE
+    except StartError as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the arguments; without a command they are the daemon's.
+
+    Raises:
+        SystemExit: With 2 after a mistake, with 0 after `--help` and `--version`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="loadfleet-exporter",
+        description="Watch a load-testing fleet and tell Prometheus how it is.",
+        epilog=f"Without a command: {DEFAULT_COMMAND}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=command.SUMMARY, description=command.SUMMARY, allow_abbrev=False
+        )
+        command.add_arguments(sub)
+    top = {"-h", "--help", "--version"}
+    if not argv or (argv[0].startswith("-") and argv[0] not in top):
+        argv = [DEFAULT_COMMAND, *argv]
+    return parser.parse_args(argv)

@@ -1,0 +1,58 @@
+"""`demo`: simulated vendors and the daemon watching them, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exporter import flags
+from exporter.commands.configuration import configure_logging
+from exporter.daemon import Daemon, stop_signals
+from exporter.settings import Loaded, from_data
+from exporter.simulator import options
+from exporter.simulator.server import Simulation
+
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+SUMMARY = "watch a simulated fleet: metrics and pages with real numbers, no configuration"
+
+#: The demo polls faster than anybody should poll a vendor, so that there is something to see.
+INTERVAL = "5s"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what shapes the fleet, and the daemon's flags."""
+    options.add_arguments(parser)
+    for flag in (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON):
+        flag.add_to(parser)
+
+
+def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run both until SIGTERM or SIGINT."""
+    used = (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON)
+    overrides = flags.overrides(used, arguments, environ)
+    asyncio.run(_demonstrate(options.options_from(arguments), overrides))
+    return 0
+
+
+async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, object]) -> None:
+    with stop_signals() as stop:
+        async with Simulation(wanted) as simulation:
+            data = {"defaults": {"interval": INTERVAL, "timeout": "4s"}}
+            settings = from_data(data | simulation.configuration(), overrides=overrides)
+            configure_logging(settings)
+            daemon = Daemon(Loaded(settings=settings, hash=""), announce=_announce)
+            await daemon.run(stop)
+
+
+def _announce(url: str) -> None:
+    print(
+        f"board    {url}/\n"
+        f"metrics  {url}/metrics\n"
+        "stop     Ctrl-C",
+        flush=True,
+    )

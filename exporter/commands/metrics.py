@@ -1,0 +1,29 @@
+"""`metrics`: every vendor family, as the catalogue has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.catalogue import COMMON_LABELS, FAMILIES
+
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+SUMMARY = "print the names, labels and meanings of the fleet's metrics"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no flags."""
+    del parser
+
+
+def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Print a family and its meaning per line."""
+    del arguments, environ
+    for family in FAMILIES:
+        labels = ", ".join((*COMMON_LABELS, *family.labels))
+        print(f"{family.name}{{{labels}}}  {family.help}")
+    return 0

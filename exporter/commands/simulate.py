@@ -1,0 +1,35 @@
+"""`simulate`: the simulated vendors alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exporter.daemon import stop_signals
+from exporter.simulator import options
+from exporter.simulator.server import run
+
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+SUMMARY = "serve simulated vendors with a living fleet, for tests and for trying things out"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what shapes the simulated fleet."""
+    options.add_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    del environ
+    asyncio.run(_serve(options.options_from(arguments)))
+    return 0
+
+
+async def _serve(wanted: options.SimulatorOptions) -> None:
+    with stop_signals() as stop:
+        await run(wanted, announce=lambda line: print(line, flush=True), stop=stop)

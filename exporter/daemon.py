@@ -1,0 +1,192 @@
+"""The daemon: the engine on its schedule, the web server in front, and a clean end.
+
+Only this module knows the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter import __version__
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.engine import Engine
+from exporter.web.app import create_app
+from exporter.web.server import WebServer
+from exporter.web.view import SourceView, TaskView
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter.exposition import Exposition
+    from exporter.settings import Loaded, Settings
+    from exporter.store import Store
+
+
+#: What runs at the end gets this long; then it is cancelled.
+STOP_GRACE_SECONDS = 5.0
+
+#: How often the loop looks after itself.
+HOUSEKEEPING_SECONDS = 1.0
+
+#: The loop counts as stuck when it has not looked after itself for this long.
+HEARTBEAT_LIMIT_SECONDS = 30.0
+
+#: Ready at the latest after this long: a source that hangs must not hold the metrics back that
+#: would tell so.
+FIRST_ROUND_LIMIT_SECONDS = 60.0
+
+
+class Daemon:
+    """One running exporter; it is also the view that the pages have of it."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings: Settings = loaded.settings
+        self.clock = clock
+        self._engine = Engine(clock=clock)
+        self._announce = announce
+        self._log = structlog.get_logger("exporter.daemon")
+        self._changed = asyncio.Event()
+        self._started = clock.monotonic()
+        self._heartbeat = clock.monotonic()
+        self._engine.telemetry.reload_successful.set(1)
+        self._engine.telemetry.reload_success_timestamp.set(clock.time())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            StartError: An address cannot be listened on.
+        """
+        web = self.settings.web
+        self._engine.connect(self.settings)
+        server = WebServer(create_app(self, route_prefix=web.route_prefix), web.listen_address)
+        await server.start()
+        self._log.info("started", version=__version__, listen=",".join(server.addresses))
+        if self._announce is not None:
+            self._announce(f"http://{_reachable(server.addresses[0])}{web.route_prefix}")
+        self._engine.store.subscribe(lambda _: self._changed.set())
+        background = [
+            asyncio.create_task(self._render(), name="render"),
+            asyncio.create_task(self._keep_house(), name="housekeeping"),
+        ]
+        self._engine.begin()
+        try:
+            await stop.wait()
+        finally:
+            self._log.info("stopping")
+            await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
+            await server.stop(grace_seconds=1.0)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            self._log.info("stopped")
+
+    # -- What the pages see -------------------------------------------------------------------
+
+    @property
+    def exposition(self) -> Exposition:
+        """The bytes of `/metrics`."""
+        return self._engine.exposition
+
+    @property
+    def store(self) -> Store:
+        """What is known of the fleet."""
+        return self._engine.store
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the event loop turns."""
+        return self.clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first round of polls has finished or was given up."""
+        age = self.clock.monotonic() - self._started
+        return self._engine.first_round_done or age >= FIRST_ROUND_LIMIT_SECONDS
+
+    def sources(self) -> list[SourceView]:
+        """Return how each source is."""
+        views = []
+        for poller in self._engine.pollers.values():
+            source = poller.source
+            settings = source.settings
+            tasks = []
+            for name, interval in settings.intervals().items():
+                status = poller.status(name)
+                tasks.append(
+                    TaskView(
+                        name=name,
+                        interval_seconds=interval,
+                        last_attempt=status.last_attempt,
+                        last_success=status.last_success,
+                        reason=status.reason,
+                        message=status.message,
+                    )
+                )
+            views.append(
+                SourceView(
+                    provider=settings.provider,
+                    name=settings.name,
+                    url=settings.url,
+                    up=source.up,
+                    auth_failed=source.auth_failed,
+                    blocked=source.blocked,
+                    tasks=tuple(tasks),
+                )
+            )
+        return views
+
+    # -- Background ---------------------------------------------------------------------------
+
+    async def _render(self) -> None:
+        """Render what changed, so that a scrape finds finished bytes."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._engine.exposition.refresh()
+            except Exception:
+                self._log.exception("render_crashed")
+
+    async def _keep_house(self) -> None:
+        while True:
+            self._heartbeat = self.clock.monotonic()
+            try:
+                self._engine.store.expire()
+                if self._engine.schedule.realign():
+                    self._log.warning("clock_was_set")
+            except Exception:
+                self._log.exception("housekeeping_crashed")
+            await self.clock.sleep(HOUSEKEEPING_SECONDS)
+
+
+@contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """Set the event on SIGTERM and SIGINT instead of dying of them."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _reachable(address: str) -> str:
+    """Return an address a browser can open where a wildcard was listened on."""
+    host, _, port = address.rpartition(":")
+    return f"localhost:{port}" if host in {"0.0.0.0", "[::]", ""} else address  # noqa: S104 - compared, not bound

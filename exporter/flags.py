@@ -1,0 +1,139 @@
+"""The command line's flags, each with its environment twin, once.
+
+A flag is a setting of the process; what belongs to a source is in the configuration file. Flags
+go over the environment, the environment over the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.logging import FORMATS, LEVELS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+ENVIRONMENT_PREFIX = "LOADFLEET_"
+
+#: Read when no file is named and this one exists.
+DEFAULT_CONFIG_FILE = "loadfleet.yml"
+
+
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """One flag.
+
+    Attributes:
+        name: Without the dashes, dotted as in the Prometheus family.
+        setting: Where its value goes in the settings; empty for what is not a setting.
+        boolean: It takes no value, and `--no-…` is its opposite.
+        repeatable: Each use adds a value; its twin separates them by commas.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    setting: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    boolean: bool = False
+    repeatable: bool = False
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that does the same."""
+        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
+
+    @property
+    def destination(self) -> str:
+        """The attribute of the parsed arguments."""
+        return self.name.replace(".", "_").replace("-", "_")
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Declare it to a parser; without a use its value is `None`."""
+        options: dict[str, Any] = {
+            "dest": self.destination,
+            "default": None,
+            "help": f"{self.help} [${self.environment}]",
+        }
+        if self.boolean:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = self.metavar or None
+            options["choices"] = self.choices or None
+            if self.repeatable:
+                options["action"] = "append"
+        parser.add_argument(f"--{self.name}", **options)
+
+    def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+        """Return what was given, by flag before environment, or `None`."""
+        given = getattr(arguments, self.destination, None)
+        if given is not None:
+            return given
+        text = environ.get(self.environment)
+        if text is None:
+            return None
+        if self.boolean:
+            return text.strip().lower() in {"1", "true"}
+        if self.repeatable:
+            return [part.strip() for part in text.split(",") if part.strip()]
+        return text
+
+
+CONFIG_FILE = Flag(
+    name="config.file",
+    metavar="FILE",
+    help=f"configuration file; {DEFAULT_CONFIG_FILE} if that exists",
+)
+LOG_LEVEL = Flag(
+    name="log.level", help="lowest level logged", setting=("log", "level"), choices=LEVELS
+)
+LOG_FORMAT = Flag(
+    name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
+)
+LISTEN_ADDRESS = Flag(
+    name="web.listen-address",
+    metavar="HOST:PORT",
+    help="address to listen on, repeatable",
+    setting=("web", "listen_address"),
+    repeatable=True,
+)
+ROUTE_PREFIX = Flag(
+    name="web.route-prefix",
+    metavar="PATH",
+    help="path under which everything is served",
+    setting=("web", "route_prefix"),
+)
+CONFIG_CHECK = Flag(
+    name="config.check", help="check the configuration and exit", boolean=True
+)
+
+#: What every command that reads a configuration takes.
+COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
+
+#: What only the daemon takes.
+DAEMON = (LISTEN_ADDRESS, ROUTE_PREFIX)
+
+ALL = (*COMMON, *DAEMON, CONFIG_CHECK)
+
+#: Variables that are flags and not settings by themselves.
+ENVIRONMENT = frozenset(flag.environment for flag in ALL)
+
+
+def overrides(
+    flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the settings that flags and their twins give, nested as in the file."""
+    result: dict[str, Any] = {}
+    for flag in flags:
+        value = flag.value(arguments, environ)
+        if value is None or not flag.setting:
+            continue
+        place = result
+        for part in flag.setting[:-1]:
+            place = place.setdefault(part, {})
+        place[flag.setting[-1]] = value
+    return result
