@@ -1,0 +1,167 @@
+"""How time passes in a simulated world, and what changes with it by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from exporter.clock import Clock
+
+
+class Timeline:
+    """The life of one world: it begins at 0, runs at a pace and can stand still.
+
+    A moment is a number of seconds of life; negative moments lie before the beginning.
+    """
+
+    def __init__(self, clock: Clock, *, pace: float = 1.0, alive: bool = True) -> None:
+        self._clock = clock
+        self._pace = pace
+        self._alive = alive
+        self._anchor = clock.now()
+        self._anchor_moment = 0.0
+
+    @property
+    def alive(self) -> bool:
+        """Whether life goes on."""
+        return self._alive
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        moment = self.moment()
+        self._anchor = self._clock.now()
+        self._anchor_moment = moment
+        self._alive = alive
+
+    def moment(self) -> float:
+        """Return the present moment of life."""
+        if not self._alive:
+            return self._anchor_moment
+        passed = self._clock.monotonic() - self._anchor.monotonic
+        return self._anchor_moment + passed * self._pace
+
+    def now(self) -> float:
+        """Return the seconds since the epoch; they pass also while life stands still."""
+        return self._clock.time()
+
+    def unix(self, moment: float) -> float:
+        """Convert a moment of life to seconds since the epoch."""
+        return self._anchor.unix + (moment - self._anchor_moment) / self._pace
+
+
+class Wave(msgspec.Struct, frozen=True, kw_only=True):
+    """Up for some time, down for some time, and again.
+
+    Attributes:
+        period_seconds: The length of one turn.
+        up_seconds: How much of its beginning is up.
+        phase_seconds: How far into the turn life begins.
+    """
+
+    period_seconds: float = math.inf
+    up_seconds: float = math.inf
+    phase_seconds: float = 0.0
+
+    def is_up(self, moment: float) -> bool:
+        """Tell whether a moment lies in an upper part."""
+        return (moment + self.phase_seconds) % self.period_seconds < self.up_seconds
+
+    def came_up(self, moment: float) -> float | None:
+        """Return when the present turn began, `None` if life began in it."""
+        turn, into = divmod(moment + self.phase_seconds, self.period_seconds)
+        return moment - into if turn >= 1 else None
+
+
+STEADY = Wave()
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """A machine of a fleet; it can be changed from outside while it lives.
+
+    Attributes:
+        up: Forced state; `None` leaves it to the wave.
+        age_seconds: How long it had been up when life began.
+        outdated: Whether the vendor refuses its version.
+        skew_seconds: Its clock minus the true time.
+        delay_seconds: How long a call to it takes; `None` for what the portal says.
+        jitter: A number from 0 to 1 that makes its measurements its own.
+    """
+
+    wave: Wave = STEADY
+    up: bool | None = None
+    age_seconds: float = 86_400.0
+    version: str = ""
+    outdated: bool = False
+    skew_seconds: float = 0.0
+    delay_seconds: float | None = None
+    jitter: float = 0.5
+
+    def is_up(self, moment: float) -> bool:
+        """Tell whether it is up at a moment."""
+        return self.wave.is_up(moment) if self.up is None else self.up
+
+    def started(self, moment: float) -> float:
+        """Return the moment at which it started."""
+        came_up = self.wave.came_up(moment)
+        return -self.age_seconds if came_up is None else came_up
+
+
+class UnknownChangeError(Exception):
+    """A change names a thing or an attribute that does not exist, or has a wrong value."""
+
+
+class World:
+    """A vendor's side of the simulation: named tables of things that live and can be changed.
+
+    Attributes:
+        kinds: The names of the tables; each is an attribute, a dictionary of things by id.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+
+    def table(self, kind: str) -> MutableMapping[str, Any]:
+        """Return the things of one kind by id.
+
+        Raises:
+            UnknownChangeError: There is no such kind.
+        """
+        if kind not in self.kinds:
+            raise UnknownChangeError(f"there are no {kind!r}, only {sorted(self.kinds)}")
+        things: MutableMapping[str, Any] = getattr(self, kind)
+        return things
+
+    def change(self, kind: str, key: str | int, **changes: object) -> None:
+        """Change attributes of one thing, for instance `change("agents", 41, up=False)`.
+
+        Raises:
+            UnknownChangeError: The thing or an attribute does not exist, or a value is wrong.
+        """
+        thing = self.table(kind).get(str(key))
+        if thing is None:
+            raise UnknownChangeError(f"{kind}: there is no {key}")
+        types = {field.name: field.type for field in msgspec.structs.fields(thing)}
+        for name, value in changes.items():
+            if name not in types:
+                raise UnknownChangeError(f"{kind}: {name!r} is none of {sorted(types)}")
+            try:
+                setattr(thing, name, msgspec.convert(value, types[name]))
+            except msgspec.ValidationError as error:
+                raise UnknownChangeError(f"{kind}: {name}: {error}") from error
+
+    def delete(self, kind: str, key: str | int) -> None:
+        """Take one thing out of the world.
+
+        Raises:
+            UnknownChangeError: It does not exist.
+        """
+        if self.table(kind).pop(str(key), None) is None:
+            raise UnknownChangeError(f"{kind}: there is no {key}")

@@ -1,0 +1,147 @@
+"""The size, pace and faults of a simulation, and the flags that set them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Final
+
+import msgspec
+
+
+class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides how a simulation looks and lives.
+
+    Attributes:
+        seed: Equal seeds give equal fleets with equal lives.
+        pace: How many seconds of life pass in one second.
+        alive: Whether the fleet has a life of its own; else it stays as it begins.
+        agents, controllers, clusters, cluster_members, recorders, suites: Sizes of the Real Load
+            fleet.
+        blazemeter_agents, tests: Private-location agents and tests that run again and again.
+        eggplant_agents: Agents of the Eggplant server.
+        delay_seconds: How long a portal takes for a call that reaches another machine.
+        dead_delay_seconds: What a machine that is down adds to that.
+        fault_rate: The share of all calls that is answered with 502, 0 to 1.
+        token: The Real Load token.
+        block_seconds: How long an address stays blocked after five bad tokens in a minute.
+        host: The address to listen on.
+        realload_port, blazemeter_port, eggplant_port: Ports, 0 for a free one.
+    """
+
+    seed: int = 1
+    pace: float = 1.0
+    alive: bool = True
+    agents: int = 20
+    controllers: int = 2
+    clusters: int = 4
+    cluster_members: int = 3
+    recorders: int = 3
+    suites: int = 6
+    blazemeter_agents: int = 6
+    tests: int = 6
+    eggplant_agents: int = 6
+    delay_seconds: float = 0.0
+    dead_delay_seconds: float = 0.0
+    fault_rate: float = 0.0
+    token: str = "simulated-realload-token"  # noqa: S105 - invented, opens nothing
+    block_seconds: float = 900.0
+    host: str = "127.0.0.1"
+    realload_port: int = 0
+    blazemeter_port: int = 0
+    eggplant_port: int = 0
+
+
+_HELP: Final = {
+    "seed": "equal seeds give equal fleets with equal lives",
+    "pace": "seconds of life per second",
+    "agents": "Real Load measuring agents",
+    "controllers": "Real Load cluster controllers",
+    "clusters": "Real Load clusters",
+    "cluster_members": "members of each cluster",
+    "recorders": "Real Load proxy recorders",
+    "suites": "Real Load test execution suites",
+    "blazemeter_agents": "BlazeMeter private-location agents",
+    "tests": "BlazeMeter tests that run again and again",
+    "eggplant_agents": "Eggplant agents",
+    "delay_seconds": "seconds a call takes that reaches another machine",
+    "dead_delay_seconds": "seconds a machine that is down adds to that",
+    "fault_rate": "share of all calls answered with 502, 0 to 1",
+    "token": "the Real Load token",
+    "block_seconds": "seconds an address stays blocked after five bad tokens in a minute",
+    "host": "address to listen on",
+    "realload_port": "port of the Real Load portal, 0 for a free one",
+    "blazemeter_port": "port of the BlazeMeter API, 0 for a free one",
+    "eggplant_port": "port of the Eggplant server, 0 for a free one",
+}
+_FLAGS: Final = {
+    "delay_seconds": "--delay",
+    "dead_delay_seconds": "--dead-delay",
+    "alive": "--still",
+}
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, "--" + name.replace("_", "-"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag per option to a parser."""
+    defaults = SimulatorOptions()
+    group = parser.add_argument_group("simulated vendors")
+    for name, text in _HELP.items():
+        default = getattr(defaults, name)
+        group.add_argument(
+            _flag(name),
+            dest=name,
+            type=_parser_of(name, type(default)),
+            default=default,
+            metavar=type(default).__name__.upper(),
+            help=f"{text} (default: {default})",
+        )
+    group.add_argument(
+        _flag("alive"),
+        dest="alive",
+        action="store_false",
+        help="no life: the fleet stays as it begins",
+    )
+
+
+def options_from(namespace: argparse.Namespace) -> SimulatorOptions:
+    """Build the options from parsed flags."""
+    names = SimulatorOptions.__struct_fields__
+    return SimulatorOptions(**{name: getattr(namespace, name) for name in names})
+
+
+class _Number:
+    """Parse a number within bounds, for argparse."""
+
+    def __init__(self, kind: type[int | float], *, least: float, most: float) -> None:
+        self._kind = kind
+        self._least = least
+        self._most = most
+
+    def __call__(self, text: str) -> float:
+        try:
+            number = self._kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not self._least <= number <= self._most:
+            raise argparse.ArgumentTypeError(
+                f"{text} is not between {self._least:g} and {self._most:g}"
+            )
+        return number
+
+
+def _parser_of(name: str, kind: type) -> type[str] | _Number:
+    if kind is str:
+        return str
+    if name.endswith("_port"):
+        return _Number(int, least=0, most=65535)
+    if name == "fault_rate":
+        return _Number(float, least=0, most=1)
+    if name == "pace":
+        return _Number(float, least=0.001, most=100_000)
+    if name == "seed":
+        return _Number(int, least=-math.inf, most=math.inf)
+    return _Number(int if kind is int else float, least=0, most=1_000_000)
