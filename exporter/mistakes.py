@@ -1,0 +1,177 @@
+"""Mistakes in the configuration: all of them at once, each with its place and the remedy.
+
+Pydantic's own messages quote the value they complain of, which may be a secret, and its model
+validators run only once every field is right. So messages are made here from the kind of error
+alone, and checks that span fields run over whatever part of the settings is right.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exporter.fields import WrongValueError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+
+Path = tuple[str | int, ...]
+"""Where a value is: keys of mappings and indexes of lists."""
+
+S = TypeVar("S", bound="Section")
+
+_TEXTS = {
+    "string_type": "must be text; put it in quotes",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "path_type": "must be a path; put it in quotes",
+    "invalid_key": "the key must be text; put it in quotes",
+    "missing": "is missing",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "too_short": "must hold at least {min_length}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} characters",
+}
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """One mistake.
+
+    Attributes:
+        path: The place, relative to the model that reports it.
+        text: What is wrong and the remedy; never a value that could be a secret.
+        about: The model's fields on which the mistake hangs. If one of them is wrong by itself,
+            this mistake would only be its echo.
+    """
+
+    path: Path
+    text: str
+    about: tuple[str, ...] = ()
+
+
+class Section(BaseModel):
+    """A part of the configuration: every field has a default, an unknown key is a mistake.
+
+    What has to be given although it has a default is demanded by `mistakes`, since a field
+    without a default would keep all other checks from running.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from ()
+
+
+def checked(
+    model: type[S], raw: object, *, wrong: Collection[str] = ()
+) -> tuple[S, tuple[Mistake, ...]]:
+    """Validate raw data and return what is right of it, with every mistake.
+
+    Args:
+        model: The section's model.
+        raw: Plain data as it came from the layers.
+        wrong: Fields already found wrong elsewhere, whose echoes are not reported.
+    """
+    if not isinstance(raw, dict):
+        return model(), (Mistake((), "must be a mapping of keys to values"),)
+    found: dict[Path, Mistake] = {}
+    data: Any = copy.deepcopy(raw)
+    settings = None
+    while settings is None:
+        try:
+            settings = model.model_validate(data)
+        except ValidationError as error:
+            fresh = {mistake.path: mistake for mistake in _translate(model, error)}
+            found = fresh | found
+            data = _without(data, fresh)
+    failed = {*wrong, *(mistake.path[0] for mistake in found.values() if mistake.path)}
+    for mistake in settings.mistakes():
+        places = {mistake.path[: end + 1] for end in range(len(mistake.path))}
+        if failed.isdisjoint(mistake.about) and found.keys().isdisjoint(places):
+            found[mistake.path] = mistake
+    return settings, tuple(found.values())
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return a remedy for an unknown word: the nearest known one, or its removal."""
+    close = difflib.get_close_matches(str(word), sorted(known), n=1)
+    return f"did you mean {close[0]}?" if close else "remove it"
+
+
+def dotted(path: Path) -> str:
+    """Write a place as `sources[0].tasks.agents`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model within an annotation such as `Annotated[Model | None, …]`, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, type) or annotation is Any:
+        return None
+    return next((model for part in get_args(annotation) if (model := model_of(part))), None)
+
+
+def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:
+    for item in error.errors(include_url=False, include_input=False):
+        path = tuple(part for part in item["loc"] if part != "[key]")
+        context: Mapping[str, Any] = item.get("ctx", {})
+        if item["type"] == "extra_forbidden":
+            yield Mistake(path, f"unknown key; {nearest(path[-1], _known(model, path[:-1]))}")
+        elif isinstance(context.get("error"), WrongValueError):
+            yield Mistake(path, str(context["error"]))
+        else:
+            yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
+
+
+def _known(model: type[BaseModel], path: Path) -> Collection[str]:
+    """Return the keys of the model that stands at a place."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = model_of(model.model_fields[part].annotation) or model
+    return model.model_fields.keys()
+
+
+def _without(data: Any, paths: Collection[Path]) -> Any:
+    """Return a copy without what stands at the places, or empty if that changes nothing."""
+    rest = copy.deepcopy(data)
+    # From the back, so that removing an element does not move one that is still to be removed.
+    for path in sorted(paths, key=lambda path: [(isinstance(p, str), p) for p in path])[::-1]:
+        container, key = None, None
+        inner = rest
+        for part in path:
+            try:
+                container, key, inner = inner, part, inner[part]
+            except (LookupError, TypeError):
+                break
+        if container is not None:
+            del container[key]
+    return rest if rest != data else {}

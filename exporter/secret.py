@@ -1,0 +1,116 @@
+"""Secrets: given by value or by file, shown by nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Self
+
+from pydantic import SecretStr
+
+from exporter.errors import CallError, Reason
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+LIMIT_BYTES = 65_536
+"""Larger files are no secrets but a mistaken path."""
+
+
+class Secret:
+    """A secret that follows its file: rotation needs no restart.
+
+    Two secrets are equal when they come from the same value or the same path.
+    """
+
+    __slots__ = ("_content", "_path", "_seen", "_value")
+
+    def __init__(self, *, value: str = "", path: Path | None = None) -> None:
+        self._value = value
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._content = ""
+
+    @classmethod
+    def of(cls, value: SecretStr | str | None, file: Path | None) -> Self:
+        """Make one from a pair of settings, of which the file wins."""
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return cls(value=plain or "", path=file)
+
+    @property
+    def path(self) -> Path | None:
+        """The file it is read from."""
+        return self._path
+
+    def reveal(self) -> str:
+        """Return the secret, read again when its file changed.
+
+        One newline at the end of a file is not part of the secret.
+
+        Raises:
+            CallError: The file cannot be read or holds no text; the message names the path.
+        """
+        if self._path is None:
+            return self._value
+        try:
+            seen = _identity(self._path.stat())
+            if seen != self._seen:
+                self._content, self._seen = self._read(self._path)
+        except (OSError, ValueError) as error:
+            raise CallError(
+                Reason.AUTH, f"cannot use the secret file {self._path}: {_why(error)}"
+            ) from None
+        return self._content
+
+    def refresh(self) -> None:
+        """Forget what was read, so that the next use reads the file whatever its time says."""
+        self._seen = None
+
+    def fingerprint(self) -> str:
+        """Return a hash of the secret, empty while its file cannot be read."""
+        try:
+            content = self.reveal()
+        except CallError:
+            return ""
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @staticmethod
+    def _read(path: Path) -> tuple[str, tuple[int, int, int]]:
+        # Opening a named pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("it is not a regular file")
+            content = file.read(LIMIT_BYTES + 1)
+        if len(content) > LIMIT_BYTES:
+            raise ValueError(f"it is larger than {LIMIT_BYTES} bytes")
+        try:
+            text = content.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise ValueError("it is not UTF-8 text") from None
+        if not text:
+            raise ValueError("it is empty")
+        return text, _identity(status)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self._value, self._path) == (other._value, other._path)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self._path))
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror or "unknown error") if isinstance(error, OSError) else str(error)

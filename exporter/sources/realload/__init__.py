@@ -1,0 +1,1 @@
+"""Real Load: the portal and what it knows of agents, controllers, recorders and suites."""

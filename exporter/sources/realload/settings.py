@@ -1,0 +1,56 @@
+"""Settings of a Real Load portal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import SecretStr
+
+from exporter.fields import FilePath, Secret
+from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+
+
+if TYPE_CHECKING:
+    from exporter.mistakes import Mistake
+
+
+class RealLoadSettings(SourceSettings):
+    """One account at a portal; `url` is that of its remote user API."""
+
+    TASKS: ClassVar[Mapping[str, float | None]] = {
+        "agents": 60.0,
+        "controllers": 60.0,
+        "clusters": 60.0,
+        "recorders": 60.0,
+        "suites": 60.0,
+        "versions": 600.0,
+        "jobs": None,
+        "templates": None,
+        "certificates": None,
+    }
+    FILTERS: ClassVar[Collection[str]] = (
+        "agents",
+        "controllers",
+        "clusters",
+        "recorders",
+        "suites",
+        "templates",
+        "certificates",
+    )
+
+    provider: Literal["realload"] = "realload"
+    name: Name = "realload"
+    auth_token: SecretStr | None = None
+    auth_token_file: FilePath | None = None
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        yield from secret_mistakes(self, "auth_token")
+
+    @cached_property
+    def token(self) -> Secret:
+        """The API authentication token, sent in the body of every call (reference section 1)."""
+        return Secret.of(self.auth_token, self.auth_token_file)

@@ -1,0 +1,311 @@
+"""What every source's settings have in common, and what `defaults` hands down to them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
+
+from exporter.catalogue import COMMON_LABELS, FAMILIES
+from exporter.errors import CallError
+from exporter.fields import (
+    Duration,
+    FilePath,
+    Flag,
+    Interval,
+    Regex,
+    Secret,
+    Size,
+    TimeLimit,
+    Url,
+    Whole,
+    WrongValueError,
+    format_duration,
+)
+from exporter.mistakes import Mistake, Section, nearest
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.http import HttpOptions
+
+STANDARD_INTERVAL_SECONDS = 60.0
+"""The interval of every task that is not slow by its nature."""
+
+AUTH_RETRY_MIN_SECONDS = 60.0
+"""Real Load locks an address out after 5 refused calls in this time."""
+
+RESERVED_LABELS = frozenset(
+    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
+        *(family.labels for family in FAMILIES)
+    )
+)
+"""Labels that a source's own `labels` may not use."""
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_CONNECT_TIMEOUT_SECONDS = 5.0
+_INTERVALS_TO_STALE = 3
+
+
+def _check_name(name: str) -> str:
+    if not name or name != name.strip() or not name.isprintable():
+        raise WrongValueError("must be printable text without spaces at its ends")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
+"""The name of a source, the value of its `source` label."""
+
+
+class SourceDefaults(Section):
+    """What `defaults` may hold; every source inherits it and may set its own."""
+
+    interval: Interval = None
+    timeout: TimeLimit = 15.0
+    connect_timeout: TimeLimit | None = None
+    read_timeout: TimeLimit | None = None
+    stale_after: TimeLimit | None = None
+    concurrency: Annotated[Whole, Field(ge=1)] = 3
+    requests_per_minute: Annotated[Whole, Field(ge=1)] | None = None
+    retries: Annotated[Whole, Field(ge=0, le=10)] = 2
+    max_reply_bytes: Size = 16 << 20
+    auth_retry: Duration = 300.0
+    labels: dict[str, str] = Field(default_factory=dict)
+    ca_file: FilePath | None = None
+    insecure_skip_verify: Flag = False
+    client_cert_file: FilePath | None = None
+    client_key_file: FilePath | None = None
+    proxy_url: SecretStr | None = None
+    proxy_url_file: FilePath | None = None
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong with the values every source inherits."""
+        if self.auth_retry < AUTH_RETRY_MIN_SECONDS:
+            yield Mistake(
+                ("auth_retry",),
+                "must be at least 60s; the vendor may lock out who retries sooner",
+            )
+        yield from label_mistakes(self.labels, "labels")
+        yield from self._tls_mistakes()
+        yield from secret_mistakes(self, "proxy_url", required=False)
+        yield from self._proxy_mistakes()
+
+    def _tls_mistakes(self) -> Iterator[Mistake]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.ca_file:
+            try:
+                context.load_verify_locations(self.ca_file)
+            except OSError as error:
+                yield Mistake(("ca_file",), _why_unusable(error, "certificates in PEM format"))
+        if self.client_key_file and not self.client_cert_file:
+            yield Mistake(
+                ("client_key_file",),
+                "has no certificate; give client_cert_file too",
+                ("client_key_file", "client_cert_file"),
+            )
+        if self.client_cert_file:
+            try:
+                # Without a password of ours, OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(self.client_cert_file, self.client_key_file, password="")
+            except OSError as error:
+                what = "a certificate in PEM format with its key, not encrypted"
+                yield Mistake(
+                    ("client_cert_file",),
+                    _why_unusable(error, what, or_path=self.client_key_file),
+                    ("client_cert_file", "client_key_file"),
+                )
+
+    def _proxy_mistakes(self) -> Iterator[Mistake]:
+        if self.proxy is None:
+            return
+        try:
+            parts = urlsplit(self.proxy.reveal())
+            complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except CallError:
+            return  # reported with the file
+        except ValueError:
+            complete = False
+        if not complete:
+            yield Mistake(
+                ("proxy_url",),
+                "is not an http or https URL; write it as http://host:port",
+                ("proxy_url", "proxy_url_file"),
+            )
+
+    @property
+    def proxy(self) -> Secret | None:
+        """The proxy's URL, secret since it may hold a password."""
+        if self.proxy_url is None and self.proxy_url_file is None:
+            return None
+        return Secret.of(self.proxy_url, self.proxy_url_file)
+
+
+class SourceSettings(SourceDefaults):
+    """One source; every provider has its subclass.
+
+    A subclass narrows `provider` to a literal with a default, sets the class variables, adds its
+    fields (each with a default) and yields its own mistakes after those of this class.
+    """
+
+    TASKS: ClassVar[Mapping[str, float | None]] = {}
+    """Tasks with their default intervals in seconds; `None` is off by default."""
+
+    FILTERS: ClassVar[Collection[str]] = ()
+    """Kinds that `include` and `exclude` know."""
+
+    provider: str = ""
+    name: Name = ""
+    url: Url = ""
+    tasks: dict[str, Interval] = Field(default_factory=dict)
+    include: dict[str, Regex] = Field(default_factory=dict)
+    exclude: dict[str, Regex] = Field(default_factory=dict)
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        if not self.url:
+            yield Mistake(("url",), "is missing; give the URL of the vendor's API")
+        for field, known in (
+            ("tasks", self.TASKS.keys()),
+            ("include", self.FILTERS),
+            ("exclude", self.FILTERS),
+        ):
+            for key in getattr(self, field):
+                if key not in known:
+                    what = "task" if field == "tasks" else "kind"
+                    yield Mistake((field, key), f"unknown {what}; {nearest(key, known)}")
+        yield from self._interval_mistakes()
+
+    def _interval_mistakes(self) -> Iterator[Mistake]:
+        intervals = {task: self.interval_for(task) for task in self.TASKS}
+        short = [task for task, seconds in intervals.items() if seconds and self.timeout >= seconds]
+        if short:
+            yield Mistake(
+                ("timeout",),
+                f"{format_duration(self.timeout)} is not shorter than the interval of"
+                f" {', '.join(short)}; lower the timeout or poll less often",
+                ("timeout", "interval", "tasks"),
+            )
+        pace = self.interval or STANDARD_INTERVAL_SECONDS
+        if self.stale_after is not None and self.stale_after < pace:
+            yield Mistake(
+                ("stale_after",),
+                f"{format_duration(self.stale_after)} is shorter than the interval"
+                f" {format_duration(pace)}, so that series would come and go; raise it",
+                ("stale_after", "interval"),
+            )
+
+    def interval_for(self, task: str) -> float | None:
+        """Return the seconds between polls of a task, `None` when it is off.
+
+        The task's own setting counts first. `interval` sets the pace of the others, but it
+        neither switches on what is off by default nor speeds up what is slow by its nature.
+        """
+        if task in self.tasks:
+            return self.tasks[task]
+        default = self.TASKS[task]
+        if self.interval is None or default is None:
+            return default
+        if default <= STANDARD_INTERVAL_SECONDS:
+            return self.interval
+        return max(self.interval, default)
+
+    def stale_after_for(self, task: str) -> float:
+        """Return the seconds after which a task's readings expire.
+
+        A task that is polled less often than `stale_after` keeps 3 of its own intervals.
+        """
+        interval = self.interval_for(task) or STANDARD_INTERVAL_SECONDS
+        if self.stale_after is not None and self.stale_after >= interval:
+            return self.stale_after
+        return _INTERVALS_TO_STALE * interval
+
+    def wanted(self, kind: str, name: str) -> bool:
+        """Tell whether a target is to be watched, by `include` and `exclude`.
+
+        Args:
+            kind: One of `FILTERS`.
+            name: Compared with the expressions as a whole.
+        """
+        if kind not in self.FILTERS:
+            raise LookupError(f"{self.provider} does not filter {kind}")
+        include, exclude = self.include.get(kind), self.exclude.get(kind)
+        if exclude is not None and exclude.fullmatch(name):
+            return False
+        return include is None or include.fullmatch(name) is not None
+
+    def http_options(self) -> HttpOptions:
+        """Return the limits and the TLS material for the source's calls."""
+        # Only who sends calls loads httpx: it takes longer than everything else together.
+        from exporter.http import HttpOptions  # noqa: PLC0415
+
+        return HttpOptions(
+            connect_timeout=min(self.connect_timeout or _CONNECT_TIMEOUT_SECONDS, self.timeout),
+            read_timeout=min(self.read_timeout or self.timeout, self.timeout),
+            total_timeout=self.timeout,
+            max_reply_bytes=self.max_reply_bytes,
+            retries=self.retries,
+            requests_per_minute=self.requests_per_minute,
+            connections=self.concurrency,
+            ca_file=self.ca_file,
+            insecure_skip_verify=self.insecure_skip_verify,
+            client_cert_file=self.client_cert_file,
+            client_key_file=self.client_key_file,
+            proxy_url=self.proxy,
+        )
+
+
+def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
+    """Yield a mistake for every static label that Prometheus or our own series do not allow."""
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name):
+            text = "is not a label name; use letters, digits and _, and no digit first"
+        elif name in RESERVED_LABELS or name.startswith("__"):
+            text = "is a label of the exporter's own or of Prometheus; rename it"
+        elif not value:
+            text = "is empty, which Prometheus takes for absent; give a value or remove it"
+        else:
+            continue
+        yield Mistake((field, name), text)
+
+
+def secret_mistakes(
+    settings: BaseModel, field: str, *, required: bool = True, within: tuple[str, ...] = ()
+) -> Iterator[Mistake]:
+    """Yield what is wrong with a secret that is given as `field` or as `field_file`.
+
+    Args:
+        settings: The model that has the two fields.
+        field: The field with the value.
+        required: Whether one of them has to be given.
+        within: Where the model is, from the section that reports.
+    """
+    file_field = f"{field}_file"
+    value, file = getattr(settings, field), getattr(settings, file_field)
+    about = (within or (field, file_field))[:2]
+    if value is not None and file is not None:
+        yield Mistake((*within, file_field), f"stands beside {field}; remove one of the two", about)
+    elif file is not None:
+        try:
+            Secret.of(None, file).reveal()
+        except CallError as error:
+            yield Mistake((*within, file_field), f"{error}; correct the path or its rights", about)
+    elif value is not None and not value.get_secret_value():
+        yield Mistake((*within, field), f"is empty; give it, or {file_field}", about)
+    elif value is None and required:
+        yield Mistake((*within, field), f"is missing; give it, or {file_field}", about)
+
+
+def _why_unusable(error: OSError, wanted: str, *, or_path: Path | None = None) -> str:
+    """Say why a PEM file cannot be used, without the text of OpenSSL's error."""
+    if isinstance(error, ssl.SSLError):
+        return f"must hold {wanted}"
+    names = f"{error.filename}" if error.filename else "it"
+    if or_path is not None and not error.filename:
+        names = "it or the key"
+    return f"cannot read {names} ({error.strerror or 'unknown error'}); correct the path"
