@@ -157,7 +157,7 @@ class Daemon:
             self._changed.clear()
             try:
                 await self._engine.exposition.refresh()
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
 
     async def _keep_house(self) -> None:
@@ -167,7 +167,7 @@ class Daemon:
                 self._engine.store.expire()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
             await self.clock.sleep(HOUSEKEEPING_SECONDS)
 

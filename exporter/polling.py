@@ -89,8 +89,7 @@ class Poller:
             poll = await self.source.poll(task)
         except PollError as error:
             failures = [(error.reason, str(error))]
-        except Exception:
-            # A mistake of ours must not end the schedule; the traceback is what mends it.
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end the schedule
             self._log.exception("poll_crashed", task=task)
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:

@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from exporter.schedule import Schedule, SlotTrigger, phase
 from exporter.telemetry import SourceTelemetry, Telemetry
 from tests.support.clock import FakeClock
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 
 EPOCH = 1_700_000_000.0
@@ -132,9 +131,7 @@ class TestSchedule:
             await end.wait()
 
         schedule.add(telemetry, "agents", 0.05, overrun, blocked=lambda: False)
-        async with asyncio.timeout(10):
-            while skipped(telemetry, "running") < 2:
-                await asyncio.sleep(0)
+        await until(lambda: skipped(telemetry, "running") >= 2)
 
         assert 1 == len(started)
         end.set()
@@ -149,9 +146,7 @@ class TestSchedule:
             runs.append(None)
 
         schedule.add(telemetry, "agents", 0.05, run, blocked=lambda: True)
-        async with asyncio.timeout(10):
-            while skipped(telemetry, "blocked") < 2:
-                await asyncio.sleep(0)
+        await until(lambda: skipped(telemetry, "blocked") >= 2)
 
         assert [] == runs
 
@@ -174,9 +169,7 @@ class TestSchedule:
         """APScheduler leaves it out without a word; the counter says it."""
         schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)
 
-        schedule._on_event(
-            JobExecutionEvent(EVENT_JOB_MISSED, "prod\0agents", None, at(EPOCH))
-        )
+        schedule._on_event(JobExecutionEvent(EVENT_JOB_MISSED, "prod\0agents", None, at(EPOCH)))
 
         assert 1 == skipped(telemetry, "missed")
 
@@ -229,9 +222,6 @@ class TestSchedule:
 
 
 class TestRealign:
-    def scheduler(self, schedule: Schedule) -> AsyncIOScheduler:
-        return schedule._scheduler
-
     async def test_a_clock_set_back_moves_the_slots(self, telemetry: SourceTelemetry) -> None:
         """Polling must not pause until the old time comes again."""
         fake = FakeClock()
@@ -242,7 +232,7 @@ class TestRealign:
         moved = schedule.realign()
 
         assert moved
-        (job,) = self.scheduler(schedule).get_jobs()
+        (job,) = schedule._scheduler.get_jobs()
         assert 0 < job.next_run_time.timestamp() - fake.unix <= 60
 
     async def test_a_steady_clock_changes_nothing(self, telemetry: SourceTelemetry) -> None:
