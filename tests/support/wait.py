@@ -1,0 +1,22 @@
+"""Waiting for a condition of real processes and loops, never for a duration."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def until(condition: Callable[[], object], *, timeout_seconds: float = 20.0) -> None:
+    """Return as soon as the condition holds.
+
+    Raises:
+        TimeoutError: It did not come to hold.
+    """
+    async with asyncio.timeout(timeout_seconds):
+        # What is waited for happens in other processes or threads, which set no event of ours.
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
