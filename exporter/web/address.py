@@ -1,0 +1,114 @@
+"""Addresses to listen on, and the sockets bound to them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.errors import StartError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    _Place = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
+
+_REMEDIES = {
+    errno.EADDRINUSE: "the port is in use; stop what uses it or set another web.listen_address",
+    errno.EACCES: "not permitted; ports below 1024 need a privilege, set a higher one",
+    errno.EADDRNOTAVAIL: "this machine has no such address; set another web.listen_address",
+    errno.EAFNOSUPPORT: "this machine has no such kind of address; set another web.listen_address",
+}
+
+BACKLOG = 128
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a port; an empty host is every address of the machine, port 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port`, `[IPv6]:port` or `:port`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    if (
+        not colon
+        or not (port.isascii() and port.isdigit() and int(port) < 65_536)
+        or bracketed != (":" in bare)
+    ):
+        raise ValueError(f"{text!r} is not host:port, [IPv6 address]:port or :port")
+    return Address(bare, int(port))
+
+
+def listen(addresses: Sequence[Address]) -> list[socket.socket]:
+    """Bind and listen on every address, or on none.
+
+    `[::]` takes IPv4 as well, unless another address claims the same port for IPv4.
+
+    Raises:
+        StartError: An address cannot be listened on; the message says which and what to do.
+    """
+    ports = Counter(address.port for address in addresses if address.port)
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        try:
+            family, place = _resolve(address)
+            sockets.append(_listen(family, place, dual=ports[address.port] < 2))
+        except OSError as error:
+            for bound in sockets:
+                bound.close()
+            why = _REMEDIES.get(error.errno or 0) or error.strerror or str(error)
+            raise StartError(f"cannot listen on {address}: {why}") from error
+    return sockets
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """Return where a socket listens."""
+    host, port = sock.getsockname()[:2]
+    return Address(host, port)
+
+
+def _resolve(address: Address) -> tuple[socket.AddressFamily, _Place]:
+    if not address.host:
+        return _everywhere(), ("", address.port)
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # A name with addresses of both kinds stands for one of them; IPv4 is the safer bet.
+    family, _, _, _, place = min(found, key=lambda info: info[0] is not socket.AF_INET)
+    return family, place
+
+
+def _everywhere() -> socket.AddressFamily:
+    return socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+
+def _listen(family: socket.AddressFamily, place: _Place, *, dual: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        sock.bind(place)
+        # Only this, not bind, finds out that the port is taken by a socket that reuses addresses.
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,109 @@
+"""The table of routes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.staticfiles import StaticFiles
+
+from exporter.web.api import Api
+from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
+from exporter.web.pages import Pages
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from exporter.web.view import View
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(view: View, *, route_prefix: str = "", max_requests: int = 40) -> Starlette:
+    """Make the web application.
+
+    Args:
+        view: Where everything shown comes from.
+        route_prefix: The path below which all is served, such as `/fleet`. Links between pages
+            are relative, so they also hold behind a proxy that adds or cuts off a path.
+        max_requests: How many requests may be under way at once; 0 is without a limit. Health
+            and readiness do not count: a busy process is a living one.
+    """
+    pages, api = Pages(view), Api(view)
+    health = [
+        Route("/healthy", pages.healthy),
+        Route("/ready", pages.ready),
+    ]
+    bounded = [
+        Route("/", pages.fleet),
+        Route("/metrics", pages.metrics),
+        Route("/config", pages.config),
+        Route("/api/v1/targets", api.targets),
+        Route("/api/v1/sources", api.sources),
+        Mount("/static", StaticFiles(packages=[("exporter.web", "static")])),
+    ]
+    everything = _router(
+        Mount("/-", _router(*health)),
+        Mount("/", LimitRequests(_router(*bounded), max_requests)),
+    )
+    prefix = route_prefix.strip("/")
+    routes: list[BaseRoute] = [Mount(f"/{prefix}", everything)]
+    if prefix:
+        folder = prefix.rpartition("/")[2]
+        routes = [
+            Route("/", _to(f"{prefix}/")),
+            Route(f"/{prefix}", _to(f"{folder}/")),
+            *routes,
+        ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: _refused, Exception: _broken},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _router(*routes: BaseRoute) -> Router:
+    # A redirect to the path with or without a slash would be built from the Host header.
+    return Router(routes, redirect_slashes=False)
+
+
+def _to(location: str) -> Endpoint:
+    """Make an endpoint that redirects to a relative location."""
+
+    async def redirect(request: Request) -> Response:
+        del request
+        return Response(status_code=HTTPStatus.FOUND, headers={"Location": location})
+
+    return redirect
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer what the routes raise: 404 and 405."""
+    del request
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    hint = ". The first page links to all others" if status is HTTPStatus.NOT_FOUND else ""
+    return PlainTextResponse(
+        f"{status.value} {status.phrase}{hint}.\n", status_code=status, headers=error.headers
+    )
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Answer when our own code failed; starlette raises the error again for the log."""
+    del request, error
+    return PlainTextResponse(
+        "500 Internal Server Error. The log says more.\n",
+        status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+        headers=SECURITY_HEADERS,  # this answer is made outside the middleware
+    )

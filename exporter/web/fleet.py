@@ -1,0 +1,194 @@
+"""The sources, and the fleet as a whole: is it well?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from exporter.errors import Reason
+from exporter.web.board import Condition, Kind, SuiteRow, TargetRow
+from exporter.web.text import count
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.clock import Moment
+    from exporter.web.view import FailureView, SourceView, TaskView
+
+
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest failure of a task."""
+
+    timestamp_seconds: float
+    age_seconds: float
+    reason: Reason
+    message: str
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a source.
+
+    Attributes:
+        failing: Whether the newest failure is newer than the newest success.
+    """
+
+    name: str
+    interval_seconds: float
+    failing: bool
+    last_attempt_timestamp_seconds: float | None = None
+    last_success_timestamp_seconds: float | None = None
+    last_success_age_seconds: float | None = None
+    last_failure: FailureRow | None = None
+
+
+class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A source; its state is unknown until something was polled."""
+
+    provider: str
+    name: str
+    url: str
+    state: Condition
+    up: bool
+    auth_failed: bool
+    blocked: bool
+    tasks: tuple[TaskRow, ...] = ()
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """All targets of a kind, with how many are in which state."""
+
+    kind: Kind
+    rows: tuple[TargetRow, ...]
+    counts: tuple[tuple[Condition, int], ...]
+
+
+class Headline(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to the first question."""
+
+    level: Literal["good", "unsure", "bad"]
+    text: str
+    details: tuple[str, ...] = ()
+
+
+def source_row(source: SourceView, now: Moment) -> SourceRow:
+    """Make the row of a source."""
+    attempted = any(task.last_attempt for task in source.tasks)
+    if source.up:
+        state = Condition.UP
+    else:
+        state = Condition.DOWN if attempted or source.blocked else Condition.UNKNOWN
+    return SourceRow(
+        provider=source.provider,
+        name=source.name,
+        url=public_url(source.url),
+        state=state,
+        up=source.up,
+        auth_failed=source.auth_failed,
+        blocked=source.blocked,
+        tasks=tuple(_task_row(task, now) for task in source.tasks),
+    )
+
+
+def public_url(url: str) -> str:
+    """Cut off whatever of a URL can be a secret: user-info, query, fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _task_row(task: TaskView, now: Moment) -> TaskRow:
+    success, failure = task.last_success, task.failure
+    failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
+    return TaskRow(
+        name=task.name,
+        interval_seconds=task.interval_seconds,
+        failing=failing,
+        last_attempt_timestamp_seconds=task.last_attempt.unix if task.last_attempt else None,
+        last_success_timestamp_seconds=success.unix if success else None,
+        last_success_age_seconds=_age(success, now) if success else None,
+        last_failure=_failure_row(failure, now) if failure else None,
+    )
+
+
+def _failure_row(failure: FailureView, now: Moment) -> FailureRow:
+    return FailureRow(
+        timestamp_seconds=failure.at.unix,
+        age_seconds=_age(failure.at, now),
+        reason=failure.reason,
+        message=failure.message,
+    )
+
+
+def _age(moment: Moment, now: Moment) -> float:
+    return max(0.0, now.monotonic - moment.monotonic)
+
+
+def groups(rows: Sequence[TargetRow]) -> list[Group]:
+    """Part arranged rows by kind, leaving out kinds of which there is none."""
+    parted: dict[Kind, list[TargetRow]] = {}
+    for row in rows:
+        parted.setdefault(row.kind, []).append(row)
+    found = []
+    for kind, members in parted.items():
+        counted = Counter(row.state for row in members)
+        counts = tuple((state, counted[state]) for state in Condition if counted[state])
+        found.append(Group(kind=kind, rows=tuple(members), counts=counts))
+    return found
+
+
+def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: bool) -> Headline:
+    """Answer whether the fleet is well.
+
+    Inactive targets are left out, as nobody expects anything of them. The verdicts of suites are
+    told but do not count: a failed test says something about what is tested, not about the fleet.
+    """
+    suites = [row for row in rows if isinstance(row, SuiteRow)]
+    machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
+    judged = machines.total() - machines[Condition.INACTIVE]
+    sources_down = sum(source.state is Condition.DOWN for source in sources)
+    broken = sum(suite.state is Condition.DOWN for suite in suites)
+    faults = [
+        *_some(sources_down, f"{sources_down} of {count(len(sources), 'source')} down"),
+        *_some(
+            machines[Condition.DOWN],
+            f"{machines[Condition.DOWN]} of {count(judged, 'target')} down",
+        ),
+        *_some(broken, f"{count(broken, 'suite')} not runnable"),
+    ]
+    unknown = machines[Condition.UNKNOWN]
+    failed = sum(suite.last_run_passed is False for suite in suites)
+    outdated = sum(row.outdated is True for row in rows)
+    details = (
+        *_some(unknown, f"{unknown} unknown"),
+        *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
+        *_some(outdated, f"{outdated} outdated"),
+        *_some(failed, f"{count(failed, 'suite')} failed the newest run"),
+    )
+    if faults:
+        return Headline(
+            level="bad", text=f"The fleet is not well: {', '.join(faults)}.", details=details
+        )
+    if not sources:
+        return Headline(level="unsure", text="No source is configured, so nothing is watched.")
+    if not ready:
+        return Headline(
+            level="unsure",
+            text="Starting: the first round of polls has not finished.",
+            details=details,
+        )
+    if unknown or any(source.state is Condition.UNKNOWN for source in sources):
+        return Headline(
+            level="unsure",
+            text="Nothing is known to be down, but not all is known.",
+            details=details,
+        )
+    return Headline(
+        level="good", text=f"The fleet is well: {count(judged, 'target')} up.", details=details
+    )
+
+
+def _some(number: int, text: str) -> tuple[str, ...]:
+    return (text,) if number else ()

@@ -1,0 +1,110 @@
+"""HTTP connections that no client can hold open for as long as it likes.
+
+uvicorn limits how long an idle connection is kept after an answer, but neither how long a
+request may take to arrive nor how large its head may grow nor how slowly an answer may be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+class FencedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits for slow clients; who exceeds one is cut off.
+
+    Attributes:
+        request_seconds: How long a request may take to arrive, also the first of a connection.
+        answer_seconds: How long an answer may take to be read, once it did not fit the socket.
+        head_bytes: How large a request may be before its head is complete.
+    """
+
+    request_seconds: ClassVar[float] = 10.0
+    answer_seconds: ClassVar[float] = 30.0
+    head_bytes: ClassVar[int] = 65_536
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
+        self._head_size = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for the first request."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all timers."""
+        self._request_arrived()
+        self._answer_read()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request, unless its head has grown too large."""
+        if self._idle:
+            self._expect_request()
+            self._head_size += len(data)
+            if self._head_size > self.head_bytes:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start to wait for the rest of a request that follows another at once."""
+        super().on_message_begin()
+        self._expect_request()
+
+    def on_headers_complete(self) -> None:
+        """Forget the size of the head."""
+        self._head_size = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop waiting for the request."""
+        self._request_arrived()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Start to wait for the client to read."""
+        super().pause_writing()
+        if self._answer_timer is None:
+            self._answer_timer = self.loop.call_later(self.answer_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting for the client to read."""
+        self._answer_read()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; do not wait for a client that left its answer unread."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    @property
+    def _idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None at first, whatever its type says
+        return cycle is None or cycle.response_complete
+
+    def _expect_request(self) -> None:
+        if self._request_timer is None:
+            self._request_timer = self.loop.call_later(self.request_seconds, self.transport.abort)
+
+    def _request_arrived(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
+
+    def _answer_read(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None

@@ -1,0 +1,129 @@
+"""What the pages need of the daemon, and nothing more.
+
+The daemon implements `View`; tests hand in a fake. Nothing here can cause a call to a vendor, and
+no secret passes through it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from exporter.clock import Moment
+from exporter.errors import Reason
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from exporter.store import Snapshot
+
+
+class MetricsPage(Protocol):
+    """An exposition, ready to be sent."""
+
+    @property
+    def content_type(self) -> str:
+        """The negotiated format."""
+        ...
+
+    @property
+    def content_encoding(self) -> str | None:
+        """`gzip`, or `None` for plain bytes."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """What is sent."""
+        ...
+
+
+class FailureView(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong the last time something did.
+
+    Attributes:
+        at: When that poll ended.
+        message: One sentence made by us, free of secrets.
+    """
+
+    at: Moment
+    reason: Reason
+    message: str
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a source.
+
+    Attributes:
+        interval_seconds: From the start of a poll to the next.
+        last_attempt: When the newest poll ended.
+        last_success: When the newest poll without any failure ended.
+        failure: The newest failure, also when a success came after it.
+    """
+
+    name: str
+    interval_seconds: float
+    last_attempt: Moment | None = None
+    last_success: Moment | None = None
+    failure: FailureView | None = None
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured source as it is now.
+
+    Attributes:
+        url: Where it is; user-info and query are cut off before it is shown.
+        up: Whether the newest call to the vendor's API was answered validly.
+        auth_failed: Whether calls are held back because the credentials were refused.
+        blocked: Whether calls are held back for any reason.
+    """
+
+    provider: str
+    name: str
+    url: str
+    up: bool
+    auth_failed: bool = False
+    blocked: bool = False
+    tasks: tuple[TaskView, ...] = ()
+
+
+class View(Protocol):
+    """The daemon, as the pages see it."""
+
+    def metrics(
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> MetricsPage:
+        """Return the exposition, filtered by families and sources where any are named."""
+        ...
+
+    def snapshots(self) -> Iterable[Snapshot]:
+        """Return what is known now; what has expired must be gone already."""
+        ...
+
+    def sources(self) -> Sequence[SourceView]:
+        """Return all configured sources, in the configuration's order."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective settings, redacted, as plain values that YAML knows."""
+        ...
+
+    def now(self) -> Moment:
+        """Read the daemon's clock."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first round of polls has finished or was given up."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the process works: its loop's heartbeat is on time. Never about a vendor."""
+        ...
