@@ -1,20 +1,30 @@
-"""Serving simulated vendors on loopback inside a running event loop."""
+"""Serving the simulated vendors inside a running event loop, one or all of them."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
+import yaml
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from exporter.clock import SYSTEM_CLOCK
+from exporter.simulator import realload
+from exporter.simulator.fleet import Fleet
+from exporter.simulator.options import SimulatorOptions
+
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
 
     from starlette.applications import Starlette
+
+    from exporter.clock import Clock
+    from exporter.simulator.portal import Portal
 
 
 class _Protocol(HttpToolsProtocol):
@@ -54,3 +64,87 @@ async def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> As
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await listener.wait_closed()
+
+
+class Simulation:
+    """The simulated vendors, served while the context lasts.
+
+    Attributes:
+        fleet: The Real Load fleet.
+        realload: Its portal: what it was asked, its faults, the control interface's methods.
+        realload_url: The whole URL of its API, once it is served.
+        realload_token: The token it wants.
+    """
+
+    def __init__(
+        self, options: SimulatorOptions | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.options = options or SimulatorOptions()
+        self.fleet = Fleet(self.options, clock)
+        self._realload_app = realload.app(self.fleet, self.options, clock)
+        self.realload: Portal = self._realload_app.state.portal
+        self.realload_url = ""
+        self._stack = AsyncExitStack()
+
+    @property
+    def realload_token(self) -> str:
+        """Return the Real Load token that is valid now, empty for none."""
+        return self.realload.token or ""
+
+    async def __aenter__(self) -> Self:
+        """Start the servers.
+
+        Raises:
+            OSError: A port is in use.
+        """
+        options = self.options
+        async with AsyncExitStack() as stack:
+            base = await stack.enter_async_context(
+                serve(self._realload_app, host=options.host, port=options.realload_port)
+            )
+            self.realload_url = base + realload.PATH
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the servers."""
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the exporter's configuration that fits, as the YAML's plain data."""
+        return {
+            "sources": [
+                {
+                    "provider": "realload",
+                    "name": "simulated-portal",
+                    "url": self.realload_url,
+                    "auth_token": self.realload_token,
+                }
+            ]
+        }
+
+
+async def run(
+    options: SimulatorOptions, *, announce: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve the simulated vendors until told to stop.
+
+    Args:
+        options: Their size, pace, faults and addresses.
+        announce: Takes each line that the user should see.
+        stop: Ends the simulation when set.
+
+    Raises:
+        OSError: A port is in use.
+    """
+    async with Simulation(options) as simulation:
+        announce(f"# Real Load   {simulation.realload_url}")
+        announce("# A configuration for the exporter:")
+        for line in yaml.safe_dump(simulation.configuration(), sort_keys=False).splitlines():
+            announce(line)
+        await stop.wait()
