@@ -1,0 +1,111 @@
+"""Settings of a BlazeMeter account."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from exporter.errors import CallError
+from exporter.fields import Duration, FilePath, Secret, TimeLimit, Url, Whole
+from exporter.mistakes import Mistake
+from exporter.sources.blazemeter.credentials import Credentials
+from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.sources.versions import older
+
+
+Id = Annotated[Whole, Field(ge=1)]
+
+
+class BlazeMeterSettings(SourceSettings):
+    """One API key with the workspaces and runs to watch.
+
+    Attributes:
+        api_key_file: A file with both id and secret, in place of the other two.
+        workspaces: Where runs and private locations are discovered.
+        masters: Runs that are watched by their id, discovered or not.
+        heartbeat_max_age: An agent that was not heard of for longer is down.
+        min_agent_version: An agent that is older is outdated.
+        run_linger: How long a run is shown after its end.
+        lookback: Runs that ended longer ago say nothing about their test any more; the first
+            listing reads back as far (at most `listing.PAGES` pages of 50 per workspace).
+    """
+
+    TASKS: ClassVar[Mapping[str, float | None]] = {"runs": 60.0, "agents": 60.0}
+    FILTERS: ClassVar[Collection[str]] = ("agents", "runs", "suites")
+
+    provider: Literal["blazemeter"] = "blazemeter"
+    name: Name = "blazemeter"
+    url: Url = "https://a.blazemeter.com"
+    api_key_id: SecretStr | None = None
+    api_key_secret: SecretStr | None = None
+    api_key_secret_file: FilePath | None = None
+    api_key_file: FilePath | None = None
+    workspaces: tuple[Id, ...] = ()
+    masters: tuple[Id, ...] = ()
+    heartbeat_max_age: TimeLimit = 300.0
+    min_agent_version: str | None = None
+    run_linger: Duration = 3600.0
+    lookback: TimeLimit = 30 * 86_400.0
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        yield from self._key_mistakes()
+        if not self.workspaces and not self.masters:
+            yield Mistake(
+                ("workspaces",),
+                "is missing; give the ids of workspaces, or of runs as masters",
+                ("workspaces", "masters"),
+            )
+        if not self.workspaces and self.tasks.get("agents"):
+            yield Mistake(
+                ("tasks", "agents"),
+                "needs workspaces to find agents in; give their ids, or remove it",
+                ("tasks", "workspaces"),
+            )
+        minimum = self.min_agent_version
+        if minimum is not None and older(minimum, minimum) is None:
+            yield Mistake(("min_agent_version",), "is not a version; write it as 3.6.80")
+
+    def interval_for(self, task: str) -> float | None:
+        """Return the seconds between polls of a task, `None` when it is off.
+
+        Agents are found through workspaces, so without any there is nothing to poll.
+        """
+        if task == "agents" and not self.workspaces:
+            return None
+        return super().interval_for(task)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """The API key."""
+        if self.api_key_file is not None:
+            return Credentials(key_file=Secret.of(None, self.api_key_file))
+        return Credentials(
+            key_id=Secret.of(self.api_key_id, None),
+            key_secret=Secret.of(self.api_key_secret, self.api_key_secret_file),
+        )
+
+    def _key_mistakes(self) -> Iterator[Mistake]:
+        about = ("api_key_file", "api_key_id", "api_key_secret", "api_key_secret_file")
+        if self.api_key_file is None:
+            yield from secret_mistakes(self, "api_key_secret")
+            if self.api_key_id is None or not self.api_key_id.get_secret_value():
+                yield Mistake(("api_key_id",), "is missing; give it, or api_key_file with both")
+            elif ":" in self.api_key_id.get_secret_value():
+                yield Mistake(("api_key_id",), "holds a colon, which no id has; give the id alone")
+            return
+        if any(getattr(self, field) is not None for field in about[1:]):
+            yield Mistake(
+                ("api_key_file",),
+                "holds both id and secret; remove it or the other api_key settings",
+                about,
+            )
+            return
+        try:
+            self.credentials.authorization()
+        except CallError as error:
+            yield Mistake(("api_key_file",), f"{error}; correct the path, its rights or the file")
