@@ -77,6 +77,10 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
         turn, into = divmod(moment + self.phase_seconds, self.period_seconds)
         return moment - into if turn >= 1 else None
 
+    def went_down(self, moment: float) -> float:
+        """Return when the present or last turn's lower part began or will begin."""
+        return moment - (moment + self.phase_seconds) % self.period_seconds + self.up_seconds
+
 
 STEADY = Wave()
 

@@ -5,7 +5,7 @@ now on. `GET /_control` answers like it: with the counts.
 
     life          false lets the world stand still, true lets it go on
     token         the only credential that is valid from now on; null: none is
-    delay         seconds each call takes that reaches another machine
+    delay         seconds each call takes; of Real Load's, those that reach another machine
     dead_delay    seconds a machine that is down adds to that
     fault         how calls are answered: none, bad_gateway, unavailable (both with HTML),
                   rate_limited (429 with Retry-After), garbage (200 with HTML), drop, hang

@@ -12,7 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from exporter.clock import SYSTEM_CLOCK
-from exporter.simulator import realload
+from exporter.simulator import blazemeter, eggplant, realload
+from exporter.simulator.blazemeter_account import MIN_AGENT_VERSION, Account
+from exporter.simulator.eggplant_lab import Lab
 from exporter.simulator.fleet import Fleet
 from exporter.simulator.options import SimulatorOptions
 
@@ -70,10 +72,11 @@ class Simulation:
     """The simulated vendors, served while the context lasts.
 
     Attributes:
-        fleet: The Real Load fleet.
-        realload: Its portal: what it was asked, its faults, the control interface's methods.
-        realload_url: The whole URL of its API, once it is served.
-        realload_token: The token it wants.
+        fleet, account, lab: The worlds of Real Load, BlazeMeter and Eggplant.
+        realload, blazemeter, eggplant: Their portals: what was asked, faults, `obey`.
+        realload_url: The whole URL of the Real Load API, once it is served.
+        blazemeter_url, eggplant_url: Base URLs of the other two.
+        base_urls: All base URLs, in the order Real Load, BlazeMeter, Eggplant.
     """
 
     def __init__(
@@ -81,9 +84,18 @@ class Simulation:
     ) -> None:
         self.options = options or SimulatorOptions()
         self.fleet = Fleet(self.options, clock)
-        self._realload_app = realload.app(self.fleet, self.options, clock)
-        self.realload: Portal = self._realload_app.state.portal
-        self.realload_url = ""
+        self.account = Account(self.options, clock)
+        self.lab = Lab(self.options, clock)
+        self._apps = (
+            realload.app(self.fleet, self.options, clock),
+            blazemeter.app(self.account, self.options, clock),
+            eggplant.app(self.lab, self.options, clock),
+        )
+        self.realload: Portal = self._apps[0].state.portal
+        self.blazemeter: Portal = self._apps[1].state.portal
+        self.eggplant: Portal = self._apps[2].state.portal
+        self.base_urls: list[str] = []
+        self.realload_url = self.blazemeter_url = self.eggplant_url = ""
         self._stack = AsyncExitStack()
 
     @property
@@ -98,12 +110,15 @@ class Simulation:
             OSError: A port is in use.
         """
         options = self.options
+        ports = (options.realload_port, options.blazemeter_port, options.eggplant_port)
         async with AsyncExitStack() as stack:
-            base = await stack.enter_async_context(
-                serve(self._realload_app, host=options.host, port=options.realload_port)
-            )
-            self.realload_url = base + realload.PATH
+            self.base_urls = [
+                await stack.enter_async_context(serve(app, host=options.host, port=port))
+                for app, port in zip(self._apps, ports, strict=True)
+            ]
             self._stack = stack.pop_all()
+        portal_url, self.blazemeter_url, self.eggplant_url = self.base_urls
+        self.realload_url = portal_url + realload.PATH
         return self
 
     async def __aexit__(
@@ -124,7 +139,24 @@ class Simulation:
                     "name": "simulated-portal",
                     "url": self.realload_url,
                     "auth_token": self.realload_token,
-                }
+                },
+                {
+                    "provider": "blazemeter",
+                    "name": "simulated-account",
+                    "url": self.blazemeter_url,
+                    "api_key_id": blazemeter.KEY_ID,
+                    "api_key_secret": blazemeter.KEY_SECRET,
+                    "workspaces": [int(key) for key in self.account.workspaces],
+                    "min_agent_version": MIN_AGENT_VERSION,
+                },
+                {
+                    "provider": "eggplant",
+                    "name": "simulated-lab",
+                    "url": self.eggplant_url,
+                    "auth": {"token_url": self.eggplant_url + eggplant.REALM_PATH}
+                    | eggplant.CLIENT,
+                    "expected_agents": list(self.lab.agents),
+                },
             ]
         }
 
@@ -136,15 +168,17 @@ async def run(
 
     Args:
         options: Their size, pace, faults and addresses.
-        announce: Takes each line that the user should see.
+        announce: Takes each line that the user should see; together they are a configuration.
         stop: Ends the simulation when set.
 
     Raises:
         OSError: A port is in use.
     """
     async with Simulation(options) as simulation:
-        announce(f"# Real Load   {simulation.realload_url}")
-        announce("# A configuration for the exporter:")
+        announce("# Simulated vendors are being served; this is a configuration that fits.")
+        announce("# POST /_control changes their fleets, GET /_control shows what was asked:")
+        for url in simulation.base_urls:
+            announce(f"#   {url}/_control")
         for line in yaml.safe_dump(simulation.configuration(), sort_keys=False).splitlines():
             announce(line)
         await stop.wait()

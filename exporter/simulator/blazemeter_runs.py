@@ -1,0 +1,136 @@
+"""BlazeMeter tests that run again and again, and how far each run has come."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+import msgspec
+
+
+Verdict = Literal["pass", "fail", "unset", "error", "abort", "noData"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("pass", "fail", "unset", "error", "abort", "noData")
+_KEPT_RUNS: Final = 20
+_FIRST_MASTER: Final = 82_000_000
+_VERDICT_LAG_SECONDS: Final = 20.0
+_BOOT: Final = (
+    (0.0, 5, "CREATE"),
+    (2.0, 10, "CONFIGURING_DEPENDENCIES"),
+    (4.0, 14, "PREPARING_PROVISIONING"),
+    (8.0, 25, "BOOT_STARTING"),
+    (20.0, 50, "INIT_SCRIPT"),
+    (30.0, 71, "TAURUS_ENGINE_INIT"),
+    (34.0, 90, "TAURUS_ENGINE_READY"),
+)
+_DATA_SECONDS: Final = 40.0
+_TEARDOWN: Final = (
+    (0.0, 130, "TERMINATING"),
+    (9.0, 135, "TAURUS_BZT_DONE"),
+    (14.0, 136, "TAURUS_IMAGE_DONE"),
+    (15.0, 140, "ENDED"),
+)
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a run.
+
+    Attributes:
+        at: The moment it begins.
+        code, name: As the vendor has them (its reference, section A6).
+    """
+
+    at: float
+    code: int
+    name: str
+
+
+class Test(msgspec.Struct, kw_only=True):
+    """A test with a schedule.
+
+    Attributes:
+        verdict: What all its runs end with.
+        engines: How many sessions each run has.
+        hold_seconds: How long each run sends load.
+        history: How many runs had begun before life did.
+        latest_seconds: How long before the beginning of life the latest of them began.
+        forbidden: Whether the key lacks the right to see its runs.
+    """
+
+    test_id: int
+    name: str
+    workspace_id: int
+    verdict: Verdict = "pass"
+    engines: int = 1
+    period_seconds: float = 400.0
+    hold_seconds: float = 120.0
+    history: int = 12
+    latest_seconds: float = 0.0
+    users: int = 50
+    forbidden: bool = False
+
+    def runs(self, moment: float) -> list[Run]:
+        """Return the runs that have begun, oldest first, without those of long ago."""
+        first = -self.latest_seconds - (self.history - 1) * self.period_seconds
+        begun = math.floor((moment - first) / self.period_seconds) + 1
+        oldest = max(1, begun - _KEPT_RUNS + 1)
+        return [
+            Run(
+                master_id=_FIRST_MASTER + 1000 * number + self.test_id % 1000,
+                test=self,
+                started=first + (number - 1) * self.period_seconds,
+            )
+            for number in range(oldest, begun + 1)
+        ]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a test, a master in the vendor's words."""
+
+    master_id: int
+    test: Test
+    started: float
+
+    def phases(self, engine: int = 0) -> list[Phase]:
+        """Return all steps of one engine; each engine is two seconds later than the one before."""
+        boot = list(_BOOT)
+        stop = _DATA_SECONDS + self.test.hold_seconds
+        if self.test.verdict == "abort":  # stopped while it booted
+            boot, stop = boot[:5], boot[4][0] + 5
+        elif self.test.verdict in ("error", "noData"):
+            stop = _DATA_SECONDS
+        else:
+            boot.append((_DATA_SECONDS, 100, "DATA_RECEIVED"))
+        steps = boot + [(stop + at, code, name) for at, code, name in _TEARDOWN]
+        late = self.started + 2.0 * engine
+        return [Phase(at=late + at, code=code, name=name) for at, code, name in steps]
+
+    def phase(self, moment: float, engine: int = 0) -> Phase:
+        """Return the step an engine is in."""
+        phases = self.phases(engine)
+        return [phases[0], *(phase for phase in phases if phase.at <= moment)][-1]
+
+    def least_phase(self, moment: float) -> Phase:
+        """Return the step of the engine that is least far along, which is the run's."""
+        engines = range(self.test.engines)
+        return min((self.phase(moment, e) for e in engines), key=lambda phase: phase.code)
+
+    def ended(self, moment: float) -> float | None:
+        """Return when it ended, `None` while it goes on."""
+        end = self.phases(self.test.engines - 1)[-1].at
+        return end if end <= moment else None
+
+    def verdict(self, moment: float) -> Verdict | None:
+        """Return the verdict: none at first, `unset` shortly after the end, then its own."""
+        end = self.ended(moment)
+        if end is None:
+            return None
+        return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.test.verdict
+
+    @property
+    def has_data(self) -> bool:
+        """Whether a complete run of this kind sends data."""
+        return self.test.verdict not in ("error", "abort", "noData")
+
+    def session_id(self, engine: int) -> str:
+        """Return the id of one engine's session."""
+        return f"r-v4-{self.master_id:x}{engine:02x}"
