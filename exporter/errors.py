@@ -5,6 +5,7 @@ ExporterError
 ├── StartError              the configuration is right, but the daemon cannot start
 └── PollError               a poll, or one of its calls, ended without a valid answer
     ├── CallError           a call failed: ours or the vendor's fault, never a target's
+    ├── SuspectError        the reply may be a refusal of the credentials; the guard finds out
     └── BlockedError        nothing was sent: the breaker is open or the vendor asked to wait
 """
 
@@ -80,11 +81,27 @@ class CallError(PollError):
 
     Attributes:
         status: The HTTP status, where there was one.
+        sent: Whether the vendor may have seen the call.
     """
 
-    def __init__(self, reason: Reason, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, reason: Reason, message: str, *, status: int | None = None, sent: bool = True
+    ) -> None:
         super().__init__(reason, message)
         self.status = status
+        self.sent = sent
+
+
+class SuspectError(PollError):
+    """A reply that may mean that the credentials were refused.
+
+    Attributes:
+        own: What to raise if the credentials turn out to be accepted: the call's own error.
+    """
+
+    def __init__(self, own: PollError) -> None:
+        super().__init__(own.reason, str(own))
+        self.own = own
 
 
 class BlockedError(PollError):

@@ -1,0 +1,32 @@
+"""Every call to a vendor, and the only import of httpx.
+
+What becomes of a call that brings no complete reply. "Repeated" holds for calls that only read
+and within the total time-out; once the head of a reply has arrived, nothing is sent again, since
+the reply may have been a refusal of the credentials.
+
+===========================================  =========  ========
+Failure                                      Reason     Repeated
+===========================================  =========  ========
+name not found                               `dns`      yes
+connection refused, unreachable, proxy fails `connect`  yes
+certificate or handshake                     `tls`      no
+no connection within the connect time-out    `timeout`  yes
+no reply, or no more of it, in time          `timeout`  no
+connection dropped before the reply's head   `connect`  yes
+body cut off                                 `connect`  no
+no HTTP, broken chunks                       `decode`   no
+body too large, compression broken           `decode`   no
+status 502, 503, 504                         (a reply)  yes
+status 429                                   (a reply)  if the pause fits
+===========================================  =========  ========
+
+An error's `sent` says whether the vendor may have seen the call.
+"""
+
+from __future__ import annotations
+
+from exporter.http.client import HttpClient
+from exporter.http.exchange import Call, HttpOptions, Reply, check_status, decode_json
+
+
+__all__ = ["Call", "HttpClient", "HttpOptions", "Reply", "check_status", "decode_json"]

@@ -1,0 +1,220 @@
+"""The client: tries, pauses and time-outs of one source's calls.
+
+Of httpx, requests, responses and transports are used, not its client: that keeps cookies, follows
+redirects if told so and logs each URL with its query; none of it is wanted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+
+from exporter import __version__
+from exporter.errors import BlockedError, CallError, Reason
+from exporter.http.body import ENCODINGS, read_body
+from exporter.http.exchange import Reply
+from exporter.http.failures import explain, repeatable
+from exporter.http.pace import Budget, Pause, retry_after
+from exporter.http.routes import Routes
+
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from exporter.clock import Clock
+    from exporter.http.exchange import Call, HttpOptions
+    from exporter.telemetry import SourceTelemetry
+
+
+USER_AGENT = f"loadfleet-exporter/{__version__}"
+
+_REPEATED_STATUS = frozenset({502, 503, 504})
+_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+_FORBIDDEN = frozenset("\r\n\0")
+
+
+class HttpClient:
+    """Sends one source's calls within its limits.
+
+    Args:
+        transport: Used instead of the network.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        *,
+        telemetry: SourceTelemetry,
+        clock: Clock,
+        random: Random,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._options = options
+        self._telemetry = telemetry
+        self._clock = clock
+        self._random = random
+        self._transport = transport or Routes(options)
+        self._budget = Budget(options.requests_per_minute, clock=clock)
+        self._pause = Pause(clock)
+        self._under_way: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    async def send(self, call: Call) -> Reply:
+        """Send a call and return the complete answer, whatever its status.
+
+        Waiting for the budget or for the end of a pause does not count against the time-out.
+
+        Raises:
+            CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
+            BlockedError: The vendor asked for a pause that is longer than the call's time-out.
+        """
+        try:
+            # A handle for aclose(): it ends the call wherever it waits.
+            async with asyncio.timeout(None) as handle:
+                if self._closed:
+                    raise _closed(call)
+                self._under_way.add(handle)
+                try:
+                    return await self._send(call)
+                finally:
+                    self._under_way.discard(handle)
+        except TimeoutError:
+            pass
+        raise _closed(call)
+
+    async def aclose(self) -> None:
+        """Close all connections; calls under way end at once."""
+        self._closed = True
+        now = asyncio.get_running_loop().time()
+        for handle in self._under_way:
+            handle.reschedule(now)
+        try:
+            # A peer that does not answer must not hold us.
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._transport.aclose()
+        except TimeoutError:
+            pass  # the connections go with the process
+
+    async def _send(self, call: Call) -> Reply:
+        total = self._options.total_timeout
+        if call.timeout_seconds is not None:
+            total = call.timeout_seconds
+        left = total
+        request = self._request(call, total)
+        tries = 1 + (self._options.retries if call.repeatable else 0)
+        number = 0
+        while True:
+            number += 1
+            await self._admission(call, total)
+            started = self._clock.monotonic()
+            outcome = await self._try(call, request, left)
+            left -= self._clock.monotonic() - started
+            delay = self._delay(outcome, number, started)
+            if number == tries or delay is None or delay >= left:
+                if isinstance(outcome, CallError):
+                    raise outcome
+                return outcome
+            await self._clock.sleep(delay)
+            left -= delay
+
+    async def _admission(self, call: Call, total: float) -> None:
+        await self._sit_out(call, total)
+        await self._budget.take()
+        # The wait for the budget may have been long.
+        await self._sit_out(call, total)
+
+    async def _sit_out(self, call: Call, total: float) -> None:
+        while self._pause.left > 0:
+            if self._pause.left > total:
+                raise BlockedError(
+                    f"{call.operation}: not sent, the vendor asked to wait",
+                    retry_at=self._pause.until,
+                    reason=Reason.RATE_LIMITED,
+                )
+            await self._clock.sleep(self._pause.left)
+
+    def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
+        """Return the seconds to the next try, or `None` when there is to be none."""
+        limit = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0**number)
+        # Full jitter: clients that failed together shall not come back together.
+        jitter = self._random.uniform(0.0, limit)
+        if isinstance(outcome, CallError):
+            return jitter if repeatable(outcome) else None
+        asked = retry_after(outcome.headers.get("retry-after"), clock=self._clock)
+        if outcome.status == 429 or (outcome.status == 503 and asked is not None):
+            self._pause.begin(asked, sent=sent)
+            return self._pause.left
+        if outcome.status < 400:
+            self._pause.relent(sent=sent)
+        return jitter if outcome.status in _REPEATED_STATUS else None
+
+    async def _try(self, call: Call, request: httpx.Request, seconds: float) -> Reply | CallError:
+        started = self._clock.monotonic()
+        response: httpx.Response | None = None
+        try:
+            # aiohttp is told of no total, and rounds the limits it is told of.
+            async with asyncio.timeout(seconds):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await self._read(call, response)
+                finally:
+                    await response.aclose()
+        except CallError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - the edge: all foreign errors end here
+            # Returned, so that it is not raised from the foreign error, whose text holds the URL.
+            return explain(call.operation, error, head=response is not None)
+        return Reply(
+            status=response.status_code,
+            headers=dict(response.headers.items()),
+            body=body,
+            duration_seconds=self._clock.monotonic() - started,
+        )
+
+    async def _read(self, call: Call, response: httpx.Response) -> bytes:
+        stream = response.stream
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise CallError(Reason.DECODE, f"{call.operation}: the reply cannot be read")
+        return await read_body(
+            stream,
+            encoding=response.headers.get("content-encoding", ""),
+            max_bytes=self._options.max_reply_bytes,
+            operation=call.operation,
+        )
+
+    def _request(self, call: Call, total: float) -> httpx.Request:
+        headers = {
+            "user-agent": USER_AGENT,
+            "accept": "application/json",
+            "accept-encoding": ENCODINGS,
+            **{name.lower(): value for name, value in call.headers.items()},
+        }
+        timeout = httpx.Timeout(
+            connect=min(self._options.connect_timeout, total),
+            read=min(self._options.read_timeout, total),
+            write=None,
+            pool=None,
+        )
+        try:
+            request = httpx.Request(
+                call.method,
+                call.url,
+                headers=headers,
+                content=call.content,
+                extensions={"timeout": timeout.as_dict()},
+            )
+        except (httpx.InvalidURL, ValueError, TypeError):
+            request = None
+        # httpx lets pass what would end a header and begin another.
+        if request is None or any(set(value) & _FORBIDDEN for value in headers.values()):
+            text = f"{call.operation}: the url or a header is malformed"
+            raise CallError(Reason.CONNECT, text, sent=False)
+        return request
+
+
+def _closed(call: Call) -> CallError:
+    return CallError(Reason.CONNECT, f"{call.operation}: the client was closed")

@@ -1,0 +1,149 @@
+"""What goes to a vendor and what comes back, apart from how it travels.
+
+Nothing in here shows a header or a body when it is printed: both can carry secrets.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from exporter.errors import CallError, Reason
+from exporter.secret import Secret
+
+
+T = TypeVar("T")
+
+DEFAULT_MAX_REPLY_BYTES = 16 * 1024 * 1024
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and TLS material of one source's calls.
+
+    Attributes:
+        connect_timeout: Seconds for the name, the connection and the TLS handshake.
+        read_timeout: Seconds between two pieces of a reply.
+        total_timeout: Seconds for a call with all its tries.
+        max_reply_bytes: Limit of a reply's body, compressed or not.
+        retries: Tries after the first.
+        requests_per_minute: Limit of tries in any 60 seconds.
+        connections: Limit of open connections.
+        ca_file: Certificates to trust instead of the system's.
+        proxy_url: Proxy for all calls; without it the usual environment variables count.
+    """
+
+    connect_timeout: float = 5.0
+    read_timeout: float = 15.0
+    total_timeout: float = 15.0
+    max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES
+    retries: int = 2
+    requests_per_minute: int | None = None
+    connections: int = 3
+    ca_file: Path | None = None
+    insecure_skip_verify: bool = False
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    proxy_url: Secret | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request.
+
+    Attributes:
+        operation: What it is called in metrics and messages.
+        repeatable: Whether it may be sent again: it only reads.
+        timeout_seconds: Limit of this call instead of the source's.
+    """
+
+    operation: str
+    method: str
+    url: str
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    content: bytes = b""
+    repeatable: bool = True
+    timeout_seconds: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Call({self.operation!r}, {self.method!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show what `repr` shows."""
+        return [("operation", self.operation), ("method", self.method)]
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete answer, whatever its status.
+
+    Attributes:
+        headers: By lower-case names.
+        body: Decompressed.
+        duration_seconds: From the start of the last try to the end of its body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration_seconds: float
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show what `repr` shows."""
+        return [("status", self.status), ("bytes", len(self.body))]
+
+
+def check_status(operation: str, reply: Reply) -> None:
+    """Raise what a reply's status means, unless it is 2xx.
+
+    Raises:
+        CallError: 401 `auth`, 403 `access_denied`, 429 `rate_limited`, other 3xx and 4xx
+            `http_4xx`, 5xx and above `http_5xx`, anything else `decode`.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        return
+    text = f"{operation}: the vendor answered with status {status}"
+    if status == 401:
+        reason = Reason.AUTH
+    elif status == 403:
+        reason = Reason.ACCESS_DENIED
+    elif status == 429:
+        reason = Reason.RATE_LIMITED
+    elif 300 <= status < 400:
+        # The location stays out: it can carry a token.
+        reason = Reason.HTTP_4XX
+        text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
+    elif 400 <= status < 500:
+        reason = Reason.HTTP_4XX
+    elif status >= 500:
+        reason = Reason.HTTP_5XX
+    else:
+        reason = Reason.DECODE
+    raise CallError(reason, text, status=status)
+
+
+def decode_json(operation: str, body: bytes, type: type[T]) -> T:  # noqa: A002 - reads best
+    """Decode a body into a type.
+
+    Raises:
+        CallError: It is not JSON or does not fit; the message holds no part of it.
+    """
+    wanted: Any = type
+    try:
+        decoded: T = _decoder(wanted).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        return decoded
+    raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
+
+
+@functools.cache
+def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
+    return decoder

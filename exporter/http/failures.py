@@ -1,0 +1,169 @@
+"""What foreign errors mean, found out once and told in our own words.
+
+A library's own text is never shown: aiohttp's name URLs with their queries, others quote headers.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+
+from exporter.errors import CallError, Reason
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+#: OpenSSL's verification results that people can do something about (`man verify`).
+_CERTIFICATE_FAULTS = {
+    9: "the certificate is not yet valid",
+    10: "the certificate has expired",
+    18: "the certificate is signed by itself",
+    19: "the certificate chain ends in an unknown root",
+    20: "the certificate's issuer is unknown; ca_file names additional ones",
+    21: "the certificate's issuer is unknown; ca_file names additional ones",
+    23: "the certificate is revoked",
+    62: "the certificate is for another host name",
+    64: "the certificate is for another address",
+}
+
+
+def explain(operation: str, error: BaseException, *, head: bool) -> CallError:
+    """Translate a foreign error.
+
+    Args:
+        operation: Named in the message.
+        error: Any error of httpx, aiohttp, httpcore, ssl or asyncio.
+        head: Whether the head of a reply had arrived.
+    """
+    chain = tuple(_chain(error))
+    reason, text, sent = (
+        _name(chain)
+        or _tls(chain)
+        or _timeout(chain)
+        or _not_http(chain)
+        or _connection(chain, head=head)
+    )
+    return _FailedError(reason, f"{operation}: {text}", sent=sent or head, head=head)
+
+
+def repeatable(error: CallError) -> bool:
+    """Tell whether a call that only reads may be sent again after this error."""
+    if not isinstance(error, _FailedError) or error.head:
+        return False
+    if error.reason is Reason.TIMEOUT:
+        return not error.sent
+    return error.reason in (Reason.DNS, Reason.CONNECT)
+
+
+class _FailedError(CallError):
+    """A call that was not answered; whether a part of the answer came is asked for here only."""
+
+    def __init__(self, reason: Reason, message: str, *, sent: bool, head: bool) -> None:
+        super().__init__(reason, message, sent=sent)
+        self.head = head
+
+
+#: Reason, text, and whether the vendor may have seen the call.
+_Finding = tuple[Reason, str, bool]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it: httpx hides the cause under errors of its own."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        # Not the context: it may be what the caller was handling when it called.
+        waiting.append(found.__cause__)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        if isinstance(found, aiohttp.ClientConnectorError):
+            waiting.append(found.os_error)
+
+
+def _has(chain: tuple[BaseException, ...], *types: type[BaseException]) -> bool:
+    return any(isinstance(found, types) for found in chain)
+
+
+def _name(chain: tuple[BaseException, ...]) -> _Finding | None:
+    if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
+        return Reason.DNS, "the host name was not found", False
+    return None
+
+
+def _tls(chain: tuple[BaseException, ...]) -> _Finding | None:
+    for found in chain:
+        if isinstance(found, ssl.SSLCertVerificationError):
+            # aiohttp's subclass of it has not run its constructor and knows no code.
+            code = getattr(found, "verify_code", None)
+            if code is not None:
+                fault = _CERTIFICATE_FAULTS.get(code, f"OpenSSL's verification code is {code}")
+                return Reason.TLS, f"the certificate was not accepted: {fault}", False
+    for found in chain:
+        if isinstance(found, ssl.SSLError):
+            # OpenSSL's own names, such as WRONG_VERSION_NUMBER.
+            name = getattr(found, "reason", None) or ""
+            shown = f" ({name})" if name.isascii() and name.replace("_", "").isalnum() else ""
+            return Reason.TLS, f"TLS failed{shown}", not _has(chain, aiohttp.ClientSSLError)
+    return None
+
+
+def _timeout(chain: tuple[BaseException, ...]) -> _Finding | None:
+    # An aiohttp error under httpx's tells the truth: httpx-aiohttp 0.2 makes a ConnectTimeout of
+    # each ClientConnectionError, also of a connection that was dropped.
+    if _has(chain, aiohttp.ConnectionTimeoutError):
+        return Reason.TIMEOUT, "no connection in time", False
+    if _has(chain, TimeoutError):
+        late_connection = _has(chain, httpx.ConnectTimeout, httpx.PoolTimeout) or (
+            _has(chain, aiohttp.ClientConnectorError)
+        )
+        text = "no connection in time" if late_connection else "no reply in time"
+        return Reason.TIMEOUT, text, not late_connection
+    if _has(chain, aiohttp.ClientError):
+        return None
+    if _has(chain, httpx.ConnectTimeout, httpx.PoolTimeout):
+        return Reason.TIMEOUT, "no connection in time", False
+    if _has(chain, httpx.TimeoutException):
+        return Reason.TIMEOUT, "no reply in time", True
+    return None
+
+
+def _not_http(chain: tuple[BaseException, ...]) -> _Finding | None:
+    invalid = _has(chain, aiohttp.ClientResponseError)
+    for found in chain:
+        # h11 has one class for broken HTTP and for a connection that ended too soon.
+        if isinstance(found, httpx.RemoteProtocolError):
+            text = str(found)
+            invalid = not text.startswith(("Server disconnected", "peer closed connection"))
+    if invalid:
+        return Reason.DECODE, "the reply is not valid HTTP", True
+    return None
+
+
+def _connection(chain: tuple[BaseException, ...], *, head: bool) -> _Finding:
+    if head:
+        return Reason.CONNECT, "the reply was cut off", True
+    if _has(chain, httpx.ProxyError):
+        return Reason.CONNECT, "the proxy did not connect", False
+    codes = (found.errno or 0 for found in chain if isinstance(found, OSError))
+    name = next((errno.errorcode[code] for code in codes if code in errno.errorcode), "")
+    shown = f" ({name})" if name else ""
+    if name == "ECONNREFUSED":
+        return Reason.CONNECT, "the connection was refused", False
+    unsent = _has(chain, aiohttp.ClientConnectorError, aiohttp.InvalidURL) or (
+        _has(chain, httpx.ConnectError, httpx.UnsupportedProtocol)
+    )
+    if unsent:
+        return Reason.CONNECT, f"no connection{shown}", False
+    return Reason.CONNECT, f"the connection was dropped{shown}", True

@@ -1,0 +1,159 @@
+"""How calls travel: TLS, connections, proxies.
+
+The transport under httpx is aiohttp's. Where a proxy applies it is httpx's own: httpx-aiohttp 0.2
+hands a proxy's credentials on in a way that aiohttp has deprecated, and aiohttp's TLS through TLS
+depends on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+from urllib.request import getproxies_environment, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from exporter.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.abc import AbstractResolver
+    from aiohttp.client_middlewares import ClientHandlerType
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+    from exporter.http.exchange import HttpOptions
+
+
+#: Vendors' servers drop idle connections after 20 seconds and more; we have to be first.
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class Routes(httpx.AsyncBaseTransport):
+    """The network, by way of a proxy where one applies.
+
+    Args:
+        environment: What `getproxies_environment` returns: proxies by scheme, exceptions as `no`.
+        resolver: Finds addresses instead of the system.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        *,
+        environment: Mapping[str, str] | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._options = options
+        self._environment = dict(getproxies_environment() if environment is None else environment)
+        self._context = ssl_context(options)
+        self._direct = AiohttpTransport(
+            verify=self._context, client=lambda: self._session(resolver)
+        )
+        self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request the way it has to go."""
+        proxy = self._proxy(request.url)
+        if not proxy:
+            return await self._direct.handle_async_request(request)
+        if proxy not in self._proxied:
+            self._proxied[proxy] = httpx.AsyncHTTPTransport(
+                verify=self._context,
+                proxy=httpx.Proxy(proxy, ssl_context=self._context),
+                limits=httpx.Limits(
+                    max_connections=self._options.connections, keepalive_expiry=KEEP_ALIVE_SECONDS
+                ),
+            )
+        return await self._proxied[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._direct.aclose()
+        for transport in self._proxied.values():
+            await transport.aclose()
+
+    def _proxy(self, url: httpx.URL) -> str:
+        if self._options.proxy_url is not None:
+            return self._options.proxy_url.reveal()
+        host = url.host if url.port is None else f"{url.host}:{url.port}"
+        if proxy_bypass(host, self._environment):
+            return ""
+        proxy = self._environment.get(url.scheme) or self._environment.get("all") or ""
+        # The variables may leave the scheme out.
+        return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+
+    def _session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+        connector = _Connector(
+            ssl=self._context,
+            limit=self._options.connections,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            resolver=resolver,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            # httpx-aiohttp would let aiohttp keep vendors' cookies and send them back.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(_no_hidden_retry,),
+        )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps the connect time-out to the letter.
+
+    aiohttp rounds what is above 5 seconds up, and leaves the search for the address out.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        async with asyncio.timeout(timeout.sock_connect):
+            return await super().connect(req, traces, timeout)
+
+
+class _DroppedError(aiohttp.ClientConnectionError):
+    """The connection ended before there was a reply."""
+
+
+async def _no_hidden_retry(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp sends a GET again by itself when a kept connection was dropped. That try would miss
+    # in the budget, so it gets an error that it does not know.
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _DroppedError from error
+
+
+def ssl_context(options: HttpOptions) -> ssl.SSLContext:
+    """Make the TLS settings of a source.
+
+    Raises:
+        ConfigurationError: A file cannot be used.
+    """
+    path = options.ca_file
+    try:
+        context = ssl.create_default_context(cafile=path)
+        if options.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        path = options.client_cert_file
+        if path is not None:
+            # Without a password of ours OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(path, options.client_key_file, password="")
+    except OSError:
+        pass
+    else:
+        return context
+    raise ConfigurationError([f"the file {path} or its key cannot be used for TLS"])
