@@ -92,7 +92,9 @@ def _conditions(readings: Iterable[Reading]) -> Iterator[tuple[tuple[str, str], 
 
 
 def _of(
-    reading: Agent | Controller | Recorder, target: str, active: bool | None  # noqa: FBT001 - a field
+    reading: Agent | Controller | Recorder,
+    target: str,
+    active: bool | None,  # noqa: FBT001 - a field
 ) -> _Condition:
     state = reading.state
     if state is None:

@@ -50,9 +50,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def main(
-    argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None
-) -> int:
+def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
     """Run the command line.
 
     Args:

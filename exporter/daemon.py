@@ -8,24 +8,27 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.engine import Engine
+from exporter.settings import redacted
+from exporter.views import source_view
+from exporter.web.address import Address, parse_address
 from exporter.web.app import create_app
 from exporter.web.server import WebServer
-from exporter.web.view import SourceView, TaskView
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from exporter.exposition import Exposition
+    from exporter.clock import Moment
     from exporter.settings import Loaded, Settings
-    from exporter.store import Store
+    from exporter.store import Snapshot
+    from exporter.web.view import MetricsPage, SourceView
 
 
 #: What runs at the end gets this long; then it is cancelled.
@@ -71,11 +74,14 @@ class Daemon:
         """
         web = self.settings.web
         self._engine.connect(self.settings)
-        server = WebServer(create_app(self, route_prefix=web.route_prefix), web.listen_address)
+        server = WebServer(
+            create_app(self, route_prefix=web.route_prefix, max_requests=web.max_requests),
+            [parse_address(text) for text in web.listen_address],
+        )
         await server.start()
-        self._log.info("started", version=__version__, listen=",".join(server.addresses))
+        self._log.info("started", version=__version__, listen=",".join(map(str, server.addresses)))
         if self._announce is not None:
-            self._announce(f"http://{_reachable(server.addresses[0])}{web.route_prefix}")
+            self._announce(_browsable(server.addresses[0], web.route_prefix))
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
@@ -95,15 +101,35 @@ class Daemon:
 
     # -- What the pages see -------------------------------------------------------------------
 
-    @property
-    def exposition(self) -> Exposition:
-        """The bytes of `/metrics`."""
-        return self._engine.exposition
+    def metrics(
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> MetricsPage:
+        """Return the exposition."""
+        return self._engine.exposition.metrics(
+            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
+        )
 
-    @property
-    def store(self) -> Store:
-        """What is known of the fleet."""
-        return self._engine.store
+    def snapshots(self) -> Iterable[Snapshot]:
+        """Return what is known now."""
+        self._engine.store.expire()
+        return self._engine.store.snapshots()
+
+    def sources(self) -> list[SourceView]:
+        """Return how each source is."""
+        return [source_view(poller) for poller in self._engine.pollers.values()]
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective settings, redacted."""
+        return redacted(self.settings)
+
+    def now(self) -> Moment:
+        """Read the clock."""
+        return self.clock.now()
 
     @property
     def healthy(self) -> bool:
@@ -115,38 +141,6 @@ class Daemon:
         """Whether the first round of polls has finished or was given up."""
         age = self.clock.monotonic() - self._started
         return self._engine.first_round_done or age >= FIRST_ROUND_LIMIT_SECONDS
-
-    def sources(self) -> list[SourceView]:
-        """Return how each source is."""
-        views = []
-        for poller in self._engine.pollers.values():
-            source = poller.source
-            settings = source.settings
-            tasks = []
-            for name, interval in settings.intervals().items():
-                status = poller.status(name)
-                tasks.append(
-                    TaskView(
-                        name=name,
-                        interval_seconds=interval,
-                        last_attempt=status.last_attempt,
-                        last_success=status.last_success,
-                        reason=status.reason,
-                        message=status.message,
-                    )
-                )
-            views.append(
-                SourceView(
-                    provider=settings.provider,
-                    name=settings.name,
-                    url=settings.url,
-                    up=source.up,
-                    auth_failed=source.auth_failed,
-                    blocked=source.blocked,
-                    tasks=tuple(tasks),
-                )
-            )
-        return views
 
     # -- Background ---------------------------------------------------------------------------
 
@@ -186,7 +180,8 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _reachable(address: str) -> str:
-    """Return an address a browser can open where a wildcard was listened on."""
-    host, _, port = address.rpartition(":")
-    return f"localhost:{port}" if host in {"0.0.0.0", "[::]", ""} else address  # noqa: S104 - compared, not bound
+def _browsable(address: Address, route_prefix: str) -> str:
+    """Return the URL a browser can open where perhaps a wildcard was listened on."""
+    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    shown = Address("localhost", address.port) if address.host in everywhere else address
+    return f"http://{shown}{route_prefix}"

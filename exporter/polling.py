@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from exporter.changes import changes
+from exporter.clock import Clock, Moment
 from exporter.errors import PollError, Reason
 from exporter.readings import Reading, SourceHealth
 from exporter.store import Snapshot
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from exporter.clock import Clock
     from exporter.sources.base import Failure, Source
     from exporter.store import Store
     from exporter.telemetry import SourceTelemetry
@@ -38,18 +38,31 @@ REPEAT_SECONDS = 900.0
 NAMED_CHANGES = 50
 
 
+class TaskFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The first failure of a poll.
+
+    Attributes:
+        at: When the poll ended.
+        message: One sentence made by us, free of secrets.
+    """
+
+    at: Moment
+    reason: Reason
+    message: str
+
+
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How the polls of a task have gone.
 
     Attributes:
-        last_attempt, last_success: When such a poll ended, epoch seconds.
-        reason, message: Of the newest poll's first failure; empty when there was none.
+        last_attempt: When the newest poll ended.
+        last_success: When the newest poll without any failure ended.
+        failure: The newest failure, also when a success came after it.
     """
 
-    last_attempt: float | None = None
-    last_success: float | None = None
-    reason: str = ""
-    message: str = ""
+    last_attempt: Moment | None = None
+    last_success: Moment | None = None
+    failure: TaskFailure | None = None
 
 
 class Poller:
@@ -69,7 +82,7 @@ class Poller:
         self._store = store
         self._telemetry = telemetry
         self._clock = clock
-        self._log = (log or structlog.get_logger("exporter.poll")).bind(
+        self._log: FilteringBoundLogger = (log or structlog.get_logger("exporter.poll")).bind(
             provider=self._settings.provider, source=self._settings.name
         )
         self._status: dict[str, TaskStatus] = {}
@@ -143,16 +156,17 @@ class Poller:
         now = self._clock.now()
         known = self.status(task)
         if not failures:
-            self._status[task] = TaskStatus(last_attempt=now.unix, last_success=now.unix)
+            self._status[task] = TaskStatus(
+                last_attempt=now, last_success=now, failure=known.failure
+            )
             if self._logged.pop(task, None) is not None:
                 self._log.info("poll_recovered", task=task)
             return
         reason, message = failures[0]
         self._status[task] = TaskStatus(
-            last_attempt=now.unix,
+            last_attempt=now,
             last_success=known.last_success,
-            reason=reason.value,
-            message=message,
+            failure=TaskFailure(at=now, reason=reason, message=message),
         )
         logged_reason, logged_at = self._logged.get(task, ("", 0.0))
         if logged_reason != reason.value or now.monotonic - logged_at >= REPEAT_SECONDS:

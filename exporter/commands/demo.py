@@ -51,8 +51,6 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
 
 def _announce(url: str) -> None:
     print(
-        f"board    {url}/\n"
-        f"metrics  {url}/metrics\n"
-        "stop     Ctrl-C",
+        f"board    {url}/\nmetrics  {url}/metrics\nstop     Ctrl-C",
         flush=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING
 
 
@@ -11,12 +12,17 @@ if TYPE_CHECKING:
 
 
 async def until(condition: Callable[[], object], *, timeout_seconds: float = 20.0) -> None:
-    """Return as soon as the condition holds.
+    """Return as soon as a condition holds; it may be a coroutine function.
 
     Raises:
         TimeoutError: It did not come to hold.
     """
     async with asyncio.timeout(timeout_seconds):
-        # What is waited for happens in other processes or threads, which set no event of ours.
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        while True:
+            holds = condition()
+            if inspect.isawaitable(holds):
+                holds = await holds
+            if holds:
+                return
+            # What is waited for happens in other processes or threads, which set no event of ours.
+            await asyncio.sleep(0.02)

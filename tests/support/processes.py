@@ -1,0 +1,129 @@
+"""Real processes: started on free ports, waited for by condition, stopped by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+
+EXPORTER = (sys.executable, "-m", "exporter")
+
+
+class Process:
+    """A running program and what it has printed so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: Path, errors: Path) -> None:
+        self.process = process
+        self._output = output
+        self._errors = errors
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    @property
+    def ended(self) -> bool:
+        return self.process.returncode is not None
+
+    async def stop(self, number: int = signal.SIGTERM, *, timeout_seconds: float = 20.0) -> int:
+        """Send a signal and return the exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), timeout_seconds)
+
+
+@asynccontextmanager
+async def running(
+    *command: str | Path, folder: Path, name: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """Run a program while the context lasts.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where its output goes.
+        name: What to call the files.
+        environ: Added to the environment of the tests.
+    """
+    output, errors = folder / f"{name}.out", folder / f"{name}.err"
+    with output.open("wb") as out, errors.open("wb") as err:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=out, stderr=err, env={**os.environ, **(environ or {})}
+        )
+    try:
+        yield Process(process, output, errors)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def fetch(url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> str:
+    """Return the text behind a URL, of whatever status.
+
+    Args:
+        url: Where.
+        data: Posted as JSON, if given.
+        headers: Sent along.
+    """
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - loopback
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+
+    def read() -> str:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:  # noqa: S310 - loopback
+                text: str = reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read().decode()
+        return text
+
+    return await asyncio.to_thread(read)
+
+
+async def answers(url: str, process: Process) -> None:
+    """Wait until a URL can be fetched.
+
+    Raises:
+        AssertionError: The process ended instead.
+    """
+    parts = urllib.parse.urlsplit(url)
+
+    def listening() -> bool:
+        assert not process.ended, process.errors
+        with socket.socket() as probe:
+            return probe.connect_ex((parts.hostname or "", parts.port or 80)) == 0
+
+    await until(listening)
+    await fetch(url)
