@@ -6,7 +6,7 @@ of targets are walked without a line of Python between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,11 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """A family with more labels than those of the target: no, one or many values per target."""
+    """A family with more labels than those of the target: no, one or many values per target.
+
+    Attributes:
+        read: Takes the values from a row.
+    """
 
     family: Family
     read: Callable[[Any], Iterable[Labelled]]
@@ -98,10 +102,9 @@ def by_key(family: Family, field: str) -> Spread:
     """Spread a mapping, whose keys are the values of the one further label."""
     read = attrgetter(field)
 
-    def labelled(row: object) -> Iterator[Labelled]:
+    def labelled(row: object) -> Iterable[Labelled]:
         counts: Mapping[str, float] = read(row) or {}
-        for key, value in counts.items():
-            yield (key,), value
+        return [((key,), value) for key, value in counts.items()]
 
     return Spread(family, labelled)
 
@@ -109,9 +112,10 @@ def by_key(family: Family, field: str) -> Spread:
 def failure(family: Family) -> Spread:
     """Make the series that names the reason while a target is not up."""
 
-    def labelled(state: Any) -> Iterator[Labelled]:
+    def labelled(state: Any) -> Iterable[Labelled]:
         if state.up is False and state.reason is not None:
-            yield (state.reason.value,), True
+            return (((state.reason.value,), True),)
+        return ()
 
     return Spread(family, labelled)
 
@@ -119,22 +123,26 @@ def failure(family: Family) -> Spread:
 def info(family: Family, *fields: str) -> Spread:
     """Make an info family from the names of the fields that describe."""
     read = _values(*fields)
-
-    def labelled(row: object) -> Iterator[Labelled]:
-        yield read(row), True
-
-    return Spread(family, labelled)
+    return Spread(family, lambda row: ((read(row), True),))
 
 
 def target_info(family: Family, *more: str) -> Spread:
     """Make the info family of a machine: where it is, what runs on it, and `more` of its state."""
-    facts = _values("version", "os", "os_version", "java_version", "java_vendor")
-    further = _values(*more)
+    facts = ("version", "os", "os_version", "java_version", "java_vendor")
+    read = attrgetter(*facts, *more)
+    unknown = ("",) * len((*facts, *more))
 
-    def labelled(target: Target) -> Iterator[Labelled]:
-        state = target.state or NOTHING
-        where = (target.host, target.port)
-        yield (*where, *facts(state), target.location, *further(state)), True
+    def labelled(target: Target) -> Iterable[Labelled]:
+        known = unknown if target.state is None else read(target.state)
+        # In the catalogue's order: the location stands behind the facts.
+        values = (
+            target.host,
+            target.port,
+            *known[: len(facts)],
+            target.location,
+            *known[len(facts) :],
+        )
+        return ((values, True),)
 
     return Spread(family, labelled)
 
@@ -162,5 +170,7 @@ def _part(name: str) -> Callable[[Any], Any]:
 
 
 def _values(*fields: str) -> Callable[[Any], tuple[str, ...]]:
+    if len(fields) > 1:
+        return attrgetter(*fields)
     reads = tuple(attrgetter(field) for field in fields)
-    return lambda row: tuple([read(row) or "" for read in reads])
+    return lambda row: tuple([read(row) for read in reads])

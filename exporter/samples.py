@@ -42,16 +42,16 @@ class Sample(NamedTuple):
     value: float
 
 
-def _phases(run: r.Run) -> Iterator[Labelled]:
+def _phases(run: r.Run) -> Iterable[Labelled]:
     phase = run.phase if run.phase in r.PHASES else "unknown"
-    return (((each,), each == phase) for each in r.PHASES)
+    return [((each,), each == phase) for each in r.PHASES]
 
 
-def _job_states(jobs: r.AgentJobs) -> Iterator[Labelled]:
+def _job_states(jobs: r.AgentJobs) -> Iterable[Labelled]:
     counts = jobs.counts
-    if counts is not None:
-        for state in r.JOB_STATES:
-            yield (state,), counts.get(state, 0.0)
+    if counts is None:
+        return ()
+    return [((state,), counts.get(state, 0.0)) for state in r.JOB_STATES]
 
 
 def _members(cluster: r.Cluster) -> Iterator[tuple[r.Cluster, r.Member]]:

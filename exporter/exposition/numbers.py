@@ -1,0 +1,76 @@
+"""Write many numbers at once, exactly as prometheus-client writes each of them.
+
+Python's own `repr` of a float is where a renderer would spend most of its time. msgspec's encoder
+finds the same digits several times faster when it is given a whole column; only the places where
+the two notations part (exponents, infinities) are handled one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+_encode = msgspec.json.Encoder().encode
+
+# Between these bounds Python's, Go's and JSON's notation of a float are the same.
+_SMALLEST = 1e-4
+_LARGEST = 1e6
+# From here on Python writes an exponent by itself.
+_PYTHON_EXPONENT = 1e16
+
+
+def encode(values: Sequence[float | bool | None]) -> bytes:
+    """Encode a column, for `texts` and to compare it with what it was.
+
+    Two columns without a `null` in their encodings are equal exactly when these are; absent,
+    infinite and undefined numbers all become `null`.
+    """
+    return _encode(values)
+
+
+def texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
+    """Write the numbers of a column; what is absent or not a number stays `None`.
+
+    Args:
+        values: The column.
+        encoded: Its encoding.
+    """
+    if encoded.count(b".") == len(values):
+        # Every value has a decimal point: all are finite floats, and none is an integer.
+        return _write(values, encoded)  # type: ignore[arg-type]  # absent ones have no point
+    # Only a value that is not a number differs from itself.
+    known = [float(v) for v in values if v is not None and v == v]  # noqa: PLR0124
+    written = iter(_write(known, _encode(known)))
+    return [
+        next(written) if v is not None and v == v else None  # noqa: PLR0124
+        for v in values
+    ]
+
+
+def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
+    if not values:
+        return []
+    return [
+        text
+        if _SMALLEST <= value < _LARGEST or -_LARGEST < value <= -_SMALLEST or not value
+        else _write_one(value, text)
+        for value, text in zip(values, encoded[1:-1].decode().split(","), strict=True)
+    ]
+
+
+def _write_one(value: float, text: str) -> str:
+    if _LARGEST <= value < _PYTHON_EXPONENT:
+        # Go switches to an exponent sooner than Python.
+        point = text.index(".")
+        digits = f"{text[0]}.{text[1:point]}{text[point + 1 :]}".rstrip("0.")
+        return f"{digits}e+{point - 1:02d}"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
