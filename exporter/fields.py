@@ -6,18 +6,19 @@ with a text that holds the remedy.
 
 from __future__ import annotations
 
+import operator
 import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from exporter.secret import Secret
+from exporter.secret import HIDDEN, Secret
 
 
 __all__ = [
-    "Address",
+    "HIDDEN",
     "Duration",
     "FilePath",
     "Flag",
@@ -31,7 +32,6 @@ __all__ = [
     "WrongValueError",
     "format_duration",
     "format_size",
-    "parse_address",
     "parse_duration",
     "parse_size",
 ]
@@ -108,18 +108,6 @@ def format_size(size: int) -> str:
     return f"{size // _SIZES[unit]}{unit}" if size else "0B"
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Read `host:port`, `[::1]:port` or `:port`; the host is empty for all interfaces.
-
-    Raises:
-        WrongValueError: It is none.
-    """
-    match = re.fullmatch(r"(?:\[([\w:.%]+)\]|([\w.-]*)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > 65535:
-        raise WrongValueError("is not an address; write host:port, [::1]:port or :port")
-    return match[1] or match[2] or "", int(match[3])
-
-
 def _read_interval(value: object) -> float | None:
     if value is None or value is False or value == "off":
         return None
@@ -129,6 +117,10 @@ def _read_interval(value: object) -> float | None:
     if seconds == 0:
         raise WrongValueError("must be longer than 0; write off to switch it off")
     return seconds
+
+
+def _format_interval(seconds: float | None) -> str:
+    return "off" if seconds is None else format_duration(seconds)
 
 
 def _positive(seconds: float) -> float:
@@ -182,37 +174,35 @@ def _check_url(url: str) -> str:
     return url
 
 
-def _check_address(text: str) -> str:
-    parse_address(text)
-    return text
+#: Seconds, read by `parse_duration`.
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 
+#: A `Duration` that is longer than 0.
+TimeLimit = Annotated[Duration, AfterValidator(_positive)]
 
-Duration = Annotated[float, BeforeValidator(parse_duration), "duration"]
-"""Seconds, read by `parse_duration`."""
+#: Seconds, or `None` for `off`, which YAML delivers as false.
+Interval = Annotated[
+    float | None, BeforeValidator(_read_interval), PlainSerializer(_format_interval)
+]
 
-TimeLimit = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_positive), "duration"]
-"""A `Duration` that is longer than 0."""
-
-Interval = Annotated[float | None, BeforeValidator(_read_interval), "duration"]
-"""Seconds, or `None` for `off`, which YAML delivers as false."""
-
+#: True or false, from the environment also 1 or 0.
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
-"""True or false, from the environment also 1 or 0."""
 
+#: A whole number, from the environment as digits; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]
-"""A whole number, from the environment as digits; never a boolean or a fraction."""
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), "size"]
-"""Bytes, read by `parse_size`."""
+#: Bytes, read by `parse_size`.
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), PlainSerializer(format_size)]
 
-Regex = Annotated[re.Pattern[str], BeforeValidator(_read_regex)]
-"""A regular expression, which has to match the whole of what it is compared with."""
+#: A regular expression, which has to match the whole of what it is compared with.
+Regex = Annotated[
+    re.Pattern[str],
+    BeforeValidator(_read_regex),
+    PlainSerializer(operator.attrgetter("pattern")),
+]
 
+#: An http or https URL without credentials, query and fragment, kept as it was written.
 Url = Annotated[str, AfterValidator(_check_url)]
-"""An http or https URL without credentials, query and fragment, kept as it was written."""
 
-Address = Annotated[str, AfterValidator(_check_address)]
-"""Where to listen, readable by `parse_address`."""
-
+#: A file; a relative path counts from the folder of the configuration file.
 FilePath = Path
-"""A file; a relative path counts from the folder of the configuration file."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import copy
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from exporter.errors import ConfigurationError
 from exporter.fields import WrongValueError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 
+#: Where a value is: keys of mappings and indexes of lists.
 Path = tuple[str | int, ...]
-"""Where a value is: keys of mappings and indexes of lists."""
 
 S = TypeVar("S", bound="Section")
 
@@ -84,20 +85,41 @@ class Section(BaseModel):
         yield from ()
 
 
-def checked(
-    model: type[S], raw: object, *, wrong: Collection[str] = ()
-) -> tuple[S, tuple[Mistake, ...]]:
-    """Validate raw data and return what is right of it, with every mistake.
+class MistakesError(ConfigurationError):
+    """The settings have mistakes, kept with their places apart."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__([f"{dotted(mistake.path)}: {mistake.text}" for mistake in mistakes])
+        self.mistakes = tuple(mistakes)
+
+
+class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """The outcome of a check.
+
+    Attributes:
+        settings: Made from what is right; defaults stand for the rest.
+        raw: The raw data without what is wrong.
+        mistakes: All that is wrong.
+    """
+
+    settings: S
+    raw: dict[str, Any]
+    mistakes: tuple[Mistake, ...]
+
+
+def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Checked[S]:
+    """Validate raw data as far as it goes.
 
     Args:
         model: The section's model.
         raw: Plain data as it came from the layers.
-        wrong: Fields already found wrong elsewhere, whose echoes are not reported.
+        wrong: Places already reported elsewhere, whose echoes are left out.
     """
     if not isinstance(raw, dict):
-        return model(), (Mistake((), "must be a mapping of keys to values"),)
+        mistake = Mistake((), "must be a mapping of keys to values")
+        return Checked(settings=model(), raw={}, mistakes=(mistake,))
     found: dict[Path, Mistake] = {}
-    data: Any = copy.deepcopy(raw)
+    data: dict[str, Any] = raw
     settings = None
     while settings is None:
         try:
@@ -105,13 +127,16 @@ def checked(
         except ValidationError as error:
             fresh = {mistake.path: mistake for mistake in _translate(model, error)}
             found = fresh | found
-            data = _without(data, fresh)
-    failed = {*wrong, *(mistake.path[0] for mistake in found.values() if mistake.path)}
+            rest = _without(data, fresh)
+            # Validation would never end if it found fault with what cannot be taken away.
+            data = rest if rest != data else {}
+    failed = {*wrong, *found}
+    fields = {path[0] for path in failed if path}
     for mistake in settings.mistakes():
         places = {mistake.path[: end + 1] for end in range(len(mistake.path))}
-        if failed.isdisjoint(mistake.about) and found.keys().isdisjoint(places):
+        if fields.isdisjoint(mistake.about) and failed.isdisjoint(places):
             found[mistake.path] = mistake
-    return settings, tuple(found.values())
+    return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -160,18 +185,20 @@ def _known(model: type[BaseModel], path: Path) -> Collection[str]:
     return model.model_fields.keys()
 
 
-def _without(data: Any, paths: Collection[Path]) -> Any:
-    """Return a copy without what stands at the places, or empty if that changes nothing."""
+def _without(data: dict[str, Any], paths: Collection[Path]) -> dict[str, Any]:
+    """Return a copy without the deepest value on the way to each place."""
     rest = copy.deepcopy(data)
     # From the back, so that removing an element does not move one that is still to be removed.
     for path in sorted(paths, key=lambda path: [(isinstance(p, str), p) for p in path])[::-1]:
-        container, key = None, None
-        inner = rest
-        for part in path:
-            try:
-                container, key, inner = inner, part, inner[part]
-            except (LookupError, TypeError):
+        steps: list[tuple[Any, str | int]] = []
+        inner: Any = rest
+        for key in path:
+            held = isinstance(inner, dict) and key in inner
+            if not held and not (isinstance(inner, list) and key in range(len(inner))):
                 break
-        if container is not None:
+            steps.append((inner, key))
+            inner = inner[key]
+        if steps:
+            container, key = steps[-1]
             del container[key]
-    return rest if rest != data else {}
+    return rest

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: What stands wherever a secret would.
+HIDDEN = "<secret>"
+
+#: Larger files are no secrets but a mistaken path.
 LIMIT_BYTES = 65_536
-"""Larger files are no secrets but a mistaken path."""
 
 
 class Secret:
@@ -65,6 +68,10 @@ class Secret:
             ) from None
         return self._content
 
+    def known(self) -> str:
+        """Return the secret as far as it was read, without looking at its file."""
+        return self._value if self._path is None else self._content
+
     def refresh(self) -> None:
         """Forget what was read, so that the next use reads the file whatever its time says."""
         self._seen = None
@@ -105,7 +112,7 @@ class Secret:
         return hash((self._value, self._path))
 
     def __repr__(self) -> str:
-        return "<secret>"
+        return HIDDEN
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

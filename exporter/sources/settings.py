@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import ssl
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from exporter.catalogue import COMMON_LABELS, FAMILIES
 from exporter.errors import CallError
 from exporter.fields import (
     Duration,
@@ -27,27 +25,19 @@ from exporter.fields import (
     format_duration,
 )
 from exporter.mistakes import Mistake, Section, nearest
+from exporter.sources.checks import label_mistakes, tls_mistakes
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exporter.http import HttpOptions
 
+
+#: The interval of every task that is not slow by its nature.
 STANDARD_INTERVAL_SECONDS = 60.0
-"""The interval of every task that is not slow by its nature."""
 
+#: Real Load locks an address out after 5 refused calls in this time.
 AUTH_RETRY_MIN_SECONDS = 60.0
-"""Real Load locks an address out after 5 refused calls in this time."""
 
-RESERVED_LABELS = frozenset(
-    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
-        *(family.labels for family in FAMILIES)
-    )
-)
-"""Labels that a source's own `labels` may not use."""
-
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _INTERVALS_TO_STALE = 3
 
@@ -58,14 +48,14 @@ def _check_name(name: str) -> str:
     return name
 
 
+#: The name of a source, the value of its `source` label.
 Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
-"""The name of a source, the value of its `source` label."""
 
 
 class SourceDefaults(Section):
     """What `defaults` may hold; every source inherits it and may set its own."""
 
-    interval: Interval = None
+    interval: TimeLimit | None = None
     timeout: TimeLimit = 15.0
     connect_timeout: TimeLimit | None = None
     read_timeout: TimeLimit | None = None
@@ -91,34 +81,9 @@ class SourceDefaults(Section):
                 "must be at least 60s; the vendor may lock out who retries sooner",
             )
         yield from label_mistakes(self.labels, "labels")
-        yield from self._tls_mistakes()
+        yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
         yield from secret_mistakes(self, "proxy_url", required=False)
         yield from self._proxy_mistakes()
-
-    def _tls_mistakes(self) -> Iterator[Mistake]:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if self.ca_file:
-            try:
-                context.load_verify_locations(self.ca_file)
-            except OSError as error:
-                yield Mistake(("ca_file",), _why_unusable(error, "certificates in PEM format"))
-        if self.client_key_file and not self.client_cert_file:
-            yield Mistake(
-                ("client_key_file",),
-                "has no certificate; give client_cert_file too",
-                ("client_key_file", "client_cert_file"),
-            )
-        if self.client_cert_file:
-            try:
-                # Without a password of ours, OpenSSL would ask for one on the terminal.
-                context.load_cert_chain(self.client_cert_file, self.client_key_file, password="")
-            except OSError as error:
-                what = "a certificate in PEM format with its key, not encrypted"
-                yield Mistake(
-                    ("client_cert_file",),
-                    _why_unusable(error, what, or_path=self.client_key_file),
-                    ("client_cert_file", "client_key_file"),
-                )
 
     def _proxy_mistakes(self) -> Iterator[Mistake]:
         if self.proxy is None:
@@ -137,7 +102,7 @@ class SourceDefaults(Section):
                 ("proxy_url", "proxy_url_file"),
             )
 
-    @property
+    @cached_property
     def proxy(self) -> Secret | None:
         """The proxy's URL, secret since it may hold a password."""
         if self.proxy_url is None and self.proxy_url_file is None:
@@ -152,11 +117,11 @@ class SourceSettings(SourceDefaults):
     fields (each with a default) and yields its own mistakes after those of this class.
     """
 
+    #: Tasks with their default intervals in seconds; `None` is off by default.
     TASKS: ClassVar[Mapping[str, float | None]] = {}
-    """Tasks with their default intervals in seconds; `None` is off by default."""
 
+    #: Kinds that `include` and `exclude` know.
     FILTERS: ClassVar[Collection[str]] = ()
-    """Kinds that `include` and `exclude` know."""
 
     provider: str = ""
     name: Name = ""
@@ -182,8 +147,7 @@ class SourceSettings(SourceDefaults):
         yield from self._interval_mistakes()
 
     def _interval_mistakes(self) -> Iterator[Mistake]:
-        intervals = {task: self.interval_for(task) for task in self.TASKS}
-        short = [task for task, seconds in intervals.items() if seconds and self.timeout >= seconds]
+        short = [task for task, seconds in self.intervals().items() if self.timeout >= seconds]
         if short:
             yield Mistake(
                 ("timeout",),
@@ -199,6 +163,16 @@ class SourceSettings(SourceDefaults):
                 f" {format_duration(pace)}, so that series would come and go; raise it",
                 ("stale_after", "interval"),
             )
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the source; a subclass adds its own."""
+        if self.proxy is not None:
+            yield self.proxy
+
+    def intervals(self) -> dict[str, float]:
+        """Return the tasks that are on, with the seconds between their polls."""
+        intervals = {task: self.interval_for(task) for task in self.TASKS}
+        return {task: seconds for task, seconds in intervals.items() if seconds is not None}
 
     def interval_for(self, task: str) -> float | None:
         """Return the seconds between polls of a task, `None` when it is off.
@@ -260,20 +234,6 @@ class SourceSettings(SourceDefaults):
         )
 
 
-def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
-    """Yield a mistake for every static label that Prometheus or our own series do not allow."""
-    for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name):
-            text = "is not a label name; use letters, digits and _, and no digit first"
-        elif name in RESERVED_LABELS or name.startswith("__"):
-            text = "is a label of the exporter's own or of Prometheus; rename it"
-        elif not value:
-            text = "is empty, which Prometheus takes for absent; give a value or remove it"
-        else:
-            continue
-        yield Mistake((field, name), text)
-
-
 def secret_mistakes(
     settings: BaseModel, field: str, *, required: bool = True, within: tuple[str, ...] = ()
 ) -> Iterator[Mistake]:
@@ -299,13 +259,3 @@ def secret_mistakes(
         yield Mistake((*within, field), f"is empty; give it, or {file_field}", about)
     elif value is None and required:
         yield Mistake((*within, field), f"is missing; give it, or {file_field}", about)
-
-
-def _why_unusable(error: OSError, wanted: str, *, or_path: Path | None = None) -> str:
-    """Say why a PEM file cannot be used, without the text of OpenSSL's error."""
-    if isinstance(error, ssl.SSLError):
-        return f"must hold {wanted}"
-    names = f"{error.filename}" if error.filename else "it"
-    if or_path is not None and not error.filename:
-        names = "it or the key"
-    return f"cannot read {names} ({error.strerror or 'unknown error'}); correct the path"

@@ -50,6 +50,11 @@ class RealLoadSettings(SourceSettings):
         yield from super().mistakes()
         yield from secret_mistakes(self, "auth_token")
 
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the source."""
+        yield from super().secrets()
+        yield self.token
+
     @cached_property
     def token(self) -> Secret:
         """The API authentication token, sent in the body of every call (reference section 1)."""

@@ -1,0 +1,111 @@
+"""The settings' parts beside the sources."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from exporter.fields import FilePath, Flag, Interval, TimeLimit, Url, Whole, WrongValueError
+from exporter.logging import Format, Level
+from exporter.mistakes import Mistake, Section
+from exporter.sources.checks import label_mistakes
+from exporter.web.address import parse_address
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _listed(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _check_address(text: str) -> str:
+    try:
+        parse_address(text.strip())
+    except ValueError as error:
+        raise WrongValueError(
+            "is not an address; write host:port, [IPv6 address]:port or :port"
+        ) from error
+    return text.strip()
+
+
+def _check_prefix(path: str) -> str:
+    prefix = path.rstrip("/")
+    if not re.fullmatch(r"(/[\w.~-]+)*", prefix, re.ASCII):
+        raise WrongValueError("is not a path; write one such as /fleet, of plain characters")
+    return prefix
+
+
+class WebSettings(Section):
+    """What is served, and where."""
+
+    listen_address: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_address)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = ("0.0.0.0:10871",)
+    config_file: FilePath | None = None
+    enable_lifecycle: Flag = False
+    external_url: Url | None = None
+    route_prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
+    max_requests: Annotated[Whole, Field(ge=1)] = 40
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prefix_of_external_url(cls, data: Any) -> Any:
+        """Serve below the path by which others reach us, unless told otherwise."""
+        if not isinstance(data, dict) or "route_prefix" in data:
+            return data
+        try:
+            return {**data, "route_prefix": urlsplit(data["external_url"]).path}
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return data  # nothing given, or nothing that its own check lets pass
+
+
+class Thresholds(Section):
+    """From when on alerts fire; `off` leaves one out."""
+
+    clock_skew: Interval = 5.0
+    run_stuck: Interval = 1800.0
+    suite_overdue: Interval = None
+    certificate_expiry: Interval = 1_209_600.0
+
+
+class AlertingSettings(Section):
+    """The built-in evaluation of alerts; without an Alertmanager it is off."""
+
+    alertmanagers: tuple[Url, ...] = ()
+    thresholds: Thresholds = Thresholds()
+    external_labels: dict[str, str] = Field(default_factory=dict)
+    resend_interval: TimeLimit = 60.0
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from label_mistakes(self.external_labels, "external_labels")
+
+
+class LogSettings(Section):
+    """Our own log."""
+
+    level: Level = "info"
+    format: Format = "logfmt"
+
+
+class ShardingSettings(Section):
+    """Which share of the targets is ours; `shard` is found from the host's name if not given."""
+
+    shard: Annotated[Whole, Field(ge=0)] | None = None
+    total_shards: Annotated[Whole, Field(ge=1)] = 1
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        if self.shard is not None and self.shard >= self.total_shards:
+            yield Mistake(
+                ("shard",),
+                f"must be less than total_shards, {self.total_shards}; shards count from 0",
+                ("shard", "total_shards"),
+            )

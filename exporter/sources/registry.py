@@ -1,0 +1,16 @@
+"""Every provider, once: the only list of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.sources.realload import REALLOAD
+
+
+if TYPE_CHECKING:
+    from exporter.sources.base import Provider
+
+_ALL = (REALLOAD,)
+
+#: By the value of the configuration's `provider` key.
+PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
