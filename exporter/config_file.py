@@ -78,6 +78,8 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(data, dict):
         raise ConfigurationError([f"{name}: must be a mapping at its top, such as `sources:`"])
+    if not all(isinstance(key, str) for key in data):
+        raise ConfigurationError([f"{name}: a key at its top is not text; put it in quotes"])
     given: dict[str, Any] = _given(data)
     return given
 
@@ -167,5 +169,5 @@ def _remedy(error: yaml.MarkedYAMLError) -> str:
     if isinstance(error, yaml.composer.ComposerError):
         return "an alias has no anchor, or an anchor has two; put text that begins with * in quotes"
     if isinstance(error, yaml.constructor.ConstructorError):
-        return "a tag or key that is not plain data; put text that begins with ! in quotes"
+        return "a tag, or a key that is no text; put text that begins with ! in quotes"
     return "is not valid YAML; look at the indentation, colons and quotes here and above"

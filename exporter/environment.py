@@ -73,7 +73,7 @@ def read(
             reader.take(name, environ[name])
         except _UnusableError as error:
             offered = {*_offered(sections, _NEST), *_offered(providers, "_"), *known}
-            why = str(error) or f"unknown variable; {nearest(name, offered)}"
+            why = str(error) or f"unknown variable; {nearest(name, offered, prefix=PREFIX)}"
             problems.append(f"{name}: {why}")
     return Environment(
         values={key: value for key, value in reader.values.items() if value},

@@ -48,7 +48,7 @@ _TEXTS = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
-    "too_short": "must hold at least {min_length}",
+    "too_short": "must hold no fewer than {min_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "must not be longer than {max_length} characters",
 }
@@ -126,23 +126,31 @@ def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Che
             settings = model.model_validate(data)
         except ValidationError as error:
             fresh = {mistake.path: mistake for mistake in _translate(model, error)}
-            found = fresh | found
+            # A list from which every element was taken away is not too short by itself.
+            beginnings = {place for path in found for place in _beginnings(path)}
+            found |= {path: fresh[path] for path in fresh if path not in beginnings}
             rest = _without(data, fresh)
             # Validation would never end if it found fault with what cannot be taken away.
             data = rest if rest != data else {}
     failed = {*wrong, *found}
     fields = {path[0] for path in failed if path}
     for mistake in settings.mistakes():
-        places = {mistake.path[: end + 1] for end in range(len(mistake.path))}
-        if fields.isdisjoint(mistake.about) and failed.isdisjoint(places):
+        if fields.isdisjoint(mistake.about) and failed.isdisjoint(_beginnings(mistake.path)):
             found[mistake.path] = mistake
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
 
 
-def nearest(word: object, known: Iterable[str]) -> str:
-    """Return a remedy for an unknown word: the nearest known one, or its removal."""
-    close = difflib.get_close_matches(str(word), sorted(known), n=1)
-    return f"did you mean {close[0]}?" if close else "remove it"
+def nearest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return a remedy for an unknown word: the nearest known one, or its removal.
+
+    Args:
+        word: What was written.
+        known: What could have been.
+        prefix: What all begin with, so that it makes nothing alike.
+    """
+    rests = sorted(other.removeprefix(prefix) for other in known)
+    close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
+    return f"did you mean {prefix}{close[0]}?" if close else "remove it"
 
 
 def dotted(path: Path) -> str:
@@ -183,6 +191,11 @@ def _known(model: type[BaseModel], path: Path) -> Collection[str]:
         if isinstance(part, str) and part in model.model_fields:
             model = model_of(model.model_fields[part].annotation) or model
     return model.model_fields.keys()
+
+
+def _beginnings(path: Path) -> set[Path]:
+    """Return a place and those it stands in."""
+    return {path[: end + 1] for end in range(len(path))}
 
 
 def _without(data: dict[str, Any], paths: Collection[Path]) -> dict[str, Any]:

@@ -220,6 +220,11 @@ def content_hash(content: bytes, settings: Settings) -> str:
 def redacted(settings: Settings) -> dict[str, Any]:
     """Return the effective settings as plain values that YAML and JSON know, without secrets."""
     plain: dict[str, Any] = _plain(settings.model_dump())
+    # Who a source is comes first, for whoever reads the page.
+    plain[SOURCES] = [
+        {key: source[key] for key in ("provider", "name", "url")} | source
+        for source in plain[SOURCES]
+    ]
     return plain
 
 

@@ -234,28 +234,25 @@ class SourceSettings(SourceDefaults):
         )
 
 
-def secret_mistakes(
-    settings: BaseModel, field: str, *, required: bool = True, within: tuple[str, ...] = ()
-) -> Iterator[Mistake]:
+def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:
     """Yield what is wrong with a secret that is given as `field` or as `field_file`.
 
     Args:
         settings: The model that has the two fields.
         field: The field with the value.
         required: Whether one of them has to be given.
-        within: Where the model is, from the section that reports.
     """
     file_field = f"{field}_file"
     value, file = getattr(settings, field), getattr(settings, file_field)
-    about = (within or (field, file_field))[:2]
+    about = (field, file_field)
     if value is not None and file is not None:
-        yield Mistake((*within, file_field), f"stands beside {field}; remove one of the two", about)
+        yield Mistake((file_field,), f"stands beside {field}; remove one of the two", about)
     elif file is not None:
         try:
             Secret.of(None, file).reveal()
         except CallError as error:
-            yield Mistake((*within, file_field), f"{error}; correct the path or its rights", about)
+            yield Mistake((file_field,), f"{error}; correct the path or its rights", about)
     elif value is not None and not value.get_secret_value():
-        yield Mistake((*within, field), f"is empty; give it, or {file_field}", about)
+        yield Mistake((field,), f"is empty; give it, or {file_field}", about)
     elif value is None and required:
-        yield Mistake((*within, field), f"is missing; give it, or {file_field}", about)
+        yield Mistake((field,), f"is missing; give it, or {file_field}", about)
