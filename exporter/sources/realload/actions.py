@@ -1,0 +1,196 @@
+"""The actions that may be called, and how each one's reply is to be judged.
+
+The allow-list is what keeps the exporter read-only: the token could also change and delete
+everything (reference section 6). The client sends nothing that is not on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from exporter.errors import Reason
+from exporter.sources.realload.replies import machines, records
+from exporter.sources.realload.replies.envelope import Envelope
+
+
+R = TypeVar("R", bound=Envelope)
+
+#: The read-only actions (reference section 2).
+READ_ONLY = frozenset(
+    {
+        "getUserAccountInfo",
+        "getPricePlanInfo",
+        "getProjectTree",
+        "getMeasuringAgents",
+        "getMinRequiredMeasuringAgentVersion",
+        "pingMeasuringAgent",
+        "getMeasuringAgentClusters",
+        "getClusterControllers",
+        "getMinRequiredClusterControllerVersion",
+        "pingClusterController",
+        "pingMeasuringAgentClusterMembers",
+        "getProxyRecorders",
+        "getMinRequiredProxyRecorderVersion",
+        "pingProxyRecorder",
+        "getProxyRecordersClientCertificates",
+        "getTestjobTemplates",
+        "getMeasuringAgentTestjobs",
+        "getTestExecutionSuites",
+        "getCurrentlyRunningTestExecutionSuiteIds",
+        "getTestExecutionSuiteTestRunResultDetail",
+    }
+)
+
+#: Fields whose value nobody may choose: true would make the portal change its stored job states.
+FIXED: Mapping[str, Mapping[str, Any]] = {
+    "getMeasuringAgentTestjobs": {"synchronizeLocalTestjobsState": False},
+}
+
+
+class Flagged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a specific error flag says of a target, in the place of a reply.
+
+    Attributes:
+        up: An outdated target was reached, all others count as down.
+    """
+
+    up: bool = False
+    reason: Reason | None = None
+    outdated: bool | None = None
+
+
+OUTDATED = Flagged(up=True, outdated=True)
+NOT_REACHABLE = Flagged(reason=Reason.NOT_REACHABLE)
+ACCESS_DENIED = Flagged(reason=Reason.ACCESS_DENIED)
+UNKNOWN_ID = Flagged(reason=Reason.UNKNOWN_ID)
+#: The exporter's own verdict when a ping did not come home in time (design section 2, rule 2).
+TIMED_OUT = Flagged(reason=Reason.TIMEOUT)
+
+
+class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """An action with its reply.
+
+    Attributes:
+        name: As the API spells it; a member of `READ_ONLY`.
+        reply: The struct of its reply.
+        data: The field of the reply that holds the data; empty where none is documented.
+        flags: The reply's specific error flags, the decisive one first.
+        remote: Whether it makes the portal call another machine, so that a time-out is the
+            machine's rather than the portal's.
+        partial: Whether data count although `isError` is set (section 3.4).
+    """
+
+    name: str
+    reply: type[R]
+    data: str = ""
+    flags: Mapping[str, Flagged] = {}
+    remote: bool = False
+    partial: bool = False
+
+
+ACCOUNT = Action(name="getUserAccountInfo", reply=records.AccountInfo)
+PRICE_PLAN = Action(name="getPricePlanInfo", reply=records.PricePlan)
+
+AGENTS = Action(name="getMeasuringAgents", reply=machines.AgentList, data="measuring_agents_array")
+AGENT_PING = Action(
+    name="pingMeasuringAgent",
+    reply=machines.AgentPing,
+    data="agent_response",
+    flags={
+        "agent_not_reachable_error": NOT_REACHABLE,
+        "agent_id_error": UNKNOWN_ID,
+        "agent_access_denied_error": ACCESS_DENIED,
+        "agent_version_outdated_error": OUTDATED,
+    },
+    remote=True,
+)
+AGENT_JOBS = Action(
+    name="getMeasuringAgentTestjobs", reply=records.JobList, data="agent_response", remote=True
+)
+
+CONTROLLERS = Action(
+    name="getClusterControllers", reply=machines.ControllerList, data="cluster_controllers_array"
+)
+CONTROLLER_PING = Action(
+    name="pingClusterController",
+    reply=machines.ControllerPing,
+    data="controller_response",
+    flags={
+        "controller_not_reachable_error": NOT_REACHABLE,
+        # A controller has no id; the portal does not take the address that stands for it.
+        "controller_host_error": UNKNOWN_ID,
+        "controller_port_error": UNKNOWN_ID,
+        "controller_version_outdated_error": OUTDATED,
+    },
+    remote=True,
+)
+
+CLUSTERS = Action(
+    name="getMeasuringAgentClusters",
+    reply=machines.ClusterList,
+    data="measuring_agent_clusters_array",
+)
+CLUSTER_PING = Action(
+    name="pingMeasuringAgentClusterMembers",
+    reply=machines.ClusterPing,
+    data="controller_response",
+    flags={
+        "controller_not_reachable_error": NOT_REACHABLE,
+        "cluster_id_error": UNKNOWN_ID,
+        "cluster_access_denied_error": ACCESS_DENIED,
+        "controller_version_outdated_error": OUTDATED,
+    },
+    remote=True,
+    partial=True,
+)
+
+RECORDERS = Action(
+    name="getProxyRecorders", reply=machines.RecorderList, data="proxy_recorders_array"
+)
+RECORDER_PING = Action(
+    name="pingProxyRecorder",
+    reply=machines.RecorderPing,
+    data="pong_response",
+    flags={
+        "recorder_not_reachable_error": NOT_REACHABLE,
+        "recorder_id_error": UNKNOWN_ID,
+        "recorder_access_denied_error": ACCESS_DENIED,
+    },
+    remote=True,
+)
+CERTIFICATES = Action(
+    name="getProxyRecordersClientCertificates",
+    reply=records.CertificateList,
+    data="client_certificates_array",
+)
+
+SUITES = Action(
+    name="getTestExecutionSuites", reply=records.SuiteList, data="test_execution_suites_array"
+)
+RUNNING_SUITES = Action(
+    name="getCurrentlyRunningTestExecutionSuiteIds",
+    reply=records.RunningSuites,
+    data="test_execution_suite_id_array",
+)
+TEMPLATES = Action(
+    name="getTestjobTemplates", reply=records.TemplateList, data="testjob_templates_array"
+)
+
+MIN_AGENT_VERSION = Action(
+    name="getMinRequiredMeasuringAgentVersion",
+    reply=records.MinAgentVersion,
+    data="min_required_measuring_agent_version",
+)
+MIN_CONTROLLER_VERSION = Action(
+    name="getMinRequiredClusterControllerVersion",
+    reply=records.MinControllerVersion,
+    data="min_required_cluster_controller_version",
+)
+MIN_RECORDER_VERSION = Action(
+    name="getMinRequiredProxyRecorderVersion",
+    reply=records.MinRecorderVersion,
+    data="min_required_proxy_recorder_version",
+)

@@ -1,0 +1,233 @@
+"""The only way to the Remote User API: what may be sent, and what a reply means.
+
+Every call goes through the lock-out guard, since five refused ones block the exporter's address
+at the portal. As the reply to a bad token is not documented (reference section 1), whatever might
+be one is raised as a suspect, and the guard finds out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.guard import Guard, Lane
+from exporter.http import Call, check_status
+from exporter.sources.decode import decode
+from exporter.sources.realload import actions
+from exporter.sources.realload.actions import Action, Flagged
+from exporter.sources.realload.replies.envelope import Envelope
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.http import HttpClient, Reply
+    from exporter.sources.base import SourceContext
+    from exporter.sources.realload.settings import RealLoadSettings
+
+
+R = TypeVar("R", bound=Envelope)
+
+_HEADERS = {"content-type": "application/json"}
+
+
+class Trace(msgspec.Struct, kw_only=True):
+    """How one call is to be made, and how it went.
+
+    Attributes:
+        lane: Where to queue; targets that failed last time may not hold up the others.
+        keeps_body: Whether the reply's body is wanted, for `explain`.
+        seconds: How long the call took, the time in the queue not included.
+        body: The reply's body, if it is wanted and there was one.
+    """
+
+    lane: Lane = Lane.NORMAL
+    keeps_body: bool = False
+    seconds: float = 0.0
+    body: bytes = b""
+
+
+class TargetTimeoutError(CallError):
+    """A call that makes the portal call another machine did not come home in time."""
+
+
+class RealLoadClient:
+    """Calls the portal of one source.
+
+    Attributes:
+        up: Whether the newest call was answered validly. A time-out that may be a target's
+            leaves it as it is.
+    """
+
+    def __init__(
+        self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
+    ) -> None:
+        self.up = False
+        self._url = settings.url
+        self._token = settings.token
+        self._http = http
+        self._telemetry = context.telemetry
+        self._clock = context.clock
+        self._proofs: tuple[Action[Any], ...] = (actions.ACCOUNT, actions.AGENTS)
+        self.guard = Guard(
+            concurrency=settings.concurrency,
+            auth_retry_seconds=settings.auth_retry,
+            proof=self._prove,
+            fingerprint=settings.token.fingerprint,
+            memory=context.memory,
+            clock=context.clock,
+        )
+
+    async def call(
+        self,
+        action: Action[R],
+        fields: Mapping[str, Any] | None = None,
+        *,
+        trace: Trace | None = None,
+    ) -> R | Flagged:
+        """Call an action and judge its reply.
+
+        Args:
+            action: One of the module `actions`.
+            fields: Its own request fields.
+            trace: How to call; told how it went.
+
+        Returns:
+            The reply, or what a specific error flag says of the target.
+
+        Raises:
+            ValueError: The action is not on the allow-list; nothing was sent.
+            PollError: There is no valid answer; `TargetTimeoutError` when that may be the
+                target's doing.
+        """
+        _check_allowed(action.name)
+        trace = trace or Trace()
+        return await self.guard.call(
+            lambda: self._attempt(action, fields or {}, trace), lane=trace.lane
+        )
+
+    async def data(self, action: Action[R], *, trace: Trace | None = None) -> R:
+        """Call an action that has no target, and so no flags.
+
+        Raises:
+            PollError: There is no valid answer.
+        """
+        answer = await self.call(action, trace=trace)
+        if isinstance(answer, Flagged):
+            raise CallError(Reason.API_ERROR, f"{action.name}: answered with an error flag")
+        return answer
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def _prove(self) -> None:
+        """Find out with one cheap call whether the token is accepted.
+
+        The reply of getUserAccountInfo is not documented, so a portal might not offer it and
+        answer `isError` for that reason. A second call at once would be one more refused call if
+        the token is bad after all. The two candidates therefore take turns: after such an
+        ambiguous refusal the next proof, which the guard allows when `auth_retry` has passed, is
+        the other action, and whichever was accepted stays. A portal without getUserAccountInfo
+        thus costs one `auth_retry`, and a bad token never costs a second call.
+        """
+        try:
+            await self._attempt(self._proofs[0], {}, Trace())
+        except SuspectError as error:
+            if error.own.reason not in (Reason.AUTH, Reason.ACCESS_DENIED):
+                self._proofs = self._proofs[::-1]
+            raise
+
+    async def _attempt(
+        self, action: Action[R], fields: Mapping[str, Any], trace: Trace
+    ) -> R | Flagged:
+        started = self._clock.monotonic()
+        try:
+            with self._telemetry.request(action.name):
+                reply = await self._http.send(self._request(action.name, fields))
+                if trace.keeps_body:
+                    trace.body = reply.body
+                answer = self._judge(action, reply)
+        except BlockedError:
+            raise
+        except SuspectError:
+            self.up = False
+            self._token.refresh()
+            raise
+        except CallError as error:
+            if action.remote and error.reason is Reason.TIMEOUT and error.sent:
+                raise TargetTimeoutError(error.reason, str(error)) from error
+            self.up = False
+            raise
+        finally:
+            trace.seconds = self._clock.monotonic() - started
+        self.up = True
+        return answer
+
+    def _request(self, name: str, fields: Mapping[str, Any]) -> Call:
+        _check_allowed(name)
+        body = {
+            **fields,
+            **actions.FIXED.get(name, {}),
+            "authTokenValue": self._token.reveal(),
+            "action": name,
+        }
+        return Call(
+            operation=name,
+            method="POST",
+            url=self._url,
+            headers=_HEADERS,
+            content=msgspec.json.encode(body),
+        )
+
+    def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
+        """Tell an answer from an error; the body decides if it can be read, whatever the status."""
+        refusal = _refusal(action.name, reply)
+        try:
+            answer = decode(
+                reply.body, action.reply, operation=action.name, surprise=self._telemetry.surprise
+            )
+        except CallError as error:
+            raise _suspected(refusal or error) from None
+        has_data = not action.data or getattr(answer, action.data) is not None
+        if has_data and answer.is_error is False:
+            return answer
+        for field, meaning in action.flags.items():
+            if getattr(answer, field):
+                return meaning
+        if action.data and has_data and (answer.is_error is None or action.partial):
+            return answer
+        if answer.is_error is False:
+            self._telemetry.surprise("missing_field")
+            raise CallError(Reason.DECODE, f"{action.name}: the reply lacks its data")
+        if answer.is_error:
+            own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
+            raise SuspectError(own)
+        if refusal is not None:
+            raise _suspected(refusal)
+        # Neither data nor a word on errors: for all we know, this is how a bad token is refused.
+        raise SuspectError(
+            CallError(Reason.DECODE, f"{action.name}: the reply is not of the documented shape")
+        )
+
+
+def _check_allowed(name: str) -> None:
+    if name not in actions.READ_ONLY:
+        raise ValueError(f"{name} is not one of the read-only actions")
+
+
+def _refusal(name: str, reply: Reply) -> CallError | None:
+    """Return what the status alone says, `None` if it is a good one."""
+    try:
+        check_status(name, reply)
+    except CallError as error:
+        return error
+    return None
+
+
+def _suspected(error: CallError) -> PollError:
+    if error.reason in (Reason.AUTH, Reason.ACCESS_DENIED):
+        return SuspectError(error)
+    return error

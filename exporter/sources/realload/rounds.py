@@ -1,0 +1,103 @@
+"""One round of calls to many targets: who goes first, and whose fault a time-out is."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from exporter.clock import Clock, Moment
+from exporter.errors import BlockedError, PollError, Reason
+from exporter.guard import Lane
+from exporter.sources.base import Failure
+from exporter.sources.realload.actions import TIMED_OUT, Flagged
+from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
+
+
+A = TypeVar("A")
+
+Ask = Callable[[Trace], Awaitable[A | Flagged]]
+
+#: A call that takes this part of its time-out counts as slow.
+_SLOW_PART = 1 / 3
+
+
+class Look(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
+    """What a call found out about its target, and when it ended."""
+
+    at: Moment
+    answer: A | Flagged
+
+
+class Round(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
+    """What a round found out.
+
+    Attributes:
+        looks: By target; who is missing was not found out about.
+        failures: The calls that said nothing about their target.
+    """
+
+    looks: Mapping[str, Look[A]]
+    failures: tuple[Failure, ...] = ()
+
+
+class Rounds:
+    """Calls the same targets round after round, those that failed or were slow first."""
+
+    def __init__(self, client: RealLoadClient, *, clock: Clock, timeout_seconds: float) -> None:
+        self._client = client
+        self._clock = clock
+        self._slow_seconds = timeout_seconds * _SLOW_PART
+        self._durations: dict[str, float] = {}
+
+    async def go(self, asks: Mapping[str, Ask[A]]) -> Round[A]:
+        """Call all targets, as many at once as the guard allows.
+
+        A time-out is the target's failure, unless every call of the round (two or more) timed
+        out: then it is the portal that hangs, and no target is judged.
+        """
+        order = sorted(asks, key=lambda target: -self._durations.get(target, 0.0))
+        durations: dict[str, float] = {}
+        outcomes: dict[str, Look[A] | PollError] = {}
+
+        async def one(target: str) -> None:
+            last = self._durations.get(target, 0.0)
+            lane = Lane.SLOW if last >= self._slow_seconds else Lane.NORMAL
+            trace = Trace(lane=lane)
+            try:
+                answer = await asks[target](trace)
+            except PollError as error:
+                outcomes[target] = error
+                durations[target] = last if isinstance(error, BlockedError) else math.inf
+            else:
+                outcomes[target] = Look(at=self._clock.now(), answer=answer)
+                failed = isinstance(answer, Flagged) and not answer.up
+                durations[target] = math.inf if failed else trace.seconds
+
+        async with asyncio.TaskGroup() as group:
+            for target in order:
+                group.create_task(one(target))
+        self._durations = durations
+        return self._judge({target: outcomes[target] for target in asks})
+
+    def _judge(self, outcomes: Mapping[str, Look[A] | PollError]) -> Round[A]:
+        sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
+        late = [outcome for outcome in sent if isinstance(outcome, TargetTimeoutError)]
+        hangs = len(late) == len(sent) > 1
+        looks: dict[str, Look[A]] = {}
+        failures: list[Failure] = []
+        for target, outcome in outcomes.items():
+            if isinstance(outcome, Look):
+                looks[target] = outcome
+            elif not isinstance(outcome, TargetTimeoutError):
+                failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
+            elif not hangs:
+                looks[target] = Look(at=self._clock.now(), answer=TIMED_OUT)
+        if hangs:
+            self._client.up = False
+            message = f"none of {len(late)} calls came home in time, so no target is judged"
+            failures.append(Failure(reason=Reason.TIMEOUT, message=message))
+        return Round(looks=looks, failures=tuple(failures))

@@ -1,0 +1,154 @@
+"""Test execution suites and their runs (reference section 3.7)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from exporter.readings import Suite, SuiteRun
+from exporter.sources.base import Explanation, Poll
+from exporter.sources.decode import finite
+from exporter.sources.realload import actions
+from exporter.sources.realload.client import Trace
+from exporter.sources.realload.replies.records import RunResult, SuiteInfo, SuiteItem, SuiteList
+from exporter.sources.realload.values import measured, seconds
+from exporter.sources.shown import shown
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.sources.realload.portal import Portal
+
+
+#: The only value of `executionState` that is known (reference section 4).
+_COMPLETED = 2
+_HISTORY = 10
+
+
+class Suites:
+    """The suites of an account."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    async def poll(self) -> Poll:
+        """Read all suites.
+
+        Raises:
+            PollError: One of the three calls failed.
+        """
+        return Poll(readings=tuple((await self._read(Trace())).values()))
+
+    async def explain(self, suite_id: str) -> Explanation:
+        """Read one suite now; the portal only offers all of them.
+
+        Raises:
+            LookupError: There is none with this id.
+            PollError: One of the three calls failed.
+        """
+        trace = Trace(keeps_body=True)
+        suites = await self._read(trace)
+        if suite_id not in suites:
+            raise LookupError(f"suites: there is no {suite_id!r}")
+        reply = shown(trace.body, SuiteList)
+        items = reply["testExecutionSuitesArray"]
+        own = [item for item in items if _shown_id(item) == suite_id]
+        return Explanation(reading=suites[suite_id], reply=own[0] if own else None)
+
+    async def _read(self, trace: Trace) -> Mapping[str, Suite]:
+        """Ask what runs before and after the list.
+
+        A run that starts or ends between two calls counts as running, so that it is not judged
+        while only a part of it is known.
+        """
+        client = self._portal.client
+        before = await client.data(actions.RUNNING_SUITES)
+        reply = await client.data(actions.SUITES, trace=trace)
+        after = await client.data(actions.RUNNING_SUITES)
+        running = {
+            *(before.test_execution_suite_id_array or ()),
+            *(after.test_execution_suite_id_array or ()),
+        }
+        suites: dict[str, Suite] = {}
+        for item in reply.test_execution_suites_array or ():
+            info = item.test_execution_suite
+            if info is None or info.test_execution_suite_id is None:
+                self._portal.surprise("missing_field")
+                continue
+            suite = _suite(info, item, running=info.test_execution_suite_id in running)
+            if suite.suite_id in suites:
+                self._portal.surprise("type")
+            elif self._portal.settings.wanted("suites", suite.suite):
+                suites[suite.suite_id] = suite
+        return suites
+
+
+def _shown_id(item: object) -> str:
+    info = item.get("testExecutionSuite") if isinstance(item, dict) else None
+    return str(info.get("testExecutionSuiteId")) if isinstance(info, dict) else ""
+
+
+def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool) -> Suite:
+    suite_id = str(info.test_execution_suite_id)
+    results = item.test_run_results_array
+    newest_first = sorted(results or (), key=_started, reverse=True)
+    finished = [run for run in newest_first if not running or run.execution_state == _COMPLETED]
+    in_flight = [run for run in newest_first if running and run.execution_state != _COMPLETED]
+    history = tuple(_run(run, finished=True) for run in finished[:_HISTORY])
+    return Suite(
+        suite_id=suite_id,
+        suite=info.test_execution_suite_name or suite_id,
+        healthy=info.is_test_execution_suite_healthy,
+        jobs=measured(info.total_number_of_testjobs),
+        running=running,
+        runs=None if results is None else float(len(results)),
+        last_run=history[0] if history else None,
+        current_run=_run(in_flight[0], finished=False) if in_flight else None,
+        history=history,
+    )
+
+
+def _started(run: RunResult) -> tuple[float, int]:
+    start = measured(run.test_run_start_timestamp)
+    return (-math.inf if start is None else start, run.test_run_id or 0)
+
+
+def _run(run: RunResult, *, finished: bool) -> SuiteRun:
+    passed = measured(run.num_testjob_templates_execution_passed)
+    failed = measured(run.num_testjob_templates_execution_failed)
+    planned = measured(run.num_testjob_templates_to_execute)
+    not_executed = None
+    if planned is not None and passed is not None and failed is not None:
+        not_executed = max(0.0, planned - passed - failed)
+    start = seconds(run.test_run_start_timestamp)
+    # Of a run in flight the last update is not the end.
+    end = seconds(run.test_run_last_updated_timestamp) if finished else None
+    return SuiteRun(
+        run_id="" if run.test_run_id is None else str(run.test_run_id),
+        passed=None if failed is None or not finished else failed == 0,
+        jobs=_counts(passed=passed, failed=failed, not_executed=not_executed),
+        sessions=_counts(
+            passed=measured(run.total_sessions_passed), failed=measured(run.total_sessions_failed)
+        ),
+        samples=_counts(
+            passed=measured(run.total_samples_passed), failed=measured(run.total_samples_failed)
+        ),
+        session_mean_seconds=_mean(run),
+        max_users=measured(run.max_concurrent_users),
+        max_pending_samples=measured(run.max_pending_samples),
+        state_code=finite(run.execution_state),
+        start_timestamp_seconds=start,
+        end_timestamp_seconds=end,
+        duration_seconds=None if start is None or end is None else measured(end - start),
+    )
+
+
+def _counts(**counts: float | None) -> Mapping[str, float]:
+    return {result: count for result, count in counts.items() if count is not None}
+
+
+def _mean(run: RunResult) -> float | None:
+    passed = measured(run.total_sessions_passed)
+    total = seconds(run.total_sessions_passed_time_sum)
+    return finite(total / passed) if passed and total is not None else None
