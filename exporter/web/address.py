@@ -100,7 +100,9 @@ def _everywhere() -> socket.AddressFamily:
 
 
 def _listen(family: socket.AddressFamily, place: _Place, *, dual: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off only where the protocol is stated; with it, every answer
+    # would wait 40 ms for the client's delayed acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family is socket.AF_INET6:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.clock import Moment
-    from exporter.web.view import FailureView, SourceView, TaskView
+    from exporter.polling import TaskFailure
+    from exporter.web.view import SourceView, TaskView
 
 
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +77,7 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
 
 def source_row(source: SourceView, now: Moment) -> SourceRow:
     """Make the row of a source."""
-    attempted = any(task.last_attempt for task in source.tasks)
+    attempted = any(task.status.last_attempt for task in source.tasks)
     if source.up:
         state = Condition.UP
     else:
@@ -100,20 +101,21 @@ def public_url(url: str) -> str:
 
 
 def _task_row(task: TaskView, now: Moment) -> TaskRow:
-    success, failure = task.last_success, task.failure
+    status = task.status
+    attempt, success, failure = status.last_attempt, status.last_success, status.failure
     failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
     return TaskRow(
         name=task.name,
         interval_seconds=task.interval_seconds,
         failing=failing,
-        last_attempt_timestamp_seconds=task.last_attempt.unix if task.last_attempt else None,
+        last_attempt_timestamp_seconds=attempt.unix if attempt else None,
         last_success_timestamp_seconds=success.unix if success else None,
         last_success_age_seconds=_age(success, now) if success else None,
         last_failure=_failure_row(failure, now) if failure else None,
     )
 
 
-def _failure_row(failure: FailureView, now: Moment) -> FailureRow:
+def _failure_row(failure: TaskFailure, now: Moment) -> FailureRow:
     return FailureRow(
         timestamp_seconds=failure.at.unix,
         age_seconds=_age(failure.at, now),

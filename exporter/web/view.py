@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from exporter.clock import Moment
-from exporter.errors import Reason
+from exporter.polling import TaskStatus
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from exporter.clock import Moment
     from exporter.store import Snapshot
 
 
@@ -39,34 +39,17 @@ class MetricsPage(Protocol):
         ...
 
 
-class FailureView(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong the last time something did.
-
-    Attributes:
-        at: When that poll ended.
-        message: One sentence made by us, free of secrets.
-    """
-
-    at: Moment
-    reason: Reason
-    message: str
-
-
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task of a source.
 
     Attributes:
         interval_seconds: From the start of a poll to the next.
-        last_attempt: When the newest poll ended.
-        last_success: When the newest poll without any failure ended.
-        failure: The newest failure, also when a success came after it.
+        status: How its polls have gone.
     """
 
     name: str
     interval_seconds: float
-    last_attempt: Moment | None = None
-    last_success: Moment | None = None
-    failure: FailureView | None = None
+    status: TaskStatus
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,199 @@
+"""A daemon that the pages can look at, made by hand."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+
+from exporter.clock import Moment
+from exporter.errors import Reason
+from exporter.polling import TaskFailure, TaskStatus
+from exporter.readings import (
+    Agent,
+    AgentState,
+    Cluster,
+    ClusterState,
+    Controller,
+    Member,
+    MemberState,
+    Reading,
+    Recorder,
+    RecorderState,
+    State,
+    Suite,
+    SuiteRun,
+)
+from exporter.store import Snapshot
+from exporter.web.app import create_app
+from exporter.web.view import SourceView, TaskView
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+
+
+NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
+
+
+def ago(seconds: float) -> Moment:
+    """Return the moment that long before `NOW`."""
+    return Moment(unix=NOW.unix - seconds, monotonic=NOW.monotonic - seconds)
+
+
+class FakePage(msgspec.Struct, frozen=True, kw_only=True):
+    """An exposition."""
+
+    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
+    content_encoding: str | None = None
+    body: bytes = b"up 1\n"
+
+
+class FakeView:
+    """A `View` whose every answer is an attribute."""
+
+    def __init__(
+        self,
+        *readings: Reading,
+        sources: Sequence[SourceView] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.snapshot = Snapshot(
+            provider="realload",
+            source="prod",
+            task="agents",
+            readings=readings,
+            taken=NOW,
+            stale_after=180.0,
+            labels={"site": "bern"},
+        )
+        self.source_views = sources
+        self.settings = config or {}
+        self.page = FakePage()
+        self.asked: list[dict[str, Any]] = []
+        self.ready = True
+        self.healthy = True
+
+    def metrics(
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> FakePage:
+        """Remember what was asked for."""
+        self.asked.append(
+            {
+                "accept": accept,
+                "accept_encoding": accept_encoding,
+                "names": list(names),
+                "sources": list(sources),
+            }
+        )
+        return self.page
+
+    def snapshots(self) -> Iterable[Snapshot]:
+        """Return the one snapshot."""
+        return (self.snapshot,)
+
+    def sources(self) -> Sequence[SourceView]:
+        """Return the sources handed in."""
+        return self.source_views
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the settings handed in."""
+        return self.settings
+
+    def now(self) -> Moment:
+        """Return the moment of all tests."""
+        return NOW
+
+
+def source(
+    name: str = "prod",
+    *,
+    up: bool = True,
+    url: str = "https://portal.example/RemoteUserAPI",
+    auth_failed: bool = False,
+    status: TaskStatus | None = None,
+) -> SourceView:
+    """Make a source with one task, polled successfully unless told otherwise."""
+    status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
+    return SourceView(
+        provider="realload",
+        name=name,
+        url=url,
+        up=up,
+        auth_failed=auth_failed,
+        blocked=auth_failed,
+        tasks=(TaskView(name="agents", interval_seconds=60.0, status=status),),
+    )
+
+
+def failed(message: str = "pingMeasuringAgent: no reply within 15 s") -> TaskStatus:
+    """Make the status of a task that failed after a success."""
+    failure = TaskFailure(at=ago(10), reason=Reason.TIMEOUT, message=message)
+    return TaskStatus(last_attempt=ago(10), last_success=ago(70), failure=failure)
+
+
+def agent(
+    name: str = "agent-1", *, up: bool | None = True, version: str = "4.8.24", **facts: Any
+) -> Agent:
+    """Make an agent that was looked at half a minute ago."""
+    state = AgentState(
+        read_at=ago(30),
+        up=up,
+        reason=Reason.NOT_REACHABLE if up is False else None,
+        version=version,
+        clock_delta_seconds=-0.25,
+        ping_duration_seconds=0.012,
+        users_limit=float("inf"),
+    )
+    known: dict[str, Any] = {"agent_id": f"id-{name}", "agent": name, "state": state}
+    return Agent(**(known | facts))
+
+
+def member(name: str, *, up: bool) -> Member:
+    """Make a member of a cluster."""
+    state = MemberState(read_at=ago(30), up=up, reason=None if up else Reason.NOT_REACHABLE)
+    return Member(member_id=f"m-{name}", agent_id=f"id-{name}", agent=name, state=state)
+
+
+def cluster(*members: Member, looked_at: bool = True, active: bool = True) -> Cluster:
+    """Make a cluster."""
+    return Cluster(
+        cluster_id="7",
+        agent_cluster="alps",
+        controller="ctl.example:8080",
+        active=active,
+        members=members,
+        state=ClusterState(read_at=ago(30), ping_duration_seconds=1.5) if looked_at else None,
+    )
+
+
+def suite(*, healthy: bool | None = True, passed: bool | None = True) -> Suite:
+    """Make a suite with one finished run."""
+    run = SuiteRun(run_id="9", passed=passed, end_timestamp_seconds=NOW.unix - 600)
+    return Suite(suite_id="3", suite="nightly", healthy=healthy, last_run=run)
+
+
+def controller() -> Controller:
+    """Make a controller that is up."""
+    return Controller(controller="ctl.example:8080", state=State(read_at=ago(30), up=True))
+
+
+def recorder() -> Recorder:
+    """Make a recorder that records."""
+    state = RecorderState(read_at=ago(30), up=True, recording=True)
+    return Recorder(recorder_id="5", recorder="rec", host="rec.example", state=state)
+
+
+@asynccontextmanager
+async def browsing(view: FakeView, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of the app."""
+    transport = httpx.ASGITransport(create_app(view, **options), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+        yield client

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import Reason
+from exporter.polling import TaskFailure, TaskStatus
+from exporter.web.board import Condition, arranged, target_rows
+from exporter.web.fleet import Headline, groups, headline, public_url, source_row
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from exporter.readings import Reading
+    from exporter.web.view import SourceView
+
+
+def answer(*readings: Reading, source: SourceView | None = None, ready: bool = True) -> Headline:
+    """Return the headline over readings of one source."""
+    rows = arranged(target_rows(fakes.FakeView(*readings).snapshots(), fakes.NOW))
+    sources = [source_row(source or fakes.source(), fakes.NOW)]
+    return headline(rows, sources, ready=ready)
+
+
+class TestHeadline:
+    def test_says_that_all_is_well(self) -> None:
+        """With everything up, the fleet is well."""
+        found = answer(fakes.agent(), fakes.recorder())
+
+        assert ("good", "The fleet is well: 2 targets up.") == (found.level, found.text)
+
+    def test_counts_what_is_down(self) -> None:
+        """One target down makes the fleet unwell; inactive ones are no part of the count."""
+        found = answer(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c", active=False))
+
+        assert ("bad", "The fleet is not well: 1 of 2 targets down.", ("1 inactive",)) == (
+            found.level,
+            found.text,
+            found.details,
+        )
+
+    def test_counts_sources_that_are_down(self) -> None:
+        """A source that cannot be asked makes the fleet unwell even with no target down."""
+        found = answer(fakes.agent(), source=fakes.source(up=False))
+
+        assert "The fleet is not well: 1 of 1 source down." == found.text
+
+    def test_counts_broken_suites(self) -> None:
+        """A suite that cannot run makes the fleet unwell."""
+        found = answer(fakes.agent(), fakes.suite(healthy=False))
+
+        assert "The fleet is not well: 1 suite not runnable." == found.text
+
+    def test_failed_runs_are_told_and_do_not_count(self) -> None:
+        """A failed verdict is not the fleet's fault."""
+        found = answer(fakes.agent(), fakes.suite(passed=False))
+
+        assert ("good", ("1 suite failed the newest run",)) == (found.level, found.details)
+
+    def test_is_unsure_about_unknown_targets(self) -> None:
+        """What is not known is not said to be well."""
+        found = answer(fakes.agent(), fakes.agent("new", state=None))
+
+        assert ("unsure", ("1 unknown",)) == (found.level, found.details)
+
+    def test_says_that_it_starts(self) -> None:
+        """Before the first round is over, nothing is promised."""
+        found = answer(ready=False)
+
+        assert "Starting: the first round of polls has not finished." == found.text
+
+    def test_says_that_nothing_is_configured(self) -> None:
+        """Without sources the fleet is not said to be well."""
+        found = headline([], [], ready=True)
+
+        assert ("unsure", "No source is configured, so nothing is watched.") == (
+            found.level,
+            found.text,
+        )
+
+
+class TestSources:
+    def test_is_unknown_before_the_first_poll(self) -> None:
+        """A source that was not asked yet is not said to be down."""
+        found = source_row(fakes.source(up=False, status=TaskStatus()), fakes.NOW)
+
+        assert Condition.UNKNOWN is found.state
+
+    def test_is_down_when_asking_failed(self) -> None:
+        """A source whose newest call failed is down."""
+        found = source_row(fakes.source(up=False), fakes.NOW)
+
+        assert Condition.DOWN is found.state
+
+    def test_task_fails_until_a_success(self) -> None:
+        """A failure after the newest success is current, one before it is history."""
+        failure = TaskFailure(at=fakes.ago(100), reason=Reason.DNS, message="no such host")
+        healed = TaskStatus(last_attempt=fakes.NOW, last_success=fakes.NOW, failure=failure)
+
+        current = source_row(fakes.source(status=fakes.failed()), fakes.NOW).tasks[0]
+        past = source_row(fakes.source(status=healed), fakes.NOW).tasks[0]
+
+        assert (True, False) == (current.failing, past.failing)
+        assert past.last_failure is not None
+        assert 100.0 == past.last_failure.age_seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://portal.example/api", "https://portal.example/api"),
+        ("https://user:pa@ss@portal.example:8443/api", "https://portal.example:8443/api"),
+        ("https://portal.example/api?key=1#x", "https://portal.example/api"),
+        ("https://u:p@[2001:db8::1]/", "https://[2001:db8::1]/"),
+    ],
+)
+def test_urls_lose_what_can_be_secret(url: str, expected: str) -> None:
+    """User-info, query and fragment of a URL are not shown."""
+    assert expected == public_url(url)
+
+
+def test_groups_count_states() -> None:
+    """A group counts its states, the urgent ones first, and empty kinds have no group."""
+    view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
+
+    (group,) = groups(arranged(target_rows(view.snapshots(), fakes.NOW)))
+
+    assert ((Condition.DOWN, 1), (Condition.UP, 2)) == group.counts

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from exporter.web.middleware import SECURITY_HEADERS, LimitRequests
+from tests.support.clock import settle
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+
+class Held:
+    """An app that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.entered = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait, then answer."""
+        self.entered += 1
+        await self.let.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+
+async def at_once(
+    client: httpx.AsyncClient, number: int, path: str = "/"
+) -> list[asyncio.Task[httpx.Response]]:
+    """Send requests together and let them get as far as they can."""
+    tasks = [asyncio.create_task(client.get(path)) for _ in range(number)]
+    await settle()
+    return tasks
+
+
+class TestLimitRequests:
+    async def test_refuses_what_is_too_much(self) -> None:
+        """With the limit reached, further requests are refused at once and say why."""
+        held = Held()
+        transport = httpx.ASGITransport(LimitRequests(held, 2))
+
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            tasks = await at_once(client, 5)
+            refused = [task.result() for task in tasks if task.done()]
+            held.let.set()
+            answers = await asyncio.gather(*tasks)
+
+        assert 2 == held.entered
+        assert [503, 503, 503] == [answer.status_code for answer in refused]
+        assert "2 requests are under way, which is the limit" in refused[0].text
+        assert [200, 200] == [answer.status_code for answer in answers if answer not in refused]
+
+    async def test_serves_again_afterwards(self) -> None:
+        """A request that ended makes room, also when it failed."""
+        calls = iter([True, False])
+
+        async def fails_first(scope: Scope, receive: Receive, send: Send) -> None:
+            if next(calls):
+                raise RuntimeError
+            await PlainTextResponse("done")(scope, receive, send)
+
+        transport = httpx.ASGITransport(LimitRequests(fails_first, 1), raise_app_exceptions=False)
+
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            first = await client.get("/")
+            second = await client.get("/")
+
+        assert (500, 200) == (first.status_code, second.status_code)
+
+    async def test_sees_requests_that_never_wait(self) -> None:
+        """Requests that came together are counted although each is answered in one go."""
+        view = fakes.FakeView()
+
+        async with fakes.browsing(view, max_requests=3) as client:
+            answers = await asyncio.gather(*(client.get("/metrics") for _ in range(10)))
+
+        assert 7 == sum(answer.status_code == 503 for answer in answers)
+        assert 3 == len(view.asked)
+
+    async def test_zero_is_no_limit(self) -> None:
+        """A limit of 0 refuses nobody."""
+        async with fakes.browsing(fakes.FakeView(), max_requests=0) as client:
+            answers = await asyncio.gather(*(client.get("/metrics") for _ in range(50)))
+
+        assert {200} == {answer.status_code for answer in answers}
+
+    async def test_health_does_not_count(self) -> None:
+        """A busy process still says that it lives."""
+        async with fakes.browsing(fakes.FakeView(), max_requests=1) as client:
+            answers = await asyncio.gather(*(client.get("/-/healthy") for _ in range(5)))
+
+        assert {200} == {answer.status_code for answer in answers}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/metrics", "/config", "/api/v1/targets", "/-/healthy", "/nowhere", "/static/style.css"],
+)
+async def test_every_answer_has_the_security_headers(path: str) -> None:
+    """Pages, files and errors alike carry the headers."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        answer = await client.get(path)
+
+    assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}
+
+
+async def test_failures_have_the_security_headers() -> None:
+    """An error of our own is plain text with the headers and tells nothing of the inside."""
+
+    class Broken(fakes.FakeView):
+        @property
+        def ready(self) -> bool:
+            raise RuntimeError("canary")
+
+        @ready.setter
+        def ready(self, value: bool) -> None:
+            pass
+
+    async with fakes.browsing(Broken()) as client:
+        answer = await client.get("/-/ready")
+
+    assert (500, "500 Internal Server Error. The log says more.\n") == (
+        answer.status_code,
+        answer.text,
+    )
+    assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}

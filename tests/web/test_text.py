@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from exporter.web import text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (None, ""),
+        (math.nan, ""),
+        (math.inf, "unlimited"),
+        (0.0, "0 s"),
+        (0.0123, "12.3 ms"),
+        (1.25, "1.2 s"),
+        (59.9, "59 s"),
+        (60.0, "1 min"),
+        (3_725.0, "1 h 2 min"),
+        (90_000.0, "1 d 1 h"),
+    ],
+)
+def test_durations_have_at_most_two_units(seconds: float | None, expected: str) -> None:
+    """A duration is written in its two largest units."""
+    assert expected == text.duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, ""), (0.0, "0 s"), (-0.0, "0 s"), (1.5, "+1.5 s"), (-90.0, "\N{MINUS SIGN}1 min 30 s")],
+)
+def test_differences_have_a_sign(seconds: float | None, expected: str) -> None:
+    """A clock's difference says its direction."""
+    assert expected == text.signed(seconds)
+
+
+def test_instants_are_utc() -> None:
+    """Time stamps do not depend on the machine's zone."""
+    assert "2023-11-14 22:13:20 UTC" == text.instant(1_700_000_000.9)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, "0 suites"), (1, "1 suite"), (2, "2 suites")])
+def test_nouns_follow_numbers(number: int, expected: str) -> None:
+    """Only one is singular."""
+    assert expected == text.count(number, "suite")
