@@ -35,6 +35,7 @@ PREFIX: Final = "/api/v4"
 KEY_ID: Final = "simulated-key-id"
 KEY_SECRET: Final = "simulated-key-secret"  # noqa: S105 - invented, opens nothing
 _PAGE: Final = 10
+_REQUEST_ID: Final = "68e7a1f900b01"
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 Parameters = dict[str, str]
@@ -92,7 +93,7 @@ def _authorize(portal: Portal, request: Request) -> None:
 
 
 def _envelope(result: Any) -> Json:
-    return {"api_version": 4, "error": None, "result": result, "request_id": "68e7a1f900b01"}
+    return {**_single(result), "request_id": _REQUEST_ID}
 
 
 def _single(result: Any) -> Json:
@@ -108,7 +109,7 @@ def _page(rows: Sequence[Any], query: Parameters, row: Callable[[Any], Json]) ->
         "skip": skip,
         "total": "n/a" if account_wide else len(rows),
         "hidden": 0,
-        **_envelope([row(one) for one in rows[skip : skip + limit]]),
+        **_single([row(one) for one in rows[skip : skip + limit]]),
     }
 
 
@@ -170,7 +171,8 @@ def _masters(account: Account, _: Parameters, query: Parameters) -> Json:
         for run in account.runs()
         if run.test.workspace_id in scope and test_id in (None, str(run.test.test_id))
     ]
-    return _page(runs, query, lambda run: master_row(account, run))
+    page = _page(runs, query, lambda run: master_row(account, run))
+    return {**page, "request_id": _REQUEST_ID}
 
 
 def _find_run(account: Account, path: Parameters) -> Any:

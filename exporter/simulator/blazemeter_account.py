@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
-from exporter.simulator.blazemeter_runs import VERDICTS, Run, Test
+from exporter.simulator.blazemeter_runs import VERDICTS, LoadTest, Run
 from exporter.simulator.life import Machine, Timeline, Wave, World
 
 
@@ -149,11 +149,11 @@ def _ships(count: int, homes: list[str], chance: random.Random) -> Iterator[Ship
         yield ship
 
 
-def _tests(count: int, workspaces: list[int], chance: random.Random) -> Iterator[Test]:
+def _tests(count: int, workspaces: list[int], chance: random.Random) -> Iterator[LoadTest]:
     """Make tests; each of the first six shows another verdict."""
     for index in range(count):
         period = chance.uniform(300, 500)
-        yield Test(
+        yield LoadTest(
             test_id=14_000_001 + index,
             name=_NAMES[index] if index < len(_NAMES) else f"Test {index + 1:02}",
             workspace_id=workspaces[0] if index % 6 < 4 else workspaces[1],

@@ -44,7 +44,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class Test(msgspec.Struct, kw_only=True):
+class LoadTest(msgspec.Struct, kw_only=True):
     """A test with a schedule.
 
     Attributes:
@@ -87,7 +87,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a test, a master in the vendor's words."""
 
     master_id: int
-    test: Test
+    test: LoadTest
     started: float
 
     def phases(self, engine: int = 0) -> list[Phase]:

@@ -1,0 +1,51 @@
+"""Calling the simulated vendors without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from exporter.simulator import realload
+from exporter.simulator.fleet import Fleet
+from exporter.simulator.options import SimulatorOptions
+
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from exporter.simulator.portal import Portal
+    from tests.support.clock import FakeClock
+
+
+def client(app: Starlette, *, address: str = "192.0.2.1") -> httpx.AsyncClient:
+    """Make a client whose calls come from an address."""
+    transport = httpx.ASGITransport(app, client=(address, 50_000))
+    return httpx.AsyncClient(transport=transport, base_url="http://simulated")
+
+
+class RealLoad:
+    """A Real Load portal and a caller in front of it."""
+
+    def __init__(self, time: FakeClock, **options: Any) -> None:
+        self.options = SimulatorOptions(**options)
+        self.fleet = Fleet(self.options, time.clock)
+        self.app = realload.app(self.fleet, self.options, time.clock)
+        self.portal: Portal = self.app.state.portal
+
+    async def post(
+        self, action: str, *, token: str | None = None, address: str = "192.0.2.1", **fields: Any
+    ) -> httpx.Response:
+        """Call an action."""
+        body = {"authTokenValue": token or self.options.token, "action": action, **fields}
+        async with client(self.app, address=address) as caller:
+            return await caller.post(realload.PATH, json=body)
+
+    async def call(self, action: str, **fields: Any) -> Any:
+        """Call an action and return the decoded reply."""
+        return (await self.post(action, **fields)).json()
+
+    async def control(self, **command: Any) -> httpx.Response:
+        """Use the control interface."""
+        async with client(self.app) as caller:
+            return await caller.post("/_control", json=command)

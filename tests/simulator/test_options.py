@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from exporter.simulator.options import SimulatorOptions, add_arguments, options_from
+
+
+def parse(*arguments: str) -> SimulatorOptions:
+    """Parse flags to options."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return options_from(parser.parse_args(arguments))
+
+
+def test_no_flags_give_the_defaults() -> None:
+    """Flags and options share one set of defaults."""
+    assert SimulatorOptions() == parse()
+
+
+def test_flags_set_options() -> None:
+    """Each kind of flag arrives in its option with its type."""
+    options = parse("--agents=3", "--delay=0.5", "--realload-port=9", "--still", "--token=t")
+
+    assert (
+        SimulatorOptions(agents=3, delay_seconds=0.5, realload_port=9, alive=False, token="t")
+        == options
+    )
+
+
+@pytest.mark.parametrize(
+    "flag", ["--agents=-1", "--fault-rate=2", "--pace=0", "--realload-port=70000", "--seed=x"]
+)
+def test_impossible_values_are_refused(flag: str) -> None:
+    """What cannot be simulated is a usage error."""
+    with pytest.raises(SystemExit):
+        parse(flag)
+
+
+def test_every_option_has_a_flag() -> None:
+    """A new option cannot be forgotten."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+
+    flags = vars(parser.parse_args([]))
+
+    assert set(SimulatorOptions.__struct_fields__) == set(flags)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+import yaml
+
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.portal import Command, Fault
+from exporter.simulator.realload import PATH
+from exporter.simulator.server import Simulation, run
+from tests.support.wait import until
+
+
+_LISTS = frozenset({"getMeasuringAgents"})
+LIST = {"authTokenValue": SimulatorOptions().token, "action": "getMeasuringAgents"}
+
+
+async def test_vendors_are_served() -> None:
+    """All three vendors answer on ports of their own."""
+    async with Simulation() as simulation, httpx.AsyncClient() as client:
+        statuses = [
+            (await client.post(simulation.realload_url, json=LIST)).status_code,
+            (await client.get(simulation.blazemeter_url + "/api/v4/user")).status_code,
+            (await client.post(simulation.eggplant_url + "/api/sut/status")).status_code,
+        ]
+
+    assert [200, 401, 401] == statuses
+
+
+async def test_ports_are_free_again() -> None:
+    """After the end nothing listens any more."""
+    async with Simulation() as simulation:
+        url = simulation.realload_url
+
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post(url, json=LIST)
+
+
+async def test_a_port_in_use_is_an_error() -> None:
+    """Nothing is left running when one of the ports is taken."""
+    async with Simulation() as first:
+        port = int(first.realload_url.removesuffix(PATH).rpartition(":")[2])
+
+        with pytest.raises(OSError, match="in use"):
+            await Simulation(SimulatorOptions(eggplant_port=port)).__aenter__()
+
+
+async def test_connections_are_dropped() -> None:
+    """The fault `drop` ends the connection without a byte."""
+    async with Simulation() as simulation, httpx.AsyncClient() as client:
+        simulation.realload.obey(Command(fault=Fault.DROP))
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.post(simulation.realload_url, json=LIST)
+
+
+async def test_hanging_calls_do_not_hold_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A simulation stops at once and silently, whoever is still waiting for an answer."""
+    async with httpx.AsyncClient() as client:
+        async with Simulation(SimulatorOptions(delay_seconds=600)) as simulation:
+            simulation.realload.obey(Command(fault=Fault.HANG, fault_on=_LISTS))
+            ping = LIST | {"action": "pingMeasuringAgent", "agentId": 41}
+            calls = [
+                asyncio.create_task(client.post(simulation.realload_url, json=body))
+                for body in (LIST, ping)
+            ]
+            await until(lambda: len(calls) == simulation.realload.calls.total())
+
+        results = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert all(isinstance(result, httpx.TransportError) for result in results)
+    assert [] == caplog.records
+
+
+async def test_run_announces_a_configuration() -> None:
+    """What `simulate` prints is a configuration file with one source per vendor."""
+    lines: list[str] = []
+    stop = asyncio.Event()
+    stop.set()
+
+    await run(SimulatorOptions(), announce=lines.append, stop=stop)
+
+    sources = yaml.safe_load("\n".join(lines))["sources"]
+    assert ["realload", "blazemeter", "eggplant"] == [source["provider"] for source in sources]
