@@ -60,7 +60,6 @@ async def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> As
         listener.close()
         for connection in list(state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # lets the tasks learn that their connections are gone
         tasks = list(state.tasks)
         for task in tasks:
             task.cancel()

@@ -89,6 +89,17 @@ async def test_only_the_caller_s_address_is_blocked(time: FakeClock) -> None:
     assert (200, 403) == (here.status_code, there.status_code)
 
 
+async def test_bad_tokens_of_two_addresses_do_not_add_up(time: FakeClock) -> None:
+    """Four bad tokens from each of two addresses block neither."""
+    portal = RealLoad(time)
+    await refusals(portal, 4)
+    await refusals(portal, 4, address="192.0.2.7")
+
+    here, there = await portal.post(LIST), await portal.post(LIST, address="192.0.2.7")
+
+    assert (200, 200) == (here.status_code, there.status_code)
+
+
 async def test_calls_are_counted(time: FakeClock) -> None:
     """Tests can ask what a portal was asked."""
     portal = RealLoad(time)
