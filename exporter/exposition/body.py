@@ -50,12 +50,27 @@ class Format(Enum):
     TEXT = "text"
     OPENMETRICS = "openmetrics"
 
-    def generate(self, registry: Any) -> bytes:
-        """Let prometheus-client write a registry."""
+    @property
+    def end(self) -> str:
+        """Return the last line of a page."""
+        return "" if self is Format.TEXT else "# EOF\n"
+
+    def head(self, empty: Metric) -> bytes:
+        """Let prometheus-client write the head of a family, given without samples."""
         generate: Callable[[Any], bytes] = (
             generate_latest if self is Format.TEXT else generate_openmetrics
         )
-        return generate(registry)
+        return generate(_Only(empty)).removesuffix(b"# EOF\n")
+
+
+class _Only:
+    """A registry of one family."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
 
 
 class Piece:
@@ -195,17 +210,11 @@ def _deflate(text: bytes, flush: int) -> bytes:
     return bytes(compressor.compress(text) + compressor.flush(flush))
 
 
-def _head(family: Family, generate: Callable[[Any], bytes]) -> Piece:
-    # The client itself writes the head of a family without samples, in either format.
+def _head(family: Family, form: Format) -> Piece:
     name = family.name.removesuffix("_info") if family.kind == "info" else family.name
-
-    class _Empty:
-        def collect(self) -> Iterable[Metric]:
-            return (Metric(name, family.help, family.kind),)
-
-    return Piece(generate(_Empty()).removesuffix(b"# EOF\n"), 0)
+    return Piece(form.head(Metric(name, family.help, family.kind)), 0)
 
 
 _HEADS: Mapping[Format, Mapping[str, Piece]] = {
-    form: {family.name: _head(family, form.generate) for family in FAMILIES} for form in Format
+    form: {family.name: _head(family, form) for family in FAMILIES} for form in Format
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.exposition import numbers
 from exporter.exposition.body import Piece
+from exporter.exposition.labels import block
 from exporter.plans import Column, Labelled, Plan, Spread
 from exporter.readings import Reading
 from exporter.samples import PLANS
@@ -68,7 +69,7 @@ class _Shard:
         self,
         plan: Plan,
         targets: Mapping[Identity, Any],
-        labels: Mapping[str, str],
+        labels: dict[str, str],
         old: _Shard | None,
     ) -> None:
         self._labels = labels
@@ -77,7 +78,10 @@ class _Shard:
             self.blocks = old.blocks
         else:
             old = None
-            self.blocks = [_block(labels, plan.labels, identity) for identity in self.identities]
+            self.blocks = [
+                block(labels | dict(zip(plan.labels, identity, strict=True)))
+                for identity in self.identities
+            ]
         self.lines: dict[str, _Lines] = {}
         for table in plan.tables:
             rows = [table.row(target) for target in targets.values()]
@@ -126,8 +130,8 @@ class _Shard:
         for index, labelled in enumerate(made_of):
             for more, value in labelled:
                 key = (index, more)
-                blocks[key] = old_blocks.get(key) or _block(
-                    self._labels, names, (*self.identities[index], *more)
+                blocks[key] = old_blocks.get(key) or block(
+                    self._labels | dict(zip(names, (*self.identities[index], *more), strict=True))
                 )
                 values.append(value if value is None else float(value))
         written = numbers.texts(values, numbers.encode(values))
@@ -144,7 +148,7 @@ class Rendered:
         samples: How many there are.
     """
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: dict[str, str]) -> None:
         self.labels = labels
         self.pieces: dict[str, list[Piece]] = {}
         self.samples = 0
@@ -218,16 +222,3 @@ def _piece(family: Family, ends: Sequence[str]) -> Piece:
     name = family.name
     joined = f"\n{name}".join(ends)
     return Piece(f"{name}{joined}\n".encode(), len(ends))
-
-
-def _block(labels: Mapping[str, str], names: Sequence[str], values: Sequence[str]) -> str:
-    pairs = {**labels, **dict(zip(names, values, strict=True))}
-    inner = ",".join([f'{name}="{_escape(pairs[name])}"' for name in sorted(pairs)])
-    return f"{{{inner}}} "
-
-
-def _escape(value: str) -> str:
-    if not value.isascii():
-        # A lone surrogate cannot be sent: it would break the page for all others.
-        value = value.encode("utf-8", "replace").decode()
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,4 +1,8 @@
-"""The exporter's own metrics at the end of the page, whole or filtered."""
+"""The exporter's own metrics at the end of the page, whole or filtered.
+
+They change all the time and are written for every scrape. prometheus-client collects them; their
+names and labels, which stay, are written once, since that is most of what its own writer does.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +10,89 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import Metric
 
+from exporter.exposition import numbers
+from exporter.exposition.labels import block
+
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from prometheus_client.samples import Sample
 
+    from exporter.exposition.body import Format
+
 
 class Collector(Protocol):
-    """Whatever yields metric families."""
+    """Whatever returns metric families."""
 
     def collect(self) -> Iterable[Metric]:
         """Return them."""
         ...
 
 
-class Filtered:
-    """Own metrics, restricted to names or sources.
+class Own:
+    """Writes own metrics; their samples carry no time stamps and no exemplars."""
 
-    A name selects a family or one of its samples: `x` and `x_total` for a counter, `x` or
-    `x_bucket` for a histogram. A source selects by the `source` label; what has none, such as
-    the process's own figures, stays.
-    """
-
-    def __init__(
-        self, collector: Collector, *, names: Collection[str], sources: Collection[str]
-    ) -> None:
+    def __init__(self, collector: Collector) -> None:
         self._collector = collector
-        self._names = names
-        self._sources = sources
+        self._heads: dict[tuple[Format, str], str] = {}
+        self._prefixes: dict[tuple[str, ...], str] = {}
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield what is left of the families."""
+    def text(
+        self,
+        form: Format,
+        *,
+        names: Collection[str] = (),
+        sources: Collection[str] = (),
+    ) -> bytes:
+        """Write the metrics and the end of the page.
+
+        Args:
+            form: The format.
+            names: What to keep, all if empty: whole families (`x` for a counter `x_total`), or
+                samples such as `x_bucket`.
+            sources: Which values of the `source` label to keep, all if empty. What has no such
+                label, for instance the process's own figures, stays.
+        """
+        prefixes = []
+        values = []
+        pending = ""
         for metric in self._collector.collect():
-            whole = not self._names or metric.name in self._names
-            samples = [
-                sample
-                for sample in metric.samples
-                if (whole or sample.name in self._names) and self._has_source(sample)
-            ]
-            if samples:
-                left = Metric(metric.name, metric.documentation, metric.type, metric.unit)
-                left.samples = samples
-                yield left
+            samples = _kept(metric, names, sources)
+            if samples or not (names or sources):
+                pending += self._head(form, metric)
+            for sample in samples:
+                prefixes.append(pending + self._prefix(sample))
+                values.append(float(sample.value))
+                pending = ""
+        written = numbers.texts(values, numbers.encode(values))
+        lines = [
+            f"{prefix}{text or 'NaN'}\n" for prefix, text in zip(prefixes, written, strict=True)
+        ]
+        if len(self._prefixes) > 2 * len(prefixes) and not (names or sources):
+            # Most of them belong to sources that are gone.
+            self._prefixes.clear()
+        return "".join((*lines, pending, form.end)).encode()
 
-    def _has_source(self, sample: Sample) -> bool:
-        source = sample.labels.get("source")
-        return not self._sources or source is None or source in self._sources
+    def _head(self, form: Format, metric: Metric) -> str:
+        key = (form, metric.name)
+        if key not in self._heads:
+            empty = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+            self._heads[key] = form.head(empty).decode()
+        return self._heads[key]
+
+    def _prefix(self, sample: Sample) -> str:
+        key = (sample.name, *sample.labels.values())
+        prefix = self._prefixes.get(key)
+        if prefix is None:
+            prefix = self._prefixes[key] = sample.name + block(sample.labels)
+        return prefix
+
+
+def _kept(metric: Metric, names: Collection[str], sources: Collection[str]) -> list[Sample]:
+    samples = metric.samples
+    if names and metric.name not in names:
+        samples = [sample for sample in samples if sample.name in names]
+    if sources:
+        samples = [sample for sample in samples if sample.labels.get("source") in (None, *sources)]
+    return samples

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 
 from exporter.exposition.body import Body, Format, Packer, Piece, finish
 from exporter.exposition.lines import Rendered, render
-from exporter.exposition.own import Filtered
+from exporter.exposition.own import Own
 from exporter.store import Cause, Change, Key, Store
 
 
@@ -60,6 +60,7 @@ class Exposition:
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
         self._packers = {form: Packer() for form in Format}
         self._body = Body({}, self._packers)
+        self._own = Own(telemetry.registry)
         self._shown: dict[Key, Rendered] = {}
         self._taken: dict[Key, Cause] = {}
         self._outdated = True
@@ -96,13 +97,11 @@ class Exposition:
         form, content_type = _negotiate(accept)
         packed = _accepts_gzip(accept_encoding)
         body = self._body
-        registry = self._telemetry.registry
+        own = self._own.text(form, names=names, sources=sources)
         if names or sources:
             body = Body(_pieces(self._shown, names, sources), {form: Packer()})
-            own = form.generate(Filtered(registry, names=names, sources=sources))
         else:
             self._asked[form, packed] = self._monotonic()
-            own = form.generate(registry)
         if packed:
             whole = finish(body.packed(form))
             return Page(content_type=content_type, content_encoding="gzip", body=whole.end(own))
@@ -215,5 +214,5 @@ def _accepts_gzip(accept_encoding: str) -> bool:
         coding, _, weight = accepted.partition(";")
         if coding.strip().lower() == "gzip":
             name, _, quality = weight.partition("=")
-            return not (name.strip() == "q" and quality.strip().rstrip("0") in ("", "."))
+            return not (name.strip() == "q" and quality.strip().strip("0") in ("", "."))
     return False
