@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from exporter.simulator.blazemeter_account import Account
+from exporter.simulator.eggplant_lab import Lab
 from exporter.simulator.fleet import Fleet
 from exporter.simulator.life import Machine, Timeline, UnknownChangeError, Wave
 from exporter.simulator.options import SimulatorOptions
@@ -84,3 +87,15 @@ def test_an_impossible_change_is_refused(
 
     with pytest.raises(UnknownChangeError):
         fleet.change(kind, key, **changes)
+
+
+@pytest.mark.parametrize("make", [Fleet, Account, Lab])
+def test_everything_can_be_changed(time: FakeClock, make: type[Fleet | Account | Lab]) -> None:
+    """Every attribute of each kind of thing takes its own value again."""
+    world = make(SimulatorOptions(), time.clock)
+
+    for kind in world.kinds:
+        key, thing = next(iter(world.table(kind).items()))
+        before = msgspec.to_builtins(thing)
+        world.change(kind, key, **before)
+        assert before == msgspec.to_builtins(thing)
