@@ -93,7 +93,7 @@ def _load(text: str, name: str) -> Any:
         _measure(node, name)
         doubled = [
             f"{_place(name, mark)}the key {key} stands here for the second time; remove one"
-            for key, mark in _doubled(node, set())
+            for key, mark in sorted(_doubled(node, set()), key=lambda pair: pair[1].index)
         ]
         if doubled:
             raise ConfigurationError(doubled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from typing import TYPE_CHECKING
@@ -48,7 +49,9 @@ def tls_mistakes(
         try:
             context.load_verify_locations(ca_file)
         except OSError as error:
-            yield Mistake(("ca_file",), _why(error, "must hold certificates in PEM format"))
+            yield Mistake(
+                ("ca_file",), _why(error, "must hold certificates in PEM format", ca_file)
+            )
     if client_key_file and not client_cert_file:
         yield Mistake(
             ("client_key_file",),
@@ -56,20 +59,22 @@ def tls_mistakes(
             ("client_key_file", "client_cert_file"),
         )
     if client_cert_file:
+        files = [path for path in (client_cert_file, client_key_file) if path]
         try:
             # Without a password of ours, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(client_cert_file, client_key_file, password="")
         except OSError as error:
             wanted = "must hold a certificate in PEM format that fits its key, not encrypted"
+            unread = next((path for path in files if not os.access(path, os.R_OK)), files[0])
             yield Mistake(
                 ("client_cert_file",),
-                _why(error, wanted, "the certificate or its key"),
+                _why(error, wanted, unread),
                 ("client_cert_file", "client_key_file"),
             )
 
 
-def _why(error: OSError, wanted: str, what: str = "it") -> str:
+def _why(error: OSError, wanted: str, path: Path) -> str:
     """Say why a file cannot be used, without the text of OpenSSL's error."""
     if isinstance(error, ssl.SSLError):
         return wanted
-    return f"cannot read {what} ({error.strerror or 'unknown error'}); correct the path"
+    return f"cannot read {path} ({error.strerror or 'unknown error'}); correct the path"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from exporter.mistakes import checked, dotted
+from exporter.sources.realload.settings import RealLoadSettings
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+URL = "https://portal.example/RemoteUserAPI"
+
+
+def settings(**fields: Any) -> RealLoadSettings:
+    """Make settings as a file would."""
+    return RealLoadSettings.model_validate({"url": URL, "auth_token": "CANARY"} | fields)
+
+
+def mistakes(**fields: Any) -> list[str]:
+    """Return the places of the mistakes."""
+    outcome = checked(RealLoadSettings, {"url": URL, "auth_token": "CANARY"} | fields)
+    return [dotted(mistake.path) for mistake in outcome.mistakes]
+
+
+class TestIntervals:
+    def test_without_a_word_the_providers_defaults_count(self) -> None:
+        """What is off by default is not polled."""
+        assert {
+            "agents": 60.0,
+            "controllers": 60.0,
+            "clusters": 60.0,
+            "recorders": 60.0,
+            "suites": 60.0,
+            "versions": 600.0,
+        } == settings().intervals()
+
+    def test_a_tasks_own_interval_counts_first(self) -> None:
+        """A task can be switched on, off, and to any pace."""
+        tasks = {"agents": "10s", "suites": False, "jobs": "5m", "versions": "2m"}
+
+        source = settings(interval="30s", tasks=tasks)
+
+        assert (10.0, None, 300.0, 120.0) == tuple(source.interval_for(task) for task in tasks)
+
+    def test_interval_is_the_pace_of_ordinary_tasks_only(self) -> None:
+        """It speeds up nothing that is slow by its nature and switches nothing on."""
+        source = settings(interval="30s")
+
+        assert (30.0, 600.0, None) == tuple(
+            source.interval_for(task) for task in ("agents", "versions", "certificates")
+        )
+
+    def test_interval_slows_down_all(self) -> None:
+        """A longer one holds for slow tasks as well."""
+        assert 1200.0 == settings(interval="20m").interval_for("versions")
+
+
+class TestStaleAfter:
+    def test_readings_live_for_three_intervals(self) -> None:
+        """Two polls may fail before a series ends."""
+        source = settings(tasks={"agents": "20s"})
+
+        assert (60.0, 1800.0) == (
+            source.stale_after_for("agents"),
+            source.stale_after_for("versions"),
+        )
+
+    def test_what_is_set_holds_for_tasks_polled_as_often(self) -> None:
+        """A slower task's series must not go between its polls."""
+        source = settings(stale_after="3m")
+
+        assert (180.0, 1800.0) == (
+            source.stale_after_for("agents"),
+            source.stale_after_for("versions"),
+        )
+
+
+class TestWanted:
+    @pytest.mark.parametrize(
+        ("name", "wanted"),
+        [("ubuntu-1", True), ("my-ubuntu-1", False), ("ubuntu-old", False), ("debian", False)],
+    )
+    def test_include_and_exclude_match_whole_names(self, name: str, wanted: bool) -> None:
+        """Exclude wins; an expression that fits a part fits not."""
+        source = settings(include={"agents": "ubuntu.*"}, exclude={"agents": ".*-old"})
+
+        assert wanted is source.wanted("agents", name)
+
+    def test_without_expressions_all_is_wanted(self) -> None:
+        """The filters of one kind say nothing of another."""
+        assert settings(include={"agents": "x"}).wanted("suites", "any")
+
+    def test_an_unknown_kind_is_a_mistake_of_the_caller(self) -> None:
+        """A filter that can never be set must not be asked for."""
+        with pytest.raises(LookupError):
+            settings().wanted("agent", "any")
+
+
+class TestHttpOptions:
+    def test_no_part_is_allowed_more_time_than_the_whole(self) -> None:
+        """The time-outs of connecting and reading end with the total."""
+        options = settings(timeout="3s", read_timeout="1m").http_options()
+
+        assert (3.0, 3.0, 3.0) == (
+            options.connect_timeout,
+            options.read_timeout,
+            options.total_timeout,
+        )
+
+    def test_defaults_are_those_of_the_reference(self) -> None:
+        """5 s to connect, 15 s in all, 16 MiB."""
+        options = settings().http_options()
+
+        assert (5.0, 15.0, 15.0, 16 << 20, 2, None, 3) == (
+            options.connect_timeout,
+            options.read_timeout,
+            options.total_timeout,
+            options.max_reply_bytes,
+            options.retries,
+            options.requests_per_minute,
+            options.connections,
+        )
+
+    def test_a_proxys_url_stays_secret(self) -> None:
+        """It may hold a password."""
+        source = settings(proxy_url="http://user:CANARY@proxy:1")
+
+        assert "<secret>" == repr(source.http_options().proxy_url)
+        assert "CANARY" not in repr(source)
+
+
+class TestTls:
+    def test_usable_material_is_no_mistake(self, tmp_path: Path) -> None:
+        """A CA, and a certificate with its key, are accepted."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert("client.example")
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+        certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+
+        assert [] == mistakes(
+            ca_file=tmp_path / "ca.pem",
+            client_cert_file=tmp_path / "cert.pem",
+            client_key_file=tmp_path / "key.pem",
+        )
+        assert [] == mistakes(client_cert_file=tmp_path / "both.pem")
+
+    def test_a_key_of_another_certificate_is_a_mistake(self, tmp_path: Path) -> None:
+        """It is found at the start, not at the first call."""
+        authority = trustme.CA()
+        authority.issue_cert("a.example").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        authority.issue_cert("b.example").private_key_pem.write_to_path(tmp_path / "key.pem")
+
+        assert ["client_cert_file"] == mistakes(
+            client_cert_file=tmp_path / "cert.pem", client_key_file=tmp_path / "key.pem"
+        )
