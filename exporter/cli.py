@@ -28,13 +28,11 @@ class Command(Protocol):
 
     SUMMARY: str
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
         """Declare the command's flags."""
         ...
 
-    @staticmethod
-    def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    def execute(self, arguments: argparse.Namespace, environ: Mapping[str, str], /) -> int:
         """Do it and return the exit code."""
         ...
 

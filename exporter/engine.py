@@ -6,12 +6,13 @@ The daemon runs it on a schedule and serves it; `status` and `explain` run it on
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.exposition import Exposition
-from exporter.guard import GuardMemories
+from exporter.memory import GuardMemories
 from exporter.polling import Poller
 from exporter.schedule import Schedule
 from exporter.sources.base import SourceContext
@@ -101,8 +102,8 @@ class Engine:
                 telemetry,
                 task,
                 interval,
-                lambda task=task: self._poll(poller, task),
-                blocked=lambda task=task: self._blocked(poller, task),
+                partial(self._poll, poller, task),
+                blocked=partial(self._blocked, poller, task),
             )
 
     async def _poll(self, poller: Poller, task: str) -> None:

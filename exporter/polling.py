@@ -107,7 +107,7 @@ class Poller:
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:
             failures = _grouped(poll.failures)
-            self._keep(task, poll.readings)
+            self.keep(task, poll.readings)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
         self._note(task, failures)
@@ -124,7 +124,8 @@ class Poller:
         self._telemetry.breaker(is_open=self.source.blocked)
         self._put(HEALTH, (health,), stale_after=float("inf"))
 
-    def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
+    def keep(self, task: str, readings: tuple[Reading, ...]) -> None:
+        """Replace what is known of a task and log what that changes."""
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         self._put(task, readings, stale_after=settings.stale_after_for(task))

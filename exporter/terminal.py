@@ -5,15 +5,15 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from exporter.web.board import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow
+from exporter.web.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow
 from exporter.web.text import duration, signed
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from exporter.web.board import TargetRow
     from exporter.web.fleet import Headline, SourceRow
+    from exporter.web.rows import TargetRow
 
 
 _COLOURS = {
@@ -97,7 +97,8 @@ def _own_remarks(row: TargetRow) -> Iterable[str]:
         case RecorderRow(recording=True):
             yield "recording"
         case ClusterRow():
-            yield f"{len(row.members) - row.members_down} of {len(row.members)} members up"
+            up = sum(member.state is Condition.UP for member in row.members)
+            yield f"{up} of {len(row.members)} members up"
         case SuiteRow():
             if row.running:
                 yield "running"

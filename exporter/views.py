@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.web.view import FailureView, SourceView, TaskView
+from exporter.web.view import SourceView, TaskView
 
 
 if TYPE_CHECKING:
-    from exporter.polling import Poller, TaskStatus
+    from exporter.polling import Poller
 
 
 def source_view(poller: Poller) -> SourceView:
@@ -23,20 +23,7 @@ def source_view(poller: Poller) -> SourceView:
         auth_failed=source.auth_failed,
         blocked=source.blocked,
         tasks=tuple(
-            _task_view(task, interval, poller.status(task))
+            TaskView(name=task, interval_seconds=interval, status=poller.status(task))
             for task, interval in settings.intervals().items()
         ),
-    )
-
-
-def _task_view(name: str, interval_seconds: float, status: TaskStatus) -> TaskView:
-    failure = status.failure
-    return TaskView(
-        name=name,
-        interval_seconds=interval_seconds,
-        last_attempt=status.last_attempt,
-        last_success=status.last_success,
-        failure=FailureView(at=failure.at, reason=failure.reason, message=failure.message)
-        if failure
-        else None,
     )

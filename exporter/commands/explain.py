@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from exporter import flags
+from exporter.catalogue import FAMILIES
 from exporter.commands.configuration import configure_logging, load_settings
 from exporter.engine import Engine
 from exporter.errors import PollError
-from exporter.samples import samples
 from exporter.sources.registry import PROVIDERS
 from exporter.web.api import plain
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.settings import Settings
-    from exporter.sources.base import Explanation
 
 
 SUMMARY = "look at one target now: the reply, what was read from it, the samples"
@@ -41,20 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Look once and print."""
     settings = load_settings(arguments, environ).settings
-    configure_logging(settings)
+    configure_logging(settings, level="warn")
     try:
-        explanation = asyncio.run(_look(settings, arguments))
+        document = asyncio.run(_look(settings, arguments))
     except LookupError as error:
         print(f"explain: {error.args[0]}", file=sys.stderr)
         return 2
     except PollError as error:
         print(f"explain: {error.reason}: {error}", file=sys.stderr)
         return 1
-    sys.stdout.write(_written(explanation))
+    yaml.safe_dump(document, sys.stdout, sort_keys=False, allow_unicode=True, width=1000)
     return 0
 
 
-async def _look(settings: Settings, arguments: argparse.Namespace) -> Explanation:
+async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
     engine = Engine()
     engine.connect(settings)
     try:
@@ -62,19 +61,18 @@ async def _look(settings: Settings, arguments: argparse.Namespace) -> Explanatio
         if poller is None:
             known = ", ".join(engine.pollers)
             raise LookupError(f"there is no source {arguments.source!r}; there is: {known}")
-        return await poller.source.explain(arguments.kind, arguments.id)
+        explanation = await poller.source.explain(arguments.kind, arguments.id)
+        poller.keep("explain", (explanation.reading,))
     finally:
         await engine.end(grace_seconds=0)
-
-
-def _written(explanation: Explanation) -> str:
-    document = {
+    page = engine.exposition.metrics(
+        accept="",
+        accept_encoding="",
+        names=[family.name for family in FAMILIES],
+        sources=[arguments.source],
+    )
+    return {
         "reply": plain(explanation.reply),
         "reading": plain(explanation.reading),
-        "samples": [
-            f"{sample.family.name}{dict(zip(sample.family.labels, sample.labels, strict=True))}"
-            f" {sample.value}"
-            for sample in samples(explanation.reading)
-        ],
+        "samples": [line for line in page.body.decode().splitlines() if not line.startswith("#")],
     }
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -15,8 +15,9 @@ from exporter.engine import Engine
 from exporter.terminal import report
 from exporter.views import source_view
 from exporter.web.api import plain
-from exporter.web.board import Condition, arranged, target_rows
+from exporter.web.board import arranged, target_rows
 from exporter.web.fleet import headline, source_row
+from exporter.web.rows import Condition
 
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.settings import Settings
-    from exporter.web.board import TargetRow
     from exporter.web.fleet import SourceRow
+    from exporter.web.rows import TargetRow
 
 
 SUMMARY = "poll once and print how the fleet is; exit 1 if anything active or a source is down"
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Poll everything once and tell."""
     settings = load_settings(arguments, environ).settings
-    configure_logging(settings)
+    configure_logging(settings, level="warn")
     return asyncio.run(_status(settings, arguments.format, environ))
 
 
@@ -74,4 +75,5 @@ async def _status(settings: Settings, form: str, environ: Mapping[str, str]) -> 
 
 def _well(rows: Sequence[TargetRow], sources: Sequence[SourceRow]) -> bool:
     """Tell whether nothing active and no source is down."""
-    return not any(row.state is Condition.DOWN for row in (*rows, *sources))
+    states = [*(row.state for row in rows), *(source.state for source in sources)]
+    return Condition.DOWN not in states
