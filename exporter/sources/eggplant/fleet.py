@@ -1,0 +1,226 @@
+"""What the replies tell of agents and runs over time.
+
+A reply lists open connections only. That an agent is gone, or a run over, shows by its absence:
+so this remembers who was listed (design section 2, rule 7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.clock import Moment
+from exporter.errors import Reason
+from exporter.readings import Agent, AgentState, Reading, Run
+from exporter.sources.eggplant.replies import AgentEntry, Execution, parse_time
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from exporter.sources.decode import Surprised
+
+
+#: Phase and verdict by the documented `status` (reference, section A3).
+_STATUS: Mapping[str, tuple[str, bool | None]] = {
+    "Running": ("running", None),
+    "Passed": ("ended", True),
+    "Failed": ("ended", False),
+    "Incomplete": ("ended", None),
+}
+
+
+class _Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent as it was last listed."""
+
+    port: str
+    at: Moment
+
+
+class _Tracked(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it was last listed.
+
+    Attributes:
+        listed: Monotonic seconds of that.
+        over: Monotonic seconds of its end, or of when it was last seen in flight.
+    """
+
+    run: Run
+    listed: float
+    over: float | None
+
+
+class Fleet:
+    """Turns each reply, and what earlier ones said, into readings.
+
+    Agents are remembered for `remember_for` after they were last listed, expected ones for good;
+    runs for `run_linger` after their end. The memory is this object's: a restart begins with the
+    expected agents.
+    """
+
+    def __init__(
+        self,
+        *,
+        expected: Iterable[str],
+        remember_for: float,
+        run_linger: float,
+        wanted: Callable[[str, str], bool],
+        surprise: Surprised,
+    ) -> None:
+        self._expected = dict.fromkeys(name for name in expected if wanted("agents", name))
+        self._remember_seconds = remember_for
+        self._linger_seconds = run_linger
+        self._wanted = wanted
+        self._surprise = surprise
+        self._agents: dict[str, _Listed] = {}
+        self._runs: dict[str, _Tracked] = {}
+
+    def look(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
+        """Take a reply in and return all readings: the agents listed, the missing, the runs."""
+        listed = self._unique(entries)
+        agents = [self._connected(name, entry, now) for name, entry in listed.items()]
+        agents += self._missing(listed, now)
+        return (*agents, *self._look_at_runs(listed, now))
+
+    def _unique(self, entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
+        """Return the wanted entries by name; of two with one name the first counts."""
+        listed: dict[str, AgentEntry] = {}
+        for entry in entries:
+            name = entry.agent_name
+            if not name:
+                self._surprise("missing_field")
+            elif name in listed:
+                self._surprise("type")
+            elif self._wanted("agents", name):
+                listed[name] = entry
+        return listed
+
+    def _connected(self, name: str, entry: AgentEntry, now: Moment) -> Agent:
+        port = str(entry.port) if entry.port is not None else ""
+        busy = _busy(entry)
+        if busy is None:
+            self._surprise("missing_field")
+        self._agents[name] = _Listed(port=port, at=now)
+        return Agent(
+            agent_id=name,
+            agent=name,
+            port=port,
+            last_up_timestamp_seconds=now.unix,
+            state=AgentState(read_at=now, up=True, busy=busy),
+        )
+
+    def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Agent]:
+        self._agents = {
+            name: last
+            for name, last in self._agents.items()
+            if name in self._expected or now.monotonic - last.at.monotonic <= self._remember_seconds
+        }
+        return [
+            _disconnected(name, self._agents.get(name), now)
+            for name in self._expected | self._agents
+            if name not in listed
+        ]
+
+    def _look_at_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
+        current: dict[str, _Tracked] = {}
+        for name, entry in listed.items():
+            run = self._run(name, entry)
+            if run is None:
+                continue
+            if run.run_id in current:
+                self._surprise("type")
+            elif self._wanted("runs", run.run):
+                current[run.run_id] = self._track(run, now)
+        earlier = (
+            _vanished(tracked, listed.get(tracked.run.agent))
+            for run_id, tracked in self._runs.items()
+            if run_id not in current
+        )
+        gone = {tracked.run.run_id: tracked for tracked in earlier if self._lingers(tracked, now)}
+        # A listed run is remembered though no longer exposed, or its time would start anew.
+        self._runs = current | gone
+        return [tracked.run for tracked in self._runs.values() if self._lingers(tracked, now)]
+
+    def _lingers(self, tracked: _Tracked, now: Moment) -> bool:
+        return tracked.over is None or now.monotonic - tracked.over <= self._linger_seconds
+
+    def _run(self, agent: str, entry: AgentEntry) -> Run | None:
+        execution = entry.execution_status
+        if execution is None:
+            return None
+        if not execution.id:
+            self._surprise("missing_field")
+            return None
+        end = self._time(execution.endtime)
+        phase, passed = self._outcome(execution, ended=end is not None or _busy(entry) is False)
+        return Run(
+            run_id=execution.id,
+            run=execution.modelname or "",
+            agent=agent,
+            phase=phase,
+            passed=passed,
+            start_timestamp_seconds=self._time(execution.starttime),
+            end_timestamp_seconds=end,
+        )
+
+    def _outcome(self, execution: Execution, *, ended: bool) -> tuple[str, bool | None]:
+        """Return phase and verdict; `ended` decides where the status is not known."""
+        known = _STATUS.get(execution.status or "")
+        if known is not None:
+            return known
+        self._surprise("enum" if execution.status else "missing_field")
+        return "ended" if ended else "unknown", None
+
+    def _time(self, text: str | None) -> float | None:
+        if not text:
+            return None
+        seconds = parse_time(text)
+        if seconds is None:
+            self._surprise("type")
+        return seconds
+
+    def _track(self, run: Run, now: Moment) -> _Tracked:
+        known = self._runs.get(run.run_id)
+        over = None
+        if run.phase == "ended":
+            over = known.over if known is not None and known.run.phase == "ended" else None
+            if over is None:
+                # The vendor's clock may be ahead; an end still to come is taken for now.
+                end = run.end_timestamp_seconds
+                age = 0.0 if end is None else max(0.0, now.unix - end)
+                over = now.monotonic - age
+        return _Tracked(run=run, listed=now.monotonic, over=over)
+
+
+def _busy(entry: AgentEntry) -> bool | None:
+    """Return whether a process runs; `None` where the entry does not say."""
+    if entry.process_id in (None, ""):
+        return None
+    return str(entry.process_id) != "0"
+
+
+def _disconnected(name: str, last: _Listed | None, now: Moment) -> Agent:
+    return Agent(
+        agent_id=name,
+        agent=name,
+        port=last.port if last else "",
+        last_up_timestamp_seconds=last.at.unix if last else None,
+        state=AgentState(read_at=now, up=False, reason=Reason.NOT_CONNECTED),
+    )
+
+
+def _vanished(tracked: _Tracked, agent: AgentEntry | None) -> _Tracked:
+    """Judge a run that is no longer listed by what its agent does now.
+
+    An agent that is free, or at another run, has ended it; the verdict was missed. An agent that
+    is gone, or does not say what it runs, leaves its fate unknown.
+    """
+    if tracked.run.phase == "ended":
+        return tracked
+    current = agent.execution_status if agent is not None else None
+    at_another = current is not None and bool(current.id)
+    free = agent is not None and _busy(agent) is False
+    run = msgspec.structs.replace(tracked.run, phase="ended" if at_another or free else "unknown")
+    over = tracked.listed if tracked.over is None else tracked.over
+    return msgspec.structs.replace(tracked, run=run, over=over)

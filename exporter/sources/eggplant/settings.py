@@ -1,0 +1,158 @@
+"""Settings of an Eggplant DAI server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, TypeAdapter
+
+from exporter.fields import Duration, FilePath, Secret, Url, WrongValueError
+from exporter.mistakes import Mistake, Section
+from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+
+
+_URL: TypeAdapter[str] = TypeAdapter(Url)
+
+_PUBLIC_API = re.compile(r"/api/v[0-9]+/auth/?")
+
+_SCHEMES = (
+    "access_token_file; or token_url, client_id and client_secret_file;"
+    " or login_url, username and password_file"
+)
+
+
+def _check_endpoint(text: str) -> str:
+    try:
+        _URL.validate_python(text if "://" in text else urljoin("http://host/", text))
+    except ValueError:
+        # Its cause would quote the text.
+        raise WrongValueError(
+            "is neither a path such as /auth nor an http or https URL without user and query"
+        ) from None
+    return text
+
+
+#: A URL, or a path that counts from the source's URL.
+Endpoint = Annotated[str, Field(min_length=1), AfterValidator(_check_endpoint)]
+
+
+class EggplantAuth(Section):
+    """Where the access token comes from, by exactly one of three schemes.
+
+    It is given; or a client logs in (`token_url`); or a user does (`login_url`).
+    """
+
+    access_token: SecretStr | None = None
+    access_token_file: FilePath | None = None
+    token_url: Endpoint | None = None
+    client_id: Annotated[str, Field(min_length=1)] | None = None
+    client_secret: SecretStr | None = None
+    client_secret_file: FilePath | None = None
+    login_url: Endpoint | None = None
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password: SecretStr | None = None
+    password_file: FilePath | None = None
+
+    @cached_property
+    def schemes(self) -> tuple[tuple[str, ...], ...]:
+        """List the schemes of which something is given, each as its fields, the secret last."""
+        every = (
+            ("access_token",),
+            ("token_url", "client_id", "client_secret"),
+            ("login_url", "username", "password"),
+        )
+        given = {
+            name.removesuffix("_file")
+            for name in self.model_fields_set
+            if getattr(self, name) is not None
+        }
+        return tuple(scheme for scheme in every if not given.isdisjoint(scheme))
+
+    @cached_property
+    def secret(self) -> Secret:
+        """The secret of the scheme."""
+        name = self.schemes[0][-1]
+        return Secret.of(getattr(self, name), getattr(self, f"{name}_file"))
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong with the scheme, if it is one."""
+        if len(self.schemes) != 1:
+            what = "mixes ways to get a token; keep one:" if self.schemes else "is missing; give"
+            yield Mistake((), f"{what} {_SCHEMES}")
+            return
+        *names, secret = self.schemes[0]
+        for name in names:
+            if getattr(self, name) is None:
+                yield Mistake((name,), f"is missing; it belongs to {secret}")
+        yield from secret_mistakes(self, secret)
+        if self.login_url is not None and is_public_api(self.login_url):
+            yield Mistake(
+                ("login_url",),
+                "is for clients, not users; give token_url, client_id and client_secret_file",
+            )
+
+
+class EggplantSettings(SourceSettings):
+    """One server; `url` is what stands before `/api/sut/status`.
+
+    One call covers the whole server, so calls are never concurrent, whatever `concurrency` says.
+
+    Attributes:
+        expected_agents: Agents that are down when they are not connected, seen before or not.
+        remember_for: How long any other agent counts as down after it was last connected.
+        run_linger: How long a run is shown after its end.
+    """
+
+    TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 60.0}
+    FILTERS: ClassVar[Collection[str]] = ("agents", "runs")
+
+    provider: Literal["eggplant"] = "eggplant"
+    name: Name = "eggplant"
+    auth: EggplantAuth = Field(default_factory=EggplantAuth)
+    expected_agents: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    remember_for: Duration = 86_400.0
+    run_linger: Duration = 3_600.0
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        for mistake in self.auth.mistakes():
+            yield Mistake(("auth", *mistake.path), mistake.text, ("auth",))
+        yield from self._endpoint_mistakes()
+        for index, agent in enumerate(self.expected_agents):
+            if not self.wanted("agents", agent):
+                yield Mistake(
+                    ("expected_agents", index),
+                    "is expected, yet not wanted by include and exclude; change one of them",
+                    ("expected_agents", "include", "exclude"),
+                )
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the source."""
+        yield from super().secrets()
+        yield self.auth.secret
+
+    def _endpoint_mistakes(self) -> Iterator[Mistake]:
+        for name in ("token_url", "login_url"):
+            endpoint = getattr(self.auth, name)
+            if endpoint is None or urlsplit(self.url).scheme != "https":
+                continue
+            if urlsplit(self.endpoint(endpoint)).scheme != "https":
+                yield Mistake(
+                    ("auth", name),
+                    "would send the credentials unencrypted; use https, as url does",
+                    ("auth", "url"),
+                )
+
+    def endpoint(self, path: str) -> str:
+        """Return a path, or a URL, as a URL: paths count from `url`, with a slash from its host."""
+        return urljoin(f"{self.url.rstrip('/')}/", path)
+
+
+def is_public_api(url: str) -> bool:
+    """Tell whether a URL is the login of the public API, which knows clients but no users."""
+    return _PUBLIC_API.search(urlsplit(url).path) is not None

@@ -1,0 +1,246 @@
+"""Access tokens: where they come from and how long they are kept.
+
+A login can use up one of the server's concurrent user licences (reference, section B1). So a token
+is kept for as long as it lives, renewed shortly before its end, and never asked for twice at once.
+A `403` says that no licence is free. It is no refusal of the credentials: its reason is
+`access_denied`, as for every `403`, and the next login waits for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.http import Reply, check_status
+from exporter.sources.decode import decode
+from exporter.sources.eggplant.replies import TokenReply
+
+
+if TYPE_CHECKING:
+    from exporter.http import HttpClient
+    from exporter.secret import Secret
+    from exporter.sources.base import SourceContext
+    from exporter.sources.eggplant.logins import Login
+
+
+OPERATION = "token"
+
+#: The shortest life the reference knows, assumed of a token that does not tell its own.
+ASSUMED_LIFE_SECONDS = 300.0
+
+#: The longest life the reference knows; no token is trusted for longer.
+LONGEST_LIFE_SECONDS = 604_800.0
+
+#: A token is renewed so long before its end, but at most a fifth of its life.
+RENEWAL_SECONDS = 30.0
+
+#: After a login that was answered without a token, the next one waits so long.
+PAUSE_SECONDS = 60.0
+
+#: What a header can carry and a token can hold.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token.
+
+    Attributes:
+        fresh: Whether another one would be no better: it was asked for just now, or is given.
+    """
+
+    value: str
+    fresh: bool
+
+    def __repr__(self) -> str:
+        """Show nothing of the value."""
+        return f"Token(<secret>, fresh={self.fresh})"
+
+
+class Tokens(Protocol):
+    """Where the client takes its token from."""
+
+    async def get(self) -> Token:
+        """Return a token that is believed to be valid.
+
+        Raises:
+            SuspectError: The login was refused.
+            PollError: There is none, for another reason.
+        """
+        ...
+
+    def refused(self, token: Token) -> None:
+        """Take note that the vendor no longer accepts a token."""
+        ...
+
+
+class GivenToken:
+    """The token of the configuration; a file is read again when it changed or was refused."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+
+    async def get(self) -> Token:
+        """Return the token as it is now."""
+        value = self._secret.reveal()
+        if not _TOKEN.fullmatch(value):
+            raise CallError(Reason.AUTH, "the access token holds what no header can carry")
+        return Token(value=value, fresh=True)
+
+    def refused(self, token: Token) -> None:
+        """Read the file again."""
+        del token
+        self._secret.refresh()
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A token with its end.
+
+    Attributes:
+        credentials: Fingerprint of the secret it was got with.
+        renew_at: Monotonic seconds from which on a new one is asked for.
+    """
+
+    value: str
+    credentials: str
+    renew_at: float
+
+
+class _Failed(msgspec.Struct, frozen=True, kw_only=True):
+    """A login that brought no token.
+
+    Attributes:
+        pause_until: Monotonic seconds until which no login with these credentials is tried.
+    """
+
+    error: PollError
+    credentials: str
+    pause_until: float
+
+
+class LoginTokens:
+    """Tokens got by logging in."""
+
+    def __init__(
+        self,
+        login: Login,
+        context: SourceContext,
+        *,
+        http: HttpClient,
+    ) -> None:
+        self._login = login
+        self._http = http
+        self._telemetry = context.telemetry
+        self._clock = context.clock
+        self._lock = asyncio.Lock()
+        self._held: _Held | None = None
+        self._failed: _Failed | None = None
+
+    async def get(self) -> Token:
+        """Return the token held, or log in; who comes meanwhile waits for the same outcome."""
+        held = self._valid()
+        if held is not None:
+            return Token(value=held.value, fresh=False)
+        earlier = self._failed
+        async with self._lock:
+            held = self._valid()
+            if held is None:
+                if self._failed is not None and self._failed is not earlier:
+                    raise self._failed.error
+                held = await self._renew()
+            return Token(value=held.value, fresh=True)
+
+    def refused(self, token: Token) -> None:
+        """Drop the token, if it is still the one held, and read the secret again."""
+        if self._held is not None and self._held.value == token.value:
+            self._held = None
+        self._login.secret.refresh()
+
+    def _valid(self) -> _Held | None:
+        held = self._held
+        if held is None or self._clock.monotonic() >= held.renew_at:
+            return None
+        # The fingerprint is empty while the file cannot be read; that is no new secret.
+        return held if self._login.secret.fingerprint() in ("", held.credentials) else None
+
+    async def _renew(self) -> _Held:
+        credentials = self._login.secret.fingerprint()
+        self._check_pause(credentials)
+        call = self._login.call(OPERATION)
+        asked = self._clock.monotonic()
+        pause_seconds = 0.0
+        try:
+            with self._telemetry.request(OPERATION):
+                reply = await self._http.send(call)
+                pause_seconds = _pause_seconds(reply)
+                _check_login(reply)
+                token, life_seconds = self._read(reply)
+        except PollError as error:
+            self._failed = _Failed(
+                error=error, credentials=credentials, pause_until=asked + pause_seconds
+            )
+            raise
+        renew_at = asked + life_seconds - min(RENEWAL_SECONDS, life_seconds / 5)
+        self._failed = None
+        self._held = _Held(value=token, credentials=credentials, renew_at=renew_at)
+        return self._held
+
+    def _check_pause(self, credentials: str) -> None:
+        failed = self._failed
+        if failed is None or failed.credentials != credentials:
+            return
+        if self._clock.monotonic() < failed.pause_until:
+            raise BlockedError(
+                f"{failed.error}; the next login waits for {PAUSE_SECONDS:.0f} seconds",
+                retry_at=failed.pause_until,
+                reason=failed.error.reason,
+            )
+
+    def _read(self, reply: Reply) -> tuple[str, float]:
+        """Return the token of a reply and its life in seconds."""
+        read = decode(
+            reply.body, TokenReply, operation=OPERATION, surprise=self._telemetry.surprise
+        )
+        token = read.access_token or read.access_type
+        if not token or not _TOKEN.fullmatch(token):
+            raise CallError(Reason.DECODE, f"{OPERATION}: the reply holds no usable access token")
+        life_seconds = _life_seconds(read.expires_in)
+        if life_seconds is None:
+            self._telemetry.surprise("missing_field" if read.expires_in is None else "type")
+        return token, life_seconds or ASSUMED_LIFE_SECONDS
+
+
+def _check_login(reply: Reply) -> None:
+    """Raise what an answer other than a token means (reference, section B1)."""
+    if reply.status in (400, 401):
+        own = CallError(
+            Reason.AUTH, f"{OPERATION}: the login was refused ({reply.status})", status=reply.status
+        )
+        raise SuspectError(own)
+    if reply.status == 403:
+        # Without its status, which the guard would take for a refusal of the credentials.
+        raise CallError(
+            Reason.ACCESS_DENIED,
+            f"{OPERATION}: the login was answered with 403: no concurrent user licence is free",
+        )
+    check_status(OPERATION, reply)
+
+
+def _pause_seconds(reply: Reply) -> float:
+    """Return the pause after an answer without a token, which may have cost a licence."""
+    return PAUSE_SECONDS if reply.status < 300 or reply.status == 403 else 0.0
+
+
+def _life_seconds(expires_in: float | str | None) -> float | None:
+    """Return a life in seconds, `None` where the reply gives none that can be meant."""
+    try:
+        seconds = float(expires_in or 0)
+    except ValueError:
+        return None
+    if math.isnan(seconds) or seconds <= 0:
+        return None
+    return min(seconds, LONGEST_LIFE_SECONDS)
