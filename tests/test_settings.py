@@ -506,6 +506,15 @@ class TestEcho:
 
         assert ["defaults.timeout", "defaults.labels.job", "defaults.ca_file"] == places
 
+    def test_a_wrong_default_does_not_make_a_sources_own_value_look_wrong(self) -> None:
+        """A source's timeout is not compared with what stands in for an unreadable default."""
+        data = {
+            "defaults": {"interval": "CANARY"},
+            "sources": [SOURCE | {"timeout": "2m"}],
+        }
+
+        assert [f"defaults.interval: is not a duration; {DURATION}"] == problems(data)
+
     def test_a_default_that_does_not_fit_several_sources_is_one_mistake(self) -> None:
         """What has to be corrected in one place is said once."""
         data = {
