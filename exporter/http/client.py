@@ -76,7 +76,7 @@ class HttpClient:
             # A handle for aclose(): it ends the call wherever it waits.
             async with asyncio.timeout(None) as handle:
                 if self._closed:
-                    raise _closed(call)
+                    raise _closed(call, sent=False)
                 self._under_way.add(handle)
                 try:
                     return await self._send(call)
@@ -84,7 +84,7 @@ class HttpClient:
                     self._under_way.discard(handle)
         except TimeoutError:
             pass
-        raise _closed(call)
+        raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
         """Close all connections; calls under way end at once."""
@@ -216,5 +216,5 @@ class HttpClient:
         return request
 
 
-def _closed(call: Call) -> CallError:
-    return CallError(Reason.CONNECT, f"{call.operation}: the client was closed")
+def _closed(call: Call, *, sent: bool) -> CallError:
+    return CallError(Reason.CONNECT, f"{call.operation}: the client was closed", sent=sent)

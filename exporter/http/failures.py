@@ -166,4 +166,7 @@ def _connection(chain: tuple[BaseException, ...], *, head: bool) -> _Finding:
     )
     if unsent:
         return Reason.CONNECT, f"no connection{shown}", False
+    if not _has(chain, OSError, httpx.HTTPError, aiohttp.ClientError):
+        # The name of the class is all that can be shown of what should not happen.
+        return Reason.CONNECT, f"failed unexpectedly ({type(chain[0]).__name__})", True
     return Reason.CONNECT, f"the connection was dropped{shown}", True

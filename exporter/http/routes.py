@@ -63,9 +63,10 @@ class Routes(httpx.AsyncBaseTransport):
         if not proxy:
             return await self._direct.handle_async_request(request)
         if proxy not in self._proxied:
+            tls = self._context if proxy.startswith("https:") else None
             self._proxied[proxy] = httpx.AsyncHTTPTransport(
                 verify=self._context,
-                proxy=httpx.Proxy(proxy, ssl_context=self._context),
+                proxy=httpx.Proxy(proxy, ssl_context=tls),
                 limits=httpx.Limits(
                     max_connections=self._options.connections, keepalive_expiry=KEEP_ALIVE_SECONDS
                 ),

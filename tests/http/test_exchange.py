@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from exporter.errors import CallError, Reason
+from exporter.http import Call, Reply, check_status, decode_json
+
+
+CANARY = "canary-7f3a"
+
+
+def answer(status: int) -> Reply:
+    """Make a reply of a status, with a secret wherever one can be."""
+    return Reply(
+        status=status,
+        headers={"location": f"http://elsewhere/?token={CANARY}"},
+        body=CANARY.encode(),
+        duration_seconds=0.1,
+    )
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_a_good_status_passes(status: int) -> None:
+    """All of 2xx is good."""
+    check_status("read", answer(status))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, Reason.AUTH),
+        (403, Reason.ACCESS_DENIED),
+        (429, Reason.RATE_LIMITED),
+        (400, Reason.HTTP_4XX),
+        (404, Reason.HTTP_4XX),
+        (302, Reason.HTTP_4XX),
+        (500, Reason.HTTP_5XX),
+        (503, Reason.HTTP_5XX),
+        (999, Reason.HTTP_5XX),
+        (101, Reason.DECODE),
+    ],
+)
+def test_each_status_has_its_reason(status: int, reason: Reason) -> None:
+    """The reason follows from the status, and neither body nor headers are told."""
+    with pytest.raises(CallError) as caught:
+        check_status("read", answer(status))
+
+    assert (reason, status) == (caught.value.reason, caught.value.status)
+    assert str(caught.value).startswith("read: ")
+    assert str(status) in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_redirect_is_called_by_its_name() -> None:
+    """Who configured the wrong url must learn it from the message."""
+    with pytest.raises(CallError, match="redirect"):
+        check_status("read", answer(301))
+
+
+def test_nothing_printed_shows_headers_or_bodies() -> None:
+    """Calls and replies end up in tracebacks and logs."""
+    call = Call(
+        operation="read",
+        method="POST",
+        url=f"http://vendor/?key={CANARY}",
+        headers={"authorization": CANARY},
+        content=CANARY.encode(),
+    )
+
+    for shown in (call, answer(200)):
+        assert CANARY not in repr(shown)
+        assert CANARY not in str(shown)
+        assert CANARY not in str(list(shown.__rich_repr__()))
+
+
+class Agent(msgspec.Struct):
+    """A wanted part of a reply."""
+
+    name: str
+
+
+def test_json_is_decoded_into_its_type() -> None:
+    """Fields that are not wanted are passed over."""
+    assert Agent(name="a") == decode_json("read", b'{"name": "a", "token": "b"}', Agent)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        f"<html>{CANARY}".encode(),
+        f'{{"name": {{"{CANARY}": 1}}}}'.encode(),
+        f'{{"{CANARY}": 1}}'.encode(),
+        b'{"name": "\xff"}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_cannot_be_decoded_is_not_shown(body: bytes) -> None:
+    """A body that does not fit is `decode`, and no part of it is told."""
+    with pytest.raises(CallError) as caught:
+        decode_json("read", body, Agent)
+
+    assert Reason.DECODE is caught.value.reason
+    assert CANARY not in str(caught.value)
+    assert caught.value.__context__ is None
