@@ -15,9 +15,8 @@ from exporter.engine import Engine
 from exporter.terminal import report
 from exporter.views import source_view
 from exporter.web.api import plain
-from exporter.web.board import arranged, target_rows
+from exporter.web.board import Condition, arranged, target_rows
 from exporter.web.fleet import headline, source_row
-from exporter.web.rows import Condition
 
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.settings import Settings
+    from exporter.web.board import TargetRow
     from exporter.web.fleet import SourceRow
-    from exporter.web.rows import TargetRow
 
 
 SUMMARY = "poll once and print how the fleet is; exit 1 if anything active or a source is down"
