@@ -63,13 +63,11 @@ def create_app(view: View, *, route_prefix: str = "", max_requests: int = 40) ->
             Route(f"/{prefix}", _to(f"{folder}/")),
             *routes,
         ]
-    app = Starlette(
+    return Starlette(
         routes=routes,
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _refused, Exception: _broken},
     )
-    app.router.redirect_slashes = False
-    return app
 
 
 def _router(*routes: BaseRoute) -> Router:

@@ -146,11 +146,7 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
     """Make a row of every target, in no particular order."""
     for snapshot in snapshots:
-        base = {
-            "provider": snapshot.provider,
-            "source": snapshot.source,
-            "labels": snapshot.labels,
-        }
+        base = {name: getattr(snapshot, name) for name in ("provider", "source", "labels")}
         for reading in snapshot.readings:
             row = _row(reading, base, now)
             if row is not None:
@@ -163,14 +159,8 @@ def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
 
 
 def _place(row: TargetRow) -> tuple[object, ...]:
-    return (
-        _KINDS[row.kind],
-        _CONDITIONS[row.state],
-        row.provider,
-        row.source,
-        row.name.casefold(),
-        row.id,
-    )
+    urgency = (_KINDS[row.kind], _CONDITIONS[row.state])
+    return (*urgency, row.provider, row.source, row.name.casefold(), row.id)
 
 
 def _row(reading: Reading, base: dict[str, Any], now: Moment) -> TargetRow | None:

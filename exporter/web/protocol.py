@@ -57,11 +57,6 @@ class FencedProtocol(HttpToolsProtocol):
                 return
         super().data_received(data)
 
-    def on_message_begin(self) -> None:
-        """Start to wait for the rest of a request that follows another at once."""
-        super().on_message_begin()
-        self._expect_request()
-
     def on_headers_complete(self) -> None:
         """Forget the size of the head."""
         self._head_size = 0

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from exporter.polling import TaskStatus
+from exporter.settings import from_data, redacted
 from tests.web import fakes
 
 
@@ -135,6 +136,7 @@ class TestFleet:
             "<bdi>rec</bdi>",
             "<bdi>nightly</bdi>",
             "newest run failed",
+            "1 runnable",
         ):
             assert shown in page
 
@@ -163,7 +165,7 @@ class TestFleet:
         page = await get(fakes.FakeView(sources=sources))
 
         for shown in (
-            "no reply within 15 s (10 s ago)",
+            "10 s ago: <bdi>no reply within 15 s</bdi>",
             "the credentials were refused",
             "no success yet",
         ):
@@ -219,4 +221,26 @@ async def test_no_secret_of_a_url_is_shown(path: str) -> None:
 
     page = await get(view, path)
 
+    assert "canary" not in page
+
+
+async def test_no_secret_of_the_settings_is_shown() -> None:
+    """Whatever holds a secret in the configuration is on no page."""
+    settings = from_data(
+        {
+            "sources": [
+                {
+                    "provider": "realload",
+                    "name": "prod",
+                    "url": "https://portal.example/RemoteUserAPI",
+                    "auth_token": "canary-token",
+                    "proxy_url": "http://user:canary-proxy@proxy.example:3128",
+                }
+            ]
+        }
+    )
+
+    page = await get(fakes.FakeView(config=redacted(settings)), "/config")
+
+    assert "portal.example" in page
     assert "canary" not in page
