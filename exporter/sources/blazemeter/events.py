@@ -1,7 +1,7 @@
 """What the events of an ended run tell: how long each phase took, how the engines left.
 
 A poll a minute apart sees few of the phases; the events name all of them, to the second. They are
-free text by nature: only three forms are read, and no text is kept.
+free text by nature: only two forms are read, and no text is kept.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ def end_of(events: Sequence[Event]) -> float | None:
     """Return when the last engine ended, epoch seconds."""
     ends = [when for when, _, code in _matches(events, _CHANGED) if code == ENDED]
     return max(ends, default=None)
+
+
+def is_understood(message: str) -> bool:
+    """Tell whether a message is of a form that is read, and so holds nothing else."""
+    return any(pattern.fullmatch(message) for pattern in (_CHANGED, _EXITED))
 
 
 def _matches(events: Sequence[Event], pattern: re.Pattern[str]) -> list[tuple[float, Event, float]]:

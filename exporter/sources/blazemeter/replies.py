@@ -92,6 +92,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     error: Any = None
 
+    @property
+    def lacks_result(self) -> bool:
+        """Whether a result that is wanted is missing."""
+        return getattr(self, "result", True) is None
+
 
 class UserReply(Envelope, frozen=True, kw_only=True):
     """`/user`, of which only the success is looked at."""
@@ -110,8 +115,9 @@ class MasterReply(Envelope, frozen=True, kw_only=True):
 
 
 class MastersReply(Envelope, frozen=True, kw_only=True):
-    """`/masters`."""
+    """`/masters`; `total` is not read: it can be the text "n/a"."""
 
+    limit: float | None = None
     result: tuple[Master, ...] | None = None
 
 
@@ -127,7 +133,7 @@ class ShipsReply(Envelope, frozen=True, kw_only=True):
     result: tuple[Ship, ...] | None = None
 
 
-Reply = TypeVar("Reply", bound=Envelope)
+E = TypeVar("E", bound=Envelope)
 
 
 def text(value: Id) -> str:

@@ -55,6 +55,7 @@ class Watch(msgspec.Struct, kw_only=True):
         status, status_read_at: Where it stood at the newest look that succeeded, and when.
         over_since: Monotonic seconds since when it is over; `None` while it is in flight.
         tail: What its events told, once they were read.
+        failed: Whether the newest call about it did.
     """
 
     row: MasterRow
@@ -64,11 +65,32 @@ class Watch(msgspec.Struct, kw_only=True):
     status_read_at: float | None = None
     over_since: float | None = None
     tail: RunTail | None = None
+    failed: bool = False
 
     @property
     def run_id(self) -> str:
         """Name the run."""
         return self.row.run_id
+
+    @property
+    def heard_of(self) -> float:
+        """When something was last read about it, monotonic seconds."""
+        return max(self.row_read_at, self.status_read_at or 0.0)
+
+    @property
+    def lacks_verdict(self) -> bool:
+        """Whether its description leaves something open that may come after the end."""
+        return self.row.passed is None or self.row.ended is None
+
+    def is_settling(self, now: Moment, seconds: float) -> bool:
+        """Tell whether it is over, and not for longer than so many seconds."""
+        return self.over_since is not None and now.monotonic - self.over_since <= seconds
+
+    def note(self, status: RunStatus, now: Moment) -> None:
+        """Take in where it stands now."""
+        self.status, self.status_read_at = status, now.monotonic
+        if status.over:
+            self.end(now)
 
     def finished_row(self) -> MasterRow:
         """Return its description, with the end from the events where the list has none yet."""

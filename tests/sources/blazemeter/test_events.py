@@ -10,7 +10,7 @@ from exporter.sources.blazemeter.events import (
     worst_exit_code,
 )
 from exporter.sources.blazemeter.replies import Event, StatusReply
-from tests.sources.blazemeter.fixtures import reply
+from tests.sources.blazemeter.support import reply
 
 
 def events_of(name: str) -> tuple[Event, ...]:

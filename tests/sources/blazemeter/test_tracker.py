@@ -1,0 +1,717 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from exporter.errors import BlockedError, CallError, Reason
+from exporter.readings import Run, Suite, SuiteRun
+from tests.sources.blazemeter.support import (
+    BASE,
+    Account,
+    Bench,
+    error,
+    exposed,
+    ok,
+    readings,
+    status_of,
+)
+
+
+LIST = "masters?workspaceId=200001"
+
+
+def row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
+    """Make a row of a list; in flight unless it has an end."""
+    return {"id": run_id, "name": "Load", "testId": 7, "created": BASE, **fields}
+
+
+def ended_row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
+    """Make a row of a run that ended just now."""
+    return row(run_id, **{"ended": BASE + 50, "reportStatus": "pass", **fields})
+
+
+def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
+    """Make a source with one workspace that lists some runs."""
+    account = Account()
+    account.answers[LIST] = ok(list(rows))
+    return Bench(account, **{"workspaces": [200001], **settings})
+
+
+async def only_run(bench: Bench) -> Run:
+    """Poll, and return the one run."""
+    (run,) = readings(await bench.poll("runs"), Run)
+    return run
+
+
+async def only_suite(bench: Bench) -> Suite:
+    """Poll, and return the one test."""
+    (suite,) = readings(await bench.poll("runs"), Suite)
+    return suite
+
+
+class TestFixtures:
+    async def test_reads_a_workspace(self) -> None:
+        """Two runs in flight, and five tests with runs of the last 30 days."""
+        it = bench()
+        it.account.fixture(LIST, "masters_list")
+        it.account.status(82000001, "master_status.running")
+        it.account.status(82000002, "master_status.booting")
+
+        poll = await it.poll("runs")
+
+        assert () == poll.failures
+        assert [
+            Run(
+                run_id="82000001",
+                run="Checkout load",
+                phase="running",
+                suite_id="14000001",
+                location="harbor-64f0c2a1b7e3d90012ab34cd,us-east4-a",
+                progress_code=100,
+                engines=2,
+                engines_ratio={
+                    "pending": 0,
+                    "booting": 0,
+                    "downloading": 0,
+                    "ready": 1,
+                    "ended": 0,
+                },
+                data_available=True,
+                start_timestamp_seconds=1760000000,
+            ),
+            Run(
+                run_id="82000002",
+                run="Warm-up",
+                phase="booting",
+                suite_id="14000006",
+                location="us-east4-a",
+                progress_code=25,
+                engines=2,
+                engines_ratio={
+                    "pending": 0,
+                    "booting": 0.5,
+                    "downloading": 0.5,
+                    "ready": 0,
+                    "ended": 0,
+                },
+                data_available=False,
+                start_timestamp_seconds=1759999880,
+            ),
+        ] == readings(poll, Run)
+        passed = SuiteRun(
+            run_id="82000000",
+            passed=True,
+            max_users=200,
+            start_timestamp_seconds=1759910000,
+            end_timestamp_seconds=1759913700,
+            duration_seconds=3700,
+        )
+        suites = {suite.suite_id: suite for suite in readings(poll, Suite)}
+        assert {
+            "14000001": ("Checkout load", True, True),
+            "14000002": ("Search soak", False, False),
+            "14000003": ("Nightly smoke", False, False),
+            "14000004": ("Explore", False, None),
+            "14000006": ("Warm-up", True, None),
+        } == {
+            suite_id: (suite.suite, suite.running, suite.last_run and suite.last_run.passed)
+            for suite_id, suite in suites.items()
+        }
+        assert (
+            Suite(
+                suite_id="14000001",
+                suite="Checkout load",
+                running=True,
+                last_run=passed,
+                current_run=SuiteRun(run_id="82000001", start_timestamp_seconds=1760000000),
+                history=(passed,),
+            )
+            == suites["14000001"]
+        )
+        assert ["82000004", "81999990"] == [run.run_id for run in suites["14000003"].history]
+
+    async def test_exposes_a_suite(self) -> None:
+        """The newest finished run counts, beside the one in flight."""
+        it = bench()
+        it.account.fixture(LIST, "masters_list.total_na")
+        it.account.status(82000001, "master_status.running")
+        it.account.status(82000002, "master_status.booting")
+
+        suite, _ = readings(await it.poll("runs"), Suite)
+
+        assert {
+            "suite_running": 1,
+            "suite_last_run_passed": 1,
+            "suite_last_run_max_users": 200,
+            "suite_last_run_start_timestamp_seconds": 1759910000,
+            "suite_last_run_end_timestamp_seconds": 1759913700,
+            "suite_last_run_duration_seconds": 3700,
+            "suite_current_run_start_timestamp_seconds": 1760000000,
+        } == exposed(suite)
+
+    async def test_reads_an_empty_workspace(self) -> None:
+        """No runs are no failure."""
+        it = bench()
+        it.account.fixture(LIST, "masters_list.empty")
+
+        poll = await it.poll("runs")
+
+        assert ((), ()) == (poll.readings, poll.failures)
+        assert it.source.up
+
+    async def test_reads_the_documented_sample(self) -> None:
+        """The run of the vendor's own example: every sample of its end."""
+        it = bench(masters=[12345678], workspaces=[])
+        it.time.unix = 1599142800
+        it.account.answers["masters/12345678"] = ok(
+            {"id": 12345678, "name": "Assertions in V4", "created": 1599139020}
+        )
+        it.account.status(12345678, "master_status.ended")
+
+        run = await only_run(it)
+
+        phases = dict.fromkeys(
+            ("pending", "booting", "downloading", "ready", "running", "stopping", "unknown"), 0
+        )
+        levels = dict.fromkeys(
+            ("debug", "notice", "error", "critical", "alert", "emergency"), 0
+        ) | {"info": 75, "warning": 2}
+        assert {
+            'run_info{location="us-east4-a"}': 1,
+            **{f'run_phase{{phase="{phase}"}}': value for phase, value in phases.items()},
+            'run_phase{phase="ended"}': 1,
+            "run_progress_code": 140,
+            "run_engines": 1,
+            'run_engines_ratio{phase="pending"}': 0,
+            'run_engines_ratio{phase="booting"}': 0,
+            'run_engines_ratio{phase="downloading"}': 0,
+            'run_engines_ratio{phase="ready"}': 0,
+            'run_engines_ratio{phase="ended"}': 1,
+            "run_data_available": 1,
+            "run_start_timestamp_seconds": 1599139020,
+            "run_end_timestamp_seconds": 1599142726,
+            'run_phase_duration_seconds{phase="pending"}': 54,
+            'run_phase_duration_seconds{phase="downloading"}': 23,
+            'run_phase_duration_seconds{phase="ready"}': 20,
+            'run_phase_duration_seconds{phase="running"}': 3588,
+            'run_phase_duration_seconds{phase="stopping"}': 15,
+            **{f'run_events{{level="{level}"}}': value for level, value in levels.items()},
+            "run_exit_code": 0,
+        } == exposed(run)
+
+    async def test_reads_a_terminating_run(self) -> None:
+        """TERMINATING is no end and no verdict."""
+        it = bench(row(82000001))
+        it.account.status(82000001, "master_status.terminating")
+
+        run = await only_run(it)
+
+        assert ("stopping", 130, None) == (run.phase, run.progress_code, run.passed)
+        assert {} == run.events
+        assert "masters/82000001/status+events" not in it.account.sent
+
+    async def test_reads_a_failed_run(self) -> None:
+        """An engine that left with 1 shows in exit code and events."""
+        it = bench(ended_row(82000003, reportStatus="fail"))
+        it.account.status(82000003, "master_status.ended.error_events")
+
+        run = await only_run(it)
+
+        assert ("ended", 1, False) == (run.phase, run.exit_code, run.passed)
+        assert (1, 1, 1) == (run.events["critical"], run.events["error"], run.events["notice"])
+
+    async def test_reads_a_run_without_data(self) -> None:
+        """Such a run ended, but it has neither data nor an exit code."""
+        it = bench(ended_row(82000004, reportStatus="noData"))
+        it.account.status(82000004, "master_status.ended.no_data")
+
+        run = await only_run(it)
+
+        assert (False, None, False) == (run.data_available, run.exit_code, run.passed)
+
+    async def test_reads_an_old_spelling(self) -> None:
+        """An unlisted name falls to its code, and what is missing is absent."""
+        it = bench(row(1))
+        it.account.fixture("masters/1/status", "master_status.unlisted_status")
+
+        run = await only_run(it)
+
+        assert ("running", 100, 1) == (run.phase, run.progress_code, run.engines)
+        assert run.data_available is None
+        assert {} == run.engines_ratio
+        assert it.surprises("enum") == 1
+
+
+class TestListing:
+    async def test_turns_pages_until_one_is_short(self) -> None:
+        """Full pages are followed by the next, a short one is the last, `total` is not read."""
+        it = bench()
+        pages = [[ended_row(page * 50 + n + 1) for n in range(50)] for page in range(2)]
+        it.account.answers[LIST] = ok(pages[0], total=50, limit=50)
+        it.account.answers[f"{LIST}&skip=50"] = ok(pages[1][:7], total="n/a", limit=50)
+
+        await it.poll("runs")
+
+        listed = [key for key in it.account.sent if key.startswith(LIST)]
+        assert [LIST, f"{LIST}&skip=50"] == listed
+
+    async def test_believes_a_smaller_page(self) -> None:
+        """A vendor that gives 10 rows where 50 were asked for says so in `limit`."""
+        it = bench()
+        it.account.answers[LIST] = ok([row(n) for n in range(1, 11)], limit=10)
+        it.account.answers[f"{LIST}&skip=10"] = ok([row(11)], limit=10)
+
+        await it.poll("runs")
+
+        assert f"{LIST}&skip=10" in it.account.sent
+
+    async def test_ends_where_everything_is_old(self) -> None:
+        """Later pages of runs that all ended before the last poll are not read again."""
+        it = bench()
+        old = [ended_row(n, created=BASE - 8000, ended=BASE - 7000) for n in range(1, 51)]
+        it.account.answers[LIST] = ok(old)
+        it.account.answers[f"{LIST}&skip=50"] = ok([])
+        await it.poll("runs")
+        assert f"{LIST}&skip=50" in it.account.sent
+
+        it.time.shift(60)
+        await it.poll("runs")
+
+        assert [LIST] == it.account.sent
+
+    async def test_is_bounded(self) -> None:
+        """A list without an end is left after 20 pages."""
+        it = bench()
+        account = it.account
+
+        def endless(request: httpx.Request) -> httpx.Response:
+            first = int(request.url.params["skip"]) + 1
+            return ok([row(n, ended=BASE - 4000) for n in range(first, first + 50)])
+
+        account.answers[LIST] = endless
+        for page in range(1, 30):
+            account.answers[f"{LIST}&skip={page * 50}"] = endless
+
+        await it.poll("runs")
+
+        assert sum(key.startswith(LIST) for key in account.sent) == 20
+
+    async def test_asks_for_the_newest_first(self) -> None:
+        """The query sorts by change, 50 a page."""
+        it = bench()
+
+        await it.poll("runs")
+
+        params = dict(it.account.requests[-1].url.params)
+        assert {"workspaceId": "200001", "limit": "50", "skip": "0", "sort[]": "-updated"} == params
+
+    async def test_of_one_workspace_may_fail(self) -> None:
+        """The others are read nevertheless."""
+        it = bench(row(1), workspaces=[200001, 200002])
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+
+        poll = await it.poll("runs")
+
+        assert ["200002"] == [failure.target for failure in poll.failures]
+        assert len(readings(poll, Run)) == 1
+
+    async def test_that_fails_too_long_takes_the_tests_along(self) -> None:
+        """What tests are known by expires when their workspace cannot be read."""
+        it = bench(ended_row(1, ended=BASE - 4000), workspaces=[200001, 200002])
+        it.account.answers["masters?workspaceId=200002"] = ok([])
+        assert len(readings(await it.poll("runs"), Suite)) == 1
+        it.account.answers[LIST] = httpx.Response(500)
+
+        it.time.shift(170)
+        kept = readings(await it.poll("runs"), Suite)
+        it.time.shift(20)
+        gone = readings(await it.poll("runs"), Suite)
+
+        assert (1, 0) == (len(kept), len(gone))
+
+
+class TestFollowing:
+    async def test_asks_without_events_in_flight(self) -> None:
+        """One small call for each run in flight."""
+        it = bench(row(1), row(2))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        it.account.answers["masters/2/status"] = ok(status_of(25))
+
+        await it.poll("runs")
+
+        assert ["user", LIST, "masters/1/status", "masters/2/status"] == it.account.sent
+
+    async def test_goes_on_when_the_list_forgets_the_run(self) -> None:
+        """A run once seen in flight is followed until it is over."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+
+        it.time.shift(60)
+        run = await only_run(it)
+
+        assert "running" == run.phase
+
+    async def test_asks_for_the_events_once(self) -> None:
+        """At 140 the events are fetched, with all levels, and never again."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        await it.poll("runs")
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        it.account.answers["masters/1"] = ok(ended_row(1))
+
+        it.time.shift(60)
+        run = await only_run(it)
+
+        assert ["masters/1/status", "masters/1/status+events"] == it.account.sent[-2:]
+        assert "DEBUG" == it.account.requests[-1].url.params["level"]
+        assert "ended" == run.phase
+        await it.poll("runs")
+        assert not any("status" in key for key in it.account.sent)
+
+    async def test_tries_the_events_again(self) -> None:
+        """When only the events cannot be read, the end is known and they are asked for again."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = httpx.Response(500)
+        poll = await it.poll("runs")
+        assert [Reason.HTTP_5XX] == [failure.reason for failure in poll.failures]
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+
+        it.time.shift(60)
+        run = await only_run(it)
+
+        assert ["masters/1/status+events"] == [k for k in it.account.sent if "status" in k]
+        assert 0 == run.events["info"]
+
+    async def test_shows_a_short_run(self) -> None:
+        """A run that began and ended between two polls is shown with its end."""
+        it = bench(ended_row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+
+        run = await only_run(it)
+
+        assert ("ended", True, BASE + 50) == (run.phase, run.passed, run.end_timestamp_seconds)
+
+    async def test_keeps_a_run_for_a_while(self) -> None:
+        """After its end a run is shown for `run_linger`, then no more, and not asked about."""
+        it = bench(ended_row(1), run_linger="30m")
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        await it.poll("runs")
+
+        it.time.shift(1700)
+        shown = readings(await it.poll("runs"), Run)
+        it.time.shift(120)
+        gone = readings(await it.poll("runs"), Run)
+
+        assert (1, 0) == (len(shown), len(gone))
+        await it.poll("runs")
+        assert [LIST] == it.account.sent
+
+    async def test_does_not_take_a_finished_run_up_again(self) -> None:
+        """A list that never tells the end does not bring an ended run back."""
+        it = bench(row(1), run_linger="10m")
+        it.account.answers["masters/1/status"] = ok(status_of(150))
+        it.account.answers["masters/1/status+events"] = ok(status_of(150, events=[]))
+        await it.poll("runs")
+        it.time.shift(700)
+        await it.poll("runs")
+
+        poll = await it.poll("runs")
+
+        assert [] == readings(poll, Run)
+        assert [LIST] == it.account.sent
+
+    async def test_gives_a_run_up_that_the_list_ended_long_ago(self) -> None:
+        """A status that never gets to 140 does not hold a run whose end is on the list."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(0))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([ended_row(1)])
+
+        it.time.shift(4000)
+        poll = await it.poll("runs")
+
+        assert [] == readings(poll, Run)
+        (suite,) = readings(poll, Suite)
+        assert (False, "1") == (suite.running, suite.last_run and suite.last_run.run_id)
+
+    async def test_drops_a_deleted_run(self) -> None:
+        """A run that neither the list nor the API knows any more is gone without a failure."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+        del it.account.answers["masters/1/status"]
+
+        poll = await it.poll("runs")
+
+        assert ((), ()) == (poll.readings, poll.failures)
+
+    async def test_carries_a_run_over_until_it_is_too_old(self) -> None:
+        """A status call that fails leaves the last reading, for as long as it is fresh."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        before = await only_run(it)
+        it.account.answers["masters/1/status"] = httpx.Response(503)
+
+        it.time.shift(170)
+        poll = await it.poll("runs")
+        it.time.shift(20)
+        later = readings(await it.poll("runs"), Run)
+
+        assert [before] == readings(poll, Run)
+        assert [("1", Reason.HTTP_5XX)] == [(f.target, f.reason) for f in poll.failures]
+        assert [] == later
+
+    @pytest.mark.parametrize("code", [99.5, 1000, "text", None, -1])
+    async def test_takes_odd_codes_for_unknown(self, code: object) -> None:
+        """Such a run is in flight, its phase unknown."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok({"progress": code})
+
+        run = await only_run(it)
+
+        assert "unknown" == run.phase
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("status", "passed"),
+        [
+            ("pass", True),
+            ("fail", False),
+            ("error", False),
+            ("abort", False),
+            ("noData", False),
+            ("unset", None),
+            (None, None),
+            ("new", None),
+        ],
+    )
+    async def test_is_the_report_status(self, status: str | None, passed: bool | None) -> None:
+        """Only `pass` passed; without criteria there is no verdict."""
+        it = bench(ended_row(1, reportStatus=status))
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+
+        poll = await it.poll("runs")
+
+        (run,), (suite,) = readings(poll, Run), readings(poll, Suite)
+        assert passed is run.passed
+        assert suite.last_run is not None
+        assert passed is suite.last_run.passed
+        assert (1 if status == "new" else 0) == it.surprises("enum")
+
+    async def test_is_none_in_flight(self) -> None:
+        """Whatever the list says of a run in flight is no verdict yet."""
+        it = bench(row(1, reportStatus="fail"))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+
+        poll = await it.poll("runs")
+
+        assert [None] == [run.passed for run in readings(poll, Run)]
+        assert [None] == [suite.last_run for suite in readings(poll, Suite)]
+
+    async def test_is_read_again_after_the_end(self) -> None:
+        """A verdict that comes late is found although the list has forgotten the run."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+        it.time.shift(60)
+        assert (await only_run(it)).passed is None
+        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="fail"))
+
+        it.time.shift(60)
+        poll = await it.poll("runs")
+
+        assert [False] == [run.passed for run in readings(poll, Run)]
+        assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
+        assert "masters/1" in it.account.sent
+        await it.poll("runs")
+        assert "masters/1" not in it.account.sent
+
+    async def test_is_not_waited_for_ever(self) -> None:
+        """A run without criteria is asked about for ten minutes after its end."""
+        it = bench(ended_row(1, reportStatus="unset"))
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+
+        it.time.shift(580)
+        await it.poll("runs")
+        asked = "masters/1" in it.account.sent
+        it.time.shift(30)
+        await it.poll("runs")
+
+        assert asked
+        assert [LIST] == it.account.sent
+
+
+class TestConfigured:
+    async def test_runs_need_no_workspace(self) -> None:
+        """A run is described and followed by its id alone."""
+        it = bench(masters=[1], workspaces=[])
+        it.account.answers["masters/1"] = ok(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(25))
+
+        poll = await it.poll("runs")
+
+        assert ["user", "masters/1", "masters/1/status"] == it.account.sent
+        assert ["booting"] == [run.phase for run in readings(poll, Run)]
+        assert [True] == [suite.running for suite in readings(poll, Suite)]
+
+    async def test_runs_that_ended_long_ago_are_asked_for_once(self) -> None:
+        """Nothing can change about them any more."""
+        it = bench(masters=[82000000], workspaces=[])
+        it.account.fixture("masters/82000000", "master_detail")
+
+        first = await it.poll("runs")
+        second = await it.poll("runs")
+
+        assert [] == it.account.sent
+        assert first == second
+        assert [True] == [s.last_run and s.last_run.passed for s in readings(first, Suite)]
+
+    async def test_runs_that_do_not_exist_are_a_failure(self) -> None:
+        """Every poll says so: it is a mistake in the configuration."""
+        it = bench(masters=[404])
+
+        for _ in range(2):
+            poll = await it.poll("runs")
+
+            assert [("404", Reason.UNKNOWN_ID)] == [(f.target, f.reason) for f in poll.failures]
+        assert it.source.up
+
+    async def test_runs_on_a_list_are_not_described_again(self) -> None:
+        """The list has the same fields."""
+        it = bench(row(1), masters=[1])
+        it.account.answers["masters/1/status"] = ok(status_of(25))
+
+        await it.poll("runs")
+
+        assert "masters/1" not in it.account.sent
+
+
+class TestSuites:
+    async def test_are_judged_by_the_newest_finished_run(self) -> None:
+        """The newest by start, not by the order of the list or the end."""
+        it = bench(
+            ended_row(1, created=BASE - 9000, ended=BASE - 4000, reportStatus="fail"),
+            ended_row(2, created=BASE - 8000, ended=BASE - 5000),
+        )
+
+        suite = await only_suite(it)
+
+        assert suite.last_run is not None
+        assert ("2", True) == (suite.last_run.run_id, suite.last_run.passed)
+        assert ["2", "1"] == [run.run_id for run in suite.history]
+
+    async def test_remember_runs_between_polls(self) -> None:
+        """A later list that is shorter takes nothing away."""
+        it = bench(ended_row(1, ended=BASE - 4000))
+        before = await only_suite(it)
+        it.account.answers[LIST] = ok([])
+
+        it.time.shift(60)
+
+        assert before == await only_suite(it)
+
+    async def test_forget_what_is_older_than_lookback(self) -> None:
+        """A test that has not run for so long is not reported."""
+        it = bench(ended_row(1, ended=BASE - 4000), lookback="2h")
+        assert len(readings(await it.poll("runs"), Suite)) == 1
+
+        it.time.shift(3600)
+
+        assert [] == readings(await it.poll("runs"), Suite)
+
+    async def test_keep_ten_runs(self) -> None:
+        """The history is bounded."""
+        rows = [ended_row(n, created=BASE - 9000 + n, ended=BASE - 4000) for n in range(1, 15)]
+
+        suite = await only_suite(bench(*rows))
+
+        assert [str(n) for n in range(14, 4, -1)] == [run.run_id for run in suite.history]
+
+    async def test_are_filtered_with_their_runs(self) -> None:
+        """An excluded test costs no call and has no reading."""
+        it = bench(row(1), exclude={"suites": "Load"})
+
+        poll = await it.poll("runs")
+
+        assert () == poll.readings
+        assert ["user", LIST] == it.account.sent
+
+    async def test_need_an_id(self) -> None:
+        """A run without a test is a run, but no suite."""
+        it = bench(row(1, testId=None))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+
+        poll = await it.poll("runs")
+
+        assert (1, 0) == (len(readings(poll, Run)), len(readings(poll, Suite)))
+
+
+async def test_runs_are_located_like_agents() -> None:
+    """Once the private locations are known, runs name them as the agents do."""
+    it = bench()
+    it.account.fixture(LIST, "masters_list")
+    it.account.fixture("private-locations?workspaceId=200001", "private_locations")
+    it.account.status(82000001, "master_status.running")
+    it.account.status(82000002, "master_status.running")
+    await it.poll("agents")
+
+    runs = readings(await it.poll("runs"), Run)
+
+    assert "Datacentre 1,us-east4-a" == runs[0].location
+
+
+async def test_a_run_without_a_usable_id_is_left_out() -> None:
+    """What is no number never gets into a path."""
+    it = bench(row(1) | {"id": "../../user"}, row(2) | {"id": None})
+
+    poll = await it.poll("runs")
+
+    assert () == poll.readings
+    assert ["user", LIST] == it.account.sent
+    assert (1, 1) == (it.surprises("type"), it.surprises("missing_field"))
+
+
+async def test_nothing_learnt_is_an_error() -> None:
+    """When no call is answered the poll fails with the first one's reason."""
+    it = bench()
+    it.account.answers[LIST] = error("200_with_error", 200)
+
+    with pytest.raises(CallError, match="the reply is error 402") as raised:
+        await it.poll("runs")
+
+    assert raised.value.reason is Reason.API_ERROR
+    assert not it.source.up
+
+
+async def test_an_outage_keeps_what_is_followed() -> None:
+    """After an outage the followed runs are asked about as before."""
+    it = bench(row(1))
+    it.account.answers["masters/1/status"] = ok(status_of(100))
+    before = await only_run(it)
+    answers = dict(it.account.answers)
+    it.account.answers = dict.fromkeys(answers, httpx.Response(502))
+    with pytest.raises((CallError, BlockedError)):
+        await it.poll("runs")
+    it.account.answers = answers | {LIST: ok([])}
+
+    it.time.shift(60)
+
+    assert before == await only_run(it)
