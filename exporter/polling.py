@@ -6,6 +6,7 @@ their freshness and nobody else anything.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -107,7 +108,7 @@ class Poller:
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:
             failures = _grouped(poll.failures)
-            self.keep(task, poll.readings)
+            self._keep(task, poll.readings)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
         self._note(task, failures)
@@ -122,10 +123,14 @@ class Poller:
             self._log_health(self._health, health)
         self._health = health
         self._telemetry.breaker(is_open=self.source.blocked)
-        self._put(HEALTH, (health,), stale_after=float("inf"))
+        self._put(HEALTH, (health,), stale_after=math.inf)
 
-    def keep(self, task: str, readings: tuple[Reading, ...]) -> None:
-        """Replace what is known of a task and log what that changes."""
+    def show(self, reading: Reading) -> None:
+        """Have one reading exposed that no task has brought."""
+        self._put("explained", (reading,), stale_after=math.inf)
+        self.publish_health()
+
+    def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         self._put(task, readings, stale_after=settings.stale_after_for(task))

@@ -62,7 +62,7 @@ async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, 
             known = ", ".join(engine.pollers)
             raise LookupError(f"there is no source {arguments.source!r}; there is: {known}")
         explanation = await poller.source.explain(arguments.kind, arguments.id)
-        poller.keep("explain", (explanation.reading,))
+        poller.show(explanation.reading)
     finally:
         await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(
