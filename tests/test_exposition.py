@@ -385,6 +385,29 @@ def test_an_exposition_starts_with_what_is_known() -> None:
     assert UP.encode() + b"1.0\n" in late.metrics().body
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (math.inf, None, set()),
+        (None, math.inf, {"+Inf"}),
+        (math.inf, -math.inf, {"-Inf"}),
+        (0.0, -0.0, {"-0.0"}),
+    ],
+)
+def test_values_that_look_alike_are_told_apart(
+    before: float | None, after: float | None, shown: set[str]
+) -> None:
+    """What is kept from the last rendering never hides a change."""
+    world = World()
+    world.put(agent(users_limit=before))
+    world.text()
+
+    world.put(agent(users_limit=after))
+
+    lines = [line for line in world.lines() if line.startswith("loadfleet_agent_users_limit")]
+    assert shown == {line.rsplit(" ", 1)[1] for line in lines}
+
+
 # -- Age ----------------------------------------------------------------------------------------
 
 
@@ -532,6 +555,26 @@ async def test_what_changes_during_a_refresh_is_rendered_too() -> None:
     assert 1.0 == world.own("render_duration_seconds_count")
 
 
+async def test_what_changes_while_the_page_is_packed_is_rendered_too() -> None:
+    """A change that comes after the last line was written is not forgotten."""
+    pauses = 0
+
+    async def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 2:
+            world.put(agent())
+
+    world = World(pause=pause)
+    world.exposition.metrics(accept_encoding="gzip")
+    world.put(Template(template_id="1", template="t" * 2_000_000, healthy=True), task="large")
+
+    await world.exposition.refresh()
+
+    assert b"loadfleet_agent_up{" in world.exposition._body.plain(Format.TEXT)
+    assert 3.0 == world.own("render_duration_seconds_count")
+
+
 async def test_a_cancelled_refresh_loses_nothing() -> None:
     """The next scrape renders what a cancelled refresh left undone."""
     world = World(pause=asyncio.Event().wait)
@@ -575,11 +618,11 @@ async def test_a_form_nobody_asks_for_is_not_kept_ready() -> None:
 def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
     """Pieces are kept over snapshots as long as their lines are the same."""
     world = World()
-    world.put(agent(clock_delta_seconds=1.0))
+    world.put(agent(clock_delta_seconds=1.0, users_limit=math.inf))
     world.text()
     before = world.exposition._rendered["realload", "prod", "agents"].pieces
 
-    world.put(agent(clock_delta_seconds=2.0))
+    world.put(agent(clock_delta_seconds=2.0, users_limit=math.inf))
     world.text()
 
     after = world.exposition._rendered["realload", "prod", "agents"].pieces
