@@ -7,7 +7,7 @@ be one is raised as a suspect, and the guard finds out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ from exporter.sources.realload.replies.envelope import Envelope
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.http import HttpClient, Reply
+    from exporter.http import Reply
     from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
@@ -49,6 +49,18 @@ class Trace(msgspec.Struct, kw_only=True):
     body: bytes = b""
 
 
+class Http(Protocol):
+    """What of `exporter.http.HttpClient` is needed."""
+
+    async def send(self, call: Call) -> Reply:
+        """Send a call and return the complete answer, whatever its status."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
 class TargetTimeoutError(CallError):
     """A call that makes the portal call another machine did not come home in time."""
 
@@ -61,9 +73,7 @@ class RealLoadClient:
             leaves it as it is.
     """
 
-    def __init__(
-        self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
-    ) -> None:
+    def __init__(self, settings: RealLoadSettings, context: SourceContext, *, http: Http) -> None:
         self.up = False
         self._url = settings.url
         self._token = settings.token

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.errors import Reason
-from exporter.readings import JOB_STATES, Agent, AgentJobs
+from exporter.readings import JOB_STATES, Agent, AgentJobs, AgentState
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
-from exporter.sources.realload.actions import Flagged
+from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.replies.records import JobInfo, JobList
 
 
@@ -29,8 +29,9 @@ class Jobs:
     """The jobs of all agents that can be expected to answer.
 
     The action has no specific error flags: the reply for an agent that cannot be reached looks
-    like a refusal of the token and would stop the source for a proof. So agents that are inactive
-    or known to be down are left out.
+    like a refusal of the token and would stop the source for a proof, the third in a minute even
+    longer. So agents that are inactive, down or outdated are left out, and one of which nothing is
+    known is pinged first.
     """
 
     def __init__(self, portal: Portal, agents: Agents) -> None:
@@ -55,21 +56,30 @@ class Jobs:
         for agent_id, agent in asked.items():
             look = round_.looks.get(agent_id)
             answer = look.answer if look else None
-            if isinstance(answer, Flagged):
-                failures.append(_failure(agent_id, answer))
-            elif look and answer:
+            if look and isinstance(answer, JobList):
                 known[agent_id] = self._jobs(agent, look.at, answer)
-            if agent_id not in known and agent_id in self._known:
-                known[agent_id] = self._known[agent_id]
+            elif answer is None or answer is TIMED_OUT:
+                if answer is TIMED_OUT:
+                    failures.append(_late(agent_id))
+                if agent_id in self._known:
+                    known[agent_id] = self._known[agent_id]
         self._known = known
         return Poll(readings=tuple(known.values()), failures=tuple(failures))
 
     def _answers(self, agent: Agent) -> bool:
-        before = self._agents.known.get(agent.agent_id)
-        down = before is not None and before.state is not None and before.state.up is False
+        state = self._state(agent.agent_id)
+        down = state is not None and (state.up is False or state.outdated is True)
         return self._agents.pinged(agent) and not down
 
+    def _state(self, agent_id: str) -> AgentState | None:
+        before = self._agents.known.get(agent_id)
+        return before.state if before else None
+
     async def _ask(self, agent_id: str, trace: Trace) -> JobList | Flagged:
+        if self._state(agent_id) is None:
+            ping = await self._agents.ask(agent_id, trace)
+            if isinstance(ping, Flagged):
+                return ping
         return await self._portal.client.call(
             actions.AGENT_JOBS, {"measuringAgentId": int(agent_id)}, trace=trace
         )
@@ -91,8 +101,7 @@ class Jobs:
         )
 
 
-def _failure(agent_id: str, answer: Flagged) -> Failure:
+def _late(agent_id: str) -> Failure:
     """Report a time-out: whether an agent is down is said by its ping, not by its jobs."""
-    reason = answer.reason or Reason.API_ERROR
     message = f"{actions.AGENT_JOBS.name}: no answer in time"
-    return Failure(reason=reason, message=message, target=agent_id)
+    return Failure(reason=Reason.TIMEOUT, message=message, target=agent_id)

@@ -8,7 +8,7 @@ from exporter.http import HttpClient
 from exporter.sources.realload.account import AccountFacts
 from exporter.sources.realload.agents import Agents
 from exporter.sources.realload.certificates import Certificates
-from exporter.sources.realload.client import RealLoadClient
+from exporter.sources.realload.client import Http, RealLoadClient
 from exporter.sources.realload.clusters import Clusters
 from exporter.sources.realload.controllers import Controllers
 from exporter.sources.realload.jobs import Jobs
@@ -109,9 +109,7 @@ def connect(settings: RealLoadSettings, context: SourceContext) -> RealLoadSourc
     return source_over(http, settings, context)
 
 
-def source_over(
-    http: HttpClient, settings: RealLoadSettings, context: SourceContext
-) -> RealLoadSource:
+def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) -> RealLoadSource:
     """Make a source over a client of one's own, such as one with another transport."""
     client = RealLoadClient(settings, context, http=http)
     portal = Portal(

@@ -17,7 +17,9 @@ import msgspec
 Flag: TypeAlias = bool | int | None
 Port: TypeAlias = int | str | None
 
-ABSENT = msgspec.Raw()
+Hidden: TypeAlias = msgspec.Raw
+
+ABSENT: Hidden = msgspec.Raw()
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Part, Port
+from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Hidden, Part, Port
 
 
 # -- Agents (section 3.3) -------------------------------------------------------------------------
@@ -18,7 +18,7 @@ class AgentItem(Part, frozen=True, kw_only=True):
     agent_description: str | None = None
     agent_host: str | None = None
     agent_port: Port = None
-    auth_token: msgspec.Raw = ABSENT
+    auth_token: Hidden = ABSENT
 
 
 class AgentList(Envelope, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class ControllerItem(Part, frozen=True, kw_only=True):
 
     controller_host: str | None = None
     controller_port: Port = None
-    controller_auth_token: msgspec.Raw = ABSENT
+    controller_auth_token: Hidden = ABSENT
     measuring_agent_clusters_array: tuple[ControllerCluster, ...] | None = None
 
 
@@ -194,7 +194,7 @@ class RecorderItem(Part, frozen=True, kw_only=True):
     recorder_description: str | None = None
     recorder_proxy_host: str | None = None
     recorder_proxy_port: Port = None
-    recorder_control_auth_token: msgspec.Raw = ABSENT
+    recorder_control_auth_token: Hidden = ABSENT
 
 
 class RecorderList(Envelope, frozen=True, kw_only=True):

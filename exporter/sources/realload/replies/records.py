@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Part
-
-
-if TYPE_CHECKING:
-    import msgspec
+from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Hidden, Part
 
 
 # -- Versions and account (sections 3.1, 3.3 to 3.5) ----------------------------------------------
@@ -50,8 +44,8 @@ class CertificateItem(Part, frozen=True, kw_only=True):
     cert_description: str | None = None
     cert_active: Flag = None
     apply_for_host: str | None = None
-    cert_file_data_b64: msgspec.Raw = ABSENT
-    cert_password: msgspec.Raw = ABSENT
+    cert_file_data_b64: Hidden = ABSENT
+    cert_password: Hidden = ABSENT
 
 
 class CertificateList(Envelope, frozen=True, kw_only=True):

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.errors import CallError, Reason
+from exporter.readings import Cluster, ClusterState, Member, MemberState
+from tests.support.realload import Rig, Script, exposed, fixture, reply
+
+
+def one_cluster(**fields: Any) -> dict[str, Any]:
+    """Make the list whose only cluster is that of the ping examples."""
+    members = fixture("pingMeasuringAgentClusterMembers.ok")["controllerResponse"][
+        "clusterConnectResult"
+    ]["measuringAgentClusterMemberArray"]
+    cluster = {
+        "clusterId": 11,
+        "clusterActive": True,
+        "clusterDescription": "C1",
+        "controllerHost": "198.51.100.1",
+        "controllerPort": 8083,
+        "controllerAuthToken": "aberaber",
+        "clusterMembersArray": members,
+    }
+    return {"measuringAgentClustersArray": [{**cluster, **fields}], "isError": False}
+
+
+def rig(ping: Script = "ok", clusters: Script | None = None) -> Rig:
+    return Rig(
+        {
+            "getMeasuringAgentClusters": clusters or one_cluster(),
+            "pingMeasuringAgentClusterMembers": ping,
+        }
+    )
+
+
+async def only(source: Rig) -> Cluster:
+    (cluster,) = await source.readings("clusters")
+    assert isinstance(cluster, Cluster)
+    return cluster
+
+
+async def states(ping: Script) -> list[tuple[bool, Reason | None] | None]:
+    """Return `up` and reason of members 71 and 72."""
+    return [
+        (member.state.up, member.state.reason) if member.state else None
+        for member in (await only(rig(ping))).members
+    ]
+
+
+async def test_reads_the_documented_list() -> None:
+    """The printed list becomes exactly these clusters, members and all."""
+    source = rig("ok", "ok")
+
+    first, second = await source.readings("clusters")
+
+    assert isinstance(first, Cluster)
+    assert isinstance(second, Cluster)
+    assert ("11", "C1", "198.51.100.1:8083", True) == (
+        first.cluster_id,
+        first.agent_cluster,
+        first.controller,
+        first.active,
+    )
+    assert (
+        Member(member_id="59", agent_id="64", agent="Agent 1", load_factor=1.0) == first.members[0]
+    )
+    assert ["66", "67"] == [member.member_id for member in second.members]
+    # The printed ping is that of other members, so nothing is known of these.
+    assert all(member.state is None for member in (*first.members, *second.members))
+
+
+async def test_exposes_the_documented_ping() -> None:
+    """The printed example becomes exactly these samples."""
+    cluster = await only(rig())
+
+    own = 'cluster_id="11",agent_cluster="C1"'
+    expected: dict[str, float] = {
+        f'cluster_info{{{own},controller="198.51.100.1:8083"}}': 1,
+        f"cluster_active{{{own}}}": 1,
+        f"cluster_members{{{own}}}": 2,
+        f"cluster_connect_duration_seconds{{{own}}}": 0.079,
+        f"cluster_ping_duration_seconds{{{own}}}": 1.778,
+    }
+    for member in (
+        f'{own},member_id="71",agent_id="59",agent="Ubuntu 10"',
+        f'{own},member_id="72",agent_id="60",agent="Ubuntu 11"',
+    ):
+        expected |= {
+            f"cluster_member_up{{{member}}}": 1,
+            f"cluster_member_outdated{{{member}}}": 0,
+            f"cluster_member_clock_delta_seconds{{{member}}}": -0.01,
+            f"cluster_member_load_factor{{{member}}}": 1,
+            f"cluster_member_sampling_granularity_seconds{{{member}}}": 4,
+        }
+    assert expected == exposed(cluster)
+
+
+@pytest.mark.parametrize("case", ["partly_failed", "partly_failed_iserror_false"])
+async def test_judges_a_partly_failed_ping_by_its_lists(case: str) -> None:
+    """Without `isError` the member lists decide."""
+    assert [(False, Reason.NOT_REACHABLE), (True, None)] == await states(case)
+
+
+async def test_judges_a_partly_failed_ping_with_is_error_by_its_lists() -> None:
+    """Should a part failure set `isError`, the data still count."""
+    ping = {**fixture("pingMeasuringAgentClusterMembers.partly_failed"), "isError": True}
+
+    assert [(False, Reason.NOT_REACHABLE), (True, None)] == await states(ping)
+
+
+async def test_takes_a_member_that_did_not_act_for_down() -> None:
+    """To be connected is not enough; an outdated member that acted is up."""
+    cluster = await only(rig("action_failed_and_outdated"))
+
+    first, second = (member.state for member in cluster.members)
+    assert first is not None
+    assert second is not None
+    assert (True, True) == (first.up, first.outdated)
+    assert (False, Reason.API_ERROR, None) == (second.up, second.reason, second.outdated)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"jsonResponseClusterMemberArray": []},
+        {"actionSuccessfulClusterMemberArray": []},
+        {
+            "jsonResponseClusterMemberArray": [
+                {"clusterMemberId": number, "jsonResponseObject": {"isError": True}}
+                for number in (71, 72)
+            ]
+        },
+    ],
+)
+async def test_takes_a_member_without_a_good_answer_for_down(change: dict[str, Any]) -> None:
+    """All three parts of the look have to have worked."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    ping["controllerResponse"]["clusterActionResult"] |= change
+
+    assert [(False, Reason.API_ERROR)] * 2 == await states(ping)
+
+
+async def test_accepts_a_member_without_is_error() -> None:
+    """An absent `isError` in a member's answer is none."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    for answer in ping["controllerResponse"]["clusterActionResult"][
+        "jsonResponseClusterMemberArray"
+    ]:
+        del answer["jsonResponseObject"]["isError"]
+
+    assert [(True, None)] * 2 == await states(ping)
+
+
+@pytest.mark.parametrize(
+    ("ping", "reason"),
+    [
+        ("controller_not_reachable", Reason.NOT_REACHABLE),
+        ({"isError": True, "clusterIdError": True}, Reason.UNKNOWN_ID),
+        ({"isError": True, "clusterAccessDeniedError": True}, Reason.ACCESS_DENIED),
+        (CallError(Reason.TIMEOUT, "late"), Reason.TIMEOUT),
+    ],
+)
+async def test_takes_all_members_for_down_when_none_was_connected(
+    ping: Script, reason: Reason
+) -> None:
+    """Without the controller no member is of use."""
+    assert [(False, reason)] * 2 == await states(ping)
+
+
+async def test_knows_nothing_of_the_members_behind_an_outdated_controller() -> None:
+    """The controller was reached, the members were not asked."""
+    source = rig("controller_outdated")
+
+    cluster = await only(source)
+
+    assert ClusterState(read_at=source.time.clock.now()) == cluster.state
+    assert [None, None] == [member.state for member in cluster.members]
+
+
+async def test_pings_no_inactive_cluster() -> None:
+    """An inactive cluster is shown with its members and without any state."""
+    source = rig("ok", one_cluster(clusterActive=False))
+
+    cluster = await only(source)
+
+    assert (False, None) == (cluster.active, cluster.state)
+    assert [None, None] == [member.state for member in cluster.members]
+    assert "pingMeasuringAgentClusterMembers" not in source.portal.asked
+
+
+async def test_judges_no_inactive_member() -> None:
+    """An agent that was switched off pages nobody as a member either."""
+    clusters = one_cluster()
+    clusters["measuringAgentClustersArray"][0]["clusterMembersArray"][0]["agentActive"] = False
+
+    first, second = (await only(rig("partly_failed", clusters))).members
+
+    assert first.state is None
+    assert second.state is not None
+
+
+async def test_carries_states_over_a_failed_call() -> None:
+    """A call that fails says nothing about the members."""
+    source = rig()
+    before = await only(source)
+    await source.time.advance(60)
+    source.portal.script["pingMeasuringAgentClusterMembers"] = reply(b"", 502)
+
+    poll = await source.source.poll("clusters")
+
+    assert (before,) == poll.readings
+    assert [Reason.HTTP_5XX] == [failure.reason for failure in poll.failures]
+
+
+async def test_keeps_the_first_of_two_members_with_the_same_id() -> None:
+    """A duplicate is counted and not shown."""
+    clusters = one_cluster()
+    members = clusters["measuringAgentClustersArray"][0]["clusterMembersArray"]
+    members.append({**members[0], "agentDescription": "again"})
+    members.append({"agentId": 5})
+    source = rig("ok", clusters)
+
+    assert ["Ubuntu 10", "Ubuntu 11"] == [m.agent for m in (await only(source)).members]
+    assert (1, 1) == (source.surprises("type"), source.surprises("missing_field"))
+
+
+async def test_keeps_a_clock_delta_of_minus_one_millisecond() -> None:
+    """A difference of -1 is a measurement, not a missing one."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    answers = ping["controllerResponse"]["clusterActionResult"]["jsonResponseClusterMemberArray"]
+    answers[0]["jsonResponseObject"]["deltaTimeMillis"] = -1
+
+    first, _ = (await only(rig(ping))).members
+
+    assert isinstance(first.state, MemberState)
+    assert -0.001 == first.state.clock_delta_seconds

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pytest
+
+from exporter.errors import Reason
+from exporter.readings import Controller, State
+from tests.support.realload import Rig, Script, exposed, fixture
+
+
+def rig(ping: Script = "ok", controllers: Script = "ok") -> Rig:
+    return Rig({"getClusterControllers": controllers, "pingClusterController": ping})
+
+
+async def controllers_of(source: Rig) -> list[Controller]:
+    readings = await source.readings("controllers")
+    return [reading for reading in readings if isinstance(reading, Controller)]
+
+
+async def test_exposes_the_documented_controller() -> None:
+    """The printed examples become exactly these samples."""
+    first, second = await controllers_of(rig())
+
+    own = 'controller="198.51.100.1:8083"'
+    assert {
+        f'controller_info{{{own},host="198.51.100.1",port="8083",version="4.0.4",os="Linux",'
+        'os_version="4.15.0-135-generic",java_version="11.0.1",'
+        'java_vendor="Oracle Corporation",location=""}': 1,
+        f"controller_up{{{own}}}": 1,
+        f"controller_outdated{{{own}}}": 0,
+        f"controller_clock_delta_seconds{{{own}}}": 1.12,
+        f"controller_ping_duration_seconds{{{own}}}": 0.249,
+        f"controller_start_timestamp_seconds{{{own}}}": 1643322597.013,
+        f"controller_last_up_timestamp_seconds{{{own}}}": 1_700_000_000,
+        f"controller_memory_limit_bytes{{{own}}}": 512 * 1024**2,
+        f"controller_protected{{{own}}}": 1,
+    } == exposed(first)
+    assert "198.51.100.2:8083" == second.controller
+
+
+async def test_sends_each_controllers_own_token_back() -> None:
+    """A controller is addressed by host, port and the token of the list."""
+    source = rig()
+
+    await controllers_of(source)
+
+    sent = [
+        (request["controllerHost"], request["controllerPort"], request["controllerAuthToken"])
+        for request in source.portal.requests
+        if request["action"] == "pingClusterController"
+    ]
+    assert [
+        ("198.51.100.1", 8083, "2fasdtfffe"),
+        ("198.51.100.2", 8083, "asfsdgh763"),
+    ] == sent
+
+
+async def test_sends_an_empty_token_when_there_is_none() -> None:
+    """The request field is always there."""
+    controllers = fixture("getClusterControllers.ok")
+    del controllers["clusterControllersArray"][0]["controllerAuthToken"]
+    controllers["clusterControllersArray"][1]["controllerAuthToken"] = ""
+    source = rig("ok", controllers)
+
+    found = await controllers_of(source)
+
+    assert ["", ""] == [request["controllerAuthToken"] for request in source.portal.requests[2:]]
+    assert [None, False] == [controller.protected for controller in found]
+
+
+async def test_pings_an_address_once() -> None:
+    """However many clusters use a controller, it is one controller."""
+    controllers = fixture("getClusterControllers.ok")
+    controllers["clusterControllersArray"][1]["controllerHost"] = "198.51.100.1"
+    source = rig("ok", controllers)
+
+    assert ["198.51.100.1:8083"] == [c.controller for c in await controllers_of(source)]
+    assert 1 == source.portal.asked.count("pingClusterController")
+
+
+async def test_pings_no_controller_of_inactive_clusters() -> None:
+    """A controller that serves inactive clusters only is shown without a state."""
+    controllers = fixture("getClusterControllers.ok")
+    for cluster in controllers["clusterControllersArray"][0]["measuringAgentClustersArray"]:
+        cluster["clusterActive"] = 0
+    controllers["clusterControllersArray"][1]["measuringAgentClustersArray"][0]["clusterActive"] = (
+        False
+    )
+    source = rig("ok", controllers)
+
+    first, second = await controllers_of(source)
+
+    assert first.state is None
+    assert second.state is not None
+    assert 1 == source.portal.asked.count("pingClusterController")
+
+
+async def test_joins_the_clusters_of_a_controller_that_is_listed_twice() -> None:
+    """It is pinged if any of its clusters is active."""
+    controllers = fixture("getClusterControllers.ok")
+    first, second = controllers["clusterControllersArray"]
+    second["controllerHost"] = first["controllerHost"]
+    for cluster in first["measuringAgentClustersArray"]:
+        cluster["clusterActive"] = 0
+    source = rig("ok", controllers)
+
+    (controller,) = await controllers_of(source)
+
+    assert controller.state is not None
+
+
+@pytest.mark.parametrize(
+    ("case", "up", "reason", "outdated"),
+    [
+        ("not_reachable", False, Reason.NOT_REACHABLE, None),
+        ("bad_token", False, Reason.NOT_REACHABLE, None),
+        ("outdated", True, None, True),
+    ],
+)
+async def test_reads_a_flag_as_the_controllers_state(
+    case: str, up: bool, reason: Reason | None, outdated: bool | None
+) -> None:
+    """A specific flag is data about the controller; outdated is not unreachable."""
+    source = rig(case)
+
+    first, _ = await controllers_of(source)
+
+    assert (
+        State(read_at=source.time.clock.now(), up=up, reason=reason, outdated=outdated)
+        == first.state
+    )
+
+
+@pytest.mark.parametrize("flag", ["controllerHostError", "controllerPortError"])
+async def test_takes_a_refused_address_for_an_unknown_controller(flag: str) -> None:
+    """The address stands for the id a controller does not have."""
+    source = rig({"isError": True, "genericErrorText": "bad", flag: True})
+
+    first, _ = await controllers_of(source)
+
+    assert first.state is not None
+    assert (False, Reason.UNKNOWN_ID) == (first.state.up, first.state.reason)
+
+
+async def test_reads_outdated_inside_a_good_reply() -> None:
+    """The second place that says outdated counts as well."""
+    ping = fixture("pingClusterController.ok")
+    ping["controllerResponse"]["clusterControllerOutdated"] = True
+
+    first, _ = await controllers_of(rig(ping))
+
+    assert first.state is not None
+    assert (True, True) == (first.state.up, first.state.outdated)
+
+
+async def test_leaves_out_what_has_no_address() -> None:
+    """A controller without host or port can't be pinged."""
+    controllers = {
+        "clusterControllersArray": [{"controllerHost": "a"}, {"controllerPort": 1}],
+        "isError": False,
+    }
+    source = rig("ok", controllers)
+
+    assert [] == await controllers_of(source)
+    assert 2 == source.surprises("missing_field")
+
+
+async def test_writes_an_address_of_version_6_in_brackets() -> None:
+    """Host and port stay apart."""
+    controllers = fixture("getClusterControllers.ok")
+    controllers["clusterControllersArray"][0]["controllerHost"] = "2001:db8::1"
+
+    first, _ = await controllers_of(rig("ok", controllers))
+
+    assert "[2001:db8::1]:8083" == first.controller

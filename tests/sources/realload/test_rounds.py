@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from exporter.errors import CallError, Reason
+from exporter.readings import Agent
+from tests.support.clock import settle
+from tests.support.realload import Rig, Script, reply
+
+
+_LATE = CallError(Reason.TIMEOUT, "pingMeasuringAgent: no reply in time")
+
+
+def listing(*ids: int) -> dict[str, Any]:
+    return {
+        "measuringAgentsArray": [
+            {"agentId": number, "agentDescription": f"a{number}", "agentActive": True}
+            for number in ids
+        ],
+        "isError": False,
+    }
+
+
+def by_id(answers: dict[int, Script], other: Script = "ok") -> Script:
+    return lambda request: answers.get(request["agentId"], other)
+
+
+def rig(ids: range, answers: dict[int, Script], **settings: Any) -> Rig:
+    return Rig(
+        {"getMeasuringAgents": listing(*ids), "pingMeasuringAgent": by_id(answers)}, **settings
+    )
+
+
+def verdicts(readings: Any) -> dict[str, tuple[bool | None, Reason | None] | None]:
+    return {
+        agent.agent_id: (agent.state.up, agent.state.reason) if agent.state else None
+        for agent in readings
+        if isinstance(agent, Agent)
+    }
+
+
+async def test_takes_a_time_out_for_the_targets_failure() -> None:
+    """One late ping among others is data about its target, and the source stays up."""
+    source = rig(range(1, 4), {2: _LATE})
+
+    readings = await source.readings("agents")
+
+    assert {"1": (True, None), "2": (False, Reason.TIMEOUT), "3": (True, None)} == verdicts(
+        readings
+    )
+    assert source.source.up
+
+
+async def test_takes_the_only_pings_time_out_for_the_targets_failure() -> None:
+    """One ping is too few to tell that the portal hangs."""
+    source = rig(range(1, 2), {1: _LATE})
+
+    assert {"1": (False, Reason.TIMEOUT)} == verdicts(await source.readings("agents"))
+    assert source.source.up
+
+
+async def test_judges_nobody_when_every_ping_times_out() -> None:
+    """Then it is the portal that hangs: the source is down, all states stay."""
+    source = rig(range(1, 3), {})
+    before = await source.readings("agents")
+    source.portal.script["pingMeasuringAgent"] = _LATE
+
+    poll = await source.source.poll("agents")
+
+    assert before == poll.readings
+    assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
+    assert not source.source.up
+
+
+async def test_judges_the_late_ones_when_a_call_failed_otherwise() -> None:
+    """Not every ping timed out."""
+    source = rig(range(1, 4), {1: _LATE, 2: _LATE, 3: reply(b"", 502)})
+
+    poll = await source.source.poll("agents")
+
+    late = (False, Reason.TIMEOUT)
+    assert {"1": late, "2": late, "3": None} == verdicts(poll.readings)
+
+
+async def test_blames_no_target_for_a_missing_connection() -> None:
+    """Without a connection to the portal nothing was asked of a target."""
+    unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
+    source = rig(range(1, 2), {1: unconnected})
+
+    poll = await source.source.poll("agents")
+
+    assert {"1": None} == verdicts(poll.readings)
+    assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
+    assert not source.source.up
+
+
+async def test_bounds_the_calls_under_way() -> None:
+    """However many targets there are, no more calls than `concurrency` are under way."""
+    source = rig(range(1, 41), {})
+
+    await source.readings("agents")
+
+    assert 3 == source.portal.most_under_way
+
+
+async def test_starts_with_what_failed_last_time() -> None:
+    """Who takes long begins early, so that the round ends early."""
+    source = rig(range(1, 31), {17: "not_reachable"})
+    await source.readings("agents")
+    source.portal.requests.clear()
+
+    await source.readings("agents")
+
+    pinged = [request["agentId"] for request in source.portal.requests if "agentId" in request]
+    assert 17 == pinged[0]
+
+
+async def test_starts_with_what_was_slow_last_time() -> None:
+    """The time in the queue is not the target's."""
+    source = rig(range(1, 10), {})
+
+    async def delay(request: dict[str, Any]) -> None:
+        await source.time.clock.sleep(2.0 if request.get("agentId") == 7 else 0.1)
+
+    source.portal.delay = delay
+    for _ in range(2):
+        source.portal.requests.clear()
+        polling = asyncio.create_task(source.source.poll("agents"))
+        while not polling.done():
+            await source.time.advance(0.1)
+        await polling
+
+    pinged = [request["agentId"] for request in source.portal.requests if "agentId" in request]
+    assert 7 == pinged[0]
+
+
+async def test_leaves_room_beside_the_slow_ones() -> None:
+    """Targets that hang take a part of the places only; the others go on."""
+    dead = {number: "not_reachable" for number in range(1, 11)}
+    source = rig(range(1, 21), dict(dead))
+    await source.readings("agents")
+    gate = asyncio.Event()
+    answered: list[int] = []
+
+    async def delay(request: dict[str, Any]) -> None:
+        if request.get("agentId") in dead:
+            await gate.wait()
+        elif "agentId" in request:
+            answered.append(request["agentId"])
+
+    source.portal.delay = delay
+    polling = asyncio.create_task(source.source.poll("agents"))
+    while len(answered) < 10:
+        await settle()
+
+    gate.set()
+    poll = await polling
+
+    assert list(range(11, 21)) == sorted(answered)
+    assert 20 == len(poll.readings)
+
+
+async def test_ends_its_calls_when_it_is_cancelled() -> None:
+    """A cancelled poll leaves the source usable."""
+    source = rig(range(1, 10), {})
+    gate = asyncio.Event()
+
+    async def delay(request: dict[str, Any]) -> None:
+        if "agentId" in request:
+            await gate.wait()
+
+    source.portal.delay = delay
+    polling = asyncio.create_task(source.source.poll("agents"))
+    while source.portal.under_way < 3:
+        await settle()
+    polling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await polling
+    gate.set()
+
+    assert 9 == len(await source.readings("agents"))
