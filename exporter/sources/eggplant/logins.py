@@ -61,10 +61,11 @@ def login_of(settings: EggplantSettings) -> Login | None:
     """Return the configured login, `None` where the token itself is given."""
     auth = settings.auth
     if auth.token_url is not None:
+        url = settings.endpoint(auth.token_url)
         client = {"client_id": auth.client_id or ""}
-        public = is_public_api(auth.token_url)
+        public = is_public_api(url)
         return Login(
-            url=settings.endpoint(auth.token_url),
+            url=url,
             fields=client if public else {"grant_type": "client_credentials", **client},
             sent_as="client_secret",
             secret=auth.secret,

@@ -89,11 +89,6 @@ class EggplantAuth(Section):
             if getattr(self, name) is None:
                 yield Mistake((name,), f"is missing; it belongs to {secret}")
         yield from secret_mistakes(self, secret)
-        if self.login_url is not None and is_public_api(self.login_url):
-            yield Mistake(
-                ("login_url",),
-                "is for clients, not users; give token_url, client_id and client_secret_file",
-            )
 
 
 class EggplantSettings(SourceSettings):
@@ -138,15 +133,14 @@ class EggplantSettings(SourceSettings):
 
     def _endpoint_mistakes(self) -> Iterator[Mistake]:
         for name in ("token_url", "login_url"):
-            endpoint = getattr(self.auth, name)
-            if endpoint is None or urlsplit(self.url).scheme != "https":
-                continue
-            if urlsplit(self.endpoint(endpoint)).scheme != "https":
-                yield Mistake(
-                    ("auth", name),
-                    "would send the credentials unencrypted; use https, as url does",
-                    ("auth", "url"),
-                )
+            given = getattr(self.auth, name)
+            endpoint = "" if given is None else self.endpoint(given)
+            if (urlsplit(self.url).scheme, urlsplit(endpoint).scheme) == ("https", "http"):
+                text = "would send the credentials unencrypted; use https, as url does"
+                yield Mistake(("auth", name), text, ("auth", "url"))
+            elif name == "login_url" and is_public_api(endpoint):
+                text = "is for clients, not users; give token_url, client_id and client_secret_file"
+                yield Mistake(("auth", name), text, ("auth", "url"))
 
     def endpoint(self, path: str) -> str:
         """Return a path, or a URL, as a URL: paths count from `url`, with a slash from its host."""

@@ -103,11 +103,17 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         credentials: Fingerprint of the secret it was got with.
         renew_at: Monotonic seconds from which on a new one is asked for.
+        ends_at: Monotonic seconds of its end.
     """
 
     value: str
     credentials: str
     renew_at: float
+    ends_at: float
+
+    def __repr__(self) -> str:
+        """Show nothing of the value."""
+        return "_Held(<secret>)"
 
 
 class _Failed(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,17 +147,29 @@ class LoginTokens:
         self._failed: _Failed | None = None
 
     async def get(self) -> Token:
-        """Return the token held, or log in; who comes meanwhile waits for the same outcome."""
-        held = self._valid()
-        if held is not None:
+        """Return the token held, or log in; who comes meanwhile waits for the same outcome.
+
+        A renewal that fails costs nothing while the token held still lives: it may even be the
+        one that uses up the licence. The failure is counted with the call.
+        """
+        held = self._alive()
+        if held is not None and not self._is_due(held):
             return Token(value=held.value, fresh=False)
         earlier = self._failed
         async with self._lock:
-            held = self._valid()
-            if held is None:
+            held = self._alive()
+            if held is not None and not self._is_due(held):
+                return Token(value=held.value, fresh=True)
+            try:
                 if self._failed is not None and self._failed is not earlier:
                     raise self._failed.error
                 held = await self._renew()
+            except SuspectError:
+                raise
+            except PollError:
+                if held is None:
+                    raise
+                return Token(value=held.value, fresh=False)
             return Token(value=held.value, fresh=True)
 
     def refused(self, token: Token) -> None:
@@ -160,12 +178,15 @@ class LoginTokens:
             self._held = None
         self._login.secret.refresh()
 
-    def _valid(self) -> _Held | None:
+    def _alive(self) -> _Held | None:
         held = self._held
-        if held is None or self._clock.monotonic() >= held.renew_at:
+        if held is None or self._clock.monotonic() >= held.ends_at:
             return None
         # The fingerprint is empty while the file cannot be read; that is no new secret.
         return held if self._login.secret.fingerprint() in ("", held.credentials) else None
+
+    def _is_due(self, held: _Held) -> bool:
+        return self._clock.monotonic() >= held.renew_at
 
     async def _renew(self) -> _Held:
         credentials = self._login.secret.fingerprint()
@@ -180,13 +201,17 @@ class LoginTokens:
                 _check_login(reply)
                 token, life_seconds = self._read(reply)
         except PollError as error:
-            self._failed = _Failed(
-                error=error, credentials=credentials, pause_until=asked + pause_seconds
-            )
+            until = asked + pause_seconds
+            held = self._alive()
+            if held is not None:
+                # With the end of the token held its licence is free again.
+                until = min(until, held.ends_at)
+            self._failed = _Failed(error=error, credentials=credentials, pause_until=until)
             raise
-        renew_at = asked + life_seconds - min(RENEWAL_SECONDS, life_seconds / 5)
+        ends_at = asked + life_seconds
+        renew_at = ends_at - min(RENEWAL_SECONDS, life_seconds / 5)
         self._failed = None
-        self._held = _Held(value=token, credentials=credentials, renew_at=renew_at)
+        self._held = _Held(value=token, credentials=credentials, renew_at=renew_at, ends_at=ends_at)
         return self._held
 
     def _check_pause(self, credentials: str) -> None:
@@ -195,7 +220,7 @@ class LoginTokens:
             return
         if self._clock.monotonic() < failed.pause_until:
             raise BlockedError(
-                f"{failed.error}; the next login waits for {PAUSE_SECONDS:.0f} seconds",
+                f"{failed.error}; the next login has to wait for a while",
                 retry_at=failed.pause_until,
                 reason=failed.error.reason,
             )

@@ -196,6 +196,47 @@ class TestKeeping:
 
         assert "token-1" == (await bench.get()).value
 
+    async def test_shows_no_token(self) -> None:
+        """The repr of what is held hides the token."""
+        bench = Tokens()
+        await bench.get()
+
+        assert "_Held(<secret>)" == repr(bench.tokens._held)
+
+
+class TestFailedRenewal:
+    @pytest.mark.parametrize("login", [(403, b"{}"), (500, b""), (200, b"<html>")])
+    async def test_leaves_the_old_token_to_its_end(self, login: tuple[int, bytes]) -> None:
+        """A renewal comes early enough to fail, for instance for want of a second licence."""
+        bench = Tokens()
+        await bench.get()
+        bench.server.login = login
+
+        tokens = [await bench.get(after=270), await bench.get(after=29)]
+
+        assert [Token(value="token-1", fresh=False)] * 2 == tokens
+        with pytest.raises(PollError):
+            await bench.get(after=1)
+
+    async def test_is_made_good_at_the_end(self) -> None:
+        """When the old token has ended, and its licence is free, the login waits no longer."""
+        bench = Tokens()
+        await bench.get()
+        bench.server.login = (403, b"{}")
+        await bench.get(after=299)
+        bench.server.login = None
+
+        assert Token(value="token-3", fresh=True) == await bench.get(after=1)
+
+    async def test_by_refusal_is_a_suspect(self) -> None:
+        """That the credentials are refused is told at once."""
+        bench = Tokens()
+        await bench.get()
+        bench.server.login = (401, b"{}")
+
+        with pytest.raises(SuspectError):
+            await bench.get(after=270)
+
 
 class TestOneAtATime:
     async def test_shares_a_login(self) -> None:
@@ -289,10 +330,21 @@ class TestRefusal:
 
         assert reason == caught.value.reason
         assert bench.clock.monotonic + 1 == caught.value.retry_at
-        assert "the next login waits for 60 seconds" in str(caught.value)
+        assert "the next login has to wait" in str(caught.value)
         assert 1 == len(bench.server.logins)
         bench.server.login = None
         assert "token-2" == (await bench.get(after=1)).value
+
+    async def test_pauses_although_there_was_a_token(self) -> None:
+        """A token that ended long ago has no say in the pause."""
+        bench = Tokens()
+        await bench.get()
+        bench.server.login = (403, b"{}")
+        with pytest.raises(CallError):
+            await bench.get(after=400)
+
+        with pytest.raises(BlockedError):
+            await bench.get(after=59)
 
     async def test_does_not_pause_with_another_secret(self, tmp_path: Path) -> None:
         """A new secret is tried at once."""
