@@ -7,18 +7,21 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporter.catalogue import PREFIX
 from exporter.guard import GuardMemory
 from exporter.http import Call, Reply
-from exporter.readings import Reading
 from exporter.samples import samples
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.source import RealLoadSource, source_over
 from exporter.telemetry import SourceTelemetry, Telemetry
 from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from exporter.readings import Reading
 
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "realload"
@@ -117,7 +120,7 @@ class Rig:
             telemetry=self.of_source,
             clock=self.time.clock,
             memory=self.memory,
-            random=Random(0),
+            random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.source: RealLoadSource = source_over(self.portal, self.settings, self.context)
 

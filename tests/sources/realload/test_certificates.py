@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from functools import cache
 
 import pytest
-
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,32 +1,54 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.http import Reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import READ_ONLY, Action
-from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.replies.envelope import Envelope
 from tests.support.realload import TOKEN, Rig, Script, fixture, reply
 
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.http import Reply
+    from exporter.sources.realload.client import RealLoadClient
+
+
 #: Section 6 of the reference: what would change or delete something.
-MUTATING = """
-    createProject deleteProject createResourceSet deleteResourceSet createFile deleteFile
-    addMeasuringAgent setMeasuringAgentActive deleteMeasuringAgent
-    addMeasuringAgentCluster addMemberToMeasuringAgentCluster
-    removeMemberFromMeasuringAgentCluster setMeasuringAgentClusterActive
-    deleteMeasuringAgentCluster addProxyRecorder deleteProxyRecorder
-    addProxyRecordersClientCertificate setProxyRecordersClientCertificateActive
-    modifyProxyRecordersClientCertificate deleteProxyRecordersClientCertificate
-    defineNewTestjobFromTemplate submitTestjob makeTestjobReadyToRun startTestjob
-    saveTestjobOutDirectoryFileToProjectTree deleteTestjob
-    startTestExecutionSuiteTestRun deleteTestExecutionSuiteTestRun
-""".split()
+MUTATING = [
+    "createProject",
+    "deleteProject",
+    "createResourceSet",
+    "deleteResourceSet",
+    "createFile",
+    "deleteFile",
+    "addMeasuringAgent",
+    "setMeasuringAgentActive",
+    "deleteMeasuringAgent",
+    "addMeasuringAgentCluster",
+    "addMemberToMeasuringAgentCluster",
+    "removeMemberFromMeasuringAgentCluster",
+    "setMeasuringAgentClusterActive",
+    "deleteMeasuringAgentCluster",
+    "addProxyRecorder",
+    "deleteProxyRecorder",
+    "addProxyRecordersClientCertificate",
+    "setProxyRecordersClientCertificateActive",
+    "modifyProxyRecordersClientCertificate",
+    "deleteProxyRecordersClientCertificate",
+    "defineNewTestjobFromTemplate",
+    "submitTestjob",
+    "makeTestjobReadyToRun",
+    "startTestjob",
+    "saveTestjobOutDirectoryFileToProjectTree",
+    "deleteTestjob",
+    "startTestExecutionSuiteTestRun",
+    "deleteTestExecutionSuiteTestRun",
+]
 
 
 def client_of(rig: Rig) -> RealLoadClient:

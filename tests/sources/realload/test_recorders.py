@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from exporter.errors import Reason
@@ -10,7 +12,7 @@ from tests.support.realload import Rig, Script, exposed, fixture, reply
 _MINIMUM = "getMinRequiredProxyRecorderVersion"
 
 
-def rig(ping: Script = "ok", minimum: Script = "ok", **settings: object) -> Rig:
+def rig(ping: Script = "ok", minimum: Script = "ok", **settings: Any) -> Rig:
     return Rig(
         {"getProxyRecorders": "ok", "pingProxyRecorder": ping, _MINIMUM: minimum}, **settings
     )

@@ -139,7 +139,7 @@ async def test_starts_with_what_was_slow_last_time() -> None:
 
 async def test_leaves_room_beside_the_slow_ones() -> None:
     """Targets that hang take a part of the places only; the others go on."""
-    dead = {number: "not_reachable" for number in range(1, 11)}
+    dead = dict.fromkeys(range(1, 11), "not_reachable")
     source = rig(range(1, 21), dict(dead))
     await source.readings("agents")
     gate = asyncio.Event()
