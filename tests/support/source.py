@@ -1,0 +1,52 @@
+"""A source that answers what a test tells it to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.sources.realload.settings import RealLoadSettings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.sources.base import Explanation, Poll
+    from exporter.sources.settings import SourceSettings
+
+
+class FakeSource:
+    """A source whose polls end as scripted.
+
+    Attributes:
+        answers: What the next polls end in; the last is repeated.
+        polled: The tasks polled so far.
+    """
+
+    def __init__(self, *answers: Poll | Exception, name: str = "prod") -> None:
+        self._settings = RealLoadSettings(
+            name=name, url="http://portal.example/RemoteUserAPI", labels={"site": "bern"}
+        )
+        self.answers = list(answers)
+        self.polled: list[str] = []
+        self.up = True
+        self.auth_failed = False
+        self.blocked = False
+        self.on_poll: Callable[[], None] = lambda: None
+
+    @property
+    def settings(self) -> SourceSettings:
+        return self._settings
+
+    async def poll(self, task: str) -> Poll:
+        self.polled.append(task)
+        self.on_poll()
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def explain(self, kind: str, target_id: str) -> Explanation:
+        raise LookupError(f"no {kind} {target_id}")
+
+    async def aclose(self) -> None:
+        pass
