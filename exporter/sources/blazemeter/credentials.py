@@ -33,6 +33,11 @@ class Credentials:
         self._secret = key_secret or Secret()
         self._file = key_file
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What it is made of."""
+        return (self._id, self._secret) if self._file is None else (self._file,)
+
     def authorization(self) -> str:
         """Return the value of the `Authorization` header.
 
@@ -52,9 +57,8 @@ class Credentials:
 
     def refresh(self) -> None:
         """Read files again at the next use."""
-        for secret in (self._id, self._secret, self._file):
-            if secret is not None:
-                secret.refresh()
+        for secret in self.secrets:
+            secret.refresh()
 
     def _pair(self) -> tuple[str, str]:
         if self._file is None:

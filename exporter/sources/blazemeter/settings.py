@@ -70,6 +70,11 @@ class BlazeMeterSettings(SourceSettings):
         if minimum is not None and older(minimum, minimum) is None:
             yield Mistake(("min_agent_version",), "is not a version; write it as 3.6.80")
 
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the source."""
+        yield from super().secrets()
+        yield from self.credentials.secrets
+
     def interval_for(self, task: str) -> float | None:
         """Return the seconds between polls of a task, `None` when it is off.
 
