@@ -11,11 +11,11 @@ import structlog
 from pydantic import SecretStr
 
 from exporter.fields import Secret
-from exporter.logging import QUIET, configure
+from exporter.logging import configure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from exporter.logging import Format, Level
 
@@ -24,24 +24,15 @@ CANARY = "canary-4711"
 
 
 @pytest.fixture
-def configured() -> Iterator[Callable[..., io.StringIO]]:
-    """Configure logging into a buffer and put everything back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    quiet = {name: logging.getLogger(name).level for name in QUIET}
+def configured() -> Callable[..., io.StringIO]:
+    """Configure logging into a buffer."""
 
     def set_up(level: Level = "info", log_format: Format = "logfmt") -> io.StringIO:
         stream = io.StringIO()
         configure(level=level, log_format=log_format, secrets=lambda: [CANARY, ""], stream=stream)
         return stream
 
-    yield set_up
-    root.handlers = handlers
-    root.setLevel(level)
-    for name, old in quiet.items():
-        logging.getLogger(name).setLevel(old)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    return set_up
 
 
 class TestForm:

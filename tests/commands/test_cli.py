@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from exporter import __version__
+from exporter.catalogue import FAMILIES
+from exporter.cli import COMMANDS, main, parse
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.server import Simulation
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def simulation() -> AsyncIterator[Simulation]:
+    async with Simulation(SimulatorOptions(alive=False)) as simulation:
+        yield simulation
+
+
+@pytest.fixture
+def configuration(simulation: Simulation, tmp_path: Path) -> str:
+    path = tmp_path / "loadfleet.yml"
+    path.write_text(yaml.safe_dump(simulation.configuration()))
+    return f"--config.file={path}"
+
+
+async def run(*arguments: str) -> int:
+    return await asyncio.to_thread(main, arguments, environ={})
+
+
+class TestParse:
+    @pytest.mark.parametrize("arguments", [[], ["--log.level=debug"]])
+    def test_no_command_is_the_daemon(self, arguments: list[str]) -> None:
+        """The bare call must do what the thing is for."""
+        assert "run" == parse(arguments).command
+
+    @pytest.mark.parametrize("arguments", [["--nonsense"], ["nonsense"], ["run", "--log.level=x"]])
+    def test_nonsense_is_a_usage_error(
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A script must be able to tell a typing error from a failure."""
+        with pytest.raises(SystemExit) as ended:
+            parse(arguments)
+
+        assert 2 == ended.value.code
+        assert "usage:" in capsys.readouterr().err
+
+    def test_flags_are_not_abbreviated(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """An abbreviation that works today is ambiguous after the next release."""
+        with pytest.raises(SystemExit):
+            parse(["run", "--log.lev=debug"])
+
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_has_help(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Help is where people look first."""
+        with pytest.raises(SystemExit) as ended:
+            parse([command, "--help"])
+
+        assert 0 == ended.value.code
+        assert COMMANDS[command].SUMMARY in " ".join(capsys.readouterr().out.split())
+
+    def test_the_module_is_the_command(self) -> None:
+        """`python -m exporter` must work where the script is not on the path."""
+        told = subprocess.run(
+            [sys.executable, "-m", "exporter", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert f"loadfleet-exporter {__version__}\n" == told.stdout
+
+
+class TestCheckConfig:
+    async def test_it_says_what_would_be_watched(
+        self, configuration: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Somebody who changed an interval or switched a task off sees it here."""
+        code = await run("check-config", configuration)
+
+        output = capsys.readouterr().out
+        assert 0 == code
+        assert (
+            "realload simulated-portal: agents, controllers, clusters, recorders, suites, versions"
+            in output
+        )
+        assert output.endswith("configuration: fine\n")
+
+    async def test_the_daemon_can_check_too(
+        self, configuration: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """`--config.check` on the very command line of the daemon checks what it would use."""
+        code = await run("run", configuration, "--config.check")
+
+        assert 0 == code
+        assert capsys.readouterr().out.endswith("configuration: fine\n")
+
+    async def test_no_configuration_at_all_is_a_mistake_with_a_remedy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The first thing a newcomer types must tell what to do next."""
+        monkeypatch.chdir(tmp_path)
+
+        code = await run("check-config")
+
+        assert 2 == code
+        assert "demo" in capsys.readouterr().err
+
+
+class TestExplain:
+    async def test_it_shows_reply_reading_and_samples(
+        self, configuration: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """From the vendor's words to the numbers on /metrics, in one document."""
+        code = await run("explain", configuration, "simulated-portal", "agent", "43")
+
+        document = yaml.safe_load(capsys.readouterr().out)
+        assert 0 == code
+        assert document["reply"]["agentVersionOutdatedError"] is True
+        assert document["reading"]["state"]["up"] is True
+        assert (
+            'loadfleet_agent_outdated{agent="geneva-01",agent_id="43",provider="realload",'
+            'source="simulated-portal"} 1.0' in document["samples"]
+        )
+
+    @pytest.mark.parametrize(
+        ("target", "named"),
+        [
+            (("nowhere", "agent", "43"), "simulated-portal"),
+            (("simulated-portal", "agent", "4711"), "4711"),
+            (("simulated-portal", "spoon", "43"), "agent"),
+        ],
+    )
+    async def test_what_is_unknown_is_a_usage_error(
+        self,
+        configuration: str,
+        target: tuple[str, ...],
+        named: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The message names what there is instead."""
+        code = await run("explain", configuration, *target)
+
+        assert 2 == code
+        assert named in capsys.readouterr().err
+
+    async def test_a_vendor_that_fails_is_a_failure_with_its_reason(
+        self, configuration: str, simulation: Simulation, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The same reason as in the metric."""
+        simulation.realload.token = "another"
+
+        code = await run("explain", configuration, "simulated-portal", "agent", "43")
+
+        assert 1 == code
+        assert "explain: auth: " in capsys.readouterr().err
+
+
+class TestMetrics:
+    async def test_it_lists_every_family(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Whoever writes a rule looks the names up here."""
+        code = await run("metrics")
+
+        lines = capsys.readouterr().out.splitlines()
+        assert 0 == code
+        assert [family.name for family in FAMILIES] == [line.partition("{")[0] for line in lines]
