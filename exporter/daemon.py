@@ -74,6 +74,8 @@ class Daemon:
         """
         web = self.settings.web
         self._engine.connect(self.settings)
+        # The first scrape must find every source, also before anything was polled.
+        await self._engine.exposition.refresh()
         server = WebServer(
             create_app(self, route_prefix=web.route_prefix, max_requests=web.max_requests),
             [parse_address(text) for text in web.listen_address],

@@ -107,9 +107,7 @@ ROUTE_PREFIX = Flag(
     help="path under which everything is served",
     setting=("web", "route_prefix"),
 )
-CONFIG_CHECK = Flag(
-    name="config.check", help="check the configuration and exit", boolean=True
-)
+CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: What every command that reads a configuration takes.
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)

@@ -14,9 +14,7 @@ import pytest
 
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(
-    path for folder in ("exporter", "tests") for path in (ROOT / folder).rglob("*.py")
-)
+SOURCES = sorted(path for folder in ("exporter", "tests") for path in (ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize(
