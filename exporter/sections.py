@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from exporter.fields import FilePath, Flag, Interval, TimeLimit, Url, Whole, WrongValueError
+from exporter.alerts.thresholds import Thresholds
+from exporter.fields import FilePath, Flag, TimeLimit, Url, Whole, WrongValueError
 from exporter.logging import Format, Level
 from exporter.mistakes import Mistake, Section
 from exporter.sources.checks import label_mistakes
@@ -64,15 +65,6 @@ class WebSettings(Section):
             return {**data, "route_prefix": urlsplit(data["external_url"]).path}
         except (KeyError, ValueError, TypeError, AttributeError):
             return data  # nothing given, or nothing that its own check lets pass
-
-
-class Thresholds(Section):
-    """From when on alerts fire; `off` leaves one out."""
-
-    clock_skew: Interval = 5.0
-    run_stuck: Interval = 1800.0
-    suite_overdue: Interval = None
-    certificate_expiry: Interval = 1_209_600.0
 
 
 class AlertingSettings(Section):

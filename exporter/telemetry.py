@@ -135,6 +135,11 @@ class Telemetry:
         self.notification_failures = self._counter(
             "notification_failures_total", "Notifications that could not be sent.", "receiver"
         )
+        self.notifications_failing = self._gauge(
+            "notifications_failing",
+            "Whether the newest notification could not be sent.",
+            "receiver",
+        )
         self.render_duration = self._histogram(
             "render_duration_seconds", "Duration of rendering what changed.", _RENDER_BUCKETS
         )

@@ -39,6 +39,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "alerts_firing": ("gauge", ("alertname", "severity")),
     "notifications_total": ("counter", ("receiver",)),
     "notification_failures_total": ("counter", ("receiver",)),
+    "notifications_failing": ("gauge", ("receiver",)),
     "render_duration_seconds": ("histogram", ()),
     "exposition_bytes": ("gauge", ()),
 }
@@ -54,6 +55,7 @@ def used(clock: FakeClock | None = None) -> Telemetry:
     telemetry.alerts_firing.labels("LoadTestAgentDown", "critical").set(1)
     telemetry.notifications.labels("alertmanager").inc()
     telemetry.notification_failures.labels("alertmanager").inc()
+    telemetry.notifications_failing.labels("alertmanager").set(1)
     return telemetry
 
 

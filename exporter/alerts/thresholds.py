@@ -1,0 +1,35 @@
+"""From when on alerts fire: the one place of the defaults, and the settings' section for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from exporter.fields import Interval
+from exporter.mistakes import Section
+
+
+class Thresholds(Section):
+    """What the alerts compare with; an `Interval` that is `off` leaves its alert out.
+
+    Attributes:
+        clock_skew: How far a clock may be off.
+        run_stuck: How long a run may take from its start until it generates load.
+        suite_overdue: How long a suite may go without a run.
+        certificate_expiry: How long before its end a certificate is to be replaced.
+        agent_restarted: How long an agent counts as restarted.
+        agents_down_ratio: The share of a source's agents that is too many when down.
+        stale_intervals: How many of its intervals a task may go without a good poll.
+        for_scale: Multiplies the times for which conditions must hold and alerts outlive them.
+            Below 1 it makes trials short; in earnest it turns blips into pages.
+    """
+
+    clock_skew: Interval = 5.0
+    run_stuck: Interval = 1800.0
+    suite_overdue: Interval = None
+    certificate_expiry: Interval = 1_209_600.0
+    agent_restarted: Interval = 900.0
+    agents_down_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    stale_intervals: Annotated[float, Field(ge=1)] = 5.0
+    for_scale: Annotated[float, Field(ge=0)] = 1.0
