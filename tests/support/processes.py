@@ -10,9 +10,9 @@ import signal
 import socket
 import sys
 import urllib.error
-import urllib.parse
 import urllib.request
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tests.support.wait import until
@@ -113,17 +113,22 @@ async def fetch(url: str, *, data: Any = None, headers: Mapping[str, str] | None
 
 
 async def answers(url: str, process: Process) -> None:
-    """Wait until a URL can be fetched.
+    """Wait until a URL is answered with 200.
 
     Raises:
         AssertionError: The process ended instead.
     """
-    parts = urllib.parse.urlsplit(url)
 
-    def listening() -> bool:
+    def asked() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as reply:  # noqa: S310 - loopback
+                answered: bool = reply.status == HTTPStatus.OK
+        except OSError:  # not listening yet, or not ready
+            return False
+        return answered
+
+    async def answered() -> bool:
         assert not process.ended, process.errors
-        with socket.socket() as probe:
-            return probe.connect_ex((parts.hostname or "", parts.port or 80)) == 0
+        return await asyncio.to_thread(asked)
 
-    await until(listening)
-    await fetch(url)
+    await until(answered)
