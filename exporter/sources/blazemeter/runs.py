@@ -73,6 +73,11 @@ class Watch(msgspec.Struct, kw_only=True):
         return self.row.run_id
 
     @property
+    def in_flight(self) -> bool:
+        """Whether it goes on, by its status; by its list while it never told one."""
+        return self.over_since is None and (self.row.ended is None or self.status is not None)
+
+    @property
     def heard_of(self) -> float:
         """When something was last read about it, monotonic seconds."""
         return max(self.row_read_at, self.status_read_at or 0.0)

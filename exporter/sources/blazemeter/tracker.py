@@ -227,8 +227,13 @@ class RunTracker:
             if not isinstance(outcome, NotFoundError):
                 kept[run_id] = outcome
                 continue
-            self._watches.pop(run_id, None)
-            if run_id in self._configured or run_id in told:
+            watch = self._watches.pop(run_id, None)
+            if watch is not None and watch.row.ended is not None:
+                # Its list outlives it; there is nothing left to follow.
+                self._suites.note(watch.row, workspace=watch.workspace)
+                self._done[run_id] = self._clock.monotonic()
+                cycle.gone()
+            elif run_id in self._configured or run_id in told:
                 kept[run_id] = NotFoundError(Reason.UNKNOWN_ID, str(outcome))
             else:
                 cycle.gone()
@@ -240,11 +245,12 @@ class RunTracker:
         keep = max(self._settings.run_linger, SETTLE_SECONDS)
         too_old = now.monotonic - self._settings.lookback
         for watch in list(self._watches.values()):
-            over = watch.over_since is not None or _ended_before(watch.row, now.unix - keep)
-            lost = watch.heard_of < too_old
-            if over:
+            past = _ended_before(watch.row, now.unix - keep)
+            if past or not watch.in_flight:
                 self._suites.note(watch.finished_row(), workspace=watch.workspace)
-            if lost or (over and not watch.is_settling(now, keep)):
+            if watch.over_since is not None:
+                past = not watch.is_settling(now, keep)
+            if past or watch.heard_of < too_old:
                 self._done[watch.run_id] = now.monotonic
                 del self._watches[watch.run_id]
         self._done = {
@@ -272,7 +278,7 @@ class RunTracker:
             (
                 watch.row
                 for watch in self._watches.values()
-                if watch.over_since is None and watch.heard_of >= not_before
+                if watch.in_flight and watch.heard_of >= not_before
             ),
             readable={each: at.monotonic >= not_before for each, at in self._listed.items()},
         )

@@ -238,9 +238,12 @@ class TestErrors:
         }
         assert {("user", "ok"), ("masters", "api_error")} == counted
 
-    async def test_of_a_vanished_item_leave_the_source_up(self) -> None:
-        """404 is a valid answer about an item."""
-        it = bench(error("404", 404))
+    async def test_of_a_vanished_item_is_a_valid_answer(self) -> None:
+        """After an outage a 404 shows that the API answers again."""
+        it = bench(httpx.Response(503))
+        await failing(it)
+        assert not it.source.up
+        it.account.answers[LIST] = error("404", 404)
 
         poll = await it.poll("runs")
 

@@ -208,6 +208,17 @@ class TestWorkspaces:
         assert len(agents) == 4
         assert len({agent.agent_id for agent in agents}) == 4
 
+    async def test_name_an_agent_as_the_first_of_them_does(self) -> None:
+        """Of two descriptions of an agent the first counts, in one reply and over several."""
+        it = bench(workspaces=[200001, 200002])
+        first, second = {"id": "1", "name": "first"}, {"id": "1", "name": "second"}
+        it.account.answers[FIRST] = ok([{"id": "aa", "ships": [first, second]}])
+        it.account.answers[SECOND] = ok([{"id": "aa", "ships": [second]}])
+
+        agent = await only_agent(it)
+
+        assert ("first", "harbor-aa") == (agent.agent, agent.location)
+
     async def test_that_fail_keep_their_agents_until_they_expire(self) -> None:
         """The agents of an unreadable workspace stay as they were seen, then go."""
         it = bench(workspaces=[200001, 200002])

@@ -454,6 +454,21 @@ class TestFollowing:
 
         assert ((), ()) == (poll.readings, poll.failures)
 
+    @pytest.mark.parametrize("status", [404, 500])
+    async def test_believes_a_list_that_ended_a_run_it_cannot_ask_about(self, status: int) -> None:
+        """Such a run is no run in flight, and its test has it among the finished ones."""
+        it = bench(ended_row(1))
+        it.account.answers["masters/1/status"] = httpx.Response(status)
+
+        poll = await it.poll("runs")
+
+        (suite,) = readings(poll, Suite)
+        assert (False, "1") == (suite.running, suite.last_run and suite.last_run.run_id)
+        assert [] == readings(poll, Run)
+        assert (0 if status == 404 else 1) == len(poll.failures)
+        await it.poll("runs")
+        assert ("masters/1/status" in it.account.sent) is (status == 500)
+
     async def test_carries_a_run_over_until_it_is_too_old(self) -> None:
         """A status call that fails leaves the last reading, for as long as it is fresh."""
         it = bench(row(1))
@@ -479,6 +494,42 @@ class TestFollowing:
         run = await only_run(it)
 
         assert "unknown" == run.phase
+
+    async def test_exposes_no_code_below_zero(self) -> None:
+        """By -1 the vendor says that it does not know."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok({"progress": -1})
+
+        run = await only_run(it)
+
+        assert run.progress_code is None
+        assert "run_progress_code" not in exposed(run)
+
+    async def test_counts_the_linger_from_the_runs_own_end(self) -> None:
+        """A run that was found after its end is not shown for longer than one that was seen."""
+        it = bench(ended_row(1, ended=BASE - 1140), run_linger="30m")
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        assert len(readings(await it.poll("runs"), Run)) == 1
+
+        it.time.shift(660)
+
+        assert [] == readings(await it.poll("runs"), Run)
+
+    async def test_hides_a_run_while_its_verdict_is_waited_for(self) -> None:
+        """A short linger ends the run's series, though the verdict is still asked for."""
+        it = bench(row(1), run_linger="1m")
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
+        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="fail"))
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+
+        it.time.shift(120)
+        poll = await it.poll("runs")
+
+        assert [] == readings(poll, Run)
+        assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
 
 
 class TestVerdict:
@@ -680,7 +731,7 @@ async def test_runs_are_located_like_agents() -> None:
 
 async def test_a_run_without_a_usable_id_is_left_out() -> None:
     """What is no number never gets into a path."""
-    it = bench(row(1) | {"id": "../../user"}, row(2) | {"id": None})
+    it = bench(row(1) | {"id": "1/../../user"}, row(2) | {"id": None})
 
     poll = await it.poll("runs")
 
