@@ -15,6 +15,7 @@ import structlog
 from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.engine import Engine
+from exporter.history import History
 from exporter.settings import redacted
 from exporter.views import source_view
 from exporter.web.address import Address, parse_address
@@ -23,12 +24,12 @@ from exporter.web.server import WebServer
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.clock import Moment
     from exporter.settings import Loaded, Settings
     from exporter.store import Snapshot
-    from exporter.web.view import MetricsPage, SourceView
+    from exporter.web.view import AlertView, MetricsPage, SourceView
 
 
 #: What runs at the end gets this long; then it is cancelled.
@@ -58,6 +59,8 @@ class Daemon:
         self.settings: Settings = loaded.settings
         self.clock = clock
         self._engine = Engine(clock=clock)
+        self.history = History()
+        self.history.follow(self._engine.store)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()
@@ -125,6 +128,10 @@ class Daemon:
         """Return how each source is."""
         return [source_view(poller) for poller in self._engine.pollers.values()]
 
+    def alerts(self) -> Sequence[AlertView] | None:
+        """Return nothing: there is no built-in evaluation."""
+        return None
+
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted."""
         return redacted(self.settings)
@@ -153,6 +160,7 @@ class Daemon:
             self._changed.clear()
             try:
                 await self._engine.exposition.refresh()
+                await self.history.catch_up()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
 

@@ -6,7 +6,8 @@ no secret passes through it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -14,9 +15,10 @@ from exporter.polling import TaskStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from exporter.clock import Moment
+    from exporter.history import History
     from exporter.store import Snapshot
 
 
@@ -71,6 +73,24 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskView, ...] = ()
 
 
+class AlertView(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that the built-in evaluation has found to hold.
+
+    Attributes:
+        state: Whether it holds for long enough already.
+        labels: All of them, `alertname` and `severity` among them.
+        annotations: `summary`, `description`, `runbook_url`.
+        since_timestamp_seconds: Since when it holds, epoch.
+    """
+
+    name: str
+    severity: str
+    state: Literal["pending", "firing"]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    since_timestamp_seconds: float
+
+
 class View(Protocol):
     """The daemon, as the pages see it."""
 
@@ -91,6 +111,15 @@ class View(Protocol):
 
     def sources(self) -> Sequence[SourceView]:
         """Return all configured sources, in the configuration's order."""
+        ...
+
+    def alerts(self) -> Sequence[AlertView] | None:
+        """Return what the built-in evaluation has found, `None` where it is not switched on."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """What became of each target lately."""
         ...
 
     def config(self) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import Reason
+from exporter.history import History
 from exporter.polling import TaskFailure, TaskStatus
 from exporter.readings import (
     Agent,
@@ -28,7 +29,7 @@ from exporter.readings import (
 )
 from exporter.store import Snapshot
 from exporter.web.app import create_app
-from exporter.web.view import SourceView, TaskView
+from exporter.web.view import AlertView, SourceView, TaskView
 
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_views = sources
+        self.history = History()
+        self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
         self.page = FakePage()
         self.asked: list[dict[str, Any]] = []
@@ -102,6 +105,10 @@ class FakeView:
     def sources(self) -> Sequence[SourceView]:
         """Return the sources handed in."""
         return self.source_views
+
+    def alerts(self) -> Sequence[AlertView] | None:
+        """Return the alerts handed in."""
+        return self.found_alerts
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings handed in."""
