@@ -10,10 +10,13 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.exposition import Exposition
 from exporter.memory import GuardMemories
 from exporter.polling import Poller
+from exporter.reload import Difference, difference, identities
 from exporter.schedule import Schedule
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
@@ -47,6 +50,7 @@ class Engine:
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._pollers: dict[str, Poller] = {}
         self._first_round: set[tuple[str, str]] = set()
+        self._identities: dict[str, tuple[SourceSettings, str]] = {}
 
     @property
     def pollers(self) -> Mapping[str, Poller]:
@@ -60,14 +64,33 @@ class Engine:
 
     def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
+        self._identities = identities(settings.sources)
         for source in settings.sources:
-            self._connect(source)
+            self._pollers[source.name] = self._connected(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
         self.schedule.start()
         for name in self._pollers:
             self._schedule(name)
+
+    async def apply(self, settings: Settings) -> Difference:
+        """Go over to other settings while polling; sources that stay as they were go on.
+
+        A source whose settings changed keeps its readings until its first poll replaces them,
+        so that its series have no gap; unless it is another account or portal by now.
+        """
+        new = identities(settings.sources)
+        found = difference(self._identities, new)
+        by_name = {source.name: source for source in settings.sources}
+        for name in (*found.removed, *found.changed):
+            await self._stop(name, by_name.get(name))
+        self._identities = new
+        started = {name: self._connected(by_name[name]) for name in (*found.added, *found.changed)}
+        self._pollers = {name: started.get(name) or self._pollers[name] for name in by_name}
+        for name in started:
+            self._schedule(name)
+        return found
 
     async def round(self) -> None:
         """Poll every task of every source once."""
@@ -79,7 +102,7 @@ class Engine:
         await self.schedule.stop(grace_seconds=grace_seconds)
         await asyncio.gather(*(poller.source.aclose() for poller in self._pollers.values()))
 
-    def _connect(self, settings: SourceSettings) -> None:
+    def _connected(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
         context = SourceContext(
             telemetry=telemetry,
@@ -88,9 +111,26 @@ class Engine:
             random=self._random,
         )
         source = PROVIDERS[settings.provider].connect(settings, context)
-        self._pollers[settings.name] = Poller(
-            source, store=self.store, telemetry=telemetry, clock=self.clock
-        )
+        return Poller(source, store=self.store, telemetry=telemetry, clock=self.clock)
+
+    async def _stop(self, name: str, following: SourceSettings | None) -> None:
+        """Stop polling a source and drop what does not hold for the one that follows it."""
+        poller = self._pollers[name]
+        settings = poller.source.settings
+        for task in settings.intervals():
+            await self.schedule.remove(name, task)
+            self._first_round.discard((name, task))
+        await poller.source.aclose()
+        if following is None or not _same_account(settings, following):
+            self.store.remove_source(settings.provider, name)
+            self.telemetry.forget(settings.provider, name)
+            return
+        for task in settings.intervals().keys() - following.intervals().keys():
+            self.store.remove(settings.provider, name, task)
+            self.telemetry.source(settings.provider, name).forget_task(task)
+        for snapshot in self.store.snapshots():
+            if snapshot.key[:2] == (settings.provider, name):
+                self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
         poller = self._pollers[name]
@@ -123,3 +163,7 @@ class Engine:
         for task in settings.intervals():
             if not poller.source.blocked:
                 await poller.poll(task)
+
+
+def _same_account(old: SourceSettings, new: SourceSettings) -> bool:
+    return (old.provider, old.url) == (new.provider, new.url)

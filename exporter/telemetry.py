@@ -162,7 +162,8 @@ class Telemetry:
             # A metric with more labels than these two forgets by partial match.
             metric.remove_by_labels({"provider": provider, "source": name})
 
-    def _per_source(self) -> Iterable[MetricWrapperBase]:
+    def per_task(self) -> tuple[MetricWrapperBase, ...]:
+        """Return the metrics that each task of a source has series of."""
         return (
             self.poll_duration,
             self.polls,
@@ -172,6 +173,11 @@ class Telemetry:
             self.poll_interval,
             self.schedule_lateness,
             self.schedule_skipped,
+        )
+
+    def _per_source(self) -> tuple[MetricWrapperBase, ...]:
+        return (
+            *self.per_task(),
             self.http_requests,
             self.http_request_duration,
             self.http_requests_in_flight,
@@ -223,6 +229,12 @@ class SourceTelemetry:
             self._of.schedule_skipped.labels(*labels, skip)
         for reason in Reason:
             self._of.poll_failures.labels(*labels, reason.value)
+
+    def forget_task(self, task: str) -> None:
+        """Remove the series of a task that is no longer polled."""
+        labels = {"provider": self.provider, "source": self.name, "task": task}
+        for metric in self._of.per_task():
+            metric.remove_by_labels(labels)
 
     @contextmanager
     def request(self, operation: str) -> Iterator[None]:
