@@ -5,15 +5,15 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from exporter.web.board import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow
+from exporter.web.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow
 from exporter.web.text import duration, signed
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from exporter.web.board import TargetRow
     from exporter.web.fleet import Headline, SourceRow
+    from exporter.web.rows import TargetRow
 
 
 _COLOURS = {

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter import flags
-from exporter.commands.configuration import configure_logging, load_settings
+from exporter.commands.configuration import load_settings
 from exporter.engine import Engine
+from exporter.logging import configure_for
 from exporter.terminal import report
 from exporter.views import source_view
 from exporter.web.api import plain
-from exporter.web.board import Condition, arranged, target_rows
+from exporter.web.board import arranged, target_rows
 from exporter.web.fleet import headline, source_row
+from exporter.web.rows import Condition
 
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.settings import Settings
-    from exporter.web.board import TargetRow
     from exporter.web.fleet import SourceRow
+    from exporter.web.rows import TargetRow
 
 
 SUMMARY = "poll once and print how the fleet is; exit 1 if anything active or a source is down"
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Poll everything once and tell."""
     settings = load_settings(arguments, environ).settings
-    configure_logging(settings, level="warn")
+    configure_for(settings, level="warn")
     return asyncio.run(_status(settings, arguments.format, environ))
 
 

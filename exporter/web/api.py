@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
-from exporter.web.board import Condition, Kind, arranged, target_rows
+from exporter.web.board import arranged, target_rows
 from exporter.web.fleet import source_row
+from exporter.web.rows import Condition, Kind
 from exporter.web.slices import in_slices
 
 

@@ -2,155 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from exporter.errors import Reason
 from exporter.readings import (
     Agent,
     AgentState,
     Cluster,
-    ClusterState,
     Controller,
     Member,
+    MinVersion,
     Reading,
     Recorder,
     RecorderState,
     State,
     Suite,
+    SuiteRun,
     Target,
+)
+from exporter.web.rows import (
+    AgentRow,
+    ClusterRow,
+    Condition,
+    FinishedRun,
+    Kind,
+    MemberRow,
+    RecorderRow,
+    SuiteRow,
+    TargetRow,
 )
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from exporter.clock import Moment
     from exporter.store import Snapshot
-
-
-@unique
-class Kind(StrEnum):
-    """The kinds of targets, in the order in which they are shown."""
-
-    AGENT = "agent"
-    CONTROLLER = "controller"
-    CLUSTER = "cluster"
-    RECORDER = "recorder"
-    SUITE = "suite"
-
-
-@unique
-class Condition(StrEnum):
-    """How a target or a source is, in the order of urgency."""
-
-    DOWN = "down"
-    UNKNOWN = "unknown"
-    INACTIVE = "inactive"
-    UP = "up"
 
 
 _KINDS = {kind: place for place, kind in enumerate(Kind)}
 _CONDITIONS = {condition: place for place, condition in enumerate(Condition)}
 
 
-class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one target; `None` is unknown.
-
-    A cluster is up when all its members are, down when one of them is. A suite is up when the
-    vendor finds it runnable: the verdict on its runs is another matter.
-
-    Attributes:
-        id, name: The same for controllers, which have no other id than `host:port`.
-        read_timestamp_seconds: When the state was read, epoch.
-        age_seconds: How long ago that was.
-        labels: The static labels of the source.
-    """
-
-    kind: Kind
-    provider: str
-    source: str
-    id: str
-    name: str
-    state: Condition
-    reason: Reason | None = None
-    outdated: bool | None = None
-    active: bool | None = None
-    protected: bool | None = None
-    host: str | None = None
-    port: str | None = None
-    location: str | None = None
-    version: str | None = None
-    clock_delta_seconds: float | None = None
-    ping_duration_seconds: float | None = None
-    read_timestamp_seconds: float | None = None
-    age_seconds: float | None = None
-    last_up_timestamp_seconds: float | None = None
-    labels: Mapping[str, str] = {}
-
-
-class AgentRow(TargetRow, frozen=True, kw_only=True):
-    """An agent; infinite limits are no limits."""
-
-    busy: bool | None = None
-    users_limit: float | None = None
-    job_duration_limit_seconds: float | None = None
-    heartbeat_timestamp_seconds: float | None = None
-
-
-class RecorderRow(TargetRow, frozen=True, kw_only=True):
-    """A proxy recorder."""
-
-    recording: bool | None = None
-
-
-class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of a cluster; `id` is the member's, `agent_id` the agent's."""
-
-    id: str
-    agent_id: str
-    name: str
-    state: Condition
-    reason: Reason | None = None
-    outdated: bool | None = None
-    clock_delta_seconds: float | None = None
-    load_factor: float | None = None
-
-
-class ClusterRow(TargetRow, frozen=True, kw_only=True):
-    """A cluster with its members; the reasons are theirs."""
-
-    controller: str
-    members: tuple[MemberRow, ...] = ()
-
-    @property
-    def members_down(self) -> int:
-        """Count the members that are down."""
-        return sum(member.state is Condition.DOWN for member in self.members)
-
-
-class SuiteRow(TargetRow, frozen=True, kw_only=True):
-    """A suite.
-
-    Attributes:
-        last_run_passed: The verdict on the newest finished run.
-    """
-
-    jobs: float | None = None
-    running: bool | None = None
-    last_run_passed: bool | None = None
-    last_run_end_timestamp_seconds: float | None = None
-
-
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
     """Make a row of every target, in no particular order."""
-    for snapshot in snapshots:
+    known = tuple(snapshots)
+    minimums = _minimum_versions(known)
+    for snapshot in known:
         base = {name: getattr(snapshot, name) for name in ("provider", "source", "labels")}
+        oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
-            row = _row(reading, base, now)
+            row = _row(reading, base, oldest, snapshot.taken, now)
             if row is not None:
                 yield row
+
+
+def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[Kind, str]]:
+    """Return the oldest accepted versions by source and kind.
+
+    The names of components (`component` in the metrics) end in the kind of what they run on.
+    """
+    found: dict[tuple[str, str], dict[Kind, str]] = {}
+    for snapshot in snapshots:
+        for reading in snapshot.readings:
+            if isinstance(reading, MinVersion):
+                word = reading.component.rpartition("_")[2]
+                if word in _KINDS:
+                    source = found.setdefault((snapshot.provider, snapshot.source), {})
+                    source[Kind(word)] = reading.version
+    return found
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
@@ -163,21 +82,27 @@ def _place(row: TargetRow) -> tuple[object, ...]:
     return (*urgency, row.provider, row.source, row.name.casefold(), row.id)
 
 
-def _row(reading: Reading, base: dict[str, Any], now: Moment) -> TargetRow | None:
+def _row(
+    reading: Reading, base: dict[str, Any], oldest: dict[Kind, str], taken: Moment, now: Moment
+) -> TargetRow | None:
     match reading:
         case Agent():
-            return _agent(reading, base, now)
+            return _agent(reading, base | _minimum(oldest, Kind.AGENT), now)
         case Controller(controller=address):
-            facts = _facts(reading, None, now)
-            return TargetRow(kind=Kind.CONTROLLER, id=address, name=address, **facts, **base)
+            facts = base | _minimum(oldest, Kind.CONTROLLER) | _facts(reading, None, now)
+            return TargetRow(kind=Kind.CONTROLLER, id=address, name=address, **facts)
         case Recorder():
-            return _recorder(reading, base, now)
+            return _recorder(reading, base | _minimum(oldest, Kind.RECORDER), now)
         case Cluster():
             return _cluster(reading, base, now)
         case Suite():
-            return _suite(reading, base)
+            return _suite(reading, base, taken, now)
         case _:
             return None
+
+
+def _minimum(oldest: dict[Kind, str], kind: Kind) -> dict[str, str | None]:
+    return {"minimum_version": oldest.get(kind)}
 
 
 def _agent(agent: Agent, base: dict[str, Any], now: Moment) -> AgentRow:
@@ -218,7 +143,7 @@ def _cluster(cluster: Cluster, base: dict[str, Any], now: Moment) -> ClusterRow:
         controller=cluster.controller,
         members=members,
         ping_duration_seconds=cluster.state.ping_duration_seconds if cluster.state else None,
-        **_reading_time(cluster.state, now),
+        **_reading_time(cluster.state.read_at if cluster.state else None, now),
         **base,
     )
 
@@ -248,7 +173,7 @@ def _member(member: Member) -> MemberRow:
     )
 
 
-def _suite(suite: Suite, base: dict[str, Any]) -> SuiteRow:
+def _suite(suite: Suite, base: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
         kind=Kind.SUITE,
@@ -259,7 +184,19 @@ def _suite(suite: Suite, base: dict[str, Any]) -> SuiteRow:
         running=suite.running,
         last_run_passed=last.passed if last else None,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
+        finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
+        **_reading_time(taken, now),
         **base,
+    )
+
+
+def _finished(run: SuiteRun) -> FinishedRun:
+    return FinishedRun(
+        id=run.run_id,
+        passed=run.passed,
+        start_timestamp_seconds=run.start_timestamp_seconds,
+        end_timestamp_seconds=run.end_timestamp_seconds,
+        duration_seconds=run.duration_seconds,
     )
 
 
@@ -278,16 +215,16 @@ def _facts(target: Target, active: bool | None, now: Moment) -> dict[str, Any]: 
         "clock_delta_seconds": state.clock_delta_seconds,
         "ping_duration_seconds": state.ping_duration_seconds,
         "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
-        **_reading_time(target.state, now),
+        **_reading_time(target.state.read_at if target.state else None, now),
     }
 
 
-def _reading_time(state: State | ClusterState | None, now: Moment) -> dict[str, Any]:
-    if state is None:
+def _reading_time(read_at: Moment | None, now: Moment) -> dict[str, Any]:
+    if read_at is None:
         return {"read_timestamp_seconds": None, "age_seconds": None}
     return {
-        "read_timestamp_seconds": state.read_at.unix,
-        "age_seconds": max(0.0, now.monotonic - state.read_at.monotonic),
+        "read_timestamp_seconds": read_at.unix,
+        "age_seconds": max(0.0, now.monotonic - read_at.monotonic),
     }
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from exporter.errors import Reason
-from exporter.web.board import Condition, Kind, SuiteRow, TargetRow
+from exporter.web.rows import Condition, Kind, SuiteRow, TargetRow
 from exporter.web.text import count
 
 

@@ -50,6 +50,7 @@ async def test_a_target_has_all_its_fields() -> None:
                     "port": None,
                     "location": None,
                     "version": "4.8.24",
+                    "minimum_version": None,
                     "clock_delta_seconds": -0.25,
                     "ping_duration_seconds": 0.012,
                     "read_timestamp_seconds": fakes.NOW.unix - 30,

@@ -4,7 +4,8 @@ import pytest
 
 from exporter.errors import Reason
 from exporter.readings import Account, Agent, Reading
-from exporter.web.board import ClusterRow, Condition, Kind, TargetRow, arranged, target_rows
+from exporter.web.board import arranged, target_rows
+from exporter.web.rows import ClusterRow, Condition, Kind, TargetRow
 from tests.web import fakes
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from exporter.errors import Reason
 from exporter.polling import TaskFailure, TaskStatus
-from exporter.web.board import Condition, arranged, target_rows
+from exporter.web.board import arranged, target_rows
 from exporter.web.fleet import Headline, groups, headline, public_url, source_row
+from exporter.web.rows import Condition
 from tests.web import fakes
 
 

@@ -1,0 +1,160 @@
+"""The rows of the pages and of the JSON API: what is told of each thing, in base units.
+
+`None` is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum, unique
+
+import msgspec
+
+from exporter.errors import Reason
+
+
+@unique
+class Kind(StrEnum):
+    """The kinds of targets, in the order in which they are shown."""
+
+    AGENT = "agent"
+    CONTROLLER = "controller"
+    CLUSTER = "cluster"
+    RECORDER = "recorder"
+    SUITE = "suite"
+
+
+@unique
+class Condition(StrEnum):
+    """How a target or a source is, in the order of urgency."""
+
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    INACTIVE = "inactive"
+    UP = "up"
+
+
+class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one target.
+
+    A cluster is up when all its members are, down when one of them is. A suite is up when the
+    vendor finds it runnable: the verdict on its runs is another matter.
+
+    Attributes:
+        id, name: The same for controllers, which have no other id than `host:port`.
+        minimum_version: The oldest version the vendor accepts of this kind.
+        read_timestamp_seconds: When the state was read, epoch.
+        age_seconds: How long ago that was.
+        labels: The static labels of the source.
+    """
+
+    kind: Kind
+    provider: str
+    source: str
+    id: str
+    name: str
+    state: Condition
+    reason: Reason | None = None
+    outdated: bool | None = None
+    active: bool | None = None
+    protected: bool | None = None
+    host: str | None = None
+    port: str | None = None
+    location: str | None = None
+    version: str | None = None
+    minimum_version: str | None = None
+    clock_delta_seconds: float | None = None
+    ping_duration_seconds: float | None = None
+    read_timestamp_seconds: float | None = None
+    age_seconds: float | None = None
+    last_up_timestamp_seconds: float | None = None
+    labels: Mapping[str, str] = {}
+
+
+class AgentRow(TargetRow, frozen=True, kw_only=True):
+    """An agent; infinite limits are no limits."""
+
+    busy: bool | None = None
+    users_limit: float | None = None
+    job_duration_limit_seconds: float | None = None
+    heartbeat_timestamp_seconds: float | None = None
+
+
+class RecorderRow(TargetRow, frozen=True, kw_only=True):
+    """A proxy recorder."""
+
+    recording: bool | None = None
+
+
+class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a cluster; `id` is the member's, `agent_id` the agent's."""
+
+    id: str
+    agent_id: str
+    name: str
+    state: Condition
+    reason: Reason | None = None
+    outdated: bool | None = None
+    clock_delta_seconds: float | None = None
+    load_factor: float | None = None
+
+
+class ClusterRow(TargetRow, frozen=True, kw_only=True):
+    """A cluster with its members; the reasons are theirs."""
+
+    controller: str
+    members: tuple[MemberRow, ...] = ()
+
+    @property
+    def members_down(self) -> int:
+        """Count the members that are down."""
+        return sum(member.state is Condition.DOWN for member in self.members)
+
+
+class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished run of a suite."""
+
+    id: str
+    passed: bool | None = None
+    start_timestamp_seconds: float | None = None
+    end_timestamp_seconds: float | None = None
+    duration_seconds: float | None = None
+
+
+class SuiteRow(TargetRow, frozen=True, kw_only=True):
+    """A suite.
+
+    Attributes:
+        last_run_passed: The verdict on the newest finished run.
+        finished_runs: As many as the vendor tells of, newest first.
+    """
+
+    jobs: float | None = None
+    running: bool | None = None
+    last_run_passed: bool | None = None
+    last_run_end_timestamp_seconds: float | None = None
+    finished_runs: tuple[FinishedRun, ...] = ()
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in flight.
+
+    Attributes:
+        followed: Whether the run is a reading of its own, with a page; else it is only known
+            from its suite.
+        suite: The suite's name, its id where that is all that is known.
+    """
+
+    provider: str
+    source: str
+    id: str
+    name: str
+    phase: str
+    followed: bool
+    suite_id: str = ""
+    suite: str = ""
+    agent: str = ""
+    location: str = ""
+    engines: float | None = None
+    start_timestamp_seconds: float | None = None
+    age_seconds: float | None = None
