@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from exporter import __version__
-from exporter.commands import check, demo, explain, metrics, run, simulate, status
+from exporter.commands import check, demo, explain, metrics, rules, run, simulate, status
 from exporter.errors import ConfigurationError, StartError
 
 
@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "status": status,
     "explain": explain,
     "metrics": metrics,
+    "rules": rules,
 }
 
 

@@ -107,6 +107,11 @@ ROUTE_PREFIX = Flag(
     help="path under which everything is served",
     setting=("web", "route_prefix"),
 )
+RUNBOOK_URL = Flag(
+    name="runbook-url",
+    metavar="URL",
+    help="where the runbooks are served; alerting.runbook_url if not given",
+)
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: What every command that reads a configuration takes.
@@ -115,7 +120,7 @@ COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 #: What only the daemon takes.
 DAEMON = (LISTEN_ADDRESS, ROUTE_PREFIX)
 
-ALL = (*COMMON, *DAEMON, CONFIG_CHECK)
+ALL = (*COMMON, *DAEMON, RUNBOOK_URL, CONFIG_CHECK)
 
 #: Variables that are flags and not settings by themselves.
 ENVIRONMENT = frozenset(flag.environment for flag in ALL)

@@ -184,31 +184,35 @@ def _sources(thresholds: Thresholds) -> list[Rule]:
 
 
 def _reachability() -> list[Rule]:
+    # Nothing is known of the members behind a controller that is down; one cause, one page.
+    gone = select(c.CONTROLLER_UP).compared("==", 0)
+    behind = select(c.CLUSTER_INFO).where("and", gone, *_SOURCE, "controller")
+    member = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
     return [
         _unreachable(
             "Controller",
-            c.CONTROLLER_UP,
+            gone,
             "A cluster controller cannot be reached.",
             "Controller {controller} of source {source} has not been reached for five minutes."
             " No test can run on its clusters.",
         ),
         _unreachable(
             "Agent",
-            c.AGENT_UP,
+            select(c.AGENT_UP).compared("==", 0),
             "A load-generating agent cannot be reached.",
             "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
             " minutes. Tests that need it fail or run with less load.",
         ),
         _unreachable(
             "Member",
-            c.CLUSTER_MEMBER_UP,
+            member.where("unless", behind, *_SOURCE, "cluster_id"),
             "A controller cannot use a member of its cluster.",
             "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
             " been usable by the controller for five minutes. Tests on the cluster run without it.",
         ),
         _unreachable(
             "Recorder",
-            c.RECORDER_UP,
+            select(c.RECORDER_UP).compared("==", 0),
             "A proxy recorder cannot be reached.",
             "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
             " five minutes. Nobody can record sessions with it.",
@@ -216,10 +220,10 @@ def _reachability() -> list[Rule]:
     ]
 
 
-def _unreachable(kind: str, family: Family, summary: str, description: str) -> Rule:
+def _unreachable(kind: str, expression: Expression, summary: str, description: str) -> Rule:
     return Rule(
         name=f"{PREFIX}{kind}Unreachable",
-        expression=select(family).compared("==", 0),
+        expression=expression,
         severity=Severity.CRITICAL,
         summary=summary,
         description=Text(description),

@@ -10,6 +10,10 @@ from exporter.fields import Interval
 from exporter.mistakes import Section
 
 
+#: Where this project's runbooks are.
+RUNBOOK_URL = "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/runbooks/"
+
+
 class Thresholds(Section):
     """What the alerts compare with; an `Interval` that is `off` leaves its alert out.
 
