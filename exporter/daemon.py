@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,7 +15,10 @@ import structlog
 from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.engine import Engine
+from exporter.errors import ConfigurationError
 from exporter.history import History
+from exporter.logging import configure_for
+from exporter.reload import Reloader
 from exporter.settings import redacted
 from exporter.views import source_view
 from exporter.web.address import Address, parse_address
@@ -53,9 +56,20 @@ class Daemon:
         self,
         loaded: Loaded,
         *,
+        load: Callable[[], Loaded] | None = None,
+        auto_reload_seconds: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
         announce: Callable[[str], None] | None = None,
     ) -> None:
+        """Prepare a daemon.
+
+        Args:
+            loaded: The configuration to begin with.
+            load: Reads it anew; without it, a reload begins again with the first.
+            auto_reload_seconds: How often to look for changes of the files; 0 is never.
+            clock: Where time comes from.
+            announce: Told the URL once it can be opened.
+        """
         self.settings: Settings = loaded.settings
         self.clock = clock
         self._engine = Engine(clock=clock)
@@ -66,8 +80,10 @@ class Daemon:
         self._changed = asyncio.Event()
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
-        self._engine.telemetry.reload_successful.set(1)
-        self._engine.telemetry.reload_success_timestamp.set(clock.time())
+        self._auto_reload_seconds = auto_reload_seconds
+        self._reloader = Reloader(
+            load or (lambda: loaded), loaded, self._apply, telemetry=self._engine.telemetry
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -92,17 +108,45 @@ class Daemon:
             asyncio.create_task(self._render(), name="render"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
         ]
+        if self._auto_reload_seconds:
+            background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
+        hang_up = asyncio.Event()
+        background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
         try:
             await stop.wait()
         finally:
             self._log.info("stopping")
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
             await server.stop(grace_seconds=1.0)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             self._log.info("stopped")
+
+    async def reload(self) -> None:
+        """Load the configuration again and go over to it.
+
+        Raises:
+            ConfigurationError: With every mistake; the old one stays in use.
+        """
+        await self._reloader.reload()
+
+    async def _apply(self, settings: Settings) -> None:
+        found = await self._engine.apply(settings)
+        if settings.web != self.settings.web:
+            self._log.warning("restart_needed", message="changes of `web` need a restart")
+        self.settings = settings
+        configure_for(settings)
+        self._log.info(
+            "reloaded",
+            added=",".join(found.added),
+            changed=",".join(found.changed),
+            removed=",".join(found.removed),
+            kept=len(found.kept),
+        )
 
     # -- What the pages see -------------------------------------------------------------------
 
@@ -163,6 +207,19 @@ class Daemon:
                 await self.history.catch_up()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
+
+    async def _reload_on(self, hang_up: asyncio.Event) -> None:
+        while True:
+            await hang_up.wait()
+            hang_up.clear()
+            # A mistake is logged and counted by the reloader; nobody waits for its text here.
+            with suppress(ConfigurationError):
+                await self.reload()
+
+    async def _watch(self) -> None:
+        while True:
+            await self.clock.sleep(self._auto_reload_seconds)
+            await self._reloader.look()
 
     async def _keep_house(self) -> None:
         while True:

@@ -112,15 +112,26 @@ RUNBOOK_URL = Flag(
     metavar="URL",
     help="where the runbooks are served; alerting.runbook_url if not given",
 )
+ENABLE_LIFECYCLE = Flag(
+    name="web.enable-lifecycle",
+    help="reload on POST to /-/reload",
+    setting=("web", "enable_lifecycle"),
+    boolean=True,
+)
+AUTO_RELOAD = Flag(
+    name="config.auto-reload-interval",
+    metavar="DURATION",
+    help="how often to look for changes of the configuration's files, 30s if not given; 0 is never",
+)
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: What every command that reads a configuration takes.
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 
 #: What only the daemon takes.
-DAEMON = (LISTEN_ADDRESS, ROUTE_PREFIX)
+DAEMON = (LISTEN_ADDRESS, ROUTE_PREFIX, ENABLE_LIFECYCLE)
 
-ALL = (*COMMON, *DAEMON, RUNBOOK_URL, CONFIG_CHECK)
+ALL = (*COMMON, *DAEMON, RUNBOOK_URL, AUTO_RELOAD, CONFIG_CHECK)
 
 #: Variables that are flags and not settings by themselves.
 ENVIRONMENT = frozenset(flag.environment for flag in ALL)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+    from exporter.settings import Settings
+
 
 Level = Literal["debug", "info", "warn", "error"]
 Format = Literal["logfmt", "json"]
@@ -41,6 +43,21 @@ QUIET = {
 
 #: Parts of key names whose values are never printed.
 SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
+
+
+def configure_for(settings: Settings, *, level: Level | None = None) -> None:
+    """Set up logging as settings say, with their secrets taken out.
+
+    Args:
+        settings: Whose form, level and secrets.
+        level: For commands whose answer is not the log: the lowest level that may disturb it.
+    """
+    secrets = [secret for source in settings.sources for secret in source.secrets()]
+    configure(
+        level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
+        log_format=settings.log.format,
+        secrets=lambda: [secret.known() for secret in secrets],
+    )
 
 
 def configure(

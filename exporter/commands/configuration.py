@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import flags
-from exporter.logging import LEVELS, Level, configure
-from exporter.settings import Loaded, Settings, load
+from exporter.settings import Loaded, load
 
 
 if TYPE_CHECKING:
@@ -40,18 +39,3 @@ def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Pa
         return Path(named)
     default = Path(flags.DEFAULT_CONFIG_FILE)
     return default if default.exists() else None
-
-
-def configure_logging(settings: Settings, *, level: Level | None = None) -> None:
-    """Log as the settings say, with their secrets taken out.
-
-    Args:
-        settings: Whose form, level and secrets.
-        level: For commands whose answer is not the log: the lowest level that may disturb it.
-    """
-    secrets = [secret for source in settings.sources for secret in source.secrets()]
-    configure(
-        level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
-        log_format=settings.log.format,
-        secrets=lambda: [secret.known() for secret in secrets],
-    )

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from exporter import flags
-from exporter.commands.configuration import configure_logging
 from exporter.daemon import Daemon, stop_signals
+from exporter.logging import configure_for
 from exporter.settings import Loaded, from_data
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
@@ -44,7 +44,7 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
         async with Simulation(wanted) as simulation:
             data = {"defaults": {"interval": INTERVAL, "timeout": "4s"}}
             settings = from_data(data | simulation.configuration(), overrides=overrides)
-            configure_logging(settings)
+            configure_for(settings)
             daemon = Daemon(Loaded(settings=settings, hash=""), announce=_announce)
             await daemon.run(stop)
 

@@ -10,9 +10,10 @@ import yaml
 
 from exporter import flags
 from exporter.catalogue import FAMILIES
-from exporter.commands.configuration import configure_logging, load_settings
+from exporter.commands.configuration import load_settings
 from exporter.engine import Engine
 from exporter.errors import PollError
+from exporter.logging import configure_for
 from exporter.sources.registry import PROVIDERS
 from exporter.web.api import plain
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Look once and print."""
     settings = load_settings(arguments, environ).settings
-    configure_logging(settings, level="warn")
+    configure_for(settings, level="warn")
     try:
         document = asyncio.run(_look(settings, arguments))
     except LookupError as error:
