@@ -212,6 +212,8 @@ class RealLoadClient:
         if answer.is_error is False:
             self._telemetry.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{action.name}: the reply lacks its data")
+        if refusal is not None and refusal.reason is Reason.RATE_LIMITED:
+            raise refusal
         if answer.is_error:
             own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
             raise SuspectError(own)

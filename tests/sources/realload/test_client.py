@@ -182,6 +182,7 @@ async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Rea
         (reply(b"<html>", 500), Reason.HTTP_5XX),
         (reply({"status": 500}, 500), Reason.HTTP_5XX),
         (reply(b"", 429), Reason.RATE_LIMITED),
+        (reply({"isError": True}, 429), Reason.RATE_LIMITED),
         (b"<html>", Reason.DECODE),
         (b"[]", Reason.DECODE),
         ({"isError": False}, Reason.DECODE),
@@ -266,3 +267,16 @@ async def test_closes_its_connections() -> None:
     await rig.source.aclose()
 
     assert rig.portal.closed
+
+
+async def test_blames_the_portal_when_a_list_times_out() -> None:
+    """A call that has no target can't be any target's fault."""
+    rig = Rig({"getMeasuringAgents": "ok"})
+    await client_of(rig).call(actions.AGENTS)
+    rig.portal.script["getMeasuringAgents"] = CallError(Reason.TIMEOUT, "late")
+
+    with pytest.raises(CallError) as caught:
+        await client_of(rig).call(actions.AGENTS)
+
+    assert CallError is type(caught.value)
+    assert not client_of(rig).up
