@@ -96,7 +96,12 @@ class Daemon:
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         server = WebServer(
-            create_app(self, route_prefix=web.route_prefix, max_requests=web.max_requests),
+            create_app(
+                self,
+                route_prefix=web.route_prefix,
+                max_requests=web.max_requests,
+                lifecycle=web.enable_lifecycle,
+            ),
             [parse_address(text) for text in web.listen_address],
         )
         await server.start()

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from exporter.web.api import Api
 from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
 from exporter.web.pages import Pages
+from exporter.web.reload import Reload
 
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(view: View, *, route_prefix: str = "", max_requests: int = 40) -> Starlette:
+def create_app(
+    view: View, *, route_prefix: str = "", max_requests: int = 40, lifecycle: bool = False
+) -> Starlette:
     """Make the web application.
 
     Args:
@@ -36,11 +39,13 @@ def create_app(view: View, *, route_prefix: str = "", max_requests: int = 40) ->
             are relative, so they also hold behind a proxy that adds or cuts off a path.
         max_requests: How many requests may be under way at once; 0 is without a limit. Health
             and readiness do not count: a busy process is a living one.
+        lifecycle: Whether a request may have the configuration reloaded.
     """
     pages, api = Pages(view), Api(view)
     health = [
         Route("/healthy", pages.healthy),
         Route("/ready", pages.ready),
+        Route("/reload", Reload(view, allowed=lifecycle).answer, methods=["POST", "PUT"]),
     ]
     bounded = [
         Route("/", pages.fleet),

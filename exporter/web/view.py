@@ -126,6 +126,14 @@ class View(Protocol):
         """Return the effective settings, redacted, as plain values that YAML knows."""
         ...
 
+    async def reload(self) -> None:
+        """Load the configuration again and go over to it.
+
+        Raises:
+            ConfigurationError: With every mistake; the old one stays in use.
+        """
+        ...
+
     def now(self) -> Moment:
         """Read the daemon's clock."""
         ...

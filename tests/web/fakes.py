@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from exporter.clock import Moment
-from exporter.errors import Reason
+from exporter.errors import ConfigurationError, Reason
 from exporter.history import History
 from exporter.polling import TaskFailure, TaskStatus
 from exporter.readings import (
@@ -78,6 +78,14 @@ class FakeView:
         self.asked: list[dict[str, Any]] = []
         self.ready = True
         self.healthy = True
+        self.reloads = 0
+        self.mistakes: tuple[str, ...] = ()
+
+    async def reload(self) -> None:
+        """Count, or fail with the mistakes."""
+        if self.mistakes:
+            raise ConfigurationError(self.mistakes)
+        self.reloads += 1
 
     def metrics(
         self,
