@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exporter.alerts.settings import AlertingSettings
 from exporter.mistakes import Mistake, Section, checked, dotted, nearest
-from exporter.sections import AlertingSettings, LogSettings, ShardingSettings, WebSettings
+from exporter.sections import LogSettings, ShardingSettings, WebSettings
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 

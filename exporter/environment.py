@@ -134,6 +134,10 @@ def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
             result[key] = str(folder / value)
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             result[key] = absolute(kind, value, folder)
+        elif _is_list(kind) and isinstance(value, list):
+            element = _plain(get_args(kind)[0])
+            if isinstance(element, type) and issubclass(element, BaseModel):
+                result[key] = [absolute(element, each, folder) for each in value]
     return result
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Url",
     "Whole",
     "WrongValueError",
+    "check_url",
     "format_duration",
     "format_size",
     "parse_duration",
@@ -159,7 +160,12 @@ def _read_regex(value: object) -> object:
         ) from error
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """Return a URL that is complete and carries nothing secret.
+
+    Raises:
+        WrongValueError: It does not.
+    """
     try:
         parts = urlsplit(url)
         complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -202,7 +208,7 @@ Regex = Annotated[
 ]
 
 #: An http or https URL without credentials, query and fragment, kept as it was written.
-Url = Annotated[str, AfterValidator(_check_url)]
+Url = Annotated[str, AfterValidator(check_url)]
 
 #: A file; a relative path counts from the folder of the configuration file.
 FilePath = Path

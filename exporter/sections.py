@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from exporter.alerts.thresholds import Thresholds
-from exporter.fields import FilePath, Flag, TimeLimit, Url, Whole, WrongValueError
+from exporter.fields import FilePath, Flag, Url, Whole, WrongValueError
 from exporter.logging import Format, Level
 from exporter.mistakes import Mistake, Section
-from exporter.sources.checks import label_mistakes
 from exporter.web.address import parse_address
 
 
@@ -65,19 +63,6 @@ class WebSettings(Section):
             return {**data, "route_prefix": urlsplit(data["external_url"]).path}
         except (KeyError, ValueError, TypeError, AttributeError):
             return data  # nothing given, or nothing that its own check lets pass
-
-
-class AlertingSettings(Section):
-    """The built-in evaluation of alerts; without an Alertmanager it is off."""
-
-    alertmanagers: tuple[Url, ...] = ()
-    thresholds: Thresholds = Thresholds()
-    external_labels: dict[str, str] = Field(default_factory=dict)
-    resend_interval: TimeLimit = 60.0
-
-    def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
-        yield from label_mistakes(self.external_labels, "external_labels")
 
 
 class LogSettings(Section):

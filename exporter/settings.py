@@ -20,11 +20,12 @@ from pydantic_settings import (
 )
 
 from exporter import config_file, environment
+from exporter.alerts.settings import AlertingSettings
 from exporter.assembly import SECTIONS, SOURCES, assemble
 from exporter.errors import ConfigurationError
 from exporter.fields import HIDDEN
 from exporter.mistakes import MistakesError, dotted
-from exporter.sections import AlertingSettings, LogSettings, ShardingSettings, WebSettings
+from exporter.sections import LogSettings, ShardingSettings, WebSettings
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 

@@ -131,9 +131,13 @@ class Telemetry:
         self.alerts_firing = self._gauge(
             "alerts_firing", "Alerts the built-in evaluation fires.", "alertname", "severity"
         )
-        self.notifications = self._counter("notifications_total", "Notifications sent.", "receiver")
+        self.notifications = self._counter(
+            "notifications_total", "Calls that told a receiver of alerts.", "receiver"
+        )
         self.notification_failures = self._counter(
-            "notification_failures_total", "Notifications that could not be sent.", "receiver"
+            "notification_failures_total",
+            "Calls to a receiver that failed, or of which it refused a part.",
+            "receiver",
         )
         self.notifications_failing = self._gauge(
             "notifications_failing",
@@ -174,6 +178,11 @@ class Telemetry:
             self.schedule_lateness,
             self.schedule_skipped,
         )
+
+    def forget_receiver(self, receiver: str) -> None:
+        """Remove all series of a receiver that is no longer configured."""
+        for metric in (self.notifications, self.notification_failures, self.notifications_failing):
+            metric.remove_by_labels({"receiver": receiver})
 
     def _per_source(self) -> tuple[MetricWrapperBase, ...]:
         return (

@@ -48,7 +48,7 @@ class HttpClient:
         self,
         options: HttpOptions,
         *,
-        telemetry: SourceTelemetry,
+        telemetry: SourceTelemetry | None = None,
         clock: Clock,
         random: Random,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -90,8 +90,8 @@ class HttpClient:
         """Close all connections; calls under way end at once."""
         self._closed = True
         now = asyncio.get_running_loop().time()
-        for handle in self._under_way:
-            handle.reschedule(now)
+        while self._under_way:
+            self._under_way.pop().reschedule(now)
         try:
             # A peer that does not answer must not hold us.
             async with asyncio.timeout(_CLOSE_SECONDS):

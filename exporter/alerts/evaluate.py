@@ -1,0 +1,127 @@
+"""From one evaluation to the next: pending, firing, resolved, just as in Prometheus.
+
+Nothing in here waits, sends or keeps anything: the state goes in and comes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from exporter.alerts.alert import Alert, Alerts, Key, Phase
+from exporter.alerts.expression import identity
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exporter.alerts.expression import SampleView
+    from exporter.alerts.table import Rule
+    from exporter.clock import Moment
+
+
+_log = structlog.get_logger("exporter.alerts")
+
+
+class Evaluator:
+    """Judges the rules of a table.
+
+    Args:
+        rules: The table.
+        runbook_url: The runbooks' base address.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, runbook_url: str) -> None:
+        self._rules = tuple(rules)
+        self._texts = {rule.name: rule.annotations(runbook_url=runbook_url) for rule in self._rules}
+
+    def evaluate(
+        self, samples: SampleView, now: Moment, before: Alerts, *, hold_restored: bool = False
+    ) -> Alerts:
+        """Judge all rules over the newest samples.
+
+        Args:
+            samples: The newest samples.
+            now: The time of the evaluation.
+            before: The outcome of the evaluation before.
+            hold_restored: Whether what comes from before a restart stays as it is while it has no
+                series: the first round of polls has not brought them yet.
+        """
+        known: dict[str, dict[Key, Alert]] = {}
+        for key, alert in before.active.items():
+            known.setdefault(alert.name, {})[key] = alert
+        active: dict[Key, Alert] = {}
+        gone: dict[Key, Alert] = {}
+        for rule in self._rules:
+            mine = known.pop(rule.name, {})
+            try:
+                holding = self._holding(rule, samples, now, mine)
+            except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
+                _log.exception("rule_crashed", alertname=rule.name)
+                active |= mine
+                continue
+            active |= holding
+            for key, alert in mine.items():
+                if key in holding:
+                    continue
+                if alert.restored and hold_restored:
+                    active[key] = alert
+                elif _is_kept(rule, alert, now):
+                    active[key] = msgspec.structs.replace(alert, lapsed=alert.lapsed or now)
+                else:
+                    gone[key] = alert
+        for mine in known.values():
+            # Their rules are gone: a reload has switched them off.
+            gone |= mine
+        return Alerts(active=active, resolved=_resolved(before, active, gone, now))
+
+    def _holding(
+        self, rule: Rule, samples: SampleView, now: Moment, before: Mapping[Key, Alert]
+    ) -> dict[Key, Alert]:
+        """Return the alerts whose condition holds now."""
+        texts = self._texts[rule.name]
+        holding = {}
+        for result, value in rule.expression.evaluate(samples, now.unix).items():
+            labels = dict(result)
+            annotations = {name: text.render(labels, value) for name, text in texts.items()}
+            labels |= {"alertname": rule.name, "severity": rule.severity.value}
+            key = identity(labels)
+            known = before.get(key)
+            since = known.since if known else now
+            fired = known.fired if known else None
+            if fired is None and now.monotonic - since.monotonic >= rule.hold_seconds:
+                fired = now
+            holding[key] = Alert(
+                name=rule.name,
+                labels=labels,
+                annotations=annotations,
+                value=value,
+                phase=Phase.PENDING if fired is None else Phase.FIRING,
+                since=since,
+                fired=fired,
+            )
+        return holding
+
+
+def _is_kept(rule: Rule, alert: Alert, now: Moment) -> bool:
+    """Return whether an alert outlives its condition for now."""
+    lapsed = alert.lapsed or now
+    return alert.phase is Phase.FIRING and now.monotonic - lapsed.monotonic < rule.keep_seconds
+
+
+def _resolved(
+    before: Alerts, active: Mapping[Key, Alert], gone: Mapping[Key, Alert], now: Moment
+) -> dict[Key, Alert]:
+    """Return what had ended before or ends now, but for what fires again."""
+    ended = {
+        key: msgspec.structs.replace(alert, phase=Phase.RESOLVED, resolved=now, restored=False)
+        for key, alert in gone.items()
+        if alert.phase is Phase.FIRING
+    }
+    return {
+        key: alert
+        for key, alert in {**before.resolved, **ended}.items()
+        if key not in active or active[key].phase is Phase.PENDING
+    }

@@ -1,0 +1,58 @@
+"""The newest samples as the alerts' conditions want them, and of them only what they ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.samples import samples
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from prometheus_client import CollectorRegistry
+
+    from exporter.alerts.expression import Sample, SampleView
+    from exporter.store import Snapshot
+
+
+def metrics(expressions: Iterable[object]) -> frozenset[str]:
+    """Return the names of all metrics that some conditions read."""
+    return frozenset(name for each in expressions for name in _metrics(each))
+
+
+def view(
+    snapshots: Iterable[Snapshot], registry: CollectorRegistry, names: Collection[str]
+) -> SampleView:
+    """Return the newest samples of some metrics, vendors' and our own.
+
+    Args:
+        snapshots: What is known of the fleet.
+        registry: The exporter's own metrics.
+        names: The metrics that are wanted.
+    """
+    found: dict[str, list[Sample]] = {}
+    for snapshot in snapshots:
+        common = {"provider": snapshot.provider, "source": snapshot.source, **snapshot.labels}
+        for reading in snapshot.readings:
+            for family, values, value in samples(reading):
+                if family.name in names:
+                    own = dict(zip(family.labels, values, strict=True))
+                    found.setdefault(family.name, []).append(({**common, **own}, value))
+    for metric in registry.restricted_registry(names).collect():
+        for name, labels, value, *_ in metric.samples:
+            if name in names:
+                found.setdefault(name, []).append((labels, value))
+    return found
+
+
+def _metrics(node: object) -> Iterator[str]:
+    if isinstance(node, msgspec.Struct):
+        for name in node.__struct_fields__:
+            value = getattr(node, name)
+            if name == "metric":
+                yield value
+            else:
+                yield from _metrics(value)

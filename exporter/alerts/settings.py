@@ -1,0 +1,111 @@
+"""The settings of the built-in alerts: what is judged, and whom it is told, in what security."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
+
+from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.fields import FilePath, Flag, Secret, TimeLimit, Url, check_url
+from exporter.mistakes import Mistake, Section
+from exporter.sources.checks import label_mistakes, tls_mistakes
+from exporter.sources.settings import secret_mistakes
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class BasicAuth(Section):
+    """A user and the password."""
+
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: FilePath | None = None
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        if not self.username or ":" in self.username:
+            yield Mistake(("username",), "is missing or holds a colon; give the user's name")
+        yield from secret_mistakes(self, "password")
+
+    @cached_property
+    def secret(self) -> Secret:
+        """The password, whichever way it was given."""
+        return Secret.of(self.password, self.password_file)
+
+
+class AlertmanagerSettings(Section):
+    """One Alertmanager."""
+
+    url: Url = ""
+    timeout: TimeLimit = 10.0
+    basic_auth: BasicAuth | None = None
+    bearer_token: SecretStr | None = None
+    bearer_token_file: FilePath | None = None
+    ca_file: FilePath | None = None
+    insecure_skip_verify: Flag = False
+    client_cert_file: FilePath | None = None
+    client_key_file: FilePath | None = None
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        if not self.url:
+            yield Mistake(("url",), "is missing; give the Alertmanager's URL")
+        if self.basic_auth is not None:
+            for mistake in self.basic_auth.mistakes():
+                yield Mistake(("basic_auth", *mistake.path), mistake.text)
+            if self.bearer is not None:
+                yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
+        yield from secret_mistakes(self, "bearer_token", required=False)
+        yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+
+    @cached_property
+    def bearer(self) -> Secret | None:
+        """The bearer token, whichever way it was given."""
+        if self.bearer_token is None and self.bearer_token_file is None:
+            return None
+        return Secret.of(self.bearer_token, self.bearer_token_file)
+
+
+def _from_url(value: object) -> object:
+    # Checked here, so that the mistake stands where the text stands.
+    return {"url": check_url(value)} if isinstance(value, str) else value
+
+
+#: An Alertmanager, written as a URL or as a mapping.
+Alertmanager = Annotated[AlertmanagerSettings, BeforeValidator(_from_url)]
+
+#: A file that is ours to write: unlike one that we are given, its content is no configuration, so
+#: that it does not count when somebody asks what has changed.
+OwnFile = Annotated[Path, PlainSerializer(str)]
+
+
+class AlertingSettings(Section):
+    """The built-in alerts; without an Alertmanager they are off."""
+
+    alertmanagers: tuple[Alertmanager, ...] = ()
+    thresholds: Thresholds = Thresholds()
+    external_labels: dict[str, str] = Field(default_factory=dict)
+    evaluation_interval: TimeLimit = 15.0
+    resend_interval: TimeLimit = 60.0
+    state_file: OwnFile | None = None
+    runbook_url: Url = RUNBOOK_URL
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from label_mistakes(self.external_labels, "external_labels")
+        first: dict[str, int] = {}
+        for index, each in enumerate(self.alertmanagers):
+            place = ("alertmanagers", index)
+            # What is wrong is taken out of the list before, so that the places of others move.
+            about = ("alertmanagers",)
+            if first.setdefault(each.url, index) != index:
+                yield Mistake(place, "is listed twice; remove one", about)
+            for mistake in each.mistakes():
+                yield Mistake((*place, *mistake.path), mistake.text, about)
+        if self.state_file is not None and not self.state_file.parent.is_dir():
+            yield Mistake(("state_file",), "its folder does not exist; create it")
