@@ -299,6 +299,7 @@ class Guard:
             return
         self._open(refused=False, fingerprint=self._fingerprint())
         self._settle(self._held_back)
+        self._refuse_waiting(self._held_back)
 
     def _has_proof_room(self) -> bool:
         memory = self._memory

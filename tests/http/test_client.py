@@ -420,6 +420,22 @@ class TestClosing:
             error.reason for error in results if isinstance(error, CallError)
         ]
 
+    async def test_it_may_be_closed_twice(self) -> None:
+        """A stop during a reload closes what is being closed."""
+        clock = FakeClock()
+
+        async def never(_: httpx.Request) -> httpx.Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        http = client(clock, never)
+        task = asyncio.create_task(http.send(GET))
+        await settle()
+
+        await asyncio.gather(http.aclose(), http.aclose())
+
+        assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], CallError)
+
     async def test_nothing_is_sent_afterwards(self) -> None:
         """A closed client must not open connections that nobody closes."""
         clock = FakeClock()

@@ -1,0 +1,98 @@
+"""A portal that counts refusals the way a real one locks out, in simulated time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.errors import CallError, Reason, SuspectError
+from exporter.guard import Guard, GuardMemory
+
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+OWN = "the call's own error"
+
+
+class Portal:
+    """Accepts some secrets, and is called through a guard.
+
+    Attributes:
+        secret: What calls are sent with.
+        accepted: What is accepted.
+        refusals: When calls were refused.
+        busiest: The most calls that were there at once.
+        proofs: How many proofs came.
+        down: What proofs end with instead of an answer.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.secret = "a"
+        self.accepted = {"a"}
+        self.refusals: list[float] = []
+        self.busiest = 0
+        self.proofs = 0
+        self.down: Exception | None = None
+        self._there = 0
+
+    def guard(
+        self, memory: GuardMemory | None = None, *, concurrency: int = 3, retry_seconds: float = 300
+    ) -> Guard:
+        """Make a guard in front of it."""
+        return Guard(
+            concurrency=concurrency,
+            auth_retry_seconds=retry_seconds,
+            proof=self.proof,
+            fingerprint=lambda: self.secret,
+            memory=memory or GuardMemory(),
+            clock=self.clock.clock,
+        )
+
+    @property
+    def most_in_a_minute(self) -> int:
+        """The largest number of refusals in any 60 seconds."""
+        return max(
+            (
+                sum(first <= other <= first + 60.0 for other in self.refusals)
+                for first in self.refusals
+            ),
+            default=0,
+        )
+
+    async def proof(self) -> None:
+        """Answer the cheapest call."""
+        self.proofs += 1
+        if self.down is not None:
+            await self.clock.clock.sleep(0.1)
+            raise self.down
+        await self.ping(0.1, 0.1)
+
+    async def ping(
+        self, there: float = 0.1, back: float = 0.1, *, own: bool = False, lost: bool = False
+    ) -> str:
+        """Answer a call.
+
+        Args:
+            there: Seconds until the secret is judged.
+            back: Seconds from then until the answer is home.
+            own: Whether the call fails for a reason of its own that looks like a refusal.
+            lost: Whether the answer never comes home, so that the call times out.
+        """
+        secret = self.secret
+        self._there += 1
+        self.busiest = max(self.busiest, self._there)
+        try:
+            await self.clock.clock.sleep(there)
+            accepted = secret in self.accepted
+            if not accepted:
+                self.refusals.append(self.clock.monotonic)
+            await self.clock.clock.sleep(back)
+        finally:
+            self._there -= 1
+        if lost:
+            raise CallError(Reason.TIMEOUT, "no reply in time")
+        if own or not accepted:
+            raise SuspectError(CallError(Reason.API_ERROR, OWN))
+        return "pong"
