@@ -8,47 +8,23 @@ import signal
 import socket
 import time
 from asyncio.subprocess import PIPE, STDOUT
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation
-from tests.support.processes import EXPORTER, Process, answers, fetch, free_port, running
+from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
 STILL = SimulatorOptions(alive=False)
-
-
-@asynccontextmanager
-async def daemon(
-    folder: Path, configuration: dict[str, Any], *flags: str
-) -> AsyncIterator[tuple[str, Process]]:
-    """Run the daemon and yield its URL."""
-    path = folder / "loadfleet.yml"
-    path.write_text(yaml.safe_dump(configuration))
-    port = free_port()
-    async with running(
-        *EXPORTER,
-        f"--config.file={path}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        *flags,
-        folder=folder,
-        name="daemon",
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/-/healthy", process)
-        yield url, process
 
 
 def fast(simulation: Simulation) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tests.support.wait import until
 
 
@@ -77,6 +79,30 @@ async def running(
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def daemon(
+    folder: Path, configuration: dict[str, Any] | Path, *flags: str
+) -> AsyncIterator[tuple[str, Process]]:
+    """Run the daemon and yield its URL; the configuration is written to `loadfleet.yml`."""
+    if isinstance(configuration, dict):
+        path = folder / "loadfleet.yml"
+        path.write_text(yaml.safe_dump(configuration))
+    else:
+        path = configuration
+    port = free_port()
+    async with running(
+        *EXPORTER,
+        f"--config.file={path}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        *flags,
+        folder=folder,
+        name="daemon",
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await answers(f"{url}/-/healthy", process)
+        yield url, process
 
 
 def free_port() -> int:

@@ -1,0 +1,114 @@
+"""Reloading a running daemon, by each of its three triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.server import Simulation
+from tests.support.processes import daemon, fetch
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+STILL = SimulatorOptions(alive=False, agents=5)
+
+
+def portal(simulation: Simulation, name: str = "prod") -> dict[str, Any]:
+    source: dict[str, Any] = simulation.configuration()["sources"][0]
+    return source | {"name": name}
+
+
+async def shows(url: str, text: str) -> bool:
+    return text in await fetch(f"{url}/metrics")
+
+
+async def test_a_signal_reloads_and_a_mistake_changes_nothing(tmp_path: Path) -> None:
+    """The usual way: edit the file, send SIGHUP, look at the gauge."""
+    async with (
+        Simulation(STILL) as simulation,
+        daemon(
+            tmp_path,
+            {"sources": [portal(simulation)]},
+            "--config.auto-reload-interval=0",
+        ) as (url, process),
+    ):
+        file = tmp_path / "loadfleet.yml"
+        both = [portal(simulation), portal(simulation, "second")]
+        file.write_text(yaml.safe_dump({"sources": both}))
+        process.process.send_signal(signal.SIGHUP)
+        await until(lambda: shows(url, 'loadfleet_source_up{provider="realload",source="second"}'))
+
+        file.write_text("sources: [")
+        process.process.send_signal(signal.SIGHUP)
+        await until(lambda: shows(url, "config_last_reload_successful 0.0"))
+
+        assert await shows(url, 'source="second"')
+        assert "event=reload_failed" in process.errors
+
+
+async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
+    """Kubernetes replaces a ConfigMap by swapping a symbolic link; no event of the file tells."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    async with Simulation(STILL) as simulation:
+        for version, name in (("v1", "prod"), ("v2", "renamed")):
+            folder = mount / version
+            folder.mkdir()
+            (folder / "loadfleet.yml").write_text(
+                yaml.safe_dump({"sources": [portal(simulation, name)]})
+            )
+        (mount / "data").symlink_to("v1")
+        path = mount / "data" / "loadfleet.yml"
+        async with daemon(tmp_path, path, "--config.auto-reload-interval=200ms") as (url, _):
+            await until(lambda: shows(url, 'source="prod"'))
+
+            (mount / "next").symlink_to("v2")
+            (mount / "next").rename(mount / "data")
+
+            await until(lambda: shows(url, 'source="renamed"'))
+            assert not await shows(url, 'source="prod"')
+
+
+async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:
+    """Scrapes must find every series of an unchanged source at any moment."""
+    async with (
+        Simulation(STILL) as simulation,
+        daemon(
+            tmp_path,
+            {"sources": [portal(simulation), portal(simulation, "edited")]},
+            "--web.enable-lifecycle",
+        ) as (url, process),
+    ):
+        file = tmp_path / "loadfleet.yml"
+
+        async def complete() -> bool:
+            page = await fetch(f"{url}/metrics?name[]=loadfleet_agent_up")
+            return page.count('source="prod"') == 4 and page.count('source="edited"') == 4
+
+        await until(complete)
+        over = asyncio.Event()
+        gaps = []
+
+        async def scrape() -> None:
+            while not over.is_set():
+                gaps.append(not await complete())
+
+        scraping = asyncio.create_task(scrape())
+        for number in range(100):
+            edited = portal(simulation, "edited") | {"timeout": f"{number % 9 + 1}s"}
+            file.write_text(yaml.safe_dump({"sources": [portal(simulation), edited]}))
+            assert "reloaded\n" == await fetch(f"{url}/-/reload", data={})
+        over.set()
+        await scraping
+
+        assert 100 == process.errors.count("event=reloaded")
+        assert 10 < len(gaps)
+        assert not any(gaps)
