@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from contextlib import contextmanager, suppress
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from exporter import __version__
+from exporter.alerts.alerting import AlertingContext
+from exporter.alerts.builtin import BuiltInAlerts
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.engine import Engine
 from exporter.errors import ConfigurationError
 from exporter.history import History
+from exporter.http import HttpClient
 from exporter.logging import configure_for
 from exporter.reload import Reloader
 from exporter.settings import redacted
-from exporter.views import source_view
+from exporter.views import alert_view, source_view
 from exporter.web.address import Address, parse_address
 from exporter.web.app import create_app
 from exporter.web.server import WebServer
@@ -80,6 +86,17 @@ class Daemon:
         self._changed = asyncio.Event()
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
+        self._generator_url = ""
+        self._alerts = BuiltInAlerts(
+            AlertingContext(
+                store=self._engine.store,
+                telemetry=self._engine.telemetry,
+                clock=clock,
+                started=lambda: self.ready,
+                # The jitter of retries is no secret.
+                connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
+            )
+        )
         self._auto_reload_seconds = auto_reload_seconds
         self._reloader = Reloader(
             load or (lambda: loaded), loaded, self._apply, telemetry=self._engine.telemetry
@@ -116,6 +133,10 @@ class Daemon:
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
+        self._generator_url = web.external_url or _browsable(
+            server.addresses[0], f"{web.route_prefix}/", everywhere=socket.gethostname()
+        )
+        await self._alerts.apply(self.settings.alerting, generator_url=self._generator_url)
         hang_up = asyncio.Event()
         background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
@@ -124,6 +145,8 @@ class Daemon:
         finally:
             self._log.info("stopping")
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+            # First of all: that polling ends must not look like the end of an alert.
+            await self._alerts.stop()
             await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
             await server.stop(grace_seconds=1.0)
             for task in background:
@@ -141,6 +164,7 @@ class Daemon:
 
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
+        await self._alerts.apply(settings.alerting, generator_url=self._generator_url)
         if settings.web != self.settings.web:
             self._log.warning("restart_needed", message="changes of `web` need a restart")
         self.settings = settings
@@ -178,8 +202,9 @@ class Daemon:
         return [source_view(poller) for poller in self._engine.pollers.values()]
 
     def alerts(self) -> Sequence[AlertView] | None:
-        """Return nothing: there is no built-in evaluation."""
-        return None
+        """Return what the built-in alerts have found, `None` where they are off."""
+        active = self._alerts.active()
+        return None if active is None else [alert_view(alert) for alert in active]
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted."""
@@ -252,8 +277,14 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _browsable(address: Address, route_prefix: str) -> str:
-    """Return the URL a browser can open where perhaps a wildcard was listened on."""
-    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-    shown = Address("localhost", address.port) if address.host in everywhere else address
-    return f"http://{shown}{route_prefix}"
+def _browsable(address: Address, path: str, *, everywhere: str = "localhost") -> str:
+    """Return a URL that can be opened.
+
+    Args:
+        address: What is listened on.
+        path: What follows it.
+        everywhere: The host's name where a wildcard is listened on.
+    """
+    wildcards = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    shown = Address(everywhere, address.port) if address.host in wildcards else address
+    return f"http://{shown}{path}"

@@ -23,9 +23,9 @@ class BuiltInAlerts:
         self._alerting: Alerting | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def active(self) -> tuple[Alert, ...]:
-        """Return what fires, then what is pending; nothing while they are off."""
-        return self._alerting.active() if self._alerting is not None else ()
+    def active(self) -> tuple[Alert, ...] | None:
+        """Return what fires, then what is pending; `None` while they are off."""
+        return self._alerting.active() if self._alerting is not None else None
 
     async def apply(self, settings: AlertingSettings, *, generator_url: str) -> None:
         """Go on with these settings; without an Alertmanager in them, the alerts are off.

@@ -72,6 +72,11 @@ class Api:
             ),
         )
 
+    async def alerts(self, request: Request) -> Response:
+        """Answer with what the built-in evaluation has found; with nothing where it is off."""
+        del request
+        return await _success("alerts", self._view.alerts() or ())
+
 
 def plain(value: Any) -> Any:
     """Turn rows into values that JSON has."""

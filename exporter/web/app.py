@@ -53,6 +53,7 @@ def create_app(
         Route("/config", pages.config),
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
+        Route("/api/v1/alerts", api.alerts),
         Mount("/static", StaticFiles(packages=[("exporter.web", "static")])),
     ]
     everything = _router(
