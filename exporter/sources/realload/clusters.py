@@ -127,13 +127,14 @@ def _judged(
 ) -> tuple[ClusterState, dict[str, MemberState | None]]:
     """Return what a ping found out about a cluster and, by id, about its members.
 
-    An outdated controller does not get as far as to the members, so nothing is known of them.
-    With any other error flag, or without an answer in time, no member was connected: all are down.
+    An error flag is about the controller or the cluster: no member was asked, so nothing is known
+    of any, and the controller's own ping says what is wrong. A ping that did not end in time is
+    the members' failure (design section 2, rule 2), since it is they who are waited for.
     """
     if isinstance(look.answer, Flagged):
-        down = MemberState(read_at=look.at, up=False, reason=look.answer.reason)
-        state = None if look.answer.up else down
-        return ClusterState(read_at=look.at), {member.member_id: state for member in members}
+        late = look.answer.reason is Reason.TIMEOUT
+        down = MemberState(read_at=look.at, up=False, reason=Reason.TIMEOUT) if late else None
+        return ClusterState(read_at=look.at), {member.member_id: down for member in members}
     info = look.answer.controller_response or ClusterInfo()
     connect = info.cluster_connect_result or ConnectResult()
     action = info.cluster_action_result or ActionResult()
