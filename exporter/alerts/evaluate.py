@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from exporter.alerts.expression import SampleView
-    from exporter.alerts.table import Rule
+    from exporter.alerts.rule import Rule
     from exporter.clock import Moment
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import operator
 import re
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+import msgspec
 
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
-class Expression(ABC):
+class Expression(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the tree; its methods make larger trees.
 
     Attributes:
@@ -56,13 +56,13 @@ class Expression(ABC):
 
     strength: ClassVar[int]
 
-    @abstractmethod
     def promql(self) -> str:
         """Return it as PromQL."""
+        raise NotImplementedError
 
-    @abstractmethod
     def vector(self, samples: SampleView, now: float) -> list[Sample]:
         """Return the series it selects, with their values."""
+        raise NotImplementedError
 
     def evaluate(self, samples: SampleView, now: float) -> dict[Labels, float]:
         """Return what Prometheus would, had it just scraped the samples.
@@ -106,8 +106,7 @@ class Expression(ABC):
         return self.promql() if self.strength > strength else f"({self.promql()})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, kw_only=True):
     """A condition on a label: one of some values, or a regular expression for all of it."""
 
     label: str
@@ -129,8 +128,7 @@ class Match:
         return value in self.values
 
 
-@dataclass(frozen=True, kw_only=True)
-class Select(Expression):
+class Select(Expression, frozen=True, kw_only=True):
     """The series of a metric."""
 
     metric: str
@@ -152,8 +150,7 @@ class Select(Expression):
         return [one for one in series if all(match.holds(one[0]) for match in self.matches)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Age(Expression):
+class Age(Expression, frozen=True, kw_only=True):
     """How long ago a time stamp was; negative when it is still to come."""
 
     of: Expression
@@ -169,8 +166,7 @@ class Age(Expression):
         return [(labels, now - value) for labels, value in self.of.vector(samples, now)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remaining(Expression):
+class Remaining(Expression, frozen=True, kw_only=True):
     """How long it is until a time stamp."""
 
     of: Expression
@@ -186,8 +182,7 @@ class Remaining(Expression):
         return [(labels, value - now) for labels, value in self.of.vector(samples, now)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Abs(Expression):
+class Abs(Expression, frozen=True, kw_only=True):
     """The value without its sign."""
 
     of: Expression
@@ -203,8 +198,7 @@ class Abs(Expression):
         return [(labels, abs(value)) for labels, value in self.of.vector(samples, now)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Times(Expression):
+class Times(Expression, frozen=True, kw_only=True):
     """The value multiplied by a number."""
 
     of: Expression
@@ -221,8 +215,7 @@ class Times(Expression):
         return [(labels, value * self.factor) for labels, value in self.of.vector(samples, now)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ratio(Expression):
+class Ratio(Expression, frozen=True, kw_only=True):
     """The value by that of the series of the same labels; what has none is left out."""
 
     left: Expression
@@ -244,8 +237,7 @@ class Ratio(Expression):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plus(Expression):
+class Plus(Expression, frozen=True, kw_only=True):
     """The value plus that of one other series; what has no such partner is left out."""
 
     left: Expression
@@ -271,8 +263,7 @@ class Plus(Expression):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compare(Expression):
+class Compare(Expression, frozen=True, kw_only=True):
     """What is left of the left side: where the comparison holds."""
 
     left: Expression
@@ -299,8 +290,7 @@ class Compare(Expression):
         return [one for one in left if holds(one[1], bounds.get(identity(one[0]), math.nan))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Where(Expression):
+class Where(Expression, frozen=True, kw_only=True):
     """What is left of the left side: what has, or has not, a partner on the right."""
 
     left: Expression
@@ -325,8 +315,7 @@ class Where(Expression):
         return [one for one in left if (_key(one[0], self.on) in partners) == wanted]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Either(Expression):
+class Either(Expression, frozen=True, kw_only=True):
     """Both sides; where all labels are the same, the left one."""
 
     left: Expression
@@ -346,8 +335,7 @@ class Either(Expression):
         return [*left, *(one for one in right if identity(one[0]) not in taken)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Count(Expression):
+class Count(Expression, frozen=True, kw_only=True):
     """How many series differ only in some labels, which the result has no more."""
 
     of: Expression
@@ -368,8 +356,7 @@ class Count(Expression):
         return [(dict(group), float(count)) for group, count in groups.items()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Absent(Expression):
+class Absent(Expression, frozen=True, kw_only=True):
     """1 while there is no series of a metric."""
 
     metric: str

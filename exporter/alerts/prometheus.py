@@ -13,7 +13,7 @@ from exporter.fields import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.alerts.table import Rule
+    from exporter.alerts.rule import Rule
 
 
 HEADER = """\
