@@ -13,6 +13,7 @@ from exporter.daemon import Daemon, stop_signals
 from exporter.errors import ConfigurationError
 from exporter.fields import parse_duration
 from exporter.logging import configure_for
+from exporter.notify import Notifier
 
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = load()
     configure_for(loaded.settings)
     seconds = DEFAULT_AUTO_RELOAD_SECONDS if auto_reload is None else _duration(auto_reload)
-    asyncio.run(_serve(Daemon(loaded, load=load, auto_reload_seconds=seconds)))
+    notifier = Notifier.of(environ)
+    daemon = Daemon(
+        loaded,
+        load=load,
+        auto_reload_seconds=seconds,
+        announce=lambda _: notifier.ready(),
+    )
+    asyncio.run(_serve(daemon, notifier))
     return 0
 
 
@@ -52,6 +60,12 @@ def _duration(text: str) -> float:
         raise ConfigurationError([f"--{flags.AUTO_RELOAD.name} {error}"]) from None
 
 
-async def _serve(daemon: Daemon) -> None:
+async def _serve(daemon: Daemon, notifier: Notifier) -> None:
     with stop_signals() as stop:
-        await daemon.run(stop)
+        following = asyncio.create_task(
+            notifier.follow(stop, healthy=lambda: daemon.healthy, clock=daemon.clock)
+        )
+        try:
+            await daemon.run(stop)
+        finally:
+            following.cancel()
