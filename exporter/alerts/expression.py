@@ -231,9 +231,9 @@ class Ratio(Expression, frozen=True, kw_only=True):
         """Return the quotients."""
         divisors = self.right.evaluate(samples, now)
         return [
-            (labels, value / divisors[identity(labels)])
+            (labels, _divided(value, divisors[identity(labels)]))
             for labels, value in self.left.vector(samples, now)
-            if divisors.get(identity(labels))
+            if identity(labels) in divisors
         ]
 
 
@@ -391,6 +391,12 @@ def identity(labels: Mapping[str, str]) -> Labels:
 
 def _key(labels: Mapping[str, str], on: Iterable[str]) -> tuple[str, ...]:
     return tuple(labels.get(name, "") for name in on)
+
+
+def _divided(value: float, divisor: float) -> float:
+    if divisor:
+        return value / divisor
+    return math.copysign(math.inf, value) if value else math.nan
 
 
 def _number(value: float) -> str:
