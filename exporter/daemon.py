@@ -26,10 +26,11 @@ from exporter.http import HttpClient
 from exporter.logging import configure_for
 from exporter.reload import Reloader
 from exporter.settings import redacted
+from exporter.sharding import Shard
 from exporter.views import alert_view, source_view
-from exporter.web.address import Address, parse_address
+from exporter.web.address import Address
 from exporter.web.app import create_app
-from exporter.web.server import WebServer
+from exporter.web.serving import make_server
 
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.settings import Loaded, Settings
+    from exporter.sources.base import Explanation
     from exporter.store import Snapshot
+    from exporter.web.server import WebServer
     from exporter.web.view import AlertView, MetricsPage, SourceView
 
 
@@ -78,7 +81,9 @@ class Daemon:
         """
         self.settings: Settings = loaded.settings
         self.clock = clock
-        self._engine = Engine(clock=clock)
+        self._engine = Engine(
+            clock=clock, shard=Shard.of(loaded.settings.sharding, host=socket.gethostname())
+        )
         self.history = History()
         self.history.follow(self._engine.store)
         self._announce = announce
@@ -107,24 +112,23 @@ class Daemon:
 
         Raises:
             StartError: An address cannot be listened on.
+            ConfigurationError: The web configuration file is wrong.
         """
         web = self.settings.web
+        app = create_app(
+            self,
+            route_prefix=web.route_prefix,
+            max_requests=web.max_requests,
+            lifecycle=web.enable_lifecycle,
+        )
+        server = make_server(app, web, clock=self.clock)
         self._engine.connect(self.settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
-        server = WebServer(
-            create_app(
-                self,
-                route_prefix=web.route_prefix,
-                max_requests=web.max_requests,
-                lifecycle=web.enable_lifecycle,
-            ),
-            [parse_address(text) for text in web.listen_address],
-        )
         await server.start()
         self._log.info("started", version=__version__, listen=",".join(map(str, server.addresses)))
         if self._announce is not None:
-            self._announce(_browsable(server.addresses[0], web.route_prefix))
+            self._announce(_browsable(server, web.route_prefix))
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
@@ -134,7 +138,7 @@ class Daemon:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
         self._generator_url = web.external_url or _browsable(
-            server.addresses[0], f"{web.route_prefix}/", everywhere=socket.gethostname()
+            server, f"{web.route_prefix}/", everywhere=socket.gethostname()
         )
         await self._alerts.apply(self.settings.alerting, generator_url=self._generator_url)
         hang_up = asyncio.Event()
@@ -165,8 +169,11 @@ class Daemon:
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
         await self._alerts.apply(settings.alerting, generator_url=self._generator_url)
-        if settings.web != self.settings.web:
-            self._log.warning("restart_needed", message="changes of `web` need a restart")
+        for section in ("web", "sharding"):
+            if getattr(settings, section) != getattr(self.settings, section):
+                self._log.warning(
+                    "restart_needed", message=f"changes of `{section}` need a restart"
+                )
         self.settings = settings
         configure_for(settings)
         self._log.info(
@@ -205,6 +212,18 @@ class Daemon:
         """Return what the built-in alerts have found, `None` where they are off."""
         active = self._alerts.active()
         return None if active is None else [alert_view(alert) for alert in active]
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Look at one target of the inventory now.
+
+        Raises:
+            LookupError: There is no such source, kind or target.
+            PollError: The look failed.
+        """
+        poller = self._engine.pollers.get(source)
+        if poller is None:
+            raise LookupError(f"there is no source {source!r}")
+        return await poller.source.explain(kind, target_id)
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted."""
@@ -277,14 +296,15 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _browsable(address: Address, path: str, *, everywhere: str = "localhost") -> str:
+def _browsable(server: WebServer, path: str, *, everywhere: str = "localhost") -> str:
     """Return a URL that can be opened.
 
     Args:
-        address: What is listened on.
+        server: What listens.
         path: What follows it.
         everywhere: The host's name where a wildcard is listened on.
     """
+    address = server.addresses[0]
     wildcards = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     shown = Address(everywhere, address.port) if address.host in wildcards else address
-    return f"http://{shown}{path}"
+    return f"{server.scheme}://{shown}{path}"

@@ -18,6 +18,7 @@ from exporter.memory import GuardMemories
 from exporter.polling import Poller
 from exporter.reload import Difference, difference, identities
 from exporter.schedule import Schedule
+from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
 from exporter.store import Store
@@ -40,9 +41,20 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         memories: GuardMemories | None = None,
         random: Random | None = None,
+        shard: Shard | None = None,
     ) -> None:
+        """Prepare an engine without sources.
+
+        Args:
+            clock: Where time comes from.
+            memories: What is known of refused credentials.
+            random: For the jitter of retries.
+            shard: The share of the targets that is ours; all of them if not given.
+        """
         self.clock = clock
         self.telemetry = Telemetry(clock=clock)
+        self._shard = shard or Shard()
+        self.telemetry.sharded(self._shard)
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
@@ -109,15 +121,27 @@ class Engine:
             clock=self.clock,
             memory=self._memories.of(settings.provider, settings.url, settings.name),
             random=self._random,
+            shard=self._shard,
         )
-        source = PROVIDERS[settings.provider].connect(settings, context)
-        return Poller(source, store=self.store, telemetry=telemetry, clock=self.clock)
+        provider = PROVIDERS[settings.provider]
+        return Poller(
+            provider.connect(settings, context),
+            intervals={
+                task: seconds
+                for task, seconds in settings.intervals().items()
+                if task in provider.spread or self._shard.owns(settings.name, task)
+            },
+            store=self.store,
+            telemetry=telemetry,
+            clock=self.clock,
+            tells_health=self._shard.owns(settings.name),
+        )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
         """Stop polling a source and drop what does not hold for the one that follows it."""
         poller = self._pollers[name]
         settings = poller.source.settings
-        for task in settings.intervals():
+        for task in poller.intervals:
             await self.schedule.remove(name, task)
             self._first_round.discard((name, task))
         await poller.source.aclose()
@@ -125,7 +149,7 @@ class Engine:
             self.store.remove_source(settings.provider, name)
             self.telemetry.forget(settings.provider, name)
             return
-        for task in settings.intervals().keys() - following.intervals().keys():
+        for task in poller.intervals.keys() - following.intervals().keys():
             self.store.remove(settings.provider, name, task)
             self.telemetry.source(settings.provider, name).forget_task(task)
         for snapshot in self.store.snapshots():
@@ -136,7 +160,7 @@ class Engine:
         poller = self._pollers[name]
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
-        for task, interval in settings.intervals().items():
+        for task, interval in poller.intervals.items():
             self._first_round.add((name, task))
             self.schedule.add(
                 telemetry,
@@ -159,8 +183,7 @@ class Engine:
         return False
 
     async def _round(self, poller: Poller) -> None:
-        settings = poller.source.settings
-        for task in settings.intervals():
+        for task in poller.intervals:
             if not poller.source.blocked:
                 await poller.poll(task)
 

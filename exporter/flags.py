@@ -107,6 +107,36 @@ ROUTE_PREFIX = Flag(
     help="path under which everything is served",
     setting=("web", "route_prefix"),
 )
+EXTERNAL_URL = Flag(
+    name="web.external-url",
+    metavar="URL",
+    help="URL under which others reach this; its path becomes the prefix if none is given",
+    setting=("web", "external_url"),
+)
+WEB_CONFIG_FILE = Flag(
+    name="web.config.file",
+    metavar="FILE",
+    help="file that sets TLS, users, headers and rate limit",
+    setting=("web", "config_file"),
+)
+SYSTEMD_SOCKET = Flag(
+    name="web.systemd-socket",
+    help="listen on the sockets of a systemd socket unit instead of the addresses",
+    setting=("web", "systemd_socket"),
+    boolean=True,
+)
+SHARD = Flag(
+    name="shard",
+    metavar="N",
+    help="which share of the targets to watch, from 0; found from the host's name if not given",
+    setting=("sharding", "shard"),
+)
+TOTAL_SHARDS = Flag(
+    name="total-shards",
+    metavar="N",
+    help="into how many shares the targets are divided",
+    setting=("sharding", "total_shards"),
+)
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
@@ -129,7 +159,16 @@ CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit"
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 
 #: What only the daemon takes.
-DAEMON = (LISTEN_ADDRESS, ROUTE_PREFIX, ENABLE_LIFECYCLE)
+DAEMON = (
+    LISTEN_ADDRESS,
+    SYSTEMD_SOCKET,
+    WEB_CONFIG_FILE,
+    EXTERNAL_URL,
+    ROUTE_PREFIX,
+    ENABLE_LIFECYCLE,
+    SHARD,
+    TOTAL_SHARDS,
+)
 
 ALL = (*COMMON, *DAEMON, RUNBOOK_URL, AUTO_RELOAD, CONFIG_CHECK)
 

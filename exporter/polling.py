@@ -20,7 +20,7 @@ from exporter.store import Snapshot
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -69,21 +69,35 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Poller:
     """Polls one source and keeps what it says."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the source by keyword
         self,
         source: Source,
         *,
+        intervals: Mapping[str, float],
         store: Store,
         telemetry: SourceTelemetry,
         clock: Clock,
-        log: FilteringBoundLogger | None = None,
+        tells_health: bool = True,
     ) -> None:
+        """Take over a source.
+
+        Args:
+            source: What is polled.
+            intervals: The tasks to poll, with the seconds between their polls.
+            store: Where readings go.
+            telemetry: Where polls are counted.
+            clock: Where time comes from.
+            tells_health: Whether the source's health is ours to show; of several processes that
+                share a source one shows it.
+        """
         self.source = source
+        self.intervals = intervals
+        self._tells_health = tells_health
         self._settings = source.settings
         self._store = store
         self._telemetry = telemetry
         self._clock = clock
-        self._log: FilteringBoundLogger = (log or structlog.get_logger("exporter.poll")).bind(
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.poll").bind(
             provider=self._settings.provider, source=self._settings.name
         )
         self._status: dict[str, TaskStatus] = {}
@@ -123,7 +137,8 @@ class Poller:
             self._log_health(self._health, health)
         self._health = health
         self._telemetry.breaker(is_open=self.source.blocked)
-        self._put(HEALTH, (health,), stale_after=math.inf)
+        if self._tells_health:
+            self._put(HEALTH, (health,), stale_after=math.inf)
 
     def show(self, reading: Reading) -> None:
         """Have one reading exposed that no task has brought."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics import MetricWrapperBase
 
+    from exporter.sharding import Shard
+
 
 # Creation times would double the series of every counter and histogram.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
@@ -69,6 +71,8 @@ class Telemetry:
             "build_info", "What is running.", "version", "revision", "python"
         )
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
+        self.shard = self._gauge("shard_ordinal", "Which share of the targets is this one's.")
+        self.total_shards = self._gauge("shards", "Into how many shares the targets are divided.")
         self.reload_successful = self._gauge(
             "config_last_reload_successful", "Whether the newest load of the configuration worked."
         )
@@ -151,6 +155,11 @@ class Telemetry:
             "exposition_bytes", "Size of the vendor families' exposition, uncompressed."
         )
         self._sources: dict[tuple[str, str], SourceTelemetry] = {}
+
+    def sharded(self, shard: Shard) -> None:
+        """Show which share of the targets is watched here."""
+        self.shard.set(shard.index)
+        self.total_shards.set(shard.total)
 
     def source(self, provider: str, name: str) -> SourceTelemetry:
         """Return the part of a source, made at the first call."""

@@ -26,7 +26,7 @@ def source_view(poller: Poller) -> SourceView:
         blocked=source.blocked,
         tasks=tuple(
             TaskView(name=task, interval_seconds=interval, status=poller.status(task))
-            for task, interval in settings.intervals().items()
+            for task, interval in poller.intervals.items()
         ),
     )
 

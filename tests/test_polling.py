@@ -46,7 +46,11 @@ class Stage:
         telemetry = self.telemetry.source("realload", "prod")
         telemetry.declare_task("agents", 60.0)
         self.poller = Poller(
-            self.source, store=self.store, telemetry=telemetry, clock=self.fake.clock
+            self.source,
+            intervals={"agents": 60.0},
+            store=self.store,
+            telemetry=telemetry,
+            clock=self.fake.clock,
         )
 
     def sample(self, name: str, **labels: str) -> float | None:

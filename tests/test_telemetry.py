@@ -19,6 +19,8 @@ PREFIX = "loadfleet_exporter_"
 # Type and labels of every own family, as they are published.
 CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_info": ("gauge", ("version", "revision", "python")),
+    "shard_ordinal": ("gauge", ()),
+    "shards": ("gauge", ()),
     "config_last_reload_successful": ("gauge", ()),
     "config_last_reload_success_timestamp_seconds": ("gauge", ()),
     "poll_duration_seconds": ("histogram", TASK),

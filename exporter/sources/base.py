@@ -16,6 +16,7 @@ from exporter.clock import Clock
 from exporter.errors import Reason
 from exporter.guard import GuardMemory
 from exporter.readings import Reading
+from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
 from exporter.telemetry import SourceTelemetry
 
@@ -109,12 +110,14 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         memory: The lock-out guard's memory, which outlives a reload.
         random: For the jitter of retries.
+        shard: Which of the targets of a spread task are ours.
     """
 
     telemetry: SourceTelemetry
     clock: Clock
     memory: GuardMemory
     random: Random
+    shard: Shard = Shard()
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +129,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         connect: Makes a source; sends nothing yet.
         tasks: Its tasks with their default intervals in seconds; `None` is off by default.
         kinds: Its kinds of targets that `explain` knows.
+        spread: Tasks whose calls per target can be divided over several processes; any other
+            task belongs to one of them as a whole.
     """
 
     name: str
@@ -133,3 +138,4 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     connect: Callable[[Any, SourceContext], Source]
     tasks: Mapping[str, float | None]
     kinds: tuple[str, ...]
+    spread: frozenset[str] = frozenset()

@@ -28,4 +28,5 @@ REALLOAD = Provider(
     connect=_connect,
     tasks=RealLoadSettings.TASKS,
     kinds=("agent", "controller", "cluster", "recorder", "suite"),
+    spread=frozenset({"agents", "controllers", "clusters", "recorders", "jobs"}),
 )

@@ -10,6 +10,7 @@ import msgspec
 
 from exporter.clock import Clock, Moment
 from exporter.readings import Cluster, Target
+from exporter.sharding import Shard
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import Surprised
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
@@ -39,6 +40,7 @@ class Portal(msgspec.Struct, frozen=True, kw_only=True):
     settings: RealLoadSettings
     clock: Clock
     surprise: Surprised
+    shard: Shard = Shard()
 
     def rounds(self) -> Rounds:
         """Make the memory of one kind of targets' rounds."""
@@ -118,19 +120,23 @@ class Inventory(ABC, Generic[R, A]):
         return Poll(readings=tuple(self.known.values()), failures=round_.failures)
 
     async def listed(self) -> Mapping[str, R]:
-        """List the targets that are wanted; of two with the same id the first counts.
+        """List the targets that are wanted and ours; of two with the same id the first counts.
 
         Raises:
             PollError: The list could not be read.
         """
         listed: dict[str, R] = {}
+        settings = self.portal.settings
         for target_id, bare in await self.listing():
             if target_id in listed:
                 self.portal.surprise("type")
-            elif self.portal.settings.wanted(self.kind, self.name(bare)):
+            elif self._is_ours(target_id) and settings.wanted(self.kind, self.name(bare)):
                 listed[target_id] = bare
         self._listed = listed
         return listed
+
+    def _is_ours(self, target_id: str) -> bool:
+        return self.portal.shard.owns(self.portal.settings.name, self.kind, target_id)
 
     async def explain(self, target_id: str) -> Explanation:
         """Look at one target now; the list is only read if it never was.

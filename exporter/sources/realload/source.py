@@ -113,6 +113,7 @@ def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) 
     """Make a source over a client of one's own, such as one with another transport."""
     client = RealLoadClient(settings, context, http=http)
     portal = Portal(
+        shard=context.shard,
         client=client,
         settings=settings,
         clock=context.clock,

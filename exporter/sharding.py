@@ -1,0 +1,70 @@
+"""Which share of the fleet this process watches, when several share the work.
+
+Every process knows its number and how many there are; a stable hash of the target decides, so
+that they need not talk to each other. What is read with one call for all targets cannot be
+divided, so the whole task belongs to one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    from exporter.sections import ShardingSettings
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several shares.
+
+    Attributes:
+        index: Which one, from 0.
+        total: How many there are.
+    """
+
+    index: int = 0
+    total: int = 1
+
+    def owns(self, *key: str) -> bool:
+        """Tell whether what a key names belongs to this share; it belongs to exactly one."""
+        return self.total == 1 or _bucket("\0".join(key), self.total) == self.index
+
+    @classmethod
+    def of(cls, settings: ShardingSettings, *, host: str) -> Shard:
+        """Return the share that settings give, or the number at the end of the host's name.
+
+        Kubernetes names the pods of a StatefulSet `<name>-0`, `<name>-1` and so on.
+
+        Raises:
+            ConfigurationError: There are several shares and nothing tells which is ours.
+        """
+        if settings.shard is not None or settings.total_shards == 1:
+            return cls(index=settings.shard or 0, total=settings.total_shards)
+        ordinal = re.search(r"-([0-9]{1,9})$", host.partition(".")[0])
+        if ordinal is None or int(ordinal[1]) >= settings.total_shards:
+            problem = (
+                f"sharding.shard: is missing, and the host's name {host!r} does not end in a"
+                f" number below total_shards, {settings.total_shards}; give --shard"
+            )
+            raise ConfigurationError([problem])
+        return cls(index=int(ordinal[1]), total=settings.total_shards)
+
+
+def _bucket(key: str, buckets: int) -> int:
+    """Return the bucket of a key by jump consistent hashing.
+
+    When a bucket is added only the keys that it receives move (Lamping and Veach, 2014).
+    """
+    state = int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big")
+    bucket, following = 0, 0
+    while following < buckets:
+        bucket = following
+        state = (state * 2862933555777941757 + 1) & (2**64 - 1)
+        following = int((bucket + 1) * (2**31 / ((state >> 33) + 1)))
+    return bucket
