@@ -1,0 +1,95 @@
+"""The unit for systemd, as far as it can be judged without booting one."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from exporter import cli
+from exporter.daemon import STOP_GRACE_SECONDS
+from exporter.fields import parse_duration
+from exporter.notify import ALIVE_SECONDS
+from exporter.settings import load
+from tests.support.servers import require
+
+
+FOLDER = Path(__file__).parent.parent.parent / "deploy" / "systemd"
+UNIT = FOLDER / "loadfleet-exporter.service"
+
+#: In systemd's tenths. Version 252 finds 1.2, most of it for reaching the network; other versions
+#: weigh a little differently.
+EXPOSURE = 15
+
+
+def directives(name: str) -> list[str]:
+    """Return the values of a directive in the unit."""
+    lines = UNIT.read_text().splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith(f"{name}=")]
+
+
+def analyze(*arguments: str | Path) -> str:
+    """Run systemd-analyze; it must be content and have nothing to say on stderr."""
+    ended = subprocess.run(
+        [require("systemd-analyze"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (ended.returncode, ended.stderr), ended.stdout
+    return ended.stdout
+
+
+def test_systemd_understands_it(tmp_path: Path) -> None:
+    """Each directive must be known, with a value that systemd takes."""
+    copy = tmp_path / UNIT.name
+    program = directives("ExecStart")[0].split()[0]
+    # Only the program has to be one of this machine.
+    copy.write_text(UNIT.read_text().replace(program, sys.executable))
+
+    analyze("verify", copy)
+
+
+def test_little_is_exposed() -> None:
+    """The unit must stay as closed as it is."""
+    analyze("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT)
+
+
+def test_its_command_line_is_ours() -> None:
+    """The flags in the unit must be flags of the command."""
+    program, *arguments = shlex.split(directives("ExecStart")[0])
+
+    assert "loadfleet-exporter" == Path(program).name
+    assert "/etc/loadfleet/loadfleet.yml" == cli.parse(arguments).config_file
+
+
+def test_the_watchdog_is_fed_often_enough() -> None:
+    """One message may be late without a restart."""
+    (watchdog,) = directives("WatchdogSec")
+
+    assert parse_duration(watchdog) > 2 * ALIVE_SECONDS
+
+
+def test_the_end_may_take_its_time() -> None:
+    """The manager must wait for the polls that are given time to end."""
+    (limit,) = directives("TimeoutStopSec")
+
+    assert parse_duration(limit) > STOP_GRACE_SECONDS + 1
+
+
+def test_a_wrong_configuration_is_not_tried_again() -> None:
+    """The exit code that ends the restarts must be that of a wrong configuration."""
+    assert [str(cli.USAGE)] == directives("RestartPreventExitStatus")
+
+
+def test_the_example_goes_with_it(tmp_path: Path) -> None:
+    """The configuration beside the unit must be valid and name the credentials that it loads."""
+    folder = f"/run/credentials/{UNIT.name}"
+    (credential,) = directives("LoadCredential")
+    text = (FOLDER / "loadfleet.yml").read_text()
+    (tmp_path / credential.partition(":")[0]).write_text("invented")
+    configuration = tmp_path / "loadfleet.yml"
+    configuration.write_text(text.replace(folder, str(tmp_path)))
+
+    loaded = load(configuration, environ={})
+
+    assert f"{folder}/{credential.partition(':')[0]}" in text
+    assert ["prod"] == [source.name for source in loaded.settings.sources]
