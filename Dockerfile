@@ -1,0 +1,70 @@
+# Debian's own Python: its base needs nothing but Debian's archive, which tests/deploy uses to build
+# this very file without a registry of images.
+
+FROM debian:trixie-slim AS build
+
+# A pinned Debian package vanishes from the archive with its next fix.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-pip \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /build
+COPY deploy/image/build.txt deploy/image/runtime.txt ./
+
+# A package index of your own comes in as a secret, and so stays out of the image:
+#   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf .
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    python3 -m venv --without-pip /opt/loadfleet \
+    && python3 -m venv --without-pip /opt/build \
+    && pip --python /opt/loadfleet/bin/python install --no-cache-dir \
+        --require-hashes --no-deps --only-binary=:all: --requirement runtime.txt \
+    && pip --python /opt/build/bin/python install --no-cache-dir \
+        --require-hashes --no-deps --only-binary=:all: --requirement build.txt
+
+COPY pyproject.toml README.md LICENSE ./
+COPY exporter exporter
+RUN /opt/build/bin/python -m hatchling build --target wheel \
+    && pip --python /opt/loadfleet/bin/python install --no-cache-dir \
+        --no-deps --no-index dist/*.whl
+
+
+FROM debian:trixie-slim
+
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="loadfleet-exporter" \
+      org.opencontainers.image.description="Prometheus exporter for load-testing fleets: Real Load, BlazeMeter and Eggplant DAI" \
+      org.opencontainers.image.source="https://github.com/loadfleet/loadfleet-exporter" \
+      org.opencontainers.image.documentation="https://github.com/loadfleet/loadfleet-exporter#readme" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="debian:trixie-slim" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
+
+COPY --from=build /opt/loadfleet /opt/loadfleet
+
+# The root may be read-only: everything is compiled already.
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PATH=/opt/loadfleet/bin:$PATH
+
+# A configuration mounted as /etc/loadfleet/loadfleet.yml is found without a flag.
+WORKDIR /etc/loadfleet
+
+# Numbers, so that an orchestrator can see that it is not root.
+USER 65532:65532
+
+EXPOSE 10871
+
+# Straight to the socket, whatever proxy is set for the vendors. Whoever serves TLS or another port
+# gives a check of their own.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
+    CMD ["/opt/loadfleet/bin/python", "-I", "-S", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 10871, timeout=4); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
+
+ENTRYPOINT ["/opt/loadfleet/bin/loadfleet-exporter"]

@@ -1,0 +1,217 @@
+"""The image, built from the Dockerfile without a registry of images and run without an engine.
+
+Debian's debootstrap makes the base that the Dockerfile names, Debian's buildah builds on it, and
+namespaces run the result as an orchestrator does: unprivileged, as pid 1, on a read-only root,
+in a network of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.processes import running
+from tests.support.servers import require
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.processes import Process
+
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: What pip must know of the machine to find packages.
+_PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
+
+#: Where Debian's programs look for the authorities that they trust.
+_AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
+
+#: Makes a folder the root of the process, read-only, and runs a command there without privileges.
+_ENTER = """
+set -eu
+root=$1 user=$2 folder=$3
+shift 3
+ip link set lo up
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+exec chroot --userspec="$user" "$root" /usr/bin/env --ignore-environment --chdir="$folder" "$@"
+"""
+
+
+class Container:
+    """A running image.
+
+    Attributes:
+        process: What holds the namespaces; it ends with what runs in them.
+        pid: The pid of what runs, as seen from outside.
+    """
+
+    def __init__(self, process: Process, pid: int, user: str) -> None:
+        self.process = process
+        self.pid = pid
+        self._user, self._group = user.split(":")
+
+    async def execute(self, *command: str) -> tuple[int, str]:
+        """Run a command inside and return its exit code and output."""
+        inside = await asyncio.create_subprocess_exec(
+            *("nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--root"),
+            *("--wd=/", "--setuid", self._user, "--setgid", self._group, "--", *command),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(inside.communicate(), 30)
+        return inside.returncode or 0, output.decode()
+
+    @property
+    def status(self) -> str:
+        """What the kernel says about it."""
+        return Path(f"/proc/{self.pid}/status").read_text()
+
+    async def stop(self, number: int) -> int:
+        """Send a signal to what runs and return its exit code."""
+        os.kill(self.pid, number)
+        return await asyncio.wait_for(self.process.process.wait(), 20)
+
+
+class Image:
+    """A built image with its root mounted.
+
+    Attributes:
+        root: Where its files are.
+        config: How it is run, in Docker's words.
+    """
+
+    def __init__(self, root: Path, config: dict[str, Any]) -> None:
+        self.root = root
+        self.config = config
+
+    @asynccontextmanager
+    async def run(self, *arguments: str, folder: Path) -> AsyncIterator[Container]:
+        """Run the entry point while the context lasts."""
+        user = self.config["User"]
+        async with running(
+            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
+            *("sh", "-c", _ENTER, "sh", self.root, user, self.config["WorkingDir"]),
+            *(*self.config["Env"], *self.config["Entrypoint"], *arguments),
+            folder=folder,
+            name="container",
+        ) as process:
+            outer = process.process.pid
+            await until(lambda: process.ended or _children(outer))
+            assert not process.ended, process.errors
+            yield Container(process, int(_children(outer)), user)
+
+
+def require_everything() -> None:
+    """Skip the test where an image cannot be built or run."""
+    for program in ("buildah", "debootstrap", "unshare", "nsenter", "ip"):
+        require(program)
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a base system and enter namespaces")
+
+
+class Builder:
+    """Buildah with a store of its own, so that the machine's images stay as they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        policy = {"default": [{"type": "insecureAcceptAnything"}]}
+        (folder / "policy.json").write_text(json.dumps(policy))
+        (folder / "registries.conf").write_text("[registries.search]\n")
+
+    def build(self) -> Image:
+        """Build the Dockerfile on a base made here."""
+        dockerfile = (ROOT / "Dockerfile").read_text()
+        (base,) = set(re.findall(r"^FROM ([a-z]+:[a-z-]+)", dockerfile, re.MULTILINE))
+        self._make_base(base)
+        secret = self._folder / "pip.conf"
+        secret.write_text(_pip_configuration())
+        self._buildah(
+            *("build", "--isolation", "chroot", "--network", "host", "--pull-never"),
+            *("--layers=false", "--format", "docker", "--secret", f"id=pip_conf,src={secret}"),
+            *(*self._unsigned, "--tag", "built", str(ROOT)),
+        )
+        described = json.loads(self._buildah("inspect", "--type", "image", "built"))
+        container = self._buildah("from", "--pull-never", *self._unsigned, "built")
+        root = Path(self._buildah("mount", container))
+        return Image(root, described["Docker"]["config"])
+
+    def _make_base(self, name: str) -> None:
+        container = self._buildah("from", "scratch")
+        root = Path(self._buildah("mount", container))
+        suite = name.partition(":")[2].removesuffix("-slim")
+        options = ("--variant=minbase", "--include=ca-certificates")
+        _run("debootstrap", *options, suite, root, *_mirror())
+        for folder in ("proc", "sys"):
+            if (root / folder).is_mount():
+                _run("umount", "--recursive", root / folder)
+        for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
+            shutil.rmtree(root / folder)
+        if authorities := _authorities():
+            shutil.copyfile(authorities, root / _AUTHORITIES)
+        self._buildah("commit", *self._unsigned, "--rm", container, name)
+
+    @property
+    def _unsigned(self) -> tuple[str, str]:
+        return "--signature-policy", str(self._folder / "policy.json")
+
+    def _buildah(self, command: str, *arguments: str) -> str:
+        return _run(
+            "buildah",
+            *("--root", self._folder / "store", "--runroot", self._folder / "run"),
+            *("--storage-driver", "vfs", "--registries-conf", self._folder / "registries.conf"),
+            *(command, *arguments),
+        ).strip()
+
+
+def _children(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+def _mirror() -> list[str]:
+    """Return the machine's archive of Debian; debootstrap knows one of its own."""
+    sites = _run(
+        *("apt-get", "indextargets", "--format", "$(REPO_URI)"),
+        *("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"),
+    )
+    return sites.split()[:1]
+
+
+def _authorities() -> str | None:
+    """Return the file of authorities that this machine's programs trust."""
+    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+
+
+def _pip_configuration() -> str:
+    """Return what decides from where this machine's pip takes packages, as its file has it."""
+    listed = _run(sys.executable, "-m", "pip", "config", "list", check=False)
+    found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
+    values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}
+    # Folders of this machine are not there in the build.
+    lines = (f"{key} = {value}" for key, value in values.items() if "file:" not in value)
+    return "\n".join(["[global]", f"cert = /{_AUTHORITIES}", *lines, ""])
+
+
+def _run(*command: str | Path, check: bool = True) -> str:
+    ended = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=600
+    )
+    if check:
+        assert 0 == ended.returncode, ended.stdout[-4000:] + ended.stderr[-4000:]
+    return ended.stdout

@@ -1,0 +1,99 @@
+"""The image's sources, as far as they can be judged without building."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from exporter import __version__
+from tests.deploy.tools import tool
+
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+REGENERATE = """
+uv pip compile pyproject.toml --extra speed --constraints constraints.txt --universal \\
+    --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/image/runtime.txt
+echo hatchling | uv pip compile - --constraints constraints.txt --universal \\
+    --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/image/build.txt
+"""
+
+
+def pins(path: str) -> dict[str, str]:
+    """Return each package of a requirements file with its version and hashes."""
+    blocks = re.split(r"\n(?=\S)", (ROOT / path).read_text().strip())
+    return {re.split(r"[=<> ;\[]", block)[0]: block.strip() for block in blocks}
+
+
+def direct_dependencies() -> set[str]:
+    """Return what pyproject.toml asks for to run the exporter at full speed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["speed"]]
+    return {re.split(r"[=<>!~ ;\[]", text)[0].lower() for text in asked}
+
+
+def test_hadolint_finds_nothing() -> None:
+    """The Dockerfile must keep the rules of its trade."""
+    checked = subprocess.run(
+        [tool("hadolint"), "--no-color", ROOT / "Dockerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (checked.returncode, checked.stdout)
+
+
+@pytest.mark.parametrize("path", ["deploy/image/runtime.txt", "deploy/image/build.txt"])
+def test_every_package_comes_with_hashes(path: str) -> None:
+    """What gets into the image must be what was looked at when it was pinned."""
+    unhashed = [name for name, block in pins(path).items() if "--hash=sha256:" not in block]
+
+    assert [] == unhashed
+
+
+def test_the_image_has_what_was_tested() -> None:
+    """The image must hold the very wheels that the tests run with, and all that are needed."""
+    tested, runtime = pins("constraints.txt"), pins("deploy/image/runtime.txt")
+    differing = sorted(name for name in runtime if runtime[name] != tested.get(name))
+
+    assert [] == differing, REGENERATE
+    assert set() == direct_dependencies() - set(runtime), REGENERATE
+
+
+def test_development_stays_outside() -> None:
+    """The image must not carry what only developers need."""
+    developers = {"pytest", "mypy", "ruff", "hypothesis", "coverage", "hatchling", "pip"}
+
+    assert set() == developers & set(pins("deploy/image/runtime.txt"))
+
+
+def test_its_version_is_ours() -> None:
+    """The label must name the version that is inside."""
+    assert [__version__] == re.findall(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_stages_share_their_base() -> None:
+    """The environment is copied from stage to stage, so its interpreter must be at its place."""
+    assert 1 == len(set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)))
+
+
+def test_the_build_gets_what_it_copies_and_no_more() -> None:
+    """A file that the build does not use must not invalidate its cache or get into it."""
+    allowed = {
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = [
+        path
+        for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for path in sources.split()
+    ]
+
+    assert allowed == {path if (ROOT / path).parent == ROOT else "deploy/image" for path in copied}
+    assert all((ROOT / path).exists() for path in copied)
