@@ -1,0 +1,198 @@
+"""The compose file: valid, pinned, and with an exporter that finds its configuration."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from exporter import __version__, cli
+from exporter.settings import load
+from exporter.simulator.options import options_from
+from exporter.simulator.server import Simulation
+from tests.deploy.tools import tool
+from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+FOLDER = Path(__file__).parent.parent.parent / "deploy" / "compose"
+GRAFANA = Path(__file__).parent.parent.parent / "grafana"
+PORTAL = {
+    "LOADFLEET_REALLOAD_URL": "https://portal.example.com/RemoteUserAPI",
+    "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/home/me/token",
+}
+
+
+def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the compose file as compose sees it in an environment."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, text = match.groups()
+        given = environ.get(name, "")
+        return (text if given else "") if operator == ":+" else given or text
+
+    content = (FOLDER / "compose.yml").read_text()
+    compose: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{(\w+)(:[-+])([^}]*)\}", value, content))
+    return compose
+
+
+def mounts(service: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a service has what, by the place inside."""
+    return {
+        target: source
+        for source, target, *_ in (volume.split(":") for volume in service.get("volumes", []))
+    }
+
+
+@pytest.mark.parametrize("environ", [{}, PORTAL], ids=["demo", "portal"])
+def test_it_keeps_the_schema(environ: dict[str, str], tmp_path: Path) -> None:
+    """The file must be valid by the compose specification, whatever the variables are."""
+    copy = tmp_path / "compose.yml"
+    copy.write_text(yaml.safe_dump(rendered(environ)))
+
+    checked = subprocess.run(
+        [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", copy],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+
+
+def test_versions_are_pinned() -> None:
+    """What worked yesterday must be what starts tomorrow."""
+    images = {service["image"] for service in rendered({})["services"].values()}
+
+    assert {f"loadfleet-exporter:{__version__}"} == {i for i in images if "loadfleet" in i}
+    assert [] == [i for i in images if not re.search(r":v?\d+\.\d+\.\d+$", i)]
+
+
+@pytest.mark.parametrize("environ", [{}, PORTAL], ids=["demo", "portal"])
+def test_everything_mounted_is_there(environ: dict[str, str]) -> None:
+    """A bind mount of a missing file becomes an empty folder, which nobody understands."""
+    services = rendered(environ)["services"].values()
+    sources = [source for service in services for source in mounts(service).values()]
+
+    assert [] == [s for s in sources if s.startswith(".") and not (FOLDER / s).exists()]
+
+
+def test_nothing_is_open_to_others() -> None:
+    """Ports must be reachable from this machine only: nobody has to log in."""
+    services = rendered({})["services"].values()
+    ports = [port for service in services for port in service.get("ports", [])]
+
+    assert 4 == len(ports)
+    assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({}, ["simulated-portal", "simulated-account", "simulated-lab"]),
+        (PORTAL, ["realload"]),
+    ],
+    ids=["demo", "portal"],
+)
+def test_the_exporter_finds_its_sources(
+    environ: dict[str, str], names: list[str], tmp_path: Path
+) -> None:
+    """Without variables it must watch the demo fleet, with the two the portal and nothing else."""
+    exporter = rendered(environ)["services"]["exporter"]
+    inside = dict(exporter["environment"])
+    (tmp_path / "token").write_text("invented")
+    if environ:
+        inside["LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"] = str(tmp_path / "token")
+    file = FOLDER / mounts(exporter)[inside.pop("LOADFLEET_CONFIG_FILE")]
+
+    settings = load(file, environ=inside).settings
+
+    assert names == [source.name for source in settings.sources]
+
+
+def test_the_token_arrives_where_it_is_read() -> None:
+    """The secret must be the file of the second variable, mounted where the exporter looks."""
+    compose = rendered(PORTAL)
+    exporter = compose["services"]["exporter"]
+    (secret,) = exporter["secrets"]
+
+    assert f"/run/secrets/{secret}" == exporter["environment"]["LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"]
+    assert "/home/me/token" == compose["secrets"][secret]["file"]
+
+
+async def test_the_demo_is_the_simulated_fleet() -> None:
+    """The demo's sources must be those that the simulation offers, by the containers' names."""
+    fleet = rendered({})["services"]["fleet"]
+    options = options_from(cli.parse(fleet["command"]))
+    demo = yaml.safe_load((FOLDER / "demo.yml").read_text())
+    ports = {
+        "realload": options.realload_port,
+        "blazemeter": options.blazemeter_port,
+        "eggplant": options.eggplant_port,
+    }
+
+    async with Simulation(options_from(cli.parse(["simulate"]))) as simulation:
+        offered = [
+            yaml.safe_load(
+                re.sub(
+                    r"127\.0\.0\.1:\d+",
+                    f"fleet:{ports[source['provider']]}",
+                    yaml.safe_dump(source),
+                )
+            )
+            for source in simulation.configuration()["sources"]
+        ]
+
+    assert offered == demo["sources"]
+    assert "0.0.0.0" == options.host
+
+
+def test_prometheus_reaches_the_others(tmp_path: Path) -> None:
+    """Prometheus must take its configuration, which must name the services of the file."""
+    services = rendered({})["services"]
+    inside = mounts(services["prometheus"])
+    for name in ("prometheus.yml", "alerts.yml"):
+        (tmp_path / name).write_text((FOLDER / inside[f"/etc/prometheus/{name}"]).read_text())
+
+    checked = subprocess.run(
+        [require("promtool"), "check", "config", tmp_path / "prometheus.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+    targets = re.findall(r'targets: \["(\w+):(\d+)"\]', (tmp_path / "prometheus.yml").read_text())
+    assert [] == [name for name, _ in targets if name not in services]
+
+
+def test_prometheus_is_set_up_as_elsewhere() -> None:
+    """But for the names it must be the configuration that is tested with the rules."""
+    ours, elsewhere = (
+        yaml.safe_load(
+            re.sub(r"\w+:(\d{4,5})\b", r"host:\1", (folder / "prometheus.yml").read_text())
+        )
+        for folder in (FOLDER, FOLDER.parent / "prometheus")
+    )
+
+    assert elsewhere == ours
+
+
+def test_grafana_finds_its_dashboards_and_its_data() -> None:
+    """The provisioning must look where the dashboards are mounted and for the service's name."""
+    services = rendered({})["services"]
+    provider = yaml.safe_load(next(GRAFANA.glob("provisioning/dashboards/*.y*ml")).read_text())
+    source = yaml.safe_load(next(GRAFANA.glob("provisioning/datasources/*.y*ml")).read_text())
+    inside = mounts(services["grafana"])
+
+    assert "../../grafana/provisioning" == inside["/etc/grafana/provisioning"]
+    (path,) = {entry["options"]["path"] for entry in provider["providers"]}
+    assert "../../grafana/dashboards" == inside[path]
+    assert ["http://prometheus:9090"] == [entry["url"] for entry in source["datasources"]]
