@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.alerts.table import Rule, Severity, rules
+from exporter.alerts.thresholds import Thresholds
+
+
+def table(**thresholds: Any) -> dict[str, Rule]:
+    """Return the rules for some thresholds, given as in the file, by their names without prefix."""
+    found = rules(Thresholds.model_validate(thresholds))
+    return {rule.name.removeprefix("LoadFleet"): rule for rule in found}
+
+
+def test_everything_that_can_go_wrong_is_in_it() -> None:
+    """The list is the contract of the alerts' names and of whom they disturb."""
+    expected = {
+        Severity.CRITICAL: {
+            "ExporterGone", "CredentialsRefused", "SourceDown", "HalfOfAgentsDown",
+            "ControllerUnreachable", "AgentUnreachable", "MemberUnreachable",
+            "RecorderUnreachable", "ControllerOutdated", "AgentOutdated", "RecorderOutdated",
+        },
+        Severity.WARNING: {
+            "AgentClockSkew", "ControllerClockSkew", "MemberClockSkew", "RecorderClockSkew",
+            "SuiteFailed", "SuiteUnhealthy", "RunFailed", "RunStuck", "PollsStale",
+            "ReloadFailed", "NotificationsFailing", "CertificateExpiring",
+        },
+        Severity.INFO: {"AgentUnprotected", "AgentRestarted"},
+    }  # fmt: skip
+
+    found: dict[Severity, set[str]] = {severity: set() for severity in Severity}
+    for name, rule in table().items():
+        found[rule.severity].add(name)
+
+    assert expected == found
+
+
+def test_no_name_is_there_twice() -> None:
+    """Alerts of the same name and labels could not be told apart."""
+    found = [rule.name for rule in rules(Thresholds())]
+
+    assert sorted(set(found)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "gone"),
+    [
+        ("clock_skew", {f"{k}ClockSkew" for k in ("Agent", "Controller", "Member", "Recorder")}),
+        ("run_stuck", {"RunStuck"}),
+        ("certificate_expiry", {"CertificateExpiring"}),
+        ("agent_restarted", {"AgentRestarted"}),
+    ],
+)
+def test_what_is_off_is_left_out(threshold: str, gone: set[str]) -> None:
+    """`off` must switch off its own alerts and no others."""
+    assert table().keys() - gone == table(**{threshold: "off"}).keys()
+
+
+def test_overdue_suites_are_reported_on_request() -> None:
+    """Only the user knows how often a suite should run."""
+    assert {"SuiteOverdue"} == table(suite_overdue="1d").keys() - table().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "value", "part"),
+    [
+        ("AgentClockSkew", "clock_skew", "90s", "> 90"),
+        ("MemberClockSkew", "clock_skew", "250ms", "> 0.25"),
+        ("RunStuck", "run_stuck", "1h", "> 3600 "),
+        ("CertificateExpiring", "certificate_expiry", "30d", "< 2592000 "),
+        ("AgentRestarted", "agent_restarted", "5m", "< 300"),
+        ("HalfOfAgentsDown", "agents_down_ratio", "0.25", ">= 0.25 "),
+        ("PollsStale", "stale_intervals", "3", "> 3 * "),
+        ("SuiteOverdue", "suite_overdue", "2d", "> 172800 "),
+    ],
+)
+def test_thresholds_come_from_the_configuration(
+    name: str, threshold: str, value: str, part: str
+) -> None:
+    """What the user sets is what the condition compares with."""
+    assert part in table(**{threshold: value})[name].expression.promql()
+
+
+def test_the_text_tells_the_limit_that_holds() -> None:
+    """A limit in a text must be that of the condition."""
+    assert (
+        "the limit is 25%" in table(agents_down_ratio=0.25)["HalfOfAgentsDown"].description.template
+    )
+
+
+def test_trials_can_be_made_short() -> None:
+    """All times of waiting shrink alike, and nothing else."""
+    scaled, usual = table(for_scale=0.01)["AgentUnreachable"], table()["AgentUnreachable"]
+
+    assert (3.0, 3.0) == (scaled.hold_seconds, scaled.keep_seconds)
+    assert usual.expression == scaled.expression
+
+
+def test_only_the_absence_of_the_exporter_is_left_to_prometheus() -> None:
+    """Everything else the daemon can judge alone."""
+    assert ["ExporterGone"] == [name for name, rule in table().items() if not rule.built_in]
