@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter import config_file, environment, flags
 from exporter.alerts import table
+from exporter.alerts.operator import prometheus_rule
 from exporter.alerts.prometheus import rules_file
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from exporter.assembly import SECTIONS
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "print the alert rules for Prometheus"
 
+OPERATOR = "operator"
+
+FORMATS = ("prometheus", OPERATOR)
+
 _ALERTING, _THRESHOLDS, _RUNBOOK_URL = "alerting", "thresholds", "runbook_url"
 
 
@@ -33,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that change the rules."""
     for flag in (flags.CONFIG_FILE, flags.RUNBOOK_URL):
         flag.add_to(parser)
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="a file of rules, or a PrometheusRule for the Prometheus operator",
+    )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -48,7 +59,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         )
     runbook_url = flags.RUNBOOK_URL.value(arguments, environ) or given.get(_RUNBOOK_URL)
     rules = table.rules(outcome.settings)
-    print(rules_file(rules, runbook_url=str(runbook_url or RUNBOOK_URL)), end="")
+    text = rules_file(rules, runbook_url=str(runbook_url or RUNBOOK_URL))
+    print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
     return 0
 
 
