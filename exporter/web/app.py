@@ -16,6 +16,7 @@ from exporter.web.api import Api
 from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
 from exporter.web.pages import Pages
 from exporter.web.reload import Reload
+from exporter.web.screens import Screens
 
 
 if TYPE_CHECKING:
@@ -41,14 +42,15 @@ def create_app(
             and readiness do not count: a busy process is a living one.
         lifecycle: Whether a request may have the configuration reloaded.
     """
-    pages, api = Pages(view), Api(view)
+    pages, screens, api = Pages(view), Screens(view), Api(view)
     health = [
         Route("/healthy", pages.healthy),
         Route("/ready", pages.ready),
         Route("/reload", Reload(view, allowed=lifecycle).answer, methods=["POST", "PUT"]),
     ]
     bounded = [
-        Route("/", pages.fleet),
+        Route("/", screens.fleet),
+        Route("/target", screens.target),
         Route("/metrics", pages.metrics),
         Route("/config", pages.config),
         Route("/api/v1/targets", api.targets),

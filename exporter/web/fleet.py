@@ -9,12 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from exporter.errors import Reason
+from exporter.web.choice import Mark, marks_of
 from exporter.web.rows import Condition, Kind, SuiteRow, TargetRow
 from exporter.web.text import count
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from exporter.clock import Moment
     from exporter.polling import TaskFailure
@@ -65,6 +66,20 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     rows: tuple[TargetRow, ...]
     counts: tuple[tuple[Condition, int], ...]
+
+
+class Tile(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of target at a glance.
+
+    Attributes:
+        marks: How many targets have which mark.
+        bar: Condition, beginning and length in percent of each part of a bar.
+    """
+
+    kind: Kind
+    total: int
+    marks: tuple[tuple[Mark, int], ...]
+    bar: tuple[tuple[Condition, float, float], ...]
 
 
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +154,27 @@ def groups(rows: Sequence[TargetRow]) -> list[Group]:
         counts = tuple((state, counted[state]) for state in Condition if counted[state])
         found.append(Group(kind=kind, rows=tuple(members), counts=counts))
     return found
+
+
+def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
+    """Sum up arranged rows by kind."""
+    return [
+        Tile(
+            kind=group.kind,
+            total=len(group.rows),
+            marks=tuple(marks_of(group.rows)),
+            bar=tuple(_bar(group)),
+        )
+        for group in groups(rows)
+    ]
+
+
+def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
+    begin = 0.0
+    for condition, number in group.counts:
+        length = 100 * number / len(group.rows)
+        yield condition, round(begin, 2), round(length, 2)
+        begin += length
 
 
 def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: bool) -> Headline:

@@ -1,19 +1,12 @@
-"""What is read by people, by Prometheus and by whoever watches the process."""
+"""What is read by Prometheus and by whoever watches the process, as plain text."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import jinja2
 import yaml
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-
-from exporter import __version__
-from exporter.web import text
-from exporter.web.board import arranged, target_rows
-from exporter.web.fleet import groups, headline, source_row
-from exporter.web.slices import in_slices
+from starlette.responses import PlainTextResponse, Response
 
 
 if TYPE_CHECKING:
@@ -22,39 +15,11 @@ if TYPE_CHECKING:
     from exporter.web.view import View
 
 
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("exporter.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(duration=text.duration, signed=text.signed, instant=text.instant)
-    environment.globals["release"] = __version__
-    return environment
-
-
 class Pages:
-    """The endpoints that are neither JSON nor files."""
+    """The endpoints that answer with plain text."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._fleet = _templates().get_template("fleet.html")
-
-    async def fleet(self, request: Request) -> Response:
-        """Answer with the state of the fleet, for people."""
-        del request
-        now = self._view.now()
-        sources = [source_row(source, now) for source in self._view.sources()]
-        rows = arranged(await in_slices(target_rows(self._view.snapshots(), now)))
-        pieces = self._fleet.generate(
-            now=now,
-            headline=headline(rows, sources, ready=self._view.ready),
-            sources=sources,
-            groups=groups(rows),
-        )
-        return HTMLResponse("".join(await in_slices(pieces)))
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the exposition, in the format and encoding the client prefers."""

@@ -41,6 +41,11 @@ def instant(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def words(code: str | None) -> str:
+    """Write one of our codes, such as a reason, as people read it."""
+    return (code or "").replace("_", " ")
+
+
 def count(number: int, noun: str) -> str:
     """Write a number with its noun in the right form."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,22 @@ from exporter.readings import (
     Suite,
     SuiteRun,
 )
+from exporter.sources.base import Explanation
 from exporter.store import Snapshot
 from exporter.web.app import create_app
 from exporter.web.view import AlertView, SourceView, TaskView
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -42,6 +52,10 @@ NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
 def ago(seconds: float) -> Moment:
     """Return the moment that long before `NOW`."""
     return Moment(unix=NOW.unix - seconds, monotonic=NOW.monotonic - seconds)
+
+
+#: Returns a reading, state or snapshot with some of its fields changed.
+changed = msgspec.structs.replace
 
 
 class FakePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +94,17 @@ class FakeView:
         self.healthy = True
         self.reloads = 0
         self.mistakes: tuple[str, ...] = ()
+        self.looks: list[tuple[str, str, str]] = []
+        self.look_error: Exception | None = None
+        self.before_look: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Remember the look, and end it as the test says."""
+        self.looks.append((source, kind, target_id))
+        await self.before_look()
+        if self.look_error is not None:
+            raise self.look_error
+        return Explanation(reading=self.snapshot.readings[0], reply={"known": 1})
 
     async def reload(self) -> None:
         """Count, or fail with the mistakes."""
