@@ -1,0 +1,115 @@
+"""Who may come in: passwords against bcrypt hashes, without telling which names exist."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import bcrypt
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+
+#: Bcrypt looks at no more of a password.
+_SEEN_BYTES = 72
+
+#: Outcomes remembered, of either kind.
+_REMEMBERED = 100
+
+#: Comparisons that may wait; each takes long enough to make a larger crowd a flood.
+_WAITING = 32
+
+
+class CrowdError(Exception):
+    """Too many passwords wait to be compared."""
+
+
+class Users:
+    """Names and hashes, and the outcomes of the newest comparisons.
+
+    A name that does not exist is compared with the hash of somebody who does, chosen by the name
+    and always the same: it costs as much, also where hashes differ in cost, and is then refused.
+    """
+
+    def __init__(
+        self,
+        hashes: Mapping[str, str],
+        *,
+        executor: Executor,
+        compare: Callable[[bytes, bytes], bool] = bcrypt.checkpw,
+    ) -> None:
+        """Take in users.
+
+        Args:
+            hashes: Bcrypt hashes by name, at least one.
+            executor: Where comparisons run; one thread makes them run one at a time.
+            compare: Takes a password and a hash.
+        """
+        self._hashes = {name: text.encode() for name, text in hashes.items()}
+        self._all = list(self._hashes.values())
+        self._executor = executor
+        self._compare = compare
+        # Outcomes are remembered by a hash under this key, so that no password is.
+        self._key = secrets.token_bytes(32)
+        self._admitted: OrderedDict[bytes, None] = OrderedDict()
+        self._refused: OrderedDict[bytes, None] = OrderedDict()
+        self._comparing: dict[bytes, asyncio.Task[bool]] = {}
+
+    def remember(self, name: str, password: bytes) -> bool | None:
+        """Tell the outcome of an earlier comparison, `None` if it is not remembered."""
+        ticket = self._ticket(name, password)
+        for outcome, known in ((True, self._admitted), (False, self._refused)):
+            if ticket in known:
+                known.move_to_end(ticket)
+                return outcome
+        return None
+
+    async def admit(self, name: str, password: bytes) -> bool:
+        """Tell whether the password is the user's.
+
+        Raises:
+            CrowdError: It cannot be told now.
+        """
+        remembered = self.remember(name, password)
+        if remembered is not None:
+            return remembered
+        ticket = self._ticket(name, password)
+        task = self._comparing.get(ticket)
+        if task is None:
+            if len(self._comparing) >= _WAITING:
+                raise CrowdError
+            task = asyncio.create_task(self._find_out(ticket, name, password))
+            self._comparing[ticket] = task
+            task.add_done_callback(lambda _: self._comparing.pop(ticket, None))
+        # Shielded: several may wait for the same comparison, and one of them may leave.
+        return await asyncio.shield(task)
+
+    async def _find_out(self, ticket: bytes, name: str, password: bytes) -> bool:
+        hashed = self._hashes.get(name)
+        equal = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._compare, password[:_SEEN_BYTES], hashed or self._stand_in(name)
+        )
+        admitted = equal and hashed is not None
+        # Apart, so that no flood of wrong passwords drives out the right ones.
+        known = self._admitted if admitted else self._refused
+        known[ticket] = None
+        if len(known) > _REMEMBERED:
+            known.popitem(last=False)
+        return admitted
+
+    def _stand_in(self, name: str) -> bytes:
+        number = int.from_bytes(self._ticket(name, b"")[:8])
+        return self._all[number % len(self._all)]
+
+    def _ticket(self, name: str, password: bytes) -> bytes:
+        digest = hashlib.blake2b(key=self._key, digest_size=32)
+        for part in (name.encode("utf-8", "surrogateescape"), password):
+            digest.update(len(part).to_bytes(8))
+            digest.update(part)
+        return digest.digest()
