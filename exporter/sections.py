@@ -47,6 +47,7 @@ class WebSettings(Section):
         BeforeValidator(_listed),
         Field(min_length=1),
     ] = ("0.0.0.0:10871",)
+    systemd_socket: Flag = False
     config_file: FilePath | None = None
     enable_lifecycle: Flag = False
     external_url: Url | None = None

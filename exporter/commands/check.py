@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporter import flags
 from exporter.commands.configuration import load_settings
+from exporter.web.security import WebSecurity
 
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Load the configuration and say what it watches."""
     loaded = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON))
+    web_config_file = loaded.settings.web.config_file
+    if web_config_file is not None:
+        WebSecurity(web_config_file)
     for source in loaded.settings.sources:
         tasks = ", ".join(source.intervals())
         print(f"{source.provider} {source.name}: {tasks}")

@@ -8,31 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from exporter.web.address import BACKLOG, Address, bound_address, listen
+from exporter.web.address import BACKLOG, bound_address, listen
 from exporter.web.protocol import FencedProtocol
 
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    import ssl
+    from collections.abc import Callable, Iterator, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from exporter.web.address import Address
 
 
 #: How long what was cut off gets to notice.
 _LAST_SECONDS = 1.0
 
+#: How long a client may take to begin TLS, and to end it.
+_HANDSHAKE_SECONDS = 10.0
+_GOODBYE_SECONDS = 2.0
+
 
 class WebServer:
     """An app on one or several addresses; can be started again after a stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two by keyword, with defaults
         self,
         app: ASGIApp,
         addresses: Sequence[Address],
         *,
+        tls: ssl.SSLContext | None = None,
+        sockets: Callable[[], list[socket.socket]] | None = None,
         max_connections: int = 512,
         idle_seconds: int = 75,
+        handshake_seconds: float = _HANDSHAKE_SECONDS,
         protocol: type[FencedProtocol] = FencedProtocol,
     ) -> None:
         """Prepare a server.
@@ -40,18 +50,28 @@ class WebServer:
         Args:
             app: What answers.
             addresses: Where to listen.
+            tls: What connections are wrapped in, if anything.
+            sockets: Returns listening sockets at each start, instead of the addresses.
             max_connections: With more connections than these, requests get 503.
             idle_seconds: How long a connection may wait for its next request; more than the
                 usual scrape interval, so that Prometheus keeps its connection.
+            handshake_seconds: How long a client may take to begin TLS.
             protocol: The limits for slow clients.
         """
         self._app = app
-        self._requested = tuple(addresses)
+        self._sockets = sockets or (lambda: listen(addresses))
+        self._tls = tls
+        self._handshake_seconds = handshake_seconds
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
         self._protocol = protocol
         self._running: tuple[_Uvicorn, asyncio.Task[None]] | None = None
         self.addresses: tuple[Address, ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+        return "http" if self._tls is None else "https"
 
     async def start(self) -> None:
         """Listen and serve; returns when connections are accepted.
@@ -59,7 +79,7 @@ class WebServer:
         Raises:
             StartError: An address cannot be listened on; none is then.
         """
-        sockets = listen(self._requested)
+        sockets = self._sockets()
         server = _Uvicorn(
             uvicorn.Config(
                 _Quiet(self._app),
@@ -75,7 +95,9 @@ class WebServer:
                 backlog=BACKLOG,
                 limit_concurrency=self._max_connections,
                 timeout_keep_alive=self._idle_seconds,
-            )
+            ),
+            tls=self._tls,
+            handshake_seconds=self._handshake_seconds,
         )
         task = asyncio.create_task(server.serve(sockets))
         self._running = (server, task)
@@ -108,20 +130,39 @@ class WebServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers of its own; the daemon has them."""
+    """uvicorn without signal handlers of its own, which the daemon has, and with limits for TLS."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, tls: ssl.SSLContext | None, handshake_seconds: float
+    ) -> None:
         super().__init__(config)
         self.accepting = asyncio.Event()
         self.servers = []
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            self._tls = {
+                "ssl": tls,
+                "ssl_handshake_timeout": handshake_seconds,
+                "ssl_shutdown_timeout": _GOODBYE_SECONDS,
+            }
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        for sock in sockets or ():
+            self.servers.append(
+                await loop.create_server(self._connect, sock=sock, backlog=BACKLOG, **self._tls)
+            )
+        self.started = True
         self.accepting.set()
+
+    def _connect(self) -> asyncio.Protocol:
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state, app_state={})
 
     def close(self) -> None:
         """Accept no more and begin to shut down."""
