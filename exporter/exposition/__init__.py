@@ -7,7 +7,7 @@ snapshot family by family, `body` joins and packs them, `own` adds the exporter'
 
 from __future__ import annotations
 
-from exporter.exposition.server import Exposition, Page
+from exporter.exposition.server import Exposition, Page, page_of
 
 
-__all__ = ["Exposition", "Page"]
+__all__ = ["Exposition", "Page", "page_of"]

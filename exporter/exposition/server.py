@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from exporter.exposition.body import Body, Format, Packer, Piece, finish
 from exporter.exposition.lines import Rendered, render
 from exporter.exposition.own import Own
-from exporter.store import Cause, Change, Key, Store
+from exporter.store import Cause, Change, Key, Snapshot, Store
 
 
 if TYPE_CHECKING:
@@ -175,6 +175,19 @@ class Exposition:
     async def _slowly(self, generator: Generator[None, None, None]) -> None:
         for _ in generator:
             await self._pause()
+
+
+def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
+    """Render a snapshot by itself, without anything of the exporter's own.
+
+    Args:
+        snapshot: A small one: it is rendered without a pause.
+        accept: The request's `Accept` header.
+    """
+    form, content_type = _negotiate(accept)
+    body = Body(finish(render(snapshot, None, ())).pieces, {form: Packer()})
+    text = body.plain(form) + form.end.encode()
+    return Page(content_type=content_type, content_encoding=None, body=text)
 
 
 def _samples(rendered: Rendered | None) -> int:

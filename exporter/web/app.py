@@ -13,8 +13,10 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from exporter.web.api import Api
+from exporter.web.discovery import Discovery
 from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
 from exporter.web.pages import Pages
+from exporter.web.probe import Probe
 from exporter.web.reload import Reload
 from exporter.web.screens import Screens
 
@@ -43,6 +45,7 @@ def create_app(
         lifecycle: Whether a request may have the configuration reloaded.
     """
     pages, screens, api = Pages(view), Screens(view), Api(view)
+    discovery = Discovery(view)
     health = [
         Route("/healthy", pages.healthy),
         Route("/ready", pages.ready),
@@ -56,6 +59,10 @@ def create_app(
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
         Route("/api/v1/alerts", api.alerts),
+        Route("/sd/agents", discovery.agents),
+        Route("/sd/controllers", discovery.controllers),
+        Route("/sd/recorders", discovery.recorders),
+        Route("/probe", Probe(view).answer),
         Mount("/static", StaticFiles(packages=[("exporter.web", "static")])),
     ]
     everything = _router(

@@ -1,7 +1,7 @@
 """What the pages need of the daemon, and nothing more.
 
-The daemon implements `View`; tests hand in a fake. Nothing here can cause a call to a vendor, and
-no secret passes through it.
+The daemon implements `View`; tests hand in a fake. Nothing here but `explain` can cause a call to a
+vendor, and no secret passes through it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.history import History
+    from exporter.sources.base import Explanation
     from exporter.store import Snapshot
 
 
@@ -124,6 +125,15 @@ class View(Protocol):
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted, as plain values that YAML knows."""
+        ...
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Look at one target of the inventory now: the one call to a vendor that a page causes.
+
+        Raises:
+            LookupError: There is no such source, kind or target.
+            PollError: The look failed.
+        """
         ...
 
     async def reload(self) -> None:
