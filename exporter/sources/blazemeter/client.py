@@ -220,7 +220,7 @@ class BlazeMeterClient:
     def _judge(self, operation: Operation[E], reply: Reply) -> E:
         """Tell an answer from an error (reference section B7)."""
         name = operation.name
-        if reply.status == 404:
+        if reply.status == 404 and operation is not o.USER:  # whose absence is a wrong URL
             raise NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (404)", status=404)
         try:
             check_status(name, reply)

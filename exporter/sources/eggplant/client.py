@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.guard import Guard
 from exporter.http import Call, check_status
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
     from exporter.sources.eggplant.tokens import Token, Tokens
+    from exporter.telemetry import Surprise
 
 
 Seen = Callable[[bytes], object]
@@ -119,12 +122,18 @@ class EggplantClient:
             _check(reply)
             if seen is not None:
                 seen(reply.body)
-            return decode(
-                reply.body,
-                list[AgentEntry],
-                operation=OPERATION,
-                surprise=self._telemetry.surprise,
-            )
+            return self._entries(reply.body)
+
+    def _entries(self, body: bytes) -> list[AgentEntry]:
+        """Decode a reply; what cannot be read as an entry is an empty one: somebody's."""
+        odd: list[Surprise] = []
+        entries = decode(body, list[AgentEntry], operation=OPERATION, surprise=odd.append)
+        for kind in odd:
+            self._telemetry.surprise(kind)
+        if odd:
+            count = len(msgspec.json.decode(body, type=list[msgspec.Raw]))
+            entries += [AgentEntry()] * (count - len(entries))
+        return entries
 
 
 def _check(reply: Reply) -> None:

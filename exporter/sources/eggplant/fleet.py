@@ -1,7 +1,8 @@
 """What the replies tell of agents and runs over time.
 
 A reply lists open connections only. That an agent is gone, or a run over, shows by its absence:
-so this remembers who was listed (design section 2, rule 7).
+so this remembers who was listed (design section 2, rule 7). An entry whose name cannot be read may
+be anybody's, so a reply with one says of nobody that he is gone.
 """
 
 from __future__ import annotations
@@ -74,27 +75,38 @@ class Fleet:
         self._wanted = wanted
         self._surprise = surprise
         self._agents: dict[str, _Listed] = {}
+        self._shown: dict[str, Agent] = {}
         self._runs: dict[str, _Tracked] = {}
 
     def look(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
-        listed = self._unique(entries)
+        listed, complete = self._unique(entries)
         agents = [self._connected(name, entry, now) for name, entry in listed.items()]
-        agents += self._missing(listed, now)
+        for name in self._missing(listed, now):
+            if complete:
+                agents.append(_disconnected(name, self._agents.get(name), now))
+            else:
+                agents.append(self._shown.get(name) or Agent(agent_id=name, agent=name))
+        self._shown = {agent.agent_id: agent for agent in agents}
         return (*agents, *self._look_at_runs(listed, now))
 
-    def _unique(self, entries: Iterable[AgentEntry]) -> dict[str, AgentEntry]:
-        """Return the wanted entries by name; of two with one name the first counts."""
+    def _unique(self, entries: Iterable[AgentEntry]) -> tuple[dict[str, AgentEntry], bool]:
+        """Return the wanted entries by name, and whether all have one.
+
+        Of two with one name the first counts.
+        """
         listed: dict[str, AgentEntry] = {}
+        complete = True
         for entry in entries:
             name = entry.agent_name
             if not name:
                 self._surprise("missing_field")
+                complete = False
             elif name in listed:
                 self._surprise("type")
             elif self._wanted("agents", name):
                 listed[name] = entry
-        return listed
+        return listed, complete
 
     def _connected(self, name: str, entry: AgentEntry, now: Moment) -> Agent:
         port = str(entry.port) if entry.port is not None else ""
@@ -110,17 +122,14 @@ class Fleet:
             state=AgentState(read_at=now, up=True, busy=busy),
         )
 
-    def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Agent]:
+    def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[str]:
+        """Forget who is to be forgotten, and return who else is not listed."""
         self._agents = {
             name: last
             for name, last in self._agents.items()
             if name in self._expected or now.monotonic - last.at.monotonic <= self._remember_seconds
         }
-        return [
-            _disconnected(name, self._agents.get(name), now)
-            for name in self._expected | self._agents
-            if name not in listed
-        ]
+        return [name for name in self._expected | self._agents if name not in listed]
 
     def _look_at_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
         current: dict[str, _Tracked] = {}

@@ -250,6 +250,14 @@ class TestErrors:
         assert [("200001", Reason.HTTP_4XX)] == [(f.target, f.reason) for f in poll.failures]
         assert it.source.up
 
+    async def test_of_a_missing_api_is_none(self) -> None:
+        """A 404 to the proof is a wrong URL: nobody there knows what a user is."""
+        it = bench(error("404", 404))
+        it.account.answers["user"] = error("404", 404)
+
+        assert (await failing(it)).reason is Reason.HTTP_4XX
+        assert not it.source.up
+
 
 class TestRateLimit:
     async def test_with_retry_after_is_obeyed(self) -> None:

@@ -282,6 +282,22 @@ class TestOddEntries:
         assert () == watch.look(AgentEntry(agent_name=name, process_id=0))
         assert ["missing_field"] == watch.surprises
 
+    def test_says_of_nobody_that_he_is_gone_when_a_name_is_missing(self) -> None:
+        """An entry without a name may be the missing agent's: what was known of it stands."""
+        watch = Watch("b", "c")
+        before = watch.agents(IDLE)
+
+        after = watch.agents(AgentEntry(process_id=0), after=60)
+
+        assert [connected("a"), missing("b"), missing("c")] == before
+        assert [missing("b"), missing("c"), connected("a")] == after
+
+    def test_knows_nothing_of_an_expected_agent_when_a_name_is_missing(self) -> None:
+        """In the first reply of all there is nothing yet that could stand."""
+        watch = Watch("b")
+
+        assert [Agent(agent_id="b", agent="b")] == watch.agents(AgentEntry(process_id=0))
+
     @pytest.mark.parametrize(
         ("process_id", "busy"), [(0, False), ("0", False), (7, True), ("7", True), (-1, True)]
     )

@@ -168,6 +168,22 @@ async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
     assert 0 == bench.count("vendor_surprises_total", kind="missing_field")
 
 
+@pytest.mark.parametrize("entry", ["1", '"a"', '{"agent_name": 5}', '{"agent_name": null}', "{}"])
+async def test_accuses_nobody_by_what_cannot_be_read(entry: str) -> None:
+    """An entry that nobody can be told from may be anybody's."""
+    bench = Bench(Server(fixture("sut_status.idle")), expected_agents=["martin1"])
+    await bench.source.poll("agents")
+    bench.server.status = (200, f"[{entry}]".encode())
+
+    poll = await bench.source.poll("agents")
+
+    agents = [reading for reading in poll.readings if isinstance(reading, Agent)]
+    assert {"martin1": False, "martin2": True} == {
+        agent.agent: agent.state.up for agent in agents if agent.state
+    }
+    assert () == poll.failures
+
+
 async def test_reports_the_missing() -> None:
     """Expected and remembered agents that are not connected are down for that reason."""
     bench = Bench(Server(fixture("sut_status.idle")), expected_agents=["martin1"])

@@ -31,6 +31,16 @@ async def only(source: Rig) -> Agent:
     return agent
 
 
+@pytest.mark.parametrize("agent_id", [10**400 - 1, 2**63])
+async def test_asks_nothing_about_an_id_that_is_none(agent_id: int) -> None:
+    """A number of hundreds of digits must not become a machine, let alone one that is down."""
+    source = rig(agents=one_agent(agentId=agent_id))
+
+    assert () == await source.readings("agents")
+    assert "pingMeasuringAgent" not in source.portal.asked
+    assert 1 == source.surprises("type")
+
+
 async def test_reads_the_documented_list_and_ping() -> None:
     """The printed examples become exactly these readings."""
     source = rig()

@@ -8,14 +8,17 @@ empty `Raw`, is what an absent one looks like. Numbers are `float` unless they a
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
 Flag: TypeAlias = bool | int | None
-Port: TypeAlias = int | str | None
+
+#: An id or the like. What does not fit into 64 bits is none, and nothing is asked about it.
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Port: TypeAlias = Whole | str | None
 
 Hidden: TypeAlias = msgspec.Raw
 

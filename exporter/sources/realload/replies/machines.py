@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Hidden, Part, Port
+from exporter.sources.realload.replies.envelope import (
+    ABSENT,
+    Envelope,
+    Flag,
+    Hidden,
+    Part,
+    Port,
+    Whole,
+)
 
 
 # -- Agents (section 3.3) -------------------------------------------------------------------------
@@ -13,7 +21,7 @@ from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, H
 class AgentItem(Part, frozen=True, kw_only=True):
     """A registered measuring agent."""
 
-    agent_id: int | None = None
+    agent_id: Whole | None = None
     agent_active: Flag = None
     agent_description: str | None = None
     agent_host: str | None = None
@@ -103,9 +111,9 @@ class ControllerPing(Envelope, frozen=True, kw_only=True):
 class MemberItem(Part, frozen=True, kw_only=True):
     """An agent as a member of a cluster; its token is not wanted."""
 
-    cluster_member_id: int | None = None
+    cluster_member_id: Whole | None = None
     load_factor: float | None = None
-    agent_id: int | None = None
+    agent_id: Whole | None = None
     agent_active: Flag = None
     agent_description: str | None = None
 
@@ -113,7 +121,7 @@ class MemberItem(Part, frozen=True, kw_only=True):
 class ClusterItem(Part, frozen=True, kw_only=True):
     """A registered cluster."""
 
-    cluster_id: int | None = None
+    cluster_id: Whole | None = None
     cluster_active: Flag = None
     cluster_description: str | None = None
     controller_host: str | None = None
@@ -130,7 +138,7 @@ class ClusterList(Envelope, frozen=True, kw_only=True):
 class FailedMember(Part, frozen=True, kw_only=True):
     """A member that could not be connected or did not act."""
 
-    cluster_member_id: int | None = None
+    cluster_member_id: Whole | None = None
 
 
 class MemberInfo(Part, frozen=True, kw_only=True):
@@ -145,7 +153,7 @@ class MemberInfo(Part, frozen=True, kw_only=True):
 class MemberAnswer(Part, frozen=True, kw_only=True):
     """A member that answered."""
 
-    cluster_member_id: int | None = None
+    cluster_member_id: Whole | None = None
     json_response_object: MemberInfo | None = None
 
 
@@ -153,7 +161,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
     """How the controller's connecting to the members went."""
 
     measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
-    connect_successful_cluster_member_array: tuple[int, ...] | None = None
+    connect_successful_cluster_member_array: tuple[Whole, ...] | None = None
     connect_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     cluster_connect_duration_millis: float | None = None
 
@@ -161,7 +169,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
 class ActionResult(Part, frozen=True, kw_only=True):
     """How the members' answering went."""
 
-    action_successful_cluster_member_array: tuple[int, ...] | None = None
+    action_successful_cluster_member_array: tuple[Whole, ...] | None = None
     action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     json_response_cluster_member_array: tuple[MemberAnswer, ...] | None = None
 
@@ -190,7 +198,7 @@ class ClusterPing(Envelope, frozen=True, kw_only=True):
 class RecorderItem(Part, frozen=True, kw_only=True):
     """A registered proxy recorder."""
 
-    recorder_id: int | None = None
+    recorder_id: Whole | None = None
     recorder_description: str | None = None
     recorder_proxy_host: str | None = None
     recorder_proxy_port: Port = None

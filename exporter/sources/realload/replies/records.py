@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Hidden, Part
+from exporter.sources.realload.replies.envelope import ABSENT, Envelope, Flag, Hidden, Part, Whole
 
 
 # -- Versions and account (sections 3.1, 3.3 to 3.5) ----------------------------------------------
@@ -40,7 +40,7 @@ class MinRecorderVersion(Envelope, frozen=True, kw_only=True):
 class CertificateItem(Part, frozen=True, kw_only=True):
     """A client certificate: the container with the private key, and the password to it."""
 
-    certificate_id: int | None = None
+    certificate_id: Whole | None = None
     cert_description: str | None = None
     cert_active: Flag = None
     apply_for_host: str | None = None
@@ -84,7 +84,7 @@ class JobList(Envelope, frozen=True, kw_only=True):
 class TemplateInfo(Part, frozen=True, kw_only=True):
     """A job template."""
 
-    template_id: int | None = None
+    template_id: Whole | None = None
     template_name: str | None = None
 
 
@@ -107,7 +107,7 @@ class TemplateList(Envelope, frozen=True, kw_only=True):
 class SuiteInfo(Part, frozen=True, kw_only=True):
     """A test execution suite."""
 
-    test_execution_suite_id: int | None = None
+    test_execution_suite_id: Whole | None = None
     test_execution_suite_name: str | None = None
     total_number_of_testjobs: float | None = None
     is_test_execution_suite_healthy: bool | None = None
@@ -116,7 +116,7 @@ class SuiteInfo(Part, frozen=True, kw_only=True):
 class RunResult(Part, frozen=True, kw_only=True):
     """The summary of a run; times in milliseconds."""
 
-    test_run_id: int | None = None
+    test_run_id: Whole | None = None
     execution_state: float | None = None
     test_run_start_timestamp: float | None = None
     test_run_last_updated_timestamp: float | None = None
@@ -148,4 +148,4 @@ class SuiteList(Envelope, frozen=True, kw_only=True):
 class RunningSuites(Envelope, frozen=True, kw_only=True):
     """The reply of getCurrentlyRunningTestExecutionSuiteIds."""
 
-    test_execution_suite_id_array: tuple[int, ...] | None = None
+    test_execution_suite_id_array: tuple[Whole, ...] | None = None
