@@ -16,6 +16,7 @@ from exporter.catalogue import Family
 
 
 if TYPE_CHECKING:
+    from exporter.errors import Reason
     from exporter.readings import Target
 
 
@@ -41,11 +42,13 @@ class Spread(msgspec.Struct, frozen=True):
     """A family with more labels than those of the target: no, one or many values per target.
 
     Attributes:
-        read: Takes the values from a row.
+        read: Takes from a row what the values are made of; where that is what it was, so are they.
+        spread: Makes the values.
     """
 
     family: Family
-    read: Callable[[Any], Iterable[Labelled]]
+    read: Callable[[Any], Any]
+    spread: Callable[[Any], Iterable[Labelled]]
 
 
 Columns = tuple[Column | Spread, ...]
@@ -100,51 +103,43 @@ def flag(family: Family, field: str) -> Column:
 
 def by_key(family: Family, field: str) -> Spread:
     """Spread a mapping, whose keys are the values of the one further label."""
-    read = attrgetter(field)
 
-    def labelled(row: object) -> Iterable[Labelled]:
-        counts: Mapping[str, float] = read(row) or {}
-        return [((key,), value) for key, value in counts.items()]
+    def spread(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
+        return [((key,), value) for key, value in (counts or {}).items()]
 
-    return Spread(family, labelled)
+    return Spread(family, attrgetter(field), spread)
 
 
 def failure(family: Family) -> Spread:
     """Make the series that names the reason while a target is not up."""
 
-    def labelled(state: Any) -> Iterable[Labelled]:
-        if state.up is False and state.reason is not None:
-            return (((state.reason.value,), True),)
+    def spread(found: tuple[bool | None, Reason | None]) -> Iterable[Labelled]:
+        up, reason = found
+        if up is False and reason is not None:
+            return (((reason.value,), True),)
         return ()
 
-    return Spread(family, labelled)
+    return Spread(family, attrgetter("up", "reason"), spread)
 
 
 def info(family: Family, *fields: str) -> Spread:
     """Make an info family from the names of the fields that describe."""
-    read = _values(*fields)
-    return Spread(family, lambda row: ((read(row), True),))
+    return Spread(family, _values(*fields), _one)
 
 
 def target_info(family: Family, *more: str) -> Spread:
     """Make the info family of a machine: where it is, what runs on it, and `more` of its state."""
     facts = ("version", "os", "os_version", "java_version", "java_vendor")
-    read = attrgetter(*facts, *more)
-    unknown = ("",) * len((*facts, *more))
+    # In the catalogue's order: the location stands behind the facts.
+    of_state = [f"state.{fact}" for fact in (*facts, *more)]
+    known = attrgetter("host", "port", *of_state[: len(facts)], "location", *of_state[len(facts) :])
 
-    def labelled(target: Target) -> Iterable[Labelled]:
-        known = unknown if target.state is None else read(target.state)
-        # In the catalogue's order: the location stands behind the facts.
-        values = (
-            target.host,
-            target.port,
-            *known[: len(facts)],
-            target.location,
-            *known[len(facts) :],
-        )
-        return ((values, True),)
+    def read(target: Target) -> tuple[str, ...]:
+        if target.state is not None:
+            return known(target)
+        return (target.host, target.port, *("",) * len(facts), target.location, *("",) * len(more))
 
-    return Spread(family, labelled)
+    return Spread(family, read, _one)
 
 
 def plan(*names: str, own: Columns, **parts: Columns) -> Plan:
@@ -174,3 +169,7 @@ def _values(*fields: str) -> Callable[[Any], tuple[str, ...]]:
         return attrgetter(*fields)
     reads = tuple(attrgetter(field) for field in fields)
     return lambda row: tuple([read(row) for read in reads])
+
+
+def _one(values: tuple[str, ...]) -> Iterable[Labelled]:
+    return ((values, True),)

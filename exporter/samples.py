@@ -8,7 +8,7 @@ What is absent (`None`, or not a number) has no sample; a flag is 1 or 0.
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter import catalogue as c
@@ -42,13 +42,12 @@ class Sample(NamedTuple):
     value: float
 
 
-def _phases(run: r.Run) -> Iterable[Labelled]:
-    phase = run.phase if run.phase in r.PHASES else "unknown"
-    return [((each,), each == phase) for each in r.PHASES]
+def _phases(phase: str) -> Iterable[Labelled]:
+    shown = phase if phase in r.PHASES else "unknown"
+    return [((each,), each == shown) for each in r.PHASES]
 
 
-def _job_states(jobs: r.AgentJobs) -> Iterable[Labelled]:
-    counts = jobs.counts
+def _job_states(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
     if counts is None:
         return ()
     return [((state,), counts.get(state, 0.0)) for state in r.JOB_STATES]
@@ -95,6 +94,10 @@ _AGENT = plan(
         number(c.AGENT_JOB_DURATION_LIMIT, "job_duration_limit_seconds"),
         flag(c.AGENT_BUSY, "busy"),
     ),
+)
+
+_AGENT_JOBS = plan(
+    "agent_id", "agent", own=(Spread(c.AGENT_JOBS, attrgetter("counts"), _job_states),)
 )
 
 _CONTROLLER = plan(
@@ -201,7 +204,7 @@ _RUN = plan(
     "run",
     own=(
         info(c.RUN_INFO, "suite_id", "agent", "location"),
-        Spread(c.RUN_PHASE, _phases),
+        Spread(c.RUN_PHASE, attrgetter("phase"), _phases),
         number(c.RUN_PROGRESS_CODE, "progress_code"),
         number(c.RUN_ENGINES, "engines"),
         by_key(c.RUN_ENGINES_RATIO, "engines_ratio"),
@@ -229,7 +232,9 @@ _CERTIFICATE = plan(
 #: The plans of each kind of reading.
 PLANS: Mapping[type[r.Reading], tuple[Plan, ...]] = {
     r.Agent: (_AGENT,),
-    r.AgentJobs: (plan("agent_id", "agent", own=(Spread(c.AGENT_JOBS, _job_states),)),),
+    r.AgentJobs: (
+        plan("agent_id", "agent", own=(Spread(c.AGENT_JOBS, attrgetter("counts"), _job_states),)),
+    ),
     r.Controller: (_CONTROLLER,),
     r.Recorder: (_RECORDER,),
     r.Cluster: (_CLUSTER, _MEMBER),
@@ -264,7 +269,7 @@ def samples(reading: r.Reading) -> Iterator[Sample]:
 
 def _of_column(column: Column | Spread, labels: tuple[str, ...], row: object) -> Iterator[Sample]:
     values: Iterable[Labelled] = (
-        column.read(row) if isinstance(column, Spread) else (((), column.read(row)),)
+        column.spread(column.read(row)) if isinstance(column, Spread) else (((), column.read(row)),)
     )
     for more, value in values:
         # Only a value that is not a number differs from itself.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from exporter.exposition import numbers
 from exporter.exposition.body import Piece
 from exporter.exposition.labels import block
-from exporter.plans import Column, Labelled, Plan, Spread
+from exporter.plans import Column, Plan, Spread
 from exporter.readings import Reading
 from exporter.samples import PLANS
 
@@ -120,14 +120,14 @@ class _Shard:
         return list(map(add, self.blocks, written))
 
     def _render_spread(self, column: Spread, rows: Sequence[Any], known: _Lines | None) -> _Lines:
-        made_of: list[Iterable[Labelled]] = list(map(column.read, rows))
+        made_of = list(map(column.read, rows))
         if known is not None and known.made_of == made_of:
             return known
         names = column.family.labels
         old_blocks = known.blocks if known is not None else {}
         blocks: dict[tuple[int, Identity], str] = {}
         values: list[float | None] = []
-        for index, labelled in enumerate(made_of):
+        for index, labelled in enumerate(map(column.spread, made_of)):
             for more, value in labelled:
                 key = (index, more)
                 blocks[key] = old_blocks.get(key) or block(
@@ -208,17 +208,21 @@ def render(
 
 
 def _unseen(plan: Plan, targets: list[Any], seen: set[Identity]) -> dict[Identity, Any]:
-    unique: dict[Identity, Any] = {}
-    for identity, target in zip(map(plan.identity, targets), targets, strict=True):
-        if identity not in seen:
-            seen.add(identity)
-            unique[identity] = target
+    unique = dict(zip(map(plan.identity, targets), targets, strict=True))
+    if len(unique) < len(targets) or not seen.isdisjoint(unique):
+        unique = {}
+        for identity, target in zip(map(plan.identity, targets), targets, strict=True):
+            if identity not in seen:
+                unique.setdefault(identity, target)
+    seen.update(unique)
     return unique
 
 
-def _piece(family: Family, ends: Sequence[str]) -> Piece:
+def _piece(family: Family, ends: list[str]) -> Piece:
     if not ends:
         return Piece(b"", 0)
     name = family.name
-    joined = f"\n{name}".join(ends)
-    return Piece(f"{name}{joined}\n".encode(), len(ends))
+    # Joined in place of being put together afterwards, which would copy them all once more.
+    ends[0] = f"{name}{ends[0]}"
+    ends[-1] = f"{ends[-1]}\n"
+    return Piece(f"\n{name}".join(ends).encode(), len(ends))

@@ -14,7 +14,7 @@ import msgspec
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 _encode = msgspec.json.Encoder().encode
@@ -57,12 +57,39 @@ def texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
 def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
     if not values:
         return []
+    written = encoded[1:-1].decode()
+    smallest, largest = min(values), max(values)
+    if smallest > -_LARGEST and largest < _LARGEST and not _may_be_tiny(encoded):
+        return written.split(",")  # type: ignore[return-value]  # none is absent
+    if smallest >= _LARGEST and largest < _PYTHON_EXPONENT and _same_length(smallest, largest):
+        # Times and sizes mostly have as many digits before the point as all others.
+        point = written.index(".")
+        return _scientific(written.replace(".", "").split(","), f"e+{point - 1:02d}")
     return [
         text
         if _SMALLEST <= value < _LARGEST or -_LARGEST < value <= -_SMALLEST or not value
         else _write_one(value, text)
-        for value, text in zip(values, encoded[1:-1].decode().split(","), strict=True)
+        for value, text in zip(values, written.split(","), strict=True)
     ]
+
+
+def _scientific(digits: Iterable[str], exponent: str) -> list[str | None]:
+    # The encoder ends a number with a zero only to say that it is a whole one.
+    return [
+        f"{each[0]}.{each[1:]}{exponent}"
+        if each[-1] != "0"
+        else f"{each[0]}.{each[1:]}".rstrip("0.") + exponent
+        for each in digits
+    ]
+
+
+def _same_length(smallest: float, largest: float) -> bool:
+    return len(str(int(smallest))) == len(str(int(largest)))
+
+
+def _may_be_tiny(encoded: bytes) -> bool:
+    """Tell whether some number of a column may be nearer to 0 than the notations agree."""
+    return b"e" in encoded or b"0.0000" in encoded
 
 
 def _write_one(value: float, text: str) -> str:
