@@ -176,7 +176,7 @@ class Alerting:
             if age <= (REPEAT_RESOLVED_SECONDS if known else UNDELIVERED_SECONDS):
                 kept[key] = alert
             elif not known:
-                self._log.warning("resolution_given_up", alert=alert.name, labels=alert.labels)
+                self._log.warning("resolution_given_up", **_told(alert))
         newest = list(kept.items())[-MAX_RESOLVED:]
         return msgspec.structs.replace(alerts, resolved=dict(newest))
 
@@ -184,10 +184,10 @@ class Alerting:
         for key, alert in self._alerts.active.items():
             known = before.active.get(key)
             if alert.phase is Phase.FIRING and (known is None or known.phase is Phase.PENDING):
-                self._log.warning("alert_firing", alert=alert.name, labels=alert.labels)
+                self._log.warning("alert_firing", **_told(alert))
         for key, alert in self._alerts.resolved.items():
             if key not in before.resolved:
-                self._log.info("alert_resolved", alert=alert.name, labels=alert.labels)
+                self._log.info("alert_resolved", **_told(alert))
 
     def _count(self) -> None:
         firing = [one for one in self._alerts.active.values() if one.phase is Phase.FIRING]
@@ -207,6 +207,12 @@ class Alerting:
             return
         self._saved = (essence, now.monotonic)
         await asyncio.to_thread(self._file.save, remembered, now)
+
+
+def _told(alert: Alert) -> dict[str, str]:
+    """Return what the log says of an alert."""
+    labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
+    return {"alert": alert.name, "labels": labels}
 
 
 def _place(alert: Alert) -> tuple[object, ...]:

@@ -1,0 +1,370 @@
+"""The built-in alerts over a store, from a reading to an Alertmanager and over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from structlog.testing import capture_logs
+
+from exporter.alerts import alerting
+from exporter.alerts.alert import Alerts, Phase
+from exporter.alerts.alerting import Alerting, AlertingContext
+from exporter.alerts.memory import Remembered
+from exporter.alerts.settings import AlertingSettings
+from exporter.errors import Reason
+from exporter.readings import Agent, AgentState, SourceHealth
+from exporter.store import Snapshot, Store
+from exporter.telemetry import Telemetry
+from tests.support.alerts import START, FakeAlertmanager, alert, keyed
+from tests.support.clock import FakeClock
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.http import HttpClient, HttpOptions
+
+
+ONE, TWO = "http://one.test", "http://two.test"
+
+
+class Bench:
+    """A store, two Alertmanagers and the built-in alerts between them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
+        self.one, self.two = FakeAlertmanager(self.time), FakeAlertmanager(self.time)
+        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry.reload_successful.set(1)
+        self.store = Store(self.time.clock)
+        self.started = True
+        self.settings = AlertingSettings.model_validate({"alertmanagers": [ONE, TWO], **settings})
+        self._connected = 0
+        self.alerting = self.begin()
+
+    def begin(self, *, remembered: Remembered | None = None) -> Alerting:
+        """Make the alerts, another time after a restart."""
+        context = AlertingContext(
+            store=self.store,
+            telemetry=self.telemetry,
+            clock=self.time.clock,
+            started=lambda: self.started,
+            connect=self._connect,
+        )
+        self.alerting = Alerting(
+            self.settings, context, generator_url="http://board/", remembered=remembered
+        )
+        return self.alerting
+
+    def _connect(self, options: HttpOptions) -> HttpClient:
+        self._connected += 1
+        return (self.one if self._connected % 2 else self.two).connect(options)
+
+    def agents(self, **up: bool) -> None:
+        """Put a snapshot in which these agents are, up or not, and some that are up."""
+        agents = {"well-1": True, "well-2": True, "well-3": True, **up}
+        readings = tuple(
+            Agent(
+                agent_id=name,
+                agent=name,
+                active=True,
+                protected=True,
+                state=AgentState(
+                    read_at=self.time.clock.now(),
+                    up=is_up,
+                    reason=None if is_up else Reason.NOT_REACHABLE,
+                ),
+            )
+            for name, is_up in agents.items()
+        )
+        for task, content in (("agents", readings), ("source", (SourceHealth(up=True),))):
+            self.store.put(
+                Snapshot(
+                    provider="realload",
+                    source="prod",
+                    task=task,
+                    readings=content,
+                    taken=self.time.clock.now(),
+                    stale_after=180.0,
+                    labels={"site": "bern"},
+                )
+            )
+
+    async def minutes(self, count: int, **up: bool) -> None:
+        """Let minutes pass, each with a poll, an evaluation and whatever it has to tell."""
+        for _ in range(count):
+            self.time.shift(60)
+            self.agents(**up)
+            await self.evaluate()
+
+    async def evaluate(self) -> None:
+        """Evaluate once and have both workers do what is due."""
+        await self.alerting.tick()
+        for receiver in self.alerting._receivers:
+            await receiver.tell()
+
+    def phases(self) -> list[tuple[str, Phase]]:
+        return [(one.name, one.phase) for one in self.alerting.active()]
+
+    def firing(self, name: str) -> float | None:
+        labels = {"alertname": name, "severity": "critical"}
+        return self.telemetry.registry.get_sample_value("loadfleet_exporter_alerts_firing", labels)
+
+
+UNREACHABLE = "LoadFleetAgentUnreachable"
+
+
+class TestTick:
+    async def test_an_agent_that_stays_down_reaches_every_alertmanager(self) -> None:
+        """From a reading to a page, once its time has come."""
+        bench = Bench()
+        await bench.minutes(5, a=False)
+        early = (bench.one.told(), bench.two.told())
+
+        await bench.minutes(1, a=False)
+
+        assert ([], []) == early
+        assert ([("a", "firing")], [("a", "firing")]) == (bench.one.told(), bench.two.told())
+
+    async def test_an_alert_has_the_labels_of_the_series(self) -> None:
+        """Routing may need what the configuration added to the source."""
+        bench = Bench(external_labels={"env": "live"})
+
+        await bench.minutes(6, a=False)
+
+        assert {
+            "alertname": UNREACHABLE,
+            "severity": "critical",
+            "provider": "realload",
+            "source": "prod",
+            "site": "bern",
+            "agent_id": "a",
+            "agent": "a",
+            "env": "live",
+        } == bench.one.taken()[0]["labels"]
+
+    async def test_the_end_is_told_when_the_agent_has_stayed_up(self) -> None:
+        """A flapping agent must not page again and again."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+        await bench.minutes(5, a=True)
+        before = bench.one.told()
+
+        await bench.minutes(1, a=True)
+
+        assert {("a", "firing")} == set(before)
+        assert [("a", "resolved")] == bench.one.told()
+
+    async def test_a_deleted_agent_ends_its_alert(self) -> None:
+        """Nobody has to come for what is gone on purpose."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+
+        await bench.minutes(6)
+
+        assert ("a", "resolved") == bench.one.told()[-1]
+
+    async def test_what_fires_is_counted(self) -> None:
+        """Also before anything fires, so that the series is there."""
+        bench = Bench()
+        before = bench.firing(UNREACHABLE)
+
+        await bench.minutes(6, a=False, b=False)
+
+        assert (0.0, 2.0) == (before, bench.firing(UNREACHABLE))
+
+    async def test_what_fires_comes_first_and_the_worst_of_it(self) -> None:
+        """The order is that in which people have to look."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+
+        await bench.minutes(1, a=False, b=False, c=False)
+
+        assert [
+            (UNREACHABLE, Phase.FIRING),
+            (UNREACHABLE, Phase.PENDING),
+            (UNREACHABLE, Phase.PENDING),
+            ("LoadFleetHalfOfAgentsDown", Phase.PENDING),
+        ] == bench.phases()
+
+    async def test_each_change_is_logged_once(self) -> None:
+        """Also those that no Alertmanager ever hears of."""
+        bench = Bench()
+
+        with capture_logs() as logged:
+            await bench.minutes(8, a=False)
+            await bench.minutes(8, a=True)
+
+        assert [("alert_firing", UNREACHABLE), ("alert_resolved", UNREACHABLE)] == [
+            (entry["event"], entry["alert"]) for entry in logged
+        ]
+
+
+class TestReceivers:
+    async def test_one_that_hangs_delays_neither_the_other_nor_the_evaluation(self) -> None:
+        """Each has its own worker."""
+        bench = Bench(thresholds={"for_scale": 0.0})
+        bench.one.open.clear()
+        task = asyncio.create_task(bench.alerting.run())
+        bench.agents(a=False)
+
+        await bench.time.advance(30)
+        await until(lambda: bench.two.calls)
+
+        assert [] == bench.one.calls
+        assert 1 == bench.one.attempts
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def test_an_end_is_kept_until_everybody_has_heard_of_it(self) -> None:
+        """One that is away for an hour hears what it missed; the other is not bothered."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+        bench.two.status = 500
+        bench.one.told()
+        await bench.minutes(60, a=True)
+        told = bench.one.told()
+        bench.two.status = 200
+
+        bench.two.told()
+        await bench.minutes(1, a=True)
+
+        assert ("a", "resolved") == told[-1]
+        assert [] == bench.one.told()
+        assert [("a", "resolved")] == bench.two.told()
+
+    async def test_an_end_that_everybody_has_heard_is_forgotten(self) -> None:
+        """Memory must not grow with everything that ever happened."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+
+        await bench.minutes(30, a=True)
+
+        assert {} == bench.alerting.remember().alerts.resolved
+
+    async def test_an_end_is_given_up_after_a_day(self) -> None:
+        """An Alertmanager that is gone for good must not fill the memory."""
+        bench = Bench()
+        await bench.minutes(6, a=False)
+        bench.two.status = 500
+        await bench.minutes(6, a=True)
+        bench.time.shift(alerting.UNDELIVERED_SECONDS - 60)
+        await bench.minutes(1, a=True)
+        before = len(bench.alerting.remember().alerts.resolved)
+
+        with capture_logs() as logged:
+            await bench.minutes(1, a=True)
+
+        assert (1, 0) == (before, len(bench.alerting.remember().alerts.resolved))
+        assert ["resolution_given_up"] == [entry["event"] for entry in logged]
+
+    async def test_the_number_of_ends_is_bounded(self) -> None:
+        """Of too many, the oldest are given up."""
+        bench = Bench()
+        many = [alert(f"a{n}", resolved=n) for n in range(alerting.MAX_RESOLVED + 2)]
+        bench.begin(remembered=Remembered(alerts=Alerts(resolved=keyed(*many))))
+
+        await bench.alerting.tick()
+
+        kept = [a.labels["agent"] for a in bench.alerting.remember().alerts.resolved.values()]
+        assert ("a2", alerting.MAX_RESOLVED) == (kept[0], len(kept))
+
+
+class TestRestart:
+    async def test_it_neither_ends_nor_repeats_a_page(self, tmp_path: Path) -> None:
+        """The alert is told again with the beginning by which Alertmanager knows it."""
+        bench = Bench(state_file=str(tmp_path / "state.json"))
+        await bench.minutes(6, a=False)
+        before = bench.one.taken()[0]["startsAt"]
+        bench.one.told()
+        bench.store.remove_source("realload", "prod")
+        bench.started = False
+        bench.time.shift(20)
+
+        bench.begin()
+        await bench.evaluate()
+        without_data = [one["startsAt"] for one in bench.one.taken()]
+        told = bench.one.told()
+        bench.started = True
+        await bench.minutes(1, a=False)
+
+        assert [before] == without_data
+        assert [("a", "firing")] == told
+        assert [("a", "firing")] == bench.one.told()
+        assert [before] == [one["startsAt"] for call in bench.two.calls[-1:] for one in call]
+
+    async def test_what_was_pending_goes_on_being_pending(self, tmp_path: Path) -> None:
+        """An exporter that restarts every four minutes must still page."""
+        bench = Bench(state_file=str(tmp_path / "state.json"))
+        await bench.minutes(4, a=False)
+
+        bench.begin()
+        await bench.minutes(2, a=False)
+
+        assert [("a", "firing")] == bench.one.told()
+
+    async def test_an_end_that_was_not_delivered_is_delivered_afterwards(
+        self, tmp_path: Path
+    ) -> None:
+        """To whom it was not delivered, and long after."""
+        bench = Bench(state_file=str(tmp_path / "state.json"))
+        await bench.minutes(6, a=False)
+        bench.two.status = 500
+        await bench.minutes(30, a=True)
+        bench.one.told()
+        bench.two.told()
+
+        bench.begin()
+        bench.two.status = 200
+        await bench.minutes(1, a=True)
+
+        assert [] == bench.one.told()
+        assert [("a", "resolved")] == bench.two.told()
+
+    async def test_a_stop_saves_what_is_known(self, tmp_path: Path) -> None:
+        """Whatever was accepted since the newest evaluation is in the file too."""
+        path = tmp_path / "state.json"
+        bench = Bench(state_file=str(path))
+        task = asyncio.create_task(bench.alerting.run())
+        await until(lambda: bench.time.sleepers)
+
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert path.exists()
+
+    async def test_nothing_is_written_while_nothing_changes(self, tmp_path: Path) -> None:
+        """A fleet that is well costs no writes."""
+        path = tmp_path / "state.json"
+        bench = Bench(state_file=str(path))
+        await bench.minutes(1, a=True)
+        path.unlink()
+
+        await bench.minutes(10, a=True)
+
+        assert not path.exists()
+
+
+async def test_the_ticker_outlives_a_mistake() -> None:
+    """A crash in one evaluation must not end all later ones."""
+    bench = Bench(thresholds={"for_scale": 0.0})
+    bench.agents(a=False)
+    crashes = [RuntimeError("once")]
+
+    def started() -> bool:
+        if crashes:
+            raise crashes.pop()
+        return True
+
+    bench.alerting._started = started
+    with capture_logs() as logged:
+        task = asyncio.create_task(bench.alerting.run())
+        await until(lambda: bench.time.sleepers)
+        await bench.time.advance(30)
+        await until(lambda: bench.one.calls)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert "evaluation_crashed" in [entry["event"] for entry in logged]

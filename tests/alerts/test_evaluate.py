@@ -1,0 +1,277 @@
+"""The life of an alert, evaluation by evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.alerts.alert import Alerts, Phase
+from exporter.alerts.evaluate import Evaluator
+from exporter.alerts.expression import Expression, Select
+from exporter.clock import Moment
+from tests.support.alerts import START, alert, keyed, later, rule
+
+
+if TYPE_CHECKING:
+    from exporter.alerts.expression import Sample, SampleView
+    from exporter.alerts.table import Rule
+
+
+class Judge:
+    """An evaluator that keeps its own outcome."""
+
+    def __init__(self, *rules: Rule, alerts: Alerts | None = None) -> None:
+        self.rules = rules
+        self.alerts = alerts or Alerts()
+
+    def at(self, seconds: float, samples: SampleView, *, hold_restored: bool = False) -> Alerts:
+        """Evaluate that long after `START`."""
+        evaluator = Evaluator(self.rules, runbook_url="https://runbooks.example")
+        self.alerts = evaluator.evaluate(
+            samples, later(seconds), self.alerts, hold_restored=hold_restored
+        )
+        return self.alerts
+
+    def phases(self) -> dict[str, Phase]:
+        """Return the active alerts' phases by agent."""
+        return {a.labels["agent"]: a.phase for a in self.alerts.active.values()}
+
+    def ended(self) -> list[str]:
+        """Return the agents whose alerts have ended."""
+        return [a.labels["agent"] for a in self.alerts.resolved.values()]
+
+
+def up(**agents: float) -> SampleView:
+    """Return the newest samples of some agents."""
+    return {"up": [({"agent": name, "zone": ""}, value) for name, value in agents.items()]}
+
+
+class TestPending:
+    def test_a_condition_that_begins_to_hold_is_pending(self) -> None:
+        """What has just begun may be a blip."""
+        judge = Judge(rule(hold=300))
+
+        judge.at(0, up(a=0, b=1))
+
+        assert {"a": Phase.PENDING} == judge.phases()
+
+    def test_it_fires_when_it_has_held_for_long_enough(self) -> None:
+        """It must fire at the very evaluation that completes the time."""
+        judge = Judge(rule(hold=300))
+        judge.at(0, up(a=0))
+        judge.at(299.9, up(a=0))
+
+        before = judge.phases()
+        judge.at(300, up(a=0))
+
+        assert {"a": Phase.PENDING} == before
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_an_interruption_begins_anew(self) -> None:
+        """A condition has to hold without interruption."""
+        judge = Judge(rule(hold=300))
+        judge.at(0, up(a=0))
+        judge.at(240, up(a=1))
+        judge.at(300, up(a=0))
+
+        judge.at(599, up(a=0))
+
+        assert {"a": Phase.PENDING} == judge.phases()
+
+    def test_it_fires_at_once_where_nothing_has_to_hold(self) -> None:
+        """A smoothed condition needs no time."""
+        judge = Judge(rule(hold=0))
+
+        judge.at(0, up(a=0))
+
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_what_was_only_pending_ends_without_a_trace(self) -> None:
+        """Nobody was told, so nobody has to be told."""
+        judge = Judge(rule(hold=300))
+        judge.at(0, up(a=0))
+
+        judge.at(60, up(a=1))
+
+        assert Alerts() == judge.alerts
+
+    def test_a_wall_clock_that_is_set_makes_nothing_fire(self) -> None:
+        """A duration is measured by the clock that never jumps."""
+        evaluator = Evaluator([rule(hold=300)], runbook_url="")
+        first = evaluator.evaluate(up(a=0), START, Alerts())
+        jumped = Moment(unix=START.unix + 86_400, monotonic=START.monotonic + 60)
+
+        second = evaluator.evaluate(up(a=0), jumped, first)
+
+        assert [Phase.PENDING] == [one.phase for one in second.active.values()]
+
+
+class TestFiring:
+    def test_an_alert_has_the_labels_and_texts_of_prometheus(self) -> None:
+        """Alertmanager must not see who evaluated; an empty label is none."""
+        judge = Judge(rule("Down", hold=0))
+
+        (fired,) = judge.at(0, up(a=0)).active.values()
+
+        assert {"alertname": "Down", "severity": "critical", "agent": "a"} == fired.labels
+        assert {
+            "summary": "Something is down.",
+            "description": "a is at 0s.",
+            "runbook_url": "https://runbooks.example/Down.md",
+        } == fired.annotations
+
+    def test_the_times_of_beginning_and_firing_stay(self) -> None:
+        """An alert is the same alert as long as it lasts."""
+        judge = Judge(rule(hold=60))
+        judge.at(0, up(a=0))
+        judge.at(60, up(a=0))
+
+        (fired,) = judge.at(600, up(a=0)).active.values()
+
+        assert (START, later(60)) == (fired.since, fired.fired)
+
+    def test_it_ends_when_the_condition_no_longer_holds(self) -> None:
+        """What is well again must be told."""
+        judge = Judge(rule(hold=0))
+        judge.at(0, up(a=0))
+
+        (ended,) = judge.at(60, up(a=1)).resolved.values()
+
+        assert (Phase.RESOLVED, later(60)) == (ended.phase, ended.resolved)
+        assert {} == judge.phases()
+
+    def test_it_ends_with_its_series(self) -> None:
+        """A deleted target has no series, and nobody has to come for it."""
+        judge = Judge(rule(hold=0))
+        judge.at(0, up(a=0, b=0))
+
+        judge.at(60, up(b=0))
+
+        assert ["a"] == judge.ended()
+        assert {"b": Phase.FIRING} == judge.phases()
+
+    def test_it_ends_with_its_rule(self) -> None:
+        """A reload can switch a rule off."""
+        judge = Judge(rule("Down", hold=0), rule("Gone", hold=0))
+        judge.at(0, up(a=0))
+
+        judge.rules = (rule("Down", hold=0),)
+        judge.at(60, up(a=0))
+
+        assert ["Gone"] == [one.name for one in judge.alerts.resolved.values()]
+        assert ["Down"] == [one.name for one in judge.alerts.active.values()]
+
+    def test_what_fires_again_is_a_new_alert_and_no_longer_resolved(self) -> None:
+        """Receivers hear of the newest state only."""
+        judge = Judge(rule(hold=60))
+        for seconds, value in ((0, 0), (60, 0), (120, 1), (180, 0)):
+            judge.at(seconds, up(a=value))
+
+        pending_again = judge.ended()
+        judge.at(240, up(a=0))
+
+        assert ["a"] == pending_again
+        assert [] == judge.ended()
+        assert [later(240)] == [one.fired for one in judge.alerts.active.values()]
+
+    def test_a_mistake_in_a_rule_leaves_its_alerts_as_they_are(self) -> None:
+        """It must neither end them nor keep other rules from being judged."""
+        judge = Judge(rule("Broken", hold=0), rule("Down", hold=0))
+        judge.at(0, up(a=0))
+
+        judge.rules = (rule("Broken", expression=Broken()), rule("Down", hold=0))
+        judge.at(60, up(a=0, b=0))
+
+        assert {("Broken", "a"), ("Down", "a"), ("Down", "b")} == {
+            (one.name, one.labels["agent"]) for one in judge.alerts.active.values()
+        }
+
+
+class TestKeeping:
+    def test_an_alert_outlives_its_condition_as_long_as_its_rule_says(self) -> None:
+        """A lost reading must neither end a page nor repeat it."""
+        judge = Judge(rule(hold=0, keep=300))
+        judge.at(0, up(a=0))
+        judge.at(60, {})
+        judge.at(359, {})
+
+        before = judge.phases()
+        judge.at(360, {})
+
+        assert {"a": Phase.FIRING} == before
+        assert {} == judge.phases()
+
+    def test_a_condition_that_returns_in_time_makes_it_whole_again(self) -> None:
+        """The time it is kept for begins anew with the next lapse."""
+        judge = Judge(rule(hold=0, keep=300))
+        for seconds, samples in ((0, up(a=0)), (60, {}), (300, up(a=0)), (360, {})):
+            judge.at(seconds, samples)
+
+        judge.at(600, {})
+
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_what_is_pending_is_not_kept(self) -> None:
+        """Only what was told needs an end that is certain."""
+        judge = Judge(rule(hold=300, keep=300))
+        judge.at(0, up(a=0))
+
+        judge.at(60, {})
+
+        assert {} == judge.phases()
+
+
+class TestRestored:
+    def test_it_stays_as_it_is_until_the_first_round_is_over(self) -> None:
+        """Right after a start there are no series, which says nothing."""
+        before = keyed(alert("a", restored=True), alert("b", phase=Phase.PENDING, restored=True))
+        judge = Judge(rule(), alerts=Alerts(active=before))
+
+        judge.at(10_000, {}, hold_restored=True)
+
+        assert before == judge.alerts.active
+
+    def test_it_ends_when_the_first_round_has_brought_nothing_against_it(self) -> None:
+        """What came back while we were away is over."""
+        before = keyed(alert("a", restored=True), alert("b", restored=True))
+        judge = Judge(rule(), alerts=Alerts(active=before))
+
+        judge.at(60, {}, hold_restored=False)
+
+        assert {"a", "b"} == set(judge.ended())
+
+    def test_it_is_kept_from_the_end_of_the_first_round_on(self) -> None:
+        """It is kept for no longer and no shorter than any other."""
+        judge = Judge(rule(keep=300), alerts=Alerts(active=keyed(alert("a", restored=True))))
+        judge.at(0, {}, hold_restored=True)
+        judge.at(60, {})
+        judge.at(359, {})
+
+        before = judge.phases()
+        judge.at(360, {})
+
+        assert {"a": Phase.FIRING} == before
+        assert ["a"] == judge.ended()
+
+    def test_it_goes_on_as_the_same_alert(self) -> None:
+        """Its beginning is how Alertmanager knows that it is no new page."""
+        known = alert("a", fired=0, restored=True)
+        labels = {"agent": "a", "source": "prod"}
+        judge = Judge(rule(), alerts=Alerts(active=keyed(known)))
+
+        (one,) = judge.at(600, {"up": [(labels, 0.0)]}).active.values()
+
+        assert (known.fired, known.labels) == (one.fired, one.labels)
+        assert not one.restored
+
+
+class Broken(Expression, frozen=True, kw_only=True):
+    """A condition with a mistake in it."""
+
+    strength = property(lambda _: 0)
+
+    def promql(self) -> str:
+        return Select(metric="up").promql()
+
+    def vector(self, samples: SampleView, now: float) -> list[Sample]:
+        del samples, now
+        raise ZeroDivisionError

@@ -1,0 +1,87 @@
+"""The samples that the conditions are judged by."""
+
+from __future__ import annotations
+
+from exporter import catalogue as c
+from exporter.alerts.expression import Absent, Age, select
+from exporter.alerts.samples import metrics, view
+from exporter.alerts.table import rules
+from exporter.alerts.thresholds import Thresholds
+from exporter.clock import Moment
+from exporter.errors import Reason
+from exporter.readings import Agent, AgentState
+from exporter.store import Snapshot
+from exporter.telemetry import Telemetry
+
+
+NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
+
+STATE = AgentState(read_at=NOW, up=False, reason=Reason.NOT_REACHABLE)
+
+SNAPSHOT = Snapshot(
+    provider="realload",
+    source="prod",
+    task="agents",
+    readings=(Agent(agent_id="7", agent="alps", active=True, state=STATE),),
+    taken=NOW,
+    stale_after=180.0,
+    labels={"site": "bern"},
+)
+
+
+def test_the_metrics_of_a_condition_are_found_however_deep() -> None:
+    """A metric that is overlooked would make its alert silent."""
+    condition = (
+        Age(of=select(c.SUITE_LAST_RUN_START))
+        .compared(">", 5)
+        .where("unless", select(c.SUITE_RUNNING).compared("==", 1), "source")
+        .either(Absent(metric="up"))
+    )
+
+    assert {
+        "loadfleet_suite_last_run_start_timestamp_seconds",
+        "loadfleet_suite_running",
+        "up",
+    } == metrics([condition])
+
+
+def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
+    """Also those that the configuration adds to a source."""
+    found = view([SNAPSHOT], Telemetry().registry, {"loadfleet_agent_up"})
+
+    labels = {
+        "provider": "realload",
+        "source": "prod",
+        "site": "bern",
+        "agent_id": "7",
+        "agent": "alps",
+    }
+    assert {"loadfleet_agent_up": [(labels, 0.0)]} == found
+
+
+def test_our_own_metrics_are_among_them() -> None:
+    """Some alerts are about the exporter."""
+    telemetry = Telemetry()
+    telemetry.notifications_failing.labels("http://one").set(1)
+
+    found = view([], telemetry.registry, {"loadfleet_exporter_notifications_failing"})
+
+    assert {
+        "loadfleet_exporter_notifications_failing": [({"receiver": "http://one"}, 1.0)]
+    } == found
+
+
+def test_what_no_condition_reads_is_left_out() -> None:
+    """Most of ten thousand agents' samples are none of the alerts' business."""
+    assert {} == view([SNAPSHOT], Telemetry().registry, {"loadfleet_agent_clock_delta_seconds"})
+
+
+def test_every_metric_of_the_table_can_be_found() -> None:
+    """A metric that neither the fleet nor we have would make its alert silent."""
+    known = {family.name for family in c.FAMILIES}
+    known |= {metric.name for metric in Telemetry().registry.collect()}
+
+    thresholds = Thresholds.model_validate({"suite_overdue": "1h"})
+    read = metrics(rule.expression for rule in rules(thresholds) if rule.built_in)
+
+    assert set() == read - known
