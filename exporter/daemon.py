@@ -11,7 +11,7 @@ import socket
 from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,23 +25,18 @@ from exporter.history import History
 from exporter.http import HttpClient
 from exporter.logging import configure_for
 from exporter.reload import Reloader
-from exporter.settings import redacted
 from exporter.sharding import Shard
-from exporter.views import alert_view, source_view
+from exporter.views import DaemonView
 from exporter.web.address import Address
 from exporter.web.app import create_app
 from exporter.web.serving import make_server
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
-    from exporter.clock import Moment
     from exporter.settings import Loaded, Settings
-    from exporter.sources.base import Explanation
-    from exporter.store import Snapshot
     from exporter.web.server import WebServer
-    from exporter.web.view import AlertView, MetricsPage, SourceView
 
 
 #: What runs at the end gets this long; then it is cancelled.
@@ -59,7 +54,7 @@ FIRST_ROUND_LIMIT_SECONDS = 60.0
 
 
 class Daemon:
-    """One running exporter; it is also the view that the pages have of it."""
+    """One running exporter."""
 
     def __init__(
         self,
@@ -79,25 +74,25 @@ class Daemon:
             clock: Where time comes from.
             announce: Told the URL once it can be opened.
         """
-        self.settings: Settings = loaded.settings
+        self._settings: Settings = loaded.settings
         self.clock = clock
         self._engine = Engine(
             clock=clock, shard=Shard.of(loaded.settings.sharding, host=socket.gethostname())
         )
-        self.history = History()
-        self.history.follow(self._engine.store)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
         self._generator_url = ""
+        self._history = History()
+        self._history.follow(self._engine.store)
         self._alerts = BuiltInAlerts(
             AlertingContext(
                 store=self._engine.store,
                 telemetry=self._engine.telemetry,
                 clock=clock,
-                started=lambda: self.ready,
+                started=self._ready,
                 # The jitter of retries is no secret.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
@@ -114,15 +109,23 @@ class Daemon:
             StartError: An address cannot be listened on.
             ConfigurationError: The web configuration file is wrong.
         """
-        web = self.settings.web
+        web = self._settings.web
         app = create_app(
-            self,
+            DaemonView(
+                self._engine,
+                history=self._history,
+                alerts=self._alerts,
+                settings=lambda: self._settings,
+                reload=self.reload,
+                ready=self._ready,
+                healthy=self.healthy,
+            ),
             route_prefix=web.route_prefix,
             max_requests=web.max_requests,
             lifecycle=web.enable_lifecycle,
         )
         server = make_server(app, web, clock=self.clock)
-        self._engine.connect(self.settings)
+        self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         await server.start()
@@ -140,7 +143,7 @@ class Daemon:
         self._generator_url = web.external_url or _browsable(
             server, f"{web.route_prefix}/", everywhere=socket.gethostname()
         )
-        await self._alerts.apply(self.settings.alerting, generator_url=self._generator_url)
+        await self._alerts.apply(self._settings.alerting, generator_url=self._generator_url)
         hang_up = asyncio.Event()
         background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
@@ -166,15 +169,24 @@ class Daemon:
         """
         await self._reloader.reload()
 
+    def _ready(self) -> bool:
+        """Tell whether the first round of polls has finished or was given up."""
+        age = self.clock.monotonic() - self._started
+        return self._engine.first_round_done or age >= FIRST_ROUND_LIMIT_SECONDS
+
+    def healthy(self) -> bool:
+        """Tell whether the event loop turns."""
+        return self.clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
+
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
         await self._alerts.apply(settings.alerting, generator_url=self._generator_url)
         for section in ("web", "sharding"):
-            if getattr(settings, section) != getattr(self.settings, section):
+            if getattr(settings, section) != getattr(self._settings, section):
                 self._log.warning(
                     "restart_needed", message=f"changes of `{section}` need a restart"
                 )
-        self.settings = settings
+        self._settings = settings
         configure_for(settings)
         self._log.info(
             "reloaded",
@@ -184,68 +196,6 @@ class Daemon:
             kept=len(found.kept),
         )
 
-    # -- What the pages see -------------------------------------------------------------------
-
-    def metrics(
-        self,
-        *,
-        accept: str,
-        accept_encoding: str,
-        names: Collection[str],
-        sources: Collection[str],
-    ) -> MetricsPage:
-        """Return the exposition."""
-        return self._engine.exposition.metrics(
-            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
-        )
-
-    def snapshots(self) -> Iterable[Snapshot]:
-        """Return what is known now."""
-        self._engine.store.expire()
-        return self._engine.store.snapshots()
-
-    def sources(self) -> list[SourceView]:
-        """Return how each source is."""
-        return [source_view(poller) for poller in self._engine.pollers.values()]
-
-    def alerts(self) -> Sequence[AlertView] | None:
-        """Return what the built-in alerts have found, `None` where they are off."""
-        active = self._alerts.active()
-        return None if active is None else [alert_view(alert) for alert in active]
-
-    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Look at one target of the inventory now.
-
-        Raises:
-            LookupError: There is no such source, kind or target.
-            PollError: The look failed.
-        """
-        poller = self._engine.pollers.get(source)
-        if poller is None:
-            raise LookupError(f"there is no source {source!r}")
-        return await poller.source.explain(kind, target_id)
-
-    def config(self) -> Mapping[str, Any]:
-        """Return the effective settings, redacted."""
-        return redacted(self.settings)
-
-    def now(self) -> Moment:
-        """Read the clock."""
-        return self.clock.now()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the event loop turns."""
-        return self.clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
-
-    @property
-    def ready(self) -> bool:
-        """Whether the first round of polls has finished or was given up."""
-        age = self.clock.monotonic() - self._started
-        return self._engine.first_round_done or age >= FIRST_ROUND_LIMIT_SECONDS
-
-    # -- Background ---------------------------------------------------------------------------
-
     async def _render(self) -> None:
         """Render what changed, so that a scrape finds finished bytes."""
         while True:
@@ -253,7 +203,7 @@ class Daemon:
             self._changed.clear()
             try:
                 await self._engine.exposition.refresh()
-                await self.history.catch_up()
+                await self._history.catch_up()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
 

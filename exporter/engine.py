@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.settings import Settings
+    from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
 
 
@@ -108,6 +109,19 @@ class Engine:
         """Poll every task of every source once."""
         await asyncio.gather(*(self._round(poller) for poller in self._pollers.values()))
         await self.exposition.refresh()
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Look at one target of the inventory now.
+
+        Raises:
+            LookupError: There is no such source, kind or target.
+            PollError: The look failed.
+        """
+        poller = self._pollers.get(source)
+        if poller is None:
+            known = ", ".join(self._pollers)
+            raise LookupError(f"there is no source {source!r}; there is: {known}")
+        return await poller.source.explain(kind, target_id)
 
     async def end(self, *, grace_seconds: float) -> None:
         """Stop polling, give what runs the grace, close all connections."""

@@ -2,15 +2,122 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter.alerts.alert import Phase
+from exporter.settings import redacted
 from exporter.web.view import AlertView, SourceView, TaskView
 
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+
     from exporter.alerts.alert import Alert
+    from exporter.alerts.builtin import BuiltInAlerts
+    from exporter.clock import Moment
+    from exporter.engine import Engine
+    from exporter.history import History
     from exporter.polling import Poller
+    from exporter.settings import Settings
+    from exporter.sources.base import Explanation
+    from exporter.store import Snapshot
+    from exporter.web.view import MetricsPage
+
+
+class DaemonView:
+    """The daemon as the pages see it."""
+
+    def __init__(  # noqa: PLR0913 - all but the engine by keyword
+        self,
+        engine: Engine,
+        *,
+        history: History,
+        alerts: BuiltInAlerts,
+        settings: Callable[[], Settings],
+        reload: Callable[[], Awaitable[None]],
+        ready: Callable[[], bool],
+        healthy: Callable[[], bool],
+    ) -> None:
+        """Look at a daemon through its parts.
+
+        Args:
+            engine: The sources and what they have said.
+            history: What became of each target lately.
+            alerts: What the built-in evaluation has found.
+            settings: Returns those in use now.
+            reload: Goes over to the configuration as it is by then.
+            ready: Tells whether the first round is over.
+            healthy: Tells whether the event loop turns.
+        """
+        self.history = history
+        self._engine = engine
+        self._alerts = alerts
+        self._settings = settings
+        self._reload = reload
+        self._ready = ready
+        self._healthy = healthy
+
+    def metrics(
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> MetricsPage:
+        """Return the exposition."""
+        return self._engine.exposition.metrics(
+            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
+        )
+
+    def snapshots(self) -> Iterable[Snapshot]:
+        """Return what is known now."""
+        self._engine.store.expire()
+        return self._engine.store.snapshots()
+
+    def sources(self) -> list[SourceView]:
+        """Return how each source is."""
+        return [source_view(poller) for poller in self._engine.pollers.values()]
+
+    def alerts(self) -> Sequence[AlertView] | None:
+        """Return what the built-in alerts have found, `None` where they are off."""
+        active = self._alerts.active()
+        return None if active is None else [alert_view(alert) for alert in active]
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Look at one target of the inventory now.
+
+        Raises:
+            LookupError: There is no such source, kind or target.
+            PollError: The look failed.
+        """
+        return await self._engine.explain(source, kind, target_id)
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective settings, redacted."""
+        return redacted(self._settings())
+
+    async def reload(self) -> None:
+        """Load the configuration again and go over to it.
+
+        Raises:
+            ConfigurationError: With every mistake; the old one stays in use.
+        """
+        await self._reload()
+
+    def now(self) -> Moment:
+        """Read the clock."""
+        return self._engine.clock.now()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first round of polls has finished or was given up."""
+        return self._ready()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the event loop turns."""
+        return self._healthy()
 
 
 def source_view(poller: Poller) -> SourceView:

@@ -58,12 +58,8 @@ async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, 
     engine = Engine()
     engine.connect(settings)
     try:
-        poller = engine.pollers.get(arguments.source)
-        if poller is None:
-            known = ", ".join(engine.pollers)
-            raise LookupError(f"there is no source {arguments.source!r}; there is: {known}")
-        explanation = await poller.source.explain(arguments.kind, arguments.id)
-        poller.show(explanation.reading)
+        explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
+        engine.pollers[arguments.source].show(explanation.reading)
     finally:
         await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(

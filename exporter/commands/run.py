@@ -63,7 +63,7 @@ def _duration(text: str) -> float:
 async def _serve(daemon: Daemon, notifier: Notifier) -> None:
     with stop_signals() as stop:
         following = asyncio.create_task(
-            notifier.follow(stop, healthy=lambda: daemon.healthy, clock=daemon.clock)
+            notifier.follow(stop, healthy=daemon.healthy, clock=daemon.clock)
         )
         try:
             await daemon.run(stop)
