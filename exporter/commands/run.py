@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter import flags
+from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import load_settings
 from exporter.daemon import Daemon, stop_signals
@@ -63,7 +64,7 @@ def _duration(text: str) -> float:
 async def _serve(daemon: Daemon, notifier: Notifier) -> None:
     with stop_signals() as stop:
         following = asyncio.create_task(
-            notifier.follow(stop, healthy=daemon.healthy, clock=daemon.clock)
+            notifier.follow(stop, healthy=daemon.healthy, clock=SYSTEM_CLOCK)
         )
         try:
             await daemon.run(stop)
