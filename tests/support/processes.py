@@ -21,7 +21,7 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -57,7 +57,11 @@ class Process:
 
 @asynccontextmanager
 async def running(
-    *command: str | Path, folder: Path, name: str, environ: Mapping[str, str] | None = None
+    *command: str | Path,
+    folder: Path,
+    name: str,
+    environ: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
     """Run a program while the context lasts.
 
@@ -66,11 +70,16 @@ async def running(
         folder: Where its output goes.
         name: What to call the files.
         environ: Added to the environment of the tests.
+        descriptors: Of open files that it inherits.
     """
     output, errors = folder / f"{name}.out", folder / f"{name}.err"
     with output.open("wb") as out, errors.open("wb") as err:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=out, stderr=err, env={**os.environ, **(environ or {})}
+            *command,
+            stdout=out,
+            stderr=err,
+            env={**os.environ, **(environ or {})},
+            pass_fds=descriptors,
         )
     try:
         yield Process(process, output, errors)

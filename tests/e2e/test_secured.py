@@ -1,0 +1,312 @@
+"""A real Prometheus that scrapes, discovers and probes through the daemon's web server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import sys
+import urllib.parse
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import bcrypt
+import pytest
+import yaml
+from cryptography import x509
+
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.portal import Command, Fault
+from exporter.simulator.server import Simulation
+from tests.support.certificates import Authority, chain
+from tests.support.processes import EXPORTER, Process, answers, fetch, free_port, running
+from tests.support.servers import require
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+FLEET = SimulatorOptions(alive=False, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
+
+
+@asynccontextmanager
+async def daemon(
+    folder: Path, simulation: Simulation, *flags: str
+) -> AsyncIterator[tuple[str, Process]]:
+    """Run the daemon on the simulated portal and yield its address."""
+    (source, *_) = simulation.configuration()["sources"]
+    defaults = {"interval": "1s", "timeout": "900ms", "stale_after": "4s"}
+    path = folder / "loadfleet.yml"
+    path.write_text(yaml.safe_dump({"defaults": defaults, "sources": [{**source, "name": "prod"}]}))
+    address = f"127.0.0.1:{free_port()}"
+    async with running(
+        *EXPORTER,
+        f"--config.file={path}",
+        f"--web.listen-address={address}",
+        *flags,
+        folder=folder,
+        name="daemon",
+    ) as process:
+
+        def started() -> bool:
+            assert not process.ended, process.errors
+            return "event=started" in process.errors
+
+        await until(started)
+        yield address, process
+    assert "Traceback" not in process.errors
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def values(self, expression: str) -> list[float]:
+        """Return the values of an expression now."""
+        query = urllib.parse.urlencode({"query": expression})
+        reply = json.loads(await fetch(f"{self.url}/api/v1/query?{query}"))
+        return [float(series["value"][1]) for series in reply["data"]["result"]]
+
+    async def until_values(self, expression: str, expected: list[float]) -> None:
+        """Wait until an expression has these values."""
+        seen: list[float] = []
+
+        async def answered() -> bool:
+            nonlocal seen
+            seen = await self.values(expression)
+            return seen == expected
+
+        try:
+            await until(answered, timeout_seconds=40)
+        except TimeoutError:
+            pytest.fail(f"{expression}: expected {expected}, last seen {seen}")
+
+    async def targets(self, job: str) -> dict[str, dict[str, str]]:
+        """Return what was discovered for a job, by address."""
+        reply = json.loads(await fetch(f"{self.url}/api/v1/targets?state=active"))
+        found = [
+            target["discoveredLabels"]
+            for target in reply["data"]["activeTargets"]
+            if target["scrapePool"] == job
+        ]
+        return {labels["__address__"]: labels for labels in found}
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, *scrapes: dict[str, Any]) -> AsyncIterator[Prometheus]:
+    """Run a Prometheus with these jobs."""
+    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": list(scrapes)}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    port = free_port()
+    async with running(
+        require("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        folder=folder,
+        name="prometheus",
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await answers(f"{url}/-/ready", process)
+        yield Prometheus(url)
+
+
+def hashed(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(6)).decode()
+
+
+@pytest.mark.timeout(180)
+async def test_scrapes_with_tls_client_certificate_and_password(tmp_path: Path) -> None:
+    """A real scraper gets through the gate, through rotations too, and not without its password."""
+    require("prometheus")
+    authority = Authority(tmp_path / "tls")
+    authority.issue()
+    authority.ca.issue_cert("prometheus.example").private_key_and_cert_chain_pem.write_to_path(
+        str(tmp_path / "client.pem")
+    )
+    tls = {
+        "client_auth_type": "RequireAndVerifyClientCert",
+        "client_ca_file": "ca.pem",
+        "client_allowed_sans": ["prometheus.example"],
+    }
+    web = authority.configure(tls=tls, basic_auth_users={"prometheus": hashed("right")})
+    scrape = {
+        "job_name": "loadfleet",
+        "scheme": "https",
+        "tls_config": {
+            "ca_file": str(authority.path),
+            "cert_file": str(tmp_path / "client.pem"),
+            "key_file": str(tmp_path / "client.pem"),
+        },
+        "basic_auth": {"username": "prometheus", "password": "right"},
+    }
+    async with (
+        Simulation(FLEET) as simulation,
+        daemon(tmp_path, simulation, f"--web.config.file={web}") as (address, process),
+        prometheus(tmp_path, {**scrape, "static_configs": [{"targets": [address]}]}) as scraper,
+    ):
+        await scraper.until_values("count(loadfleet_agent_active)", [6])
+        for _ in range(5):
+            leaf = authority.ca.issue_cert("127.0.0.1")
+            (authority.folder / "server.crt").write_bytes(chain(leaf))
+            (authority.folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
+            # Prometheus may keep its connection; others meet the new certificate.
+            assert serial(chain(leaf)) == await served(address, authority, tmp_path)
+        scrapes = (await scraper.values("count_over_time(up[5m])"))[0]
+        await scraper.until_values(f"count_over_time(up[5m]) > bool {scrapes + 2}", [1])
+        lowest = await scraper.values("min_over_time(up[5m])")
+        authority.configure(tls=tls, basic_auth_users={"prometheus": hashed("another")})
+        await scraper.until_values("up", [0])
+
+    assert [1] == lowest
+    assert "$2b$" not in process.errors
+    assert "right" not in process.errors
+
+
+async def served(address: str, authority: Authority, folder: Path) -> int:
+    """Return the serial number of the certificate that a new connection gets."""
+    context = authority.client()
+    context.load_cert_chain(folder / "client.pem")
+    host, _, port = address.partition(":")
+    _, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    connection: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    seen = connection.getpeercert(binary_form=True) or b""
+    writer.transport.abort()
+    return serial(ssl.DER_cert_to_PEM_cert(seen).encode())
+
+
+def serial(pem: bytes) -> int:
+    return x509.load_pem_x509_certificate(pem).serial_number
+
+
+@pytest.mark.timeout(180)
+async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
+    """Prometheus finds the fleet's hosts by itself, keeps them in an outage, and can drive."""
+    require("prometheus")
+    async with (
+        Simulation(FLEET) as simulation,
+        daemon(tmp_path, simulation) as (address, _),
+        prometheus(
+            tmp_path,
+            {
+                "job_name": "hosts",
+                "http_sd_configs": [
+                    {"url": f"http://{address}/sd/agents?port=9100", "refresh_interval": "1s"}
+                ],
+            },
+            {
+                "job_name": "probe",
+                "metrics_path": "/probe",
+                "http_sd_configs": [
+                    {"url": f"http://{address}/sd/agents", "refresh_interval": "1s"}
+                ],
+                "relabel_configs": [
+                    {
+                        "source_labels": [f"__meta_loadfleet_{name}"],
+                        "target_label": f"__param_{name}",
+                    }
+                    for name in ("source", "kind", "id")
+                ]
+                + [
+                    {"source_labels": ["__meta_loadfleet_name"], "target_label": "instance"},
+                    {"target_label": "__address__", "replacement": address},
+                ],
+            },
+        ) as scraper,
+    ):
+        agents = simulation.fleet.agents
+        expected = {f"{agent.host}:9100" for agent in agents.values()}
+
+        async def discovered() -> bool:
+            return expected == (await scraper.targets("hosts")).keys()
+
+        await until(discovered, timeout_seconds=40)
+        await scraper.until_values('count(loadfleet_agent_active{job="probe"})', [6])
+        await scraper.until_values('min(up{job="probe"})', [1])
+        debug = await fetch(
+            f"http://{address}/probe?source=prod&kind=agent&id={next(iter(agents))}&debug=true"
+        )
+
+        key, gone = next(iter(agents.items()))
+        simulation.realload.obey(Command(delete={"agents": [key]}))
+        expected.discard(f"{gone.host}:9100")
+        await until(discovered, timeout_seconds=40)
+        missing = await fetch(f"http://{address}/probe?source=prod&kind=agent&id={key}")
+
+        simulation.realload.obey(Command(fault=Fault.UNAVAILABLE))
+
+        async def unknown() -> bool:
+            return "not known now" in await fetch(f"http://{address}/sd/agents")
+
+        await until(unknown)
+        await scraper.until_values('max(up{job="probe"})', [0])
+        kept = (await scraper.targets("hosts")).keys()
+
+    assert expected == kept
+    assert missing.startswith("404 ")
+    assert "reply:" in debug
+    planted = {*(agent.token for agent in agents.values()), simulation.realload_token} - {""}
+    assert [] == [secret for secret in planted if secret in debug]
+
+
+async def test_a_wrong_web_configuration_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """`check-config` and the daemon say the same, with the exit code of a wrong configuration."""
+    web = tmp_path / "web.yml"
+    web.write_text("tls_server_config: {cert_file: no.crt}\nbasic_auth_users: {alice: plain}\n")
+    path = tmp_path / "loadfleet.yml"
+    path.write_text("sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]")
+    ends = []
+    for command in (["check-config"], []):
+        async with running(
+            *EXPORTER,
+            *command,
+            f"--config.file={path}",
+            f"--web.config.file={web}",
+            folder=tmp_path,
+            name="exporter",
+        ) as process:
+            ends.append((await process.process.wait(), process.errors.splitlines()))
+
+    assert ends[0] == ends[1]
+    code, lines = ends[0]
+    assert 2 == code
+    assert [
+        f"configuration: {web}: tls_server_config.key_file",
+        f"configuration: {web}: basic_auth_users.alice",
+    ] == [line.rsplit(": ", 1)[0] for line in lines]
+
+
+#: Does as systemd does: the socket becomes descriptor 3, and the program is told of it.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+async def test_takes_over_the_sockets_of_systemd(tmp_path: Path) -> None:
+    """With `--web.systemd-socket` the daemon serves on what systemd opened, and only there."""
+    path = tmp_path / "loadfleet.yml"
+    path.write_text("sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        descriptor, port = listening.fileno(), listening.getsockname()[1]
+        async with running(
+            *(sys.executable, "-c", ACTIVATE, str(descriptor), *EXPORTER),
+            f"--config.file={path}",
+            "--web.systemd-socket",
+            folder=tmp_path,
+            name="daemon",
+            descriptors=[descriptor],
+        ) as process:
+            healthy = await fetch(f"http://127.0.0.1:{port}/-/healthy")
+            code = await process.stop()
+
+    assert ("healthy\n", 0) == (healthy, code)
+    assert f"listen=127.0.0.1:{port}" in process.errors
