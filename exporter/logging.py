@@ -53,6 +53,7 @@ def configure_for(settings: Settings, *, level: Level | None = None) -> None:
         level: For commands whose answer is not the log: the lowest level that may disturb it.
     """
     secrets = [secret for source in settings.sources for secret in source.secrets()]
+    secrets += settings.alerting.secrets()
     configure(
         level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
         log_format=settings.log.format,

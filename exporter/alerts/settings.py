@@ -29,7 +29,7 @@ class BasicAuth(Section):
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
         if not self.username or ":" in self.username:
-            yield Mistake(("username",), "is missing or holds a colon; give the user's name")
+            yield Mistake(("username",), "must be a name without a colon")
         yield from secret_mistakes(self, "password")
 
     @cached_property
@@ -94,6 +94,14 @@ class AlertingSettings(Section):
     resend_interval: TimeLimit = 60.0
     state_file: OwnFile | None = None
     runbook_url: Url = RUNBOOK_URL
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the way to the Alertmanagers."""
+        for each in self.alertmanagers:
+            if each.bearer is not None:
+                yield each.bearer
+            if each.basic_auth is not None:
+                yield each.basic_auth.secret
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""

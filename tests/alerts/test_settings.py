@@ -1,0 +1,206 @@
+"""What can be said of alerting in the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from exporter.errors import ConfigurationError
+from exporter.settings import content_hash, from_data, redacted
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.settings import Settings
+
+
+SOURCE = {"provider": "realload", "url": "https://portal.example", "auth_token": "CANARY-token"}
+
+
+def settings(folder: Path, *, environ: dict[str, str] | None = None, **alerting: Any) -> Settings:
+    """Make settings whose relative paths count from a folder."""
+    return from_data({"sources": [SOURCE], "alerting": alerting}, folder=folder, environ=environ)
+
+
+def problems(folder: Path, **alerting: Any) -> tuple[str, ...]:
+    """Return what is wrong with a part on alerting."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings(folder, **alerting)
+    return caught.value.problems
+
+
+class TestAlertmanagers:
+    def test_a_url_is_enough(self, tmp_path: Path) -> None:
+        """The usual Alertmanager stands beside the exporter and asks for nothing."""
+        (one,) = settings(tmp_path, alertmanagers=["http://am:9093"]).alerting.alertmanagers
+
+        assert ("http://am:9093", 10.0, None, None) == (
+            one.url,
+            one.timeout,
+            one.basic_auth,
+            one.bearer,
+        )
+
+    def test_the_environment_gives_a_list_of_urls(self, tmp_path: Path) -> None:
+        """`docker run -e …` is enough."""
+        environ = {"LOADFLEET_ALERTING__ALERTMANAGERS": "http://one:9093,http://two:9093"}
+
+        found = settings(tmp_path, environ=environ).alerting.alertmanagers
+
+        assert ["http://one:9093", "http://two:9093"] == [one.url for one in found]
+
+    def test_a_mapping_holds_credentials_and_files_beside_the_configuration(
+        self, tmp_path: Path
+    ) -> None:
+        """Relative paths count from the configuration's folder, inside of lists too."""
+        (tmp_path / "password").write_text("secret\n")
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+        (one,) = settings(
+            tmp_path,
+            alertmanagers=[
+                {
+                    "url": "https://am:9093/path",
+                    "timeout": "3s",
+                    "basic_auth": {"username": "fleet", "password_file": "password"},
+                    "ca_file": "ca.pem",
+                }
+            ],
+        ).alerting.alertmanagers
+
+        assert one.basic_auth is not None
+        assert ("fleet", "secret") == (one.basic_auth.username, one.basic_auth.secret.reveal())
+        assert (3.0, tmp_path / "ca.pem") == (one.timeout, one.ca_file)
+
+    def test_all_mistakes_are_named_with_their_places(self, tmp_path: Path) -> None:
+        """Whoever starts the daemon corrects them in one go."""
+        found = problems(
+            tmp_path,
+            alertmanagers=[
+                "am:9093",
+                {"url": "http://am", "basic_auht": {}},
+            ],
+        )
+
+        assert {
+            "alerting.alertmanagers[0]: is not an http or https URL; write it as https://host/path",
+            "alerting.alertmanagers[1].basic_auht: unknown key; did you mean basic_auth?",
+        } == set(found)
+
+    @pytest.mark.parametrize(
+        ("alertmanager", "problem"),
+        [
+            ({}, "alertmanagers[0].url: is missing; give the Alertmanager's URL"),
+            (
+                {"url": "http://am", "basic_auth": {"username": "CANARY:", "password": "x"}},
+                "alertmanagers[0].basic_auth.username: must be a name without a colon",
+            ),
+            (
+                {"url": "http://am", "basic_auth": {"username": "fleet"}},
+                "alertmanagers[0].basic_auth.password: is missing; give it, or password_file",
+            ),
+            (
+                {
+                    "url": "http://am",
+                    "bearer_token": "CANARY",
+                    "basic_auth": {"username": "fleet", "password": "CANARY"},
+                },
+                "alertmanagers[0].basic_auth: stands beside a bearer token; remove one",
+            ),
+            (
+                {"url": "http://am", "client_key_file": "key.pem"},
+                "alertmanagers[0].client_key_file: has no certificate; give client_cert_file too",
+            ),
+        ],
+    )
+    def test_a_mistake_is_named_with_the_remedy(
+        self, tmp_path: Path, alertmanager: dict[str, Any], problem: str
+    ) -> None:
+        """What fields say together can be wrong too; no value is quoted."""
+        assert (f"alerting.{problem}",) == problems(tmp_path, alertmanagers=[alertmanager])
+
+    def test_no_alertmanager_is_listed_twice(self, tmp_path: Path) -> None:
+        """It would be told everything twice, under one name in the metrics."""
+        assert ("alerting.alertmanagers[1]: is listed twice; remove one",) == problems(
+            tmp_path, alertmanagers=["http://am", "http://am"]
+        )
+
+    def test_a_secret_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
+        """Better now than when the first page is due."""
+        (problem,) = problems(
+            tmp_path, alertmanagers=[{"url": "http://am", "bearer_token_file": "absent"}]
+        )
+
+        assert "alerting.alertmanagers[0].bearer_token_file: cannot use the secret" in problem
+
+
+class TestStateFile:
+    def test_it_counts_from_the_configurations_folder(self, tmp_path: Path) -> None:
+        """As every other path does."""
+        assert (
+            tmp_path / "state.json"
+            == settings(tmp_path, state_file="state.json").alerting.state_file
+        )
+
+    def test_its_folder_must_exist(self, tmp_path: Path) -> None:
+        """Otherwise nothing would be remembered, and nobody would notice before a restart."""
+        assert ("alerting.state_file: its folder does not exist; create it",) == problems(
+            tmp_path, state_file="absent/state.json"
+        )
+
+    def test_its_content_is_no_configuration(self, tmp_path: Path) -> None:
+        """What we write ourselves must not make us load the configuration again."""
+        known = settings(tmp_path, state_file="state.json")
+        before = content_hash(b"", known)
+
+        (tmp_path / "state.json").write_text("{}")
+
+        assert before == content_hash(b"", known)
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    """`/config` shows that there is one, and nothing else of it."""
+    shown = redacted(
+        settings(
+            tmp_path,
+            alertmanagers=[
+                {"url": "http://one", "bearer_token": "CANARY"},
+                {"url": "http://two", "basic_auth": {"username": "fleet", "password": "CANARY"}},
+            ],
+        )
+    )
+
+    one, two = shown["alerting"]["alertmanagers"]
+    assert ("<secret>", {"username": "fleet", "password": "<secret>"}) == (
+        one["bearer_token"],
+        two["basic_auth"],
+    )
+    assert "CANARY" not in str(shown)
+
+
+def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
+    """Those on the way to the Alertmanagers count as much as the vendors'."""
+    alerting = settings(
+        tmp_path,
+        alertmanagers=[
+            {"url": "http://one", "bearer_token": "first"},
+            {"url": "http://two", "basic_auth": {"username": "fleet", "password": "second"}},
+        ],
+    ).alerting
+
+    assert ["first", "second"] == [secret.reveal() for secret in alerting.secrets()]
+
+
+def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
+    """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
+    alerting = settings(tmp_path).alerting
+
+    assert ((), 15.0, 60.0, None) == (
+        alerting.alertmanagers,
+        alerting.evaluation_interval,
+        alerting.resend_interval,
+        alerting.state_file,
+    )
