@@ -87,6 +87,14 @@ async def test_unknown_names_cost_as_much_as_known_ones(users: Users, compare: C
     assert set(compare.hashes) <= set(HASHES.values())
 
 
+async def test_unknown_names_cost_what_somebody_costs(users: Users, compare: Compare) -> None:
+    """Where hashes differ in cost, no single cost may be that of the unknown."""
+    for number in range(64):
+        await users.admit(f"nobody-{number}", b"wrong")
+
+    assert set(HASHES.values()) == set(compare.hashes)
+
+
 async def test_an_unknown_name_always_costs_the_same(users: Users, compare: Compare) -> None:
     """A name whose cost changed from one attempt to the next would give itself away."""
     for number in range(5):
