@@ -130,8 +130,6 @@ class Daemon:
         await self._engine.exposition.refresh()
         await server.start()
         self._log.info("started", version=__version__, listen=",".join(map(str, server.addresses)))
-        if self._announce is not None:
-            self._announce(_browsable(server, web.route_prefix))
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
@@ -147,6 +145,8 @@ class Daemon:
         hang_up = asyncio.Event()
         background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
+        if self._announce is not None:
+            self._announce(_browsable(server, web.route_prefix))
         try:
             await stop.wait()
         finally:
