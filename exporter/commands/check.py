@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter import flags
+from exporter.commands import diff
 from exporter.commands.configuration import load_settings
 from exporter.web.security import WebSecurity
 
@@ -12,6 +13,8 @@ from exporter.web.security import WebSecurity
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from exporter.settings import Settings
 
 
 SUMMARY = "check the configuration; exit 2 if something is wrong with it"
@@ -21,15 +24,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that name a configuration."""
     for flag in (*flags.COMMON, *flags.DAEMON):
         flag.add_to(parser)
+    parser.add_argument(
+        "--diff", metavar="URL", help="tell what a reload would do to the daemon at this URL"
+    )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Load the configuration and say what it watches."""
-    loaded = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON))
-    web_config_file = loaded.settings.web.config_file
-    if web_config_file is not None:
-        WebSecurity(web_config_file)
-    for source in loaded.settings.sources:
+    """Check, then tell what is watched or what a reload would change."""
+    settings = checked(arguments, environ)
+    if arguments.diff:
+        print("\n".join(diff.lines(diff.running(arguments.diff), settings)))
+        return 0
+    return tell(settings)
+
+
+def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """Load the configuration and the web configuration file it names.
+
+    Raises:
+        ConfigurationError: With every mistake in one of them.
+    """
+    settings = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON)).settings
+    if settings.web.config_file is not None:
+        WebSecurity(settings.web.config_file)
+    return settings
+
+
+def tell(settings: Settings) -> int:
+    """Print what a configuration without mistakes watches."""
+    for source in settings.sources:
         tasks = ", ".join(source.intervals())
         print(f"{source.provider} {source.name}: {tasks}")
     print("configuration: fine")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT."""
     if flags.CONFIG_CHECK.value(arguments, environ):
-        return check.execute(arguments, environ)
+        return check.tell(check.checked(arguments, environ))
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON))
     auto_reload = flags.AUTO_RELOAD.value(arguments, environ)
     loaded = load()

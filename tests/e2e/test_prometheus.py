@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.support.servers import require
 
-from tests.support.processes import EXPORTER, Process, answers, fetch, free_port, running
+from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.servers import require
 from tests.support.wait import until
 
 
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: The sources by the names they get in the tests.
+NAMES = {"realload": "prod", "blazemeter": "acme", "eggplant": "lab"}
+
+
 class Stack:
     """The three programs and what a test asks of them."""
 
-    def __init__(self, *, portal: str, daemon: str, prometheus: str, simulator: Process) -> None:
-        self.portal = portal
-        self.daemon = daemon
+    def __init__(self, *, vendors: dict[str, str], prometheus: str) -> None:
+        self.vendors = vendors
         self.prometheus = prometheus
-        self.simulator = simulator
 
-    async def control(self, **command: Any) -> None:
-        """Change the simulated world."""
-        reply = json.loads(await fetch(f"{self.portal}/_control", data=command))
+    async def control(self, vendor: str = "realload", **command: Any) -> None:
+        """Change a simulated world."""
+        reply = json.loads(await fetch(f"{self.vendors[vendor]}/_control", data=command))
         assert "error" not in reply, reply
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
@@ -64,44 +66,22 @@ class Stack:
 async def stack(folder: Path) -> AsyncIterator[Stack]:
     """Run simulator, daemon and Prometheus with clocks compressed by configuration."""
     require("prometheus")
-    async with running(
-        *EXPORTER,
-        "simulate",
-        "--agents",
-        "20",
-        "--realload-port",
-        str(port := free_port()),
-        folder=folder,
-        name="simulator",
-    ) as simulator:
-        portal = f"http://127.0.0.1:{port}"
-        await answers(f"{portal}/_control", simulator)
+    ports = {vendor: free_port() for vendor in NAMES}
+    flags = [f"--{vendor}-port={port}" for vendor, port in ports.items()]
+    async with running(*EXPORTER, "simulate", *flags, folder=folder, name="simulator") as simulator:
+        vendors = {vendor: f"http://127.0.0.1:{port}" for vendor, port in ports.items()}
+        for url in vendors.values():
+            await answers(f"{url}/_control", simulator)
+            await fetch(f"{url}/_control", data={"life": False})
         await until(lambda: "sources:" in simulator.output)
         configuration = yaml.safe_load(simulator.output)
-        configuration["sources"] = [
-            source for source in configuration["sources"] if source["provider"] == "realload"
-        ]
         configuration["defaults"] = {"interval": "1s", "timeout": "900ms", "stale_after": "4s"}
-        configuration["sources"][0]["name"] = "prod"
-        (folder / "loadfleet.yml").write_text(yaml.safe_dump(configuration))
-        await fetch(f"{portal}/_control", data={"life": False})
-        daemon_port = free_port()
-        async with running(
-            *EXPORTER,
-            f"--config.file={folder / 'loadfleet.yml'}",
-            f"--web.listen-address=127.0.0.1:{daemon_port}",
-            folder=folder,
-            name="daemon",
-        ) as daemon:
-            await answers(f"http://127.0.0.1:{daemon_port}/metrics", daemon)
-            async with prometheus(folder, f"127.0.0.1:{daemon_port}") as url:
-                yield Stack(
-                    portal=portal,
-                    daemon=f"http://127.0.0.1:{daemon_port}",
-                    prometheus=url,
-                    simulator=simulator,
-                )
-        assert "Traceback" not in daemon.errors
+        for source in configuration["sources"]:
+            source["name"] = NAMES[source["provider"]]
+        async with daemon(folder, configuration) as (url, process):
+            async with prometheus(folder, url.removeprefix("http://")) as address:
+                yield Stack(vendors=vendors, prometheus=address)
+            assert "Traceback" not in process.errors
 
 
 @asynccontextmanager
@@ -131,8 +111,10 @@ async def test_prometheus_knows_the_fleet(tmp_path: Path) -> None:
     async with stack(tmp_path) as s:
         await s.until_values('up{job="loadfleet"}', [1])
         await s.until_values('loadfleet_source_up{source="prod"}', [1])
-        await s.until_values("count(loadfleet_agent_active)", [20])
-        up = [series["metric"] for series in await s.query("loadfleet_agent_up == 1")]
+        await s.until_values('count(loadfleet_agent_active{source="prod"})', [20])
+        up = [
+            series["metric"] for series in await s.query('loadfleet_agent_up{source="prod"} == 1')
+        ]
         victim, deleted = up[0]["agent_id"], up[1]["agent_id"]
         agent = f'loadfleet_agent_up{{agent_id="{victim}"}}'
 
@@ -147,13 +129,51 @@ async def test_prometheus_knows_the_fleet(tmp_path: Path) -> None:
         await s.control(delete={"agents": [deleted]})
         await s.until_values(f'count({{__name__=~"loadfleet_agent_.+",agent_id="{deleted}"}})', [])
 
-        accused = await s.values("count(loadfleet_agent_up == 0)")
+        accused = await s.values('count(loadfleet_agent_up{source="prod"} == 0)')
         await s.control(fault="unavailable")
         await s.until_values('loadfleet_source_up{source="prod"}', [0])
-        assert accused == await s.values("count(loadfleet_agent_up == 0)")
-        await s.until_values("count(loadfleet_agent_up)", [])
+        assert accused == await s.values('count(loadfleet_agent_up{source="prod"} == 0)')
+        await s.until_values('count(loadfleet_agent_up{source="prod"})', [])
         await s.until_values('loadfleet_source_up{source="prod"}', [0])
 
         await s.control(fault="none")
         await s.until_values(agent, [1])
         await s.until_values('loadfleet_source_up{source="prod"}', [1])
+
+
+@pytest.mark.timeout(300)
+async def test_prometheus_knows_the_other_vendors(tmp_path: Path) -> None:
+    """Runs, heartbeats and connections reach Prometheus, and one vendor's outage stays its own."""
+    async with stack(tmp_path) as s:
+        await s.until_values("count(loadfleet_source_up == 1)", [3])
+
+        # BlazeMeter: heartbeats, runs in flight, verdicts.
+        beating = await s.query('loadfleet_agent_up{source="acme"} == 1')
+        ship = beating[0]["metric"]["agent_id"]
+        await s.control("blazemeter", change={"ships": {ship: {"up": False}}})
+        await s.until_values(
+            f'loadfleet_agent_failure{{agent_id="{ship}",reason="no_heartbeat"}}', [1]
+        )
+        phases = 'sum by (run_id) (loadfleet_run_phase{source="acme"}) != 1'
+        assert [] == await s.query(phases)
+        assert {"0", "1"} == {
+            series["value"][1] for series in await s.query('loadfleet_run_passed{source="acme"}')
+        }
+
+        # Eggplant: who is not connected is absent from the reply, and shown as down.
+        connected = await s.query('loadfleet_agent_up{source="lab"} == 1')
+        tester = connected[0]["metric"]["agent"]
+        await s.control("eggplant", change={"agents": {tester: {"up": False}}})
+        await s.until_values(
+            f'loadfleet_agent_failure{{agent="{tester}",reason="not_connected"}}', [1]
+        )
+
+        # An outage of one vendor leaves the others' readings and pace alone.
+        await s.control("blazemeter", fault="hang")
+        await s.until_values('loadfleet_source_up{source="acme"}', [0])
+        await s.until_values('count(loadfleet_agent_up{source="acme"})', [])
+        assert [1, 1] == await s.values('loadfleet_source_up{source=~"prod|lab"}')
+        age = "time() - loadfleet_exporter_poll_last_success_timestamp_seconds"
+        others = f'max({age}{{source=~"prod|lab",task=~"agents|controllers"}})'
+        (oldest,) = await s.values(others)
+        assert oldest < 4

@@ -10,7 +10,7 @@ import yaml
 
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
-from tests.support.processes import daemon, fetch
+from tests.support.processes import EXPORTER, daemon, fetch, running
 from tests.support.wait import until
 
 
@@ -112,3 +112,30 @@ async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:
         assert 100 == process.errors.count("event=reloaded")
         assert 10 < len(gaps)
         assert not any(gaps)
+
+
+async def test_what_a_reload_would_do_can_be_seen_before(tmp_path: Path) -> None:
+    """A change goes live after somebody has read what it starts and stops."""
+    async with (
+        Simulation(STILL) as simulation,
+        daemon(tmp_path, {"sources": [portal(simulation), portal(simulation, "old")]}) as (url, _),
+    ):
+        edited = portal(simulation) | {"timeout": "3s"}
+        (tmp_path / "new.yml").write_text(
+            yaml.safe_dump({"sources": [edited, portal(simulation, "new")]})
+        )
+        async with running(
+            *EXPORTER,
+            "check-config",
+            f"--config.file={tmp_path / 'new.yml'}",
+            f"--web.listen-address={url.removeprefix('http://')}",
+            f"--diff={url}",
+            folder=tmp_path,
+            name="diff",
+        ) as process:
+            code = await process.process.wait()
+
+        assert 0 == code
+        assert ["start    new", "restart  prod: timeout", "stop     old"] == (
+            process.output.splitlines()
+        )
