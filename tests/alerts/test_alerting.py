@@ -329,6 +329,7 @@ class TestRestart:
         bench = Bench(state_file=str(path))
         task = asyncio.create_task(bench.alerting.run())
         await until(lambda: bench.time.sleepers)
+        path.unlink()
 
         task.cancel()
         await asyncio.wait([task])

@@ -199,6 +199,18 @@ class TestFailure:
         assert 2.0 == bench.counted("notification_failures_total")
         assert not bench.receiver.knows(*keyed(ended).popitem())
 
+    async def test_an_end_that_was_refused_is_told_until_it_is_taken(self) -> None:
+        """However long ago it was: what stands in front of Alertmanager may be mended."""
+        bench = Bench()
+        bench.alertmanager.status = 400
+        ended = alert("a", resolved=0)
+        await bench.tell(ended, at=3600)
+        bench.alertmanager.status = 200
+
+        told = [await bench.tell(ended, at=seconds) for seconds in (3660, 3720)]
+
+        assert [[("a", "resolved")], []] == told
+
     async def test_after_an_hour_away_it_hears_what_counts(self) -> None:
         """What goes on, what ended since, and also what came and went: nothing is lost."""
         bench = Bench()
