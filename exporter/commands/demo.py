@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter import flags
@@ -45,12 +47,19 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
             data = {"defaults": {"interval": INTERVAL, "timeout": "4s"}}
             settings = from_data(data | simulation.configuration(), overrides=overrides)
             configure_for(settings)
-            daemon = Daemon(Loaded(settings=settings, hash=""), announce=_announce)
+            daemon = Daemon(
+                Loaded(settings=settings, hash=""), announce=partial(_announce, simulation)
+            )
             await daemon.run(stop)
 
 
-def _announce(url: str) -> None:
+def _announce(simulation: Simulation, url: str) -> None:
+    """Tell where to look, and how to make something happen there."""
+    agents = list(simulation.fleet.agents)[-1:]
+    change = json.dumps({"change": {"agents": {agent: {"up": False} for agent in agents}}})
     print(
-        f"board    {url}/\nmetrics  {url}/metrics\nstop     Ctrl-C",
+        f"board    {url}/\n"
+        f"metrics  {url}/metrics\n"
+        f"try      curl -d '{change}' {simulation.base_urls[0]}/_control",
         flush=True,
     )

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter import flags
 from exporter.commands.configuration import load_settings
+from exporter.daemon import stop_signals
 from exporter.engine import Engine
 from exporter.logging import configure_for
-from exporter.terminal import report
+from exporter.terminal import Paper, report, showing
 from exporter.views import source_view
 from exporter.web.api import plain
 from exporter.web.board import arranged, target_rows
-from exporter.web.fleet import headline, source_row
-from exporter.web.rows import Condition
+from exporter.web.fleet import Headline, SourceRow, headline, source_row
+from exporter.web.rows import Condition, RunRow, TargetRow
+from exporter.web.runs import runs_in_flight
 
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from exporter.settings import Settings
-    from exporter.web.fleet import SourceRow
-    from exporter.web.rows import TargetRow
 
 
 SUMMARY = "poll once and print how the fleet is; exit 1 if anything active or a source is down"
 
 FORMATS = ("table", "json", "prom")
+
+COLOURS = ("auto", "always", "never")
+
+#: How often a watched table is brought up to date.
+REDRAW_SECONDS = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,39 +47,102 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default="table", help="table for people, json, or prom"
     )
+    parser.add_argument(
+        "--color",
+        choices=COLOURS,
+        default="auto",
+        help="auto: on a terminal, unless $NO_COLOR is set",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on polling at the configured intervals and keep the table up to date",
+    )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Poll everything once and tell."""
+    """Poll everything and tell, once or until interrupted."""
+    if arguments.watch and arguments.format != "table":
+        print("status: --watch goes with --format table only", file=sys.stderr)
+        return 2
     settings = load_settings(arguments, environ).settings
     configure_for(settings, level="warn")
-    return asyncio.run(_status(settings, arguments.format, environ))
+    colour = _colour(arguments.color, environ)
+    if arguments.watch:
+        return asyncio.run(_watch(settings, colour=colour))
+    return asyncio.run(_status(settings, arguments.format, colour=colour))
 
 
-async def _status(settings: Settings, form: str, environ: Mapping[str, str]) -> int:
+def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
+    if wanted != "auto":
+        return wanted == "always"
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+class _Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet at one moment."""
+
+    answer: Headline
+    sources: list[SourceRow]
+    targets: list[TargetRow]
+    runs: list[RunRow]
+
+    @classmethod
+    def of(cls, engine: Engine) -> _Picture:
+        """Take one."""
+        now = engine.clock.now()
+        engine.store.expire()
+        snapshots = engine.store.snapshots()
+        sources = [source_row(source_view(poller), now) for poller in engine.pollers.values()]
+        targets = arranged(target_rows(snapshots, now))
+        return cls(
+            answer=headline(targets, sources, ready=engine.first_round_done),
+            sources=sources,
+            targets=targets,
+            runs=runs_in_flight(snapshots, now),
+        )
+
+    @property
+    def code(self) -> int:
+        """The exit code: whether nothing active and no source is down."""
+        states = [*(row.state for row in self.targets), *(row.state for row in self.sources)]
+        return int(Condition.DOWN in states)
+
+    def text(self, paper: Paper) -> str:
+        """Write it down."""
+        return report(self.answer, self.sources, self.targets, self.runs, paper=paper)
+
+
+async def _status(settings: Settings, form: str, *, colour: bool) -> int:
     engine = Engine()
     engine.connect(settings)
     try:
         await engine.round()
     finally:
         await engine.end(grace_seconds=0)
-    now = engine.clock.now()
-    sources = [source_row(source_view(poller), now) for poller in engine.pollers.values()]
-    rows = arranged(target_rows(engine.store.snapshots(), now))
+    picture = _Picture.of(engine)
     if form == "prom":
         page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
         sys.stdout.write(page.body.decode())
     elif form == "json":
-        data = {"sources": sources, "targets": rows}
+        data = {"sources": picture.sources, "targets": picture.targets, "runs": picture.runs}
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
-        colour = sys.stdout.isatty() and not environ.get("NO_COLOR") and os.name == "posix"
-        answer = headline(rows, sources, ready=True)
-        sys.stdout.write(report(answer, sources, rows, colour=colour))
-    return 0 if _well(rows, sources) else 1
+        sys.stdout.write(picture.text(Paper(colour=colour)))
+    return picture.code
 
 
-def _well(rows: Sequence[TargetRow], sources: Sequence[SourceRow]) -> bool:
-    """Tell whether nothing active and no source is down."""
-    states = [*(row.state for row in rows), *(source.state for source in sources)]
-    return Condition.DOWN not in states
+async def _watch(settings: Settings, *, colour: bool) -> int:
+    """Poll on schedule until interrupted; the last table stays on the screen."""
+    engine = Engine()
+    engine.connect(settings)
+    engine.begin()
+    try:
+        with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
+            while not stop.is_set():
+                show(_Picture.of(engine).text)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
+    finally:
+        await engine.end(grace_seconds=0)
+    return _Picture.of(engine).code

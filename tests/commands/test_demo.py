@@ -1,0 +1,49 @@
+"""`demo` as a process: what it says must be true."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from tests.support.processes import EXPORTER, answers, fetch, free_port, running
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_says_in_three_lines_where_to_look(tmp_path: Path) -> None:
+    """The board and the metrics are where it says, and its command takes an agent down."""
+    address = f"127.0.0.1:{free_port()}"
+    async with running(
+        *EXPORTER,
+        "demo",
+        "--still",
+        f"--web.listen-address={address}",
+        folder=tmp_path,
+        name="demo",
+    ) as process:
+        await until(lambda: process.output.count("\n") >= 3)
+        board, metrics, change = (line.split(maxsplit=1) for line in process.output.splitlines())
+        await answers(board[1], process)
+
+        assert (["board", f"http://{address}/"], ["metrics", f"http://{address}/metrics"]) == (
+            board,
+            metrics,
+        )
+        assert "<title>loadfleet-exporter" in await fetch(board[1])
+        assert "loadfleet_agent_up{" in await fetch(metrics[1])
+
+        _, curl, _, body, url = shlex.split(" ".join(change))
+        command = json.loads(body)
+        (agent_id,) = command["change"]["agents"]
+        assert "curl" == curl
+        await fetch(url, data=command)
+
+        async def down() -> bool:
+            found = await fetch(f"{board[1]}api/v1/targets?state=down&kind=agent")
+            return [agent_id] == [each["id"] for each in json.loads(found)["data"]["targets"]]
+
+        await until(down)

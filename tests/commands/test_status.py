@@ -1,0 +1,190 @@
+"""`status` as a process, against a simulated portal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.support.processes import EXPORTER, answers, fetch, free_port, running
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.processes import Process
+
+
+SMALL = ("--still", "--agents=2", "--controllers=1", "--clusters=0", "--recorders=1", "--suites=0")
+
+
+class Portal:
+    """A simulated portal with a small fleet that is well."""
+
+    def __init__(self, url: str, configuration: Path) -> None:
+        self._url = url
+        self.folder = configuration.parent
+        self.flag = f"--config.file={configuration}"
+
+    async def control(self, **command: Any) -> None:
+        reply = json.loads(await fetch(f"{self._url}/_control", data=command))
+        assert "error" not in reply, reply
+
+    async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        """Run the command to its end; return its code, answer and complaints."""
+        async with self.starting(*arguments, **environ) as process:
+            await asyncio.wait_for(process.process.wait(), 30)
+            return process.process.returncode or 0, process.output, process.errors
+
+    @asynccontextmanager
+    async def starting(self, *arguments: str, **environ: str) -> AsyncIterator[Process]:
+        async with running(
+            *EXPORTER,
+            "status",
+            self.flag,
+            *arguments,
+            folder=self.folder,
+            name="status",
+            environ=environ,
+        ) as process:
+            yield process
+
+
+@pytest.fixture
+async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
+    port = free_port()
+    async with running(
+        *EXPORTER, "simulate", *SMALL, f"--realload-port={port}", folder=tmp_path, name="simulate"
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await answers(f"{url}/_control", process)
+        await until(lambda: "expected_agents" in process.output)
+        data = yaml.safe_load(process.output)
+        data["sources"] = data["sources"][:1]
+        data["defaults"] = {"interval": "1s", "timeout": "900ms"}
+        configuration = tmp_path / "loadfleet.yml"
+        configuration.write_text(yaml.safe_dump(data))
+        yield Portal(url, configuration)
+
+
+async def test_well(portal: Portal) -> None:
+    """A fleet that is well ends with 0, and a pipe gets plain text."""
+    code, answer, complaints = await portal.status()
+
+    assert (0, "") == (code, complaints)
+    assert answer.startswith("The fleet is well: 4 targets up.\n")
+    assert "\x1b" not in answer
+
+
+async def test_down(portal: Portal) -> None:
+    """Something active that is down ends with 1, and is on top."""
+    await portal.control(change={"agents": {"42": {"up": False}}})
+
+    code, answer, _ = await portal.status()
+
+    assert 1 == code
+    assert answer.startswith("The fleet is not well: 1 of 4 targets down.\n")
+    assert ["down", "agent", "simulated-portal", "42", "zurich-01", "not_reachable"] == (
+        answer.splitlines()[3].split()
+    )
+
+
+async def test_refused(portal: Portal) -> None:
+    """A source that refuses the credentials ends with 1 and is named."""
+    await portal.control(token="another")
+
+    code, answer, _ = await portal.status()
+
+    assert 1 == code
+    assert "simulated-portal: the credentials were refused" in answer
+
+
+async def test_as_json(portal: Portal) -> None:
+    """Scripts get sources, targets and runs as one document."""
+    code, answer, _ = await portal.status("--format=json")
+
+    document = json.loads(answer)
+    assert (0, {"sources", "targets", "runs"}) == (code, set(document))
+    assert ["up"] * 4 == [target["state"] for target in document["targets"]]
+
+
+async def test_as_metrics(portal: Portal) -> None:
+    """A textfile collector gets the exposition."""
+    await portal.control(change={"agents": {"42": {"up": False}}})
+
+    code, answer, _ = await portal.status("--format=prom")
+
+    assert 1 == code
+    assert 'loadfleet_agent_up{agent="zurich-01",agent_id="42"' in answer
+
+
+async def test_colour_on_request(portal: Portal) -> None:
+    """Whoever wants colour in a pipe gets it."""
+    _, answer, _ = await portal.status("--color=always", NO_COLOR="1")
+
+    assert answer.startswith("\x1b[32mThe fleet is well")
+
+
+async def test_watching_is_for_tables(portal: Portal) -> None:
+    """What makes no sense is a mistake in usage, before anything is sent."""
+    code, answer, complaints = await portal.status("--watch", "--format=json")
+
+    assert (2, "") == (code, answer)
+    assert "status: --watch goes with --format table only\n" == complaints
+
+
+async def test_watching(portal: Portal) -> None:
+    """Changes are told until an interrupt, and the code is that of the last state."""
+    async with portal.starting("--watch") as process:
+        await until(lambda: "The fleet is well" in process.output)
+        await portal.control(change={"agents": {"42": {"up": False}}})
+        await until(lambda: "The fleet is not well: 1 of 4" in process.output)
+
+        code = await process.stop(signal.SIGINT)
+
+    assert (1, "") == (code, process.errors)
+
+
+async def test_watching_on_a_terminal(portal: Portal) -> None:
+    """On a terminal the table has colour and a screen of its own, and leaves it in the end."""
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 4096):
+                seen.extend(chunk)
+
+    process = await asyncio.create_subprocess_exec(
+        *EXPORTER,
+        "status",
+        portal.flag,
+        "--watch",
+        stdout=theirs,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
+    )
+    os.close(theirs)
+    reader = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        await until(lambda: b"\x1b[32mThe fleet is well" in seen)
+        process.send_signal(signal.SIGINT)
+        code = await asyncio.wait_for(process.wait(), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await reader
+        os.close(ours)
+
+    assert 0 == code
+    assert seen.startswith(b"\x1b[?1049h")
+    assert b"\x1b[?1049l" in seen
