@@ -6,6 +6,7 @@ It is apart from polling and from the pages: an Alertmanager that hangs delays n
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -190,10 +191,11 @@ class Alerting:
                 self._log.info("alert_resolved", **_told(alert))
 
     def _count(self) -> None:
-        firing = [one for one in self._alerts.active.values() if one.phase is Phase.FIRING]
+        active = self._alerts.active.values()
+        firing = Counter(alert.name for alert in active if alert.phase is Phase.FIRING)
         for rule in self._rules:
-            number = sum(alert.name == rule.name for alert in firing)
-            self._telemetry.alerts_firing.labels(rule.name, rule.severity.value).set(number)
+            series = self._telemetry.alerts_firing.labels(rule.name, rule.severity.value)
+            series.set(firing[rule.name])
 
     async def _save(self, now: Moment) -> None:
         """Save what is known if it has changed in essence, or now and then while there is any."""
