@@ -133,7 +133,7 @@ class Vendor:
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 while not writer.transport.is_closing():
-                    self.seen.append(await _read(reader))
+                    self.seen.append(await read_request(reader))
                     step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
                     await step(Wire(writer=writer, closing=self._closing))
         finally:
@@ -143,7 +143,8 @@ class Vendor:
                 self._served.set()
 
 
-async def _read(reader: asyncio.StreamReader) -> Seen:
+async def read_request(reader: asyncio.StreamReader) -> Seen:
+    """Read a request with its body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.strip().split("\r\n")
     method, target, _ = first.split(" ")

@@ -1,0 +1,187 @@
+"""One fault, played to sources of every provider at once, while others of them are well."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import tracemalloc
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from structlog.testing import capture_logs
+
+from exporter.errors import Reason
+from tests.faults.faults import AMPLE, BRIEF, MAX_REPLY
+from tests.support.candidates import CANDIDATES
+from tests.support.trial import Trial, accused, fits, parsed, select, vendor_samples
+
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import AsyncIterator, MutableMapping
+    from pathlib import Path
+
+    from tests.faults.faults import Fault
+    from tests.support.trial import Page, Subject
+
+
+#: Struck as a whole; struck in one target or kind of call; never struck.
+WHOLE = tuple(candidate.name for candidate in CANDIDATES)
+PARTS = tuple(f"{candidate.name}-part" for candidate in CANDIDATES if candidate.part)
+WELL = tuple(f"{candidate.name}-well" for candidate in CANDIDATES)
+
+_SOURCES = {
+    f"{candidate.name}{suffix}": candidate
+    for candidate in CANDIDATES
+    for suffix in ("", "-part", "-well")
+    if suffix != "-part" or candidate.part
+}
+
+_STATE = re.compile(r"loadfleet_(\w+_up|\w+_failure|source_auth_failed|exporter_breaker_open)\{")
+
+#: Longer than any pause, and than what the guard remembers.
+LATER_SECONDS = 62.0
+
+#: More than this no scrape may take; there are some thousand samples.
+QUICK_SECONDS = 1.0
+
+#: More than this a flood may not take.
+FLOOD_BYTES = 16 << 20
+
+
+class Case:
+    """What a fault does.
+
+    Attributes:
+        logs: Everything that was logged.
+        errors: What reached the event loop, where nobody handles it.
+    """
+
+    def __init__(self, fault: Fault, folder: Path, **options: Any) -> None:
+        self.fault = fault
+        self._tls = options.get("tls")
+        self.trial = Trial(
+            _SOURCES,
+            folder,
+            **{
+                "timeout": BRIEF if fault.lasts else AMPLE,
+                "max_reply_bytes": MAX_REPLY,
+                "retries": 1,
+                **options,
+            },
+        )
+        self.logs: list[MutableMapping[str, Any]] = []
+        self.errors: list[dict[str, Any]] = []
+        self._before: dict[str, Counter[str]] = {}
+
+    async def round(self) -> None:
+        """Poll everything once, counting failures from here on."""
+        self._before = self.trial.failures()
+        await self.trial.engine.round()
+
+    async def later(self) -> None:
+        """Poll everything once, after the longest pause."""
+        self.trial.time.shift(LATER_SECONDS)
+        await self.round()
+
+    async def strike(self) -> None:
+        """Let the fault begin."""
+        fault = self.fault
+        for name in (*WHOLE, *PARTS):
+            subject = self.trial.subjects[name]
+            front = subject.front
+            if name in PARTS:
+                front.struck = _part_of(subject)
+            if fault.on_connections and name in PARTS:
+                continue
+            front.treatment = fault.treatment
+            front.greeting = fault.greeting
+            front.tls = fault.tls or front.tls
+            if fault.on_connections:
+                await front.hang_up()
+            if fault.refuses:
+                await front.refuse()
+
+    async def relent(self) -> None:
+        """Let it end."""
+        for subject in self.trial.subjects.values():
+            subject.front.treatment = subject.front.greeting = None
+            if self.fault.tls is not None:
+                subject.front.tls = self._tls
+                await subject.front.hang_up()
+            await subject.front.open()
+
+    async def flooded_round(self) -> None:
+        """Poll everything once and watch the memory."""
+        tracemalloc.start()
+        try:
+            await self.round()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < FLOOD_BYTES
+
+    def page(self, *, whole: bool = True) -> Page:
+        """Scrape, which has to be quick, and parse, all or what is said of targets and sources."""
+        started = time.perf_counter()
+        body = self.trial.engine.exposition.metrics().body
+        assert time.perf_counter() - started < QUICK_SECONDS
+        lines = body.decode().splitlines(keepends=True)
+        return parsed("".join(line for line in lines if whole or _STATE.match(line)))
+
+    def reasons(self) -> dict[str, set[str]]:
+        """Return what the failed polls of the round are counted under, by source.
+
+        That others were not sent because of them is left out.
+        """
+        now = self.trial.failures()
+        reasons = {
+            name: set(now[name] - before) - {Reason.BLOCKED.value}
+            for name, before in self._before.items()
+        }
+        return {name: found for name, found in reasons.items() if found}
+
+    def expected_reasons(self) -> dict[str, set[str]]:
+        """Return what they have to be counted under."""
+        struck = WHOLE if self.fault.on_connections else (*WHOLE, *PARTS)
+        found = {name: self.fault.reason_for(name) for name in struck}
+        return {name: {reason.value} for name, reason in found.items() if reason is not None}
+
+
+@asynccontextmanager
+async def playing(fault: Fault, folder: Path, **options: Any) -> AsyncIterator[Case]:
+    """Connect the sources of a case; at the end nothing may have been left unhandled."""
+    case = Case(fault, folder, **options)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: case.errors.append(context))
+    with capture_logs() as logs:
+        case.logs = logs
+        async with case.trial:
+            yield case
+    assert [] == case.errors
+    assert [] == [entry for entry in logs if entry["event"] == "poll_crashed"]
+
+
+def flags(page: Page, name: str) -> set[str]:
+    """Return the sources of which a family says 1."""
+    return {dict(labels)["source"] for labels, value in select(page, name).items() if value == 1}
+
+
+def all_accused(page: Page) -> dict[str, dict[str, str]]:
+    """Return who is said to be down, by source."""
+    found = {name: accused(page, name) for name in _SOURCES}
+    return {name: down for name, down in found.items() if down}
+
+
+def ups(page: Page, source: str, *, without: str = "") -> dict[frozenset[tuple[str, str]], float]:
+    """Return what is said of the machines of a source, apart from whose they are."""
+    return {
+        frozenset((key, text) for key, text in (*labels, ("", name)) if key != "source"): value
+        for (name, labels), value in vendor_samples(page, source).items()
+        if name.endswith("_up") and without not in dict(labels).values()
+    }
+
+
+def _part_of(subject: Subject) -> Any:
+    return lambda seen: fits(subject.candidate.part, seen)

@@ -1,0 +1,332 @@
+"""Everything that can happen to a call, and the reason that each has to be counted under."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.errors import Reason
+from tests.support.front import Greeting, Treatment, changed, instead
+from tests.support.vendor import drop, endless, hang, reply, reset, say
+
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from tests.support.vendor import Step
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+_HTML = b"<html><body><h1>Bad Gateway</h1></body></html>\n"
+
+#: Short enough for a fault that lasts until the time-out; long enough for all others.
+BRIEF, AMPLE = "400ms", "4s"
+
+#: The limit of a reply's size in these tests.
+MAX_REPLY = 256 << 10
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to misbehave.
+
+    Attributes:
+        reason: What the failed polls are counted under; `None` where no poll may fail.
+        but: The reasons of sources that are an exception, by name.
+        also: What polls may be counted under beside that.
+        refused: The sources whose credentials have to count as refused.
+        accused: Who is rightly said to be down, by source.
+        answered: The sources that count as up although polls of them fail.
+        treatment: What is done to a request.
+        greeting: What is done to a connection; in that case to all of the source's.
+        tls: The server's end of TLS for new connections; likewise.
+        refuses: Whether nobody listens.
+        lasts: Whether it lasts until the caller gives up.
+        floods: Whether it sends more than anybody can want.
+        pauses: Whether the vendor asks to be left alone as a whole.
+    """
+
+    name: str
+    reason: Reason | None
+    but: Mapping[str, Reason | None] = {}
+    also: frozenset[Reason] = frozenset()
+    refused: frozenset[str] = frozenset()
+    accused: Mapping[str, Mapping[str, str]] = {}
+    answered: frozenset[str] = frozenset()
+    treatment: Treatment | None = None
+    greeting: Greeting | None = None
+    tls: ssl.SSLContext | None = None
+    refuses: bool = False
+    lasts: bool = False
+    floods: bool = False
+    pauses: bool = False
+
+    @property
+    def on_connections(self) -> bool:
+        """Whether it cannot be done to single requests."""
+        return self.refuses or self.greeting is not None or self.tls is not None
+
+    def reason_for(self, source: str) -> Reason | None:
+        """Return what the failed polls of a source are counted under."""
+        return self.but.get(source, self.reason)
+
+
+def _on_wire(name: str, step: Step, reason: Reason, **more: Any) -> Fault:
+    return Fault(name=name, reason=reason, treatment=instead(step), **more)
+
+
+def _status(status: int, reason: Reason, *, name: str = "", **more: Any) -> Fault:
+    headers = more.pop("headers", {})
+    body = more.pop("body", b'{"message": "no"}')
+    step = reply(body, status=status, headers=headers)
+    return _on_wire(name or str(status), step, reason, **more)
+
+
+def _body(name: str, body: bytes, reason: Reason = Reason.DECODE, **more: Any) -> Fault:
+    return _on_wire(name, reply(body, headers={"Content-Type": "application/json"}), reason, **more)
+
+
+def _value(name: str, change: Callable[[Any], Any], reason: Reason | None, **more: Any) -> Fault:
+    """Change every value of the vendor's own replies."""
+
+    def body(content: bytes) -> bytes:
+        return json.dumps(_mapped(json.loads(content), change), ensure_ascii=False).encode(
+            errors="surrogateescape"
+        )
+
+    return Fault(name=name, reason=reason, treatment=changed(body), **more)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _mapped(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_mapped(part, change) for part in value]
+    return change(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: change(value) if _is_number(value) else value
+
+
+def _raw_numbers(text: str) -> Treatment:
+    """Put a text in the place of every number, whether or not that is JSON."""
+    number = re.compile(rb'(?<=[:\[,])-?[0-9][0-9.eE+-]*(?=[,}\]])|"(?:[^"\\]|\\.)*"')
+
+    def replaced(match: re.Match[bytes]) -> bytes:
+        return match[0] if match[0].startswith(b'"') else text.encode()
+
+    return changed(lambda body: number.sub(replaced, body))
+
+
+def talks(answer: bytes) -> Greeting:
+    """Answer a client's hello with these bytes."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    return greet
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept a connection and never say anything."""
+    del writer
+    while await reader.read(65_536):
+        pass
+
+
+def redirect(status: int, elsewhere: str) -> Fault:
+    """Send the caller to somebody else."""
+    return _status(status, Reason.HTTP_4XX, headers={"Location": elsewhere})
+
+
+_BOMB = gzip.compress(bytes(64 << 20), compresslevel=9)
+
+CONNECTION = (
+    Fault(name="refused", reason=Reason.CONNECT, refuses=True),
+    Fault(name="accepted and left alone", reason=Reason.TIMEOUT, greeting=silent, lasts=True),
+    Fault(name="other protocol", reason=Reason.DECODE, greeting=talks(b"220 mail.example\r\n\r\n")),
+)
+
+#: A ping that does not come home in time is its target's failure, if others do.
+_LATE: dict[str, Any] = {
+    "lasts": True,
+    "but": {"realload-part": None},
+    "accused": {"realload-part": {"loadfleet_agent_up/41": "timeout"}},
+}
+
+WIRE = (
+    _on_wire("reset", reset, Reason.CONNECT),
+    _on_wire("closed", drop, Reason.CONNECT),
+    _on_wire("half a head", say(_HEAD[:9], then=drop), Reason.CONNECT),
+    _on_wire(
+        "half a body", say(_HEAD + b'Content-Length: 99\r\n\r\n{"a', then=drop), Reason.CONNECT
+    ),
+    _on_wire(
+        "half a chunk",
+        say(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf", then=drop),
+        Reason.CONNECT,
+    ),
+    _on_wire("hang", hang, Reason.TIMEOUT, **_LATE),
+    _on_wire(
+        "hang in the body",
+        say(_HEAD + b"Content-Length: 99\r\n\r\n{", then=hang),
+        Reason.TIMEOUT,
+        **_LATE,
+    ),
+    _on_wire(
+        "drip",
+        endless(_HEAD + b"Content-Length: 99999\r\n\r\n", b" ", pause_seconds=0.02),
+        Reason.TIMEOUT,
+        **_LATE,
+    ),
+    _on_wire(
+        "endless body",
+        endless(_HEAD + b"Connection: close\r\n\r\n", b" " * 65_536),
+        Reason.DECODE,
+        floods=True,
+    ),
+    _on_wire(
+        "gzip bomb", reply(_BOMB, headers={"Content-Encoding": "gzip"}), Reason.DECODE, floods=True
+    ),
+    _on_wire("no gzip", reply(b"{}", headers={"Content-Encoding": "gzip"}), Reason.DECODE),
+)
+
+HEADERS = (
+    _on_wire("no header", say(_HEAD + b"no header at all\r\n\r\n"), Reason.DECODE),
+    _on_wire(
+        "endless header",
+        say(_HEAD + b"X: " + b"x" * 1_000_000 + b"\r\n\r\n"),
+        Reason.DECODE,
+        floods=True,
+    ),
+    _on_wire("no length", say(_HEAD + b"Content-Length: nine\r\n\r\n"), Reason.DECODE),
+    _on_wire("negative length", say(_HEAD + b"Content-Length: -1\r\n\r\n{}"), Reason.DECODE),
+    _on_wire(
+        "two lengths",
+        say(_HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"),
+        Reason.DECODE,
+    ),
+    _on_wire("no status", say(b"HTTP/1.1 many OK\r\n\r\n"), Reason.DECODE),
+    _on_wire("control characters", say(_HEAD + b"X: a\x00b\r\n\r\n"), Reason.DECODE),
+    _on_wire("unknown encoding", reply(b"{}", headers={"Content-Encoding": "zstd"}), Reason.DECODE),
+)
+
+STATUS = (
+    _status(
+        401,
+        Reason.AUTH,
+        refused=frozenset(
+            ("realload", "blazemeter", "eggplant", "eggplant-login", "eggplant-login-part")
+        ),
+    ),
+    _status(
+        403,
+        Reason.AUTH,
+        refused=frozenset(("realload", "blazemeter", "eggplant")),
+        but={
+            # One call is denied, and a proof shows that the credentials are still good.
+            "realload-part": Reason.ACCESS_DENIED,
+            "blazemeter-part": Reason.ACCESS_DENIED,
+            # To a login it says that no licence is free.
+            "eggplant-login": Reason.ACCESS_DENIED,
+            "eggplant-login-part": Reason.ACCESS_DENIED,
+        },
+    ),
+    _status(
+        404,
+        Reason.HTTP_4XX,
+        but={"blazemeter-part": Reason.UNKNOWN_ID},
+        answered=frozenset(("blazemeter",)),
+    ),
+    _status(429, Reason.RATE_LIMITED, pauses=True),
+    _status(
+        429,
+        Reason.RATE_LIMITED,
+        name="429 with Retry-After",
+        headers={"Retry-After": "30"},
+        pauses=True,
+    ),
+    _status(
+        429,
+        Reason.RATE_LIMITED,
+        name="429 with a bad Retry-After",
+        headers={"Retry-After": "soon"},
+        pauses=True,
+    ),
+    _status(500, Reason.HTTP_5XX),
+    _status(502, Reason.HTTP_5XX, body=_HTML, headers={"Content-Type": "text/html"}),
+    _status(
+        503,
+        Reason.HTTP_5XX,
+        name="503 with Retry-After",
+        headers={"Retry-After": "30"},
+        also=frozenset((Reason.RATE_LIMITED,)),
+        pauses=True,
+    ),
+    _status(999, Reason.HTTP_5XX),
+)
+
+#: Where every text is odd, so is the token that a login answers with, which is all it is asked
+#: for; and of Real Load's minimum versions nothing is left. A list without names is no failure.
+_NO_TEXT: dict[str, Any] = {
+    "but": {
+        "realload": Reason.DECODE,
+        "eggplant-login": Reason.DECODE,
+        "eggplant-login-part": Reason.DECODE,
+    },
+    "answered": frozenset(("realload",)),
+}
+
+BODY = (
+    _body("empty", b""),
+    _body("not JSON", _HTML),
+    # Eggplant's reply is an array; one of which nothing can be read is a surprise and no failure.
+    _body("array", b"[1, 2]", but={"eggplant": None}),
+    _body("null", b"null"),
+    _body("text", b'"ok"'),
+    _body("deep nesting", b"[" * 100_000, floods=True),
+    _body("deep nesting in an object", b'{"a":' * 20_000 + b"1" + b"}" * 20_000, floods=True),
+    Fault(name="NaN", reason=Reason.DECODE, treatment=_raw_numbers("NaN")),
+    Fault(name="400 digits", reason=None, treatment=_raw_numbers("9" * 400)),
+    _value("strings for numbers", _numbers(str), None),
+    _value(
+        "numbers for strings",
+        lambda value: 5 if isinstance(value, str) else value,
+        None,
+        **_NO_TEXT,
+    ),
+    _value(
+        "nulls",
+        lambda _: None,
+        None,
+        # Neither data nor `isError` may be how Real Load refuses a token (reference section 1).
+        but={
+            "realload": Reason.AUTH,
+            "eggplant-login": Reason.DECODE,
+            "eggplant-login-part": Reason.DECODE,
+        },
+        refused=frozenset(("realload",)),
+    ),
+    _value(
+        "invalid UTF-8",
+        lambda value: f"{value}\udcff" if isinstance(value, str) else value,
+        None,
+        **_NO_TEXT,
+    ),
+)
+
+FAULTS = (*CONNECTION, *WIRE, *HEADERS, *STATUS, *BODY)

@@ -1,0 +1,181 @@
+"""Every fault, to every provider: as a whole and in part, on the first poll and after a good one.
+
+What must hold is in the table in `faults.py`: what polls are counted under, whose credentials
+count as refused, who is said to be down. For all of them: sources that are well stay so, the page
+is valid and quick, nothing is left unhandled, and everything recovers by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.errors import Reason
+from tests.faults import tls
+from tests.faults.case import PARTS, WELL, WHOLE, Case, all_accused, flags, playing, ups
+from tests.faults.faults import BODY, FAULTS, Fault, redirect
+from tests.support.servers import require
+from tests.support.vendor import Vendor, reply
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import trustme
+
+    from tests.support.trial import Page
+
+
+moments = pytest.mark.parametrize("known", [False, True], ids=["first poll", "after a good one"])
+
+
+async def play(case: Case, *, known: bool) -> Page:
+    """Let the fault strike, on the first poll or after a good one."""
+    if known:
+        await case.round()
+        case.trial.time.shift(61.0)
+    await case.strike()
+    await (case.flooded_round() if case.fault.floods else case.round())
+    return case.page()
+
+
+def check(case: Case, page: Page, *, known: bool) -> None:
+    """Check what the table says, and what holds for all faults."""
+    fault, expected = case.fault, case.expected_reasons()
+
+    reasons = {name: found - fault.also for name, found in case.reasons().items()}
+    assert expected == {name: found for name, found in reasons.items() if found}
+    assert fault.refused == flags(page, "loadfleet_source_auth_failed")
+    assert fault.accused == all_accused(page)
+    assert {*WELL} == flags(page, "loadfleet_source_up") & {*WELL}
+    unanswered = {*WHOLE} & expected.keys() - fault.answered
+    assert set() == flags(page, "loadfleet_source_up") & unanswered
+    for name in PARTS:
+        target = case.trial.subjects[name].candidate.target
+        if target and (known or not fault.pauses):
+            well = name.replace("-part", "-well")
+            assert ups(page, well, without=target) == ups(page, name, without=target)
+
+
+async def check_recovery(case: Case) -> None:
+    """Check that everything is as it should be as soon as the fault is over."""
+    await case.relent()
+    await case.later()
+    page = case.page(whole=False)
+
+    assert {} == case.reasons()
+    assert {} == all_accused(page)
+    assert {*WHOLE, *PARTS, *WELL} == flags(page, "loadfleet_source_up")
+    assert set() == flags(page, "loadfleet_source_auth_failed")
+    assert set() == flags(page, "loadfleet_exporter_breaker_open")
+    for name in (*WHOLE, *PARTS):
+        assert ups(page, f"{name.removesuffix('-part')}-well") == ups(page, name)
+
+
+@moments
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_a_fault_is_told_for_what_it_is(
+    fault: Fault, known: bool, ca_file: str, tmp_path: Path
+) -> None:
+    """It has its reason, costs nobody else anything, and is over when it is over."""
+    async with playing(fault, tmp_path, ca_file=ca_file) as case:
+        page = await play(case, known=known)
+
+        check(case, page, known=known)
+        await check_recovery(case)
+
+
+@moments
+@pytest.mark.parametrize("status", [301, 307])
+async def test_a_redirect_is_not_followed(
+    status: int, known: bool, ca_file: str, tmp_path: Path
+) -> None:
+    """The credentials go to nobody else."""
+    async with Vendor(reply()) as elsewhere:
+        fault = redirect(status, elsewhere.url)
+        async with playing(fault, tmp_path, ca_file=ca_file) as case:
+            page = await play(case, known=known)
+
+            check(case, page, known=known)
+            await check_recovery(case)
+
+    assert [] == elsewhere.seen
+
+
+@moments
+@pytest.mark.parametrize("make", tls.FAULTS, ids=[make.__name__ for make in tls.FAULTS])
+async def test_a_fault_of_tls_is_told_for_what_it_is(
+    make: Callable[[trustme.CA], Fault],
+    known: bool,
+    authority: trustme.CA,
+    ca_file: str,
+    tmp_path: Path,
+) -> None:
+    """It has its reason, costs nobody else anything, and is over when it is over."""
+    context = tls.server(authority.issue_cert("127.0.0.1"))
+
+    async with playing(make(authority), tmp_path, tls=context, ca_file=ca_file) as case:
+        page = await play(case, known=known)
+
+        check(case, page, known=known)
+        await check_recovery(case)
+
+
+class Names:
+    """The system's resolver, as the event loop asks it."""
+
+    def __init__(self) -> None:
+        self.unknown: set[str] = set()
+
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        await asyncio.sleep(0)
+        if host.partition(".")[0] in self.unknown:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@moments
+async def test_a_name_that_is_not_found(
+    known: bool, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is gone is `dns`, from the moment on that it is looked up again."""
+    names = Names()
+    # The resolver is the operating system's; there is no parameter to give another to the daemon.
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+    fault = Fault(name="no name", reason=Reason.DNS, refuses=True)
+    async with playing(fault, tmp_path, ca_file=ca_file, domain="vendor.example") as case:
+        if known:
+            await case.round()
+            # Found addresses are kept for seconds; new clients have to look them up.
+            await case.trial.reload(timeout="3s")
+            case.trial.time.shift(61.0)
+        names.unknown = {*WHOLE}
+        await case.round()
+
+        check(case, case.page(), known=known)
+        names.unknown = set()
+        await check_recovery(case)
+
+
+async def test_promtool_accepts_what_odd_replies_leave(ca_file: str, tmp_path: Path) -> None:
+    """Whatever was in the replies, Prometheus has to be able to read the page."""
+    promtool = require("promtool")
+    pages = []
+    for number, fault in enumerate(BODY):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with playing(fault, folder, ca_file=ca_file) as case:
+            await case.strike()
+            await case.round()
+            pages.append(case.trial.engine.exposition.metrics().body)
+
+    for page in pages:
+        found = await asyncio.to_thread(
+            subprocess.run, [promtool, "check", "metrics"], input=page, capture_output=True
+        )
+        assert (0, b"") == (found.returncode, found.stderr + found.stdout)
