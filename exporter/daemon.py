@@ -76,9 +76,8 @@ class Daemon:
         """
         self._settings: Settings = loaded.settings
         self.clock = clock
-        self._engine = Engine(
-            clock=clock, shard=Shard.of(loaded.settings.sharding, host=socket.gethostname())
-        )
+        self._shard = Shard.of(loaded.settings.sharding, host=socket.gethostname())
+        self._engine = Engine(clock=clock, shard=self._shard)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()
@@ -141,7 +140,9 @@ class Daemon:
         self._generator_url = web.external_url or _browsable(
             server, f"{web.route_prefix}/", everywhere=socket.gethostname()
         )
-        await self._alerts.apply(self._settings.alerting, generator_url=self._generator_url)
+        await self._alerts.apply(
+            self._settings.alerting.of_shard(self._shard), generator_url=self._generator_url
+        )
         hang_up = asyncio.Event()
         background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
@@ -180,7 +181,9 @@ class Daemon:
 
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
-        await self._alerts.apply(settings.alerting, generator_url=self._generator_url)
+        await self._alerts.apply(
+            settings.alerting.of_shard(self._shard), generator_url=self._generator_url
+        )
         for section in ("web", "sharding"):
             if getattr(settings, section) != getattr(self._settings, section):
                 self._log.warning(

@@ -18,9 +18,17 @@ from exporter.sources.settings import secret_mistakes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exporter.sharding import Shard
+
 
 class BasicAuth(Section):
-    """A user and the password."""
+    """A user and the password.
+
+    Attributes:
+        username: The user.
+        password: The password.
+        password_file: A file with it.
+    """
 
     username: str = ""
     password: SecretStr | None = None
@@ -39,7 +47,19 @@ class BasicAuth(Section):
 
 
 class AlertmanagerSettings(Section):
-    """One Alertmanager."""
+    """One Alertmanager.
+
+    Attributes:
+        url: Where it is, without `/api/v2`.
+        timeout: Of a call with all its tries.
+        basic_auth: A user and the password, for one behind basic authentication.
+        bearer_token: Sent with every call.
+        bearer_token_file: A file with it.
+        ca_file: What its certificate is verified against, in place of the system's authorities.
+        insecure_skip_verify: Do not verify its certificate.
+        client_cert_file: The certificate shown to it.
+        client_key_file: Its key.
+    """
 
     url: Url = ""
     timeout: TimeLimit = 10.0
@@ -85,7 +105,17 @@ OwnFile = Annotated[Path, PlainSerializer(str)]
 
 
 class AlertingSettings(Section):
-    """The built-in alerts; without an Alertmanager they are off."""
+    """The built-in alerts; without an Alertmanager they are off.
+
+    Attributes:
+        alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
+        thresholds: What the alerts compare with, here and in the rules for Prometheus.
+        external_labels: Added to every alert.
+        evaluation_interval: How often conditions are looked at.
+        resend_interval: How often an alert that fires is told again.
+        state_file: Where alerts are kept over a restart; in memory only if not given.
+        runbook_url: Where the runbooks are served.
+    """
 
     alertmanagers: tuple[Alertmanager, ...] = ()
     thresholds: Thresholds = Thresholds()
@@ -102,6 +132,17 @@ class AlertingSettings(Section):
                 yield each.bearer
             if each.basic_auth is not None:
                 yield each.basic_auth.secret
+
+    def of_shard(self, shard: Shard) -> AlertingSettings:
+        """Return how one of several processes that share the targets alerts: under its number.
+
+        Half of the agents being down is judged over a share, so two shares can disagree; with the
+        same labels the one would end what the other has begun.
+        """
+        if shard.total == 1:
+            return self
+        labels = {"shard": str(shard.index)} | self.external_labels
+        return self.model_copy(update={"external_labels": labels})
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from exporter.alerts.settings import AlertingSettings
 from exporter.errors import ConfigurationError
 from exporter.settings import content_hash, from_data, redacted
+from exporter.sharding import Shard
 
 
 if TYPE_CHECKING:
@@ -203,4 +205,14 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
         alerting.evaluation_interval,
         alerting.resend_interval,
         alerting.state_file,
+    )
+
+
+def test_one_process_of_several_alerts_under_its_number() -> None:
+    """What one share finds well must not end the alert of another."""
+    settings = AlertingSettings(external_labels={"site": "bern"})
+
+    assert settings == settings.of_shard(Shard())
+    assert {"site": "bern", "shard": "2"} == dict(
+        settings.of_shard(Shard(index=2, total=4)).external_labels
     )
