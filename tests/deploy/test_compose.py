@@ -195,4 +195,6 @@ def test_grafana_finds_its_dashboards_and_its_data() -> None:
     assert "../../grafana/provisioning" == inside["/etc/grafana/provisioning"]
     (path,) = {entry["options"]["path"] for entry in provider["providers"]}
     assert "../../grafana/dashboards" == inside[path]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (GRAFANA / "dashboards" / home.removeprefix(f"{path}/")).is_file()
     assert ["http://prometheus:9090"] == [entry["url"] for entry in source["datasources"]]
