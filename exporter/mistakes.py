@@ -72,6 +72,9 @@ class Mistake(msgspec.Struct, frozen=True):
 class Section(BaseModel):
     """A part of the configuration: every field has a default, an unknown key is a mistake.
 
+    What a field means stands under `Attributes` in its model's docstring and nowhere else: the
+    configuration's reference is made from it.
+
     What has to be given although it has a default is demanded by `mistakes`, since a field
     without a default would keep all other checks from running.
     """

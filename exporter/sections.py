@@ -40,7 +40,19 @@ def _check_prefix(path: str) -> str:
 
 
 class WebSettings(Section):
-    """What is served, and where."""
+    """What is served, and where.
+
+    Attributes:
+        listen_address: Where to listen, as `host:port`, `[IPv6 address]:port` or `:port`.
+        systemd_socket: Listen on the sockets of a systemd socket unit instead.
+        config_file: The web configuration file with TLS, users, headers and rate limit.
+        enable_lifecycle: Reload on `POST /-/reload`; without it that is refused with 403.
+        external_url: The URL under which others reach this, for links in alerts.
+        route_prefix: The path below which everything is served; that of `external_url` if not
+            given.
+        max_requests: Requests under way at once, beside those for health and readiness; who comes
+            on top gets 503.
+    """
 
     listen_address: Annotated[
         tuple[Annotated[str, AfterValidator(_check_address)], ...],
@@ -67,14 +79,24 @@ class WebSettings(Section):
 
 
 class LogSettings(Section):
-    """Our own log."""
+    """Our own log.
+
+    Attributes:
+        level: The lowest level that is logged.
+        format: The form of a line.
+    """
 
     level: Level = "info"
     format: Format = "logfmt"
 
 
 class ShardingSettings(Section):
-    """Which share of the targets is ours; `shard` is found from the host's name if not given."""
+    """Which share of the targets is ours.
+
+    Attributes:
+        shard: Which share, from 0; the number at the end of the host's name if not given.
+        total_shards: Into how many shares the targets are divided.
+    """
 
     shard: Annotated[Whole, Field(ge=0)] | None = None
     total_shards: Annotated[Whole, Field(ge=1)] = 1

@@ -110,7 +110,7 @@ class AlertingSettings(Section):
     Attributes:
         alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
         thresholds: What the alerts compare with, here and in the rules for Prometheus.
-        external_labels: Added to every alert.
+        external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.
         state_file: Where alerts are kept over a restart; in memory only if not given.

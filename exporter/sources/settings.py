@@ -53,7 +53,31 @@ Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
 
 
 class SourceDefaults(Section):
-    """What `defaults` may hold; every source inherits it and may set its own."""
+    """What `defaults` may hold; every source inherits it and may set its own.
+
+    Attributes:
+        interval: Time from the start of a poll to the start of the next. A task that is slow by its
+            nature keeps its own interval where that is longer.
+        timeout: Of a whole call with its retries; shorter than every interval.
+        connect_timeout: Until a connection stands, TLS included; `5s` if not given.
+        read_timeout: How long the vendor may be silent; `timeout` if not given.
+        stale_after: When readings that could not be renewed expire; 3 intervals of their task if
+            not given.
+        concurrency: Calls under way at once, over all tasks of the source.
+        requests_per_minute: The most calls in a minute, retries included; no limit if not given.
+        retries: Further tries of a failed read, with pauses of random length, within `timeout`.
+        max_reply_bytes: The largest reply, counted after decompression.
+        auth_retry: How long nothing is sent after refused credentials, unless the secret changes;
+            at least `60s`.
+        labels: Added to all series of the source; those of a source add to those of `defaults`.
+        ca_file: What the vendor's certificate is verified against, in place of the system's
+            authorities.
+        insecure_skip_verify: Do not verify the vendor's certificate.
+        client_cert_file: The certificate shown to the vendor.
+        client_key_file: Its key.
+        proxy_url: The proxy towards the vendor; the usual proxy variables count if not given.
+        proxy_url_file: A file with it, for a URL that holds a password.
+    """
 
     interval: TimeLimit | None = None
     timeout: TimeLimit = 15.0
@@ -115,6 +139,14 @@ class SourceSettings(SourceDefaults):
 
     A subclass narrows `provider` to a literal with a default, sets the class variables, adds its
     fields (each with a default) and yields its own mistakes after those of this class.
+
+    Attributes:
+        provider: Which vendor.
+        name: The `source` label; no two sources share one. The provider's name if not given.
+        url: Where the vendor's API is.
+        tasks: By the task's name its interval, or `off`.
+        include: By kind a regular expression for whole names: what does not match is not watched.
+        exclude: Likewise: what matches is not watched.
     """
 
     #: Tasks with their default intervals in seconds; `None` is off by default.

@@ -96,7 +96,25 @@ _Version = Annotated[str, _one_of(TLS_VERSIONS)]
 
 
 class TlsConfig(Section):
-    """`tls_server_config`: a blank value counts as not given."""
+    """`tls_server_config`: a blank value counts as not given.
+
+    Attributes:
+        cert: The certificate and its chain, PEM.
+        cert_file: A file with them.
+        key: The certificate's key, PEM, without a passphrase.
+        key_file: A file with it.
+        client_auth_type: Whether clients show a certificate, and whether it is verified. The two
+            types that demand one and verify nothing are refused.
+        client_ca: What clients' certificates are verified against, PEM.
+        client_ca_file: A file with it.
+        client_allowed_sans: Names, addresses or URIs of which a client's certificate must have one;
+            needs `RequireAndVerifyClientCert`.
+        min_version: The oldest version of TLS.
+        max_version: The newest.
+        cipher_suites: By the names of the registry; those of TLS 1.3 are always on with it.
+        prefer_server_cipher_suites: Our order of the suites counts and not the client's.
+        curve_preferences: One curve; all if not given.
+    """
 
     cert: str | None = None
     cert_file: FilePath | None = None
@@ -161,7 +179,12 @@ class TlsConfig(Section):
 
 
 class HttpConfig(Section):
-    """`http_server_config`."""
+    """`http_server_config`.
+
+    Attributes:
+        http2: Taken and without effect: this server speaks HTTP/1.1.
+        headers: Sent with every answer, in place of our own; an empty value takes a header out.
+    """
 
     http2: Flag = True
     headers: dict[str, str] = Field(default_factory=dict)
@@ -179,7 +202,12 @@ class HttpConfig(Section):
 
 
 class RateLimit(Section):
-    """`rate_limit`: `burst` requests at once, then one per `interval`; without one, no limit."""
+    """`rate_limit`: `burst` requests at once, then one per `interval`; without one, no limit.
+
+    Attributes:
+        interval: Time until one more request may come; `0` is no limit.
+        burst: Requests that may come at once.
+    """
 
     interval: Duration = 0.0
     burst: Annotated[Whole, Field(ge=0)] = 0
@@ -215,7 +243,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: RateLimit
 
 
-_SECTIONS: Mapping[str, type[Section]] = {
+#: The parts that are mappings of their own, by their keys.
+SECTIONS: Mapping[str, type[Section]] = {
     "tls_server_config": TlsConfig,
     "http_server_config": HttpConfig,
     "rate_limit": RateLimit,
@@ -230,12 +259,12 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
         ConfigurationError: With every mistake at once.
     """
     raw = config_file.parse(content, name=str(path))
-    known = {*_SECTIONS, _USERS}
+    known = {*SECTIONS, _USERS}
     found = [
         Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
     ]
     parts: dict[str, Any] = {}
-    for name, model in _SECTIONS.items():
+    for name, model in SECTIONS.items():
         if name not in raw and model is TlsConfig:
             continue
         outcome = checked(model, absolute(model, _unblank(model, raw.get(name, {})), path.parent))

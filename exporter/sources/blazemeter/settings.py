@@ -23,14 +23,18 @@ class BlazeMeterSettings(SourceSettings):
     """One API key with the workspaces and runs to watch.
 
     Attributes:
-        api_key_file: A file with both id and secret, in place of the other two.
+        url: The API; BlazeMeter's own if not given.
+        api_key_id: The API key's id.
+        api_key_secret: Its secret.
+        api_key_secret_file: A file with the secret.
+        api_key_file: A file with both id and secret, in place of the others.
         workspaces: Where runs and private locations are discovered.
         masters: Runs that are watched by their id, discovered or not.
         heartbeat_max_age: An agent that was not heard of for longer is down.
         min_agent_version: An agent that is older is outdated.
         run_linger: How long a run is shown after its end.
-        lookback: Runs that ended longer ago say nothing about their test any more; the first
-            listing reads back as far (at most `listing.PAGES` pages of 50 per workspace).
+        lookback: Runs that ended longer ago say nothing about their test any more. The first
+            listing reads back as far, up to a limit of pages.
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"runs": 60.0, "agents": 60.0}

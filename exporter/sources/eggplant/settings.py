@@ -44,6 +44,18 @@ class EggplantAuth(Section):
     """Where the access token comes from, by exactly one of three schemes.
 
     It is given; or a client logs in (`token_url`); or a user does (`login_url`).
+
+    Attributes:
+        access_token: The token itself.
+        access_token_file: A file with it.
+        token_url: Where a client gets a token: a URL, or a path that counts from `url`.
+        client_id: The client.
+        client_secret: Its secret.
+        client_secret_file: A file with the secret.
+        login_url: Where a user logs in: a URL, or a path that counts from `url`.
+        username: The user.
+        password: The user's password.
+        password_file: A file with the password.
     """
 
     access_token: SecretStr | None = None
@@ -92,11 +104,13 @@ class EggplantAuth(Section):
 
 
 class EggplantSettings(SourceSettings):
-    """One server; `url` is what stands before `/api/sut/status`.
+    """One server.
 
     One call covers the whole server, so calls are never concurrent, whatever `concurrency` says.
 
     Attributes:
+        url: What stands before `/api/sut/status`.
+        auth: Where the access token comes from.
         expected_agents: Agents that are down when they are not connected, seen before or not.
         remember_for: How long any other agent counts as down after it was last connected.
         run_linger: How long a run is shown after its end.

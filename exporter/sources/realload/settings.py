@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 class RealLoadSettings(SourceSettings):
-    """One account at a portal; `url` is that of its remote user API."""
+    """One account at a portal.
+
+    Attributes:
+        url: That of the remote user API, such as `https://portal.realload.com/RemoteUserAPI`.
+        auth_token: The API authentication token.
+        auth_token_file: A file with it.
+    """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {
         "agents": 60.0,
