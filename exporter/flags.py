@@ -140,7 +140,8 @@ TOTAL_SHARDS = Flag(
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
-    help="where the runbooks are served; alerting.runbook_url if not given",
+    help="where the runbooks are served",
+    setting=("alerting", "runbook_url"),
 )
 ENABLE_LIFECYCLE = Flag(
     name="web.enable-lifecycle",
@@ -168,9 +169,10 @@ DAEMON = (
     ENABLE_LIFECYCLE,
     SHARD,
     TOTAL_SHARDS,
+    RUNBOOK_URL,
 )
 
-ALL = (*COMMON, *DAEMON, RUNBOOK_URL, AUTO_RELOAD, CONFIG_CHECK)
+ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
 
 #: Variables that are flags and not settings by themselves.
 ENVIRONMENT = frozenset(flag.environment for flag in ALL)
