@@ -8,7 +8,17 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from exporter import __version__
-from exporter.commands import check, demo, explain, metrics, rules, run, simulate, status
+from exporter.commands import (
+    check,
+    dashboards,
+    demo,
+    explain,
+    metrics,
+    rules,
+    run,
+    simulate,
+    status,
+)
 from exporter.errors import ConfigurationError, StartError
 
 
@@ -46,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "metrics": metrics,
     "rules": rules,
+    "dashboards": dashboards,
 }
 
 

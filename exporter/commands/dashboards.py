@@ -1,0 +1,61 @@
+"""`dashboards`: Grafana's dashboards, with the thresholds of the configured alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.commands import alerting
+from exporter.dashboards.fleet import dashboards
+from exporter.dashboards.uids import UIDS
+from exporter.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+SUMMARY = "print the dashboards for Grafana, or write them to a folder"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what chooses a dashboard, where it goes, and what changes it."""
+    parser.add_argument(
+        "uid",
+        nargs="?",
+        choices=UIDS,
+        metavar="DASHBOARD",
+        help=f"the one to print: {', '.join(UIDS)}; without it, the titles of all",
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
+    )
+    alerting.add_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Print or write what is asked for.
+
+    Raises:
+        ConfigurationError: The folder cannot be written to.
+    """
+    given = alerting.configured(arguments, environ)
+    made = dashboards(given.thresholds)
+    chosen = [one for one in made if arguments.uid in (None, one.uid)]
+    if arguments.folder is not None:
+        for one in chosen:
+            _write(arguments.folder / one.file_name, one.text(runbook_url=given.runbook_url))
+    elif arguments.uid is not None:
+        print(chosen[0].text(runbook_url=given.runbook_url), end="")
+    else:
+        for one in made:
+            print(f"{one.uid:20}{one.title}")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([f"--folder: {path}: {error.strerror}"]) from error

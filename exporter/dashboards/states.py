@@ -1,0 +1,133 @@
+"""What can be shown instead of a number: its code, its word, its colour. Once for all dashboards.
+
+The same word has the same colour everywhere: green is well, blue is at work, orange is degraded,
+red is failed, grey is unknown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.alerts.rule import Severity
+from exporter.readings import JOB_STATES, PHASES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
+
+#: What a cell without a value says.
+NO_DATA = "no data"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that has a name."""
+
+    code: int
+    word: str
+    colour: str
+
+
+def _states(*words: tuple[str, str]) -> tuple[State, ...]:
+    return tuple(
+        State(code=code, word=word, colour=colour) for code, (word, colour) in enumerate(words)
+    )
+
+
+#: How a machine is, the most urgent last.
+MACHINE = _states(
+    ("unknown", GREY),
+    ("inactive", "#5f6b7a"),
+    ("up", GREEN),
+    ("outdated", ORANGE),
+    ("unreachable", RED),
+)
+UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
+
+SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
+SOURCE_DOWN, SOURCE_UP, REFUSED = SOURCE
+
+VERDICT = _states(("failed", RED), ("passed", GREEN), ("running", BLUE))
+FAILED, PASSED, RUNNING = VERDICT
+
+RUNNABLE = _states(("not runnable", RED), ("runnable", GREEN))
+PROTECTED = _states(("unprotected", ORANGE), ("protected", GREEN))
+CERTIFICATE = _states(("not in use", GREY), ("in use", GREEN))
+WORK = _states(("idle", "#5f6b7a"), ("busy", BLUE))
+RECORDING = _states(("idle", "#5f6b7a"), ("recording", BLUE))
+BREAKER = _states(("closed", GREEN), ("open", RED))
+SCRAPE = _states(("gone", RED), ("scraped", GREEN))
+RELOAD = _states(("refused", RED), ("loaded", GREEN))
+DELIVERY = _states(("delivered", GREEN), ("failing", RED))
+
+_PHASE_COLOURS = {
+    "pending": "super-light-blue",
+    "booting": "light-blue",
+    "downloading": "light-purple",
+    "ready": "purple",
+    "running": BLUE,
+    "stopping": "dark-blue",
+    "ended": "#4a4a4a",
+    "unknown": GREY,
+}
+#: The phases of a run; code 0 is none of them.
+PHASE = tuple(
+    State(code=code, word=phase, colour=_PHASE_COLOURS[phase])
+    for code, phase in enumerate(PHASES, start=1)
+)
+
+_JOB_COLOURS = {
+    "defined": "super-light-blue",
+    "submitted": "light-blue",
+    "ready to run": "purple",
+    "running": BLUE,
+    "completed": "dark-green",
+    "invalid": RED,
+    "other": GREY,
+}
+JOB_COLOURS: Mapping[str, str] = {state: _JOB_COLOURS[state] for state in JOB_STATES}
+
+SEVERITY_COLOURS: Mapping[str, str] = {
+    Severity.CRITICAL.value: RED,
+    Severity.WARNING.value: ORANGE,
+    Severity.INFO.value: BLUE,
+}
+
+
+def colours(states: Iterable[State]) -> dict[str, str]:
+    """Return the colour of each word."""
+    return {state.word: state.colour for state in states}
+
+
+def mappings(states: Iterable[State]) -> list[dict[str, Any]]:
+    """Return the value mappings that turn codes into words, and nothing into `NO_DATA`."""
+    return [
+        {
+            "type": "value",
+            "options": {
+                str(state.code): {"text": state.word, "color": state.colour, "index": index}
+                for index, state in enumerate(states)
+            },
+        },
+        {
+            "type": "special",
+            "options": {"match": "null+nan", "result": {"text": NO_DATA, "color": GREY}},
+        },
+    ]
+
+
+def words(known: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the value mappings that colour words."""
+    return [
+        {
+            "type": "value",
+            "options": {
+                word: {"text": word, "color": colour, "index": index}
+                for index, (word, colour) in enumerate(known.items())
+            },
+        }
+    ]

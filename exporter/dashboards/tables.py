@@ -1,0 +1,162 @@
+"""Tables: one row per object, one query per column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.dashboards import states
+from exporter.dashboards.panels import (
+    Panel,
+    Steps,
+    Target,
+    override,
+    ref_id,
+    targets,
+    thresholds,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+# No limit is an infinite one; the largest number that JSON can write stands in for it.
+_UNLIMITED = {
+    "type": "range",
+    "options": {"from": 1e308, "to": None, "result": {"text": "unlimited", "index": 0}},
+}
+
+# What a cell without a value says.
+_NOTHING = "-"
+
+# A cell that is coloured all over.
+_GROUND = {"type": "color-background", "mode": "basic"}
+
+# Grafana calls the values so when only one query of a table has found something.
+_ONLY_VALUE = "Value"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """A query whose values are a column.
+
+    Attributes:
+        unit: Grafana's name of the unit; empty for a column that is hidden because only the
+            query's labels are wanted.
+        named: The words for the values, if they are no numbers.
+        steps: Colours of the text by value.
+        limit: Infinity means that there is no limit.
+    """
+
+    title: str
+    expression: str
+    unit: str = ""
+    named: tuple[states.State, ...] = ()
+    steps: Steps = ()
+    limit: bool = False
+
+    def properties(self) -> dict[str, Any]:
+        """Return what is different for it."""
+        if not self.unit and not self.named:
+            return {"custom__hidden": True}
+        properties: dict[str, Any] = {"displayName": self.title, "noValue": _NOTHING}
+        if self.named:
+            properties["mappings"] = states.mappings(self.named)
+            properties["custom__cellOptions"] = _GROUND
+        else:
+            properties["unit"] = self.unit
+        if self.limit:
+            properties["mappings"] = [_UNLIMITED]
+        if self.steps:
+            properties["thresholds"] = thresholds(self.steps)
+            properties["custom__cellOptions"] = {"type": "color-text"}
+        return properties
+
+
+class Table(Panel, frozen=True, kw_only=True):
+    """A row per object with its newest values.
+
+    All queries must have the labels that tell the rows apart; what only one has is a column too.
+
+    Attributes:
+        labels: The labels that are shown, in their order, and what they are called.
+        hidden: The labels that are not.
+        links: Where the cells of a label lead.
+        words: The colours of a label's values.
+        sort: By which field, downwards if a minus stands before it.
+        empty: What is said when there is no row.
+    """
+
+    type = "table"
+    height: int = 9
+    columns: tuple[Column, ...]
+    labels: Mapping[str, str]
+    hidden: tuple[str, ...] = ()
+    links: Mapping[str, str] = {}
+    words: Mapping[str, Mapping[str, str]] = {}
+    sort: str
+    empty: str = states.NO_DATA
+
+    def own(self) -> dict[str, Any]:
+        """Return what a table is made of."""
+        wanted = [Target(column.expression) for column in self.columns]
+        return {
+            **targets(wanted, instant=True, table=True),
+            "fieldConfig": {
+                "defaults": {
+                    "unit": "none",
+                    "noValue": self.empty,
+                    "color": {"mode": "thresholds"},
+                    "thresholds": thresholds(((None, "text"),)),
+                    "custom": {
+                        "align": "auto",
+                        "filterable": True,
+                        "cellOptions": {"type": "auto"},
+                    },
+                },
+                "overrides": [
+                    *(override(name, **self._label(name)) for name in self.labels),
+                    override(_ONLY_VALUE, **self.columns[0].properties()),
+                    *(
+                        override(field, **column.properties())
+                        for field, column in zip(self._fields(), self.columns, strict=True)
+                    ),
+                ],
+            },
+            "options": {"cellHeight": "sm", "showHeader": True},
+            "transformations": self._transformations(),
+        }
+
+    def _fields(self) -> list[str]:
+        return [f"Value #{ref_id(index)}" for index in range(len(self.columns))]
+
+    def _label(self, name: str) -> dict[str, Any]:
+        shown = self.labels[name]
+        properties: dict[str, Any] = {"displayName": shown, "noValue": _NOTHING}
+        if name in self.links:
+            properties["links"] = [{"title": f"{shown} in detail", "url": self.links[name]}]
+        if name in self.words:
+            properties["mappings"] = states.words(self.words[name])
+            properties["custom__cellOptions"] = _GROUND
+        return properties
+
+    def _transformations(self) -> list[dict[str, Any]]:
+        order = ("Time", *self.labels, *self.hidden, _ONLY_VALUE, *self._fields())
+        return [
+            {"id": "merge", "options": {}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": dict.fromkeys(("Time", *self.hidden), True),
+                    "indexByName": {name: index for index, name in enumerate(order)},
+                    "renameByName": {},
+                },
+            },
+            {
+                "id": "sortBy",
+                "options": {
+                    "sort": [{"field": self.sort.lstrip("-"), "desc": self.sort.startswith("-")}]
+                },
+            },
+        ]
