@@ -1,0 +1,31 @@
+"""Tables in Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table.
+
+    Raises:
+        LookupError: It has no rows, so that its name or arguments must be wrong.
+    """
+    body = [_line(row) for row in rows]
+    if not body:
+        raise LookupError(f"nothing to list under {', '.join(header)}")
+    return "".join([_line(header), _line(["---"] * len(header)), *body])
+
+
+def code(text: object) -> str:
+    """Write something as code, nothing as nothing."""
+    return f"`{text}`" if text != "" else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |\n"
