@@ -43,9 +43,8 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        duration=text.duration, signed=text.signed, instant=text.instant, words=text.words
-    )
+    filters = (text.ago, text.duration, text.instant, text.signed, text.words)
+    environment.filters.update({each.__name__: each for each in filters})
     environment.globals["release"] = __version__
     return environment
 

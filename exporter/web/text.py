@@ -27,6 +27,12 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def ago(seconds: float) -> str:
+    """Write how long ago something was, to the second."""
+    whole = float(int(seconds))
+    return f"{duration(whole)} ago" if whole > 0 else "just now"
+
+
 def signed(seconds: float | None) -> str:
     """Write a difference of clocks with its sign, or nothing where it is unknown."""
     if seconds is None or math.isnan(seconds):

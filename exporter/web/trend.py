@@ -38,8 +38,8 @@ def trend(record: Record, *, width: int = 96, height: int = 20, readings: int = 
         return None
     known = [entry.duration_seconds for entry in entries if entry.duration_seconds is not None]
     longest = max(known, default=None)
-    # Room for the line's own width at both ends.
-    scale = (height - 4) / longest if longest else 0.0
+    # Room for the line's own width at both ends, and some air above the longest.
+    scale = 0.8 * (height - 4) / longest if longest else 0.0
     step = (width - 4) / max(1, readings - 1)
     line, failures, pen = [], [], "M"
     for place, entry in enumerate(entries):

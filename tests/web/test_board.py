@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from exporter.errors import Reason
-from exporter.readings import Account, Agent, Reading
+from exporter.readings import Account, Agent, MinVersion, Reading
 from exporter.web.board import arranged, target_rows
-from exporter.web.rows import ClusterRow, Condition, Kind, TargetRow
+from exporter.web.rows import ClusterRow, Condition, Kind, SuiteRow, TargetRow
 from tests.web import fakes
 
 
@@ -121,6 +121,27 @@ class TestFacts:
         found = row(reading)
 
         assert kind is found.kind
+
+    def test_a_suite_has_its_runs(self) -> None:
+        """A suite tells of its finished runs, and is read with its snapshot."""
+        found = row(fakes.suite(passed=False))
+
+        assert isinstance(found, SuiteRow)
+        assert [("9", False)] == [(run.id, run.passed) for run in found.finished_runs]
+        assert 0.0 == found.age_seconds
+
+    @pytest.mark.parametrize(
+        ("component", "expected"),
+        [("measuring_agent", "4.9.1"), ("proxy_recorder", None), ("something_else", None)],
+    )
+    def test_has_the_oldest_accepted_version(self, component: str, expected: str | None) -> None:
+        """The minimum of its kind is told with a target, and no other's."""
+        minimum = MinVersion(component=component, version="4.9.1")
+        view = fakes.FakeView(fakes.agent(), minimum)
+
+        (found,) = target_rows(view.snapshots(), fakes.NOW)
+
+        assert expected == found.minimum_version
 
     def test_leaves_out_what_is_no_target(self) -> None:
         """A reading about the account is no row."""

@@ -7,7 +7,8 @@ import pytest
 from exporter.errors import Reason
 from exporter.polling import TaskFailure, TaskStatus
 from exporter.web.board import arranged, target_rows
-from exporter.web.fleet import Headline, groups, headline, public_url, source_row
+from exporter.web.choice import Mark
+from exporter.web.fleet import Headline, groups, headline, public_url, source_row, tiles
 from exporter.web.rows import Condition
 from tests.web import fakes
 
@@ -128,3 +129,13 @@ def test_groups_count_states() -> None:
     (group,) = groups(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
     assert ((Condition.DOWN, 1), (Condition.UP, 2)) == group.counts
+
+
+def test_tiles_sum_up() -> None:
+    """A tile counts what a filter would find, and its bar is as long as all of the kind."""
+    view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
+
+    (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
+
+    assert (3, ((Mark.DOWN, 1), (Mark.UP, 2))) == (tile.total, tile.marks)
+    assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar

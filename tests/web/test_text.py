@@ -45,3 +45,23 @@ def test_instants_are_utc() -> None:
 def test_nouns_follow_numbers(number: int, expected: str) -> None:
     """Only one is singular."""
     assert expected == text.count(number, "suite")
+
+
+def test_large_numbers_are_grouped() -> None:
+    """Five thousand can be told from fifty thousand at a glance."""
+    assert "5,000 targets" == text.count(5_000, "target")
+
+
+@pytest.mark.parametrize(("code", "expected"), [("not_reachable", "not reachable"), (None, "")])
+def test_codes_are_words(code: str | None, expected: str) -> None:
+    """A reason is read as words, and nothing where there is none."""
+    assert expected == text.words(code)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "just now"), (3.9, "3 s ago"), (90.0, "1 min 30 s ago"), (-1.0, "just now")],
+)
+def test_ages_are_whole_seconds(seconds: float, expected: str) -> None:
+    """Nobody reads how many milliseconds ago something was."""
+    assert expected == text.ago(seconds)

@@ -4,7 +4,7 @@
 // scrolling and selected text stay. Filters and sorting go the same way, the address follows.
 (() => {
   const EVERY_MS = 5000;
-  const SHARE = 20; // a page that takes long is fetched more rarely: 1/SHARE of the time at most
+  const SHARE = 5; // a page that takes long is fetched more rarely: 1/SHARE of the time at most
   const TYPING_MS = 200;
 
   const notice = document.getElementById("notice");
