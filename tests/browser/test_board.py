@@ -1,0 +1,206 @@
+"""What the script does in the browser, on fleets made by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.support import row, serving, shown, tab
+from tests.web import fakes
+from tests.web.test_screens import HOSTILE
+
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def fleet() -> fakes.FakeView:
+    return fakes.FakeView(
+        fakes.agent("bern", version="4.10.0"),
+        fakes.agent("zurich", version="4.9.0"),
+        fakes.agent("basel", up=False),
+        sources=[fakes.source()],
+    )
+
+
+async def test_typing_filters(browser: Browser) -> None:
+    """What is typed is searched for at once, and the address can be sent to a colleague."""
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+
+        await page.get_by_role("searchbox").press_sequentially("zur")
+        await expect(page.locator(".found")).to_contain_text("1 of 3")
+        address = page.url
+        await page.goto("about:blank")
+        await page.goto(address)
+
+        assert address.endswith("/?q=zur")
+        assert ["zurich"] == await shown(page)
+        await expect(page.get_by_role("searchbox")).to_have_value("zur")
+
+
+async def test_states_and_way_back(browser: Browser) -> None:
+    """A click on a state filters, and `back` leads to what was seen before."""
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+
+        await page.locator(".counts a.down").click()
+        await expect(page.locator(".found")).to_contain_text("1 of 3")
+        await expect(page.get_by_role("checkbox", name="down")).to_be_checked()
+        await page.go_back()
+        await expect(page.locator(".found")).to_contain_text("3 of 3")
+
+        await expect(page.get_by_role("checkbox", name="down")).not_to_be_checked()
+        await page.get_by_role("checkbox", name="up").check()
+        await expect(page.locator(".found")).to_contain_text("2 of 3")
+        await page.get_by_role("link", name="Clear").click()
+        await expect(page.locator(".found")).to_contain_text("3 of 3")
+
+
+async def test_heads_sort(browser: Browser) -> None:
+    """A click on a column's head sorts, a second one turns the order around."""
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+        head = page.get_by_role("columnheader", name="Version")
+
+        await head.get_by_role("link").click()
+        await expect(head).to_have_attribute("aria-sort", "ascending")
+        upwards = await shown(page)
+        await head.get_by_role("link").click()
+        await expect(head).to_have_attribute("aria-sort", "descending")
+
+        assert ["basel", "zurich", "bern"] == upwards
+        assert ["bern", "zurich", "basel"] == await shown(page)
+
+
+async def test_the_keyboard_is_enough(browser: Browser) -> None:
+    """From the first key the content can be skipped to, filtered, and opened."""
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("main")).to_be_focused()
+        await page.get_by_role("searchbox").focus()
+        await page.keyboard.type("basel")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".found")).to_contain_text("1 of 3")
+        await page.get_by_role("link", name="basel").focus()
+        await page.keyboard.press("Enter")
+
+        await expect(page.get_by_role("heading", level=1)).to_have_text("agent basel")
+
+
+async def test_without_script(browser: Browser) -> None:
+    """Filter and order work with a button and links alone."""
+    async with serving(fleet()) as url, tab(browser, java_script_enabled=False) as page:
+        await page.goto(url)
+
+        await page.get_by_role("searchbox").fill("4.")
+        await page.get_by_role("checkbox", name="up").check()
+        await page.get_by_role("button", name="Show").click()
+        await page.get_by_role("link", name="Version").click()
+
+        assert ["zurich", "bern"] == await shown(page)
+        assert page.url.endswith("/?q=4.&state=up&sort=version")
+
+
+async def test_the_scheme_is_the_viewer_s(browser: Browser) -> None:
+    """Whoever wants it dark gets it dark."""
+    async with serving(fleet()) as url:
+        colours = []
+        for scheme in ("light", "dark"):
+            async with tab(browser, color_scheme=scheme) as page:
+                await page.goto(url)
+                colours.append(
+                    await page.evaluate("getComputedStyle(document.body).backgroundColor")
+                )
+
+    assert ["rgb(244, 246, 248)", "rgb(13, 17, 23)"] == colours
+
+
+async def test_hostile_names_stay_text(browser: Browser) -> None:
+    """No name, version or id becomes markup or script, also after a refresh in place."""
+    view = fakes.FakeView(sources=[fakes.source()])
+    hostile = [fakes.agent(name, version=name, agent_id=name) for name in HOSTILE]
+    async with serving(view) as url, tab(browser) as page:
+        await page.goto(url)
+        view.snapshot = fakes.changed(view.snapshot, readings=tuple(hostile))
+
+        for name in HOSTILE:
+            await expect(row(page, name)).to_have_count(1)
+
+        assert sorted(HOSTILE) == sorted(
+            await page.locator("td[data-label=Name] bdi").evaluate_all(
+                "cells => cells.map(cell => cell.textContent)"
+            )
+        )
+        assert 1 == await page.locator("script").count()
+        assert 1 == await page.locator("img").count()
+        for name in HOSTILE:
+            await page.goto(url)
+            await row(page, name).get_by_role("link").click()
+            heading = page.get_by_role("heading", level=1)
+            assert f"agent {name}" == await heading.evaluate("it => it.textContent")
+
+
+async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
+    """An old page must not pass for a new one, and heals when the exporter is back."""
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+        notice = page.locator("#notice")
+
+        # Aborted by hand: a refused connection would be logged by the browser itself.
+        await page.route(url, lambda route: route.fulfill(status=200, content_type="text/plain"))
+        await expect(notice).to_contain_text("does not answer")
+        await page.unroute(url)
+
+        await expect(notice).to_have_text("")
+
+
+async def test_refreshing_can_be_stopped(browser: Browser) -> None:
+    """Whoever reads slowly can stop the page from changing under the eyes."""
+    view = fleet()
+    async with serving(view) as url, tab(browser) as page:
+        await page.goto(url)
+
+        await page.get_by_role("button", name="Stop refreshing").click()
+        view.snapshot = fakes.changed(view.snapshot, readings=(fakes.agent("new"),))
+        await page.evaluate("new Promise(done => setTimeout(done, 0))")
+        await expect(page.get_by_role("button", name="Refresh again")).to_be_visible()
+        assert 3 == len(await shown(page))
+        await page.get_by_role("button", name="Refresh again").click()
+
+        await expect(row(page, "new")).to_be_visible()
+
+
+async def test_five_thousand_targets(browser: Browser) -> None:
+    """A large fleet can be filtered, sorted and refreshed in the same ways."""
+    names = [f"agent-{number:04}" for number in range(5_000)]
+    view = fakes.FakeView(*(fakes.agent(name) for name in names), sources=[fakes.source()])
+    view.history.take(view.snapshot)
+    await view.history.catch_up()
+    async with serving(view) as url, tab(browser) as page:
+        await page.goto(url)
+        await expect(page.locator(".found")).to_contain_text("5,000 of 5,000")
+
+        await page.get_by_role("columnheader", name="Name").get_by_role("link").click()
+        await expect(page.get_by_role("columnheader", name="Name")).to_have_attribute(
+            "aria-sort", "ascending"
+        )
+        view.snapshot = fakes.changed(
+            view.snapshot,
+            readings=(fakes.agent(names[0], up=False), *view.snapshot.readings[1:]),
+        )
+        first = page.locator('tr[data-key="prod id-agent-0000"] .state')
+        await expect(first).to_have_text("down")
+        await page.get_by_role("searchbox").fill("agent-4321")
+
+        await expect(page.locator(".found")).to_contain_text("1 of 5,000")
+        assert ["agent-4321"] == await shown(page)
