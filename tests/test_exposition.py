@@ -439,6 +439,20 @@ def test_expired_series_are_counted() -> None:
     assert 2.0 == world.own("series", **labels)
 
 
+def test_what_grew_and_aged_between_two_scrapes_is_shown() -> None:
+    """A state that ages in a snapshot with more in it than was shown before breaks no scrape."""
+    world = World()
+    world.put(agent("1"))
+    world.text()
+    world.clock.shift(181.0)
+
+    world.put(*map(agent, "123"))
+    world.text()
+
+    labels = {"provider": "realload", "source": "prod"}
+    assert 0.0 == world.own("series_expired_total", **labels)
+
+
 def test_an_expired_state_counts_its_series() -> None:
     """A carried state that ages within a fresh snapshot takes its own series with it."""
     world = World()

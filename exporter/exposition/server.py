@@ -170,7 +170,9 @@ class Exposition:
             telemetry = self._telemetry.source(*key[:2])
             telemetry.exposed(sum(rendered.samples for rendered in left))
             if cause is Cause.EXPIRED:
-                telemetry.expired(_samples(before.get(key)) - _samples(shown.get(key)))
+                # It may have been put anew, with more in it, before it aged.
+                ended = _samples(before.get(key)) - _samples(shown.get(key))
+                telemetry.expired(max(0, ended))
 
     async def _slowly(self, generator: Generator[None, None, None]) -> None:
         for _ in generator:
