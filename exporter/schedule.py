@@ -74,7 +74,12 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
         after = (previous_fire_time or now).timestamp()
         if previous_fire_time is not None and self.lateness(after) > _ON_TIME_SECONDS:
             after += self.interval_seconds / 2
-        start = (self.slot(after) + 1) * self.interval_seconds + self.phase_seconds
+        slot = self.slot(after) + 1
+        if previous_fire_time is not None:
+            # APScheduler asks for slot after slot until it has caught up, to keep the last: when
+            # the clock of a machine is set from 1970 to today, that would take it minutes.
+            slot = max(slot, self.slot(now.timestamp()))
+        start = slot * self.interval_seconds + self.phase_seconds
         # Rounding to microseconds can fall back onto the slot it came from.
         if start - after < _ON_TIME_SECONDS:
             start += self.interval_seconds
@@ -182,16 +187,19 @@ class Schedule:
         Returns:
             Whether the clock was set.
         """
-        skew = self._clock.time() - self._clock.monotonic()
-        if abs(skew - self._skew) < CLOCK_STEP_SECONDS:
+        if not self._clock_was_set():
             return False
-        self._skew = skew
+        self._skew = self._clock.time() - self._clock.monotonic()
         for key, job in self._jobs.items():
-            job.newest_slot = None
+            job.newest_slot = job.trigger.slot(self._clock.time() + _ON_TIME_SECONDS)
             self._scheduler.modify_job(
                 key, next_run_time=job.trigger.get_next_fire_time(None, self._now())
             )
         return True
+
+    def _clock_was_set(self) -> bool:
+        skew = self._clock.time() - self._clock.monotonic()
+        return abs(skew - self._skew) >= CLOCK_STEP_SECONDS
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), tz=UTC)
@@ -230,9 +238,8 @@ class Schedule:
             # The first run is between slots, and the one behind it can be left out on purpose.
             following = job.trigger.get_next_fire_time(fired, fired)
             slot = job.trigger.slot(following.timestamp() + _ON_TIME_SECONDS) - 1
-        else:
-            for _ in range(slot - job.newest_slot - 1):
-                job.telemetry.skipped(job.task, "missed")
+        elif not self._clock_was_set():
+            job.telemetry.skipped(job.task, "missed", count=max(0, slot - job.newest_slot - 1))
         job.newest_slot = slot
 
     @staticmethod

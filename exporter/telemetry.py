@@ -291,9 +291,9 @@ class SourceTelemetry:
         """Observe how long after its time a poll started."""
         self._of.schedule_lateness.labels(*self._labels, task).observe(seconds)
 
-    def skipped(self, task: str, reason: Skip) -> None:
-        """Count a poll that did not take place."""
-        self._of.schedule_skipped.labels(*self._labels, task, reason).inc()
+    def skipped(self, task: str, reason: Skip, *, count: int = 1) -> None:
+        """Count a poll that did not take place, or several."""
+        self._of.schedule_skipped.labels(*self._labels, task, reason).inc(count)
 
     def surprise(self, kind: Surprise) -> None:
         """Count a value that the vendor's reference does not know."""

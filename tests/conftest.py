@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from exporter.logging import QUIET
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# For tests/fuzz, which leave the number of examples to the profile; see the README there.
+settings.register_profile(
+    "long",
+    max_examples=20_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(autouse=True)

@@ -76,6 +76,15 @@ class TestSlotTrigger:
 
         assert interval / 2 - 1e-3 <= gap <= interval * 1.5 + 1e-3
 
+    def test_it_catches_up_at_once(self) -> None:
+        """A clock that is set from 1970 to today must not cost a step for every slot between."""
+        trigger = SlotTrigger(60.0, 12.3)
+
+        newest = trigger.get_next_fire_time(at(60 + 12.3), at(EPOCH))
+
+        assert 0 <= EPOCH - newest.timestamp() < 60
+        assert 0 < (trigger.get_next_fire_time(newest, at(EPOCH)) - at(EPOCH)).total_seconds() <= 60
+
 
 @pytest.fixture
 def telemetry() -> SourceTelemetry:
@@ -162,6 +171,22 @@ class TestSchedule:
             )
 
         assert 2 == skipped(telemetry, "missed")
+
+    async def test_slots_that_a_set_clock_skips_are_not_missed(
+        self, telemetry: SourceTelemetry
+    ) -> None:
+        """Nobody was held up for fifty years; the next look realigns everything."""
+        fake = FakeClock()
+        schedule = Schedule(clock=fake.clock)
+        schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)
+        first = EPOCH - EPOCH % 3600 + phase("prod", "agents", 3600.0)
+        fake.unix += 50 * 365 * 86_400
+        for fired in (first, first + 3600 * 438_000):
+            schedule._on_event(
+                JobSubmissionEvent(EVENT_JOB_SUBMITTED, "prod\0agents", None, [at(fired)])
+            )
+
+        assert 0 == skipped(telemetry, "missed")
 
     async def test_a_run_past_its_grace_is_counted_as_missed(
         self, schedule: Schedule, telemetry: SourceTelemetry
