@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.http.exchange import Call, HttpOptions
-    from exporter.telemetry import SourceTelemetry
 
 
 USER_AGENT = f"loadfleet-exporter/{__version__}"
@@ -34,6 +33,7 @@ _REPEATED_STATUS = frozenset({502, 503, 504})
 _BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _FORBIDDEN = frozenset("\r\n\0")
 
 
@@ -48,13 +48,11 @@ class HttpClient:
         self,
         options: HttpOptions,
         *,
-        telemetry: SourceTelemetry | None = None,
         clock: Clock,
         random: Random,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._options = options
-        self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._transport = transport or Routes(options)
@@ -193,24 +191,30 @@ class HttpClient:
             "accept-encoding": ENCODINGS,
             **{name.lower(): value for name, value in call.headers.items()},
         }
-        timeout = httpx.Timeout(
-            connect=min(self._options.connect_timeout, total),
-            read=min(self._options.read_timeout, total),
-            write=None,
-            pool=None,
-        )
+        if call.content or call.method in _WITH_BODY:
+            headers["content-length"] = str(len(call.content))
+        timeout = {
+            "connect": min(self._options.connect_timeout, total),
+            "read": min(self._options.read_timeout, total),
+            "write": None,
+            "pool": None,
+        }
         try:
+            url = httpx.URL(call.url)
             request = httpx.Request(
                 call.method,
-                call.url,
-                headers=headers,
-                content=call.content,
-                extensions={"timeout": timeout.as_dict()},
+                url,
+                # Made of a stream, a request gets no headers of its own accord: httpx's search
+                # for those already there takes a fifth of a call's time.
+                headers={"host": url.netloc.decode(), **headers},
+                stream=httpx.ByteStream(call.content),
+                extensions={"timeout": timeout},
             )
+            request.read()
         except (httpx.InvalidURL, ValueError, TypeError):
             request = None
         # httpx lets pass what would end a header and begin another.
-        if request is None or any(set(value) & _FORBIDDEN for value in headers.values()):
+        if request is None or not all(map(_FORBIDDEN.isdisjoint, headers.values())):
             text = f"{call.operation}: the url or a header is malformed"
             raise CallError(Reason.CONNECT, text, sent=False)
         return request

@@ -13,7 +13,6 @@ import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
-from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock, settle
 
 
@@ -54,7 +53,6 @@ def client(
     """Make a client of a vendor that is a function."""
     return HttpClient(
         HttpOptions(retries=retries, requests_per_minute=requests_per_minute),
-        telemetry=Telemetry(clock=clock.clock).source("realload", "test"),
         clock=clock.clock,
         random=Random(1),  # noqa: S311 - jitter is no secret
         transport=httpx.MockTransport(handler),  # type: ignore[arg-type]  # takes coroutines

@@ -25,7 +25,6 @@ from exporter.errors import CallError, ConfigurationError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
 from exporter.http.routes import Routes
 from exporter.secret import Secret
-from exporter.telemetry import Telemetry
 from tests.support.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from tests.support.wait import until
 
@@ -54,7 +53,6 @@ async def connect() -> AsyncIterator[Connect]:
     def make(options: HttpOptions = OPTIONS, **routes: Any) -> HttpClient:
         made = HttpClient(
             options,
-            telemetry=Telemetry().source("realload", "test"),
             clock=Clock(sleep=no_pause),
             random=Random(1),  # noqa: S311 - jitter is no secret
             transport=Routes(options, **{"environment": {}, **routes}),

@@ -15,13 +15,14 @@ from exporter.http import Call, Reply
 from exporter.samples import samples
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
-from exporter.sources.realload.source import RealLoadSource, source_over
+from exporter.sources.realload.source import source_over
 from exporter.telemetry import SourceTelemetry, Telemetry
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
     from exporter.readings import Reading
+    from exporter.sources.guarded import GuardedSource
 
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "realload"
@@ -122,7 +123,7 @@ class Rig:
             memory=self.memory,
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
-        self.source: RealLoadSource = source_over(self.portal, self.settings, self.context)
+        self.source: GuardedSource = source_over(self.portal, self.settings, self.context)
 
     @property
     def of_source(self) -> SourceTelemetry:

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter.http import HttpClient
 from exporter.readings import Agent, Reading, Run
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.eggplant import EGGPLANT
 from exporter.sources.eggplant.client import EggplantClient
 from exporter.sources.eggplant.fleet import Fleet
 from exporter.sources.eggplant.replies import AgentEntry
+from exporter.sources.guarded import GuardedSource, http_client
 from exporter.sources.shown import shown
 
 
 if TYPE_CHECKING:
+    from exporter.http import HttpClient
     from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
 
 
-class EggplantSource:
-    """Polls one server."""
+def connect(settings: EggplantSettings, context: SourceContext) -> GuardedSource:
+    """Make a source; sends nothing yet."""
+    return source_over(http_client(settings, context), settings, context)
+
+
+def source_over(
+    http: HttpClient, settings: EggplantSettings, context: SourceContext
+) -> GuardedSource:
+    """Make a source over a client of one's own, such as one with another transport."""
+    client = EggplantClient(settings, context, http=http)
+    server = _Server(settings, context, client)
+    return GuardedSource(
+        settings,
+        client,
+        polls={"agents": server.poll},
+        looks={kind: partial(server.explain, kind) for kind in EGGPLANT.kinds},
+    )
+
+
+class _Server:
+    """Asks one server for all agents at once."""
 
     def __init__(
-        self, settings: EggplantSettings, context: SourceContext, *, http: HttpClient
+        self, settings: EggplantSettings, context: SourceContext, client: EggplantClient
     ) -> None:
-        self._settings = settings
         self._clock = context.clock
-        self._client = EggplantClient(settings, context, http=http)
+        self._client = client
         self._fleet = Fleet(
             expected=settings.expected_agents,
             remember_for=settings.remember_for,
@@ -36,35 +56,12 @@ class EggplantSource:
             surprise=context.telemetry.surprise,
         )
 
-    @property
-    def settings(self) -> EggplantSettings:
-        """The settings it was made from."""
-        return self._settings
-
-    @property
-    def up(self) -> bool:
-        """Whether the newest call to the server was answered validly."""
-        return self._client.up
-
-    @property
-    def auth_failed(self) -> bool:
-        """Whether calls are held back because the credentials were refused."""
-        return self._client.guard.auth_failed
-
-    @property
-    def blocked(self) -> bool:
-        """Whether no call may be sent now."""
-        return self._client.guard.blocked
-
-    async def poll(self, task: str) -> Poll:
+    async def poll(self) -> Poll:
         """Read all agents, connected or missed, and their runs.
 
         Raises:
-            LookupError: There is no such task.
             PollError: The call failed, and nothing is said about anybody.
         """
-        if task not in self._settings.TASKS:
-            raise LookupError(f"there is no task {task!r}")
         entries = await self._client.agents()
         return Poll(readings=self._fleet.look(entries, self._clock.now()))
 
@@ -72,12 +69,9 @@ class EggplantSource:
         """Look at an agent or a run now.
 
         Raises:
-            LookupError: There is no such kind, or no such target listed or remembered.
+            LookupError: There is no such target listed or remembered.
             PollError: The call failed.
         """
-        if kind not in EGGPLANT.kinds:
-            known = ", ".join(EGGPLANT.kinds)
-            raise LookupError(f"there is no kind {kind!r}; there is: {known}")
         bodies: list[bytes] = []
         entries = await self._client.agents(seen=bodies.append)
         for reading in self._fleet.look(entries, self._clock.now()):
@@ -85,21 +79,6 @@ class EggplantSource:
                 reply = _listed(shown(bodies[-1], list[AgentEntry]), kind, target_id)
                 return Explanation(reading=reading, reply=reply)
         raise LookupError(f"there is no {kind} {target_id!r}")
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
-
-
-def connect(settings: EggplantSettings, context: SourceContext) -> EggplantSource:
-    """Make a source; sends nothing yet."""
-    http = HttpClient(
-        settings.http_options(),
-        telemetry=context.telemetry,
-        clock=context.clock,
-        random=context.random,
-    )
-    return EggplantSource(settings, context, http=http)
 
 
 def _id_of(reading: Reading, kind: str) -> str | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -16,10 +16,14 @@ from exporter.readings import Reading
 from exporter.samples import samples
 from exporter.sources.base import Poll, SourceContext
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
-from exporter.sources.blazemeter.source import BlazeMeterSource, source_over
+from exporter.sources.blazemeter.source import source_over
 from exporter.sources.decode import decode
 from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from exporter.sources.guarded import GuardedSource
 
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "blazemeter"
@@ -143,7 +147,7 @@ class Bench:
         self.memory = GuardMemory()
         self.source = self.connect()
 
-    def connect(self) -> BlazeMeterSource:
+    def connect(self) -> GuardedSource:
         """Make a source, another one after a reload."""
         context = SourceContext(
             telemetry=self.telemetry.source("blazemeter", "acme"),
@@ -153,7 +157,6 @@ class Bench:
         )
         http = HttpClient(
             self.settings.http_options(),
-            telemetry=context.telemetry,
             clock=context.clock,
             random=context.random,
             transport=httpx.MockTransport(self.account.handle),

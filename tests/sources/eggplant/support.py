@@ -13,7 +13,7 @@ from exporter.guard import GuardMemory
 from exporter.http import HttpClient
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant.settings import EggplantSettings
-from exporter.sources.eggplant.source import EggplantSource
+from exporter.sources.eggplant.source import source_over
 from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock
 
@@ -102,12 +102,11 @@ class Bench:
         )
         self.http = HttpClient(
             self.settings.http_options(),
-            telemetry=self.context.telemetry,
             clock=self.clock.clock,
             random=self.context.random,
             transport=httpx.MockTransport(self.server.answer),
         )
-        self.source = EggplantSource(self.settings, self.context, http=self.http)
+        self.source = source_over(self.http, self.settings, self.context)
 
     def count(self, name: str, **labels: str) -> float:
         """Return the value of one of the exporter's own counters."""
