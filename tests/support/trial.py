@@ -14,6 +14,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.engine import Engine
+from exporter.readings import Reading, SourceHealth
 from exporter.settings import from_data
 from exporter.simulator.portal import Portal
 from tests.support.candidates import SMALL, Candidate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from exporter.clock import Clock
     from exporter.simulator.options import SimulatorOptions
 
 
@@ -67,6 +69,7 @@ class Trial:
         options: SimulatorOptions = SMALL,
         tls: ssl.SSLContext | None = None,
         domain: str = "",
+        clock: Clock | None = None,
         **defaults: Any,
     ) -> None:
         """Make the vendors.
@@ -77,10 +80,11 @@ class Trial:
             options: Of the vendors.
             tls: The vendors' end of TLS, if they have it.
             domain: Where the vendors' names are; without it they are called by address.
+            clock: Taken in the place of the one that moves when told to.
             defaults: Settings of all sources.
         """
         self.time = FakeClock()
-        self.clock = msgspec.structs.replace(self.time.clock, sleep=self._pause)
+        self.clock = clock or msgspec.structs.replace(self.time.clock, sleep=self._pause)
         self.engine = Engine(clock=self.clock, random=Random(1))  # noqa: S311 - jitter is no secret
         self.subjects: dict[str, Subject] = {}
         self.data: dict[str, Any] = {"defaults": {"auth_retry": "60s", **defaults}}
@@ -150,6 +154,27 @@ class Trial:
         if not poller.source.blocked:
             await asyncio.gather(*(poller.poll(task) for task in tasks))
 
+    def readings(self, name: str = "") -> list[Reading]:
+        """Return what is known of a source's targets."""
+        return [
+            reading
+            for snapshot in self.engine.store.snapshots()
+            if snapshot.source == (name or self.only.name)
+            for reading in snapshot.readings
+            if not isinstance(reading, SourceHealth)
+        ]
+
+    def targets(self) -> dict[str, str]:
+        """Return the id of one target of each kind that can be looked at."""
+        kinds = self.only.candidate.provider.kinds
+        found: dict[str, str] = {}
+        for reading in self.readings():
+            kind = type(reading).__name__.lower()
+            if kind in kinds:
+                field = f"{kind}_id" if hasattr(reading, f"{kind}_id") else kind
+                found.setdefault(kind, getattr(reading, field))
+        return found
+
     def page(self) -> Page:
         """Scrape and parse."""
         return parsed(self.engine.exposition.metrics().body.decode())
@@ -202,6 +227,11 @@ def accused(page: Page, source: str) -> dict[str, str]:
         elif name.endswith("_failure") and value == 1:
             down[f"{name.removesuffix('_failure')}_up/{'/'.join(ids)}"] = text["reason"]
     return down
+
+
+def ups(page: Page) -> set[Labels]:
+    """Return of which machines a page knows whether they are up."""
+    return {labels for name, labels in page if name.endswith("_up") and "source_up" not in name}
 
 
 def fits(pattern: str, seen: Any) -> bool:

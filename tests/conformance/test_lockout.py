@@ -1,0 +1,126 @@
+"""No vendor gets to see bad credentials often enough to lock the exporter's address out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.candidates import CANDIDATES, Candidate
+from tests.support.trial import select
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.front import Front
+    from tests.support.trial import Trial
+    from tests.support.vendor import Seen
+
+
+MINUTE_SECONDS = 60.0
+ALLOWED_REFUSALS = 4
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    """Return the largest number of refusals in any 60 seconds."""
+    return max(
+        (sum(first <= other <= first + MINUTE_SECONDS for other in times) for first in times),
+        default=0,
+    )
+
+
+async def minutes(trial: Trial, count: int) -> None:
+    """Poll everything at once, every half minute."""
+    for _ in range(2 * count):
+        await trial.poll()
+        trial.time.shift(MINUTE_SECONDS / 2)
+
+
+def refused(trial: Trial) -> bool:
+    """Tell whether the credentials are said to be refused."""
+    return 1 in select(trial.page(), "loadfleet_source_auth_failed").values()
+
+
+async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
+    """From the first poll on: one call in `auth_retry`, and the metric says why."""
+    portal = trial.only.portal
+    portal.token = None
+
+    await minutes(trial, 10)
+
+    assert refused(trial)
+    assert {"auth"} == {*trial.failures()[trial.only.name]} - {"blocked"}
+    assert most_in_a_minute(portal.refused) <= 2
+    assert 0 == portal.blocked_calls
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 14, 22, 35])
+async def test_a_revocation_in_mid_cycle_costs_no_lock_out(trial: Trial, call: int) -> None:
+    """Wherever it comes, all tasks together never meet five refusals in a minute."""
+    subject = trial.only
+    subject.front.before = _revoking(subject.front, trial, call)
+
+    await minutes(trial, 25)
+
+    assert subject.portal.token is None
+    assert subject.portal.refused
+    assert most_in_a_minute(subject.portal.refused) <= ALLOWED_REFUSALS
+    assert 0 == subject.portal.blocked_calls
+    assert refused(trial)
+
+
+async def test_accepted_again_is_found_out(trial: Trial) -> None:
+    """A vendor that takes the same credentials again is polled as before, without a restart."""
+    portal = trial.only.portal
+    token, portal.token = portal.token, None
+    await trial.poll()
+
+    portal.token = token
+    trial.time.shift(MINUTE_SECONDS + 1)
+    await trial.poll()
+
+    assert not refused(trial)
+    assert trial.readings()
+
+
+async def test_a_reload_does_not_try_again(trial: Trial) -> None:
+    """Going over to other settings with the same credentials changes nothing at the vendor."""
+    portal = trial.only.portal
+    portal.token = None
+    await trial.poll()
+    before = len(portal.refused)
+
+    for seconds in range(5, 10):
+        await trial.reload(timeout=f"{seconds}s")
+        await trial.poll()
+
+    assert before == len(portal.refused)
+    assert refused(trial)
+
+
+@pytest.mark.parametrize(
+    "candidate", [each for each in CANDIDATES if each.credential], ids=lambda each: each.name
+)
+async def test_new_credentials_are_tried_at_once(trial: Trial, candidate: Candidate) -> None:
+    """Who puts another secret into the file does not have to wait."""
+    subject = trial.only
+    token = subject.portal.token
+    subject.portal.token = None
+    await trial.poll()
+    assert refused(trial)
+
+    subject.portal.token = f"{token}-the-next"
+    candidate.written(subject.portal, subject.file)
+    await trial.poll()
+
+    assert not refused(trial)
+    assert trial.readings()
+
+
+def _revoking(front: Front, trial: Trial, call: int) -> Callable[[Seen], None]:
+    def before(_: Seen) -> None:
+        if len(front.seen) == call:
+            trial.only.portal.token = None
+
+    return before

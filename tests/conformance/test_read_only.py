@@ -1,0 +1,69 @@
+"""Nothing that could change something at the vendor is ever sent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front import changed, line
+from tests.support.trial import fits
+
+
+if TYPE_CHECKING:
+    from tests.support.trial import Trial
+
+
+def forbidden(trial: Trial) -> list[str]:
+    """Return what was sent beside what may be."""
+    allowed = trial.only.candidate.allowed
+    return [line(seen) for seen in trial.only.front.seen if not fits(allowed, seen)]
+
+
+async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
+    """All tasks, twice, and a look at each kind: reads, and nothing else."""
+    await trial.poll()
+    trial.time.shift(61.0)
+    await trial.poll()
+    source = trial.engine.pollers[trial.only.name].source
+    for kind, target in trial.targets().items():
+        await source.explain(kind, target)
+
+    assert trial.only.front.seen
+    assert [] == forbidden(trial)
+    assert [] == trial.only.portal.violations
+
+
+@pytest.mark.parametrize(
+    "poison", ["1/../../stop", "1?x=1#", "%2e%2e", "a\r\nX: y", '","action":"deleteFile']
+)
+async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
+    """Whatever stands in the place of an id changes neither path nor action."""
+    trial.only.front.treatment = changed(
+        lambda body: json.dumps(planted(json.loads(body), poison)).encode()
+    )
+
+    await trial.poll()
+    trial.time.shift(61.0)
+    await trial.poll()
+
+    assert [] == forbidden(trial)
+    assert [] == trial.only.portal.violations
+    assert not [
+        seen for seen in trial.only.front.seen if "\n" in seen.target or "x" in seen.headers
+    ]
+
+
+def planted(value: Any, poison: str) -> Any:
+    """Put a text in the place of every id."""
+    if isinstance(value, list):
+        return [planted(part, poison) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: poison
+        if key.lower().endswith("id") and not isinstance(part, dict | list)
+        else planted(part, poison)
+        for key, part in value.items()
+    }

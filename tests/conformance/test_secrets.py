@@ -1,0 +1,155 @@
+"""No secret of the settings, of a login or of a reply ever comes out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import PollError
+from exporter.settings import from_data, redacted
+from exporter.web.api import plain
+from tests.support.front import changed, instead
+from tests.support.trial import Trial
+from tests.support.vendor import Step, reply
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.candidates import Candidate
+
+
+CANARY = "canary-7f3a"
+
+
+def planted(value: Any, fields: frozenset[str]) -> Any:
+    """Put the canary into every field that can hold a secret."""
+    if isinstance(value, list):
+        return [planted(part, fields) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: CANARY if key in fields else planted(part, fields) for key, part in value.items()}
+
+
+class Ear:
+    """Collects all that can be heard of a trial."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.heard: list[str] = []
+
+    async def listen(self) -> None:
+        """Poll twice, look at all targets, and take in whatever is shown anywhere."""
+        trial = self.trial
+        poller = trial.engine.pollers[trial.only.name]
+        for _ in range(2):
+            await trial.poll()
+            trial.time.shift(61.0)
+        for kind, target in trial.targets().items():
+            try:
+                found = await poller.source.explain(kind, target)
+                self.heard += [repr(found), json.dumps(plain(found.reply), default=str)]
+            except (LookupError, PollError) as error:
+                self.heard.append(repr(error))
+        settings = from_data(trial.data)
+        self.heard += [
+            trial.engine.exposition.metrics().body.decode(),
+            repr(trial.engine.store.snapshots()),
+            repr([poller.status(task) for task in trial.only.candidate.provider.tasks]),
+            repr(settings),
+            repr(redacted(settings)),
+            repr([*vars(poller.source).values()]),
+        ]
+
+    def secrets(self) -> set[str]:
+        """Return everything that must not be among it."""
+        (settings,) = from_data(self.trial.data).sources
+        configured = {secret.reveal() for secret in settings.secrets()}
+        portal = self.trial.only.portal
+        given = {*(portal.token or CANARY).split(":")[-1:], "simulated-login-token"}
+        return {CANARY} | configured | given
+
+    def check(self) -> None:
+        """Check that none of it is."""
+        text = "\n".join(self.heard)
+        assert [] == [secret for secret in self.secrets() if secret in text]
+
+
+@pytest.fixture
+def ear(trial: Trial, caplog: pytest.LogCaptureFixture) -> Ear:
+    """Listen to the trial, to the log too."""
+    caplog.set_level(logging.DEBUG)
+    return Ear(trial)
+
+
+async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a reply carries beside what is wanted goes nowhere."""
+    subject = ear.trial.only
+    fields = subject.candidate.secret_fields
+    subject.front.treatment = changed(
+        lambda body: json.dumps(planted(json.loads(body), fields)).encode()
+    )
+
+    with capture_logs() as logs:
+        await ear.listen()
+
+    ear.heard += [repr(logs), caplog.text]
+    assert ear.trial.readings()
+    ear.check()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(CANARY.encode()),
+        reply(json.dumps([{CANARY: CANARY}]).encode()),
+        *(
+            reply(
+                json.dumps({"isError": True, "error": {"message": CANARY}, "x": CANARY}).encode(),
+                status=status,
+                headers={"Location": f"http://{CANARY}/", "WWW-Authenticate": CANARY},
+            )
+            for status in (200, 301, 401, 403, 404, 429, 500)
+        ),
+    ],
+    ids=["no JSON", "odd", "200", "301", "401", "403", "404", "429", "500"],
+)
+async def test_secrets_in_errors_stay_there(
+    ear: Ear, answer: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the log nor a message shows a part of a refusal, which may quote the request."""
+    await ear.trial.poll()
+    ear.trial.only.front.treatment = instead(answer)
+
+    with capture_logs() as logs:
+        await ear.listen()
+
+    ear.heard += [repr(logs), caplog.text]
+    ear.check()
+
+
+async def test_secrets_of_the_proxy_stay_there(
+    candidate: Candidate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The proxy's password gets to the proxy and nowhere else, also when the proxy fails."""
+    caplog.set_level(logging.DEBUG)
+    trial = Trial({candidate.name: candidate}, tmp_path, domain="vendor.example", timeout="4s")
+    front = trial.only.front
+    trial.data["defaults"]["proxy_url"] = f"http://user:{CANARY}@127.0.0.1:{front.port}"
+    ear = Ear(trial)
+
+    with capture_logs() as logs:
+        async with trial:
+            await ear.listen()
+            known = trial.readings()
+            await front.refuse()
+            await ear.listen()
+
+    ear.heard += [repr(logs), caplog.text]
+    assert known
+    assert all("proxy-authorization" in seen.headers for seen in front.seen)
+    ear.check()

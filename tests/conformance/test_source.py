@@ -1,0 +1,89 @@
+"""What every source does that is asked properly and answered properly."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.sources.registry import PROVIDERS
+from tests.support.candidates import CANDIDATES
+from tests.support.front import instead, line
+from tests.support.trial import accused, select
+from tests.support.vendor import hang
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from tests.support.trial import Trial
+
+
+def test_every_provider_is_a_candidate() -> None:
+    """Who adds a provider has to try it."""
+    assert {*PROVIDERS} == {candidate.provider.name for candidate in CANDIDATES}
+
+
+async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
+    """To connect is only to get ready."""
+    poller = trial.engine.pollers[trial.only.name]
+
+    assert not poller.source.up
+    assert not poller.source.blocked
+    assert [] == trial.only.front.seen
+
+
+async def test_every_task_learns_something(trial: Trial) -> None:
+    """The vendor, played by its reference, is read without a failure or a surprise."""
+    subject = trial.only
+
+    await trial.poll()
+
+    page = trial.page()
+    known = {snapshot.task for snapshot in trial.engine.store.snapshots() if snapshot.readings}
+    assert {*subject.candidate.provider.tasks} == known - {"source"}
+    assert {} == trial.failures()[subject.name]
+    assert {} == accused(page, subject.name)
+    assert [1] == [*select(page, "loadfleet_source_up").values()]
+    assert {0} == {*select(page, "loadfleet_exporter_vendor_surprises_total").values()}
+
+
+async def test_every_kind_can_be_looked_at(trial: Trial) -> None:
+    """Of each kind that the provider names there is a target, and it is the one asked for."""
+    await trial.poll()
+    targets = trial.targets()
+    source = trial.engine.pollers[trial.only.name].source
+
+    explanations = {kind: await source.explain(kind, targets[kind]) for kind in targets}
+
+    assert {*trial.only.candidate.provider.kinds} == {*targets}
+    assert {kind: type(found.reading).__name__.lower() for kind, found in explanations.items()} == {
+        kind: kind for kind in targets
+    }
+
+
+@pytest.mark.parametrize("target", ["nobody", "../x?y=1"])
+async def test_nothing_but_the_inventory_can_be_looked_at(trial: Trial, target: str) -> None:
+    """An unknown kind or target is a `LookupError`, and is not asked for."""
+    await trial.poll()
+    source = trial.engine.pollers[trial.only.name].source
+
+    for kind in (*trial.only.candidate.provider.kinds, "nonsense"):
+        with pytest.raises(LookupError):
+            await source.explain(kind, target)
+
+    assert not [seen for seen in trial.only.front.seen if target in line(seen)]
+
+
+async def test_a_stop_waits_for_no_vendor(trial: Trial) -> None:
+    """Calls under way end at once when the source is closed."""
+    front = trial.only.front
+    front.treatment = instead(hang)
+    polling = asyncio.create_task(trial.poll())
+    await until(lambda: front.treated)
+
+    async with asyncio.timeout(3.0):  # shorter than the time-out
+        await trial.engine.pollers[trial.only.name].source.aclose()
+        await polling
+
+    assert {"connect"} >= {*trial.failures()[trial.only.name]} - {"blocked"}
