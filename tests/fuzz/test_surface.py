@@ -1,0 +1,221 @@
+"""Whatever is asked of the web server, the answer is one of those it is meant to give."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import bcrypt
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.exposition import Exposition
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.web.address import Address
+from exporter.web.app import create_app
+from exporter.web.gate import Gate
+from exporter.web.middleware import SECURITY_HEADERS
+from exporter.web.security import WebSecurity
+from exporter.web.server import WebServer
+from tests.fuzz.mutations import mutated
+from tests.support.clock import FakeClock
+from tests.support.fleet import READINGS
+from tests.web.fakes import NOW, FakeView, failed, source
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Message
+
+    from exporter.exposition import Page
+
+
+words = str.split
+
+PATHS = words("""/ /target /metrics /config /probe /static/board.js /static/style.css
+/api/v1/targets /api/v1/sources /api/v1/alerts /sd/agents /sd/controllers /sd/recorders
+/-/healthy /-/ready /-/reload""")
+METHODS = words("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT FOO")
+HEADERS = words("""accept accept-encoding authorization host range if-none-match if-modified-since
+cookie content-length origin x-prometheus-scrape-timeout-seconds""")
+NAMES = words("""source kind id state name[] sort desc q page port debug location version provider
+label group""")
+VALUES = words("""prod agent 7 cluster 3 run 21 suite 11 controller 10.0.0.8:8083 recorder down up
+name -1 0 99999999999999999999 true 1e999 nan inf loadfleet_agent_up gzip gzip;q=0 */* bytes=0-
+bytes=-1,2- application/openmetrics-text;version=1.0.0 text/plain;version=x;escaping=y;q=z
+../../etc/passwd""")
+VALUES += ["Basic YWxpY2U6cmlnaHQ=", "Basic ====", "Basic /w==", "Bearer x"]
+
+# The machine's speed is not what is tested.
+patient = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+texts = st.sampled_from(VALUES) | st.text(max_size=12)
+raw = st.sampled_from([value.encode() for value in VALUES]) | st.binary(max_size=24).map(
+    lambda value: value.translate(None, b"\r\n\0")
+)
+paths = st.builds(
+    lambda path, more: path + more,
+    st.sampled_from(PATHS),
+    st.sampled_from(
+        ["", "", "", "/", "//", "/..", "/%2e%2e/%2e%2e/app.py", "%00", "%ff", ";x", "/."]
+    )
+    | st.text(max_size=8).map(quote),
+)
+queries = st.lists(
+    st.builds(
+        lambda name, value: f"{quote(name)}={quote(value)}",
+        st.sampled_from(NAMES) | st.text(max_size=4),
+        texts,
+    ),
+    max_size=5,
+).map(lambda pairs: "&".join(pairs).encode()) | st.binary(max_size=30)
+headers = st.lists(st.tuples(st.sampled_from(HEADERS).map(str.encode), raw), max_size=4)
+requests = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(METHODS),
+        "path": paths,
+        "query_string": queries,
+        "headers": headers,
+    }
+)
+
+
+class WholeView(FakeView):
+    """A daemon that knows a reading of every kind and exposes them in earnest."""
+
+    def __init__(self) -> None:
+        super().__init__(*READINGS, sources=[source(), source("lab", status=failed())])
+        clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
+        store = Store(clock)
+        self._exposition = Exposition(store, Telemetry(clock=clock))
+        store.put(self.snapshot)
+
+    def metrics(  # type: ignore[override]  # the page is a real one
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> Page:
+        return self._exposition.metrics(
+            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
+        )
+
+
+@functools.cache
+def served(prefix: str = "", lifecycle: bool = True) -> ASGIApp:
+    return create_app(WholeView(), route_prefix=prefix, lifecycle=lifecycle)
+
+
+@pytest.fixture(scope="module")
+def security(tmp_path_factory: pytest.TempPathFactory) -> WebSecurity:
+    path = tmp_path_factory.mktemp("web") / "web.yml"
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    path.write_text(yaml.safe_dump({"basic_auth_users": {"alice": hashed}}))
+    return WebSecurity(path)
+
+
+async def ask(app: ASGIApp, **request: Any) -> tuple[int, dict[str, str], bytes]:
+    """Ask as a server does and return status, headers and body; what the app raises comes out."""
+    path = request["path"]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 10871),
+        "client": ("127.0.0.1", 50000),
+        "root_path": "",
+        "state": {},
+        **request,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    await app(scope, receive, send)
+    fields = {name.decode("latin-1"): text.decode("latin-1") for name, text in sent[0]["headers"]}
+    return sent[0]["status"], fields, b"".join(message.get("body", b"") for message in sent)
+
+
+@patient
+@given(
+    request=requests,
+    prefix=st.sampled_from(["", "/fleet"]),
+    lifecycle=st.booleans(),
+    guarded=st.booleans(),
+)
+async def test_no_request_is_answered_with_a_mistake_of_ours(
+    security: WebSecurity, request: dict[str, Any], prefix: str, lifecycle: bool, guarded: bool
+) -> None:
+    """No 5xx, no traceback, and always the headers that protect whoever looks."""
+    app = served(prefix, lifecycle)
+    if guarded:
+        app = Gate(app, security, route_prefix=prefix)
+
+    status, answered, body = await ask(app, **{**request, "path": prefix + request["path"]})
+
+    assert 200 <= status < 500
+    assert b"Traceback" not in body
+    assert {name.lower(): text for name, text in SECURITY_HEADERS.items()}.items() <= (
+        answered.items()
+    )
+
+
+REQUEST = (
+    b"GET /api/v1/targets?source=prod&state=up HTTP/1.1\r\nHost: exporter\r\n"
+    b"Accept-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    b"POST /-/reload HTTP/1.1\r\nHost: exporter\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n0\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n"
+)
+
+
+@settings(patient, max_examples=settings().max_examples // 8)
+@given(st.lists(mutated(REQUEST) | st.binary(max_size=60), min_size=4, max_size=12))
+async def test_no_bytes_on_the_wire_break_the_server(sent: list[bytes]) -> None:
+    """Whatever comes in place of requests is answered without a mistake of ours, or cut off."""
+    server = WebServer(served(), [Address("127.0.0.1", 0)])
+    await server.start()
+    try:
+        port = server.addresses[0].port
+        replies = [await talk(port, request) for request in sent]
+        last = await talk(port, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    finally:
+        await server.stop(0)
+
+    assert last.startswith(b"HTTP/1.1 200 ")
+    for reply in replies:
+        assert b"HTTP/1.1 5" not in reply
+        assert b"Traceback" not in reply
+
+
+async def talk(port: int, request: bytes) -> bytes:
+    """Send bytes, then nothing more, and return what comes until the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        writer.write_eof()
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
