@@ -26,6 +26,7 @@ from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation, serve
 from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.prometheus import prometheus
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -222,9 +223,8 @@ async def alertmanager(folder: Path, pager: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, *, target: str, alertmanager: str) -> AsyncIterator[str]:
+async def judging(folder: Path, *, target: str, alertmanager: str) -> AsyncIterator[str]:
     """Run the deployed Prometheus with short times and the printed rules."""
-    require("prometheus")
     command = (*EXPORTER, "rules", f"--config.file={folder / 'loadfleet.yml'}")
     async with running(*command, folder=folder, name="rules") as printing:
         assert 0 == await printing.process.wait(), printing.errors
@@ -233,20 +233,8 @@ async def prometheus(folder: Path, *, target: str, alertmanager: str) -> AsyncIt
     configuration["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
     configuration["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
     configuration["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    port = free_port()
-    async with running(
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--rules.alert.resend-delay=5s",
-        folder=folder,
-        name="prometheus",
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/-/ready", process)
-        yield url
+    async with prometheus(folder, configuration, "--rules.alert.resend-delay=5s") as asked:
+        yield asked.url
 
 
 def is_whole(pager: Pager, **more: str) -> None:
@@ -281,7 +269,7 @@ async def test_prometheus_pages_once_for_each_trouble(tmp_path: Path) -> None:
         exporter, process = await stack.enter_async_context(daemon(tmp_path, w.configuration()))
         target = exporter.removeprefix("http://")
         await stack.enter_async_context(
-            prometheus(tmp_path, target=target, alertmanager=url.removeprefix("http://"))
+            judging(tmp_path, target=target, alertmanager=url.removeprefix("http://"))
         )
         await w.until_seen(*TROUBLES)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.parse
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -27,39 +27,16 @@ NAMES = {"realload": "prod", "blazemeter": "acme", "eggplant": "lab"}
 class Stack:
     """The three programs and what a test asks of them."""
 
-    def __init__(self, *, vendors: dict[str, str], prometheus: str) -> None:
+    def __init__(self, *, vendors: dict[str, str], prometheus: Prometheus) -> None:
         self.vendors = vendors
-        self.prometheus = prometheus
+        self.query = prometheus.query
+        self.values = prometheus.values
+        self.until_values = prometheus.until_values
 
     async def control(self, vendor: str = "realload", **command: Any) -> None:
         """Change a simulated world."""
         reply = json.loads(await fetch(f"{self.vendors[vendor]}/_control", data=command))
         assert "error" not in reply, reply
-
-    async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Ask Prometheus."""
-        query = urllib.parse.urlencode({"query": expression})
-        reply = json.loads(await fetch(f"{self.prometheus}/api/v1/query?{query}"))
-        assert "success" == reply["status"], reply
-        result: list[dict[str, Any]] = reply["data"]["result"]
-        return result
-
-    async def values(self, expression: str) -> list[float]:
-        return [float(series["value"][1]) for series in await self.query(expression)]
-
-    async def until_values(self, expression: str, expected: list[float]) -> None:
-        """Wait until Prometheus answers so."""
-        seen: list[float] = []
-
-        async def answered() -> bool:
-            nonlocal seen
-            seen = await self.values(expression)
-            return seen == expected
-
-        try:
-            await until(answered, timeout_seconds=40)
-        except TimeoutError:
-            pytest.fail(f"{expression}: expected {expected}, last seen {seen}")
 
 
 @asynccontextmanager
@@ -79,30 +56,9 @@ async def stack(folder: Path) -> AsyncIterator[Stack]:
         for source in configuration["sources"]:
             source["name"] = NAMES[source["provider"]]
         async with daemon(folder, configuration) as (url, process):
-            async with prometheus(folder, url.removeprefix("http://")) as address:
-                yield Stack(vendors=vendors, prometheus=address)
+            async with prometheus(folder, scraping(url.removeprefix("http://"))) as asked:
+                yield Stack(vendors=vendors, prometheus=asked)
             assert "Traceback" not in process.errors
-
-
-@asynccontextmanager
-async def prometheus(folder: Path, target: str) -> AsyncIterator[str]:
-    """Run a Prometheus that scrapes one target every second."""
-    scrape = {"job_name": "loadfleet", "static_configs": [{"targets": [target]}]}
-    (folder / "prometheus.yml").write_text(
-        yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]})
-    )
-    port = free_port()
-    async with running(
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        folder=folder,
-        name="prometheus",
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/-/ready", process)
-        yield url
 
 
 @pytest.mark.timeout(300)

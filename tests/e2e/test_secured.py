@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 import sys
-import urllib.parse
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
@@ -20,7 +18,8 @@ from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation
 from tests.support.certificates import Authority, chain
-from tests.support.processes import EXPORTER, Process, answers, fetch, free_port, running
+from tests.support.processes import EXPORTER, Process, fetch, free_port, running
+from tests.support.prometheus import prometheus
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -61,62 +60,6 @@ async def daemon(
     assert "Traceback" not in process.errors
 
 
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    async def values(self, expression: str) -> list[float]:
-        """Return the values of an expression now."""
-        query = urllib.parse.urlencode({"query": expression})
-        reply = json.loads(await fetch(f"{self.url}/api/v1/query?{query}"))
-        return [float(series["value"][1]) for series in reply["data"]["result"]]
-
-    async def until_values(self, expression: str, expected: list[float]) -> None:
-        """Wait until an expression has these values."""
-        seen: list[float] = []
-
-        async def answered() -> bool:
-            nonlocal seen
-            seen = await self.values(expression)
-            return seen == expected
-
-        try:
-            await until(answered, timeout_seconds=40)
-        except TimeoutError:
-            pytest.fail(f"{expression}: expected {expected}, last seen {seen}")
-
-    async def targets(self, job: str) -> dict[str, dict[str, str]]:
-        """Return what was discovered for a job, by address."""
-        reply = json.loads(await fetch(f"{self.url}/api/v1/targets?state=active"))
-        found = [
-            target["discoveredLabels"]
-            for target in reply["data"]["activeTargets"]
-            if target["scrapePool"] == job
-        ]
-        return {labels["__address__"]: labels for labels in found}
-
-
-@asynccontextmanager
-async def prometheus(folder: Path, *scrapes: dict[str, Any]) -> AsyncIterator[Prometheus]:
-    """Run a Prometheus with these jobs."""
-    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": list(scrapes)}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    port = free_port()
-    async with running(
-        require("prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        folder=folder,
-        name="prometheus",
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/-/ready", process)
-        yield Prometheus(url)
-
-
 def hashed(password: str) -> str:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(6)).decode()
 
@@ -149,7 +92,9 @@ async def test_scrapes_with_tls_client_certificate_and_password(tmp_path: Path) 
     async with (
         Simulation(FLEET) as simulation,
         daemon(tmp_path, simulation, f"--web.config.file={web}") as (address, process),
-        prometheus(tmp_path, {**scrape, "static_configs": [{"targets": [address]}]}) as scraper,
+        prometheus(
+            tmp_path, {"scrape_configs": [{**scrape, "static_configs": [{"targets": [address]}]}]}
+        ) as scraper,
     ):
         await scraper.until_values("count(loadfleet_agent_active)", [6])
         for _ in range(5):
@@ -195,28 +140,38 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
         prometheus(
             tmp_path,
             {
-                "job_name": "hosts",
-                "http_sd_configs": [
-                    {"url": f"http://{address}/sd/agents?port=9100", "refresh_interval": "1s"}
-                ],
-            },
-            {
-                "job_name": "probe",
-                "metrics_path": "/probe",
-                "http_sd_configs": [
-                    {"url": f"http://{address}/sd/agents", "refresh_interval": "1s"}
-                ],
-                "relabel_configs": [
+                "scrape_configs": [
                     {
-                        "source_labels": [f"__meta_loadfleet_{name}"],
-                        "target_label": f"__param_{name}",
-                    }
-                    for name in ("source", "kind", "id")
+                        "job_name": "hosts",
+                        "http_sd_configs": [
+                            {
+                                "url": f"http://{address}/sd/agents?port=9100",
+                                "refresh_interval": "1s",
+                            }
+                        ],
+                    },
+                    {
+                        "job_name": "probe",
+                        "metrics_path": "/probe",
+                        "http_sd_configs": [
+                            {"url": f"http://{address}/sd/agents", "refresh_interval": "1s"}
+                        ],
+                        "relabel_configs": [
+                            {
+                                "source_labels": [f"__meta_loadfleet_{name}"],
+                                "target_label": f"__param_{name}",
+                            }
+                            for name in ("source", "kind", "id")
+                        ]
+                        + [
+                            {
+                                "source_labels": ["__meta_loadfleet_name"],
+                                "target_label": "instance",
+                            },
+                            {"target_label": "__address__", "replacement": address},
+                        ],
+                    },
                 ]
-                + [
-                    {"source_labels": ["__meta_loadfleet_name"], "target_label": "instance"},
-                    {"target_label": "__address__", "replacement": address},
-                ],
             },
         ) as scraper,
     ):

@@ -1,0 +1,99 @@
+"""A real Prometheus and what tests ask of it."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.support.processes import answers, fetch, free_port, running
+from tests.support.servers import require
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series of an expression now."""
+        query = urllib.parse.urlencode({"query": expression})
+        reply = json.loads(await fetch(f"{self.url}/api/v1/query?{query}"))
+        assert "success" == reply["status"], reply
+        result: list[dict[str, Any]] = reply["data"]["result"]
+        return result
+
+    async def values(self, expression: str) -> list[float]:
+        """Return the values of an expression now."""
+        return [float(series["value"][1]) for series in await self.query(expression)]
+
+    async def until_values(self, expression: str, expected: list[float]) -> None:
+        """Wait until an expression has these values."""
+        seen: list[float] = []
+
+        async def answered() -> bool:
+            nonlocal seen
+            seen = await self.values(expression)
+            return seen == expected
+
+        try:
+            await until(answered, timeout_seconds=40)
+        except TimeoutError:
+            pytest.fail(f"{expression}: expected {expected}, last seen {seen}")
+
+    async def targets(self, job: str) -> dict[str, dict[str, str]]:
+        """Return what was discovered for a job, by address."""
+        reply = json.loads(await fetch(f"{self.url}/api/v1/targets?state=active"))
+        found = [
+            target["discoveredLabels"]
+            for target in reply["data"]["activeTargets"]
+            if target["scrapePool"] == job
+        ]
+        return {labels["__address__"]: labels for labels in found}
+
+
+@asynccontextmanager
+async def prometheus(
+    folder: Path, configuration: dict[str, Any], *flags: str
+) -> AsyncIterator[Prometheus]:
+    """Run a Prometheus while the context lasts.
+
+    Args:
+        folder: Where its configuration and data go; the files it names count from there.
+        configuration: Its configuration; it scrapes and judges every second unless it says
+            otherwise.
+        flags: More of them.
+    """
+    every_second = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump({"global": every_second} | configuration))
+    port = free_port()
+    async with running(
+        require("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        *flags,
+        folder=folder,
+        name="prometheus",
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await answers(f"{url}/-/ready", process)
+        yield Prometheus(url)
+
+
+def scraping(target: str) -> dict[str, Any]:
+    """Return a configuration that scrapes one address as the job `loadfleet`."""
+    return {
+        "scrape_configs": [{"job_name": "loadfleet", "static_configs": [{"targets": [target]}]}]
+    }
