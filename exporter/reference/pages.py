@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PARTS: Mapping[str, Callable[..., str]] = {
     "settings": settings.table_of_settings,
     "tasks": settings.table_of_tasks,
+    "ciphers": settings.list_of_ciphers,
     "families": metrics.table_of_families,
     "own-metrics": metrics.table_of_own,
     "commands": commands.table_of_commands,
@@ -42,6 +43,6 @@ def filled(page: str) -> str:
         name, *arguments = match[2].split()
         if name not in PARTS:
             raise LookupError(f"no part is called {name}; there are {', '.join(PARTS)}")
-        return f"{match[1]}{PARTS[name](*arguments)}{match[3]}"
+        return f"{match[1]}\n{PARTS[name](*arguments)}\n{match[3]}"
 
     return _PART.sub(part, page)

@@ -15,6 +15,7 @@ from exporter.mistakes import Section, model_of
 from exporter.reference.markdown import code, table
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
+from exporter.web.ciphers import CIPHER_SUITES
 from exporter.web.config import SECTIONS as WEB_SECTIONS
 
 
@@ -71,6 +72,11 @@ def table_of_tasks(provider: str) -> str:
         ("Task", "Interval"),
         ((code(task), code(_interval(seconds))) for task, seconds in tasks.items()),
     )
+
+
+def list_of_ciphers() -> str:
+    """List the cipher suites by their names in the web configuration file."""
+    return "".join(f"- {code(name)}\n" for name in CIPHER_SUITES)
 
 
 def model_at(place: str) -> type[Section]:

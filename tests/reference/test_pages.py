@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from exporter.reference.pages import filled
+
+
+def test_replaces_what_stands_between_the_comments() -> None:
+    """Old content of a part goes, everything around it stays."""
+    page = "before\n<!-- begin: settings log -->\nold\n<!-- end -->\nafter\n"
+
+    made = filled(page)
+
+    assert "old" not in made
+    assert made.startswith("before\n<!-- begin: settings log -->\n\n| Key |")
+    assert made.endswith("|\n\n<!-- end -->\nafter\n")
+
+
+def test_fills_each_part_by_itself() -> None:
+    """One part must not swallow what is written by hand up to the end of the next."""
+    part = "<!-- begin: settings log -->\n<!-- end -->\n"
+
+    made = filled(f"{part}by hand\n{part}")
+
+    assert 2 == made.count("| `level` |")
+    assert "by hand" in made
+
+
+def test_is_done_once_it_is_done() -> None:
+    """A page that is up to date does not change."""
+    once = filled("<!-- begin: commands -->\n<!-- end -->\n")
+
+    assert once == filled(once)
+
+
+@pytest.mark.parametrize(
+    "part", ["nothing", "settings nowhere", "settings log.level", "families nothing_"]
+)
+def test_refuses_a_part_that_names_nothing(part: str) -> None:
+    """A mistake in a page must not leave an empty part behind."""
+    with pytest.raises(LookupError):
+        filled(f"<!-- begin: {part} -->\n<!-- end -->\n")
