@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter import flags
+from exporter import flags, process
 from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import load_settings
@@ -50,7 +50,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         auto_reload_seconds=seconds,
         announce=lambda _: notifier.ready(),
     )
-    asyncio.run(_serve(daemon, notifier))
+    process.run(_serve(daemon, notifier))
     return 0
 
 
