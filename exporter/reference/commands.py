@@ -26,7 +26,7 @@ def table_of_commands() -> str:
 
 def table_of_flags() -> str:
     """List the flags that have an environment twin, with the commands that take them."""
-    taken = {name: {option for option, _ in _options(name)} for name in cli.COMMANDS}
+    taken = {name: {option for option, _ in arguments_of(name)} for name in cli.COMMANDS}
     return table(
         ("Flag", "Environment", "Meaning", "Taken by"),
         (
@@ -51,14 +51,14 @@ def table_of_command_flags(command: str) -> str:
                 _spelled(option, str(action.metavar or ""), tuple(action.choices or ())),
                 action.help or "",
             )
-            for option, action in _options(command)
+            for option, action in arguments_of(command)
             if option not in shared
         ),
     )
 
 
-def _options(command: str) -> Iterator[tuple[str, argparse.Action]]:
-    """Yield the arguments of a command by their names, `--help` left out."""
+def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
+    """Yield what a command takes by its name, `--help` left out."""
     parser = argparse.ArgumentParser(add_help=False)
     cli.COMMANDS[command].add_arguments(parser)
     for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
@@ -68,7 +68,7 @@ def _options(command: str) -> Iterator[tuple[str, argparse.Action]]:
 def _usage(name: str) -> str:
     arguments = (
         f"[{option}]" if action.nargs == "?" else option
-        for option, action in _options(name)
+        for option, action in arguments_of(name)
         if not action.option_strings
     )
     shown = f"[{name}]" if name == cli.DEFAULT_COMMAND else name

@@ -1,0 +1,307 @@
+"""The documentation is complete, its examples work, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+from starlette.routing import Mount, Route
+
+from exporter import cli, flags
+from exporter.alerts import table
+from exporter.alerts.thresholds import Thresholds
+from exporter.assembly import SECTIONS, SOURCES
+from exporter.catalogue import FAMILIES
+from exporter.errors import Reason
+from exporter.mistakes import Section, model_of
+from exporter.reference.commands import arguments_of
+from exporter.reference.pages import filled
+from exporter.settings import from_data
+from exporter.sources.registry import PROVIDERS
+from exporter.telemetry import Telemetry
+from exporter.web import config as web_config
+from exporter.web.app import create_app
+from exporter.web.ciphers import CURVES
+from tests.deploy.tools import tool
+from tests.support.certificates import Authority
+from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from starlette.routing import BaseRoute
+
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").rglob("*.md"))]
+REFERENCES = [README, *sorted((ROOT / "deploy" / "docs").glob("*.md"))]
+
+#: The routes are the same whatever there is to see.
+_NO_VIEW: Any = None
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def documentation() -> str:
+    """Return the README and the references, in which everything has to occur."""
+    return "\n".join(map(text_of, REFERENCES))
+
+
+def undocumented(names: Iterable[str]) -> list[str]:
+    """Return what does not occur as code of its own, followed by a value at most."""
+    code = documentation()
+    return [name for name in names if not re.search(rf"`{re.escape(name)}(?=[`=?])", code)]
+
+
+def blocks(language: str, path: Path = README) -> list[str]:
+    return [content for name, content in _FENCE.findall(text_of(path)) if name == language]
+
+
+def block_with(key: str) -> list[Any]:
+    found = [yaml.safe_load(block) for block in blocks("yaml")]
+    return [content for content in found if key in content]
+
+
+def models() -> Iterator[tuple[str, type[Section]]]:
+    """Yield every model of the configuration and of the web configuration file, with its place."""
+    providers = {name: provider.settings for name, provider in PROVIDERS.items()}
+    waiting = [*SECTIONS.items(), *providers.items(), *web_config.SECTIONS.items()]
+    while waiting:
+        place, model = waiting.pop()
+        yield place, model
+        for key, field in model.model_fields.items():
+            inner = model_of(field.annotation)
+            if inner is not None and issubclass(inner, Section):
+                waiting.append((f"{place}.{key}", inner))
+
+
+# -- It is complete -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
+def test_generated_parts_are_up_to_date(path: Path) -> None:
+    """`python -m exporter.reference README.md deploy/docs/*.md` must have nothing to do."""
+    assert filled(text_of(path)) == text_of(path)
+
+
+@pytest.mark.parametrize(("place", "model"), [pytest.param(*each, id=each[0]) for each in models()])
+def test_every_setting_occurs(place: str, model: type[Section]) -> None:
+    """What can be configured can be looked up, in a table of its own for each part."""
+    reference = text_of(ROOT / "deploy" / "docs" / "configuration.md")
+
+    assert [] == [key for key in model.model_fields if f"| `{key}` |" not in reference]
+    assert f"<!-- begin: settings {place} -->" in reference
+
+
+def test_every_task_kind_and_closed_value_occurs() -> None:
+    """What a setting may be set to can be looked up too."""
+    providers = PROVIDERS.values()
+    tasks = [task for provider in providers for task in provider.settings.TASKS]
+    kinds = [kind for provider in providers for kind in provider.settings.FILTERS]
+    closed = [*web_config.CLIENT_AUTH_TYPES, *web_config.TLS_VERSIONS, *web_config.HEADERS]
+
+    assert [] == undocumented([*PROVIDERS, *tasks, *kinds, *closed, *CURVES])
+
+
+def test_every_flag_occurs() -> None:
+    """What a command takes, and its variable, can be looked up."""
+    taken = [name for command in cli.COMMANDS for name, _ in arguments_of(command)]
+
+    assert [] == undocumented(taken)
+    assert [] == undocumented(flag.environment for flag in flags.ALL)
+
+
+def test_every_command_occurs() -> None:
+    """Each command is in the README's table."""
+    rows = re.findall(r"^\| `loadfleet-exporter \[?([\w-]+)", text_of(README), re.MULTILINE)
+
+    assert list(cli.COMMANDS) == rows
+
+
+def test_every_metric_and_reason_occurs() -> None:
+    """What is on `/metrics` can be looked up."""
+    own = [each for each in vars(Telemetry()).values() if isinstance(each, MetricWrapperBase)]
+    described = [metric for each in own for metric in each.describe()]
+    names = [metric.name + ("_total" if metric.type == "counter" else "") for metric in described]
+
+    assert [] == undocumented([*(family.name for family in FAMILIES), *names, *Reason])
+
+
+def test_every_alert_occurs_with_its_runbook() -> None:
+    """Who is paged must find out why; that the runbook exists is the links' test."""
+    rules = table.rules(Thresholds.model_validate({"suite_overdue": "1d"}))
+
+    assert [] == [rule.name for rule in rules if f"[{rule.name}](" not in documentation()]
+
+
+def test_every_path_occurs() -> None:
+    """What is served can be looked up."""
+    assert [] == undocumented(paths(create_app(_NO_VIEW).routes))
+
+
+def paths(routes: Iterable[BaseRoute], before: str = "") -> Iterator[str]:
+    for route in routes:
+        assert isinstance(route, Route | Mount)
+        if isinstance(route, Route) or route.path == "/static":
+            yield before + route.path
+        else:
+            app: Any = route.app
+            yield from paths(getattr(app, "routes", None) or app._app.routes, before + route.path)
+
+
+def test_the_change_log_has_an_entry() -> None:
+    """What is not released yet is told as well, a sentence per entry."""
+    newest = text_of(ROOT / "CHANGELOG.md").split("\n## ")[1]
+    entries = re.findall(r"^- (.+)$", newest, re.MULTILINE)
+
+    assert entries
+    assert [] == [entry for entry in entries if not entry.endswith(".")]
+
+
+# -- Its links lead somewhere -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_link_is_dead(path: Path) -> None:
+    """A relative link names a file of the repository, and a heading in it."""
+    dead = []
+    for link in _LINK.findall(_FENCE.sub("", text_of(path))):
+        name, _, anchor = link.partition("#")
+        if "://" in name:
+            continue
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+
+    assert [] == dead
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# -- Its examples work --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(len(block_with(SOURCES))))
+def test_a_configuration_is_right(number: int, tmp_path: Path) -> None:
+    """What is copied from the README is taken without a mistake, once the secrets are there."""
+    settings = from_data(with_files(block_with(SOURCES)[number], tmp_path))
+
+    assert settings.sources
+
+
+def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> None:
+    """The configuration within the patch of the ConfigMap is one, too."""
+    (patch,) = kustomization()["patches"]
+    content = yaml.safe_load(yaml.safe_load(patch["patch"])["data"]["loadfleet.yml"])
+
+    assert from_data(with_files(content, tmp_path)).sources
+
+
+def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
+    """The README's kustomization changes image, namespace and configuration of the base."""
+    base = tmp_path / "base"
+    base.symlink_to(ROOT / "deploy" / "kubernetes" / "base")
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({**kustomization(), "resources": ["base"]})
+    )
+
+    result = subprocess.run(
+        [tool("kubectl"), "kustomize", tmp_path], capture_output=True, text=True, check=False
+    )
+
+    assert 0 == result.returncode, result.stderr
+    assert "image: registry.example.com/loadfleet-exporter:0.1.0" in result.stdout
+    assert "namespace: loadfleet" in result.stdout
+
+
+def kustomization() -> dict[str, Any]:
+    found: list[dict[str, Any]] = block_with("images")
+    return found[0]
+
+
+def with_files(data: Any, folder: Path) -> Any:
+    """Return a configuration in which every file it names is one of the test's."""
+    if isinstance(data, list):
+        return [with_files(each, folder) for each in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: str(some_file(key, folder)) if key.endswith("_file") else with_files(value, folder)
+        for key, value in data.items()
+    }
+
+
+def some_file(key: str, folder: Path) -> Path:
+    if key == "state_file":
+        return folder / key
+    path = folder / key
+    path.write_text('{"id": "abc", "secret": "def"}' if key == "api_key_file" else "token")
+    return path
+
+
+def test_the_web_configuration_is_right(tmp_path: Path) -> None:
+    """The README's web configuration file is taken without a mistake."""
+    (content,) = block_with("tls_server_config")
+    authority = Authority(tmp_path)
+    authority.issue(name="tls")
+
+    parsed = web_config.parse(yaml.safe_dump(content).encode(), path=tmp_path / "web.yml")
+
+    assert parsed.tls is not None
+    assert ["prometheus"] == list(parsed.users)
+
+
+@pytest.mark.parametrize("number", range(len(block_with("scrape_configs"))))
+def test_prometheus_takes_its_configuration(number: int, tmp_path: Path) -> None:
+    """What is given to Prometheus is what it reads."""
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump(block_with("scrape_configs")[number]))
+
+    result = subprocess.run(
+        [require("promtool"), "check", "config", "--syntax-only", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == result.returncode, result.stderr
+
+
+def calls() -> Iterator[str]:
+    """Yield the arguments of each call of the exporter in the pages."""
+    for path in PAGES:
+        for block in blocks("sh", path):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                while words and re.fullmatch(r"sudo|[A-Z_]+=.*", words[0]):
+                    del words[0]
+                if words and Path(words[0]).name == "loadfleet-exporter":
+                    end = words.index(">") if ">" in words else None
+                    yield shlex.join(words[1:end])
+
+
+@pytest.mark.parametrize("arguments", sorted(set(calls())))
+def test_a_command_is_taken(arguments: str) -> None:
+    """What is copied from a page is a command with its flags."""
+    assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
