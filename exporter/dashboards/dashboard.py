@@ -30,7 +30,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         alerts: The names of the rows of the table that the thresholds leave on.
-        runbook_url: Where the runbooks are served.
     """
 
     thresholds: Thresholds
@@ -54,21 +53,23 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             scope: What the variables before it choose.
         """
-        # Every other variable chooses among the series of the chosen jobs.
+        # Only the exporter's own metric tells which jobs are exporters.
         chosen = self.metric.name if self.label == "job" else scope.select(self.metric)
         query = f"label_values({chosen}, {self.label})"
+        # A thing without a name is still one of all.
+        everything = ".+" if self in _COMMON else ".*"
         return {
             "type": "query",
             "name": self.label,
             "label": self.title,
             "datasource": DATA_SOURCE,
-            "query": {"query": query, "refId": "variable"},
+            "query": {"query": query, "refId": "StandardVariableQuery"},
             "definition": query,
             "refresh": 2,
             "sort": 1,
             "multi": True,
             "includeAll": True,
-            "allValue": ".+",
+            "allValue": everything,
             "current": {"text": ["All"], "value": ["$__all"], "selected": True},
         }
 

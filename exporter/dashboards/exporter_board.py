@@ -186,20 +186,18 @@ def _notifications() -> Panel:
 
 
 def _rendering() -> Panel:
-    quantile(0.99, ("instance",), _scope.select(m.RENDER_DURATION))
+    slowest = quantile(0.99, ("instance",), _scope.select(m.RENDER_DURATION))
     return TimeSeries(
         title="Durations of rendering",
         description="Below what 99 % of the renderings of what a poll changed stay. Milliseconds"
         f" are well. From `{m.RENDER_DURATION.name}`.",
-        targets=(
-            Target(quantile(0.99, ("instance",), _scope.select(m.RENDER_DURATION)), "{{instance}}"),
-        ),
+        targets=(Target(slowest, "{{instance}}"),),
         unit="s",
     )
 
 
 def _process() -> Panel:
-    cores = by("sum", ("instance",), rate(_scope.select(m.CPU_SECONDS)))
+    cores = by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
     return TimeSeries(
         title="CPU",
         description="Cores that each exporter uses. Near 1 it is at its limit: shard the fleet."
@@ -221,13 +219,13 @@ def _exporters(context: Context) -> Panel:
         columns=(
             Column(
                 title="Scrape",
-                expression=by("min", labels, _scope.select(m.UP)),
+                expression=by("min", labels, _ours(_scope.select(m.UP))),
                 named=states.SCRAPE,
             ),
             Column(title="Build", expression=built),
             Column(
                 title="Memory",
-                expression=by("max", labels, _scope.select(m.RESIDENT_MEMORY)),
+                expression=by("max", labels, _ours(_scope.select(m.RESIDENT_MEMORY))),
                 unit="bytes",
             ),
             Column(
@@ -246,3 +244,12 @@ def _exporters(context: Context) -> Panel:
         height=8,
         answers=context.answers(f"{PREFIX}ExporterGone"),
     )
+
+
+def _ours(expression: str) -> str:
+    """Leave out other programs, which have these metrics too: all jobs are theirs as well.
+
+    An exporter that is gone is still one of ours while it was there at some time shown.
+    """
+    seen = f"last_over_time({_scope.select(m.BUILD_INFO)}[$__range])"
+    return f"{expression} and on (job, instance) {seen}"

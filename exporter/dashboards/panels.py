@@ -11,6 +11,10 @@ import msgspec
 #: The one data source of all queries: a variable, so that a dashboard fits every Grafana.
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
+#: The oldest Grafana that shows all of it. Panels that name no version are taken for such of a
+#: very old one, and converted.
+OLDEST = "11.0.0"
+
 #: The width of a dashboard in columns.
 COLUMNS = 24
 
@@ -57,6 +61,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
         panel: dict[str, Any] = {
             "id": number,
             "type": self.type,
+            "pluginVersion": OLDEST,
             "title": self.title,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
         }

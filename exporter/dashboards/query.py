@@ -38,14 +38,12 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         chosen = [name for name in self.variables if name in labels]
         return f"{metric.name}{{{', '.join((*_variables('job', *chosen), *matchers))}}}"
 
-    def each(
-        self, family: Family | Metric, *matchers: str, aggregation: Aggregation = "max"
-    ) -> str:
+    def each(self, metric: Family | Metric, *matchers: str) -> str:
         """Select one series per object, however many exporters watch it.
 
         Without this, two exporters side by side, or one that was moved, would show all twice.
         """
-        return by(aggregation, labels_of(family), self.select(family, *matchers))
+        return by("max", labels_of(metric), self.select(metric, *matchers))
 
     def per_minute(self, counter: Metric, *labels: str, matchers: tuple[str, ...] = ()) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""
@@ -60,13 +58,12 @@ def labels_of(metric: Family | Metric) -> tuple[str, ...]:
 
 
 def by(aggregation: Aggregation, labels: Iterable[str], expression: str) -> str:
-    """Aggregate over all labels but these; without any, over everything."""
-    names = ", ".join(labels)
-    return f"{aggregation} by ({names}) ({expression})" if names else f"{aggregation}({expression})"
+    """Aggregate over all labels but these."""
+    return f"{aggregation} by ({', '.join(labels)}) ({expression})"
 
 
 def either(*expressions: str) -> str:
-    """Add up what expressions select; where the labels are the same, the first one's counts."""
+    """Unite what expressions select; where the labels are the same, the first one's counts."""
     return " or ".join(expressions)
 
 

@@ -42,8 +42,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """A query whose values are a column.
 
     Attributes:
-        unit: Grafana's name of the unit; empty for a column that is hidden because only the
-            query's labels are wanted.
+        unit: Grafana's name of the unit; without it and words only the query's labels are wanted.
         named: The words for the values, if they are no numbers.
         steps: Colours of the text by value.
         limit: Infinity means that there is no limit.
@@ -56,10 +55,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     steps: Steps = ()
     limit: bool = False
 
+    @property
+    def hidden(self) -> bool:
+        """Whether only the labels are wanted."""
+        return not self.unit and not self.named
+
     def properties(self) -> dict[str, Any]:
         """Return what is different for it."""
-        if not self.unit and not self.named:
-            return {"custom__hidden": True}
         properties: dict[str, Any] = {"displayName": self.title, "noValue": _NOTHING}
         if self.named:
             properties["mappings"] = states.mappings(self.named)
@@ -121,6 +123,7 @@ class Table(Panel, frozen=True, kw_only=True):
                     *(
                         override(field, **column.properties())
                         for field, column in zip(self._fields(), self.columns, strict=True)
+                        if not column.hidden
                     ),
                 ],
             },
@@ -142,13 +145,17 @@ class Table(Panel, frozen=True, kw_only=True):
         return properties
 
     def _transformations(self) -> list[dict[str, Any]]:
-        order = ("Time", *self.labels, *self.hidden, _ONLY_VALUE, *self._fields())
+        fields = self._fields()
+        unwanted = [
+            field for field, column in zip(fields, self.columns, strict=True) if column.hidden
+        ]
+        order = ("Time", *self.labels, *self.hidden, _ONLY_VALUE, *fields)
         return [
             {"id": "merge", "options": {}},
             {
                 "id": "organize",
                 "options": {
-                    "excludeByName": dict.fromkeys(("Time", *self.hidden), True),
+                    "excludeByName": dict.fromkeys(("Time", *self.hidden, *unwanted), True),
                     "indexByName": {name: index for index, name in enumerate(order)},
                     "renameByName": {},
                 },

@@ -1,0 +1,143 @@
+"""What PromQL's own grammar tells of a query: its metrics, and the labels of its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import promql_parser
+from prometheus_client.metrics import MetricWrapperBase
+
+from exporter.catalogue import COMMON_LABELS, FAMILIES
+from exporter.telemetry import Telemetry
+
+
+#: What Prometheus adds to every series.
+TARGET = frozenset({"job", "instance"})
+
+SETS = {"and", "or", "unless"}
+RATES = {"rate", "irate", "increase"}
+
+
+class Metric:
+    """What is known of a metric."""
+
+    def __init__(self, kind: str, labels: set[str] | frozenset[str]) -> None:
+        self.kind = kind
+        self.labels = frozenset(labels) | TARGET
+
+
+def _known() -> dict[str, Metric]:
+    known = {family.name: Metric("gauge", {*COMMON_LABELS, *family.labels}) for family in FAMILIES}
+    registry = Telemetry().registry
+    for collector in registry._collector_to_names:
+        if isinstance(collector, MetricWrapperBase):
+            (described,) = collector.describe()
+            own = set(collector._labelnames)
+            if "counter" == described.type:
+                known[described.name + "_total"] = Metric("counter", own)
+            elif "histogram" == described.type:
+                known[described.name + "_bucket"] = Metric("counter", {*own, "le"})
+            else:
+                known[described.name] = Metric("gauge", own)
+    for described in registry.collect():
+        if described.name.startswith("process_"):
+            suffix = "_total" if "counter" == described.type else ""
+            known[described.name + suffix] = Metric(described.type, set())
+    known["up"] = Metric("gauge", set())
+    known["ALERTS"] = Metric("gauge", {"alertname", "alertstate", "severity"})
+    return known
+
+
+#: Every metric that a query may name.
+KNOWN = _known()
+
+
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    """Return all selectors of a query."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def visit(node: promql_parser.Expr) -> bool:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+        elif isinstance(node, promql_parser.MatrixSelector):
+            found.append(node.vector_selector)
+        return True
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def labels(node: Any) -> frozenset[str]:
+    """Return the labels that the series of an expression's result can have.
+
+    Raises:
+        KeyError: It names a metric that there is not.
+        AssertionError: It names a label that its metric has not.
+    """
+    match node:
+        case promql_parser.NumberLiteral():
+            found: frozenset[str] = frozenset()
+        case promql_parser.ParenExpr():
+            found = labels(node.expr)
+        case promql_parser.MatrixSelector():
+            found = labels(node.vector_selector)
+        case promql_parser.VectorSelector():
+            found = KNOWN[node.name or ""].labels
+            _there({matcher.name for matcher in node.matchers.matchers}, found)
+        case promql_parser.Call():
+            found = _labels_of_call(node)
+        case promql_parser.AggregateExpr():
+            found = _labels_of_aggregation(node)
+        case promql_parser.BinaryExpr():
+            found = _labels_of_operation(node)
+        case _:
+            raise AssertionError(f"nobody said what {node!r} does to labels")
+    return found
+
+
+def _there(wanted: set[str], found: frozenset[str]) -> None:
+    assert wanted <= found, f"{sorted(wanted - found)} not among {sorted(found)}"
+
+
+def _labels_of_call(node: promql_parser.Call) -> frozenset[str]:
+    match node.func.name:
+        case "time":
+            return frozenset()
+        case "label_replace":
+            into, _, source = (argument.val for argument in node.args[1:4])
+            found = labels(node.args[0])
+            _there({source} - {""}, found)
+            return found | {into}
+        case "histogram_quantile":
+            found = labels(node.args[1])
+            _there({"le"}, found)
+            return found - {"le"}
+        case _:
+            return labels(node.args[0])
+
+
+def _labels_of_aggregation(node: promql_parser.AggregateExpr) -> frozenset[str]:
+    found = labels(node.expr)
+    if node.modifier is None:
+        return frozenset()
+    assert promql_parser.AggModifierType.By == node.modifier.type
+    _there(set(node.modifier.labels), found)
+    return frozenset(node.modifier.labels)
+
+
+def _labels_of_operation(node: promql_parser.BinaryExpr) -> frozenset[str]:
+    left, right = labels(node.lhs), labels(node.rhs)
+    modifier = node.modifier
+    if modifier is not None and modifier.matching is not None:
+        _there(set(modifier.matching.labels), left)
+        _there(set(modifier.matching.labels), right)
+    if str(node.op) == "or":
+        return left | right
+    if str(node.op) in SETS:
+        return left
+    if left and right and (modifier is None or modifier.matching is None):
+        assert left == right, f"{sorted(left)} never match {sorted(right)}"
+    brought = set(modifier.group_labels or ()) if modifier is not None else set()
+    _there(brought, right)
+    # A number or time() beside a vector leaves the vector's labels.
+    return (left or right) | brought

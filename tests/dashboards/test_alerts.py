@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.alerts.rule import PREFIX
+from exporter.alerts.table import rules
+from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.dashboards.fleet import dashboards
+from tests.dashboards.boards import filled
+from tests.dashboards.grammar import selectors
+
+
+if TYPE_CHECKING:
+    from exporter.dashboards.panels import Panel
+
+
+#: With nothing left out, and with limits that stand nowhere else.
+UNUSUAL = Thresholds.model_validate(
+    {
+        "clock_skew": "1234s",
+        "run_stuck": "2345s",
+        "suite_overdue": "3456s",
+        "certificate_expiry": "4567s",
+        "agent_restarted": "5678s",
+        "agents_down_ratio": 0.123,
+        "stale_intervals": 67,
+    }
+)
+RULES = {rule.name: rule for rule in rules(UNUSUAL)}
+
+every_alert = pytest.mark.parametrize("name", RULES)
+
+#: What the conditions of some alerts compare with.
+LIMITS = {
+    "AgentClockSkew": 1234,
+    "ControllerClockSkew": 1234,
+    "MemberClockSkew": 1234,
+    "RecorderClockSkew": 1234,
+    "RunStuck": 2345,
+    "SuiteOverdue": 3456,
+    "CertificateExpiring": 4567,
+    "AgentRestarted": 5678,
+    "HalfOfAgentsDown": 0.123,
+    "PollsStale": 67,
+}
+
+
+def explaining(name: str) -> list[Panel]:
+    """Return the panels that explain an alert."""
+    return [
+        panel
+        for board in dashboards(UNUSUAL)
+        for _, panel in board.numbered()
+        if name in panel.answers
+    ]
+
+
+def shown(panel: Panel) -> dict[str, Any]:
+    """Return a panel as Grafana reads it, whatever its place."""
+    return panel.json(number=1, x=0, y=0, runbook_url=RUNBOOK_URL)
+
+
+def asked(panel: Panel) -> str:
+    """Return all queries of a panel."""
+    return " or ".join(filled(target["expr"]) for target in shown(panel)["targets"])
+
+
+@every_alert
+def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
+    """Whoever is woken must find what woke them."""
+    assert 1 == len(explaining(name))
+
+
+@every_alert
+def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
+    """A panel without the alert's own metric explains nothing."""
+    (panel,) = explaining(name)
+    # What an alert asks beside its first metric only leaves instances out.
+    (judged, *_) = selectors(RULES[name].expression.promql())
+
+    assert judged.name in {selector.name for selector in selectors(asked(panel))}
+
+
+@pytest.mark.parametrize(("alert", "limit"), LIMITS.items())
+def test_that_panel_has_the_alerts_limit(alert: str, limit: float) -> None:
+    """The line that somebody sees crossed must be the one that the alert judges by."""
+    (panel,) = explaining(PREFIX + alert)
+
+    assert f'"value": {limit}' in json.dumps(shown(panel)).replace(".0,", ",")
+
+
+def test_no_limit_is_forgotten() -> None:
+    """An alert with a limit must be in the list above."""
+    numbers = set(map(str, LIMITS.values()))
+    limited = {
+        name.removeprefix(PREFIX)
+        for name, rule in RULES.items()
+        if any(number in rule.expression.promql() for number in numbers)
+    }
+
+    assert LIMITS.keys() == limited
+
+
+@every_alert
+def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
+    """Both ways from an alert must lead to the same place."""
+    (panel,) = explaining(name)
+    expected = RULES[name].annotations(runbook_url=RUNBOOK_URL)["runbook_url"].template
+
+    assert expected in [link["url"] for link in shown(panel)["links"]]
+
+
+def test_what_is_off_is_not_linked() -> None:
+    """A runbook of an alert that cannot fire misleads."""
+    off = Thresholds.model_validate({"clock_skew": "off", "run_stuck": "off"})
+
+    linked = {
+        name for board in dashboards(off) for _, panel in board.numbered() for name in panel.answers
+    }
+
+    assert {rule.name for rule in rules(off)} == linked

@@ -1,0 +1,251 @@
+"""Every query of the dashboards, asked of a real Prometheus that scraped the demo's fleet."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from exporter import catalogue as c
+from exporter.alerts.prometheus import rules_file
+from exporter.alerts.table import rules
+from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from tests.dashboards.boards import (
+    BOARDS,
+    Panel,
+    filled,
+    in_braces,
+    marks,
+    of_cells,
+    panels,
+    shown,
+    variables,
+)
+from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.servers import require
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from tests.dashboards.boards import Json
+
+
+#: A scrape a second, so that rates need little history.
+BUILT_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
+
+#: A minute of life per second: runs begin and end while the test looks.
+FLEET = ("--pace=60", "--fault-rate=0.03")
+
+#: The instance of what is no exporter.
+OTHER = "another-program"
+
+Series = dict[str, str]
+
+
+class Asked:
+    """A Prometheus and what it answered."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def series(self, expression: str, *, instant: bool) -> list[Series]:
+        """Return the labels of what a query finds, now or over the last minute."""
+        now = time.time()
+        when = {"time": now} if instant else {"start": now - 60, "end": now, "step": 1}
+        text = filled(expression, built_in=BUILT_IN)
+        query = urllib.parse.urlencode({"query": text, **when})
+        path = "query" if instant else "query_range"
+        reply = json.loads(await fetch(f"{self.url}/api/v1/{path}?{query}"))
+        assert "success" == reply["status"], (text, reply)
+        found: list[dict[str, Any]] = reply["data"]["result"]
+        return [each["metric"] for each in found]
+
+    async def values(self, label: str, selector: str) -> list[str]:
+        """Return what a variable offers."""
+        query = urllib.parse.urlencode({"match[]": filled(selector)})
+        reply = json.loads(await fetch(f"{self.url}/api/v1/label/{label}/values?{query}"))
+        found: list[str] = reply["data"]
+        return found
+
+
+@asynccontextmanager
+async def prometheus(folder: Path) -> AsyncIterator[Asked]:
+    """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus."""
+    require("prometheus")
+    thresholds = Thresholds(for_scale=0)
+    (folder / "alerts.yml").write_text(rules_file(rules(thresholds), runbook_url=RUNBOOK_URL))
+    port = free_port()
+    async with running(
+        *EXPORTER, "simulate", f"--realload-port={port}", *FLEET, folder=folder, name="simulator"
+    ) as simulator:
+        portal = f"http://127.0.0.1:{port}"
+        await answers(f"{portal}/_control", simulator)
+        await until(lambda: "sources:" in simulator.output)
+        async with daemon(folder, configuration(simulator.output)) as (url, process):
+            target = url.removeprefix("http://")
+            async with scraping(folder, target) as address:
+                asked = Asked(address)
+                await break_a_controller(asked, portal)
+                yield asked
+            assert "Traceback" not in process.errors
+
+
+async def break_a_controller(asked: Asked, portal: str) -> None:
+    """Take a controller down: by themselves they are always up."""
+    found: list[Series] = []
+
+    async def some() -> bool:
+        nonlocal found
+        found = await asked.series(c.CONTROLLER_UP.name, instant=True)
+        return bool(found)
+
+    await until(some)
+    victim = found[-1]["controller"]
+    await fetch(f"{portal}/_control", data={"change": {"controllers": {victim: {"up": False}}}})
+
+
+def configuration(simulated: str) -> Json:
+    """Return a configuration with which every panel has something to show."""
+    data: Json = yaml.safe_load(simulated)
+    data["defaults"] = {
+        "interval": "1s",
+        "timeout": "900ms",
+        "stale_after": "10s",
+        "retries": 0,
+    }
+    (portal,) = [source for source in data["sources"] if source["provider"] == "realload"]
+    portal["tasks"] = {"jobs": "1s", "certificates": "1s"}
+    data["alerting"] = {
+        # Nobody listens there.
+        "alertmanagers": [f"http://127.0.0.1:{free_port()}"],
+        "evaluation_interval": "1s",
+        "resend_interval": "1s",
+        "thresholds": {"for_scale": 0},
+    }
+    return data
+
+
+@asynccontextmanager
+async def scraping(folder: Path, target: str) -> AsyncIterator[str]:
+    """Run a Prometheus that scrapes a target and judges the rules every second."""
+    port = free_port()
+    (folder / "prometheus.yml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "rule_files": ["alerts.yml"],
+                "scrape_configs": [
+                    {"job_name": "loadfleet", "static_configs": [{"targets": [target]}]},
+                    # Another program, which must not show up.
+                    {
+                        "job_name": "other",
+                        "static_configs": [
+                            {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": OTHER}}
+                        ],
+                    },
+                ],
+            }
+        )
+    )
+    async with running(
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        folder=folder,
+        name="prometheus",
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        await answers(f"{url}/-/ready", process)
+        yield url
+
+
+async def of_panel(asked: Asked, panel: Panel) -> list[str]:
+    """Return what is wrong with the answers to a panel's queries."""
+    found: list[str] = []
+    columns: set[str] = set()
+    for target in panel.json["targets"]:
+        series = await asked.series(target["expr"], instant=target["instant"])
+        found += of_series(f"{panel} {target['refId']}", series, target["legendFormat"])
+        columns |= {label for each in series for label in each}
+        if panel.json["type"] == "stat" and 1 != len(series):
+            found.append(f"{panel}: it is not one number")
+    if panel.json["type"] == "table":
+        empty = (shown(panel.json) | of_cells(panel.json)) - columns
+        found += [f"{panel}: no row has {label}" for label in sorted(empty)]
+    return found
+
+
+async def of_mark(asked: Asked, place: str, mark: Json) -> list[str]:
+    """Return what is wrong with the answer to an annotation's query."""
+    series = await asked.series(mark["expr"], instant=False)
+    return of_series(f"{place}: {mark['name']}", series, mark["textFormat"])
+
+
+async def of_variable(asked: Asked, place: str, variable: Json) -> list[str]:
+    """Return what is wrong with what a variable offers."""
+    query = variable["query"]["query"].removeprefix("label_values(")
+    selector, label = query.removesuffix(")").rsplit(", ", 1)
+    return [] if await asked.values(label, selector) else [f"{place}: no values of {label}"]
+
+
+def of_series(place: str, series: list[Series], legend: str) -> list[str]:
+    """Return what is wrong with an answer: nothing, no label for the legend, strangers, twins."""
+    found = [] if series else [f"{place}: there is no answer"]
+    missing = {label for each in series for label in set(in_braces(legend)) - each.keys()}
+    found += [f"{place}: the legend has no {label}" for label in sorted(missing)]
+    if any(each.get("instance") == OTHER for each in series):
+        found.append(f"{place}: it shows other programs")
+    if len({tuple(sorted(each.items())) for each in series}) != len(series):
+        found.append(f"{place}: two series have the same labels")
+    return found
+
+
+def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
+    """Return everything that is to be asked; each returns what is wrong with it now."""
+    return [
+        *(partial(of_panel, asked, panel) for panel in panels()),
+        *(
+            partial(of_mark, asked, board["uid"], mark)
+            for board in BOARDS.values()
+            for mark in marks(board)
+        ),
+        *(
+            partial(of_variable, asked, board["uid"], variable)
+            for board in BOARDS.values()
+            for variable in variables(board)
+        ),
+    ]
+
+
+@pytest.mark.timeout(180)
+async def test_every_query_has_an_answer(tmp_path: Path) -> None:
+    """A panel of the demo's fleet must show something, and its legends must say of what."""
+    async with prometheus(tmp_path) as asked:
+        open_checks = checks(asked)
+        wrong: list[str] = []
+
+        async def all_answered() -> bool:
+            nonlocal open_checks
+            wrong.clear()
+            still_open = []
+            for check in open_checks:
+                if complaints := await check():
+                    wrong.extend(complaints)
+                    still_open.append(check)
+            open_checks = still_open
+            return not open_checks
+
+        with suppress(TimeoutError):
+            await until(all_answered, timeout_seconds=50)
+
+        assert not wrong, "\n".join(wrong)

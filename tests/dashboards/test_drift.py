@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.cli import main
+from exporter.dashboards.fleet import dashboards
+from tests.dashboards.boards import FOLDER, GRAFANA
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def generated() -> dict[str, str]:
+    """Return the text of each file by its name."""
+    made = dashboards(Thresholds())
+    return {one.file_name: one.text(runbook_url=RUNBOOK_URL) for one in made}
+
+
+def test_the_committed_dashboards_are_the_generated_ones() -> None:
+    """A change of the catalogue or the table must reach whoever takes the files."""
+    committed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+
+    assert generated() == committed
+
+
+def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody who does not know their names must be able to ask."""
+    code = main(["dashboards"], environ={})
+
+    assert 0 == code
+    assert 4 == len(capsys.readouterr().out.splitlines())
+
+
+def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed must be fit for a pipe."""
+    code = main(["dashboards", "loadfleet-agents"], environ={})
+
+    assert 0 == code
+    assert (FOLDER / "loadfleet-agents.json").read_text() == capsys.readouterr().out
+
+
+def test_the_command_writes_all(tmp_path: Path) -> None:
+    """The folder must be ready for Grafana's provisioning."""
+    code = main(["dashboards", "--folder", str(tmp_path)], environ={})
+
+    assert 0 == code
+    assert generated() == {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_the_command_names_a_folder_it_cannot_write_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback helps nobody."""
+    code = main(["dashboards", "--folder", str(tmp_path / "none")], environ={})
+
+    assert 2 == code
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_the_command_takes_the_configured_thresholds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines on dashboards and limits of alerts must be of one configuration."""
+    path = tmp_path / "loadfleet.yml"
+    path.write_text(yaml.safe_dump({"alerting": {"thresholds": {"clock_skew": "1234s"}}}))
+
+    main(["dashboards", "loadfleet-agents", f"--config.file={path}"], environ={})
+
+    assert '"value": 1234' in capsys.readouterr().out
+
+
+class TestProvisioning:
+    def test_the_dashboards_are_found(self) -> None:
+        """Grafana must load them and nobody must be able to change them there."""
+        text = (GRAFANA / "provisioning" / "dashboards" / "loadfleet.yml").read_text()
+        (provider,) = yaml.safe_load(text)["providers"]
+
+        assert "file" == provider["type"]
+        assert False is provider["allowUiUpdates"]
+        assert "/var/lib/grafana/dashboards" == provider["options"]["path"]
+
+    def test_the_data_source_knows_how_often_prometheus_scrapes(self) -> None:
+        """With a wrong interval rates have holes."""
+        text = (GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text()
+        (source,) = yaml.safe_load(text)["datasources"]
+        prometheus = GRAFANA.parent / "deploy" / "prometheus" / "prometheus.yml"
+        expected = yaml.safe_load(prometheus.read_text())["global"]["scrape_interval"]
+
+        assert expected == source["jsonData"]["timeInterval"]
+        assert ("prometheus", True) == (source["type"], source["isDefault"])

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from itertools import combinations
+
+import pytest
+
+from exporter.dashboards.panels import COLUMNS
+from tests.dashboards.boards import BOARDS, Json, Panel, marks, panels
+
+
+#: What comes with every Grafana that is still cared for; none needs a plug-in.
+CORE = {"row", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
+
+every_board = pytest.mark.parametrize("board", list(BOARDS.values()), ids=list(BOARDS))
+every_panel = pytest.mark.parametrize("panel", panels(), ids=str)
+
+
+def cells(panel: Json) -> set[tuple[int, int]]:
+    """Return the cells of the grid that a panel covers."""
+    place = panel["gridPos"]
+    return {
+        (x, y)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    }
+
+
+def colours(panel: Json) -> set[tuple[str, str]]:
+    """Return the words of a panel with their colours."""
+    text = json.dumps(panel)
+    mapped = re.findall(r'"text": "([^"]+)", "color": "([^"]+)"', text)
+    fixed = [
+        (override["matcher"]["options"], properties["value"]["fixedColor"])
+        for override in panel.get("fieldConfig", {}).get("overrides", [])
+        for properties in override["properties"]
+        if properties["id"] == "color"
+    ]
+    return {*mapped, *fixed}
+
+
+def test_there_are_four() -> None:
+    """Each answers a question of its own; addresses hang on their uids."""
+    expected = {"loadfleet-overview", "loadfleet-agents", "loadfleet-suites", "loadfleet-exporter"}
+
+    assert expected == BOARDS.keys()
+    assert 4 == len({board["title"] for board in BOARDS.values()})
+
+
+@every_board
+def test_it_is_of_the_classic_model(board: Json) -> None:
+    """File provisioning takes no other, and newer Grafanas need no migration of this one."""
+    assert 42 == board["schemaVersion"]
+    assert None is board["id"]
+    assert len(board["uid"]) <= 40
+    assert {"__inputs", "__requires", "rows", "apiVersion"}.isdisjoint(board)
+
+
+@every_board
+def test_it_reads_at_the_pace_of_the_polls(board: Json) -> None:
+    """Nothing is newer than the polls, once a minute by default."""
+    assert "1m" == board["refresh"]
+    assert 1 == board["graphTooltip"]
+    assert "browser" == board["timezone"]
+
+
+@every_board
+def test_its_panels_fill_the_grid(board: Json) -> None:
+    """No panel may hide another, and none may leave a hole."""
+    covered = [cells(panel) for panel in board["panels"]]
+    height = max(y for panel in covered for _, y in panel) + 1
+
+    assert all(one.isdisjoint(other) for one, other in combinations(covered, 2))
+    assert {(x, y) for x in range(COLUMNS) for y in range(height)} == set().union(*covered)
+
+
+@every_board
+def test_its_panels_have_ids(board: Json) -> None:
+    """Links to a panel need to find one."""
+    ids = [panel["id"] for panel in board["panels"]]
+
+    assert list(range(1, len(ids) + 1)) == ids
+
+
+@every_board
+def test_it_needs_no_plug_in(board: Json) -> None:
+    """What is not in Grafana's core is an empty box."""
+    assert CORE >= {panel["type"] for panel in board["panels"]}
+
+
+@every_board
+def test_it_is_no_inventory(board: Json) -> None:
+    """A dashboard of a hundred panels answers nothing."""
+    asking = [panel for panel in board["panels"] if panel["type"] not in {"row", "text"}]
+
+    assert len(asking) <= 21
+
+
+@every_board
+def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
+    """Whoever follows a trail must not choose everything anew."""
+    (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
+    (docs,) = [link for link in board["links"] if link["type"] == "link"]
+
+    assert board["tags"] == others["tags"]
+    assert others["includeVars"]
+    assert others["keepTime"]
+    assert docs["url"].startswith("https://")
+
+
+@every_board
+def test_its_variables_are_in_order(board: Json) -> None:
+    """Each narrows what the next one offers."""
+    names = [variable["name"] for variable in board["templating"]["list"]]
+
+    assert ["datasource", "job", "provider", "source"] == names[:4]
+
+
+@every_board
+def test_its_marks_stand_at_the_times_that_series_tell(board: Json) -> None:
+    """The marks' times are the values, in milliseconds."""
+    found = marks(board)
+
+    assert found
+    assert all(mark["useValueForTime"] for mark in found)
+    assert all(mark["expr"].endswith(" * 1000") for mark in found)
+
+
+@every_panel
+def test_data_links_lead_to_dashboards_and_keep_the_time(panel: Panel) -> None:
+    """A link to what is not there is worse than none."""
+    links = re.findall(r'"url": "(/d/[^"]+)"', json.dumps(panel.json))
+
+    for link in links:
+        uid, _, query = link.removeprefix("/d/").partition("?")
+        wanted = {variable["name"] for variable in BOARDS[uid]["templating"]["list"]}
+        assert query.endswith("&${__url_time_range}")
+        assert set(re.findall(r"var-(\w+)=", query)) <= wanted
+
+
+@every_panel
+def test_a_table_asks_for_the_newest_values(panel: Panel) -> None:
+    """Anything else would show a row per point in time."""
+    expected = {(True, False)} if panel.json["type"] in {"table", "stat"} else {(False, True)}
+
+    assert expected == {(target["instant"], target["range"]) for target in panel.json["targets"]}
+
+
+def test_the_same_word_has_the_same_colour_everywhere() -> None:
+    """What is red on one dashboard must not be green on the next."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for panel in panels():
+        for word, colour in colours(panel.json):
+            found[word].add(colour)
+
+    assert {"unreachable", "outdated", "passed", "running", "no data"} <= found.keys()
+    assert {} == {word: seen for word, seen in found.items() if len(seen) > 1}
+
+
+@every_panel
+def test_states_are_told_by_words_not_by_colour_alone(panel: Panel) -> None:
+    """Not everybody can tell red from green."""
+    if panel.json["type"] in {"state-timeline", "status-history"}:
+        (values, nothing) = panel.json["fieldConfig"]["defaults"]["mappings"]
+
+        assert all(each["text"] for each in values["options"].values())
+        assert "no data" == nothing["options"]["result"]["text"]
+
+
+@every_panel
+def test_what_needs_an_option_names_it(panel: Panel) -> None:
+    """An empty panel must say what would fill it."""
+    needed = {
+        "loadfleet_agent_jobs": "`jobs`",
+        "loadfleet_certificate_": "`certificates`",
+        "loadfleet_template_": "`templates`",
+        "loadfleet_exporter_notification": "built-in alerts",
+    }
+
+    for metric, option in needed.items():
+        if any(metric in query for query in panel.queries):
+            assert option in panel.json["description"]
+
+
+@every_panel
+def test_its_description_says_where_the_numbers_come_from(panel: Panel) -> None:
+    """Whoever doubts a number must be able to look it up."""
+    mentioned = set(re.findall(r"`(\w+)`", panel.json["description"]))
+
+    assert any(name in query for name in mentioned for query in panel.queries)
