@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from exporter.clock import Moment
@@ -192,6 +193,32 @@ class TestFollow:
         await found.catch_up()
 
         assert [] == readings(found)
+
+    async def test_forgets_a_source_that_is_removed_meanwhile(self) -> None:
+        """A large snapshot is added in parts; a removal between two of them is final."""
+        store, found = Store(FakeClock().clock), History()
+        found.follow(store)
+        store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
+
+        catching_up = asyncio.create_task(found.catch_up())
+        await asyncio.sleep(0)
+        store.remove_source("realload", "prod")
+        await catching_up
+
+        assert [] == readings(found)
+
+    async def test_takes_what_comes_meanwhile(self) -> None:
+        """A snapshot that comes between two parts of an older one is added as well."""
+        store, found = Store(FakeClock().clock), History()
+        found.follow(store)
+        store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
+
+        catching_up = asyncio.create_task(found.catch_up())
+        await asyncio.sleep(0)
+        store.put(snapshot(agent("7", seconds=2), seconds=2))
+        await catching_up
+
+        assert 2 == len(readings(found))
 
     async def test_outlives_an_expiry(self) -> None:
         """What was read before a portal failed is there when it comes back."""

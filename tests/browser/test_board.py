@@ -15,6 +15,8 @@ from tests.web.test_screens import HOSTILE
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
+    from exporter.readings import Reading
+
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,6 +37,7 @@ async def test_typing_filters(browser: Browser) -> None:
 
         await page.get_by_role("searchbox").press_sequentially("zur")
         await expect(page.locator(".found")).to_contain_text("1 of 3")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
         address = page.url
         await page.goto("about:blank")
         await page.goto(address)
@@ -57,9 +60,11 @@ async def test_states_and_way_back(browser: Browser) -> None:
 
         await expect(page.get_by_role("checkbox", name="down")).not_to_be_checked()
         await page.get_by_role("checkbox", name="up").check()
-        await expect(page.locator(".found")).to_contain_text("2 of 3")
+        await page.get_by_role("searchbox").fill("zur")
+        await expect(page.locator(".found")).to_contain_text("1 of 3")
         await page.get_by_role("link", name="Clear").click()
         await expect(page.locator(".found")).to_contain_text("3 of 3")
+        await expect(page.get_by_role("searchbox")).to_have_value("")
 
 
 async def test_heads_sort(browser: Browser) -> None:
@@ -162,6 +167,37 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
         await page.unroute(url)
 
         await expect(notice).to_have_text("")
+
+
+async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
+    """However rows and sections come, go and change places, the page is what was sent."""
+    view = fleet()
+    agents = {name: fakes.agent(name) for name in "abcdef"}
+    fleets: list[list[Reading]] = [
+        [agents[name] for name in "abc"],
+        [agents["c"], fakes.suite(), fakes.agent("b", up=False), agents["a"], agents["d"]],
+        [fakes.controller(), *agents.values(), fakes.cluster(fakes.member("a", up=True))],
+        [fakes.recorder()],
+        [fakes.agent("a", agent_id="1"), fakes.agent("b", agent_id="1"), fakes.suite()],
+        [fakes.agent("c", agent_id="1"), fakes.agent("b", agent_id="1"), agents["a"]],
+        [],
+        list(agents.values()),
+    ]
+    async with serving(view) as url, tab(browser) as page:
+        await page.goto(url)
+        for readings in fleets:
+            view.snapshot = fakes.changed(view.snapshot, readings=tuple(readings))
+
+            # What `back` does: it refreshes at once.
+            await page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+
+            await page.wait_for_function(
+                """async () => {
+                    const text = await (await fetch(location.href)).text();
+                    const sent = new DOMParser().parseFromString(text, "text/html");
+                    return document.querySelector("main").isEqualNode(sent.querySelector("main"));
+                }"""
+            )
 
 
 async def test_refreshing_can_be_stopped(browser: Browser) -> None:

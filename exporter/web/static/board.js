@@ -16,7 +16,7 @@
   let typing = 0;
   let underway = null;
 
-  /** Make `old` equal to `fresh`; rows are known again by their `data-key`. */
+  /** Make `old` equal to `fresh`; rows and sections are known again by their `data-key`. */
   function morph(old, fresh) {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
@@ -35,9 +35,14 @@
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     const keyOf = (node) => node.dataset?.key;
+    const wanted = new Set([...fresh.children].map(keyOf));
     const keyed = new Map();
-    for (const child of old.children) {
-      if (keyOf(child) !== undefined) keyed.set(keyOf(child), child);
+    for (const child of [...old.children]) {
+      const key = keyOf(child);
+      if (key === undefined) continue;
+      // Gone first: what stays then need not be moved past it, which would cost it the focus.
+      if (wanted.has(key)) keyed.set(key, child);
+      else child.remove();
     }
     let place = old.firstChild;
     for (const child of [...fresh.childNodes]) {
@@ -47,6 +52,7 @@
         old.insertBefore(child, place);
         continue;
       }
+      keyed.delete(key);
       if (same === place) place = place.nextSibling;
       else old.insertBefore(same, place);
       morph(same, child);
