@@ -738,8 +738,9 @@ def test_packing_pauses_now_and_then() -> None:
 
     pauses = sum(1 for _ in body.packed(Format.TEXT))
 
+    packed = finish(body.packed(Format.TEXT))
     assert pauses == 3
-    assert body.plain(Format.TEXT) == gzip.decompress(finish(body.packed(Format.TEXT)).end(b""))
+    assert body.plain(Format.TEXT) == gzip.decompress(packed.data + packed.end(b""))
 
 
 # -- Filters ------------------------------------------------------------------------------------

@@ -109,11 +109,11 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
     def end(self, last: bytes) -> bytes:
-        """Return the whole member, with a last piece in it."""
+        """Return what follows the data in the whole member, with a last piece in it."""
         crc = _zlib.crc32(last, self.crc)
         size = self.size + len(last)
         trailer = struct.pack("<LL", crc, size & 0xFFFFFFFF)
-        return b"".join((self.data, _deflate(last, zlib.Z_FINISH), trailer))
+        return _deflate(last, zlib.Z_FINISH) + trailer
 
 
 class Packer:
@@ -155,10 +155,14 @@ class Body:
         self._plain: dict[Format, bytes] = {}
         self._packed: dict[Format, Packed] = {}
 
+    def texts(self, form: Format) -> tuple[bytes, ...]:
+        """Return the families as they are, piece by piece."""
+        return tuple(part.text for part in self._parts(form))
+
     def plain(self, form: Format) -> bytes:
         """Return the families as they are."""
         if form not in self._plain:
-            self._plain[form] = b"".join([part.text for part in self._parts(form)])
+            self._plain[form] = b"".join(self.texts(form))
         return self._plain[form]
 
     def packed(self, form: Format) -> Generator[None, None, Packed]:

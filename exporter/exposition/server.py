@@ -31,11 +31,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         content_encoding: `gzip` or nothing.
+        parts: What the body is made of. The large ones are the same objects in every answer, so
+            that a crowd of clients that read slowly holds one page and not a page each.
     """
 
     content_type: str
     content_encoding: str | None
-    body: bytes
+    parts: tuple[bytes, ...]
+
+    @property
+    def body(self) -> bytes:
+        """Join the parts."""
+        return b"".join(self.parts)
 
 
 class Exposition:
@@ -98,15 +105,19 @@ class Exposition:
         packed = _accepts_gzip(accept_encoding)
         body = self._body
         own = self._own.text(form, names=names, sources=sources)
-        if names or sources:
+        filtered = bool(names or sources)
+        if filtered:
             body = Body(_pieces(self._shown, names, sources), {form: Packer()})
         else:
             self._asked[form, packed] = self._monotonic()
+        parts: tuple[bytes, ...]
         if packed:
             whole = finish(body.packed(form))
-            return Page(content_type=content_type, content_encoding="gzip", body=whole.end(own))
-        plain = body.plain(form)
-        return Page(content_type=content_type, content_encoding=None, body=plain + own)
+            parts = (whole.data, whole.end(own))
+        else:
+            parts = (*(body.texts(form) if filtered else (body.plain(form),)), own)
+        encoding = "gzip" if packed else None
+        return Page(content_type=content_type, content_encoding=encoding, parts=parts)
 
     def _changed(self, change: Change) -> None:
         self._dirty[change.key] = change.cause
@@ -188,8 +199,8 @@ def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
     """
     form, content_type = _negotiate(accept)
     body = Body(finish(render(snapshot, None, ())).pieces, {form: Packer()})
-    text = body.plain(form) + form.end.encode()
-    return Page(content_type=content_type, content_encoding=None, body=text)
+    parts = (body.plain(form), form.end.encode())
+    return Page(content_type=content_type, content_encoding=None, parts=parts)
 
 
 def _samples(rendered: Rendered | None) -> int:

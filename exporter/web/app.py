@@ -41,7 +41,8 @@ def create_app(
         route_prefix: The path below which all is served, such as `/fleet`. Links between pages
             are relative, so they also hold behind a proxy that adds or cuts off a path.
         max_requests: How many requests may be under way at once; 0 is without a limit. Health
-            and readiness do not count: a busy process is a living one.
+            and readiness do not count: a busy process is a living one. Scrapes are counted by
+            themselves, and not while they are read: their page is there only once.
         lifecycle: Whether a request may have the configuration reloaded.
     """
     pages, screens, api = Pages(view), Screens(view), Api(view)
@@ -51,10 +52,10 @@ def create_app(
         Route("/ready", pages.ready),
         Route("/reload", Reload(view, allowed=lifecycle).answer, methods=["POST", "PUT"]),
     ]
+    scrapes = [Route("/metrics", pages.metrics)]
     bounded = [
         Route("/", screens.fleet),
         Route("/target", screens.target),
-        Route("/metrics", pages.metrics),
         Route("/config", pages.config),
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
@@ -67,6 +68,7 @@ def create_app(
     ]
     everything = _router(
         Mount("/-", _router(*health)),
+        Route("/metrics", LimitRequests(_router(*scrapes), max_requests, until_read=False)),
         Mount("/", LimitRequests(_router(*bounded), max_requests)),
     )
     prefix = route_prefix.strip("/")

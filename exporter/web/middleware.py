@@ -51,9 +51,18 @@ class LimitRequests:
     A limit of 0 is none.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, *, until_read: bool = True) -> None:
+        """Put a limit in front of an app.
+
+        Args:
+            app: What answers.
+            limit: So many requests at once.
+            until_read: Whether a request is under way until its answer was read, since that long
+                the answer takes memory; else until it was made.
+        """
         self._app = app
         self._limit = limit
+        self._until_read = until_read
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,10 +77,26 @@ class LimitRequests:
             await refusal(scope, receive, send)
             return
         self._under_way += 1
+        place = [None]  # emptied when it is given back
+
+        def give_back() -> None:
+            if place:
+                place.clear()
+                self._under_way -= 1
+
+        async def send_in_time(message: Message) -> None:
+            if not self._until_read:
+                give_back()
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                # The server lets a last message wait until the client has read those before it.
+                await send({**message, "more_body": True})
+                message = {"type": "http.response.body"}
+            await send(message)
+
         try:
             # Most answers are made in one go. Without this step aside, requests that came in
             # together would wait for each other unseen, each finding nobody under way.
             await asyncio.sleep(0)
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_in_time)
         finally:
-            self._under_way -= 1
+            give_back()

@@ -6,11 +6,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import yaml
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse
+
+from exporter.web.sliced import SlicedResponse
 
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from exporter.web.view import View
 
@@ -32,7 +35,7 @@ class Pages:
         headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
         if page.content_encoding:
             headers["Content-Encoding"] = page.content_encoding
-        return Response(page.body, headers=headers)
+        return SlicedResponse(page.parts, headers)
 
     async def config(self, request: Request) -> Response:
         """Answer with the effective configuration, without secrets."""

@@ -74,9 +74,16 @@ class FencedProtocol(HttpToolsProtocol):
             self._answer_timer = self.loop.call_later(self.answer_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop waiting for the client to read."""
-        self._answer_read()
+        """Stop waiting for the client to read, if that was all."""
         super().resume_writing()
+        if self._idle:
+            self._answer_read()
+
+    def on_response_complete(self) -> None:
+        """Stop waiting for the client to read, if it has."""
+        if not self.flow.write_paused:
+            self._answer_read()
+        super().on_response_complete()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; do not wait for a client that left its answer unread."""

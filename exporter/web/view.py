@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class MetricsPage(Protocol):
-    """An exposition, ready to be sent."""
+    """An exposition, ready to be sent, the parts of its body one after the other."""
 
     @property
     def content_type(self) -> str:
@@ -37,7 +37,7 @@ class MetricsPage(Protocol):
         ...
 
     @property
-    def body(self) -> bytes:
+    def parts(self) -> Sequence[bytes]:
         """What is sent."""
         ...
 

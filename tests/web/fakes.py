@@ -63,7 +63,7 @@ class FakePage(msgspec.Struct, frozen=True, kw_only=True):
 
     content_type: str = "text/plain; version=0.0.4; charset=utf-8"
     content_encoding: str | None = None
-    body: bytes = b"up 1\n"
+    parts: tuple[bytes, ...] = (b"up 1\n",)
 
 
 class FakeView:

@@ -7,13 +7,33 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from exporter.web.app import create_app
 from exporter.web.middleware import SECURITY_HEADERS, LimitRequests
 from tests.support.clock import settle
 from tests.web import fakes
 
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+SCOPE: Scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request"}
+
+
+async def _status_of(app: ASGIApp, path: str = "/") -> int:
+    """Ask an app and read its answer at once."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app({**SCOPE, "path": path}, _nothing, send)
+    status: int = sent[0]["status"]
+    return status
 
 
 class Held:
@@ -82,6 +102,57 @@ class TestLimitRequests:
 
         assert 7 == sum(answer.status_code == 503 for answer in answers)
         assert 3 == len(view.asked)
+
+    async def test_an_answer_counts_until_it_was_read(self) -> None:
+        """An answer that waits for its reader takes memory, so it is one of those under way."""
+        read = asyncio.Event()
+        sent: list[Message] = []
+        limited = LimitRequests(PlainTextResponse("done"), 1)
+
+        async def send_slowly(message: Message) -> None:
+            # As a server does: the next message waits until those before it were read.
+            if len(sent) == 2:
+                await read.wait()
+            sent.append(message)
+
+        first = asyncio.create_task(limited(SCOPE, _nothing, send_slowly))
+        await settle()
+        refused = await _status_of(limited)
+        read.set()
+        await first
+
+        assert 503 == refused
+        assert 200 == await _status_of(limited)
+        assert b"done" == b"".join(message.get("body", b"") for message in sent)
+
+    async def test_a_shared_answer_counts_until_it_was_made(self) -> None:
+        """A page that is there only once may be read by many at any speed."""
+        limited = LimitRequests(PlainTextResponse("done"), 1, until_read=False)
+
+        async def send_never(message: Message) -> None:
+            del message
+            await asyncio.Event().wait()
+
+        first = asyncio.create_task(limited(SCOPE, _nothing, send_never))
+        await settle()
+
+        assert 200 == await _status_of(limited)
+        first.cancel()
+
+    async def test_readers_do_not_keep_scrapes_out(self) -> None:
+        """Scrapes are counted apart from the pages for people."""
+        view = fakes.FakeView()
+        app = create_app(view, max_requests=1)
+
+        async def send_never(message: Message) -> None:
+            del message
+            await asyncio.Event().wait()
+
+        reader = asyncio.create_task(app({**SCOPE, "path": "/config"}, _nothing, send_never))
+        await settle()
+
+        assert 200 == await _status_of(app, "/metrics")
+        reader.cancel()
 
     async def test_zero_is_no_limit(self) -> None:
         """A limit of 0 refuses nobody."""

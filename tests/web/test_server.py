@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -17,6 +18,7 @@ from exporter.web.address import Address
 from exporter.web.middleware import LimitRequests
 from exporter.web.protocol import FencedProtocol
 from exporter.web.server import WebServer
+from exporter.web.sliced import SlicedResponse
 from tests.web.test_address import needs_ipv6
 
 
@@ -370,6 +372,25 @@ class TestSlowClients:
             answers = [await client.ask() for _ in range(50)]
 
         assert {(200, "hello")} == set(answers)
+
+    async def test_answer_that_is_read_drop_by_drop(self) -> None:
+        """The limit is for the whole answer: reading a little now and then does not prolong it."""
+        lost = asyncio.Event()
+
+        class Watched(Hasty):
+            answer_seconds = 0.3
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                lost.set()
+
+        sliced = SlicedResponse([b"x" * 50_000_000] * 200, {})
+        async with serving(sliced, protocol=Watched) as server, connected(server) as client:
+            client.writer.write(GET)
+            async with asyncio.timeout(10):
+                while not lost.is_set():
+                    with contextlib.suppress(ConnectionResetError):
+                        await client.reader.read(100_000)
 
     async def test_answer_that_is_not_read(self) -> None:
         """Who does not read a large answer is cut off, and the rest of it is dropped."""
