@@ -44,7 +44,12 @@ class Portal(msgspec.Struct, frozen=True, kw_only=True):
 
     def rounds(self) -> Rounds:
         """Make the memory of one kind of targets' rounds."""
-        return Rounds(self.client, clock=self.clock, timeout_seconds=self.settings.timeout)
+        return Rounds(
+            self.client,
+            clock=self.clock,
+            timeout_seconds=self.settings.timeout,
+            concurrency=self.settings.concurrency,
+        )
 
 
 class Inventory(ABC, Generic[R, A]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -23,6 +23,9 @@ Ask = Callable[[Trace], Awaitable[A | Flagged]]
 
 #: A call that takes this part of its time-out counts as slow.
 _SLOW_PART = 1 / 3
+
+#: One of so many places is for what was slow or failed last time, while anything else is left.
+_SLOW_SHARE = 8
 
 
 class Look(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
@@ -47,14 +50,20 @@ class Round(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 class Rounds:
     """Calls the same targets round after round, those that failed or were slow first."""
 
-    def __init__(self, client: RealLoadClient, *, clock: Clock, timeout_seconds: float) -> None:
+    def __init__(
+        self, client: RealLoadClient, *, clock: Clock, timeout_seconds: float, concurrency: int
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._concurrency = concurrency
         self._slow_seconds = timeout_seconds * _SLOW_PART
         self._durations: dict[str, float] = {}
 
     async def go(self, asks: Mapping[str, Ask[A]]) -> Round[A]:
         """Call all targets, as many at once as the guard allows.
+
+        About as many calls queue at the guard as can be under way, so that ten thousand targets do
+        not take the memory of as many waiting calls, and other tasks' calls get their turn.
 
         A time-out is the target's failure, unless every call of the round (two or more) timed
         out: then it is the portal that hangs, and no target is judged.
@@ -63,23 +72,42 @@ class Rounds:
         durations: dict[str, float] = {}
         outcomes: dict[str, Look[A] | PollError] = {}
 
-        async def one(target: str) -> None:
+        async def one(target: str, lane: Lane) -> None:
             last = self._durations.get(target, 0.0)
-            lane = Lane.SLOW if last >= self._slow_seconds else Lane.NORMAL
             trace = Trace(lane=lane)
             try:
                 answer = await asks[target](trace)
             except PollError as error:
                 outcomes[target] = error
-                durations[target] = last if isinstance(error, BlockedError) else math.inf
+                blocked = isinstance(error, BlockedError)
+                durations[target] = last if blocked else math.inf
+                if blocked:
+                    # What is not sent costs no wait, and thousands of these would hold the loop.
+                    await asyncio.sleep(0)
             else:
                 outcomes[target] = Look(at=self._clock.now(), answer=answer)
                 failed = isinstance(answer, Flagged) and not answer.up
                 durations[target] = math.inf if failed else trace.seconds
 
+        async def worker(*lanes: tuple[Lane, Iterator[str]]) -> None:
+            for lane, targets in lanes:
+                for target in targets:
+                    await one(target, lane)
+
+        slow = [
+            target for target in order if self._durations.get(target, 0.0) >= self._slow_seconds
+        ]
+        normal = order[len(slow) :]
+        left = {Lane.SLOW: iter(slow), Lane.NORMAL: iter(normal)}
         async with asyncio.TaskGroup() as group:
-            for target in order:
-                group.create_task(one(target))
+            # A slow call takes as much time as dozens of others and must not hold those up.
+            for _ in range(min(len(slow), max(1, self._concurrency // _SLOW_SHARE))):
+                group.create_task(worker((Lane.SLOW, left[Lane.SLOW])))
+            # Whoever finds nothing else to do helps with the slow ones.
+            for _ in range(min(len(order), self._concurrency)):
+                group.create_task(
+                    worker((Lane.NORMAL, left[Lane.NORMAL]), (Lane.SLOW, left[Lane.SLOW]))
+                )
         self._durations = durations
         return self._judge({target: outcomes[target] for target in asks})
 

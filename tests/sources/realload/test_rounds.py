@@ -137,6 +137,25 @@ async def test_starts_with_what_was_slow_last_time() -> None:
     assert 7 == pinged[0]
 
 
+async def test_lets_other_tasks_have_their_turn() -> None:
+    """A round of many targets does not hold up the calls of other tasks until its end."""
+    source = rig(range(1, 200), {})
+
+    async def delay(request: dict[str, Any]) -> None:
+        del request
+        await source.time.clock.sleep(0.1)
+
+    source.portal.delay = delay
+    agents = asyncio.create_task(source.source.poll("agents"))
+    await source.time.advance(0.5)
+    recorders = asyncio.create_task(source.source.poll("recorders"))
+    await source.time.advance(2.0)
+
+    assert recorders.done()
+    assert not agents.done()
+    agents.cancel()
+
+
 async def test_leaves_room_beside_the_slow_ones() -> None:
     """Targets that hang take a part of the places only; the others go on."""
     dead = dict.fromkeys(range(1, 11), "not_reachable")
