@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.support import row, serving, shown, tab
+from tests.support.wait import until
 from tests.web import fakes
 from tests.web.test_screens import HOSTILE
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+#: Whether the page is what a new one would be.
+SAME = """async () => {
+    const text = await (await fetch(location.href)).text();
+    const sent = new DOMParser().parseFromString(text, "text/html");
+    return document.querySelector("main").isEqualNode(sent.querySelector("main"));
+}"""
 
 
 def fleet() -> fakes.FakeView:
@@ -185,35 +194,35 @@ async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
     ]
     async with serving(view) as url, tab(browser) as page:
         await page.goto(url)
+        await page.get_by_role("button", name="Stop refreshing").click()
         for readings in fleets:
             view.snapshot = fakes.changed(view.snapshot, readings=tuple(readings))
 
-            # What `back` does: it refreshes at once.
+            # What `back` does: it refreshes at once, and only once.
             await page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
 
-            await page.wait_for_function(
-                """async () => {
-                    const text = await (await fetch(location.href)).text();
-                    const sent = new DOMParser().parseFromString(text, "text/html");
-                    return document.querySelector("main").isEqualNode(sent.querySelector("main"));
-                }"""
-            )
+            await until(lambda: page.evaluate(SAME), timeout_seconds=30)
 
 
 async def test_refreshing_can_be_stopped(browser: Browser) -> None:
     """Whoever reads slowly can stop the page from changing under the eyes."""
     view = fleet()
     async with serving(view) as url, tab(browser) as page:
+        await page.clock.install()
         await page.goto(url)
+        async with page.expect_request(url):
+            await page.clock.run_for(6_000)
 
         await page.get_by_role("button", name="Stop refreshing").click()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
         view.snapshot = fakes.changed(view.snapshot, readings=(fakes.agent("new"),))
-        await page.evaluate("new Promise(done => setTimeout(done, 0))")
-        await expect(page.get_by_role("button", name="Refresh again")).to_be_visible()
-        assert 3 == len(await shown(page))
+        await page.clock.run_for(600_000)
+        quiet = not asked
         await page.get_by_role("button", name="Refresh again").click()
 
         await expect(row(page, "new")).to_be_visible()
+        assert quiet
 
 
 async def test_five_thousand_targets(browser: Browser) -> None:
