@@ -25,15 +25,11 @@ from exporter.web.server import WebServer
 from tests.fuzz.mutations import mutated
 from tests.support.clock import FakeClock
 from tests.support.fleet import READINGS
-from tests.web.fakes import NOW, FakeView, failed, source
+from tests.web.fakes import NOW, ExposingView, failed, source
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from starlette.types import ASGIApp, Message
-
-    from exporter.exposition import Page
 
 
 words = str.split
@@ -89,32 +85,18 @@ requests = st.fixed_dictionaries(
 )
 
 
-class WholeView(FakeView):
-    """A daemon that knows a reading of every kind and exposes them in earnest."""
-
-    def __init__(self) -> None:
-        super().__init__(*READINGS, sources=[source(), source("lab", status=failed())])
-        clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
-        store = Store(clock)
-        self._exposition = Exposition(store, Telemetry(clock=clock))
-        store.put(self.snapshot)
-
-    def metrics(  # type: ignore[override]  # the page is a real one
-        self,
-        *,
-        accept: str,
-        accept_encoding: str,
-        names: Collection[str],
-        sources: Collection[str],
-    ) -> Page:
-        return self._exposition.metrics(
-            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
-        )
-
-
 @functools.cache
 def served(prefix: str = "", lifecycle: bool = True) -> ASGIApp:
-    return create_app(WholeView(), route_prefix=prefix, lifecycle=lifecycle)
+    """Make the app of a daemon that knows a reading of every kind."""
+    clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
+    store = Store(clock)
+    view = ExposingView(
+        Exposition(store, Telemetry(clock=clock)),
+        *READINGS,
+        sources=[source(), source("lab", status=failed())],
+    )
+    store.put(view.snapshot)
+    return create_app(view, route_prefix=prefix, lifecycle=lifecycle)
 
 
 @pytest.fixture(scope="module")

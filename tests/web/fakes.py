@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from exporter.exposition import Exposition, Page
+
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
 
@@ -150,6 +152,27 @@ class FakeView:
     def now(self) -> Moment:
         """Return the moment of all tests."""
         return NOW
+
+
+class ExposingView(FakeView):
+    """A view with a real exposition."""
+
+    def __init__(self, exposition: Exposition, *readings: Reading, **facts: Any) -> None:
+        super().__init__(*readings, **facts)
+        self._exposition = exposition
+
+    def metrics(  # type: ignore[override]  # not the fake page
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> Page:
+        """Serve the page."""
+        return self._exposition.metrics(
+            accept=accept, accept_encoding=accept_encoding, names=names, sources=sources
+        )
 
 
 def source(
