@@ -106,10 +106,6 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         ]
         return "?" + urlencode([(name, value) for name, value in pairs if value])
 
-    def toggled(self, mark: Mark) -> str:
-        """Return the address with a mark added or taken away."""
-        return self.address(marks=self.marks ^ {mark})
-
     def sorted_by(self, order: Order) -> str:
         """Return the address a click on a column's head leads to."""
         if self.order is order:

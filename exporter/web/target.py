@@ -29,18 +29,14 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     """A target, or a run, with what is told of it.
 
     Attributes:
-        row: What it is, `None` if there is no reading of it now.
+        row: What it is.
         clusters: Those an agent is a member of.
         samples: What it is in the metrics, as lines of the text format.
         command: What looks at it now.
     """
 
-    provider: str
-    source: str
-    kind: str
-    id: str
     name: str
-    row: TargetRow | RunRow | None
+    row: TargetRow | RunRow
     facts: tuple[tuple[str, str], ...]
     clusters: tuple[ClusterRow, ...]
     samples: tuple[str, ...]
@@ -57,10 +53,6 @@ def details(
     if row is None:
         return None
     return Details(
-        provider=row.provider,
-        source=source,
-        kind=kind,
-        id=target_id,
         name=row.name or row.id,
         row=row,
         facts=tuple((name, value) for name, value in _facts(row) if value),
