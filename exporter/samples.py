@@ -232,9 +232,7 @@ _CERTIFICATE = plan(
 #: The plans of each kind of reading.
 PLANS: Mapping[type[r.Reading], tuple[Plan, ...]] = {
     r.Agent: (_AGENT,),
-    r.AgentJobs: (
-        plan("agent_id", "agent", own=(Spread(c.AGENT_JOBS, attrgetter("counts"), _job_states),)),
-    ),
+    r.AgentJobs: (_AGENT_JOBS,),
     r.Controller: (_CONTROLLER,),
     r.Recorder: (_RECORDER,),
     r.Cluster: (_CLUSTER, _MEMBER),

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     import ssl
 
 
-#: How long a dripping server waits between two pieces.
-DRIP_SECONDS = 0.01
-
-
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: the target stands as in the request line."""
 
