@@ -28,6 +28,7 @@ from tests.dashboards.boards import (
     variables,
 )
 from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -51,11 +52,8 @@ OTHER = "another-program"
 Series = dict[str, str]
 
 
-class Asked:
-    """A Prometheus and what it answered."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
+class Asked(Prometheus):
+    """A Prometheus, asked as the dashboards ask it."""
 
     async def series(self, expression: str, *, instant: bool) -> list[Series]:
         """Return the labels of what a query finds, now or over the last minute."""
@@ -69,7 +67,7 @@ class Asked:
         found: list[dict[str, Any]] = reply["data"]["result"]
         return [each["metric"] for each in found]
 
-    async def values(self, label: str, selector: str) -> list[str]:
+    async def offered(self, label: str, selector: str) -> list[str]:
         """Return what a variable offers."""
         query = urllib.parse.urlencode({"match[]": filled(selector)})
         reply = json.loads(await fetch(f"{self.url}/api/v1/label/{label}/values?{query}"))
@@ -78,7 +76,7 @@ class Asked:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path) -> AsyncIterator[Asked]:
+async def watched(folder: Path) -> AsyncIterator[Asked]:
     """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus."""
     require("prometheus")
     thresholds = Thresholds(for_scale=0)
@@ -91,9 +89,13 @@ async def prometheus(folder: Path) -> AsyncIterator[Asked]:
         await answers(f"{portal}/_control", simulator)
         await until(lambda: "sources:" in simulator.output)
         async with daemon(folder, configuration(simulator.output)) as (url, process):
-            target = url.removeprefix("http://")
-            async with scraping(folder, target) as address:
-                asked = Asked(address)
+            wanted = scraping(url.removeprefix("http://")) | {"rule_files": ["alerts.yml"]}
+            own = free_port()
+            # Another program, which must not show up.
+            other = {"targets": [f"127.0.0.1:{own}"], "labels": {"instance": OTHER}}
+            wanted["scrape_configs"].append({"job_name": "other", "static_configs": [other]})
+            async with prometheus(folder, wanted, port=own) as server:
+                asked = Asked(server.url)
                 await break_a_controller(asked, portal)
                 yield asked
             assert "Traceback" not in process.errors
@@ -134,41 +136,6 @@ def configuration(simulated: str) -> Json:
     return data
 
 
-@asynccontextmanager
-async def scraping(folder: Path, target: str) -> AsyncIterator[str]:
-    """Run a Prometheus that scrapes a target and judges the rules every second."""
-    port = free_port()
-    (folder / "prometheus.yml").write_text(
-        yaml.safe_dump(
-            {
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": ["alerts.yml"],
-                "scrape_configs": [
-                    {"job_name": "loadfleet", "static_configs": [{"targets": [target]}]},
-                    # Another program, which must not show up.
-                    {
-                        "job_name": "other",
-                        "static_configs": [
-                            {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": OTHER}}
-                        ],
-                    },
-                ],
-            }
-        )
-    )
-    async with running(
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        folder=folder,
-        name="prometheus",
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/-/ready", process)
-        yield url
-
-
 async def of_panel(asked: Asked, panel: Panel) -> list[str]:
     """Return what is wrong with the answers to a panel's queries."""
     found: list[str] = []
@@ -195,7 +162,7 @@ async def of_variable(asked: Asked, place: str, variable: Json) -> list[str]:
     """Return what is wrong with what a variable offers."""
     query = variable["query"]["query"].removeprefix("label_values(")
     selector, label = query.removesuffix(")").rsplit(", ", 1)
-    return [] if await asked.values(label, selector) else [f"{place}: no values of {label}"]
+    return [] if await asked.offered(label, selector) else [f"{place}: no values of {label}"]
 
 
 def of_series(place: str, series: list[Series], legend: str) -> list[str]:
@@ -230,7 +197,7 @@ def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
 @pytest.mark.timeout(180)
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
     """A panel of the demo's fleet must show something, and its legends must say of what."""
-    async with prometheus(tmp_path) as asked:
+    async with watched(tmp_path) as asked:
         open_checks = checks(asked)
         wrong: list[str] = []
 

@@ -65,7 +65,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(
-    folder: Path, configuration: dict[str, Any], *flags: str
+    folder: Path, configuration: dict[str, Any], *flags: str, port: int | None = None
 ) -> AsyncIterator[Prometheus]:
     """Run a Prometheus while the context lasts.
 
@@ -74,10 +74,11 @@ async def prometheus(
         configuration: Its configuration; it scrapes and judges every second unless it says
             otherwise.
         flags: More of them.
+        port: Where it listens; a free port if not given.
     """
+    port = port or free_port()
     every_second = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"global": every_second} | configuration))
-    port = free_port()
     async with running(
         require("prometheus"),
         f"--config.file={folder / 'prometheus.yml'}",
