@@ -110,6 +110,11 @@ class Machine(msgspec.Struct, kw_only=True):
         """Tell whether it is up at a moment."""
         return self.wave.is_up(moment) if self.up is None else self.up
 
+    def took(self, moment: float, *, least_millis: int, spread_millis: int) -> int:
+        """Return how long a call to it took, in milliseconds: each machine swings in its own way."""
+        swing = 0.15 * math.sin(moment / 17 + 40 * self.jitter) * math.sin(moment / 5)
+        return least_millis + int(spread_millis * max(0.0, self.jitter + swing))
+
     def started(self, moment: float) -> float:
         """Return the moment at which it started."""
         came_up = self.wave.came_up(moment)

@@ -83,7 +83,8 @@ def _ping_agent(fleet: Fleet, request: Json) -> Json:
         return failure(f"Invalid agentId = {agent_id}", AGENT_FLAGS, "agentIdError")
     if agent.denied:
         return failure("Access denied", AGENT_FLAGS, "agentAccessDeniedError")
-    if not agent.is_up(fleet.timeline.moment()):
+    moment = fleet.timeline.moment()
+    if not agent.is_up(moment):
         text = f"API V1 request to {agent.host}:{agent.port} timed out"
         return failure(text, AGENT_FLAGS, "agentNotReachableError")
     if agent.outdated:
@@ -100,7 +101,7 @@ def _ping_agent(fleet: Fleet, request: Json) -> Json:
             "javaMaxMemory": f"{agent.memory_mb} MB",
             **clock_of(fleet, agent),
             "agentStartupTimeStamp": started_of(fleet, agent),
-            "httpExecuteTimeMillis": 40 + int(agent.jitter * 210),
+            "httpExecuteTimeMillis": agent.took(moment, least_millis=40, spread_millis=210),
         }
     }
 
@@ -161,7 +162,7 @@ def _ping_recorder(fleet: Fleet, request: Json) -> Json:
             "javaMemoryMB": 2048,
             **JAVA,
             **clock_of(fleet, recorder),
-            "httpExecuteTimeMillis": 30 + int(recorder.jitter * 80),
+            "httpExecuteTimeMillis": recorder.took(moment, least_millis=30, spread_millis=80),
         }
     }
 

@@ -102,9 +102,8 @@ def _ping_controller(fleet: Fleet, request: Json) -> Json:
         known = any(host == controller.host for controller in fleet.controllers.values())
         flag = "controllerPortError" if known else "controllerHostError"
         return failure(f"Invalid controller {host}:{port}", CONTROLLER_FLAGS, flag)
-    if controller.is_up(fleet.timeline.moment()) and controller.token != (
-        request.get("controllerAuthToken") or ""
-    ):
+    moment = fleet.timeline.moment()
+    if controller.is_up(moment) and controller.token != (request.get("controllerAuthToken") or ""):
         text = (
             "API call pingGetControllerInfo failed. "
             "Error code = 18, Error message = Invalid authentication token"
@@ -119,7 +118,7 @@ def _ping_controller(fleet: Fleet, request: Json) -> Json:
             "javaMaxMemory": "512 MB",
             **clock_of(fleet, controller),
             "controllerStartupTimeStamp": started_of(fleet, controller),
-            "httpExecuteTimeMillis": 40 + int(controller.jitter * 210),
+            "httpExecuteTimeMillis": controller.took(moment, least_millis=40, spread_millis=210),
             "clusterControllerOutdated": controller.flagged,
         }
     }
