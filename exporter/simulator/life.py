@@ -111,7 +111,7 @@ class Machine(msgspec.Struct, kw_only=True):
         return self.wave.is_up(moment) if self.up is None else self.up
 
     def took(self, moment: float, *, least_millis: int, spread_millis: int) -> int:
-        """Return how long a call to it took, in milliseconds: each machine swings in its own way."""
+        """Return the milliseconds a call to it took; each machine swings in its own way."""
         swing = 0.15 * math.sin(moment / 17 + 40 * self.jitter) * math.sin(moment / 5)
         return least_millis + int(spread_millis * max(0.0, self.jitter + swing))
 
