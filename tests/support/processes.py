@@ -92,7 +92,10 @@ async def running(
 
 @asynccontextmanager
 async def daemon(
-    folder: Path, configuration: dict[str, Any] | Path, *flags: str
+    folder: Path,
+    configuration: dict[str, Any] | Path,
+    *flags: str,
+    command: Sequence[str] = EXPORTER,
 ) -> AsyncIterator[tuple[str, Process]]:
     """Run the daemon and yield its URL; the configuration is written to `loadfleet.yml`."""
     if isinstance(configuration, dict):
@@ -102,7 +105,7 @@ async def daemon(
         path = configuration
     port = free_port()
     async with running(
-        *EXPORTER,
+        *command,
         f"--config.file={path}",
         f"--web.listen-address=127.0.0.1:{port}",
         *flags,

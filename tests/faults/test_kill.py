@@ -1,0 +1,209 @@
+"""Killed without a word at the worst moments, or without a disk: no page is lost or repeated."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from exporter.simulator.fleet import AGENT_VERSION
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.portal import Command
+from exporter.simulator.server import Simulation, serve
+from tests.faults.receiver import Receiver
+from tests.support.processes import EXPORTER, daemon, fetch
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+FLEET = SimulatorOptions(alive=False, agents=8, controllers=0, clusters=0, recorders=0, suites=0)
+VICTIM = "45"
+ALERT = "LoadFleetAgentUnreachable"
+PING = "pingMeasuringAgent"
+
+#: Runs the exporter where no file can grow by a byte, standard error included.
+_NO_BYTE = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+ON_A_FULL_DISK = (sys.executable, "-c", _NO_BYTE, *EXPORTER)
+
+
+class World:
+    """A portal whose agents are well, and an Alertmanager.
+
+    Attributes:
+        configuration: Of the daemon that joins them.
+    """
+
+    def __init__(self, simulation: Simulation, receiver: Receiver, url: str, state: Path) -> None:
+        self.simulation = simulation
+        self.portal = simulation.realload
+        self.receiver = receiver
+        source = simulation.configuration()["sources"][0]
+        self.configuration: dict[str, Any] = {
+            "defaults": {"interval": "1s", "timeout": "900ms", "stale_after": "10s"},
+            "sources": [{**source, "name": "prod"}],
+            "alerting": {
+                "alertmanagers": [url],
+                "thresholds": {"for_scale": 0.003},
+                "evaluation_interval": "200ms",
+                "resend_interval": "5s",
+                "state_file": str(state),
+            },
+        }
+
+    def victim(self, *, up: bool) -> None:
+        """Have the victim go down, or come back."""
+        self.simulation.fleet.change("agents", VICTIM, up=up)
+
+    def states(self) -> list[str]:
+        """Return what people were told of the victim."""
+        return self.receiver.states(ALERT, VICTIM)
+
+    async def asked(self, pings: int) -> None:
+        """Wait for so many pings more."""
+        wanted = self.portal.calls[PING] + pings
+        await until(lambda: self.portal.calls[PING] >= wanted)
+
+    async def evaluated(self, url: str) -> None:
+        """Wait until the victim's alert was judged by newer rounds of polls."""
+        await self.asked(3 * FLEET.agents)
+        await until(lambda: _knows(url, VICTIM))
+
+
+async def _knows(url: str, agent_id: str) -> bool:
+    alerts = json.loads(await fetch(f"{url}/api/v1/alerts"))["data"]["alerts"]
+    return any(
+        alert["labels"].get("agent_id") == agent_id and alert["state"] == "firing"
+        for alert in alerts
+    )
+
+
+@asynccontextmanager
+async def world(state: Path) -> AsyncIterator[World]:
+    receiver = Receiver()
+    async with serve(receiver.app()) as url, Simulation(FLEET) as simulation:
+        for agent in simulation.fleet.agents.values():
+            agent.up, agent.active, agent.outdated, agent.skew_seconds = True, True, False, 0.0
+            agent.version, agent.token = AGENT_VERSION, "token"
+        yield World(simulation, receiver, url, state)
+
+
+async def test_killed_in_mid_poll(tmp_path: Path) -> None:
+    """The page that was sent stands: not repeated, not ended before the victim is back."""
+    async with world(tmp_path / "alerts.json") as w:
+        w.victim(up=False)
+        async with daemon(tmp_path, w.configuration) as (_, process):
+            await until(lambda: w.states() == ["firing"])
+            w.portal.obey(Command(delay=0.5))
+            await until(lambda: w.portal.in_flight)
+            assert -signal.SIGKILL == await process.stop(signal.SIGKILL)
+        async with daemon(tmp_path, w.configuration) as (url, process):
+            # Alerts are judged several times before the first readings come.
+            await w.asked(FLEET.agents)
+            w.portal.obey(Command(delay=0.0))
+            await w.evaluated(url)
+            assert ["firing"] == w.states()
+
+            w.victim(up=True)
+            await until(lambda: len(w.states()) > 1)
+
+        assert ["firing", "resolved"] == w.states()
+        assert 1 == len({page.target for page in w.receiver.pages})
+
+
+async def test_killed_in_mid_send(tmp_path: Path) -> None:
+    """What Alertmanager took although its answer never came home is neither lost nor repeated."""
+    async with world(tmp_path / "alerts.json") as w:
+        w.receiver.answering.clear()
+        w.victim(up=False)
+        async with daemon(tmp_path, w.configuration) as (_, process):
+            await until(lambda: w.receiver.calls)
+            assert -signal.SIGKILL == await process.stop(signal.SIGKILL)
+        w.receiver.answering.set()
+        async with daemon(tmp_path, w.configuration) as (url, process):
+            await w.evaluated(url)
+            assert ["firing"] == w.states()
+
+            w.receiver.answering.clear()
+            w.victim(up=True)
+            calls = w.receiver.calls
+            await until(lambda: w.receiver.calls > calls and len(w.states()) > 1)
+            assert -signal.SIGKILL == await process.stop(signal.SIGKILL)
+        w.receiver.answering.set()
+        calls = w.receiver.calls
+        async with daemon(tmp_path, w.configuration):
+            # The end is told again, since nobody knows that it was heard.
+            await until(lambda: w.receiver.calls > calls)
+
+        assert ["firing", "resolved"] == w.states()
+
+
+async def test_killed_again_and_again(tmp_path: Path) -> None:
+    """Wherever it dies, saving its state included, one outage is one page."""
+    chance = Random(7)  # noqa: S311 - repeatable, not secret
+    async with world(tmp_path / "alerts.json") as w:
+        w.victim(up=False)
+        for _ in range(3):
+            async with daemon(tmp_path, w.configuration) as (_, process):
+                await w.asked(chance.randint(1, 4 * FLEET.agents))
+                await process.stop(signal.SIGKILL)
+            assert set(w.states()) <= {"firing"}
+        async with daemon(tmp_path, w.configuration) as (url, process):
+            await w.evaluated(url)
+            assert ["firing"] == w.states()
+            await process.stop(signal.SIGKILL)
+        assert "alerts_forgotten" not in process.errors
+
+        # Only who remembers the page can end it now.
+        w.victim(up=True)
+        async with daemon(tmp_path, w.configuration):
+            await until(lambda: len(w.states()) > 1)
+
+        assert ["firing", "resolved"] == w.states()
+
+
+async def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Neither state nor log can be written, and yet it goes on; what was saved before is kept."""
+    file = tmp_path / "alerts.json"
+    async with world(file) as w:
+        w.victim(up=False)
+        async with daemon(tmp_path, w.configuration) as (url, process):
+            await w.evaluated(url)
+            assert 0 == await process.stop()
+        saved = file.read_bytes()
+        async with daemon(tmp_path, w.configuration, command=ON_A_FULL_DISK) as (url, process):
+            await w.evaluated(url)
+            assert ["firing"] == w.states()
+            w.victim(up=True)
+            await until(lambda: len(w.states()) > 1)
+            page = await fetch(f"{url}/metrics")
+            assert 0 == await process.stop()
+
+        assert 'loadfleet_source_up{provider="realload",source="prod"} 1.0' in page
+        assert ["firing", "resolved"] == w.states()
+        assert "" == process.errors
+        assert VICTIM in saved.decode()
+        assert saved == file.read_bytes()
+
+
+async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
+    """A state file that cannot be made costs one line of the log, whoever runs the daemon."""
+    async with world(Path("/sys/alerts.json")) as w:
+        w.victim(up=False)
+        async with daemon(tmp_path, w.configuration) as (url, process):
+            await w.evaluated(url)
+            w.victim(up=True)
+            await until(lambda: len(w.states()) > 1)
+            assert 0 == await process.stop()
+
+        assert ["firing", "resolved"] == w.states()
+        assert 1 == process.errors.count("event=alerts_not_saved")
