@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from tests.support.candidates import Candidate
 
 
-ROUNDS = 3
+ROUNDS = 2
+
+#: Long enough for a busy machine, on which all vendors are played in the same process.
+INTERVAL_SECONDS = 2
 
 
 @pytest.mark.parametrize("step", [hang, reset], ids=["hang", "reset"])
@@ -31,7 +34,7 @@ async def test_the_schedule_of_the_others_is_kept(
     others = {each.name: each for each in CANDIDATES if each.provider is not candidate.provider}
     everybody = {"sick": candidate, **others}
     async with Trial(
-        everybody, tmp_path, clock=SYSTEM_CLOCK, interval="1s", timeout="900ms"
+        everybody, tmp_path, clock=SYSTEM_CLOCK, interval=f"{INTERVAL_SECONDS}s", timeout="1900ms"
     ) as trial:
         trial.subjects["sick"].front.treatment = instead(step)
         trial.engine.begin()
@@ -40,13 +43,13 @@ async def test_the_schedule_of_the_others_is_kept(
             name: [
                 task
                 for task, seconds in trial.engine.pollers[name].source.settings.intervals().items()
-                if seconds == 1
+                if seconds == INTERVAL_SECONDS
             ]
             for name in others
         }
 
         def done() -> bool:
-            return all(
+            return bool(trial.failures()["sick"]) and all(
                 polls.labels(each.provider.name, name, task)._value.get() >= ROUNDS
                 for name, each in others.items()
                 for task in tasks[name]
@@ -61,4 +64,3 @@ async def test_the_schedule_of_the_others_is_kept(
         assert {} == trial.failures()[name]
         assert {} == accused(page, name)
         assert [1] == [*select(page, "loadfleet_source_up", source=name).values()]
-    assert trial.failures()["sick"]
