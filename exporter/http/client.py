@@ -7,6 +7,7 @@ redirects if told so and logs each URL with its query; none of it is wanted here
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import httpx
@@ -200,7 +201,7 @@ class HttpClient:
             "pool": None,
         }
         try:
-            url = httpx.URL(call.url)
+            url = _url(call.url)
             request = httpx.Request(
                 call.method,
                 url,
@@ -218,6 +219,12 @@ class HttpClient:
             text = f"{call.operation}: the url or a header is malformed"
             raise CallError(Reason.CONNECT, text, sent=False)
         return request
+
+
+@functools.lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    # Most calls of a source go to the same few; taking one apart costs as much as the sending.
+    return httpx.URL(text)
 
 
 def _closed(call: Call, *, sent: bool) -> CallError:
