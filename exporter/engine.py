@@ -197,9 +197,12 @@ class Engine:
         return False
 
     async def _round(self, poller: Poller) -> None:
-        for task in poller.intervals:
+        # The first task finds out whether the vendor answers, and what it learns spares others
+        # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
+        tasks = list(poller.intervals)
+        for some in (tasks[:1], tasks[1:]):
             if not poller.source.blocked:
-                await poller.poll(task)
+                await asyncio.gather(*(poller.poll(task) for task in some))
 
 
 def _same_account(old: SourceSettings, new: SourceSettings) -> bool:

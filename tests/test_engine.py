@@ -8,11 +8,16 @@ from exporter.engine import Engine
 from exporter.settings import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
+from tests.support.candidates import CANDIDATES
+from tests.support.front import instead
+from tests.support.trial import Trial
+from tests.support.vendor import hang
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from exporter.settings import Settings
 
@@ -140,3 +145,14 @@ class TestApply:
 
         assert (1, 1) == (refused, len(simulation.realload.refused))
         assert engine.pollers["prod"].source.auth_failed
+
+
+async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> None:
+    """A look at a portal that hangs ends after two time-outs, however many tasks it has."""
+    async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="200ms", retries=0) as trial:
+        trial.only.front.treatment = instead(hang)
+
+        await trial.engine.round()
+
+        assert 2 == trial.only.front.treated
+        assert 2 < len(trial.engine.pollers["prod"].intervals)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.clock import Moment
-from exporter.errors import PollError
+from exporter.errors import BlockedError, PollError
 from exporter.readings import Account, MinVersion
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
@@ -61,12 +61,16 @@ class AccountFacts:
         """
         keys = (*_VERSIONS, _ACCOUNT)
         errors: list[PollError] = []
+        answered = False
         for key in keys:
             try:
                 await self._ask(key)
+                answered = True
             except PollError as error:
                 errors.append(error)
-        if len(errors) == len(keys):
+                if isinstance(error, BlockedError):
+                    break  # the others would not be sent either, or cost a proof each
+        if not answered:
             raise errors[0]
         stale_after = self._portal.settings.stale_after_for("versions")
         not_before = self._portal.clock.monotonic() - stale_after
