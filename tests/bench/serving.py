@@ -1,0 +1,216 @@
+"""The rows about scrapes: how fast a page is served, made again, and what it takes to keep it."""
+
+from __future__ import annotations
+
+import gc
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+from prometheus_client import generate_latest
+
+from exporter.exposition.body import Body, Format, Packer, finish
+from exporter.exposition.lines import render
+from tests.bench import peers
+from tests.bench.fleet import SAMPLES_PER_AGENT, Families, snapshot
+from tests.bench.harness import (
+    Figure,
+    Scraper,
+    daemon,
+    free_port,
+    median,
+    module,
+    sample,
+    source,
+    until,
+    vendor,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.exposition.lines import Rendered
+
+
+_NEVER = 3600.0
+
+#: Scrapes of one server between two turns of the next.
+_BLOCK = 5
+
+
+def unchanged(*, quick: bool) -> list[Figure]:
+    """Measure scrapes of an unchanged page, and the memory of who keeps it."""
+    agents = _agents(quick=quick)
+    scrapes = 15 if quick else 60
+    with (
+        vendor(agents) as (url, _),
+        daemon(source(url, interval=_NEVER)) as (port, exporter),
+        peers.pushgateway() as (pushed, gateway),
+    ):
+        page = _complete(port, agents)
+        for _ in range(2):
+            peers.push(pushed, _vendor_part(page))
+        figures = []
+        with peers.nginx(page) as file:
+            for gzip, goal in ((True, 300.0), (False, 30.0)):
+                ours, theirs, static = _interleaved([port, pushed, file], scrapes, gzip=gzip)
+                form = "gzip" if gzip else "plain"
+                times = {
+                    "exporter_ms": ours * 1e3,
+                    "pushgateway_ms": theirs * 1e3,
+                    "nginx_ms": static * 1e3,
+                }
+                figures += [
+                    Figure(
+                        row="unchanged",
+                        what=f"pushgateway's p50 over ours, {form}",
+                        value=theirs / ours,
+                        goal=goal,
+                        at_least=True,
+                        detail=times,
+                    ),
+                    Figure(
+                        row="unchanged",
+                        what=f"our p50 over nginx's, {form}",
+                        value=ours / static,
+                        goal=1.5,
+                    ),
+                ]
+        figures.append(
+            Figure(
+                row="memory",
+                what="our peak memory over pushgateway's",
+                value=exporter.peak_mib / gateway.peak_mib,
+                goal=0.75,
+                detail={"exporter_mib": exporter.peak_mib, "pushgateway_mib": gateway.peak_mib},
+            )
+        )
+    return figures
+
+
+def changed(*, quick: bool) -> list[Figure]:
+    """Measure scrapes before which every series got another value."""
+    agents = _agents(quick=quick)
+    turns = 5 if quick else 12
+    port = free_port()
+    with (
+        module("holder", "--port", port, "--agents", agents) as holder,
+        peers.pushgateway() as (pushed, _),
+    ):
+        holder.listens(port)
+        gzip, plain = Scraper(port, gzip=True), Scraper(port)
+        theirs = Scraper(pushed, gzip=True)
+        gzip.get()
+        times: dict[str, list[float]] = {"ready": [], "at_once": [], "pushgateway": []}
+        for _ in range(turns):
+            # As in the daemon, which renders in the background what a poll has changed.
+            _post(port, "/-/reload")
+            times["ready"].append(gzip.seconds())
+            peers.push(pushed, _vendor_part(plain.get()))
+            times["pushgateway"].append(theirs.seconds())
+            # The scrape that comes before the rendering, and has to wait for it.
+            _post(port, "/-/change")
+            times["at_once"].append(gzip.seconds())
+    middle = {name: median(values) * 1e3 for name, values in times.items()}
+    detail = {f"{name}_ms": value for name, value in middle.items()}
+    return [
+        Figure(
+            row="changed",
+            what="pushgateway's p50 over ours, gzip",
+            value=middle["pushgateway"] / middle["ready"],
+            goal=8.0 if _has_isal() else 4.0,
+            at_least=True,
+            detail=detail,
+        ),
+        Figure(
+            row="changed",
+            what="the same if the scrape has to render",
+            value=middle["pushgateway"] / middle["at_once"],
+        ),
+    ]
+
+
+def rendering(*, quick: bool) -> list[Figure]:
+    """Measure the CPU of making the bytes of a wholly changed snapshot."""
+    agents = _agents(quick=quick)
+    turns = 5 if quick else 11
+    snapshots = [snapshot(agents, turn) for turn in range(2)]
+    families = [Families(each) for each in snapshots]
+    # What was prepared must not be looked through for garbage while either side is measured.
+    gc.collect()
+    gc.freeze()
+    before: Rendered | None = None
+    ours: list[float] = []
+    theirs: list[float] = []
+    for turn in range(turns):
+        started = time.process_time()
+        before = finish(render(snapshots[turn % 2], before, ()))
+        page = Body(before.pieces, {form: Packer() for form in Format}).plain(Format.TEXT)
+        ours.append(time.process_time() - started)
+        started = time.process_time()
+        expected = generate_latest(families[turn % 2])
+        theirs.append(time.process_time() - started)
+        assert page == expected
+    detail = {"exporter_ms": median(ours[1:]) * 1e3, "generate_latest_ms": median(theirs[1:]) * 1e3}
+    figure = Figure(
+        row="rendering",
+        what="generate_latest's CPU over ours",
+        value=detail["generate_latest_ms"] / detail["exporter_ms"],
+        goal=20.0,
+        at_least=True,
+        detail=detail,
+    )
+    return [figure]
+
+
+def _agents(*, quick: bool) -> int:
+    return (10_000 if quick else 100_000) // SAMPLES_PER_AGENT + 1
+
+
+def _complete(port: int, agents: int) -> bytes:
+    """Return the page once all agents are on it."""
+    scraper = Scraper(port)
+    page = b""
+
+    def whole() -> bool:
+        nonlocal page
+        page = scraper.get().partition(b"\r\n\r\n")[2]
+        return sample(page, "loadfleet_exporter_series") >= agents * SAMPLES_PER_AGENT
+
+    until(whole)
+    scraper.get()
+    return page
+
+
+def _vendor_part(page: bytes) -> bytes:
+    """Leave out the exporter's own metrics, of which some are the pushgateway's as well."""
+    body = page[page.find(b"# HELP") :]
+    return (
+        body[: body.find(b"# HELP loadfleet_exporter")] if b"loadfleet_exporter" in body else body
+    )
+
+
+def _interleaved(ports: Sequence[int], scrapes: int, *, gzip: bool) -> list[float]:
+    scrapers = [Scraper(port, gzip=gzip) for port in ports]
+    for scraper in scrapers:
+        scraper.get()
+    times: list[list[float]] = [[] for _ in ports]
+    for _ in range(scrapes // _BLOCK):
+        for scraper, taken in zip(scrapers, times, strict=True):
+            taken += [scraper.seconds() for _ in range(_BLOCK)]
+    return [median(taken) for taken in times]
+
+
+def _post(port: int, path: str) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=b"", method="POST")
+    with urllib.request.urlopen(request, timeout=120) as reply:  # noqa: S310 - loopback
+        reply.read()
+
+
+def _has_isal() -> bool:
+    try:
+        import isal  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""The daemon as `exporter` runs it, with somebody beside it who sees how long its loop is held.
+
+At the end it prints the longest time in seconds in which nothing else could run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from exporter import process
+from exporter.daemon import Daemon, stop_signals
+from exporter.logging import configure_for
+from exporter.settings import load
+
+
+_TICK_SECONDS = 0.002
+
+#: Starting holds the loop, and nobody waits for anything yet.
+_WARM_SECONDS = 20.0
+
+
+async def live(daemon: Daemon) -> None:
+    """Serve until told to stop, watching the loop."""
+    held = 0.0
+
+    async def watch() -> None:
+        nonlocal held
+        await asyncio.sleep(_WARM_SECONDS)
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_TICK_SECONDS)
+            held = max(held, time.monotonic() - before - _TICK_SECONDS)
+
+    with stop_signals() as stop:
+        watcher = asyncio.create_task(watch())
+        await daemon.run(stop)
+        watcher.cancel()
+    sys.stdout.write(f"held {held}\n")
+
+
+def main() -> None:
+    """Read the flags and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config.file", dest="config", type=Path, required=True)
+    parser.add_argument("--web.listen-address", dest="listen", required=True)
+    given = parser.parse_args()
+    loaded = load(given.config, environ={}, overrides={"web": {"listen_address": [given.listen]}})
+    configure_for(loaded.settings)
+    process.run(live(Daemon(loaded)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The rows about the whole: both loads at once, the start, and growth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tests.bench.fleet import SAMPLES_PER_AGENT
+from tests.bench.harness import (
+    ROOT,
+    Figure,
+    Scraper,
+    daemon,
+    free_port,
+    median,
+    module,
+    p99,
+    rounds,
+    sample,
+    source,
+    until,
+    vendor,
+)
+
+
+if TYPE_CHECKING:
+    from tests.bench.harness import Program
+
+
+#: What the exporter is made of; the bare imports are the limit of its start.
+_PACKAGES = (
+    "aiohttp, apscheduler.schedulers.asyncio, bcrypt, cryptography.x509, httptools, httpx,"
+    " httpx_aiohttp, jinja2, msgspec, prometheus_client, pydantic, pydantic_settings, yaml,"
+    " starlette.applications, structlog, uvicorn, uvloop, isal.isal_zlib"
+)
+
+_DELAY = 0.25
+_CONCURRENCY = 64
+
+
+def whole(*, quick: bool) -> list[Figure]:
+    """Measure the daemon and a naive exporter under calls and scrapes at once."""
+    agents, interval = (1_500, 20.0) if quick else (10_000, 60.0)
+    seconds = 40.0 if quick else 120.0
+    ours = _under_load(agents, interval, seconds)
+    theirs = _naive_under_load(agents, interval, seconds)
+    detail = {f"exporter {name}": value for name, value in ours.items()}
+    detail |= {f"naive {name}": value for name, value in theirs.items()}
+    return [
+        Figure(
+            row="whole",
+            what="our CPU over the naive exporter's",
+            value=ours["cpu"] / theirs["cpu"],
+            goal=0.25,
+            detail=detail,
+        ),
+        Figure(
+            row="whole",
+            what="part of the pings that were due",
+            value=ours["pings"],
+            goal=0.97,
+            at_least=True,
+        ),
+        Figure(
+            row="whole",
+            what="longest time the loop was held, ms",
+            value=ours["held_ms"],
+            goal=60.0,
+        ),
+        Figure(
+            row="whole",
+            what="scrape p99 under load over idle",
+            value=ours["p99_ms"] / ours["idle_p99_ms"],
+            goal=5.0,
+        ),
+    ]
+
+
+def start(*, quick: bool) -> list[Figure]:
+    """Measure from the start to the first page, and the memory of a daemon with nothing to do."""
+    turns = 3 if quick else 9
+    times: dict[str, list[float]] = {"exporter": [], "imports": []}
+    memory: dict[str, list[float]] = {"exporter": [], "imports": []}
+    for _ in range(turns):
+        begun = time.perf_counter()
+        with daemon(source(f"http://127.0.0.1:{free_port()}", interval=3600)) as (port, program):
+            Scraper(port).get()
+            times["exporter"].append(time.perf_counter() - begun)
+            time.sleep(1)
+            memory["exporter"].append(program.memory_mib)
+        seconds, mib = _imports()
+        times["imports"].append(seconds)
+        memory["imports"].append(mib)
+    return [
+        Figure(
+            row="start",
+            what="start to the first page over the bare imports",
+            value=median(times["exporter"]) / median(times["imports"]),
+            goal=1.6,
+            detail={f"{name}_ms": median(values) * 1e3 for name, values in times.items()},
+        ),
+        Figure(
+            row="start",
+            what="idle memory over that after the bare imports",
+            value=median(memory["exporter"]) / median(memory["imports"]),
+            goal=1.3,
+            detail={f"{name}_mib": median(values) for name, values in memory.items()},
+        ),
+    ]
+
+
+def growth(*, quick: bool) -> list[Figure]:
+    """Measure CPU and memory per agent of fleets of three sizes."""
+    sizes = (500, 5_000) if quick else (1_000, 10_000, 100_000)
+    costs = {size: _cost(size) for size in sizes}
+    middle = costs[sizes[-2]]
+    figures = []
+    for size in sizes:
+        micros, kib = costs[size]
+        figures += [
+            Figure(
+                row="growth",
+                what=f"CPU per ping with {size:,} agents over {sizes[-2]:,}",
+                value=micros / middle[0],
+                goal=1.2,
+                detail={"us_per_ping": micros},
+            ),
+            Figure(
+                row="growth",
+                what=f"bytes per series with {size:,} agents over {sizes[-2]:,}",
+                value=kib / middle[1],
+                goal=1.2,
+                detail={"bytes_per_series": kib * 1024},
+            ),
+        ]
+    return figures
+
+
+def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float]:
+    with vendor(agents, delay=_DELAY) as (url, _):
+        of = source(url, interval=interval, concurrency=_CONCURRENCY, timeout=5)
+        with daemon(of, program="tests.bench.watched") as (port, program):
+            until(lambda: _pings(url) >= agents)
+            time.sleep(2)
+            idle = _scraped(port, 8)
+            found = _measured(port, program, url, seconds)
+    held = [line for line in program.output.splitlines() if line.startswith("held ")]
+    due = agents / interval
+    return {
+        "cpu": found["cpu"],
+        "pings": found["pings_per_second"] / due,
+        "held_ms": float(held[-1].split()[1]) * 1e3,
+        "p99_ms": found["p99_ms"],
+        "p50_ms": found["p50_ms"],
+        "idle_p99_ms": p99(idle) * 1e3,
+    }
+
+
+def _naive_under_load(agents: int, interval: float, seconds: float) -> dict[str, float]:
+    port = free_port()
+    with vendor(agents, delay=_DELAY) as (url, _):
+        flags = ("--port", port, "--url", url, "--interval", interval)
+        with module("naive", *flags, "--concurrency", _CONCURRENCY) as program:
+            program.listens(port)
+            # It may never get through a round; what it has after a minute is scraped.
+            deadline = time.monotonic() + interval
+            until(lambda: _pings(url) >= agents or time.monotonic() > deadline)
+            return _measured(port, program, url, seconds)
+
+
+def _measured(port: int, program: Program, url: str, seconds: float) -> dict[str, float]:
+    """Scrape once a second; the CPU is the part of one core."""
+    cpu, pings, begun = program.cpu_seconds, _pings(url), time.monotonic()
+    times = _scraped(port, seconds)
+    took = time.monotonic() - begun
+    done = _pings(url) - pings
+    return {
+        "cpu": (program.cpu_seconds - cpu) / took,
+        "pings_per_second": done / took,
+        "p50_ms": median(times) * 1e3,
+        "p99_ms": p99(times) * 1e3,
+    }
+
+
+def _scraped(port: int, seconds: float) -> list[float]:
+    scraper = Scraper(port, gzip=True)
+    times = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        taken = scraper.seconds()
+        times.append(taken)
+        time.sleep(max(0.0, 1.0 - taken))
+    return times
+
+
+def _pings(url: str) -> float:
+    return sum(turn["pings"] for turn in rounds(url))
+
+
+def _imports() -> tuple[float, float]:
+    code = f"import {_PACKAGES}\nimport sys; sys.stdout.write(open('/proc/self/status').read())"
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    took = time.perf_counter() - begun
+    line = next(line for line in done.stdout.splitlines() if line.startswith("VmRSS:"))
+    return took, int(line.split()[1]) / 1024
+
+
+def _cost(agents: int) -> tuple[float, float]:
+    """Return microseconds of CPU per ping and KiB per series."""
+    interval = max(2.0, agents / 1_000)
+    with (
+        vendor(agents) as (url, _),
+        daemon(source(url, interval=interval, timeout=1)) as (port, program),
+    ):
+        idle = program.memory_mib
+        scraper = Scraper(port, gzip=True)
+        scraper.get()
+        until(lambda: _pings(url) >= agents)
+        cpu, pings = program.cpu_seconds, _pings(url)
+        until(lambda: _pings(url) >= max(2 * agents, 4_000) + pings, timeout_seconds=900)
+        micros = (program.cpu_seconds - cpu) / (_pings(url) - pings) * 1e6
+        series = sample(Scraper(port).get(), "loadfleet_exporter_series")
+        assert series >= agents * SAMPLES_PER_AGENT
+        return micros, (program.memory_mib - idle) * 1024 / series
