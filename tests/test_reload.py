@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.sources.settings import SourceSettings
 
 
-def settings(name: str = "prod", **extra: object) -> Settings:
+def settings(name: str = "prod", **extra: Any) -> Settings:
     source = {
         "provider": "realload",
         "name": name,
@@ -43,7 +43,7 @@ class TestDifference:
 
 
 class TestIdentity:
-    def source(self, **extra: object) -> SourceSettings:
+    def source(self, **extra: Any) -> SourceSettings:
         (source,) = settings(**extra).sources
         return source
 

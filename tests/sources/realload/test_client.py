@@ -52,7 +52,9 @@ MUTATING = [
 
 
 def client_of(rig: Rig) -> RealLoadClient:
-    return rig.source._client
+    client = rig.source._client
+    assert isinstance(client, RealLoadClient)
+    return client
 
 
 async def refusal(answer: Script) -> PollError:
