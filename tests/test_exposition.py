@@ -258,6 +258,21 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
     assert expected == numbers.texts(values, numbers.encode(values))
 
 
+@given(
+    st.integers(5, 16).flatmap(
+        lambda power: st.lists(
+            st.floats(10.0**power, 10.0 ** (power + 1)) | st.integers(10**power).map(float),
+            min_size=1,
+        )
+    )
+)
+def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[float]) -> None:
+    """A column whose numbers are all about as large has a way of its own, and the same result."""
+    expected = [float_to_text(value) for value in values]
+
+    assert expected == numbers.texts(values, numbers.encode(values))
+
+
 @pytest.mark.parametrize("form", Format)
 def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     """The exporter's own families are written as the client writes them."""
