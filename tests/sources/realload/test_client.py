@@ -7,6 +7,7 @@ import pytest
 from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import READ_ONLY, Action
+from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.replies.envelope import Envelope
 from tests.support.realload import TOKEN, Rig, Script, fixture, reply
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.http import Reply
-    from exporter.sources.realload.client import RealLoadClient
 
 
 #: Section 6 of the reference: what would change or delete something.
