@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
     command = COMMANDS[arguments.command]
     try:
-        return command.execute(arguments, os.environ if environ is None else environ)
+        code = command.execute(arguments, os.environ if environ is None else environ)
+        # What is printed at the end of the process is printed after the last `except`.
+        sys.stdout.flush()
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"configuration: {problem}", file=sys.stderr)
@@ -86,6 +88,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         # The reader of our output has gone, as `| head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    return code
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

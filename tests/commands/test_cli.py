@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -80,6 +81,26 @@ class TestParse:
         )
 
         assert f"loadfleet-exporter {__version__}\n" == told.stdout
+
+
+@pytest.mark.parametrize("arguments", [("rules",), ("check-config",)], ids=["long", "short"])
+async def test_a_reader_that_has_gone_is_no_crash(
+    arguments: tuple[str, ...], configuration: str
+) -> None:
+    """`| head` must bring up no traceback, however little there was to say."""
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "exporter", *arguments, configuration),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # as it is for users
+    )
+    os.close(writer)
+    _, errors = await process.communicate()
+
+    assert (1, b"") == (process.returncode, errors)
 
 
 class TestCheckConfig:
