@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 EXPORTER = (sys.executable, "-m", "exporter")
 
+#: For how long a program that is needed no more may end by itself.
+END_SECONDS = 5.0
+
 
 class Process:
     """A running program and what it has printed so far."""
@@ -84,6 +87,11 @@ async def running(
     try:
         yield Process(process, output, errors)
     finally:
+        if process.returncode is None:
+            # Not by force at once, since then it could not write down what of it has run.
+            with contextlib.suppress(ProcessLookupError, TimeoutError):
+                process.terminate()
+                await asyncio.wait_for(process.wait(), END_SECONDS)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
