@@ -184,6 +184,21 @@ class TestTries:
         assert "canary" not in str(error)
         assert [] == script.times
 
+    @pytest.mark.parametrize("url", ["http://canary:port/", "http://a/\ncanary"])
+    async def test_a_malformed_url_is_refused_before_it_is_sent(self, url: str) -> None:
+        """It may come out of a reply, and must neither crash the poll nor be repeated."""
+        clock = FakeClock()
+        script = Script(clock, httpx.Response(200))
+
+        error = await outcome(
+            clock, client(clock, script), Call(operation="read", method="GET", url=url)
+        )
+
+        assert isinstance(error, CallError)
+        assert (Reason.CONNECT, False) == (error.reason, error.sent)
+        assert "canary" not in str(error)
+        assert [] == script.times
+
 
 @pytest.mark.parametrize(
     ("error", "reason", "sent"),

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from exporter.reference.pages import filled
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_replaces_what_stands_between_the_comments() -> None:
@@ -31,6 +39,18 @@ def test_is_done_once_it_is_done() -> None:
     once = filled("<!-- begin: commands -->\n<!-- end -->\n")
 
     assert once == filled(once)
+
+
+def test_the_command_fills_files(tmp_path: Path) -> None:
+    """`python -m exporter.reference` is how pages are brought up to date, several at once."""
+    pages = [tmp_path / "one.md", tmp_path / "two.md"]
+    for page in pages:
+        page.write_text("<!-- begin: commands -->\nold\n<!-- end -->\n")
+
+    subprocess.run([sys.executable, "-m", "exporter.reference", *pages], check=True)
+
+    expected = filled("<!-- begin: commands -->\n<!-- end -->\n")
+    assert [expected] * 2 == [page.read_text() for page in pages]
 
 
 @pytest.mark.parametrize(

@@ -270,3 +270,49 @@ async def test_equal_seeds_give_equal_accounts(time: FakeClock) -> None:
 
     assert one == two
     assert one != other
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/masters?limit=-1", 400),
+        ("/masters?skip=x", 400),
+        ("/masters?accountId=1", 404),
+        ("/masters?workspaceId=1", 404),
+        ("/masters/1", 404),
+        ("/masters/{run}/status?level=LOUD", 400),
+        ("/private-locations", 400),
+        ("/private-locations/none", 404),
+        ("/private-locations/{location}/servers/none", 404),
+    ],
+)
+async def test_wrong_questions_are_refused(api: Api, path: str, status: int) -> None:
+    """A client that asks for what does not exist must see it as it would at the vendor."""
+    run = (await api.masters())[0]["id"]
+    location = next(iter(api.account.locations))
+
+    reply = await api.send(path.format(run=run, location=location))
+
+    assert status == reply.status_code
+    assert status == reply.json()["error"]["code"]
+
+
+async def test_a_location_has_pages_of_its_own(api: Api) -> None:
+    """Location, its servers and each server tell what the list tells."""
+    (listed, *_) = (await api.get("/private-locations?workspaceId=200001"))["result"]
+    path = f"/private-locations/{listed['id']}"
+
+    location = (await api.get(path))["result"]
+    servers = (await api.get(f"{path}/servers"))["result"]
+    server = (await api.get(f"{path}/servers/{servers[0]['id']}"))["result"]
+
+    assert listed == location
+    assert (listed["ships"], servers[0]) == (servers, server)
+
+
+async def test_a_login_that_is_no_base64_is_refused(api: Api) -> None:
+    """Any nonsense in place of the key is a refusal, not a crash."""
+    async with client(api.app) as caller:
+        reply = await caller.get("/api/v4/user", headers={"Authorization": "Basic ?"})
+
+    assert 401 == reply.status_code

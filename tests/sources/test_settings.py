@@ -134,6 +134,24 @@ class TestHttpOptions:
         assert "CANARY" not in repr(source)
 
 
+class TestProxy:
+    @pytest.mark.parametrize(
+        "url", ["http://CANARY@proxy:1", "https://proxy.example", "http://[::1]:3128"]
+    )
+    def test_an_http_url_is_no_mistake(self, url: str) -> None:
+        """A proxy is named by its URL, with a user or without."""
+        assert [] == mistakes(proxy_url=url)
+
+    @pytest.mark.parametrize("url", ["http://[::1", "http://proxy:99999", "socks5://proxy:1"])
+    def test_anything_else_is_found_at_the_start(self, url: str) -> None:
+        """A URL that cannot be taken apart must be told of, and must stop nothing else."""
+        assert ["proxy_url"] == mistakes(proxy_url=url)
+
+    def test_a_file_that_is_missing_is_one_mistake(self, tmp_path: Path) -> None:
+        """What is not known is not judged a second time."""
+        assert ["proxy_url_file"] == mistakes(proxy_url_file=tmp_path / "missing")
+
+
 class TestTls:
     def test_usable_material_is_no_mistake(self, tmp_path: Path) -> None:
         """A CA, and a certificate with its key, are accepted."""

@@ -99,3 +99,14 @@ async def test_reads_the_documented_list() -> None:
         ),
         Certificate(certificate_id="3", certificate="3", host="app3.example.net", active=False),
     ) == await source.readings("certificates")
+
+
+async def test_takes_each_certificate_once() -> None:
+    """One without an id, or with another's, is a surprise and costs the others nothing."""
+    items = [{"certificateId": None}, {"certificateId": 1}, {"certificateId": 1}]
+    source = Rig({"getProxyRecordersClientCertificates": {"clientCertificatesArray": items}})
+
+    readings = await source.readings("certificates")
+
+    assert ["1"] == [one.certificate_id for one in readings if isinstance(one, Certificate)]
+    assert 1 == source.surprises("missing_field")
