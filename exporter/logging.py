@@ -41,6 +41,10 @@ QUIET = {
     "uvicorn": logging.WARNING,
 }
 
+#: Shorter secrets are hidden by key and type alone: taking them out of texts would tear words apart,
+#: and show by the gaps what they are.
+SHORTEST_IN_TEXTS = 4
+
 #: Parts of key names whose values are never printed.
 SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
 
@@ -118,7 +122,7 @@ def redactor(secrets: Callable[[], Collection[str]]) -> Processor:
     """Return a processor that hides secrets wherever they stand in a record."""
 
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        known = [secret for secret in secrets() if secret]
+        known = [secret for secret in secrets() if len(secret) >= SHORTEST_IN_TEXTS]
         return {
             key: HIDDEN if _is_secret(key) else _without(value, known)
             for key, value in event.items()

@@ -29,7 +29,9 @@ def configured() -> Callable[..., io.StringIO]:
 
     def set_up(level: Level = "info", log_format: Format = "logfmt") -> io.StringIO:
         stream = io.StringIO()
-        configure(level=level, log_format=log_format, secrets=lambda: [CANARY, ""], stream=stream)
+        configure(
+            level=level, log_format=log_format, secrets=lambda: [CANARY, "x", ""], stream=stream
+        )
         return stream
 
     return set_up
@@ -141,6 +143,16 @@ class TestRedaction:
         text = stream.getvalue()
         assert not any(f"abc{number}" in text for number in range(1, 5))
         assert "/run/secrets/token" in text
+
+    def test_a_very_short_secret_leaves_words_whole(
+        self, configured: Callable[..., io.StringIO]
+    ) -> None:
+        """Gaps in every word would make the log useless and tell the secret."""
+        stream = configured()
+
+        structlog.get_logger("exporter").info("exit", text="the next exporter")
+
+        assert 'text="the next exporter"' in stream.getvalue()
 
     def test_numbers_stay_numbers(self, configured: Callable[..., io.StringIO]) -> None:
         """Redaction must not turn the values of a JSON log into text."""
