@@ -148,7 +148,11 @@ class Poller:
     def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
-        self._put(task, readings, stale_after=settings.stale_after_for(task))
+        stale_after = settings.stale_after_for(task)
+        # What a source carries over for too long has expired already and does not come back.
+        not_before = self._clock.monotonic() - stale_after
+        readings = tuple(reading.fresh(not_before=not_before) for reading in readings)
+        self._put(task, readings, stale_after=stale_after)
         found = list(changes(before.readings if before else (), readings))
         for change in found[:NAMED_CHANGES]:
             self._log.info(

@@ -24,13 +24,15 @@ UP = Agent(
     agent_id="46",
     agent="Local",
     active=True,
-    state=AgentState(read_at=Moment(unix=1, monotonic=1), up=True),
+    state=AgentState(read_at=Moment(unix=1_700_000_000, monotonic=1_000), up=True),
 )
 DOWN = Agent(
     agent_id="46",
     agent="Local",
     active=True,
-    state=AgentState(read_at=Moment(unix=1, monotonic=1), up=False, reason=Reason.NOT_REACHABLE),
+    state=AgentState(
+        read_at=Moment(unix=1_700_000_000, monotonic=1_000), up=False, reason=Reason.NOT_REACHABLE
+    ),
 )
 BAD_GATEWAY = CallError(Reason.HTTP_5XX, "getMeasuringAgents: status 502")
 
@@ -102,6 +104,25 @@ class TestGoodPoll:
         for _ in range(4):
             await stage.poller.poll("agents")
 
+        assert 1 == events(logs).count("agent_down")
+
+    async def test_a_state_that_is_carried_over_for_too_long_does_not_come_back(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """What has expired stays so, and is no news at every poll that finds out nothing newer."""
+        stage = Stage(Poll(readings=(DOWN,)))
+        await stage.poller.poll("agents")
+
+        for _ in range(3):
+            stage.fake.shift(100.0)
+            stage.store.expire()
+            await stage.poller.poll("agents")
+
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        (reading,) = snapshot.readings
+        assert isinstance(reading, Agent)
+        assert reading.state is None
         assert 1 == events(logs).count("agent_down")
 
     async def test_a_flood_of_changes_is_cut(self, logs: list[MutableMapping[str, Any]]) -> None:

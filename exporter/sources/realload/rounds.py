@@ -65,8 +65,9 @@ class Rounds:
         About as many calls queue at the guard as can be under way, so that ten thousand targets do
         not take the memory of as many waiting calls, and other tasks' calls get their turn.
 
-        A time-out is the target's failure, unless every call of the round (two or more) timed
-        out: then it is the portal that hangs, and no target is judged.
+        A time-out is the target's failure, unless every call of a round of two or more timed out,
+        those left out that were not sent: then it is the portal that hangs, and no target is
+        judged.
         """
         order = sorted(asks, key=lambda target: -self._durations.get(target, 0.0))
         durations: dict[str, float] = {}
@@ -114,7 +115,8 @@ class Rounds:
     def _judge(self, outcomes: Mapping[str, Look[A] | PollError]) -> Round[A]:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
         late = [outcome for outcome in sent if isinstance(outcome, TargetTimeoutError)]
-        hangs = len(late) == len(sent) > 1
+        # Of a round that the guard cut down to one call, that one tells no more than any other.
+        hangs = bool(late) and len(late) == len(sent) and len(outcomes) > 1
         looks: dict[str, Look[A]] = {}
         failures: list[Failure] = []
         for target, outcome in outcomes.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from exporter.errors import CallError, Reason
+from exporter.errors import BlockedError, CallError, Reason
 from exporter.readings import Agent
 from tests.support.clock import settle
 from tests.support.realload import Rig, Script, reply
@@ -83,6 +83,30 @@ async def test_judges_the_late_ones_when_a_call_failed_otherwise() -> None:
 
     late = (False, Reason.TIMEOUT)
     assert {"1": late, "2": late, "3": None} == verdicts(poll.readings)
+
+
+async def test_judges_nobody_by_the_only_ping_that_was_sent() -> None:
+    """Of many the guard let one through, and nothing tells whether it was the portal that hung."""
+    blocked = BlockedError("held back", retry_at=0.0)
+    source = rig(range(1, 4), {1: _LATE, 2: blocked, 3: blocked})
+
+    poll = await source.source.poll("agents")
+
+    assert {"1": None, "2": None, "3": None} == verdicts(poll.readings)
+    assert {Reason.BLOCKED, Reason.TIMEOUT} == {failure.reason for failure in poll.failures}
+    assert not source.source.up
+
+
+async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
+    """Silence of our own says nothing about anybody."""
+    source = rig(range(1, 4), {}, concurrency=3)
+    await source.readings("agents")
+    source.portal.script["pingMeasuringAgent"] = BlockedError("held back", retry_at=0.0)
+
+    poll = await source.source.poll("agents")
+
+    assert {Reason.BLOCKED} == {failure.reason for failure in poll.failures}
+    assert source.source.up
 
 
 async def test_blames_no_target_for_a_missing_connection() -> None:
