@@ -27,7 +27,7 @@ async def test_says_in_three_lines_where_to_look(tmp_path: Path) -> None:
     ) as process:
         await until(lambda: process.output.count("\n") >= 3)
         board, metrics, change = (line.split(maxsplit=1) for line in process.output.splitlines())
-        await answers(board[1], process)
+        await answers(f"{board[1]}-/ready", process)
 
         assert (["board", f"http://{address}/"], ["metrics", f"http://{address}/metrics"]) == (
             board,
