@@ -41,8 +41,8 @@ QUIET = {
     "uvicorn": logging.WARNING,
 }
 
-#: Shorter secrets are hidden by key and type alone: taking them out of texts would tear words apart,
-#: and show by the gaps what they are.
+#: Shorter secrets are hidden by key and type alone: taking them out of texts would tear words
+#: apart, and show by the gaps what they are.
 SHORTEST_IN_TEXTS = 4
 
 #: Parts of key names whose values are never printed.
