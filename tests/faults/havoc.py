@@ -1,0 +1,252 @@
+"""What is done to the world around the exporter, one thing after the other, by chance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from exporter.simulator.portal import Command, Fault
+from tests.faults.watch import RECOVERY_SECONDS, is_quiet
+from tests.faults.world import INTERVAL_SECONDS, STALE_SECONDS
+from tests.support.processes import fetch
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from random import Random
+
+    from tests.faults.receiver import Receiver
+    from tests.faults.watch import Watch
+    from tests.faults.world import Source, Vendors
+    from tests.support.front import Front
+
+
+ALERT = "LoadFleetAgentUnreachable"
+
+#: An alert has to be told, or ended, so long after its cause, while its source is well.
+NEWS_SECONDS = 10.0
+
+#: A fault lasts at most so long: shorter than readings live.
+LONGEST_SECONDS = STALE_SECONDS / 4
+
+
+class Havoc:
+    """Upsets vendors, secrets, configuration and the Alertmanager.
+
+    Attributes:
+        done: How often each thing was done.
+        victims: The agents that were taken down, by source and id.
+    """
+
+    def __init__(
+        self,
+        vendors: Vendors,
+        receiver: Receiver,
+        receiving: Front,
+        watch: Watch,
+        *,
+        file: Path,
+        chance: Random,
+        overlap: float,
+    ) -> None:
+        """Take everything that is upset, and what helps.
+
+        Args:
+            vendors: All of them.
+            receiver: The Alertmanager.
+            receiving: Its door.
+            watch: Told what does not hold.
+            file: The configuration.
+            chance: Decides.
+            overlap: For so many seconds a file may hold a credential that is refused. Calls that
+                are refused meanwhile are held against the next ones for a minute.
+        """
+        self._vendors = vendors
+        self._receiver = receiver
+        self._receiving = receiving
+        self._watch = watch
+        self._file = file
+        self._chance = chance
+        self._overlap = overlap
+        self._guest = False
+        self._edited = 0
+        self.url = ""
+        self.done: dict[str, int] = {}
+        self.victims: set[tuple[str, str]] = set()
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the exporter's configuration as it is to be now."""
+        sources = [source.configuration() for source in self._vendors.sources.values()]
+        # What is edited is one source after the other; the others stay as they are.
+        sources[self._edited % len(sources)]["timeout"] = f"{800 + self._edited % 7}ms"
+        if self._guest:
+            sources.append(self._vendors.guest.configuration())
+        return {
+            "defaults": {
+                "interval": f"{INTERVAL_SECONDS:g}s",
+                "timeout": "800ms",
+                "stale_after": f"{STALE_SECONDS:g}s",
+                "retries": 1,
+                "auth_retry": "60s",
+            },
+            "sources": sources,
+            "alerting": {
+                "alertmanagers": [self._receiving.url],
+                "thresholds": {"for_scale": 0.003},
+                "evaluation_interval": "250ms",
+                "resend_interval": "5s",
+                "state_file": str(self._file.with_name("alerts.json")),
+            },
+        }
+
+    async def upset(self, end: float) -> None:
+        """Do one thing after the other until a time, each kind as often as the others and once."""
+        whole = False
+        while True:
+            kinds = [self.die, self.cut, self.fail, self.stutter, self.rotate]
+            kinds += [self.reload, self.mistake, self.entertain, self.deafen]
+            self._chance.shuffle(kinds)
+            for kind in kinds:
+                if whole and time.monotonic() >= end:
+                    return
+                self._count(kind.__name__)
+                await kind()
+                await self._pause(0.2, 0.8)
+            whole = True
+
+    async def hunt(self, end: float) -> None:
+        """Take down one agent after the other and see that people hear of it, until a time."""
+        while time.monotonic() < end:
+            quiet = [source for source in self._vendors.sources.values() if is_quiet(source)]
+            if quiet:
+                await self._strike(self._chance.choice(quiet))
+            await self._pause(0.2, 0.8)
+
+    async def die(self) -> None:
+        """Kill a vendor and restart it."""
+        source = self._any()
+        with source.disturbed():
+            await source.front.refuse()
+            await self._pause(0.5, LONGEST_SECONDS)
+            await source.front.open()
+
+    async def cut(self) -> None:
+        """Cut all connections of a vendor."""
+        source = self._any()
+        with source.disturbed():
+            await source.front.hang_up()
+
+    async def fail(self) -> None:
+        """Have a vendor answer with nonsense, or not at all."""
+        source = self._any()
+        faults = [Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.GARBAGE]
+        if source.candidate.name != "realload":
+            # A portal that begins to hang within a round of pings cannot be told from targets that
+            # do: others have just answered. So that accusation would not be a wrong one.
+            faults.append(Fault.HANG)
+        with source.disturbed():
+            source.portal.obey(Command(fault=self._chance.choice(faults)))
+            await self._pause(0.5, LONGEST_SECONDS)
+            source.portal.obey(Command(fault=Fault.NONE))
+            await source.front.hang_up()
+
+    async def stutter(self) -> None:
+        """Have a part of a vendor's calls fail."""
+        source = self._any()
+        with source.disturbed():
+            source.portal.obey(Command(fault_rate=0.4))
+            await self._pause(0.5, LONGEST_SECONDS)
+            source.portal.obey(Command(fault_rate=0.0))
+
+    async def rotate(self) -> None:
+        """Change a vendor's credential, and a little later the file that holds it."""
+        source = self._any()
+        with source.disturbed():
+            source.rotate()
+            await self._pause(0.0, self._overlap)
+            source.write_secret()
+
+    async def reload(self) -> None:
+        """Change a source's settings, which must not be seen in its series."""
+        self._edited += 1
+        await self._load("reloaded\n")
+
+    async def mistake(self) -> None:
+        """Load a configuration that is wrong, and then go back."""
+        self._file.write_text("sources: [")
+        await self._post("The old configuration stays in use.")
+        await self._load("reloaded\n")
+
+    async def entertain(self) -> None:
+        """Have a source come, or go."""
+        self._guest = not self._guest
+        await self._load("reloaded\n")
+
+    async def deafen(self) -> None:
+        """Have the Alertmanager away for a moment."""
+        await self._receiving.refuse()
+        await self._pause(0.5, LONGEST_SECONDS)
+        await self._receiving.open()
+
+    async def _load(self, expected: str) -> None:
+        self._file.write_text(yaml.safe_dump(self.configuration()))
+        await self._post(expected)
+
+    async def _post(self, expected: str) -> None:
+        answer = await fetch(f"{self.url}/-/reload", data={})
+        if not answer.startswith(expected):
+            self._watch.accuse(f"a reload was answered with: {answer}")
+
+    async def _strike(self, source: Source) -> None:
+        """Take an agent down until people were told, bring it back until they were told."""
+        target = self._chance.choice(source.steady())
+        began = time.monotonic()
+        before = self._receiver.states(ALERT, target.id)
+        self._count("strike")
+        self.victims.add((source.name, target.id))
+        for up, state in ((False, "firing"), (True, "resolved")):
+            source.force(target, up=up)
+            told = await self._told(source, lambda: self._receiver.states(ALERT, target.id), state)
+            if not told:
+                self._watch.accuse(f"{source.name}: nobody heard that {target.id} is {state}")
+        news = self._receiver.states(ALERT, target.id)[len(before) :]
+        # Of what is not known any more for want of readings, nobody can say that it is down.
+        if source.longest_spell(began) < STALE_SECONDS / 2 and news != ["firing", "resolved"]:
+            self._watch.accuse(f"{source.name}: of {target.id} was told: {news}")
+
+    @staticmethod
+    async def _told(source: Source, states: Callable[[], list[str]], state: str) -> bool:
+        """Wait until something was told; no longer than it may take."""
+        begun = time.monotonic()
+        while states()[-1:] != [state]:
+            now, well = time.monotonic(), source.well_since
+            if now - begun > RECOVERY_SECONDS + NEWS_SECONDS:
+                return False
+            if well is not None and now - max(begun, well) > NEWS_SECONDS:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _any(self) -> Source:
+        return self._chance.choice(list(self._vendors.sources.values()))
+
+    def _count(self, name: str) -> None:
+        self.done[name] = self.done.get(name, 0) + 1
+
+    async def _pause(self, least: float, most: float) -> None:
+        await asyncio.sleep(self._chance.uniform(least, most))
+
+
+@contextmanager
+def until_end(*tasks: asyncio.Task[None]) -> Iterator[None]:
+    """Cancel tasks at the end of the context."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()

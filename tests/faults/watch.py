@@ -1,0 +1,184 @@
+"""What must hold of every page while the world around the exporter is upset."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.world import FAMILIES, INTERVAL_SECONDS, STALE_SECONDS, Target
+
+
+if TYPE_CHECKING:
+    from tests.faults.world import Source, Vendors
+
+
+#: A reading of a source that is well is at most as old: two polls and their time-out, and a
+#: machine that is busy with other things.
+FRESH_SECONDS = 2 * INTERVAL_SECONDS + 3.0
+
+#: So long after a disturbance a source is expected to be as it was. A guard that has seen four
+#: refusals waits until the vendor has forgotten the first of them.
+SETTLED_SECONDS = 5.0
+RECOVERY_SECONDS = 75.0
+
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+Series = dict[str, float]
+
+
+def read(body: bytes) -> tuple[Series, list[str]]:
+    """Return the series of a page and those that it has twice."""
+    series: Series = {}
+    doubled = []
+    for line in body.decode().splitlines():
+        if line and not line.startswith("#"):
+            key, _, value = line.partition(" # ")[0].rpartition(" ")
+            if key in series:
+                doubled.append(key)
+            series[key] = float(value)
+    return series, doubled
+
+
+class Watch:
+    """Looks at pages and remembers what was wrong with them.
+
+    Attributes:
+        wrong: What did not hold, each only once.
+        pages: How many pages were looked at.
+    """
+
+    def __init__(self, vendors: Vendors) -> None:
+        self._vendors = vendors
+        self.wrong: dict[str, None] = {}
+        self.pages = 0
+        self._complete: set[str] = set()
+
+    def accuse(self, text: str) -> None:
+        """Take note of something that did not hold."""
+        self.wrong[text] = None
+
+    def look(self, status: int, body: bytes, *, asked_at: float) -> None:
+        """Check a page.
+
+        Args:
+            status: Of the answer.
+            body: Of the answer, as plain text.
+            asked_at: When it was asked for, monotonic.
+        """
+        self.pages += 1
+        if status != 200:
+            self.accuse(f"a scrape was answered with {status}")
+            return
+        series, doubled = read(body)
+        for key in doubled:
+            self.accuse(f"there twice: {key}")
+        shown = _shown(series)
+        for source in self._vendors.sources.values():
+            self._look_at(source, shown.get(source.name, {}), series, asked_at)
+
+    def _look_at(
+        self, source: Source, shown: dict[Target, float], series: Series, asked_at: float
+    ) -> None:
+        _note_recovery(source, series, asked_at)
+        quiet = is_quiet(source)
+        late = time.monotonic() - asked_at + FRESH_SECONDS + (0.0 if quiet else STALE_SECONDS)
+        machines = dict(source.machines())
+        for target, value in shown.items():
+            machine = machines.get(target)
+            if value == 0 and machine and source.up_seconds(machine, target) > late:
+                self.accuse(f"{source.name}: {target.id} is up and was said to be down")
+        missing = machines.keys() - shown.keys()
+        if not missing:
+            self._complete.add(source.name)
+        elif source.name in self._complete and (quiet or _keeps_readings(source, asked_at)):
+            self.accuse(f"{source.name}: missing {min(missing)} and {len(missing) - 1} more")
+        ended = source.ended if source.well_since is None else None
+        if ended is not None and asked_at - ended > RECOVERY_SECONDS:
+            self.accuse(f"{source.name} does not recover")
+
+
+def is_quiet(source: Source) -> bool:
+    """Tell whether a source has recovered from all that was done to it, some time ago."""
+    well = source.well_since
+    return well is not None and time.monotonic() - well >= SETTLED_SECONDS
+
+
+def _keeps_readings(source: Source, asked_at: float) -> bool:
+    """Tell whether a source was well so lately that its readings cannot be too old."""
+    if source.well_since is not None:
+        return False  # it has come back, and perhaps not yet with everything
+    begun, _ = source.spells[-1]
+    return asked_at - begun < STALE_SECONDS / 2
+
+
+def _note_recovery(source: Source, series: Series, asked_at: float) -> None:
+    """Take note when all tasks were polled well since the last disturbance."""
+    if source.well_since is not None or source.ended is None:
+        return
+    ended_unix = source.ended + time.time() - time.monotonic()
+    up = max(_of(series, "loadfleet_source_up", source.name), default=0.0)
+    polled = _of(series, "loadfleet_exporter_poll_last_success_timestamp_seconds", source.name)
+    if up == 1 and min(polled, default=0.0) > ended_unix:
+        source.recovered(asked_at)
+
+
+#: Tasks that are polled too rarely to tell of a recovery.
+_RARE = ('task="jobs"', 'task="versions"', 'task="templates"', 'task="certificates"')
+
+
+def _of(series: Series, family: str, source: str) -> list[float]:
+    """Return what a family says of a source, task by task."""
+    return [
+        value
+        for key, value in series.items()
+        if key.startswith(f"{family}{{")
+        and f'source="{source}"' in key
+        and not any(rare in key for rare in _RARE)
+    ]
+
+
+def _shown(series: Series) -> dict[str, dict[Target, float]]:
+    """Return what is said of machines, by source."""
+    labels_of = dict(FAMILIES.values())
+    shown: dict[str, dict[Target, float]] = {}
+    for key, value in series.items():
+        family = key.partition("{")[0]
+        if family in labels_of:
+            labels = dict(_LABEL.findall(key))
+            target = Target(family, labels[labels_of[family]])
+            shown.setdefault(labels["source"], {})[target] = value
+        elif family == "loadfleet_source_up":
+            shown.setdefault(dict(_LABEL.findall(key))["source"], {})
+    return shown
+
+
+class Growth:
+    """The memory and descriptors of a process over time."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}")
+        self._samples: list[tuple[int, int]] = []
+
+    def sample(self) -> None:
+        """Look once."""
+        status = (self._folder / "status").read_text()
+        resident = int(status.partition("VmRSS:")[2].split()[0]) * 1024
+        self._samples.append((resident, len(list((self._folder / "fd").iterdir()))))
+
+    def wrong(self) -> list[str]:
+        """Compare the end with what was there once everything had happened before."""
+        count = len(self._samples)
+        warm, last = (
+            self._samples[count // 3 : count * 2 // 3],
+            self._samples[-max(count // 5, 1) :],
+        )
+        memory, descriptors = (max(part) for part in zip(*warm, strict=True))
+        memory_last, descriptors_last = (min(part) for part in zip(*last, strict=True))
+        found = []
+        if memory_last > memory * 1.1 + (8 << 20):
+            found.append(f"memory grew from {memory >> 20} to {memory_last >> 20} MiB")
+        if descriptors_last > descriptors + 4:
+            found.append(f"descriptors grew from {descriptors} to {descriptors_last}")
+        return found

@@ -1,0 +1,206 @@
+"""Vendors that live sixty times as fast as the real ones, and the truth about their machines."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from exporter.clock import SYSTEM_CLOCK
+from exporter.simulator.life import STEADY, Machine, World
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.portal import Command
+from tests.support.candidates import CANDIDATES
+from tests.support.front import Front
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.support.candidates import Candidate
+
+
+PACE = 60.0
+
+#: From the start of a poll to the next, and how old a reading may get.
+INTERVAL_SECONDS = 1.0
+STALE_SECONDS = 10.0
+
+
+class Target(NamedTuple):
+    """A machine as a sample names it: the family of its `up`, and its id."""
+
+    family: str
+    id: str
+
+
+#: By table of a world: the family that says whether its things are up, and the label of the id.
+FAMILIES = {
+    "agents": ("loadfleet_agent_up", "agent_id"),
+    "ships": ("loadfleet_agent_up", "agent_id"),
+    "controllers": ("loadfleet_controller_up", "controller"),
+    "recorders": ("loadfleet_recorder_up", "recorder_id"),
+}
+
+
+class Source:
+    """A vendor behind its door, with the file that holds the exporter's credential.
+
+    Attributes:
+        well_since: Since when all its tasks are polled well again; `None` while they are not.
+        spells: When it was not well, from the beginning to the recovery, monotonic.
+    """
+
+    def __init__(self, name: str, candidate: Candidate, folder: Path, seed: int) -> None:
+        options = SimulatorOptions(
+            seed=seed, pace=PACE, agents=14, clusters=3, eggplant_agents=6, delay_seconds=0.005
+        )
+        app = candidate.vendor(options, SYSTEM_CLOCK)
+        self.name = name
+        self.candidate = candidate
+        self.portal = app.state.portal
+        self.world: World = app.state.portal.world
+        self.front = Front(app)
+        self.file = folder / f"{name}.secret"
+        self.well_since: float | None = None
+        self.spells = [(time.monotonic(), math.inf)]
+        self._under_way = 0
+        self._ended = self._began = time.monotonic()
+        self._forced: dict[Target, float] = {}
+        self._tokens = 0
+        self.write_secret()
+
+    @contextmanager
+    def disturbed(self) -> Iterator[None]:
+        """Have it known that polls may fail now."""
+        if self.well_since is not None:
+            self.spells.append((time.monotonic(), math.inf))
+        self.well_since = None
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._ended = time.monotonic()
+
+    @property
+    def ended(self) -> float | None:
+        """When the newest disturbance ended, `None` while one is under way."""
+        return None if self._under_way else self._ended
+
+    def recovered(self, at: float) -> None:
+        """Take note that it is well again."""
+        self.well_since = at
+        self.spells[-1] = (self.spells[-1][0], at)
+
+    def longest_spell(self, since: float) -> float:
+        """Return the seconds of the longest time that it was not well, of those after a time."""
+        now = time.monotonic()
+        return max((min(end, now) - begin for begin, end in self.spells if end > since), default=0)
+
+    def configuration(self, **more: Any) -> dict[str, Any]:
+        """Return the source's part of the exporter's configuration."""
+        expected = {}
+        if self.candidate.provider.name == "eggplant":
+            expected = {"expected_agents": list(self.world.table("agents"))}
+        connected = self.candidate.connected(self.front.url, self.file)
+        return {**connected, "name": self.name, **expected, **more}
+
+    def machines(self) -> Iterator[tuple[Target, Machine]]:
+        """Yield the machines that have to be shown, up or down."""
+        for kind, (family, _) in FAMILIES.items():
+            for key, machine in (
+                self.world.table(kind) if kind in self.world.kinds else {}
+            ).items():
+                told = getattr(machine, "heartbeat", "told") == "told"
+                if getattr(machine, "active", True) and told:
+                    yield Target(family, key), machine
+
+    def up_seconds(self, machine: Machine, target: Target) -> float:
+        """Return for how long a machine has been up without a break, 0 if it is down."""
+        now, moment = time.monotonic(), self.world.timeline.moment()
+        if not machine.is_up(moment):
+            return 0.0
+        since = max(self._began, self._forced.get(target, 0.0))
+        came_up = machine.wave.came_up(moment)
+        if machine.up is None and came_up is not None:
+            since = max(since, now - (moment - came_up) / PACE)
+        return now - since
+
+    def steady(self) -> list[Target]:
+        """Return the agents that are only down when somebody forces them to be."""
+        return [
+            target
+            for target, machine in self.machines()
+            if target.family == "loadfleet_agent_up"
+            and machine.wave is STEADY
+            and machine.up is not False
+        ]
+
+    def force(self, target: Target, *, up: bool) -> None:
+        """Have a machine go down or come up."""
+        kind = "ships" if "ships" in self.world.kinds else "agents"
+        self.world.change(kind, target.id, up=up)
+        self._forced[target] = time.monotonic()
+
+    def rotate(self) -> None:
+        """Let the vendor accept another credential from now on; the file has the old one."""
+        self._tokens += 1
+        name, colon, _ = (self.portal.token or "").partition(":")
+        token = f"{name}{colon}rotated-{self._tokens}" if colon else f"rotated-{self._tokens}"
+        self.portal.obey(Command(token=token))
+
+    def write_secret(self) -> None:
+        """Replace the file by one with the credential that is accepted."""
+        fresh = self.file.with_suffix(".new")
+        self.candidate.written(self.portal, fresh)
+        os.replace(fresh, self.file)  # noqa: PTH105 - in one step, as secrets' mounts do
+
+    def most_refusals(self) -> int:
+        """Count the refused calls of the worst minute."""
+        times = self.portal.refused
+        return max((sum(at <= each < at + 60 for each in times) for at in times), default=0)
+
+
+class Vendors:
+    """A source for each way to log in; the last one comes and goes with the configuration.
+
+    Attributes:
+        sources: By name, those that are always configured.
+        guest: The one that comes and goes.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        made = {
+            candidate.name: Source(candidate.name, candidate, folder, seed)
+            for candidate in CANDIDATES
+        }
+        self.guest = made.pop("eggplant-login")
+        self.sources = made
+        self._stack = AsyncExitStack()
+
+    def of(self, name: str) -> Source:
+        """Return a source by its name."""
+        return self.guest if name == self.guest.name else self.sources[name]
+
+    @property
+    def all(self) -> tuple[Source, ...]:
+        """Return all of them."""
+        return (*self.sources.values(), self.guest)
+
+    async def __aenter__(self) -> Self:
+        for source in self.all:
+            await self._stack.enter_async_context(source.front)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
