@@ -114,9 +114,11 @@ class Rounds:
 
     def _judge(self, outcomes: Mapping[str, Look[A] | PollError]) -> Round[A]:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
-        late = [outcome for outcome in sent if isinstance(outcome, TargetTimeoutError)]
-        # Of a round that the guard cut down to one call, that one tells no more than any other.
-        hangs = bool(late) and len(late) == len(sent) and len(outcomes) > 1
+        # A proof of the credentials that took too long tells of the portal, too. And of a round
+        # that the guard cut down to one call, that one tells no more than any other.
+        timed_out = [outcome for outcome in sent if _has_timed_out(outcome)]
+        late = [outcome for outcome in timed_out if isinstance(outcome, TargetTimeoutError)]
+        hangs = bool(late) and len(timed_out) == len(sent) and len(outcomes) > 1
         looks: dict[str, Look[A]] = {}
         failures: list[Failure] = []
         for target, outcome in outcomes.items():
@@ -131,3 +133,7 @@ class Rounds:
             message = f"none of {len(late)} calls came home in time, so no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))
         return Round(looks=looks, failures=tuple(failures))
+
+
+def _has_timed_out(outcome: Look[A] | PollError) -> bool:
+    return isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT

@@ -97,6 +97,17 @@ async def test_judges_nobody_by_the_only_ping_that_was_sent() -> None:
     assert not source.source.up
 
 
+async def test_judges_nobody_when_what_was_not_sent_waited_in_vain_as_well() -> None:
+    """A connection, or a proof of the credentials, that takes too long is no sign of life."""
+    unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
+    source = rig(range(1, 4), {1: _LATE, 2: unconnected, 3: unconnected})
+
+    poll = await source.source.poll("agents")
+
+    assert {"1": None, "2": None, "3": None} == verdicts(poll.readings)
+    assert not source.source.up
+
+
 async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
     """Silence of our own says nothing about anybody."""
     source = rig(range(1, 4), {}, concurrency=3)
