@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 import tracemalloc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,9 +41,6 @@ _STATE = re.compile(r"loadfleet_(\w+_up|\w+_failure|source_auth_failed|exporter_
 
 #: Longer than any pause, and than what the guard remembers.
 LATER_SECONDS = 62.0
-
-#: More than this no scrape may take; there are some thousand samples.
-QUICK_SECONDS = 1.0
 
 #: More than this a flood may not take.
 FLOOD_BYTES = 16 << 20
@@ -123,10 +119,8 @@ class Case:
         assert peak < FLOOD_BYTES
 
     def page(self, *, whole: bool = True) -> Page:
-        """Scrape, which has to be quick, and parse, all or what is said of targets and sources."""
-        started = time.perf_counter()
+        """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
         body = self.trial.engine.exposition.metrics().body
-        assert time.perf_counter() - started < QUICK_SECONDS
         lines = body.decode().splitlines(keepends=True)
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
