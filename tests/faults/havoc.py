@@ -12,7 +12,9 @@ import yaml
 from exporter.simulator.portal import Command, Fault
 from tests.faults.watch import RECOVERY_SECONDS, is_quiet
 from tests.faults.world import INTERVAL_SECONDS, STALE_SECONDS
+from tests.support.front import instead
 from tests.support.processes import fetch
+from tests.support.vendor import hang
 
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ class Havoc:
         """Do one thing after the other until a time, each kind as often as the others and once."""
         whole = False
         while True:
-            kinds = [self.die, self.cut, self.fail, self.stutter, self.rotate]
+            kinds = [self.die, self.cut, self.fail, self.hang, self.stutter, self.rotate]
             kinds += [self.reload, self.mistake, self.entertain, self.deafen]
             self._chance.shuffle(kinds)
             for kind in kinds:
@@ -142,17 +144,26 @@ class Havoc:
             await source.front.hang_up()
 
     async def fail(self) -> None:
-        """Have a vendor answer with nonsense, or not at all."""
+        """Have a vendor answer with nonsense."""
         source = self._any()
-        faults = [Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.GARBAGE]
-        if source.candidate.name != "realload":
-            # A portal that begins to hang within a round of pings cannot be told from targets that
-            # do: others have just answered. So that accusation would not be a wrong one.
-            faults.append(Fault.HANG)
+        fault = self._chance.choice([Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.GARBAGE])
         with source.disturbed():
-            source.portal.obey(Command(fault=self._chance.choice(faults)))
+            source.portal.obey(Command(fault=fault))
             await self._pause(0.5, LONGEST_SECONDS)
             source.portal.obey(Command(fault=Fault.NONE))
+
+    async def hang(self) -> None:
+        """Have a vendor not answer.
+
+        Real Load is left out: a portal that begins to hang within a round of pings cannot be told
+        from targets that do, as others have just answered. No accusation would be a wrong one.
+        """
+        kept = [each for each in self._vendors.sources.values() if each.name != "realload"]
+        source = self._chance.choice(kept)
+        with source.disturbed():
+            source.front.treatment = instead(hang)
+            await self._pause(0.5, LONGEST_SECONDS)
+            source.front.treatment = None
             await source.front.hang_up()
 
     async def stutter(self) -> None:

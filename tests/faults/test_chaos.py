@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 KINDS = {
-    *("die", "cut", "fail", "stutter", "rotate"),
+    *("die", "cut", "fail", "hang", "stutter", "rotate"),
     *("reload", "mistake", "entertain", "deafen", "strike"),
 }
 

@@ -75,13 +75,30 @@ queries = st.lists(
     max_size=5,
 ).map(lambda pairs: "&".join(pairs).encode()) | st.binary(max_size=30)
 headers = st.lists(st.tuples(st.sampled_from(HEADERS).map(str.encode), raw), max_size=4)
-requests = st.fixed_dictionaries(
-    {
-        "method": st.sampled_from(METHODS),
-        "path": paths,
-        "query_string": queries,
+#: Noise alone hardly ever gets past the checks of what is asked for.
+targets = st.tuples(paths, queries) | st.builds(
+    lambda good, noise: (good[0], b"&".join((good[1], noise))),
+    st.sampled_from(
+        [
+            ("/probe", b"source=prod&kind=agent&id=7"),
+            ("/probe", b"source=prod&kind=cluster&id=3&debug=true"),
+            ("/target", b"source=prod&kind=agent&id=7"),
+            ("/api/v1/targets", b"source=prod&kind=agent&state=up"),
+            ("/metrics", b"name[]=loadfleet_agent_up"),
+        ]
+    ),
+    queries,
+)
+requests = st.builds(
+    lambda method, target, headers: {
+        "method": method,
+        "path": target[0],
+        "query_string": target[1],
         "headers": headers,
-    }
+    },
+    st.sampled_from(METHODS) | st.just("GET"),
+    targets,
+    headers,
 )
 
 
