@@ -155,7 +155,7 @@ async def ask(app: ASGIApp, **request: Any) -> tuple[int, dict[str, str], bytes]
     return sent[0]["status"], fields, b"".join(message.get("body", b"") for message in sent)
 
 
-@patient
+@settings(patient, max_examples=settings().max_examples * 4)
 @given(
     request=requests,
     prefix=st.sampled_from(["", "/fleet"]),
