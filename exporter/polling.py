@@ -6,6 +6,7 @@ their freshness and nobody else anything.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,8 @@ class Poller:
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:
             failures = _grouped(poll.failures)
+            # To compare thousands of readings is work enough for one turn of the event loop.
+            await asyncio.sleep(0)
             self._keep(task, poll.readings)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])

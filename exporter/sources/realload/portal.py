@@ -20,6 +20,7 @@ from exporter.sources.realload.rounds import Look, Rounds
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.values import seconds, signed_seconds
 from exporter.sources.shown import shown
+from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Inventory(ABC, Generic[R, A]):
         )
         self.known = {
             target_id: self.settled(bare, round_.looks.get(target_id), self.known.get(target_id))
-            for target_id, bare in listed.items()
+            async for target_id, bare in in_turns(listed.items())
         }
         return Poll(readings=tuple(self.known.values()), failures=round_.failures)
 
@@ -132,7 +133,7 @@ class Inventory(ABC, Generic[R, A]):
         """
         listed: dict[str, R] = {}
         settings = self.portal.settings
-        for target_id, bare in await self.listing():
+        async for target_id, bare in in_turns(await self.listing()):
             if target_id in listed:
                 self.portal.surprise("type")
             elif self._is_ours(target_id) and settings.wanted(self.kind, self.name(bare)):
