@@ -28,6 +28,9 @@ ROOT = Path(__file__).parent.parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MIB = 1024.0
 
+# Memory that is not written to costs nothing.
+_LARGEST_PAGE = 512 * 1024 * 1024
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One number of the table.
@@ -199,7 +202,7 @@ class Scraper:
         self._request = (
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {encoding}\r\n\r\n"
         ).encode()
-        self._buffer = bytearray(64 * 1024 * 1024)
+        self._buffer = bytearray(_LARGEST_PAGE)
         self._port = port
         self._socket: socket.socket | None = None
 
