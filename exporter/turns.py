@@ -16,9 +16,9 @@ T = TypeVar("T")
 TURN = 500
 
 
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """Iterate, letting others run after every `TURN` items."""
+async def in_turns(items: Iterable[T], *, turn: int = TURN) -> AsyncIterator[T]:
+    """Iterate, letting others run after every so many items."""
     for number, item in enumerate(items, start=1):
         yield item
-        if number % TURN == 0:
+        if number % turn == 0:
             await asyncio.sleep(0)

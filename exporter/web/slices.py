@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
+
+from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
@@ -18,9 +19,4 @@ SLICE = 200
 
 async def in_slices(steps: Iterable[T]) -> list[T]:
     """Run an iterator to its end, letting others run after every `SLICE` steps."""
-    done = []
-    for step in steps:
-        done.append(step)
-        if len(done) % SLICE == 0:
-            await asyncio.sleep(0)
-    return done
+    return [step async for step in in_turns(steps, turn=SLICE)]
