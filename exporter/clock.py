@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One instant on both clocks.
 
     Attributes:

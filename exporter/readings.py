@@ -2,6 +2,9 @@
 
 Quantities are in base units. `None` (or an empty string in a describing field) means that the
 vendor did not say; it never becomes a sample. `math.inf` means unlimited.
+
+They are not garbage-collected: frozen and made from the inside out they cannot form cycles, and
+looking through tens of thousands of them for some would hold the event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from exporter.clock import Moment
 from exporter.errors import Reason
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The base of everything a snapshot holds."""
 
     def fresh(self, *, not_before: float) -> Self:
@@ -35,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one look at a target found.
 
     Attributes:
@@ -88,7 +91,7 @@ class RecorderState(State, frozen=True, kw_only=True):
     recorded_elements: float | None = None
 
 
-class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A look at a cluster through its controller."""
 
     read_at: Moment
@@ -96,7 +99,7 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     ping_duration_seconds: float | None = None
 
 
-class MemberState(msgspec.Struct, frozen=True, kw_only=True):
+class MemberState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A look at one member of a cluster; its clock is compared with the controller's."""
 
     read_at: Moment
@@ -158,7 +161,7 @@ class Recorder(Target, frozen=True, kw_only=True):
     state: RecorderState | None = None
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An agent as a member of a cluster."""
 
     member_id: str
@@ -190,7 +193,7 @@ class Cluster(Reading, frozen=True, kw_only=True):
         return None if self.state is None else self.state.read_at.monotonic
 
 
-class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
+class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run of a suite.
 
     Attributes:
