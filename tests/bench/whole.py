@@ -143,8 +143,10 @@ def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float
         of = source(url, interval=interval, concurrency=_CONCURRENCY, timeout=5)
         with daemon(of, program="tests.bench.watched") as (port, program):
             until(lambda: _pings(url) >= agents)
-            time.sleep(2)
+            time.sleep(1)
             idle = _scraped(port, 8)
+            # From the start of a round on, so that as many are due as the time has intervals.
+            until(lambda: len(rounds(url)) > 1)
             found = _measured(port, program, url, seconds)
     held = [line for line in program.output.splitlines() if line.startswith("held ")]
     due = agents / interval
