@@ -193,7 +193,11 @@ class Front:
 
 
 async def _ask(app: Starlette, seen: Seen) -> Answer:
-    """Hand a request to an application as a server does."""
+    """Hand a request to an application as a server does.
+
+    Raises:
+        ConnectionAbortedError: It gave no answer, because it was cancelled or drops connections.
+    """
     url = urlsplit(seen.target)  # a proxy is asked with the whole URL
     answer = Answer()
     scope = {
@@ -206,8 +210,10 @@ async def _ask(app: Starlette, seen: Seen) -> Answer:
         "client": ("127.0.0.1", 1),
     }
 
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": seen.body}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": seen.body}
+        return messages.pop() if messages else {"type": "http.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -217,6 +223,8 @@ async def _ask(app: Starlette, seen: Seen) -> Answer:
             answer.body += message.get("body", b"")
 
     await app(scope, receive, send)
+    if not answer.status:
+        raise ConnectionAbortedError
     return answer
 
 
