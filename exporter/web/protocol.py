@@ -2,6 +2,7 @@
 
 uvicorn limits how long an idle connection is kept after an answer, but neither how long a
 request may take to arrive nor how large its head may grow nor how slowly an answer may be read.
+With too many connections it refuses the requests of all of them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,15 @@ class FencedProtocol(HttpToolsProtocol):
         self._head_size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to wait for the first request."""
+        """Start to wait for the first request; its answer is 503 if there is no room for it.
+
+        Who was there before is served on: a crowd must not end the scrapes of a Prometheus that
+        keeps its connection.
+        """
         super().connection_made(cast("asyncio.Transport", transport))
+        room = self.limit_concurrency
+        if room is not None:
+            self.limit_concurrency = None if len(self.connections) <= room else 0
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -52,7 +52,7 @@ class WebServer:
             addresses: Where to listen.
             tls: What connections are wrapped in, if anything.
             sockets: Returns listening sockets at each start, instead of the addresses.
-            max_connections: With more connections than these, requests get 503.
+            max_connections: Requests of further connections get 503.
             idle_seconds: How long a connection may wait for its next request; more than the
                 usual scrape interval, so that Prometheus keeps its connection.
             handshake_seconds: How long a client may take to begin TLS.
