@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from exporter.readings import Agent, Cluster, Controller, Reading, Recorder
+from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 
 What = Literal["down", "up", "outdated", "gone", "inactive", "active"]
@@ -35,7 +36,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class _Condition(msgspec.Struct, frozen=True, kw_only=True):
+class _Condition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     target: str
     up: bool | None = None
     active: bool | None = None
@@ -43,22 +44,23 @@ class _Condition(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def changes(before: Iterable[Reading], after: Iterable[Reading]) -> Iterator[Change]:
-    """Compare two snapshots of the same task.
+async def changes(before: Iterable[Reading], after: Iterable[Reading]) -> AsyncIterator[Change]:
+    """Compare two snapshots of the same task, in turns with everybody else.
 
     What is seen for the first time and is well makes no change, so that a start is quiet.
     """
-    old = dict(_conditions(before))
-    for (kind, target_id), new in _conditions(after):
-        known = old.pop((kind, target_id), _Condition(target=new.target))
-        for what in _differences(known, new):
-            yield Change(
-                what=what,
-                kind=kind,
-                target_id=target_id,
-                target=new.target,
-                reason=new.reason if what == "down" else "",
-            )
+    old = {key: known async for reading in in_turns(before) for key, known in _conditions(reading)}
+    async for reading in in_turns(after):
+        for (kind, target_id), new in _conditions(reading):
+            known = old.pop((kind, target_id), _Condition(target=new.target))
+            for what in _differences(known, new) if known != new else ():
+                yield Change(
+                    what=what,
+                    kind=kind,
+                    target_id=target_id,
+                    target=new.target,
+                    reason=new.reason if what == "down" else "",
+                )
     for (kind, target_id), lost in old.items():
         yield Change(what="gone", kind=kind, target_id=target_id, target=lost.target)
 
@@ -76,19 +78,18 @@ def _differences(old: _Condition, new: _Condition) -> Iterator[What]:
         yield "active"
 
 
-def _conditions(readings: Iterable[Reading]) -> Iterator[tuple[tuple[str, str], _Condition]]:
-    for reading in readings:
-        match reading:
-            case Agent():
-                yield ("agent", reading.agent_id), _of(reading, reading.agent, reading.active)
-            case Controller():
-                yield ("controller", reading.controller), _of(reading, reading.controller, None)
-            case Recorder():
-                yield ("recorder", reading.recorder_id), _of(reading, reading.recorder, None)
-            case Cluster():
-                yield from _members(reading)
-            case _:
-                pass
+def _conditions(reading: Reading) -> Iterator[tuple[tuple[str, str], _Condition]]:
+    match reading:
+        case Agent():
+            yield ("agent", reading.agent_id), _of(reading, reading.agent, reading.active)
+        case Controller():
+            yield ("controller", reading.controller), _of(reading, reading.controller, None)
+        case Recorder():
+            yield ("recorder", reading.recorder_id), _of(reading, reading.recorder, None)
+        case Cluster():
+            yield from _members(reading)
+        case _:
+            pass
 
 
 def _of(

@@ -6,7 +6,6 @@ their freshness and nobody else anything.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from exporter.clock import Clock, Moment
 from exporter.errors import PollError, Reason
 from exporter.readings import Reading, SourceHealth
 from exporter.store import Snapshot
+from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
@@ -123,9 +123,7 @@ class Poller:
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:
             failures = _grouped(poll.failures)
-            # To compare thousands of readings is work enough for one turn of the event loop.
-            await asyncio.sleep(0)
-            self._keep(task, poll.readings)
+            await self._keep(task, poll.readings)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
         self._note(task, failures)
@@ -148,15 +146,18 @@ class Poller:
         self._put("explained", (reading,), stale_after=math.inf)
         self.publish_health()
 
-    def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
+    async def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         stale_after = settings.stale_after_for(task)
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
-        readings = tuple(reading.fresh(not_before=not_before) for reading in readings)
+        readings = tuple(
+            [reading.fresh(not_before=not_before) async for reading in in_turns(readings)]
+        )
         self._put(task, readings, stale_after=stale_after)
-        found = list(changes(before.readings if before else (), readings))
+        old = before.readings if before else ()
+        found = [change async for change in changes(old, readings)]
         for change in found[:NAMED_CHANGES]:
             self._log.info(
                 f"{change.kind}_{change.what}",

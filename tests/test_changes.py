@@ -29,56 +29,60 @@ def agent(up: bool | None = True, *, active: bool = True, outdated: bool = False
     return Agent(agent_id="46", agent="Local", active=active, state=state if active else None)
 
 
-def whats(before: list[Reading], after: list[Reading]) -> list[str]:
-    return [change.what for change in changes(before, after)]
+async def found(before: list[Reading], after: list[Reading]) -> list[Change]:
+    return [change async for change in changes(before, after)]
+
+
+async def whats(before: list[Reading], after: list[Reading]) -> list[str]:
+    return [each.what for each in await found(before, after)]
 
 
 class TestChanges:
-    def test_a_first_look_at_a_healthy_fleet_is_quiet(self) -> None:
+    async def test_a_first_look_at_a_healthy_fleet_is_quiet(self) -> None:
         """A start must not fill the log with what is well."""
-        assert [] == whats([], [agent()])
+        assert [] == await whats([], [agent()])
 
-    def test_a_first_look_names_what_is_down(self) -> None:
+    async def test_a_first_look_names_what_is_down(self) -> None:
         """Somebody who starts the exporter wants to know what is wrong already."""
         expected = Change(
             what="down", kind="agent", target_id="46", target="Local", reason="not_reachable"
         )
 
-        assert [expected] == list(changes([], [agent(up=False)]))
+        assert [expected] == await found([], [agent(up=False)])
 
-    def test_what_stays_down_is_no_change(self) -> None:
+    async def test_what_stays_down_is_no_change(self) -> None:
         """A dead agent is one line, not one line a minute."""
-        assert [] == whats([agent(up=False)], [agent(up=False)])
+        assert [] == await whats([agent(up=False)], [agent(up=False)])
 
-    def test_coming_back_is_a_change(self) -> None:
+    async def test_coming_back_is_a_change(self) -> None:
         """The end of an outage must be in the log as well."""
-        assert ["up"] == whats([agent(up=False)], [agent()])
+        assert ["up"] == await whats([agent(up=False)], [agent()])
 
-    def test_becoming_outdated_is_a_change(self) -> None:
+    async def test_becoming_outdated_is_a_change(self) -> None:
         """An outdated agent spoils a test although it answers."""
-        assert ["outdated"] == whats([agent()], [agent(outdated=True)])
+        assert ["outdated"] == await whats([agent()], [agent(outdated=True)])
 
-    def test_leaving_the_inventory_is_a_change(self) -> None:
+    async def test_leaving_the_inventory_is_a_change(self) -> None:
         """Somebody deleted it, and the series ended for that reason."""
-        assert ["gone"] == whats([agent()], [])
+        assert ["gone"] == await whats([agent()], [])
 
     @pytest.mark.parametrize(
         ("before", "after", "expected"), [(True, False, "inactive"), (False, True, "active")]
     )
-    def test_switching_the_watch_is_a_change(
+    async def test_switching_the_watch_is_a_change(
         self, before: bool, after: bool, expected: str
     ) -> None:
         """An agent that is no longer watched cannot page, so the log must tell why."""
-        assert [expected] == whats([agent(active=before)], [agent(active=after)])
+        assert [expected] == await whats([agent(active=before)], [agent(active=after)])
 
-    def test_another_reason_is_a_change(self) -> None:
+    async def test_another_reason_is_a_change(self) -> None:
         """A target that fails in a new way is worth a line."""
         state = AgentState(read_at=NOW, up=False, reason=Reason.TIMEOUT)
         timed_out = Agent(agent_id="46", agent="Local", active=True, state=state)
 
-        assert ["timeout"] == [change.reason for change in changes([agent(up=False)], [timed_out])]
+        assert ["timeout"] == [each.reason for each in await found([agent(up=False)], [timed_out])]
 
-    def test_controllers_recorders_and_members_are_compared(self) -> None:
+    async def test_controllers_recorders_and_members_are_compared(self) -> None:
         """Every kind of machine that can page must be in the log."""
         down = State(read_at=NOW, up=False, reason=Reason.TIMEOUT)
         member = Member(
@@ -89,7 +93,7 @@ class TestChanges:
         )
         unjudged = Member(member_id="72", agent_id="60", agent="Debian")
 
-        found = changes(
+        seen = await found(
             [],
             [
                 Controller(controller="c:1", state=down),
@@ -112,4 +116,4 @@ class TestChanges:
             ("controller", "c:1", "timeout"),
             ("recorder", "R", "timeout"),
             ("member", "C2/Ubuntu", "not_connected"),
-        ] == [(change.kind, change.target, change.reason) for change in found]
+        ] == [(change.kind, change.target, change.reason) for change in seen]
