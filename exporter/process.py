@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 #: New objects before the youngest are looked through. Python's own 700 are three calls' worth, and
-#: with thousands of readings, which all stay, a quarter of the time went into finding nothing.
-YOUNG_OBJECTS = 20_000
+#: with thousands of readings, which all stay, a quarter of the time went into finding nothing. It
+#: has to be well above what 256 calls under way hold, or each look finds most of them alive.
+YOUNG_OBJECTS = 100_000
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
