@@ -136,6 +136,13 @@ async def test_bounds_the_calls_under_way() -> None:
     """However many targets there are, no more calls than `concurrency` are under way."""
     source = rig(range(1, 41), {})
 
+    async def some_turns(request: dict[str, Any]) -> None:
+        del request
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    source.portal.delay = some_turns
+
     await source.readings("agents")
 
     assert 3 == source.portal.most_under_way
