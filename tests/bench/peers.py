@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 import tempfile
@@ -71,14 +70,14 @@ def push(port: int, page: bytes) -> None:
 
 
 @contextmanager
-def nginx(page: bytes) -> Iterator[int]:
-    """Run an nginx that serves a page from a file, plain or packed, and yield its port."""
+def nginx(page: bytes, packed: bytes) -> Iterator[int]:
+    """Run an nginx that serves a page from files, plain and packed, and yield its port."""
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "metrics").write_bytes(page)
-        (folder / "metrics.gz").write_bytes(gzip.compress(page, 1))
+        (folder / "metrics.gz").write_bytes(packed)
         (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
         with running(_found("nginx"), "-e", "stderr", "-c", folder / "nginx.conf") as it:
             it.listens(port)

@@ -52,7 +52,7 @@ def unchanged(*, quick: bool) -> list[Figure]:
         for _ in range(2):
             peers.push(pushed, _vendor_part(page))
         figures = []
-        with peers.nginx(page) as file:
+        with peers.nginx(page, _body(Scraper(port, gzip=True))) as file:
             for gzip, goal in ((True, 300.0), (False, 30.0)):
                 ours, theirs, static = _interleaved([port, pushed, file], scrapes, gzip=gzip)
                 form = "gzip" if gzip else "plain"
@@ -175,12 +175,16 @@ def _complete(port: int, agents: int) -> bytes:
 
     def whole() -> bool:
         nonlocal page
-        page = scraper.get().partition(b"\r\n\r\n")[2]
+        page = _body(scraper)
         return sample(page, "loadfleet_exporter_series") >= agents * SAMPLES_PER_AGENT
 
     until(whole)
     scraper.get()
     return page
+
+
+def _body(scraper: Scraper) -> bytes:
+    return scraper.get().partition(b"\r\n\r\n")[2]
 
 
 def _vendor_part(page: bytes) -> bytes:
