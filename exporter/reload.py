@@ -127,11 +127,10 @@ class Reloader:
 
     def _succeeded(self) -> None:
         self._problems = ()
-        self._telemetry.reload_successful.set(1)
-        self._telemetry.reload_success_timestamp.set(self._telemetry.clock.time())
+        self._telemetry.reloaded()
 
     def _failed(self, error: ConfigurationError) -> None:
-        self._telemetry.reload_successful.set(0)
+        self._telemetry.reload_failed()
         if error.problems == self._problems:
             return  # logged when it was new
         self._problems = error.problems

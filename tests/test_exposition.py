@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import math
 import subprocess
 import zlib
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import Metric, generate_latest, utils
+from prometheus_client import Gauge, Metric, generate_latest, utils
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
@@ -520,6 +521,41 @@ def test_nothing_is_rendered_by_a_scrape_while_nothing_changed() -> None:
     world.text()
 
     assert 2.0 == world.own("render_duration_seconds_count")
+
+
+@pytest.mark.parametrize("accept_encoding", ["", "gzip"])
+def test_own_metrics_are_written_again_when_they_changed(accept_encoding: str) -> None:
+    """Several readers of the same moment get the same bytes, and nobody misses a count."""
+    world = World()
+    world.telemetry.source("realload", "prod").declare_task("agents", 60.0)
+
+    def scrape() -> tuple[bytes, ...]:
+        return world.exposition.metrics(accept_encoding=accept_encoding).parts
+
+    first, second = scrape(), scrape()
+    world.telemetry.source("realload", "prod").skipped("agents", "missed")
+    third = scrape()
+
+    assert first[-1] is second[-1]
+    assert third[-1] != second[-1]
+
+
+def test_the_figures_of_the_process_are_never_older_than_a_second() -> None:
+    """They change without anybody counting anything."""
+    world = World()
+    looks = itertools.count()
+    Gauge("looks", "Changes by itself.", registry=world.telemetry.registry).set_function(
+        lambda: next(looks)
+    )
+    first = world.text()
+
+    world.clock.shift(0.9)
+    second = world.text()
+    world.clock.shift(0.2)
+    third = world.text()
+
+    assert first == second
+    assert ("looks 0.0" in first, "looks 1.0" in third) == (True, True)
 
 
 def test_the_size_of_the_vendor_families_is_shown() -> None:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.telemetry import Telemetry
+from exporter.sharding import Shard
+from exporter.telemetry import ReceiverTelemetry, SourceTelemetry, Telemetry
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SOURCE = ("provider", "source")
 TASK = (*SOURCE, "task")
@@ -54,10 +55,10 @@ def used(clock: FakeClock | None = None) -> Telemetry:
     source.declare_task("agents", 60.0)
     with source.request("getAgents"):
         pass
-    telemetry.alerts_firing.labels("LoadTestAgentDown", "critical").set(1)
-    telemetry.notifications.labels("alertmanager").inc()
-    telemetry.notification_failures.labels("alertmanager").inc()
-    telemetry.notifications_failing.labels("alertmanager").set(1)
+    telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
+    receiver = telemetry.receiver("alertmanager")
+    receiver.sending()
+    receiver.failed()
     return telemetry
 
 
@@ -284,3 +285,66 @@ def test_the_state_of_a_source_is_shown() -> None:
     assert 1.0 == value(telemetry, "vendor_surprises_total", **labels, kind="type")
     assert 7.0 == value(telemetry, "series", **labels)
     assert 3.0 == value(telemetry, "series_expired_total", **labels)
+
+
+def _call(telemetry: Telemetry) -> None:
+    with telemetry.source("realload", "prod").request("getAgents"):
+        pass
+
+
+#: Whatever writes, by class and name.
+WRITES: dict[tuple[type, str], Callable[[Telemetry], object]] = {
+    (Telemetry, "sharded"): lambda of: of.sharded(Shard(index=1, total=2)),
+    (Telemetry, "reloaded"): Telemetry.reloaded,
+    (Telemetry, "reload_failed"): Telemetry.reload_failed,
+    (Telemetry, "rendered"): lambda of: of.rendered(0.5),
+    (Telemetry, "exposes"): lambda of: of.exposes(7),
+    (Telemetry, "fires"): lambda of: of.fires({}),
+    (Telemetry, "source"): lambda of: of.source("realload", "other"),
+    (Telemetry, "forget"): lambda of: of.forget("realload", "prod"),
+    (Telemetry, "receiver"): lambda of: of.receiver("other"),
+    (Telemetry, "forget_receiver"): lambda of: of.forget_receiver("alertmanager"),
+    (ReceiverTelemetry, "sending"): lambda of: of.receiver("alertmanager").sending(),
+    (ReceiverTelemetry, "succeeded"): lambda of: of.receiver("alertmanager").succeeded(),
+    (ReceiverTelemetry, "failed"): lambda of: of.receiver("alertmanager").failed(),
+    (SourceTelemetry, "declare_task"): lambda of: prod(of).declare_task("suites", 60.0),
+    (SourceTelemetry, "forget_task"): lambda of: prod(of).forget_task("agents"),
+    (SourceTelemetry, "request"): _call,
+    (SourceTelemetry, "polled"): lambda of: prod(of).polled("agents", seconds=1.0, failures=()),
+    (SourceTelemetry, "late"): lambda of: prod(of).late("agents", 1.0),
+    (SourceTelemetry, "skipped"): lambda of: prod(of).skipped("agents", "running"),
+    (SourceTelemetry, "surprise"): lambda of: prod(of).surprise("enum"),
+    (SourceTelemetry, "breaker"): lambda of: prod(of).breaker(is_open=True),
+    (SourceTelemetry, "exposed"): lambda of: prod(of).exposed(7),
+    (SourceTelemetry, "expired"): lambda of: prod(of).expired(7),
+}
+
+#: What only reads, or is what the others tell with.
+NO_WRITES = {(Telemetry, "touch"), (Telemetry, "per_task")}
+
+
+def prod(telemetry: Telemetry) -> SourceTelemetry:
+    return telemetry.source("realload", "prod")
+
+
+def test_each_method_is_known_to_write_or_not() -> None:
+    """A new method must not be left out of the test below."""
+    found = {
+        (kind, name)
+        for kind in (Telemetry, SourceTelemetry, ReceiverTelemetry)
+        for name, value in vars(kind).items()
+        if callable(value) and not name.startswith("_")
+    }
+
+    assert found == WRITES.keys() | NO_WRITES
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=[name for _, name in WRITES])
+def test_what_writes_makes_another_version(write: Callable[[Telemetry], object]) -> None:
+    """A page that is kept for as long as nothing changes must not outlive a change."""
+    telemetry = used()
+    before = telemetry.version
+
+    write(telemetry)
+
+    assert telemetry.version > before

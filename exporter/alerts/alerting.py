@@ -193,9 +193,9 @@ class Alerting:
     def _count(self) -> None:
         active = self._alerts.active.values()
         firing = Counter(alert.name for alert in active if alert.phase is Phase.FIRING)
-        for rule in self._rules:
-            series = self._telemetry.alerts_firing.labels(rule.name, rule.severity.value)
-            series.set(firing[rule.name])
+        self._telemetry.fires(
+            {(rule.name, rule.severity.value): firing[rule.name] for rule in self._rules}
+        )
 
     async def _save(self, now: Moment) -> None:
         """Save what is known if it has changed in essence, or now and then while there is any."""

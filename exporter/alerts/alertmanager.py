@@ -119,9 +119,7 @@ class Receiver:
         self._news = asyncio.Event()
         self._told: dict[Key, _Told] = {}
         self._failing = ""
-        self._sent = telemetry.notifications.labels(self.name)
-        self._failed = telemetry.notification_failures.labels(self.name)
-        self._is_failing = telemetry.notifications_failing.labels(self.name)
+        self._telemetry = telemetry.receiver(self.name)
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
         """Take the newest state of all alerts that fire or have ended; returns at once."""
@@ -176,7 +174,7 @@ class Receiver:
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
         """Send one call, count it, and return whether to go on."""
         now = self._clock.now()
-        self._sent.inc()
+        self._telemetry.sending()
         try:
             accepted = _accepted(await self._client.send(self._call(batch, now.unix)))
         except PollError as error:
@@ -203,14 +201,13 @@ class Receiver:
         )
 
     def _note_success(self) -> None:
-        self._is_failing.set(0)
+        self._telemetry.succeeded()
         if self._failing:
             self._failing = ""
             self._log.info("notifications_recovered")
 
     def _note_failure(self, reason: str, message: str) -> None:
-        self._failed.inc()
-        self._is_failing.set(1)
+        self._telemetry.failed()
         if self._failing != message:
             self._failing = message
             self._log.warning("notification_failed", reason=reason, message=message)

@@ -53,5 +53,5 @@ class BuiltInAlerts:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._context.telemetry.alerts_firing.clear()
+        self._context.telemetry.fires({})
         self._alerting = self._task = None

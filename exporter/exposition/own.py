@@ -1,16 +1,18 @@
 """The exporter's own metrics at the end of the page, whole or filtered.
 
-They change all the time and are written for every scrape. prometheus-client collects them; their
-names and labels, which stay, are written once, since that is most of what its own writer does.
+prometheus-client collects them; their names and labels, which stay, are written once, since that is
+most of what its own writer does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 from prometheus_client import Metric
 
 from exporter.exposition import numbers
+from exporter.exposition.body import Packed
 from exporter.exposition.labels import block
 
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
     from exporter.exposition.body import Format
+    from exporter.telemetry import Telemetry
+
+
+#: The figures of the process change by themselves; they may be as old as this.
+PROCESS_SECONDS = 1.0
 
 
 class Collector(Protocol):
@@ -96,3 +103,46 @@ def _kept(metric: Metric, names: Collection[str], sources: Collection[str]) -> l
     if sources:
         samples = [sample for sample in samples if sample.labels.get("source") in (None, *sources)]
     return samples
+
+
+class _Written(msgspec.Struct, kw_only=True):
+    """The end of a page.
+
+    Attributes:
+        version: The telemetry's.
+        at: When it was written, on the monotonic clock.
+        packed: The same, packed, with what it is the end of.
+    """
+
+    text: bytes
+    version: int
+    at: float
+    packed: tuple[Packed, bytes] | None = None
+
+
+class Ends:
+    """The ends of whole pages; one is written anew when there is something else to write."""
+
+    def __init__(self, own: Own, telemetry: Telemetry) -> None:
+        self._own = own
+        self._telemetry = telemetry
+        self._written: dict[Format, _Written] = {}
+
+    def plain(self, form: Format) -> bytes:
+        """Return it as it is."""
+        return self._newest(form).text
+
+    def packed(self, form: Format, beginning: Packed) -> bytes:
+        """Return what makes a whole gzip member of its beginning."""
+        newest = self._newest(form)
+        if newest.packed is None or newest.packed[0] is not beginning:
+            newest.packed = (beginning, beginning.end(newest.text))
+        return newest.packed[1]
+
+    def _newest(self, form: Format) -> _Written:
+        version, now = self._telemetry.version, self._telemetry.clock.monotonic()
+        known = self._written.get(form)
+        if known is None or known.version != version or now - known.at >= PROCESS_SECONDS:
+            known = _Written(text=self._own.text(form), version=version, at=now)
+            self._written[form] = known
+        return known

@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 
 from exporter.exposition.body import Body, Format, Packer, Piece, finish
 from exporter.exposition.lines import Rendered, render
-from exporter.exposition.own import Own
+from exporter.exposition.own import Ends, Own
 from exporter.store import Cause, Change, Key, Snapshot, Store
 
 
@@ -68,6 +68,7 @@ class Exposition:
         self._packers = {form: Packer() for form in Format}
         self._body = Body({}, self._packers)
         self._own = Own(telemetry.registry)
+        self._ends = Ends(self._own, telemetry)
         self._shown: dict[Key, Rendered] = {}
         self._taken: dict[Key, Cause] = {}
         self._outdated = True
@@ -103,19 +104,22 @@ class Exposition:
             finish(self._renew())
         form, content_type = _negotiate(accept)
         packed = _accepts_gzip(accept_encoding)
-        body = self._body
-        own = self._own.text(form, names=names, sources=sources)
-        filtered = bool(names or sources)
-        if filtered:
+        parts: tuple[bytes, ...]
+        if names or sources:
             body = Body(_pieces(self._shown, names, sources), {form: Packer()})
+            own = self._own.text(form, names=names, sources=sources)
+            if packed:
+                beginning = finish(body.packed(form))
+                parts = (beginning.data, beginning.end(own))
+            else:
+                parts = (*body.texts(form), own)
         else:
             self._asked[form, packed] = self._monotonic()
-        parts: tuple[bytes, ...]
-        if packed:
-            whole = finish(body.packed(form))
-            parts = (whole.data, whole.end(own))
-        else:
-            parts = (*(body.texts(form) if filtered else (body.plain(form),)), own)
+            if packed:
+                beginning = finish(self._body.packed(form))
+                parts = (beginning.data, self._ends.packed(form, beginning))
+            else:
+                parts = (self._body.plain(form), self._ends.plain(form))
         encoding = "gzip" if packed else None
         return Page(content_type=content_type, content_encoding=encoding, parts=parts)
 
@@ -131,7 +135,7 @@ class Exposition:
             yield step
             started = self._monotonic()
         seconds += self._monotonic() - started
-        self._telemetry.render_duration.observe(seconds)
+        self._telemetry.rendered(seconds)
 
     def _render_changes(self) -> Generator[None, None, None]:
         while self._dirty:
@@ -172,7 +176,7 @@ class Exposition:
         taken, self._taken = self._taken, {}
         self._body = body
         self._outdated = bool(self._dirty)
-        self._telemetry.exposition_bytes.set(body.size())
+        self._telemetry.exposes(body.size())
         for key, cause in taken.items():
             left = [rendered for known, rendered in shown.items() if known[:2] == key[:2]]
             if self._dirty.get(key, cause) is Cause.REMOVED and not left:

@@ -1,15 +1,9 @@
-"""The exporter's own metrics: what it did, never what it saw.
-
-They are ordinary prometheus-client metrics in a registry of their own. Everything that belongs to
-a source goes through its `SourceTelemetry`, which knows the `provider` and `source` labels, makes
-the series exist from the start and removes them with the source.
-"""
+"""All of the exporter's own metrics, and the writing of those that belong to no one thing."""
 
 from __future__ import annotations
 
 import platform
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,11 +18,12 @@ from prometheus_client import (
 
 from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.errors import PollError, Reason
+from exporter.telemetry.receiver import ReceiverTelemetry
+from exporter.telemetry.source import SourceTelemetry
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Mapping
 
     from prometheus_client.metrics import MetricWrapperBase
 
@@ -39,12 +34,6 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
 
 PREFIX = "loadfleet_exporter"
-
-Skip = Literal["running", "missed", "blocked"]
-Surprise = Literal["enum", "type", "missing_field"]
-
-SKIPS: tuple[Skip, ...] = ("running", "missed", "blocked")
-SURPRISES: tuple[Surprise, ...] = ("enum", "type", "missing_field")
 
 _SOURCE = ("provider", "source")
 _TASK = (*_SOURCE, "task")
@@ -58,10 +47,16 @@ _RENDER_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
 
 
 class Telemetry:
-    """All own metrics of one daemon."""
+    """All own metrics of one daemon.
+
+    Attributes:
+        version: Another one after every writing, all of which go through methods of this package.
+            The figures of the process, the platform and the garbage collection change without.
+    """
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK, revision: str = "") -> None:
         self.clock = clock
+        self.version = 0
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -156,24 +151,70 @@ class Telemetry:
         )
         self._sources: dict[tuple[str, str], SourceTelemetry] = {}
 
+    def touch(self) -> None:
+        """Tell that something is about to be another value than it was."""
+        self.version += 1
+
     def sharded(self, shard: Shard) -> None:
         """Show which share of the targets is watched here."""
+        self.touch()
         self.shard.set(shard.index)
         self.total_shards.set(shard.total)
+
+    def reloaded(self) -> None:
+        """Show that the newest load of the configuration worked, and when."""
+        self.touch()
+        self.reload_successful.set(1)
+        self.reload_success_timestamp.set(self.clock.time())
+
+    def reload_failed(self) -> None:
+        """Show that the newest load of the configuration did not work."""
+        self.touch()
+        self.reload_successful.set(0)
+
+    def rendered(self, seconds: float) -> None:
+        """Observe how long the rendering of what changed took."""
+        self.touch()
+        self.render_duration.observe(seconds)
+
+    def exposes(self, size: int) -> None:
+        """Show how many bytes the vendor families take."""
+        self.touch()
+        self.exposition_bytes.set(size)
+
+    def fires(self, alerts: Mapping[tuple[str, str], int]) -> None:
+        """Show how many alerts fire, by their names and severities; others show no longer."""
+        self.touch()
+        self.alerts_firing.clear()
+        for labels, count in alerts.items():
+            self.alerts_firing.labels(*labels).set(count)
 
     def source(self, provider: str, name: str) -> SourceTelemetry:
         """Return the part of a source, made at the first call."""
         key = (provider, name)
         if key not in self._sources:
+            self.touch()
             self._sources[key] = SourceTelemetry(self, provider, name)
         return self._sources[key]
 
     def forget(self, provider: str, name: str) -> None:
         """Remove all series of a source that is no longer configured."""
+        self.touch()
         self._sources.pop((provider, name), None)
         for metric in self._per_source():
             # A metric with more labels than these two forgets by partial match.
             metric.remove_by_labels({"provider": provider, "source": name})
+
+    def receiver(self, name: str) -> ReceiverTelemetry:
+        """Return the part of a receiver of alerts; its series exist from now on."""
+        self.touch()
+        return ReceiverTelemetry(self, name)
+
+    def forget_receiver(self, name: str) -> None:
+        """Remove all series of a receiver that is no longer configured."""
+        self.touch()
+        for metric in (self.notifications, self.notification_failures, self.notifications_failing):
+            metric.remove_by_labels({"receiver": name})
 
     def per_task(self) -> tuple[MetricWrapperBase, ...]:
         """Return the metrics that each task of a source has series of."""
@@ -187,11 +228,6 @@ class Telemetry:
             self.schedule_lateness,
             self.schedule_skipped,
         )
-
-    def forget_receiver(self, receiver: str) -> None:
-        """Remove all series of a receiver that is no longer configured."""
-        for metric in (self.notifications, self.notification_failures, self.notifications_failing):
-            metric.remove_by_labels({"receiver": receiver})
 
     def _per_source(self) -> tuple[MetricWrapperBase, ...]:
         return (
@@ -215,98 +251,3 @@ class Telemetry:
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
         return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self.registry)
-
-
-class SourceTelemetry:
-    """What is counted for one source."""
-
-    def __init__(self, telemetry: Telemetry, provider: str, name: str) -> None:
-        self.provider = provider
-        self.name = name
-        self._of = telemetry
-        self._clock = telemetry.clock
-        self._labels = (provider, name)
-        self._in_flight = telemetry.http_requests_in_flight.labels(*self._labels)
-        self._breaker = telemetry.breaker_open.labels(*self._labels)
-        self._series = telemetry.series.labels(*self._labels)
-        self._expired = telemetry.series_expired.labels(*self._labels)
-        self._surprises = {
-            kind: telemetry.vendor_surprises.labels(*self._labels, kind) for kind in SURPRISES
-        }
-
-    def declare_task(self, task: str, interval_seconds: float) -> None:
-        """Make the series of a task exist, at 0, before its first poll."""
-        labels = (*self._labels, task)
-        self._of.polls.labels(*labels)
-        self._of.poll_last_success.labels(*labels)
-        self._of.poll_last_attempt.labels(*labels)
-        self._of.poll_interval.labels(*labels).set(interval_seconds)
-        self._of.poll_duration.labels(*labels)
-        self._of.schedule_lateness.labels(*labels)
-        for skip in SKIPS:
-            self._of.schedule_skipped.labels(*labels, skip)
-        for reason in Reason:
-            self._of.poll_failures.labels(*labels, reason.value)
-
-    def forget_task(self, task: str) -> None:
-        """Remove the series of a task that is no longer polled."""
-        labels = {"provider": self.provider, "source": self.name, "task": task}
-        for metric in self._of.per_task():
-            metric.remove_by_labels(labels)
-
-    @contextmanager
-    def request(self, operation: str) -> Iterator[None]:
-        """Count one call and its duration, also when it fails; a cancelled one has no outcome."""
-        started = self._clock.monotonic()
-        self._in_flight.inc()
-        try:
-            yield
-        except PollError as error:
-            self._requested(operation, error.reason.value, started)
-            raise
-        else:
-            self._requested(operation, "ok", started)
-        finally:
-            self._in_flight.dec()
-
-    def _requested(self, operation: str, outcome: str, started: float) -> None:
-        labels = (*self._labels, operation)
-        self._of.http_requests.labels(*labels, outcome).inc()
-        self._of.http_request_duration.labels(*labels).observe(self._clock.monotonic() - started)
-
-    def polled(self, task: str, *, seconds: float, failures: Iterable[Reason]) -> None:
-        """Count one poll that ended; without a failure it was a success."""
-        labels = (*self._labels, task)
-        now = self._clock.time()
-        reasons = set(failures)
-        self._of.polls.labels(*labels).inc()
-        self._of.poll_duration.labels(*labels).observe(seconds)
-        self._of.poll_last_attempt.labels(*labels).set(now)
-        for reason in reasons:
-            self._of.poll_failures.labels(*labels, reason.value).inc()
-        if not reasons:
-            self._of.poll_last_success.labels(*labels).set(now)
-
-    def late(self, task: str, seconds: float) -> None:
-        """Observe how long after its time a poll started."""
-        self._of.schedule_lateness.labels(*self._labels, task).observe(seconds)
-
-    def skipped(self, task: str, reason: Skip, *, count: int = 1) -> None:
-        """Count a poll that did not take place, or several."""
-        self._of.schedule_skipped.labels(*self._labels, task, reason).inc(count)
-
-    def surprise(self, kind: Surprise) -> None:
-        """Count a value that the vendor's reference does not know."""
-        self._surprises[kind].inc()
-
-    def breaker(self, *, is_open: bool) -> None:
-        """Show whether calls are held back."""
-        self._breaker.set(is_open)
-
-    def exposed(self, series: int) -> None:
-        """Show how many vendor series there are."""
-        self._series.set(series)
-
-    def expired(self, series: int) -> None:
-        """Count vendor series that ended for want of a newer reading."""
-        self._expired.inc(series)
