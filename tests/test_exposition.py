@@ -266,6 +266,7 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
             min_size=1,
         )
     )
+    | st.lists(st.floats(1.5e9, 1.8e9), min_size=1)
 )
 def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[float]) -> None:
     """A column whose numbers are all about as large has a way of its own, and the same result."""

@@ -8,7 +8,6 @@ rendering can pause between two shards so that it never holds the event loop for
 from __future__ import annotations
 
 from itertools import chain, islice
-from operator import add
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -106,18 +105,13 @@ class _Shard:
             if known is not None and known.made_of == values:
                 return known
             written = list(map(_FLAGS.get, values))
-            return _Lines(values, _piece(column.family, self._ends(written)))
+            return _Lines(values, _piece(column.family, self.blocks, written))
         encoded = numbers.encode(values)
         # Absent and infinite numbers are encoded alike.
         if known is not None and known.made_of == encoded and b"null" not in encoded:
             return known
-        return _Lines(encoded, _piece(column.family, self._ends(numbers.texts(values, encoded))))
-
-    def _ends(self, written: Sequence[str | None]) -> list[str]:
-        if None in written:
-            pairs = zip(self.blocks, written, strict=True)
-            return [block + text for block, text in pairs if text is not None]
-        return list(map(add, self.blocks, written))
+        written = numbers.texts(values, encoded)
+        return _Lines(encoded, _piece(column.family, self.blocks, written))
 
     def _render_spread(self, column: Spread, rows: Sequence[Any], known: _Lines | None) -> _Lines:
         made_of = list(map(column.read, rows))
@@ -135,8 +129,7 @@ class _Shard:
                 )
                 values.append(value if value is None else float(value))
         written = numbers.texts(values, numbers.encode(values))
-        ends = [block + text for block, text in zip(blocks.values(), written, strict=True) if text]
-        return _Lines(made_of, _piece(column.family, ends), blocks)
+        return _Lines(made_of, _piece(column.family, list(blocks.values()), written), blocks)
 
 
 class Rendered:
@@ -218,11 +211,17 @@ def _unseen(plan: Plan, targets: list[Any], seen: set[Identity]) -> dict[Identit
     return unique
 
 
-def _piece(family: Family, ends: list[str]) -> Piece:
-    if not ends:
+def _piece(family: Family, blocks: Sequence[str], written: Sequence[str | None]) -> Piece:
+    """Put lines together from labels and numbers; those without a number are left out."""
+    if None in written:
+        blocks = [block for block, text in zip(blocks, written, strict=True) if text is not None]
+        written = [text for text in written if text is not None]
+    if not blocks:
         return Piece(b"", 0)
-    name = family.name
-    # Joined in place of being put together afterwards, which would copy them all once more.
-    ends[0] = f"{name}{ends[0]}"
-    ends[-1] = f"{ends[-1]}\n"
-    return Piece(f"\n{name}".join(ends).encode(), len(ends))
+    # One join of all parts: a string per line would be copied once more.
+    parts: list[Any] = [f"\n{family.name}"] * (3 * len(blocks))
+    parts[0] = family.name
+    parts[1::3] = blocks
+    parts[2::3] = written
+    parts.append("\n")
+    return Piece("".join(parts).encode(), len(blocks))

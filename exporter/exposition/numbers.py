@@ -14,7 +14,7 @@ import msgspec
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 _encode = msgspec.json.Encoder().encode
@@ -61,10 +61,13 @@ def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
     smallest, largest = min(values), max(values)
     if smallest > -_LARGEST and largest < _LARGEST and not _may_be_tiny(encoded):
         return written.split(",")  # type: ignore[return-value]  # none is absent
-    if smallest >= _LARGEST and largest < _PYTHON_EXPONENT and _same_length(smallest, largest):
-        # Times and sizes mostly have as many digits before the point as all others.
-        point = written.index(".")
-        return _scientific(written.replace(".", "").split(","), f"e+{point - 1:02d}")
+    if smallest >= _LARGEST and largest < _PYTHON_EXPONENT:
+        shortest, longest = str(int(smallest)), str(int(largest))
+        if len(shortest) == len(longest):
+            # Times and sizes mostly have as many digits before the point as all others.
+            exponent = f"e+{len(longest) - 1:02d}"
+            alike = shortest[0] == longest[0]
+            return _scientific(written.replace(".", ""), exponent, alike=alike)
     return [
         text
         if _SMALLEST <= value < _LARGEST or -_LARGEST < value <= -_SMALLEST or not value
@@ -73,18 +76,25 @@ def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
     ]
 
 
-def _scientific(digits: Iterable[str], exponent: str) -> list[str | None]:
+def _scientific(digits: str, exponent: str, *, alike: bool) -> list[str | None]:
+    """Put in points and exponents.
+
+    Args:
+        digits: Of all numbers, without their points.
+        exponent: As it is written.
+        alike: Whether all begin with the same digit, as the times of our day do.
+    """
     # The encoder ends a number with a zero only to say that it is a whole one.
+    if alike and "0," not in digits and digits[-1] != "0":
+        first = digits[0]
+        rest = digits[1:].replace(f",{first}", f"{exponent},{first}.")
+        return f"{first}.{rest}{exponent}".split(",")  # type: ignore[return-value]  # none is absent
     return [
         f"{each[0]}.{each[1:]}{exponent}"
         if each[-1] != "0"
         else f"{each[0]}.{each[1:]}".rstrip("0.") + exponent
-        for each in digits
+        for each in digits.split(",")
     ]
-
-
-def _same_length(smallest: float, largest: float) -> bool:
-    return len(str(int(smallest))) == len(str(int(largest)))
 
 
 def _may_be_tiny(encoded: bytes) -> bool:

@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 
 from exporter.exposition.body import Body, Format, Packer, finish
 from exporter.exposition.lines import render
+from exporter.process import YOUNG_OBJECTS
 from tests.bench import peers
 from tests.bench.fleet import SAMPLES_PER_AGENT, Families, snapshot
 from tests.bench.harness import (
@@ -137,9 +138,11 @@ def rendering(*, quick: bool) -> list[Figure]:
     turns = 5 if quick else 11
     snapshots = [snapshot(agents, turn) for turn in range(2)]
     families = [Families(each) for each in snapshots]
-    # What was prepared must not be looked through for garbage while either side is measured.
+    # What was prepared must not be looked through for garbage while either side is measured, and
+    # both look for it as often as the daemon does.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     before: Rendered | None = None
     ours: list[float] = []
     theirs: list[float] = []
