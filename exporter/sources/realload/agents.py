@@ -10,6 +10,7 @@ from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, facts, flagged, target
 from exporter.sources.realload.replies.machines import AgentInfo, AgentItem, AgentPing
 from exporter.sources.realload.values import flag, limit, memory, protected, seconds, words
+from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Agents(Inventory[Agent, AgentPing]):
         """Return all agents, without a state."""
         reply = await self.portal.client.data(actions.AGENTS)
         agents = []
-        for item in reply.measuring_agents_array or ():
+        async for item in in_turns(reply.measuring_agents_array or ()):
             if item.agent_id is None:
                 self.portal.surprise("missing_field")
                 continue
