@@ -182,7 +182,7 @@ def source(
         "url": url,
         "auth_token": "a-token",
         "concurrency": concurrency,
-        "timeout": f"{timeout:g}s",
+        "timeout": f"{timeout * 1_000:g}ms",
         "tasks": {"agents": f"{interval:g}s", **dict.fromkeys(tasks, "off")},
     }
 
