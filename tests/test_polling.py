@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,6 +14,7 @@ from exporter.readings import Agent, AgentState, SourceHealth
 from exporter.sources.base import Failure, Poll
 from exporter.store import Store
 from exporter.telemetry import Telemetry
+from exporter.turns import TURN
 from tests.support.clock import FakeClock
 from tests.support.source import FakeSource
 
@@ -82,6 +85,25 @@ class TestGoodPoll:
         assert (UP,) == snapshot.readings
         assert {"site": "bern"} == snapshot.labels
         assert 180.0 == snapshot.stale_after
+
+    async def test_others_get_their_turn_meanwhile(self) -> None:
+        """Thousands of readings must hold up neither scrapes nor the calls of other sources."""
+        fleet = [msgspec.structs.replace(UP, agent_id=str(number)) for number in range(4 * TURN)]
+        stage = Stage(Poll(readings=tuple(fleet)))
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        await stage.poller.poll("agents")
+        other.cancel()
+
+        # To look at each for its age, and then for what changed.
+        assert turns >= 2 * 4
 
     async def test_it_is_counted_and_timed(self) -> None:
         """How fresh and how slow the polls are must be on /metrics."""

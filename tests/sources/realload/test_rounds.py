@@ -148,6 +148,34 @@ async def test_bounds_the_calls_under_way() -> None:
     assert 3 == source.portal.most_under_way
 
 
+async def test_calls_begin_one_after_the_other() -> None:
+    """Of a crowd that begins at once, each would seem to take as long as all."""
+    source = rig(range(1, 4), {})
+    await source.readings("agents")
+    turn = 0
+    begun = []
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def some_turns(request: dict[str, Any]) -> None:
+        if request["action"] == "pingMeasuringAgent":
+            begun.append(turn)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    source.portal.delay = some_turns
+    counting = asyncio.create_task(count_turns())
+
+    await source.readings("agents")
+    counting.cancel()
+
+    assert len(begun) == len(set(begun)) == 3
+
+
 async def test_starts_with_what_failed_last_time() -> None:
     """Who takes long begins early, so that the round ends early."""
     source = rig(range(1, 31), {17: "not_reachable"})
