@@ -98,8 +98,23 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         return getattr(self, "result", True) is None
 
 
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is logged in: nothing of it is wanted."""
+
+
 class UserReply(Envelope, frozen=True, kw_only=True):
-    """`/user`, of which only the success is looked at."""
+    """`/user`, of which only the success is looked at.
+
+    Its shape is not documented; the vendor's own client, Taurus, expects it wrapped or not.
+    """
+
+    id: Id = None
+    result: User | None = None
+
+    @property
+    def lacks_result(self) -> bool:
+        """Whether nobody is described in either way."""
+        return self.id is None and self.result is None
 
 
 class StatusReply(Envelope, frozen=True, kw_only=True):

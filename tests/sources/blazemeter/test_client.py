@@ -259,6 +259,26 @@ class TestErrors:
         assert not it.source.up
 
 
+class TestProof:
+    @pytest.mark.parametrize("user", [{"id": 7}, {"result": {"id": 7}, "error": None}])
+    async def test_takes_a_user_wrapped_or_not(self, user: dict[str, Any]) -> None:
+        """The shape of the reply is not documented; the vendor's own client expects both."""
+        it = bench(ok([]))
+        it.account.answers["user"] = httpx.Response(200, json=user)
+
+        await it.poll("runs")
+
+        assert it.source.up
+
+    async def test_takes_nothing_else(self) -> None:
+        """A reply that describes nobody, whatever its status, may be a refusal."""
+        it = bench(ok([]))
+        it.account.answers["user"] = httpx.Response(200, json={"message": "invalid key"})
+
+        assert (await failing(it)).reason is Reason.DECODE
+        assert not it.source.up
+
+
 class TestRateLimit:
     async def test_with_retry_after_is_obeyed(self) -> None:
         """While the asked-for pause runs nothing is sent."""
