@@ -41,6 +41,14 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
 
 
+_UNREAD = frozenset(
+    [Reason.TIMEOUT, Reason.CONNECT, Reason.TLS, Reason.DECODE, Reason.HTTP_4XX, Reason.HTTP_5XX]
+)
+
+#: The statuses of a gateway that got no answer from the API, or did not ask for one.
+_NOT_ASKED = frozenset({502, 503, 504})
+
+
 class ExporterError(Exception):
     """The root: whoever catches this catches all that is ours."""
 
@@ -82,14 +90,27 @@ class CallError(PollError):
     Attributes:
         status: The HTTP status, where there was one.
         sent: Whether the vendor may have seen the call.
+        lost: Whether the connection ended before an answer began, and the call may be sent again.
     """
 
     def __init__(
-        self, reason: Reason, message: str, *, status: int | None = None, sent: bool = True
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        status: int | None = None,
+        sent: bool = True,
+        lost: bool = False,
     ) -> None:
         super().__init__(reason, message)
         self.status = status
         self.sent = sent
+        self.lost = lost
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing of the API's own came home, so that it may have been a refusal."""
+        return self.sent and self.reason in _UNREAD and self.status not in _NOT_ASKED
 
 
 class SuspectError(PollError):

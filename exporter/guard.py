@@ -23,8 +23,10 @@ the proof is the fourth. Three things follow.
   invalid for a moment, or for one of several servers. So targets whose calls fail with errors that
   look like refusals slow the source down. Those that did so last time belong in the slow lane,
   which then waits for the others and leaves them room.
-* A call that found no readable answer may have been refused as well. It counts until a call sent
-  later is accepted; when the room is used up by such calls, a proof is sent.
+* A call that found no readable answer may have been refused as well, unless a gateway says that it
+  was not passed on. It counts until a call sent later is accepted; when the room is used up by such
+  calls, a proof is sent. A call that was lost on the way is sent once more, but only if there is
+  room for it again.
 * A cancelled call is not called back, since it can't be: its outcome is waited for in the
   background, and its place stays taken.
 
@@ -37,6 +39,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from contextlib import suppress
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -59,9 +62,6 @@ WINDOW_SECONDS = 61.0
 
 #: The vendor's 5 less one.
 MAX_REFUSALS = 4
-
-#: What a call without a readable answer ends with, unless it has a status.
-_SILENT = frozenset({Reason.TIMEOUT, Reason.CONNECT, Reason.TLS, Reason.DECODE})
 
 
 @unique
@@ -166,13 +166,20 @@ class Guard:
             CallError: `auth`: it was run and refused.
             PollError: What the attempt raised; of a suspect that was none, its own error.
         """
+        outcome = await self._placed(attempt, lane)
+        if _is_lost(outcome.error):
+            # Without a place for it, the first outcome stands.
+            with suppress(BlockedError):
+                outcome = await self._placed(attempt, lane)
+        return await outcome.get()
+
+    async def _placed(self, attempt: Callable[[], Awaitable[T]], lane: Lane) -> _Outcome[T]:
         await self._place(lane)
         # A task of its own: what is on the wire cannot be taken back by a cancellation.
         task = asyncio.create_task(self._run(attempt, lane))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        outcome = await asyncio.shield(task)
-        return await outcome.get()
+        return await asyncio.shield(task)
 
     async def _place(self, lane: Lane) -> None:
         place = asyncio.get_running_loop().create_future()
@@ -214,13 +221,7 @@ class Guard:
 
     def _note_silence(self, error: Exception) -> None:
         # An error that is not ours is a bug, which may have hidden any answer.
-        silent = not isinstance(error, PollError) or (
-            isinstance(error, CallError)
-            and error.sent
-            and error.status is None
-            and error.reason in _SILENT
-        )
-        if silent:
+        if not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread):
             self._memory.silent.append(self._clock.monotonic())
 
     def _release(self, lane: Lane) -> None:
@@ -305,11 +306,11 @@ class Guard:
         memory = self._memory
         return len(memory.suspects) < MAX_REFUSALS and memory.used < self._proof_room
 
-    def _prove(self) -> None:
+    def _prove(self, *, again: bool = False) -> None:
         self._memory.in_flight += 1
-        self._proving = asyncio.create_task(self._run_proof())
+        self._proving = asyncio.create_task(self._run_proof(again=again))
 
-    async def _run_proof(self) -> None:
+    async def _run_proof(self, *, again: bool) -> None:
         sent, fingerprint = self._clock.monotonic(), self._fingerprint()
         failure: Exception | None = None
         try:
@@ -320,10 +321,12 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             failure = error
         self._proving = None
-        self._decide(failure, sent=sent, fingerprint=fingerprint)
+        self._decide(failure, sent=sent, fingerprint=fingerprint, again=again)
         self._landed()
 
-    def _decide(self, failure: Exception | None, *, sent: float, fingerprint: str) -> None:
+    def _decide(
+        self, failure: Exception | None, *, sent: float, fingerprint: str, again: bool
+    ) -> None:
         refusal = isinstance(failure, SuspectError) or (
             isinstance(failure, CallError) and failure.status in (401, 403)
         )
@@ -343,6 +346,9 @@ class Guard:
             # What was known of the credentials stands: a guard that was open stays so, and as its
             # time is over the next call proves again.
             self._note_silence(failure)
+            if not again and _is_lost(failure) and self._has_proof_room():
+                self._prove(again=True)
+                return
             self._settle(lambda: self._unanswered(failure))
             self._refuse_waiting(lambda: self._unanswered(failure))
 
@@ -418,6 +424,10 @@ class Guard:
             retry_at=retry_at,
             reason=failure.reason,
         )
+
+
+def _is_lost(error: Exception | None) -> bool:
+    return isinstance(error, CallError) and error.lost
 
 
 def _refused() -> CallError:

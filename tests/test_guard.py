@@ -26,6 +26,20 @@ def portal(clock: FakeClock) -> Portal:
     return Portal(clock)
 
 
+DROPPED = CallError(Reason.CONNECT, "the connection was dropped", lost=True)
+
+#: Ends of calls that may have been refused, for all that is known.
+SILENCES = {
+    "late": CallError(Reason.TIMEOUT, "no reply in time"),
+    "dropped": DROPPED,
+    "cut off": CallError(Reason.CONNECT, "the reply was cut off"),
+    "nonsense": CallError(Reason.DECODE, "the reply is not the JSON that was expected"),
+    "redirect": CallError(Reason.HTTP_4XX, "status 302", status=302),
+    "bad request": CallError(Reason.HTTP_4XX, "status 400", status=400),
+    "server error": CallError(Reason.HTTP_5XX, "status 500", status=500),
+}
+
+
 def begin(guard: Guard, attempt: Any, number: int, **fields: Any) -> list[asyncio.Task[Any]]:
     """Begin many calls at once."""
     return [asyncio.create_task(guard.call(attempt, **fields)) for _ in range(number)]
@@ -401,30 +415,108 @@ class TestOpen:
 
 
 class TestSilence:
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
     async def test_silent_targets_do_not_stop_the_others(
-        self, clock: FakeClock, portal: Portal
+        self, clock: FakeClock, portal: Portal, silence: CallError
     ) -> None:
         """Calls that are never answered are cleared by a proof, and the rest goes on."""
         guard = portal.guard()
         await proven(clock, portal, guard)
-        lost = begin(guard, lambda: portal.ping(lost=True), 10)
+        lost = begin(guard, lambda: portal.ping(lost=silence), 10)
         others = begin(guard, portal.ping, 10)
 
         endings = await end(clock, [*lost, *others])
 
-        assert [*["timeout"] * 10, *["pong"] * 10] == endings
+        assert [*[str(silence.reason)] * 10, *["pong"] * 10] == endings
         assert not guard.open
 
-    async def test_silent_refusals_are_limited(self, clock: FakeClock, portal: Portal) -> None:
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
+    async def test_silent_refusals_are_limited(
+        self, clock: FakeClock, portal: Portal, silence: CallError
+    ) -> None:
         """A refusal whose answer is lost is one for the vendor all the same."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
 
-        await end(clock, begin(guard, lambda: portal.ping(lost=True), 40))
+        await end(clock, begin(guard, lambda: portal.ping(lost=silence), 40))
 
         assert 4 == len(portal.refusals)
         assert guard.auth_failed
+
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
+    async def test_a_vendor_that_refuses_in_silence_is_asked_four_times_a_minute(
+        self, clock: FakeClock, portal: Portal, silence: CallError
+    ) -> None:
+        """What a refusal looks like is not documented; proofs may be refused like that, too."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+        portal.lost = silence
+
+        for _ in range(30):
+            await end(clock, begin(guard, portal.ping, 40), 10.0)
+
+        assert 4 == portal.most_in_a_minute
+
+    async def test_a_gateway_that_is_down_is_asked_every_time(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """It says that the API was not asked, so nothing was refused and nobody has to wait."""
+        portal.down = CallError(Reason.HTTP_5XX, "status 502", status=502)
+        guard = portal.guard()
+
+        for _ in range(10):
+            await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+        assert 10 == portal.proofs
+
+
+class TestLost:
+    async def test_a_lost_call_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
+        """A connection that ends at the wrong moment must not cost a reading."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        endings = iter([DROPPED, None])
+
+        assert ["pong"] == await end(
+            clock, begin(guard, lambda: portal.ping(lost=next(endings)), 1)
+        )
+
+    async def test_it_is_not_sent_a_third_time(self, clock: FakeClock, portal: Portal) -> None:
+        """A vendor that drops whatever comes gets no more to do."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        endings = iter([DROPPED, DROPPED, None])
+
+        assert ["connect"] == await end(
+            clock, begin(guard, lambda: portal.ping(lost=next(endings)), 1)
+        )
+
+    async def test_without_a_place_for_it_what_happened_is_told(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """That the guard has opened meanwhile must not pass for a call that was never sent."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+
+        lost = begin(guard, lambda: portal.ping(lost=DROPPED), 3)
+
+        assert ["connect"] * 3 == await end(clock, lost)
+        assert guard.auth_failed
+        assert 4 == len(portal.refusals)
+
+    async def test_a_lost_proof_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
+        """Otherwise one connection that ends would cost a whole cycle."""
+        guard = portal.guard()
+        portal.lost = DROPPED
+        tasks = begin(guard, portal.ping, 5)
+        await clock.advance(0.25)
+        portal.lost = None
+
+        assert ["pong"] * 5 == await end(clock, tasks)
+        assert 2 == portal.proofs
 
 
 class TestCancellation:
@@ -548,7 +640,7 @@ async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, porta
     await proven(clock, portal, guard)
 
     async def fails() -> None:
-        raise CallError(Reason.HTTP_5XX, "status 500", status=500)
+        raise CallError(Reason.API_ERROR, "the reply is an error", status=200)
 
     async def crashes() -> None:
         raise ZeroDivisionError
@@ -556,7 +648,7 @@ async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, porta
     (failed,), (crashed,) = begin(guard, fails, 1), begin(guard, crashes, 1)
     await clock.advance(1.0)
 
-    assert "http_5xx" == ending(failed)
+    assert "api_error" == ending(failed)
     assert isinstance(crashed.exception(), ZeroDivisionError)
 
 
@@ -572,6 +664,7 @@ CALLS = st.fixed_dictionaries(
         "there": st.integers(1, 5),
         "back": st.integers(1, 5),
         "own": st.sampled_from([False, False, False, True]),
+        "lost": st.sampled_from([None] * 6 + [*SILENCES.values()]),
         "slow": st.booleans(),
         "cancel": st.none() | TENTHS,
     }
@@ -581,6 +674,7 @@ EVENTS = st.one_of(
     *[st.sampled_from(["revoke", "restore"])] * 3,
     *[st.just("other secret")] * 2,
     st.sampled_from(["reload", "proofs fail", *["proofs work"] * 2]),
+    st.sampled_from(["all is lost", *["all comes home"] * 2]),
     st.sampled_from([100, 300, 610]),
 )
 
@@ -620,15 +714,20 @@ class History:
                 portal.down = CallError(Reason.CONNECT, "refused", sent=False)
             case "proofs work":
                 portal.down = None
+            case "all is lost":
+                portal.lost = DROPPED if self._lost else None
+            case "all comes home":
+                portal.lost = None
             case _:
                 self._call(event)
 
     def _call(self, event: dict[str, Any]) -> None:
         lane = Lane.SLOW if event["slow"] else Lane.NORMAL
-        looks_bad = {"lost" if self._lost else "own": event["own"]}
+        own = event["own"] and not self._lost
+        lost = event["lost"] if self._lost else None
         tasks = begin(
             self.guard,
-            lambda: self.portal.ping(event["there"] / 10, event["back"] / 10, **looks_bad),
+            lambda: self.portal.ping(event["there"] / 10, event["back"] / 10, own=own, lost=lost),
             event["number"],
             lane=lane,
         )

@@ -33,6 +33,11 @@ USER_AGENT = f"loadfleet-exporter/{__version__}"
 _REPEATED_STATUS = frozenset({502, 503, 504})
 _BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 5.0
+
+#: Part of a call's time that a further try has to have. A try that gets only what others have left
+#: over ends with a time-out that says nothing of the machine the call is about.
+_ENOUGH = 1 / 2
+
 _CLOSE_SECONDS = 2.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _FORBIDDEN = frozenset("\r\n\0")
@@ -66,6 +71,9 @@ class HttpClient:
         """Send a call and return the complete answer, whatever its status.
 
         Waiting for the budget or for the end of a pause does not count against the time-out.
+
+        What was sent and lost on the way is not sent again here, since it may have been refused:
+        that is for those to do who count refusals.
 
         Raises:
             CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
@@ -102,7 +110,7 @@ class HttpClient:
         total = self._options.total_timeout
         if call.timeout_seconds is not None:
             total = call.timeout_seconds
-        left = total
+        left, enough = total, total * _ENOUGH
         request = self._request(call, total)
         tries = 1 + (self._options.retries if call.repeatable else 0)
         number = 0
@@ -113,8 +121,9 @@ class HttpClient:
             outcome = await self._try(call, request, left)
             left -= self._clock.monotonic() - started
             delay = self._delay(outcome, number, started)
-            if number == tries or delay is None or delay >= left:
+            if number == tries or delay is None or left - delay < enough:
                 if isinstance(outcome, CallError):
+                    outcome.lost &= number < tries and left >= enough
                     raise outcome
                 return outcome
             await self._clock.sleep(delay)

@@ -29,7 +29,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         read_timeout: Seconds between two pieces of a reply.
         total_timeout: Seconds for a call with all its tries.
         max_reply_bytes: Limit of a reply's body, compressed or not.
-        retries: Tries after the first.
+        retries: Tries after the first, each of them with half of the total at least.
         requests_per_minute: Limit of tries in any 60 seconds.
         connections: Limit of open connections.
         ca_file: Certificates to trust instead of the system's.

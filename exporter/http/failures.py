@@ -50,24 +50,16 @@ def explain(operation: str, error: BaseException, *, head: bool) -> CallError:
         or _not_http(chain)
         or _connection(chain, head=head)
     )
-    return _FailedError(reason, f"{operation}: {text}", sent=sent or head, head=head)
+    lost = sent and not head and reason is Reason.CONNECT
+    return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
 
 
 def repeatable(error: CallError) -> bool:
-    """Tell whether a call that only reads may be sent again after this error."""
-    if not isinstance(error, _FailedError) or error.head:
-        return False
-    if error.reason is Reason.TIMEOUT:
-        return not error.sent
-    return error.reason in (Reason.DNS, Reason.CONNECT)
+    """Tell whether a call that only reads was not sent and may be now.
 
-
-class _FailedError(CallError):
-    """A call that was not answered; whether a part of the answer came is asked for here only."""
-
-    def __init__(self, reason: Reason, message: str, *, sent: bool, head: bool) -> None:
-        super().__init__(reason, message, sent=sent)
-        self.head = head
+    What was sent may have been refused, so whoever counts refusals has to know of each time.
+    """
+    return not error.sent and error.reason in (Reason.DNS, Reason.CONNECT, Reason.TIMEOUT)
 
 
 #: Reason, text, and whether the vendor may have seen the call.

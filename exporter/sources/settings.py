@@ -65,7 +65,9 @@ class SourceDefaults(Section):
             not given.
         concurrency: Calls under way at once, over all tasks of the source.
         requests_per_minute: The most calls in a minute, retries included; no limit if not given.
-        retries: Further tries of a failed read, with pauses of random length, within `timeout`.
+        retries: Further tries of a read that failed while half of `timeout` was left, with pauses
+            of random length. One whose connection was lost is sent once more, anew; with 0 it
+            is not.
         max_reply_bytes: The largest reply, counted after decompression.
         auth_retry: How long nothing is sent after refused credentials, unless the secret changes;
             at least `60s`.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.candidates import CANDIDATES, Candidate
+from tests.support.front import judged
 from tests.support.trial import select
+from tests.support.vendor import drop, reply
 
 
 if TYPE_CHECKING:
@@ -15,8 +17,20 @@ if TYPE_CHECKING:
 
     from tests.support.front import Front
     from tests.support.trial import Trial
-    from tests.support.vendor import Seen
+    from tests.support.vendor import Seen, Step
 
+
+#: What a refusal may look like beside those that the vendors' references name.
+SHAPES = {
+    "dropped": drop,
+    "bad request": reply(b"<html>", status=400),
+    "not found": reply(b"", status=404),
+    "redirect": reply(status=302, headers={"Location": "/login"}),
+    "server error": reply(b"<html>", status=500),
+    "page": reply(b"<html>Please log in.</html>"),
+    "empty": reply(b""),
+    "other shape": reply(b'{"message": "invalid token"}'),
+}
 
 MINUTE_SECONDS = 60.0
 ALLOWED_REFUSALS = 4
@@ -68,6 +82,24 @@ async def test_a_revocation_in_mid_cycle_costs_no_lock_out(trial: Trial, call: i
     assert most_in_a_minute(subject.portal.refused) <= ALLOWED_REFUSALS
     assert 0 == subject.portal.blocked_calls
     assert refused(trial)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("call", [1, 2, 4, 14])
+async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
+    trial: Trial, call: int, shape: Step
+) -> None:
+    """What one looks like is not documented; no shape may be mistaken for worth repeating."""
+    subject = trial.only
+    subject.front.before = _revoking(subject.front, trial, call)
+    subject.front.struck = lambda _: subject.portal.token is None
+    subject.front.treatment = judged(shape)
+
+    await minutes(trial, 10)
+
+    assert subject.portal.refused
+    assert most_in_a_minute(subject.portal.refused) <= ALLOWED_REFUSALS
+    assert 0 == subject.portal.blocked_calls
 
 
 async def test_accepted_again_is_found_out(trial: Trial) -> None:

@@ -157,6 +157,52 @@ class TestTries:
         assert isinstance(reply, Reply)
         assert clock.monotonic - started < 15.0 + 9.0
 
+    async def test_a_try_with_too_little_time_is_not_made(self) -> None:
+        """It would time out, and the machine that the call is about would be blamed for it."""
+        clock = FakeClock()
+        given: list[float] = []
+
+        def slow(request: httpx.Request) -> httpx.Response:
+            given.append(clock.monotonic)
+            clock.shift(8.0)
+            return httpx.Response(502, request=request)
+
+        reply = await outcome(clock, client(clock, slow, retries=3))
+
+        assert isinstance(reply, Reply)
+        assert 502 == reply.status
+        assert 1 == len(given)
+
+    async def test_what_was_lost_may_be_sent_again_by_others(self) -> None:
+        """Not here: the lost call may have been refused, and refusals have to be counted."""
+        clock = FakeClock()
+        script = Script(clock, httpx.ReadError("x"), httpx.Response(200))
+
+        error = await outcome(clock, client(clock, script))
+
+        assert isinstance(error, CallError)
+        assert error.lost
+        assert 1 == len(script.times)
+
+    @pytest.mark.parametrize(
+        ("retries", "repeatable", "seconds"), [(0, True, 0.0), (2, False, 0.0), (2, True, 8.0)]
+    )
+    async def test_not_everything_lost_may_be_sent_again(
+        self, retries: int, repeatable: bool, seconds: float
+    ) -> None:
+        """Not what may write, nor against the user's will, nor what has used up half its time."""
+        clock = FakeClock()
+
+        def lose(request: httpx.Request) -> httpx.Response:
+            clock.shift(seconds)
+            raise httpx.ReadError("x", request=request)
+
+        call = Call(operation="read", method="GET", url=GET.url, repeatable=repeatable)
+        error = await outcome(clock, client(clock, lose, retries=retries), call)
+
+        assert isinstance(error, CallError)
+        assert (Reason.CONNECT, False) == (error.reason, error.lost)
+
     async def test_no_error_drags_a_foreign_one_along(self) -> None:
         """Foreign texts name URLs with their queries, and tracebacks print causes."""
         clock = FakeClock()

@@ -214,24 +214,25 @@ class TestFaults:
 
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
 
-    async def test_a_dropped_connection_is_tried_again(self, connect: Connect) -> None:
-        """A connection that ends before the reply's head is a connection failure."""
+    async def test_a_dropped_connection_is_not_tried_again(self, connect: Connect) -> None:
+        """The call is lost: it may have been refused, so who counts refusals has to decide."""
         async with Vendor(drop, reply()) as vendor:
-            answer = await connect(msgspec.structs.replace(OPTIONS, retries=1)).send(
-                call(vendor.url)
+            error = await failure(
+                connect(msgspec.structs.replace(OPTIONS, retries=1)).send(call(vendor.url))
             )
 
-        assert 200 == answer.status
-        assert 2 == len(vendor.seen)
+        assert (Reason.CONNECT, True, True) == (error.reason, error.sent, error.lost)
+        assert 1 == len(vendor.seen)
 
     async def test_a_body_cut_off_is_not_tried_again(self, connect: Connect) -> None:
         """The reply may have been a refusal, and must not be asked for twice."""
         cut = say(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nhalf", then=drop)
         async with Vendor(cut) as vendor:
-            await failure(
+            error = await failure(
                 connect(msgspec.structs.replace(OPTIONS, retries=3)).send(call(vendor.url))
             )
 
+        assert (Reason.CONNECT, True, False) == (error.reason, error.sent, error.lost)
         assert 1 == len(vendor.seen)
 
     @pytest.mark.parametrize(

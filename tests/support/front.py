@@ -64,6 +64,16 @@ def changed(change: Callable[[bytes], bytes]) -> Treatment:
     return treat
 
 
+def judged(step: Step) -> Treatment:
+    """Do something to a request in the place of the answer that the vendor has given."""
+
+    async def treat(wire: Wire, ask: Ask) -> None:
+        await ask()
+        await step(wire)
+
+    return treat
+
+
 def line(seen: Seen) -> str:
     """Write a request as one text, for expressions to be compared with."""
     url = urlsplit(seen.target)  # a proxy is asked with the whole URL

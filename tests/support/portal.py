@@ -25,6 +25,7 @@ class Portal:
         busiest: The most calls that were there at once.
         proofs: How many proofs came.
         down: What proofs end with instead of an answer.
+        lost: What calls end with when they have been judged, instead of an answer.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -35,6 +36,7 @@ class Portal:
         self.busiest = 0
         self.proofs = 0
         self.down: Exception | None = None
+        self.lost: CallError | None = None
         self._there = 0
 
     def guard(
@@ -70,7 +72,12 @@ class Portal:
         await self.ping(0.1, 0.1)
 
     async def ping(
-        self, there: float = 0.1, back: float = 0.1, *, own: bool = False, lost: bool = False
+        self,
+        there: float = 0.1,
+        back: float = 0.1,
+        *,
+        own: bool = False,
+        lost: CallError | None = None,
     ) -> str:
         """Answer a call.
 
@@ -78,7 +85,7 @@ class Portal:
             there: Seconds until the secret is judged.
             back: Seconds from then until the answer is home.
             own: Whether the call fails for a reason of its own that looks like a refusal.
-            lost: Whether the answer never comes home, so that the call times out.
+            lost: What the call ends with instead of an answer that never comes home.
         """
         secret = self.secret
         self._there += 1
@@ -91,8 +98,9 @@ class Portal:
             await self.clock.clock.sleep(back)
         finally:
             self._there -= 1
-        if lost:
-            raise CallError(Reason.TIMEOUT, "no reply in time")
+        lost = lost or self.lost
+        if lost is not None:
+            raise lost
         if own or not accepted:
             raise SuspectError(CallError(Reason.API_ERROR, OWN))
         return "pong"
