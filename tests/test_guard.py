@@ -518,6 +518,17 @@ class TestLost:
         assert ["pong"] * 5 == await end(clock, tasks)
         assert 2 == portal.proofs
 
+    async def test_a_proof_is_not_sent_a_third_time(self, clock: FakeClock, portal: Portal) -> None:
+        """Room is left for the next cycle, which would otherwise have to wait for a minute."""
+        guard = portal.guard()
+        portal.lost = DROPPED
+
+        endings = await end(clock, begin(guard, portal.ping, 5))
+
+        assert ["not sent: connect"] * 5 == endings
+        assert 2 == portal.proofs
+        assert not guard.blocked
+
 
 class TestCancellation:
     async def test_what_was_sent_keeps_its_place(self, clock: FakeClock, portal: Portal) -> None:
