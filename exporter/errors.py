@@ -91,6 +91,7 @@ class CallError(PollError):
         status: The HTTP status, where there was one.
         sent: Whether the vendor may have seen the call.
         lost: Whether the connection ended before an answer began, and the call may be sent again.
+        hurried: Whether other tries had used up a part of its time.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class CallError(PollError):
         self.status = status
         self.sent = sent
         self.lost = lost
+        self.hurried = False
 
     @property
     def unread(self) -> bool:

@@ -21,8 +21,8 @@ the proof is the fourth. Three things follow.
 
 * A suspect counts for its minute even if a proof was accepted afterwards: the token may have been
   invalid for a moment, or for one of several servers. So targets whose calls fail with errors that
-  look like refusals slow the source down. Those that did so last time belong in the slow lane,
-  which then waits for the others and leaves them room.
+  look like refusals slow the source down. Those that did so last time belong in the doubtful
+  lane, which then waits for the others and leaves them room.
 * A call that found no readable answer may have been refused as well, unless a gateway says that it
   was not passed on. It counts until a call sent later is accepted; when the room is used up by such
   calls, a proof is sent. A call that was lost on the way is sent once more, but only if there is
@@ -70,8 +70,13 @@ class Lane(Enum):
 
     NORMAL = "normal"
 
-    #: For what failed or was slow last time: at most half of the places, so that the rest goes on.
+    #: For what failed or was slow last time: at most half of the places, so that the rest goes on;
+    #: of an odd number the larger half while nothing else waits.
     SLOW = "slow"
+
+    #: For what looked like a refusal last time and was none. Like the slow one; and once there is a
+    #: suspect, it waits for all others and leaves them room for one of their own.
+    DOUBTFUL = "doubtful"
 
 
 class _Outcome(Generic[T]):
@@ -114,7 +119,6 @@ class Guard:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._places = concurrency
-        self._slow_places = max(1, concurrency // 2)
         # The proof needs room for itself.
         self._room = max(MAX_REFUSALS - 1, concurrency)
         self._proof_room = MAX_REFUSALS if concurrency < MAX_REFUSALS else concurrency + 1
@@ -244,7 +248,7 @@ class Guard:
             if not self._memory.in_flight:
                 self._judge()
             return
-        while self._head(Lane.NORMAL) or self._head(Lane.SLOW):
+        while any(map(self._head, Lane)):
             if self.open and not self._due():
                 self._refuse_waiting(self._held_back)
             elif self.open or not self._proven:
@@ -260,8 +264,8 @@ class Guard:
         if suspects >= self._room:
             self._refuse_waiting(self._no_room)
             return True
-        if suspects >= self._room - 1 and self._head(Lane.SLOW):
-            self._refuse_waiting(self._no_room, Lane.SLOW)
+        if suspects >= self._room - 1 and self._head(Lane.DOUBTFUL):
+            self._refuse_waiting(self._no_room, Lane.DOUBTFUL)
             return True
         lane = self._next_lane()
         if lane is not None:
@@ -280,13 +284,20 @@ class Guard:
         room = self._room - memory.used - memory.in_flight
         if room <= 0 or sum(self._in_flight.values()) >= self._places:
             return None
-        normal, slow = self._head(Lane.NORMAL), self._head(Lane.SLOW)
-        slow_may = self._in_flight[Lane.SLOW] < self._slow_places
-        if memory.suspects:
-            slow_may = slow_may and room > 1 and not normal and not self._in_flight[Lane.NORMAL]
-        if slow and slow_may and (not normal or slow < normal):
-            return Lane.SLOW
-        return Lane.NORMAL if normal else None
+        heads = {lane: head for lane in Lane if (head := self._head(lane))}
+        slow, doubtful = self._in_flight[Lane.SLOW], self._in_flight[Lane.DOUBTFUL]
+        if slow + doubtful >= max(1, (self._places + (Lane.NORMAL not in heads)) // 2):
+            heads.pop(Lane.SLOW, None)
+        if slow + doubtful >= max(1, self._places // 2) or (
+            memory.suspects
+            and (
+                room == 1
+                or heads.keys() - {Lane.DOUBTFUL}
+                or sum(self._in_flight.values()) > doubtful
+            )
+        ):
+            heads.pop(Lane.DOUBTFUL, None)
+        return min(heads, key=heads.__getitem__, default=None)
 
     def _prove_or_refuse(self) -> None:
         if not self._has_proof_room():

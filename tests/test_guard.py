@@ -228,28 +228,29 @@ class TestSuspects:
         assert ["pong"] == await end(clock, begin(guard, portal.ping, 1))
         assert 3 == portal.proofs
 
+    @pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.SLOW])
     async def test_many_own_errors_do_not_stop_the_others(
-        self, clock: FakeClock, portal: Portal
+        self, clock: FakeClock, portal: Portal, lane: Lane
     ) -> None:
-        """Targets that always fail so wait in the slow lane, and leave room for the rest."""
+        """Targets that always fail so wait in a lane of their own, and leave room for the rest."""
         guard = portal.guard()
         await proven(clock, portal, guard)
-        odd = begin(guard, lambda: portal.ping(own=True), 10, lane=Lane.SLOW)
-        others = begin(guard, portal.ping, 30)
+        odd = begin(guard, lambda: portal.ping(own=True), 10, lane=Lane.DOUBTFUL)
+        others = begin(guard, portal.ping, 30, lane=lane)
 
         endings = Counter(await end(clock, [*odd, *others], 60.0))
 
         assert {"pong": 30, "api_error": 2, "not sent: blocked": 8} == endings
         assert not guard.blocked
 
-    async def test_the_slow_lane_waits_while_there_are_suspects(
+    async def test_the_doubtful_lane_waits_while_there_are_suspects(
         self, clock: FakeClock, portal: Portal
     ) -> None:
         """An own error that is new must find room beside those that are known."""
         guard = portal.guard()
         await proven(clock, portal, guard)
-        begin(guard, lambda: portal.ping(own=True), 3, lane=Lane.SLOW)
-        others = begin(guard, portal.ping, 15)
+        begin(guard, lambda: portal.ping(own=True), 3, lane=Lane.DOUBTFUL)
+        others = begin(guard, portal.ping, 15, lane=Lane.SLOW)
         new = begin(guard, lambda: portal.ping(own=True), 1)
         others += begin(guard, portal.ping, 15)
 
@@ -598,11 +599,11 @@ class TestCancellation:
 
 
 class TestLanes:
-    @pytest.mark.parametrize(("concurrency", "slow"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)])
+    @pytest.mark.parametrize(("concurrency", "slow"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 5)])
     async def test_the_slow_have_half_of_the_places(
         self, clock: FakeClock, portal: Portal, concurrency: int, slow: int
     ) -> None:
-        """What hangs holds up half of the places at most, and the total is never exceeded."""
+        """What hangs holds up half of the places, and the total is never exceeded."""
         guard = portal.guard(concurrency=concurrency)
         await proven(clock, portal, guard)
         hanging = Portal(clock)
@@ -676,7 +677,7 @@ CALLS = st.fixed_dictionaries(
         "back": st.integers(1, 5),
         "own": st.sampled_from([False, False, False, True]),
         "lost": st.sampled_from([None] * 6 + [*SILENCES.values()]),
-        "slow": st.booleans(),
+        "lane": st.sampled_from([Lane.NORMAL, *Lane]),
         "cancel": st.none() | TENTHS,
     }
 )
@@ -733,7 +734,7 @@ class History:
                 self._call(event)
 
     def _call(self, event: dict[str, Any]) -> None:
-        lane = Lane.SLOW if event["slow"] else Lane.NORMAL
+        lane = event["lane"]
         own = event["own"] and not self._lost
         lost = event["lost"] if self._lost else None
         tasks = begin(

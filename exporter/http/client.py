@@ -34,8 +34,7 @@ _REPEATED_STATUS = frozenset({502, 503, 504})
 _BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 5.0
 
-#: Part of a call's time that a further try has to have. A try that gets only what others have left
-#: over ends with a time-out that says nothing of the machine the call is about.
+#: Part of a call's time that a further try has to have: with less it would hardly be answered.
 _ENOUGH = 1 / 2
 
 _CLOSE_SECONDS = 2.0
@@ -124,6 +123,7 @@ class HttpClient:
             if number == tries or delay is None or left - delay < enough:
                 if isinstance(outcome, CallError):
                     outcome.lost &= number < tries and left >= enough
+                    outcome.hurried = number > 1
                     raise outcome
                 return outcome
             await self._clock.sleep(delay)

@@ -39,12 +39,14 @@ class Trace(msgspec.Struct, kw_only=True):
     Attributes:
         lane: Where to queue; targets that failed last time may not hold up the others.
         keeps_body: Whether the reply's body is wanted, for `explain`.
+        suspect: Whether the reply looked like a refusal of the credentials.
         seconds: How long the call took, the time in the queue not included.
         body: The reply's body, if it is wanted and there was one.
     """
 
     lane: Lane = Lane.NORMAL
     keeps_body: bool = False
+    suspect: bool = False
     seconds: float = 0.0
     body: bytes = b""
 
@@ -69,8 +71,8 @@ class RealLoadClient:
     """Calls the portal of one source.
 
     Attributes:
-        up: Whether the newest call was answered validly. A time-out that may be a target's
-            leaves it as it is.
+        up: Whether the newest call was answered validly. One that makes the portal call another
+            machine leaves it as it is when it fails: that may be the machine's doing.
     """
 
     def __init__(self, settings: RealLoadSettings, context: SourceContext, *, http: Http) -> None:
@@ -163,13 +165,15 @@ class RealLoadClient:
         except BlockedError:
             raise
         except SuspectError:
-            self.up = False
+            trace.suspect = True
+            self.up = self.up and action.remote
             self._token.refresh()
             raise
         except CallError as error:
-            if action.remote and error.reason is Reason.TIMEOUT and error.sent:
+            asked = action.remote and error.sent
+            self.up = self.up and asked
+            if asked and error.reason is Reason.TIMEOUT and not error.hurried:
                 raise TargetTimeoutError(error.reason, str(error)) from error
-            self.up = False
             raise
         finally:
             trace.seconds = self._clock.monotonic() - started

@@ -47,6 +47,23 @@ class Round(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
 
 
+class _Past(msgspec.Struct, frozen=True, kw_only=True):
+    """How a target's newest call went.
+
+    Attributes:
+        round: The round in which it was made.
+        seconds: How long it took; infinite when it failed.
+        suspect: Whether its reply looked like a refusal of the credentials.
+    """
+
+    round: int = 0
+    seconds: float = 0.0
+    suspect: bool = False
+
+
+_NEW = _Past()
+
+
 class Rounds:
     """Calls the same targets round after round, those that failed or were slow first."""
 
@@ -57,7 +74,8 @@ class Rounds:
         self._clock = clock
         self._concurrency = concurrency
         self._slow_seconds = timeout_seconds * _SLOW_PART
-        self._durations: dict[str, float] = {}
+        self._number = 0
+        self._past: dict[str, _Past] = {}
 
     async def go(self, asks: Mapping[str, Ask[A]]) -> Round[A]:
         """Call all targets, as many at once as the guard allows.
@@ -66,62 +84,73 @@ class Rounds:
         not take the memory of as many waiting calls, and other tasks' calls get their turn.
 
         A time-out is the target's failure, unless every call of a round of two or more timed out,
-        those left out that were not sent: then it is the portal that hangs, and no target is
-        judged.
+        those left out that were not sent, or the proof that was to be sent before them: then it is
+        the portal that hangs, and no target is judged.
         """
-        order = sorted(asks, key=lambda target: -self._durations.get(target, 0.0))
-        durations: dict[str, float] = {}
+        self._number += 1
+        lanes = self._lanes(asks)
+        past: dict[str, _Past] = {}
         outcomes: dict[str, Look[A] | PollError] = {}
 
         async def one(target: str, lane: Lane) -> None:
-            last = self._durations.get(target, 0.0)
             trace = Trace(lane=lane)
             try:
                 answer = await asks[target](trace)
             except PollError as error:
                 outcomes[target] = error
-                blocked = isinstance(error, BlockedError)
-                durations[target] = last if blocked else math.inf
-                if blocked:
+                if isinstance(error, BlockedError) and not trace.suspect:
+                    if target in self._past:
+                        past[target] = self._past[target]
                     # What is not sent costs no wait, and thousands of these would hold the loop.
                     await asyncio.sleep(0)
+                    return
+                seconds = math.inf
             else:
                 outcomes[target] = Look(at=self._clock.now(), answer=answer)
                 failed = isinstance(answer, Flagged) and not answer.up
-                durations[target] = math.inf if failed else trace.seconds
+                seconds = math.inf if failed else trace.seconds
+            past[target] = _Past(round=self._number, seconds=seconds, suspect=trace.suspect)
 
         async def worker(*lanes: tuple[Lane, Iterator[str]]) -> None:
             for lane, targets in lanes:
                 for target in targets:
                     await one(target, lane)
 
-        slow = [
-            target for target in order if self._durations.get(target, 0.0) >= self._slow_seconds
-        ]
-        normal = order[len(slow) :]
-        left = {Lane.SLOW: iter(slow), Lane.NORMAL: iter(normal)}
+        left = {lane: iter(targets) for lane, targets in lanes.items()}
+        everywhere = tuple(left.items())
         async with asyncio.TaskGroup() as group:
             # A slow call takes as much time as dozens of others and must not hold those up.
-            for _ in range(min(len(slow), max(1, self._concurrency // _SLOW_SHARE))):
+            slow = len(lanes[Lane.SLOW])
+            for _ in range(min(slow, max(1, self._concurrency // _SLOW_SHARE))):
                 group.create_task(worker((Lane.SLOW, left[Lane.SLOW])))
             # Whoever finds nothing else to do helps with the slow ones.
-            for _ in range(min(len(order), self._concurrency)):
-                group.create_task(
-                    worker((Lane.NORMAL, left[Lane.NORMAL]), (Lane.SLOW, left[Lane.SLOW]))
-                )
+            for _ in range(min(len(asks), self._concurrency)):
+                group.create_task(worker(*everywhere))
                 # One after the other: of hundreds of calls that begin at once each would take as
                 # long as all, and so would those that follow them.
                 await asyncio.sleep(0)
-        self._durations = durations
+        self._past = past
         return self._judge({target: outcomes[target] for target in asks})
+
+    def _lanes(self, asks: Mapping[str, Ask[A]]) -> Mapping[Lane, list[str]]:
+        """Say in which lane each target's call is to queue, and in which order."""
+        lanes: dict[Lane, list[str]] = {lane: [] for lane in Lane}
+        for target in sorted(asks, key=lambda target: -self._past.get(target, _NEW).seconds):
+            past = self._past.get(target, _NEW)
+            slow = Lane.SLOW if past.seconds >= self._slow_seconds else Lane.NORMAL
+            lanes[Lane.DOUBTFUL if past.suspect else slow].append(target)
+        # There may be room for a few of these only, so that they have to take turns.
+        lanes[Lane.DOUBTFUL].sort(key=lambda target: self._past[target].round)
+        return lanes
 
     def _judge(self, outcomes: Mapping[str, Look[A] | PollError]) -> Round[A]:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
         # A proof of the credentials that took too long tells of the portal, too. And of a round
         # that the guard cut down to one call, that one tells no more than any other.
-        timed_out = [outcome for outcome in sent if _has_timed_out(outcome)]
+        timed_out = [outcome for outcome in outcomes.values() if _has_timed_out(outcome)]
         late = [outcome for outcome in timed_out if isinstance(outcome, TargetTimeoutError)]
-        hangs = bool(late) and len(timed_out) == len(sent) and len(outcomes) > 1
+        proof_too = any(isinstance(outcome, BlockedError) for outcome in timed_out)
+        hangs = bool(late) and len(outcomes) > 1 and (proof_too or len(timed_out) == len(sent))
         looks: dict[str, Look[A]] = {}
         failures: list[Failure] = []
         for target, outcome in outcomes.items():
@@ -131,9 +160,10 @@ class Rounds:
                 failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
             elif not hangs:
                 looks[target] = Look(at=self._clock.now(), answer=TIMED_OUT)
-        if hangs:
+        if hangs or (len(sent) > 1 and not looks):
             self._client.up = False
-            message = f"none of {len(late)} calls came home in time, so no target is judged"
+        if hangs:
+            message = f"the portal hangs: {len(late)} calls timed out, and no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))
         return Round(looks=looks, failures=tuple(failures))
 

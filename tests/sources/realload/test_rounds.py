@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
-from exporter.errors import BlockedError, CallError, Reason
+from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.readings import Agent
 from tests.support.clock import settle
 from tests.support.realload import Rig, Script, reply
@@ -130,6 +131,79 @@ async def test_blames_no_target_for_a_missing_connection() -> None:
     assert {"1": None} == verdicts(poll.readings)
     assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
     assert not source.source.up
+
+
+async def test_judges_nobody_when_the_proof_that_followed_times_out_too() -> None:
+    """A portal that begins to hang in mid-round answered others before; nobody is accused."""
+    source = rig(range(1, 41), {})
+    before = await source.readings("agents")
+    late = False
+
+    def hanging(request: dict[str, Any]) -> Script:
+        nonlocal late
+        late = late or request.get("agentId") == 20
+        return _LATE if late else "ok"
+
+    source.portal.script["pingMeasuringAgent"] = hanging
+    source.portal.script["getUserAccountInfo"] = lambda _: _LATE if late else "ok_inferred"
+
+    poll = await source.source.poll("agents")
+
+    assert verdicts(before) == verdicts(poll.readings)
+    assert {Reason.BLOCKED, Reason.TIMEOUT} == {failure.reason for failure in poll.failures}
+    assert not source.source.up
+
+
+async def test_blames_no_target_for_what_had_not_its_whole_time() -> None:
+    """A time-out after other tries of the same call says nothing of the machine."""
+    hurried = CallError(Reason.TIMEOUT, "pingMeasuringAgent: no reply in time")
+    hurried.hurried = True
+    source = rig(range(1, 4), {2: hurried})
+
+    poll = await source.source.poll("agents")
+
+    assert {"1": (True, None), "2": None, "3": (True, None)} == verdicts(poll.readings)
+    assert [(Reason.TIMEOUT, "2")] == [(each.reason, each.target) for each in poll.failures]
+
+
+@pytest.mark.parametrize("answer", [reply(b"", 502), reply(b"", 500), {"isError": True}])
+async def test_one_targets_error_does_not_put_the_source_down(answer: Any) -> None:
+    """The portal answers, even if the call that came home last is the one that fails."""
+    source = rig(range(1, 4), {3: answer})
+
+    await source.source.poll("agents")
+
+    assert source.source.up
+
+
+async def test_the_errors_of_all_targets_put_the_source_down() -> None:
+    """A portal that can reach nobody is of no use, though it still has a list of them."""
+    source = rig(range(1, 4), dict.fromkeys(range(1, 4), reply(b"", 502)))
+
+    await source.source.poll("agents")
+
+    assert not source.source.up
+
+
+async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
+    """Errors that look like refusals use up room, but never that of targets that are down."""
+    odd = {number: {"isError": True, "genericErrorText": "odd"} for number in range(1, 6)}
+    source = rig(range(1, 21), {**odd, 10: "not_reachable", 11: "not_reachable"})
+    asked: list[set[int]] = []
+
+    for _ in range(20):
+        before = len(source.portal.requests)
+        # The first minutes have no room for so many that are new.
+        with contextlib.suppress(PollError):
+            await source.source.poll("agents")
+        asked.append(
+            {each["agentId"] for each in source.portal.requests[before:] if "agentId" in each}
+        )
+        await source.time.advance(60)
+
+    assert all({*range(6, 21)} <= each for each in asked[3:])
+    # There is room for one or two of them in a minute, and each has its turn.
+    assert {*odd} == set.union(*asked[-10:]) & {*odd}
 
 
 async def test_bounds_the_calls_under_way() -> None:
