@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.errors import ConfigurationError
 from exporter.exposition import Exposition
 from exporter.memory import GuardMemories
 from exporter.polling import Poller
@@ -92,17 +93,32 @@ class Engine:
 
         A source whose settings changed keeps its readings until its first poll replaces them,
         so that its series have no gap; unless it is another account or portal by now.
+
+        Raises:
+            ConfigurationError: A source cannot be made, as when a file of its has changed since it
+                was checked. It is not polled until the next call; all others are.
         """
         new = identities(settings.sources)
         found = difference(self._identities, new)
         by_name = {source.name: source for source in settings.sources}
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
-        self._identities = new
-        started = {name: self._connected(by_name[name]) for name in (*found.added, *found.changed)}
-        self._pollers = {name: started.get(name) or self._pollers[name] for name in by_name}
+            del self._identities[name], self._pollers[name]
+        problems: list[str] = []
+        started: dict[str, Poller] = {}
+        for name in (*found.added, *found.changed):
+            try:
+                started[name] = self._connected(by_name[name])
+            except ConfigurationError as error:
+                problems += error.problems
+            else:
+                self._identities[name] = new[name]
+        pollers = self._pollers | started
+        self._pollers = {name: pollers[name] for name in by_name if name in pollers}
         for name in started:
             self._schedule(name)
+        if problems:
+            raise ConfigurationError(problems)
         return found
 
     async def round(self) -> None:
@@ -138,17 +154,20 @@ class Engine:
             shard=self._shard,
         )
         provider = PROVIDERS[settings.provider]
+        tasks = settings.intervals()
+        # Who tells of the source's health has to call it.
+        teller = () if provider.spread & tasks.keys() else (next(iter(tasks), ""),)
         return Poller(
             provider.connect(settings, context),
             intervals={
                 task: seconds
-                for task, seconds in settings.intervals().items()
+                for task, seconds in tasks.items()
                 if task in provider.spread or self._shard.owns(settings.name, task)
             },
             store=self.store,
             telemetry=telemetry,
             clock=self.clock,
-            tells_health=self._shard.owns(settings.name),
+            tells_health=self._shard.owns(settings.name, *teller),
         )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:

@@ -123,7 +123,7 @@ class Poller:
             failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
         else:
             failures = _grouped(poll.failures)
-            await self._keep(task, poll.readings)
+            await self._keep(task, poll.readings, seconds=self._clock.monotonic() - started)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
         self._note(task, failures)
@@ -146,10 +146,12 @@ class Poller:
         self._put("explained", (reading,), stale_after=math.inf)
         self.publish_health()
 
-    async def _keep(self, task: str, readings: tuple[Reading, ...]) -> None:
+    async def _keep(self, task: str, readings: tuple[Reading, ...], *, seconds: float) -> None:
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
-        stale_after = settings.stale_after_for(task)
+        # What a long poll finds out first is told at its end, and renewed at the end of the next.
+        overtime = max(0.0, seconds - self.intervals[task])
+        stale_after = settings.stale_after_for(task) + 2 * overtime
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
         readings = tuple(

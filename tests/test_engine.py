@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from exporter.engine import Engine
+from exporter.errors import ConfigurationError
 from exporter.settings import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -145,6 +147,30 @@ class TestApply:
 
         assert (1, 1) == (refused, len(simulation.realload.refused))
         assert engine.pollers["prod"].source.auth_failed
+
+    async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
+        self, engine: Engine, simulation: Simulation, tmp_path: Path
+    ) -> None:
+        """A certificate that is being replaced just then must not leave the fleet unwatched."""
+        authority = tmp_path / "ca.pem"
+        trustme.CA().cert_pem.write_to_path(str(authority))
+        first = source(simulation, "first", ca_file=str(authority), labels={"s": "x"})
+        second = source(simulation, "second", labels={"s": "x"})
+        await begun(engine, settings(source(simulation, "first"), source(simulation, "second")))
+        wanted = settings(first, second)
+        good = authority.read_bytes()
+        authority.write_bytes(b"half")
+
+        with pytest.raises(ConfigurationError):
+            await engine.apply(wanted)
+        assert ["second"] == list(engine.pollers)
+        authority.write_bytes(good)
+        found = await engine.apply(wanted)
+        await until(lambda: engine.first_round_done)
+
+        assert (("first",), ("second",)) == (found.added, found.kept)
+        assert ["first", "second"] == list(engine.pollers)
+        assert 4 == len(agents_up(engine, "first"))
 
 
 async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> None:

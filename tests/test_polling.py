@@ -86,6 +86,27 @@ class TestGoodPoll:
         assert {"site": "bern"} == snapshot.labels
         assert 180.0 == snapshot.stale_after
 
+    @pytest.mark.parametrize(("took", "kept"), [(60.0, 180.0), (150.0, 360.0)])
+    async def test_what_a_long_poll_found_first_is_kept_until_the_next_ends(
+        self, took: float, kept: float
+    ) -> None:
+        """A round over its interval, as when many targets hang, must not drop what it tells."""
+        stage = Stage(Poll(readings=(DOWN,)))
+        stage.source.on_poll = lambda: stage.fake.shift(took)
+        assert DOWN.state is not None
+        stage.fake.shift(DOWN.state.read_at.monotonic - stage.fake.monotonic)
+
+        await stage.poller.poll("agents")
+        stage.fake.shift(kept - took)
+        stage.store.expire()
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        assert (DOWN,) == snapshot.readings
+
+        stage.fake.shift(0.1)
+        stage.store.expire()
+        assert (DOWN,) != getattr(stage.store.get("realload", "prod", "agents"), "readings", ())
+
     async def test_others_get_their_turn_meanwhile(self) -> None:
         """Thousands of readings must hold up neither scrapes nor the calls of other sources."""
         fleet = [msgspec.structs.replace(UP, agent_id=str(number)) for number in range(4 * TURN)]

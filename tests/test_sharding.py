@@ -98,6 +98,20 @@ async def series(settings: Settings, shard: Shard | None = None) -> set[str]:
     }
 
 
+async def healths(settings: Settings, shard: Shard) -> list[str]:
+    """Return the sources of whose health a share tells, with what it tells."""
+    engine = Engine(shard=shard)
+    engine.connect(settings)
+    await engine.round()
+    await engine.end(grace_seconds=0)
+    page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
+    return [
+        f"{line.partition('source=')[2].split(chr(34))[1]} {float(line.rpartition(' ')[2])}"
+        for line in page.body.decode().splitlines()
+        if line.startswith("loadfleet_source_up{")
+    ]
+
+
 async def shares(settings: Settings, total: int) -> list[set[str]]:
     return [await series(settings, Shard(index=index, total=total)) for index in range(total)]
 
@@ -126,6 +140,17 @@ class TestShares:
 
         assert await series(settings) == set().union(*after)
         assert all(new <= old for old, new in zip(before, after, strict=True))
+
+    @pytest.mark.parametrize("total", [2, 3, 4, 5])
+    async def test_who_tells_of_a_source_calls_it(self, simulation: Simulation, total: int) -> None:
+        """A share that polls nothing of a source must not say for ever that it is down."""
+        settings = from_data(simulation.configuration())
+
+        told: list[str] = []
+        for index in range(total):
+            told += await healths(settings, Shard(index=index, total=total))
+
+        assert sorted(f"{source.name} 1.0" for source in settings.sources) == sorted(told)
 
     async def test_the_pings_are_shared_out(self, simulation: Simulation) -> None:
         """Each agent is pinged by one of them."""

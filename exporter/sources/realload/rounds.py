@@ -93,23 +93,7 @@ class Rounds:
         outcomes: dict[str, Look[A] | PollError] = {}
 
         async def one(target: str, lane: Lane) -> None:
-            trace = Trace(lane=lane)
-            try:
-                answer = await asks[target](trace)
-            except PollError as error:
-                outcomes[target] = error
-                if isinstance(error, BlockedError) and not trace.suspect:
-                    if target in self._past:
-                        past[target] = self._past[target]
-                    # What is not sent costs no wait, and thousands of these would hold the loop.
-                    await asyncio.sleep(0)
-                    return
-                seconds = math.inf
-            else:
-                outcomes[target] = Look(at=self._clock.now(), answer=answer)
-                failed = isinstance(answer, Flagged) and not answer.up
-                seconds = math.inf if failed else trace.seconds
-            past[target] = _Past(round=self._number, seconds=seconds, suspect=trace.suspect)
+            outcomes[target], past[target] = await self._look(target, asks[target], lane)
 
         async def worker(*lanes: tuple[Lane, Iterator[str]]) -> None:
             for lane, targets in lanes:
@@ -131,6 +115,26 @@ class Rounds:
                 await asyncio.sleep(0)
         self._past = past
         return self._judge({target: outcomes[target] for target in asks})
+
+    async def _look(
+        self, target: str, ask: Ask[A], lane: Lane
+    ) -> tuple[Look[A] | PollError, _Past]:
+        """Call one target; return what came of it, and what to remember of it."""
+        trace = Trace(lane=lane)
+        outcome: Look[A] | PollError
+        try:
+            answer = await ask(trace)
+        except PollError as error:
+            outcome, seconds = error, math.inf
+            if isinstance(error, BlockedError) and not trace.suspect:
+                # What is not sent costs no wait, and thousands of these would hold the loop.
+                await asyncio.sleep(0)
+                return outcome, self._past.get(target, _NEW)
+        else:
+            outcome = Look(at=self._clock.now(), answer=answer)
+            failed = isinstance(answer, Flagged) and not answer.up
+            seconds = math.inf if failed else trace.seconds
+        return outcome, _Past(round=self._number, seconds=seconds, suspect=trace.suspect)
 
     def _lanes(self, asks: Mapping[str, Ask[A]]) -> Mapping[Lane, list[str]]:
         """Say in which lane each target's call is to queue, and in which order."""
