@@ -9,6 +9,7 @@ field a default, and says by it what an absent field means.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import cache
 from types import NoneType, UnionType
@@ -23,6 +24,14 @@ from exporter.telemetry import Surprise
 T = TypeVar("T")
 
 Surprised = Callable[[Surprise], None]
+
+
+#: A pair of surrogates, a half of one as the group, or any other escape.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 
 
 class _UnfitError(Exception):
@@ -47,13 +56,28 @@ def decode(body: bytes, type_: type[T], *, operation: str, surprise: Surprised) 
     """
     value: T
     try:
-        value = _fit(body, type_, surprise)
+        value = _try(body, type_)
+    except _UnfitError:
+        pass
+    else:
+        return value
+    try:
+        value = _fit(well_formed(body), type_, surprise)
     except _UnfitError:
         pass
     else:
         return value
     # Raised outside the handlers: the causes would quote the body in tracebacks.
     raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
+
+
+def well_formed(body: bytes) -> bytes:
+    """Replace halves of surrogate pairs in a JSON body, of which Unicode cannot be made.
+
+    JSON allows them (RFC 8259, section 8.2), and a text that was cut in the middle of an emoji
+    ends in one.
+    """
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
 def finite(value: float | None) -> float | None:

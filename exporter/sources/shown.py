@@ -11,6 +11,8 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
+from exporter.sources.decode import well_formed
+
 
 SECRET = "<secret>"  # noqa: S105 - stands in the place of one
 NOT_SHOWN = "<not shown>"
@@ -25,6 +27,8 @@ def shown(body: bytes | msgspec.Raw, type_: Any) -> Any:
     """
     wanted = _without_none(type_)
     origin, arguments = get_origin(wanted), get_args(wanted)
+    if isinstance(body, bytes):  # the whole, not a part
+        body = well_formed(body)
     try:
         if wanted is msgspec.Raw:
             return SECRET

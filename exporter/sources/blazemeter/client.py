@@ -54,6 +54,7 @@ class BlazeMeterClient:
 
     Attributes:
         up: Whether the newest call was answered validly; that an item is gone is such an answer.
+            A call about one item that fails leaves it as it is.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class BlazeMeterClient:
             self.up = True
             raise
         except PollError as error:
-            self.up = False
+            self.up = self.up and operation.of_item
             if isinstance(error, SuspectError):
                 self._credentials.refresh()
             raise

@@ -12,6 +12,8 @@ from exporter.sources.blazemeter.client import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter.sources.blazemeter.client import BlazeMeterClient
+
 
 A = TypeVar("A")
 
@@ -19,11 +21,15 @@ A = TypeVar("A")
 class Cycle:
     """The outcomes of a poll's calls.
 
+    Args:
+        client: Told when not one of them was answered.
+
     Attributes:
         failures: The calls that failed, each with its target.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: BlazeMeterClient) -> None:
+        self._client = client
         self.failures: list[Failure] = []
         self._answered = False
         self._first_error: PollError | None = None
@@ -50,6 +56,7 @@ class Cycle:
             PollError: Nothing could be learnt.
         """
         if self._first_error is not None and not self._answered:
+            self._client.up = False
             raise self._first_error
 
     def _fail(self, target: str, error: PollError) -> None:

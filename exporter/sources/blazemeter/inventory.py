@@ -59,7 +59,7 @@ class AgentInventory:
         Raises:
             PollError: Not one workspace could be read.
         """
-        cycle = Cycle()
+        cycle = Cycle(self._client)
         read: dict[str, tuple[Location, ...]] = {}
         # The first call of a cycle is alone.
         for workspaces in (self._settings.workspaces[:1], self._settings.workspaces[1:]):

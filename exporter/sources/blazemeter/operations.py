@@ -42,6 +42,11 @@ class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
     reply: type[E]
     query: frozenset[str] = frozenset()
 
+    @property
+    def of_item(self) -> bool:
+        """Whether it is about one thing only."""
+        return "{id}" in self.path
+
 
 USER = Operation(name="user", path="/api/v4/user", reply=UserReply)
 MASTERS = Operation(
@@ -84,7 +89,7 @@ def target_of(operation: Operation[Any], item: str, query: Mapping[str, str | in
         raise ValueError(f"not a call of this client: {operation.name}")
     if not query.keys() <= operation.query:
         raise ValueError(f"{operation.name}: not one of its parameters")
-    if "{id}" in operation.path and _ID.fullmatch(item) is None:
+    if operation.of_item and _ID.fullmatch(item) is None:
         raise ValueError(f"{operation.name}: not an id")
     path = operation.path.replace("{id}", item)
     return f"{path}?{urlencode(query)}" if query else path

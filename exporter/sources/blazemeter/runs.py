@@ -74,8 +74,9 @@ class Watch(msgspec.Struct, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether it goes on, by its status; by its list while it never told one."""
-        return self.over_since is None and (self.row.ended is None or self.status is not None)
+        """Whether it goes on, by its status; by its list while that is the newer one."""
+        told = self.status_read_at is not None and self.status_read_at >= self.row_read_at
+        return self.over_since is None and (self.row.ended is None or told)
 
     @property
     def heard_of(self) -> float:

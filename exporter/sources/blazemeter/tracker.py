@@ -81,7 +81,7 @@ class RunTracker:
         Raises:
             PollError: Not one call was answered.
         """
-        cycle = Cycle()
+        cycle = Cycle(self._client)
         self._polled = True
         told = await self._list(cycle)
         told |= await self._describe(cycle, told)

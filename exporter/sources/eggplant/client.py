@@ -10,7 +10,7 @@ import msgspec
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.guard import Guard
 from exporter.http import Call, check_status
-from exporter.sources.decode import decode
+from exporter.sources.decode import decode, well_formed
 from exporter.sources.eggplant.logins import login_of
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens
@@ -131,7 +131,7 @@ class EggplantClient:
         for kind in odd:
             self._telemetry.surprise(kind)
         if odd:
-            count = len(msgspec.json.decode(body, type=list[msgspec.Raw]))
+            count = len(msgspec.json.decode(well_formed(body), type=list[msgspec.Raw]))
             entries += [AgentEntry()] * (count - len(entries))
         return entries
 

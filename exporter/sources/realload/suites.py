@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 _COMPLETED = 2
 _HISTORY = 10
 
+#: What runs are ordered by: their start, epoch milliseconds, and their number.
+_Start = tuple[float, int]
+_NEVER: _Start = (-math.inf, -1)
+
 
 class Suites:
     """The suites of an account."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
+        self._rested: Mapping[str, _Start] = {}
 
     async def poll(self) -> Poll:
         """Read all suites.
@@ -71,16 +76,22 @@ class Suites:
             *(after.test_execution_suite_id_array or ()),
         }
         suites: dict[str, Suite] = {}
+        rested: dict[str, _Start] = {}
         for item in reply.test_execution_suites_array or ():
             info = item.test_execution_suite
             if info is None or info.test_execution_suite_id is None:
                 self._portal.surprise("missing_field")
                 continue
-            suite = _suite(info, item, running=info.test_execution_suite_id in running)
+            rest = self._rested.get(str(info.test_execution_suite_id), _NEVER)
+            if info.test_execution_suite_id not in running:
+                rest = max(map(_started, item.test_run_results_array or ()), default=rest)
+            suite = _suite(info, item, running=info.test_execution_suite_id in running, rested=rest)
             if suite.suite_id in suites:
                 self._portal.surprise("type")
             elif self._portal.settings.wanted("suites", suite.suite):
                 suites[suite.suite_id] = suite
+                rested[suite.suite_id] = rest
+        self._rested = rested
         return suites
 
 
@@ -89,12 +100,24 @@ def _shown_id(item: object) -> str:
     return str(info.get("testExecutionSuiteId")) if isinstance(info, dict) else ""
 
 
-def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool) -> Suite:
+def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool, rested: _Start) -> Suite:
+    """Tell of a suite.
+
+    Args:
+        running: Whether a run of it is in flight, which may or may not have results yet.
+        rested: When the newest of its runs started that was there while none was in flight. What
+            the state of a run with failed jobs is, is not documented (reference section 4), so a
+            run is not in flight just because it is not completed.
+    """
     suite_id = str(info.test_execution_suite_id)
     results = item.test_run_results_array
     newest_first = sorted(results or (), key=_started, reverse=True)
-    finished = [run for run in newest_first if not running or run.execution_state == _COMPLETED]
-    in_flight = [run for run in newest_first if running and run.execution_state != _COMPLETED]
+    in_flight = [
+        run
+        for run in newest_first[:1]
+        if running and run.execution_state != _COMPLETED and _started(run) > rested
+    ]
+    finished = newest_first[len(in_flight) :]
     history = tuple(_run(run, finished=True) for run in finished[:_HISTORY])
     return Suite(
         suite_id=suite_id,
@@ -109,7 +132,7 @@ def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool) -> Suite:
     )
 
 
-def _started(run: RunResult) -> tuple[float, int]:
+def _started(run: RunResult) -> _Start:
     start = measured(run.test_run_start_timestamp)
     return (-math.inf if start is None else start, run.test_run_id or 0)
 

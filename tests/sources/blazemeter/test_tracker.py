@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.errors import BlockedError, CallError, Reason
+from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.readings import Run, Suite, SuiteRun
 from tests.sources.blazemeter.support import (
     BASE,
@@ -468,6 +468,45 @@ class TestFollowing:
         assert (0 if status == 404 else 1) == len(poll.failures)
         await it.poll("runs")
         assert ("masters/1/status" in it.account.sent) is (status == 500)
+
+    async def test_believes_a_list_that_is_newer_than_the_status(self) -> None:
+        """A failed run whose status cannot be read any more must not pass for running."""
+        it = bench(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        assert (await only_suite(it)).running
+        it.account.answers[LIST] = ok([ended_row(1, reportStatus="fail")])
+        it.account.answers["masters/1/status"] = httpx.Response(500)
+
+        it.time.shift(60)
+        (suite,) = readings(await it.poll("runs"), Suite)
+
+        assert suite.last_run is not None
+        assert (False, "1", False) == (suite.running, suite.last_run.run_id, suite.last_run.passed)
+
+    async def test_a_run_that_fails_does_not_put_the_source_down(self) -> None:
+        """The API answers, even if the call that came home last is the one that fails."""
+        it = bench(row(1), row(2))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        it.account.answers["masters/2/status"] = httpx.Response(500)
+
+        await it.poll("runs")
+
+        assert it.source.up
+
+    async def test_runs_that_all_fail_put_the_source_down(self) -> None:
+        """Without a list there is nothing else that could be answered."""
+        it = Bench(Account(), masters=[1])
+        it.account.answers["masters/1"] = ok(row(1))
+        it.account.answers["masters/1/status"] = ok(status_of(100))
+        await it.poll("runs")
+        assert it.source.up
+        it.account.answers["masters/1/status"] = httpx.Response(502)
+
+        it.time.shift(60)
+        with pytest.raises(PollError):
+            await it.poll("runs")
+
+        assert not it.source.up
 
     async def test_carries_a_run_over_until_it_is_too_old(self) -> None:
         """A status call that fails leaves the last reading, for as long as it is fresh."""

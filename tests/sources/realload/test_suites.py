@@ -123,6 +123,25 @@ async def test_takes_every_run_of_a_resting_suite_for_finished() -> None:
     )
 
 
+@pytest.mark.parametrize("archived", [False, True])
+async def test_keeps_a_failed_run_while_the_next_is_in_flight(archived: bool) -> None:
+    """Its state may be any, and its alert must not end because somebody tries again.
+
+    The run in flight may have results already, or not yet.
+    """
+    failed = run(2, executionState=3, numTestjobTemplatesExecutionFailed=1)
+    source = rig(with_runs(run(1), failed))
+    await suites_of(source)
+    runs = [run(1), failed, *([run(3, executionState=1)] if archived else [])]
+    source.portal.script |= {"getTestExecutionSuites": with_runs(*runs), _RUNNING: running(2)}
+
+    (suite,) = await suites_of(source)
+
+    assert suite.last_run is not None
+    assert (True, "2", False) == (suite.running, suite.last_run.run_id, suite.last_run.passed)
+    assert ("3" if archived else None) == (suite.current_run and suite.current_run.run_id)
+
+
 async def test_judges_no_run_that_ends_while_it_is_read() -> None:
     """What ran before or after the list counts as running."""
     asked = iter([running(2), running()])
