@@ -82,7 +82,8 @@ class Secret:
             content = self.reveal()
         except CallError:
             return ""
-        return hashlib.sha256(content.encode()).hexdigest()
+        # From the environment there may come what is no text.
+        return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
 
     @staticmethod
     def _read(path: Path) -> tuple[str, tuple[int, int, int]]:

@@ -42,6 +42,11 @@ def test_nothing_printed_shows_a_secret(path: Path) -> None:
     assert "<secret> <secret> [<secret>, <secret>]" == f"{secrets[0]} {secrets[1]!s} {secrets!r}"
 
 
+def test_what_is_no_text_has_a_fingerprint() -> None:
+    """The environment may hold any bytes; whoever asks must not end in an error."""
+    assert Secret(value="CANARY\udcff").fingerprint()
+
+
 def test_new_content_is_read(path: Path) -> None:
     """Rotation by writing the file needs no restart."""
     secret = Secret(path=path)

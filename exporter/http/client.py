@@ -37,6 +37,9 @@ _MAX_BACKOFF_SECONDS = 5.0
 #: Part of a call's time that a further try has to have: with less it would hardly be answered.
 _ENOUGH = 1 / 2
 
+#: Part of a try's time that a connection may take.
+_CONNECT_PART = 0.9
+
 _CLOSE_SECONDS = 2.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _FORBIDDEN = frozenset("\r\n\0")
@@ -163,6 +166,10 @@ class HttpClient:
     async def _try(self, call: Call, request: httpx.Request, seconds: float) -> Reply | CallError:
         started = self._clock.monotonic()
         response: httpx.Response | None = None
+        # The end of the whole must not come first, and pass for a reply that is missing.
+        request.extensions["timeout"]["connect"] = min(
+            self._options.connect_timeout, seconds * _CONNECT_PART
+        )
         try:
             # aiohttp is told of no total, and rounds the limits it is told of.
             async with asyncio.timeout(seconds):
@@ -204,7 +211,6 @@ class HttpClient:
         if call.content or call.method in _WITH_BODY:
             headers["content-length"] = str(len(call.content))
         timeout = {
-            "connect": min(self._options.connect_timeout, total),
             "read": min(self._options.read_timeout, total),
             "write": None,
             "pool": None,

@@ -50,7 +50,8 @@ def explain(operation: str, error: BaseException, *, head: bool) -> CallError:
         or _not_http(chain)
         or _connection(chain, head=head)
     )
-    lost = sent and not head and reason is Reason.CONNECT
+    dropped = sent and not head and reason is Reason.CONNECT
+    lost = dropped and not _has(chain, httpx.ProxyError)
     return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
 
 
@@ -146,8 +147,13 @@ def _not_http(chain: tuple[BaseException, ...]) -> _Finding | None:
 def _connection(chain: tuple[BaseException, ...], *, head: bool) -> _Finding:
     if head:
         return Reason.CONNECT, "the reply was cut off", True
-    if _has(chain, httpx.ProxyError):
-        return Reason.CONNECT, "the proxy did not connect", False
+    for found in chain:
+        if isinstance(found, httpx.ProxyError):
+            # httpcore's text begins with the proxy's status. Who is refused there may be locked
+            # out there, so such a call counts as one that was sent.
+            refused = str(found).startswith("407")
+            text = "the proxy wants other credentials" if refused else "the proxy did not connect"
+            return Reason.CONNECT, text, refused
     codes = (found.errno or 0 for found in chain if isinstance(found, OSError))
     name = next((errno.errorcode[code] for code in codes if code in errno.errorcode), "")
     shown = f" ({name})" if name else ""

@@ -214,6 +214,22 @@ class TestFaults:
 
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
 
+    async def test_no_connection_within_a_short_total(self, connect: Connect) -> None:
+        """A total that is shorter than the limit of a connection must not pass for a late reply."""
+
+        async def silent() -> list[ResolveResult]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        options = msgspec.structs.replace(OPTIONS, connect_timeout=5.0)
+        error = await failure(
+            connect(options, resolver=Names(silent)).send(
+                call("http://nowhere.invalid/", timeout_seconds=0.3)
+            )
+        )
+
+        assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
+
     async def test_a_dropped_connection_is_not_tried_again(self, connect: Connect) -> None:
         """The call is lost: it may have been refused, so who counts refusals has to decide."""
         async with Vendor(drop, reply()) as vendor:
@@ -510,25 +526,29 @@ class TestProxies:
         assert (0, 1) == (len(proxy.seen), len(vendor.seen))
 
     @pytest.mark.parametrize(
-        ("step", "reason"),
+        ("step", "reason", "counts"),
         [
-            (say(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), Reason.CONNECT),
-            (say(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"), Reason.CONNECT),
-            (drop, Reason.CONNECT),
-            (say(b"nonsense\r\n\r\n"), Reason.DECODE),
+            (say(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), Reason.CONNECT, True),
+            (say(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"), Reason.CONNECT, False),
+            (drop, Reason.CONNECT, True),
+            (say(b"nonsense\r\n\r\n"), Reason.DECODE, True),
         ],
         ids=["407", "502", "closed", "nonsense"],
     )
     async def test_a_proxy_that_does_not_connect(
-        self, connect: Connect, step: Step, reason: Reason
+        self, connect: Connect, step: Step, reason: Reason, counts: bool
     ) -> None:
-        """A proxy's failure is not the vendor's answer, and nothing of its URL is shown."""
+        """A proxy's failure is not the vendor's answer, and nothing of its URL is shown.
+
+        A password that the proxy refuses counts like a token that the vendor does: accounts of
+        proxies get locked, too.
+        """
         async with Vendor(step) as proxy:
             url = f"http://user:{CANARY}@127.0.0.1:{proxy.port}"
             options = msgspec.structs.replace(OPTIONS, proxy_url=Secret(value=url))
             error = await failure(connect(options).send(call("https://vendor.invalid/api")))
 
-        assert reason is error.reason
+        assert (reason, counts) == (error.reason, error.unread)
 
     async def test_a_proxy_that_is_not_there(self, connect: Connect) -> None:
         """A refused connection to the proxy is `connect`."""

@@ -204,8 +204,8 @@ class LoginTokens:
             until = asked + pause_seconds
             held = self._alive()
             if held is not None:
-                # With the end of the token held its licence is free again.
-                until = min(until, held.ends_at)
+                # Once is enough while it lives; and with its end its licence is free again.
+                until = min(asked + PAUSE_SECONDS, held.ends_at)
             self._failed = _Failed(error=error, credentials=credentials, pause_until=until)
             raise
         ends_at = asked + life_seconds

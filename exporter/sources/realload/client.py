@@ -18,6 +18,7 @@ from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged
 from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload.values import flag
 
 
 if TYPE_CHECKING:
@@ -205,20 +206,21 @@ class RealLoadClient:
             )
         except CallError as error:
             raise _suspected(refusal or error) from None
+        is_error = flag(answer.is_error)
         has_data = not action.data or getattr(answer, action.data) is not None
-        if has_data and answer.is_error is False:
+        if has_data and is_error is False:
             return answer
         for field, meaning in action.flags.items():
             if getattr(answer, field):
                 return meaning
-        if action.data and has_data and (answer.is_error is None or action.partial):
+        if action.data and has_data and (is_error is None or action.partial):
             return answer
-        if answer.is_error is False:
+        if is_error is False:
             self._telemetry.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{action.name}: the reply lacks its data")
         if refusal is not None and refusal.reason is Reason.RATE_LIMITED:
             raise refusal
-        if answer.is_error:
+        if is_error:
             own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
             raise SuspectError(own)
         if refusal is not None:

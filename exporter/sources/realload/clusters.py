@@ -23,11 +23,13 @@ from exporter.sources.realload.values import address, flag, measured, seconds, s
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from exporter.clock import Moment
     from exporter.sources.realload.client import Trace
     from exporter.sources.realload.portal import Portal
+    from exporter.sources.realload.replies.machines import FailedMember, MemberItem
     from exporter.sources.realload.rounds import Look
 
 
@@ -149,43 +151,70 @@ def _judged(
 def _members(
     at: Moment, connect: ConnectResult, action: ActionResult
 ) -> dict[str, MemberState | None]:
-    connected = set(connect.connect_successful_cluster_member_array or ())
-    acted = set(action.action_successful_cluster_member_array or ())
+    """Return what is known of everybody; nobody is judged by a list that is missing."""
+    unconnected = _ids(connect.connect_failed_cluster_member_array)
+    idle = _ids(action.action_failed_cluster_member_array)
+    connected = _listed(connect.connect_successful_cluster_member_array)
+    acted = _listed(action.action_successful_cluster_member_array)
     answers = {
-        answer.cluster_member_id: answer.json_response_object
+        str(answer.cluster_member_id): answer.json_response_object
         for answer in action.json_response_cluster_member_array or ()
+        if answer.cluster_member_id is not None
     }
-    addressed = {
-        part.cluster_member_id
-        for parts in (
-            connect.measuring_agent_cluster_member_array,
-            connect.connect_failed_cluster_member_array,
-            action.action_failed_cluster_member_array,
-        )
-        for part in parts or ()
-    }
-    everyone = (addressed | connected | acted | answers.keys()) - {None}
+    named = _ids(connect.measuring_agent_cluster_member_array)
+    everyone = named | unconnected | idle | (connected or set()) | (acted or set()) | {*answers}
+    answering = action.json_response_cluster_member_array is not None
     return {
-        str(member): _member(
-            at, answers.get(member), connected=member in connected, acted=member in acted
+        member: _member(
+            at,
+            answers.get(member),
+            connected=_worked(member, connected, unconnected),
+            acted=_worked(member, acted, idle),
+            silent=answering and member not in answers,
         )
         for member in everyone
     }
 
 
-def _member(at: Moment, info: MemberInfo | None, *, connected: bool, acted: bool) -> MemberState:
+def _listed(members: Iterable[int | str] | None) -> set[str] | None:
+    return None if members is None else set(map(str, members))
+
+
+def _ids(parts: Iterable[MemberItem | FailedMember] | None) -> set[str]:
+    return {
+        str(part.cluster_member_id) for part in parts or () if part.cluster_member_id is not None
+    }
+
+
+def _worked(member: str, good: set[str] | None, bad: set[str]) -> bool | None:
+    """Tell whether a part of the look worked for a member, `None` where nothing says so."""
+    if good is not None:
+        return member in good
+    return False if member in bad else None
+
+
+def _member(
+    at: Moment,
+    info: MemberInfo | None,
+    *,
+    connected: bool | None,
+    acted: bool | None,
+    silent: bool,
+) -> MemberState | None:
     """Judge a member, which is up only if all three parts of the look worked."""
     reason = None
-    if not connected:
+    if connected is False:
         reason = Reason.NOT_REACHABLE
-    elif not acted or info is None or info.is_error:
+    elif (connected and (acted is False or silent)) or (info and flag(info.is_error)):
         reason = Reason.API_ERROR
+    elif not acted or info is None:
+        return None
     info = info or MemberInfo()
     return MemberState(
         read_at=at,
         up=reason is None,
         reason=reason,
-        outdated=info.measuring_agent_outdated,
+        outdated=flag(info.measuring_agent_outdated),
         clock_delta_seconds=signed_seconds(info.delta_time_millis),
         sampling_granularity_seconds=seconds(info.sampling_granularity_millis),
     )

@@ -123,7 +123,7 @@ def _state(look: Look[ControllerPing]) -> State:
     info = look.answer.controller_response or ControllerInfo()
     return State(
         **facts(look.at, info),
-        outdated=info.cluster_controller_outdated,
+        outdated=flag(info.cluster_controller_outdated),
         start_timestamp_seconds=seconds(info.controller_startup_time_stamp),
         memory_limit_bytes=memory(info.java_max_memory),
     )

@@ -9,7 +9,7 @@ from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target
 from exporter.sources.realload.replies.machines import RecorderInfo, RecorderItem, RecorderPing
-from exporter.sources.realload.values import measured, megabytes, protected, words
+from exporter.sources.realload.values import flag, measured, megabytes, protected, words
 from exporter.sources.versions import older
 
 
@@ -71,7 +71,7 @@ class Recorders(Inventory[Recorder, RecorderPing]):
             outdated=outdated,
             component_version=info.recorder_component_version or "",
             memory_limit_bytes=megabytes(info.java_memory_mb),
-            recording=info.is_recording,
+            recording=flag(info.is_recording),
             recorded_elements=measured(info.num_recorded_elements),
         )
 

@@ -104,6 +104,8 @@ def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool, rested: _Start) -
     """Tell of a suite.
 
     Args:
+        info: What it is.
+        item: It with its runs.
         running: Whether a run of it is in flight, which may or may not have results yet.
         rested: When the newest of its runs started that was there while none was in flight. What
             the state of a run with failed jobs is, is not documented (reference section 4), so a

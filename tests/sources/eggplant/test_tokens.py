@@ -218,6 +218,19 @@ class TestFailedRenewal:
         with pytest.raises(PollError):
             await bench.get(after=1)
 
+    @pytest.mark.parametrize("login", [(403, b"{}"), (500, b""), (200, b"<html>")])
+    async def test_is_tried_once_while_the_old_token_lives(self, login: tuple[int, bytes]) -> None:
+        """Whoever asks often must not log in as often: it may be that logins are refused."""
+        bench = Tokens()
+        await bench.get()
+        bench.server.login = login
+        await bench.get(after=270)
+
+        for _ in range(14):
+            await bench.get(after=2)
+
+        assert 2 == len(bench.server.logins)
+
     async def test_is_made_good_at_the_end(self) -> None:
         """When the old token has ended, and its licence is free, the login waits no longer."""
         bench = Tokens()

@@ -317,3 +317,16 @@ async def test_accepts_a_reply_without_is_error() -> None:
 
     assert agent.state is not None
     assert agent.state.up is True
+
+
+async def test_reads_error_flags_that_are_numbers() -> None:
+    """The API prints one and the same flag as a boolean and as a number."""
+    flags = {"agentIdError": 0, "agentAccessDeniedError": 0, "agentVersionOutdatedError": 0}
+    ping = {"isError": 1, "genericErrorText": "", "agentNotReachableError": 1, **flags}
+    source = Rig({"getMeasuringAgents": "ok", "pingMeasuringAgent": ping})
+
+    first, *_ = await source.readings("agents")
+
+    assert isinstance(first, Agent)
+    assert first.state is not None
+    assert (False, Reason.NOT_REACHABLE) == (first.state.up, first.state.reason)

@@ -142,6 +142,59 @@ async def test_takes_a_member_without_a_good_answer_for_down(change: dict[str, A
     assert [(False, Reason.API_ERROR)] * 2 == await states(ping)
 
 
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ("clusterActionResult", "actionSuccessfulClusterMemberArray"),
+        ("clusterActionResult", "jsonResponseClusterMemberArray"),
+    ],
+)
+@pytest.mark.parametrize("value", [None, "odd"])
+async def test_judges_nobody_by_a_list_that_is_missing(
+    part: str, field: str, value: str | None
+) -> None:
+    """What the portal did not say, or said in a way that cannot be read, accuses nobody."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    ping["controllerResponse"][part][field] = value
+
+    assert [None] * 2 == await states(ping)
+
+
+@pytest.mark.parametrize("value", [None, "odd", ["71", "72"]])
+async def test_takes_members_that_acted_for_connected(value: object) -> None:
+    """The list of the connected may be missing; its numbers may be printed as text."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    connect = ping["controllerResponse"]["clusterConnectResult"]
+    connect["connectSuccessfulClusterMemberArray"] = value
+
+    assert [(True, None)] * 2 == await states(ping)
+
+
+async def test_believes_the_list_of_those_that_failed() -> None:
+    """It says who is down also when the list of the others is missing."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    connect = ping["controllerResponse"]["clusterConnectResult"]
+    del connect["connectSuccessfulClusterMemberArray"]
+    connect["connectFailedClusterMemberArray"] = [{"clusterMemberId": 72}]
+
+    assert [(True, None), (False, Reason.NOT_REACHABLE)] == await states(ping)
+
+
+async def test_reads_flags_that_are_numbers() -> None:
+    """The API prints one and the same flag as a boolean and as a number."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    answers = ping["controllerResponse"]["clusterActionResult"]["jsonResponseClusterMemberArray"]
+    answers[0]["jsonResponseObject"] |= {"isError": 0, "measuringAgentOutdated": 1}
+    answers[1]["jsonResponseObject"] |= {"isError": 1}
+
+    first, second = (await only(rig(ping))).members
+
+    assert first.state is not None
+    assert second.state is not None
+    assert (True, True) == (first.state.up, first.state.outdated)
+    assert (False, Reason.API_ERROR) == (second.state.up, second.state.reason)
+
+
 async def test_accepts_a_member_without_is_error() -> None:
     """An absent `isError` in a member's answer is none."""
     ping = fixture("pingMeasuringAgentClusterMembers.ok")

@@ -36,5 +36,5 @@ class Envelope(Part, frozen=True, kw_only=True):
         generic_error_text: Free text for people; for `explain` only, never for a label or a log.
     """
 
-    is_error: bool | None = None
+    is_error: Flag = None
     generic_error_text: str | None = None

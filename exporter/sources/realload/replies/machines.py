@@ -60,10 +60,10 @@ class AgentPing(Envelope, frozen=True, kw_only=True):
     """The reply of pingMeasuringAgent."""
 
     agent_response: AgentInfo | None = None
-    agent_id_error: bool | None = None
-    agent_access_denied_error: bool | None = None
-    agent_version_outdated_error: bool | None = None
-    agent_not_reachable_error: bool | None = None
+    agent_id_error: Flag = None
+    agent_access_denied_error: Flag = None
+    agent_version_outdated_error: Flag = None
+    agent_not_reachable_error: Flag = None
 
 
 # -- Controllers and clusters (section 3.4) -------------------------------------------------------
@@ -95,17 +95,17 @@ class ControllerInfo(SystemInfo, frozen=True, kw_only=True):
 
     java_max_memory: str | None = None
     controller_startup_time_stamp: float | None = None
-    cluster_controller_outdated: bool | None = None
+    cluster_controller_outdated: Flag = None
 
 
 class ControllerPing(Envelope, frozen=True, kw_only=True):
     """The reply of pingClusterController."""
 
     controller_response: ControllerInfo | None = None
-    controller_host_error: bool | None = None
-    controller_port_error: bool | None = None
-    controller_version_outdated_error: bool | None = None
-    controller_not_reachable_error: bool | None = None
+    controller_host_error: Flag = None
+    controller_port_error: Flag = None
+    controller_version_outdated_error: Flag = None
+    controller_not_reachable_error: Flag = None
 
 
 class MemberItem(Part, frozen=True, kw_only=True):
@@ -138,22 +138,22 @@ class ClusterList(Envelope, frozen=True, kw_only=True):
 class FailedMember(Part, frozen=True, kw_only=True):
     """A member that could not be connected or did not act."""
 
-    cluster_member_id: Whole | None = None
+    cluster_member_id: Port = None
 
 
 class MemberInfo(Part, frozen=True, kw_only=True):
     """What a member answered; its clock is compared with the controller's."""
 
-    is_error: bool | None = None
+    is_error: Flag = None
     delta_time_millis: float | None = None
     sampling_granularity_millis: float | None = None
-    measuring_agent_outdated: bool | None = None
+    measuring_agent_outdated: Flag = None
 
 
 class MemberAnswer(Part, frozen=True, kw_only=True):
     """A member that answered."""
 
-    cluster_member_id: Whole | None = None
+    cluster_member_id: Port = None
     json_response_object: MemberInfo | None = None
 
 
@@ -161,7 +161,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
     """How the controller's connecting to the members went."""
 
     measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
-    connect_successful_cluster_member_array: tuple[Whole, ...] | None = None
+    connect_successful_cluster_member_array: tuple[Whole | str, ...] | None = None
     connect_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     cluster_connect_duration_millis: float | None = None
 
@@ -169,7 +169,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
 class ActionResult(Part, frozen=True, kw_only=True):
     """How the members' answering went."""
 
-    action_successful_cluster_member_array: tuple[Whole, ...] | None = None
+    action_successful_cluster_member_array: tuple[Whole | str, ...] | None = None
     action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     json_response_cluster_member_array: tuple[MemberAnswer, ...] | None = None
 
@@ -186,10 +186,10 @@ class ClusterPing(Envelope, frozen=True, kw_only=True):
     """The reply of pingMeasuringAgentClusterMembers."""
 
     controller_response: ClusterInfo | None = None
-    cluster_id_error: bool | None = None
-    cluster_access_denied_error: bool | None = None
-    controller_version_outdated_error: bool | None = None
-    controller_not_reachable_error: bool | None = None
+    cluster_id_error: Flag = None
+    cluster_access_denied_error: Flag = None
+    controller_version_outdated_error: Flag = None
+    controller_not_reachable_error: Flag = None
 
 
 # -- Recorders (section 3.5) ----------------------------------------------------------------------
@@ -215,7 +215,7 @@ class RecorderInfo(SystemInfo, frozen=True, kw_only=True):
     """A pinged recorder; memory in MB, under another name and type than the others'."""
 
     recorder_component_version: str | None = None
-    is_recording: bool | None = None
+    is_recording: Flag = None
     num_recorded_elements: float | None = None
     java_memory_mb: float | None = msgspec.field(default=None, name="javaMemoryMB")
 
@@ -224,6 +224,6 @@ class RecorderPing(Envelope, frozen=True, kw_only=True):
     """The reply of pingProxyRecorder."""
 
     pong_response: RecorderInfo | None = None
-    recorder_id_error: bool | None = None
-    recorder_access_denied_error: bool | None = None
-    recorder_not_reachable_error: bool | None = None
+    recorder_id_error: Flag = None
+    recorder_access_denied_error: Flag = None
+    recorder_not_reachable_error: Flag = None
