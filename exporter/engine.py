@@ -16,7 +16,8 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.exposition import Exposition
 from exporter.memory import GuardMemories
-from exporter.polling import Poller
+from exporter.polling import HEALTH, Poller
+from exporter.readings import SourceHealth
 from exporter.reload import Difference, difference, identities
 from exporter.schedule import Schedule
 from exporter.sharding import Shard
@@ -146,12 +147,19 @@ class Engine:
 
     def _connected(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
+        known = {
+            snapshot.task: snapshot.readings
+            for snapshot in self.store.snapshots()
+            if snapshot.key[:2] == (settings.provider, settings.name)
+        }
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
             memory=self._memories.of(settings.provider, settings.url, settings.name),
             random=self._random,
             shard=self._shard,
+            known=known,
+            up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
         )
         provider = PROVIDERS[settings.provider]
         tasks = settings.intervals()

@@ -9,6 +9,7 @@ from exporter.engine import Engine
 from exporter.errors import ConfigurationError
 from exporter.settings import from_data
 from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation
 from tests.support.candidates import CANDIDATES
 from tests.support.front import instead
@@ -110,6 +111,23 @@ class TestApply:
         series = agents_up(engine, "prod")
         assert 4 == len(series)
         assert all('s="x"' in line for line in series)
+
+    async def test_a_changed_source_carries_over_what_it_cannot_find_out(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """Agents whose first pings after a reload fail keep what was known of them."""
+        await begun(engine, settings(source(simulation, "prod")))
+        before = agents_up(engine, "prod")
+        simulation.realload.obey(
+            Command(fault=Fault.BAD_GATEWAY, fault_on=frozenset({"pingMeasuringAgent"}))
+        )
+
+        await engine.apply(settings(source(simulation, "prod", retries=0)))
+        assert 'loadfleet_source_up{provider="realload",source="prod"} 1.0' in page(engine)
+        await until(lambda: engine.first_round_done)
+
+        assert 4 == len(before)
+        assert before == agents_up(engine, "prod")
 
     async def test_a_source_that_is_another_portal_by_now_starts_anew(
         self, engine: Engine, simulation: Simulation

@@ -111,6 +111,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         memory: The lock-out guard's memory, which outlives a reload.
         random: For the jitter of retries.
         shard: Which of the targets of a spread task are ours.
+        known: What is known by task from before a reload changed the source's settings.
+        up: Whether it was up before.
     """
 
     telemetry: SourceTelemetry
@@ -118,6 +120,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     memory: GuardMemory
     random: Random
     shard: Shard = Shard()
+    known: Mapping[str, tuple[Reading, ...]] = {}
+    up: bool = False
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):

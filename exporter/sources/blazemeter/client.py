@@ -60,7 +60,7 @@ class BlazeMeterClient:
     def __init__(
         self, settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.up = False
+        self.up = context.up
         self._base = settings.url.rstrip("/").removesuffix("/api/v4")
         self._credentials = settings.credentials
         self._http = http

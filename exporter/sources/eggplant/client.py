@@ -46,7 +46,7 @@ class EggplantClient:
     def __init__(
         self, settings: EggplantSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.up = False
+        self.up = context.up
         self._url = settings.url.rstrip("/") + PATH
         self._http = http
         self._telemetry = context.telemetry

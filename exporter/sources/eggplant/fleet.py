@@ -78,6 +78,15 @@ class Fleet:
         self._shown: dict[str, Agent] = {}
         self._runs: dict[str, _Tracked] = {}
 
+    def recall(self, known: Iterable[Agent], now: Moment) -> None:
+        """Go on from agents as they were shown up to now, such as before a reload."""
+        for agent in known:
+            if self._wanted("agents", agent.agent):
+                self._shown[agent.agent_id] = agent
+                if agent.last_up_timestamp_seconds is not None:
+                    at = _at(agent.last_up_timestamp_seconds, now)
+                    self._agents[agent.agent_id] = _Listed(port=agent.port, at=at)
+
     def look(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
         listed, complete = self._unique(entries)
@@ -207,6 +216,10 @@ def _busy(entry: AgentEntry) -> bool | None:
     if entry.process_id in (None, ""):
         return None
     return str(entry.process_id) != "0"
+
+
+def _at(unix: float, now: Moment) -> Moment:
+    return Moment(unix=unix, monotonic=now.monotonic - (now.unix - unix))
 
 
 def _disconnected(name: str, last: _Listed | None, now: Moment) -> Agent:

@@ -55,6 +55,8 @@ class _Server:
             wanted=settings.wanted,
             surprise=context.telemetry.surprise,
         )
+        known = context.known.get("agents", ())
+        self._fleet.recall((each for each in known if isinstance(each, Agent)), context.clock.now())
 
     async def poll(self) -> Poll:
         """Read all agents, connected or missed, and their runs.

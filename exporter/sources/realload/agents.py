@@ -41,6 +41,10 @@ class Agents(Inventory[Agent, AgentPing]):
             actions.AGENT_PING, {"agentId": int(target_id)}, trace=trace
         )
 
+    def key(self, reading: Agent) -> str:
+        """Return its id."""
+        return reading.agent_id
+
     def name(self, reading: Agent) -> str:
         """Return its description."""
         return reading.agent

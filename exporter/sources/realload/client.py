@@ -77,7 +77,7 @@ class RealLoadClient:
     """
 
     def __init__(self, settings: RealLoadSettings, context: SourceContext, *, http: Http) -> None:
-        self.up = False
+        self.up = context.up
         self._url = settings.url
         self._token = settings.token
         self._http = http

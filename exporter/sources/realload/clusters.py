@@ -67,6 +67,10 @@ class Clusters(Inventory[Cluster, ClusterPing]):
             actions.CLUSTER_PING, {"clusterId": int(target_id)}, trace=trace
         )
 
+    def key(self, reading: Cluster) -> str:
+        """Return its id."""
+        return reading.cluster_id
+
     def name(self, reading: Cluster) -> str:
         """Return its description."""
         return reading.agent_cluster

@@ -86,6 +86,10 @@ class Controllers(Inventory[Controller, ControllerPing]):
         }
         return await self.portal.client.call(actions.CONTROLLER_PING, fields, trace=trace)
 
+    def key(self, reading: Controller) -> str:
+        """Return its address."""
+        return reading.controller
+
     def name(self, reading: Controller) -> str:
         """Return its address."""
         return reading.controller

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -24,8 +25,6 @@ from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from exporter.sources.realload.replies.machines import SystemInfo
 
 
@@ -35,13 +34,18 @@ T = TypeVar("T", bound=Target)
 
 
 class Portal(msgspec.Struct, frozen=True, kw_only=True):
-    """One account at a portal, as its tasks see it."""
+    """One account at a portal, as its tasks see it.
+
+    Attributes:
+        known: What is known by task from before, of the type that the task reads.
+    """
 
     client: RealLoadClient
     settings: RealLoadSettings
     clock: Clock
     surprise: Surprised
     shard: Shard = Shard()
+    known: Mapping[str, tuple[Any, ...]] = {}
 
     def rounds(self) -> Rounds:
         """Make the memory of one kind of targets' rounds."""
@@ -66,7 +70,9 @@ class Inventory(ABC, Generic[R, A]):
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
-        self.known: Mapping[str, R] = {}
+        self.known: Mapping[str, R] = {
+            self.key(reading): reading for reading in portal.known.get(self.kind, ())
+        }
         self._listed: Mapping[str, R] | None = None
         self._rounds = portal.rounds()
 
@@ -95,6 +101,10 @@ class Inventory(ABC, Generic[R, A]):
             look: What was found out now, `None` if nothing was.
             before: What the newest poll said of it.
         """
+
+    @abstractmethod
+    def key(self, reading: R) -> str:
+        """Return the id of a target."""
 
     @abstractmethod
     def name(self, reading: R) -> str:

@@ -48,6 +48,10 @@ class Recorders(Inventory[Recorder, RecorderPing]):
             actions.RECORDER_PING, {"recorderId": int(target_id)}, trace=trace
         )
 
+    def key(self, reading: Recorder) -> str:
+        """Return its id."""
+        return reading.recorder_id
+
     def name(self, reading: Recorder) -> str:
         """Return its description."""
         return reading.recorder

@@ -33,6 +33,7 @@ def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) 
     client = RealLoadClient(settings, context, http=http)
     portal = Portal(
         shard=context.shard,
+        known=context.known,
         client=client,
         settings=settings,
         clock=context.clock,

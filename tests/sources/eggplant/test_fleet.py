@@ -23,7 +23,11 @@ class Watch:
     """A fleet and the surprises it had."""
 
     def __init__(
-        self, *expected: str, remember_for: float = DAY, linger: float = HOUR, without: str = ""
+        self,
+        *expected: str,
+        remember_for: float = DAY,
+        linger: float = HOUR,
+        without: str = "",
     ) -> None:
         self.surprises: list[str] = []
         self.fleet = Fleet(
@@ -240,6 +244,15 @@ class TestAbsence:
 
         assert (missing("a", last_up=UNIX + 60, after=60 + DAY),) == at_the_end
         assert () == after_it
+
+    def test_goes_on_from_what_was_known(self) -> None:
+        """An agent that is gone must not pass for none because other settings were loaded."""
+        gone = missing("a", port="5400", last_up=UNIX - 100)
+        watch = Watch()
+        watch.fleet.recall([gone], START)
+
+        assert [missing("a", port="5400", last_up=UNIX - 100)] == watch.agents()
+        assert [] == watch.agents(after=DAY - 99)
 
     def test_never_forgets_the_expected(self) -> None:
         """An expected agent stays down for as long as it is away."""
