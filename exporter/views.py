@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.alerts.alert import Phase
 from exporter.settings import redacted
+from exporter.sources.registry import PROVIDERS
 from exporter.web.view import AlertView, SourceView, TaskView
 
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.engine import Engine
     from exporter.history import History
-    from exporter.polling import Poller
+    from exporter.polling import Poller, TaskStatus
     from exporter.settings import Settings
     from exporter.sources.base import Explanation
-    from exporter.store import Snapshot
+    from exporter.store import Snapshot, Store
     from exporter.web.view import MetricsPage
 
 
@@ -77,7 +78,8 @@ class DaemonView:
 
     def sources(self) -> list[SourceView]:
         """Return how each source is."""
-        return [source_view(poller) for poller in self._engine.pollers.values()]
+        self._engine.store.expire()
+        return [source_view(poller, self._engine.store) for poller in self._engine.pollers.values()]
 
     def alerts(self) -> Sequence[AlertView] | None:
         """Return what the built-in alerts have found, `None` where they are off."""
@@ -120,8 +122,8 @@ class DaemonView:
         return self._healthy()
 
 
-def source_view(poller: Poller) -> SourceView:
-    """Return how a source is now."""
+def source_view(poller: Poller, store: Store) -> SourceView:
+    """Return how a source is now; what has expired must be gone from the store already."""
     source = poller.source
     settings = source.settings
     return SourceView(
@@ -132,9 +134,37 @@ def source_view(poller: Poller) -> SourceView:
         auth_failed=source.auth_failed,
         blocked=source.blocked,
         tasks=tuple(
-            TaskView(name=task, interval_seconds=interval, status=poller.status(task))
+            TaskView(
+                name=task,
+                interval_seconds=interval,
+                status=poller.status(task),
+                unread=_is_unread(poller, task, store),
+            )
             for task, interval in poller.intervals.items()
         ),
+    )
+
+
+def _is_unread(poller: Poller, task: str, store: Store) -> bool:
+    """Tell whether the targets of a task are not known, although it had its turn."""
+    settings, status = poller.source.settings, poller.status(task)
+    # A task that tells of targets is called as their kind is; of the others nobody expects any.
+    if not any(task == f"{kind}s" for kind in PROVIDERS[settings.provider].kinds):
+        return False
+    if status.last_attempt is None and not poller.source.blocked:
+        return False
+    known = store.get(settings.provider, settings.name, task)
+    return known is None or (not known.readings and _is_partial(known, status))
+
+
+def _is_partial(snapshot: Snapshot, status: TaskStatus) -> bool:
+    """Tell whether the poll that brought a snapshot had failures."""
+    success, failure = status.last_success, status.failure
+    if failure is None:
+        return False
+    # The status is set a little after the snapshot: a poll that goes on is not judged by it.
+    return success is None or success.monotonic < min(
+        failure.at.monotonic, snapshot.taken.monotonic
     )
 
 

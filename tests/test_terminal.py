@@ -49,6 +49,12 @@ def source(state: Condition = Condition.UP, **facts: Any) -> SourceRow:
     return SourceRow(provider="realload", name="prod", url="", state=state, **known | facts)
 
 
+def failing(name: str, failure: FailureRow, *, failing: bool = True) -> TaskRow:
+    return TaskRow(
+        name=name, interval_seconds=60.0, failing=failing, unread=False, last_failure=failure
+    )
+
+
 class TestReport:
     def test_begins_with_the_answer(self) -> None:
         """The first line tells whether the fleet is well, the second what else there is."""
@@ -111,8 +117,8 @@ class TestReport:
         failure = FailureRow(
             timestamp_seconds=0.0, age_seconds=1.0, reason=Reason.TIMEOUT, message="no reply"
         )
-        task = TaskRow(name="agents", interval_seconds=60.0, failing=True, last_failure=failure)
-        past = TaskRow(name="suites", interval_seconds=60.0, failing=False, last_failure=failure)
+        task = failing("agents", failure)
+        past = failing("suites", failure, failing=False)
 
         lines = written(sources=[source(auth_failed=True, blocked=True, tasks=(task, past))])
         held = written(sources=[source(blocked=True)])

@@ -19,7 +19,7 @@ from exporter.views import source_view
 from exporter.web.api import plain
 from exporter.web.board import arranged, target_rows
 from exporter.web.fleet import Headline, SourceRow, headline, source_row
-from exporter.web.rows import Condition, RunRow, TargetRow
+from exporter.web.rows import RunRow, TargetRow
 from exporter.web.runs import runs_in_flight
 
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from exporter.settings import Settings
 
 
-SUMMARY = "poll once and print how the fleet is; exit 1 if anything active or a source is down"
+SUMMARY = (
+    "poll once and print how the fleet is; exit 1 if anything active or a source is down, or if"
+    " targets could not be read"
+)
 
 FORMATS = ("table", "json", "prom")
 
@@ -93,7 +96,9 @@ class _Picture(msgspec.Struct, frozen=True, kw_only=True):
         now = engine.clock.now()
         engine.store.expire()
         snapshots = engine.store.snapshots()
-        sources = [source_row(source_view(poller), now) for poller in engine.pollers.values()]
+        sources = [
+            source_row(source_view(poller, engine.store), now) for poller in engine.pollers.values()
+        ]
         targets = arranged(target_rows(snapshots, now))
         return cls(
             answer=headline(targets, sources, ready=engine.first_round_done),
@@ -104,9 +109,8 @@ class _Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> int:
-        """The exit code: whether nothing active and no source is down."""
-        states = [*(row.state for row in self.targets), *(row.state for row in self.sources)]
-        return int(Condition.DOWN in states)
+        """The exit code."""
+        return int(self.answer.alarming)
 
     def text(self, paper: Paper) -> str:
         """Write it down."""

@@ -11,7 +11,7 @@ import msgspec
 from exporter.errors import Reason
 from exporter.web.choice import Mark, marks_of
 from exporter.web.rows import Condition, Kind, SuiteRow, TargetRow
-from exporter.web.text import count
+from exporter.web.text import count, listed
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.polling import TaskFailure
     from exporter.web.view import SourceView, TaskView
+
+
+Level = Literal["good", "unsure", "bad"]
 
 
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +39,13 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         failing: Whether the newest failure is newer than the newest success.
+        unread: Whether it had its turn, and yet nothing it tells of targets is known now.
     """
 
     name: str
     interval_seconds: float
     failing: bool
+    unread: bool
     last_attempt_timestamp_seconds: float | None = None
     last_success_timestamp_seconds: float | None = None
     last_success_age_seconds: float | None = None
@@ -83,11 +88,16 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to the first question."""
+    """The answer to the first question.
 
-    level: Literal["good", "unsure", "bad"]
+    Attributes:
+        alarming: Whether something is down or could not be read, so that a script should fail.
+    """
+
+    level: Level
     text: str
     details: tuple[str, ...] = ()
+    alarming: bool = False
 
 
 def source_row(source: SourceView, now: Moment) -> SourceRow:
@@ -123,6 +133,7 @@ def _task_row(task: TaskView, now: Moment) -> TaskRow:
         name=task.name,
         interval_seconds=task.interval_seconds,
         failing=failing,
+        unread=task.unread,
         last_attempt_timestamp_seconds=attempt.unix if attempt else None,
         last_success_timestamp_seconds=success.unix if success else None,
         last_success_age_seconds=_age(success, now) if success else None,
@@ -196,6 +207,7 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
         ),
         *_some(broken, f"{count(broken, 'suite')} not runnable"),
     ]
+    unread = _unread(sources) if ready else ""
     unknown = machines[Condition.UNKNOWN]
     failed = sum(suite.last_run_passed is False for suite in suites)
     outdated = sum(row.outdated is True for row in rows)
@@ -205,27 +217,36 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
         *_some(outdated, f"{outdated} outdated"),
         *_some(failed, f"{count(failed, 'suite')} failed the newest run"),
     )
+    level: Level = "unsure"
     if faults:
-        return Headline(
-            level="bad", text=f"The fleet is not well: {', '.join(faults)}.", details=details
-        )
-    if not sources:
-        return Headline(level="unsure", text="No source is configured, so nothing is watched.")
-    if not ready:
-        return Headline(
-            level="unsure",
-            text="Starting: the first round of polls has not finished.",
-            details=details,
-        )
-    if unknown or any(source.state is Condition.UNKNOWN for source in sources):
-        return Headline(
-            level="unsure",
-            text="Nothing is known to be down, but not all is known.",
-            details=details,
-        )
-    return Headline(
-        level="good", text=f"The fleet is well: {count(judged, 'target')} up.", details=details
-    )
+        level = "bad"
+        more = f", and {unread}" if unread else ""
+        text = f"The fleet is not well: {', '.join(faults)}{more}."
+    elif not sources:
+        text = "No source is configured, so nothing is watched."
+    elif not ready:
+        text = "Starting: the first round of polls has not finished."
+    elif unread:
+        text = f"The fleet is not fully known: {unread}."
+    elif unknown or any(source.state is Condition.UNKNOWN for source in sources):
+        text = "Nothing is known to be down, but not all is known."
+    elif not judged and not suites:
+        text = "No target is watched: the sources answer, but tell of none that is active."
+    else:
+        level = "good"
+        text = f"The fleet is well: {count(judged, 'target')} up."
+    return Headline(level=level, text=text, details=details, alarming=bool(faults or unread))
+
+
+def _unread(sources: Sequence[SourceRow]) -> str:
+    """Name what could not be read; of a source that is down nobody expects anything."""
+    unread = {
+        source.name: [task.name for task in source.tasks if task.unread]
+        for source in sources
+        if source.state is not Condition.DOWN
+    }
+    named = [f"{listed(tasks)} of {name}" for name, tasks in unread.items() if tasks]
+    return f"{listed(named)} could not be read" if named else ""
 
 
 def _some(number: int, text: str) -> tuple[str, ...]:

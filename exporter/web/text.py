@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -50,6 +55,11 @@ def instant(unix_seconds: float) -> str:
 def words(code: str | None) -> str:
     """Write one of our codes, such as a reason, as people read it."""
     return (code or "").replace("_", " ")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Write some words as a list within a sentence."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def count(number: int, noun: str) -> str:

@@ -48,11 +48,13 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         interval_seconds: From the start of a poll to the next.
         status: How its polls have gone.
+        unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
     """
 
     name: str
     interval_seconds: float
     status: TaskStatus
+    unread: bool
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,6 +98,18 @@ async def test_down(portal: Portal) -> None:
     )
 
 
+async def test_unread(portal: Portal) -> None:
+    """A fleet of which a part could not be read is not well, though what is known of it is."""
+    await portal.control(fault="bad_gateway", fault_on=["getMeasuringAgents"])
+
+    code, answer, _ = await portal.status()
+
+    assert 1 == code
+    assert answer.startswith(
+        "The fleet is not fully known: agents of simulated-portal could not be read.\n"
+    )
+
+
 async def test_refused(portal: Portal) -> None:
     """A source that refuses the credentials ends with 1 and is named."""
     await portal.control(token="another")

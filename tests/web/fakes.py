@@ -182,6 +182,7 @@ def source(
     url: str = "https://portal.example/RemoteUserAPI",
     auth_failed: bool = False,
     status: TaskStatus | None = None,
+    unread: bool = False,
 ) -> SourceView:
     """Make a source with one task, polled successfully unless told otherwise."""
     status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
@@ -192,7 +193,7 @@ def source(
         up=up,
         auth_failed=auth_failed,
         blocked=auth_failed,
-        tasks=(TaskView(name="agents", interval_seconds=60.0, status=status),),
+        tasks=(TaskView(name="agents", interval_seconds=60.0, status=status, unread=unread),),
     )
 
 

@@ -134,6 +134,7 @@ async def test_a_source_has_all_its_fields() -> None:
                     "name": "agents",
                     "interval_seconds": 60.0,
                     "failing": True,
+                    "unread": False,
                     "last_attempt_timestamp_seconds": fakes.NOW.unix - 10,
                     "last_success_timestamp_seconds": fakes.NOW.unix - 70,
                     "last_success_age_seconds": 70.0,

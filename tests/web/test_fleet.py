@@ -66,6 +66,68 @@ class TestHeadline:
 
         assert ("unsure", ("1 unknown",)) == (found.level, found.details)
 
+    def test_names_what_could_not_be_read(self) -> None:
+        """Where nothing is known of some targets the fleet is not said to be well."""
+        found = answer(fakes.agent(), source=fakes.source(unread=True))
+
+        assert ("unsure", "The fleet is not fully known: agents of prod could not be read.") == (
+            found.level,
+            found.text,
+        )
+
+    def test_names_what_could_not_be_read_beside_what_is_down(self) -> None:
+        """One trouble does not hide the other."""
+        found = answer(fakes.agent(up=False), source=fakes.source(unread=True))
+
+        assert (
+            "bad",
+            "The fleet is not well: 1 of 1 target down, and agents of prod could not be read.",
+        ) == (
+            found.level,
+            found.text,
+        )
+
+    def test_names_no_tasks_of_a_source_that_is_down(self) -> None:
+        """That a source is down says already that nothing of it could be read."""
+        found = answer(fakes.agent(), source=fakes.source(up=False, unread=True))
+
+        assert "The fleet is not well: 1 of 1 source down." == found.text
+
+    def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
+        """What is still to be read is no trouble."""
+        found = answer(source=fakes.source(unread=True), ready=False)
+
+        assert ("Starting: the first round of polls has not finished.", False) == (
+            found.text,
+            found.alarming,
+        )
+
+    def test_says_that_there_is_no_target(self) -> None:
+        """A fleet of nothing is not called well, and it is no reason for an alarm either."""
+        found = answer(fakes.agent(active=False))
+
+        assert (
+            "unsure",
+            "No target is watched: the sources answer, but tell of none that is active.",
+            False,
+        ) == (found.level, found.text, found.alarming)
+
+    @pytest.mark.parametrize(
+        ("reading", "source", "expected"),
+        [
+            (fakes.agent(), fakes.source(), False),
+            (fakes.agent(state=None), fakes.source(), False),
+            (fakes.suite(passed=False), fakes.source(), False),
+            (fakes.agent(up=False), fakes.source(), True),
+            (fakes.suite(healthy=False), fakes.source(), True),
+            (fakes.agent(), fakes.source(up=False), True),
+            (fakes.agent(), fakes.source(unread=True), True),
+        ],
+    )
+    def test_alarms_a_script(self, reading: Reading, source: SourceView, expected: bool) -> None:
+        """A job that asks fails on what is down or could not be read, and on nothing else."""
+        assert expected is answer(reading, source=source).alarming
+
     def test_says_that_it_starts(self) -> None:
         """Before the first round is over, nothing is promised."""
         found = answer(ready=False)

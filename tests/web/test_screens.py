@@ -73,6 +73,13 @@ class TestFleet:
 
         assert 2 == page.count("The fleet is well: 1 target up.")
 
+    async def test_shows_that_not_all_could_be_read(self) -> None:
+        """An empty board has the colour of what is not known, and says what it lacks."""
+        page = await get(fakes.FakeView(sources=[fakes.source(unread=True)]))
+
+        assert 'class="headline unsure"' in page
+        assert 2 == page.count("The fleet is not fully known: agents of prod could not be read.")
+
     async def test_shows_every_kind(self) -> None:
         """Agents, controllers, clusters with members, recorders and suites are all there."""
         page = await get(

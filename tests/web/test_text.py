@@ -52,6 +52,15 @@ def test_large_numbers_are_grouped() -> None:
     assert "5,000 targets" == text.count(5_000, "target")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
+)
+def test_lists_read_as_a_sentence(words: list[str], expected: str) -> None:
+    """Commas stand between all but the last two."""
+    assert expected == text.listed(words)
+
+
 @pytest.mark.parametrize(("code", "expected"), [("not_reachable", "not reachable"), (None, "")])
 def test_codes_are_words(code: str | None, expected: str) -> None:
     """A reason is read as words, and nothing where there is none."""
