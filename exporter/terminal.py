@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from exporter.web.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow
+from exporter.web.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow, word
 from exporter.web.text import count, duration, signed
 
 
@@ -146,6 +146,8 @@ def _own_remarks(row: TargetRow) -> Iterable[str]:
             up = sum(member.state is Condition.UP for member in row.members)
             yield f"{up} of {len(row.members)} members up"
         case SuiteRow():
+            if row.state is Condition.DOWN:
+                yield word(row.state, row.kind)
             if row.running:
                 yield "running"
             if row.last_run_passed is not None:

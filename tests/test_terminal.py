@@ -112,6 +112,14 @@ class TestReport:
             re.split(r"\s{2,}", line)[-1] for line in lines[3:]
         ]
 
+    def test_says_that_a_suite_is_not_runnable(self) -> None:
+        """What is called down must not be taken for a machine that is down."""
+        suite = SuiteRow(
+            kind=Kind.SUITE, id="1", name="", provider="", source="", state=Condition.DOWN
+        )
+
+        assert written([suite])[-1].endswith("  not runnable")
+
     def test_names_what_fails(self) -> None:
         """A source whose task fails says why, and one that is held back says so."""
         failure = FailureRow(

@@ -10,7 +10,7 @@ import msgspec
 
 from exporter.errors import Reason
 from exporter.web.choice import Mark, marks_of
-from exporter.web.rows import Condition, Kind, SuiteRow, TargetRow
+from exporter.web.rows import Condition, Kind, SuiteRow, TargetRow, word
 from exporter.web.text import count, listed
 
 
@@ -205,7 +205,7 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
             machines[Condition.DOWN],
             f"{machines[Condition.DOWN]} of {count(judged, 'target')} down",
         ),
-        *_some(broken, f"{count(broken, 'suite')} not runnable"),
+        *_some(broken, f"{count(broken, 'suite')} {word(Condition.DOWN, Kind.SUITE)}"),
     ]
     unread = _unread(sources) if ready else ""
     unknown = machines[Condition.UNKNOWN]

@@ -34,6 +34,14 @@ class Condition(StrEnum):
     UP = "up"
 
 
+_OF_SUITES: Mapping[str, str] = {Condition.UP: "runnable", Condition.DOWN: "not runnable"}
+
+
+def word(state: str, kind: str) -> str:
+    """Return what people call a state; a suite is not up or down but can be run or not."""
+    return _OF_SUITES.get(state, state) if kind == Kind.SUITE else state
+
+
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one target.
 

@@ -15,7 +15,7 @@ from exporter.web import text
 from exporter.web.board import arranged, target_rows
 from exporter.web.choice import Choice, Order, marks_of
 from exporter.web.fleet import groups, headline, source_row, tiles
-from exporter.web.rows import Condition, Kind, TargetRow
+from exporter.web.rows import Condition, Kind, TargetRow, word
 from exporter.web.runs import runs_in_flight
 from exporter.web.slices import in_slices
 from exporter.web.target import details
@@ -45,7 +45,7 @@ def _templates() -> jinja2.Environment:
     )
     filters = (text.ago, text.duration, text.instant, text.signed, text.words)
     environment.filters.update({each.__name__: each for each in filters})
-    environment.globals["release"] = __version__
+    environment.globals.update(release=__version__, word=word)
     return environment
 
 
