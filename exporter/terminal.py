@@ -94,10 +94,13 @@ def _complaints(source: SourceRow) -> Iterable[str]:
         yield f"{name}: the credentials were refused, calls are held back"
     elif source.blocked:
         yield f"{name}: calls are held back"
+    alike: dict[str, list[str]] = {}
     for task in source.tasks:
         failure = task.last_failure
         if task.failing and failure is not None:
-            yield f"{name}: {task.name}: {failure.reason}: {_printable(failure.message)}"
+            told = f"{failure.reason}: {_printable(failure.message)}"
+            alike.setdefault(told, []).append(task.name)
+    yield from (f"{name}: {', '.join(tasks)}: {told}" for told, tasks in alike.items())
 
 
 def _table(rows: Sequence[TargetRow], paper: Paper) -> Iterable[str]:

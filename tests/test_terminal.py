@@ -137,6 +137,26 @@ class TestReport:
         ] == lines[1:]
         assert ["prod: calls are held back"] == held[1:]
 
+    def test_tells_what_fails_alike_once(self) -> None:
+        """One cause is one line with all its tasks, and another is a line of its own."""
+        reasons = {"agents": Reason.DNS, "suites": Reason.TIMEOUT, "recorders": Reason.DNS}
+        tasks = tuple(
+            failing(
+                name,
+                FailureRow(
+                    timestamp_seconds=number, age_seconds=1.0, reason=reason, message="no reply"
+                ),
+            )
+            for number, (name, reason) in enumerate(reasons.items())
+        )
+
+        lines = written(sources=[source(tasks=tasks)])
+
+        assert [
+            "prod: agents, recorders: dns: no reply",
+            "prod: suites: timeout: no reply",
+        ] == lines[1:]
+
     def test_counts_runs_in_flight(self) -> None:
         """Runs are told by their phases."""
         runs = [
