@@ -16,6 +16,7 @@ from exporter.errors import PollError
 from exporter.logging import configure_for
 from exporter.sources.registry import PROVIDERS
 from exporter.web.api import plain
+from exporter.web.rows import Kind
 
 
 if TYPE_CHECKING:
@@ -54,11 +55,26 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
+    """Return what to do about an id that is not known; source and kind name what there is."""
+    poller = engine.pollers.get(arguments.source)
+    kind = arguments.kind
+    if poller is None or kind not in PROVIDERS[poller.source.settings.provider].kinds:
+        return ""
+    # The table has no rows of runs.
+    listing = "status" if kind in set(Kind) else "status --format=json"
+    return f"; give the id, as `{listing}` lists it"
+
+
 async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
     engine = Engine()
     engine.connect(settings)
     try:
-        explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
+        try:
+            explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
+        except LookupError as error:
+            remedy = _remedy(engine, arguments)
+            raise LookupError(f"{error.args[0]}{remedy}") from error
         engine.pollers[arguments.source].show(explanation.reading)
     finally:
         await engine.end(grace_seconds=0)

@@ -176,6 +176,37 @@ class TestExplain:
         assert 2 == code
         assert named in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("target", "listing"),
+        [
+            (("simulated-portal", "agent", "zurich-01"), "status"),
+            (("simulated-account", "run", "nightly"), "status --format=json"),
+        ],
+    )
+    async def test_a_name_is_no_id(
+        self,
+        configuration: str,
+        target: tuple[str, ...],
+        listing: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Who gives a name is told where the id stands."""
+        await run("explain", configuration, *target)
+
+        told = capsys.readouterr().err
+        assert f"there is no {target[-1]!r}; give the id, as `{listing}` lists it\n" in told
+
+    @pytest.mark.parametrize(
+        "target", [("nowhere", "agent", "43"), ("simulated-portal", "x", "43")]
+    )
+    async def test_an_id_is_not_blamed_for_another_mistake(
+        self, configuration: str, target: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Where the source or the kind is wrong, the id may be right."""
+        await run("explain", configuration, *target)
+
+        assert "give the id" not in capsys.readouterr().err
+
     async def test_a_vendor_that_fails_is_a_failure_with_its_reason(
         self, configuration: str, simulation: Simulation, capsys: pytest.CaptureFixture[str]
     ) -> None:
