@@ -211,11 +211,17 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
     unknown = machines[Condition.UNKNOWN]
     failed = sum(suite.last_run_passed is False for suite in suites)
     outdated = sum(row.outdated is True for row in rows)
+    told_suites = count(len(suites), "suite")
+    # With these the numbers add up to all targets that are listed.
+    apart = [
+        *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
+        *_some(len(suites) if judged else 0, told_suites),
+    ]
     details = (
         *_some(unknown, f"{unknown} unknown"),
-        *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
         *_some(outdated, f"{outdated} outdated"),
         *_some(failed, f"{count(failed, 'suite')} failed the newest run"),
+        *_some(len(apart), f"not counted: {listed(apart)}"),
     )
     level: Level = "unsure"
     if faults:
@@ -234,7 +240,8 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
         text = "No target is watched: the sources answer, but tell of none that is active."
     else:
         level = "good"
-        text = f"The fleet is well: {count(judged, 'target')} up."
+        up = f"{count(judged, 'target')} up"
+        text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
     return Headline(level=level, text=text, details=details, alarming=bool(faults or unread))
 
 

@@ -33,10 +33,25 @@ class TestHeadline:
         assert ("good", "The fleet is well: 2 targets up.") == (found.level, found.text)
 
     def test_counts_what_is_down(self) -> None:
-        """One target down makes the fleet unwell; inactive ones are no part of the count."""
-        found = answer(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c", active=False))
+        """One target down makes the fleet unwell."""
+        found = answer(fakes.agent("a"), fakes.agent("b", up=False))
 
-        assert ("bad", "The fleet is not well: 1 of 2 targets down.", ("1 inactive",)) == (
+        assert ("bad", "The fleet is not well: 1 of 2 targets down.") == (found.level, found.text)
+
+    def test_tells_what_is_not_counted(self) -> None:
+        """Inactive targets and suites are no part of the count, and all numbers add up."""
+        found = answer(fakes.agent("a"), fakes.agent("b", active=False), fakes.suite())
+
+        assert ("The fleet is well: 1 target up.", ("not counted: 1 inactive and 1 suite",)) == (
+            found.text,
+            found.details,
+        )
+
+    def test_suites_are_enough(self) -> None:
+        """An account of nothing but suites can be well, and its targets are not said to be none."""
+        found = answer(fakes.suite())
+
+        assert ("good", "The fleet is well: no targets but 1 suite.", ()) == (
             found.level,
             found.text,
             found.details,
@@ -58,7 +73,10 @@ class TestHeadline:
         """A failed verdict is not the fleet's fault."""
         found = answer(fakes.agent(), fakes.suite(passed=False))
 
-        assert ("good", ("1 suite failed the newest run",)) == (found.level, found.details)
+        assert ("good", ("1 suite failed the newest run", "not counted: 1 suite")) == (
+            found.level,
+            found.details,
+        )
 
     def test_is_unsure_about_unknown_targets(self) -> None:
         """What is not known is not said to be well."""
