@@ -91,12 +91,14 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to the first question.
 
     Attributes:
+        down: The part of the text that counts targets that are down, empty if none is.
         alarming: Whether something is down or could not be read, so that a script should fail.
     """
 
     level: Level
     text: str
     details: tuple[str, ...] = ()
+    down: str = ""
     alarming: bool = False
 
 
@@ -199,12 +201,11 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
     judged = machines.total() - machines[Condition.INACTIVE]
     sources_down = sum(source.state is Condition.DOWN for source in sources)
     broken = sum(suite.state is Condition.DOWN for suite in suites)
+    number = machines[Condition.DOWN]
+    down = f"{number} of {count(judged, 'target')} down" if number else ""
     faults = [
         *_some(sources_down, f"{sources_down} of {count(len(sources), 'source')} down"),
-        *_some(
-            machines[Condition.DOWN],
-            f"{machines[Condition.DOWN]} of {count(judged, 'target')} down",
-        ),
+        *_some(len(down), down),
         *_some(broken, f"{count(broken, 'suite')} {word(Condition.DOWN, Kind.SUITE)}"),
     ]
     unread = _unread(sources) if ready else ""
@@ -242,7 +243,9 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
         level = "good"
         up = f"{count(judged, 'target')} up"
         text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
-    return Headline(level=level, text=text, details=details, alarming=bool(faults or unread))
+    return Headline(
+        level=level, text=text, details=details, down=down, alarming=bool(faults or unread)
+    )
 
 
 def _unread(sources: Sequence[SourceRow]) -> str:

@@ -73,6 +73,15 @@ class TestFleet:
 
         assert 2 == page.count("The fleet is well: 1 target up.")
 
+    async def test_the_headline_leads_to_what_is_down(self) -> None:
+        """The count is a link to its targets, whatever the page shows now, in the same order."""
+        view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False))
+
+        page = await get(view, q="a", kind="agent", sort="-name")
+
+        link = '<a href="?state=down&amp;sort=-name">1 of 2 targets down</a>'
+        assert f"<strong>The fleet is not well: {link}.</strong>" in page
+
     async def test_shows_that_not_all_could_be_read(self) -> None:
         """An empty board has the colour of what is not known, and says what it lacks."""
         page = await get(fakes.FakeView(sources=[fakes.source(unread=True)]))
