@@ -249,14 +249,22 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
 
 
 def _unread(sources: Sequence[SourceRow]) -> str:
-    """Name what could not be read; of a source that is down nobody expects anything."""
+    """Name what could not be read; of a source that tells nothing at all nobody expects it."""
     unread = {
         source.name: [task.name for task in source.tasks if task.unread]
         for source in sources
-        if source.state is not Condition.DOWN
+        if not _is_silent(source)
     }
     named = [f"{listed(tasks)} of {name}" for name, tasks in unread.items() if tasks]
     return f"{listed(named)} could not be read" if named else ""
+
+
+def _is_silent(source: SourceRow) -> bool:
+    """Tell whether a source is down for all of its tasks, not only for the newest call."""
+    answered = any(
+        not task.failing and task.last_success_age_seconds is not None for task in source.tasks
+    )
+    return source.state is Condition.DOWN and (source.blocked or not answered)
 
 
 def _some(number: int, text: str) -> tuple[str, ...]:

@@ -105,11 +105,33 @@ class TestHeadline:
             found.text,
         )
 
-    def test_names_no_tasks_of_a_source_that_is_down(self) -> None:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            fakes.source(up=False, unread=True, status=fakes.failed()),
+            fakes.source(up=False, unread=True, status=TaskStatus(last_attempt=fakes.NOW)),
+            fakes.source(up=False, unread=True, auth_failed=True),
+        ],
+        ids=["failing", "never well", "held back"],
+    )
+    def test_names_no_tasks_of_a_source_that_is_silent(self, source: SourceView) -> None:
         """That a source is down says already that nothing of it could be read."""
-        found = answer(fakes.agent(), source=fakes.source(up=False, unread=True))
+        found = answer(fakes.agent(), source=source)
 
         assert "The fleet is not well: 1 of 1 source down." == found.text
+
+    def test_names_tasks_of_a_source_that_answers_others(self) -> None:
+        """Whether the newest call failed changes from poll to poll; what is missing does not."""
+        broken = fakes.source(up=False, unread=True, status=fakes.failed())
+        (recorders,) = fakes.source().tasks
+        tasks = (*broken.tasks, fakes.changed(recorders, name="recorders"))
+
+        found = answer(fakes.agent(), source=fakes.changed(broken, tasks=tasks))
+
+        assert (
+            "The fleet is not well: 1 of 1 source down, and agents of prod could not be read."
+            == found.text
+        )
 
     def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
         """What is still to be read is no trouble."""
