@@ -194,7 +194,7 @@ def _controllers(count: int, chance: random.Random) -> Iterator[Controller]:
         yield Controller(
             host=f"controller-{index + 1}.load.example.net",
             token=_token(chance),
-            version=CONTROLLER_VERSION if index != 1 else "4.8.10",
+            version=CONTROLLER_VERSION if index != 1 else "4.8.8",
             flagged=index == 1,
             wave=Wave(period_seconds=1800, up_seconds=1680) if index == 2 else STEADY,
             age_seconds=chance.uniform(1, 60) * _DAY_SECONDS,
