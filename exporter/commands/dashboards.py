@@ -56,6 +56,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _write(path: Path, text: str) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError([f"--folder: {path}: {error.strerror}"]) from error
+        raise ConfigurationError(
+            [f"--folder: {path} cannot be written ({error.strerror}); name a folder of yours"]
+        ) from error

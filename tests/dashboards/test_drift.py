@@ -46,21 +46,25 @@ def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_writes_all(tmp_path: Path) -> None:
-    """The folder must be ready for Grafana's provisioning."""
-    code = main(["dashboards", "--folder", str(tmp_path)], environ={})
+    """The folder must be ready for Grafana's provisioning, also if it was not there."""
+    folder = tmp_path / "grafana" / "dashboards"
+
+    code = main(["dashboards", "--folder", str(folder)], environ={})
 
     assert 0 == code
-    assert generated() == {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert generated() == {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def test_the_command_names_a_folder_it_cannot_write_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A traceback helps nobody."""
-    code = main(["dashboards", "--folder", str(tmp_path / "none")], environ={})
+    (tmp_path / "file").write_text("")
+
+    code = main(["dashboards", "--folder", str(tmp_path / "file")], environ={})
 
     assert 2 == code
-    assert str(tmp_path / "none") in capsys.readouterr().err
+    assert f"--folder: {tmp_path / 'file'}/" in capsys.readouterr().err
 
 
 def test_the_command_takes_the_configured_thresholds(
