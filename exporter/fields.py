@@ -34,6 +34,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "parse_duration",
+    "parse_flag",
     "parse_size",
 ]
 
@@ -130,7 +131,12 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-def _read_flag(value: object) -> bool:
+def parse_flag(value: object) -> bool:
+    """Read true or false, also as the text of a variable, where 1 and 0 are the same.
+
+    Raises:
+        WrongValueError: It is neither.
+    """
     if isinstance(value, bool):
         return value
     words = {"true": True, "1": True, "false": False, "0": False}
@@ -192,7 +198,7 @@ Interval = Annotated[
 ]
 
 #: True or false, from the environment also 1 or 0.
-Flag = Annotated[bool, BeforeValidator(_read_flag)]
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
 
 #: A whole number, from the environment as digits; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]

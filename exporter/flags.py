@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from exporter.errors import ConfigurationError
+from exporter.fields import WrongValueError, parse_flag
 from exporter.logging import FORMATS, LEVELS
 
 
@@ -69,15 +71,22 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         parser.add_argument(f"--{self.name}", **options)
 
     def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
-        """Return what was given, by flag before environment, or `None`."""
+        """Return what was given, by flag before environment, or `None`.
+
+        Raises:
+            ConfigurationError: The twin of a switch says neither true nor false.
+        """
         given = getattr(arguments, self.destination, None)
         if given is not None:
             return given
         text = environ.get(self.environment)
-        if text is None:
+        if not text:
             return None
         if self.boolean:
-            return text.strip().lower() in {"1", "true"}
+            try:
+                return parse_flag(text)
+            except WrongValueError as error:
+                raise ConfigurationError([f"{self.environment}: {error}"]) from None
         if self.repeatable:
             return [part.strip() for part in text.split(",") if part.strip()]
         return text
@@ -181,14 +190,25 @@ ENVIRONMENT = frozenset(flag.environment for flag in ALL)
 def overrides(
     flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the settings that flags and their twins give, nested as in the file."""
+    """Return the settings that flags and their twins give, nested as in the file.
+
+    Raises:
+        ConfigurationError: With every twin that cannot be read.
+    """
     result: dict[str, Any] = {}
+    problems: list[str] = []
     for flag in flags:
-        value = flag.value(arguments, environ)
+        try:
+            value = flag.value(arguments, environ)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
         if value is None or not flag.setting:
             continue
         place = result
         for part in flag.setting[:-1]:
             place = place.setdefault(part, {})
         place[flag.setting[-1]] = value
+    if problems:
+        raise ConfigurationError(problems)
     return result

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from exporter import flags
+from exporter.errors import ConfigurationError
 from exporter.flags import Flag, overrides
 
 
@@ -43,14 +44,25 @@ class TestFlag:
 
         assert ["a:1", "b:2"] == given
 
-    @pytest.mark.parametrize(("text", "expected"), [("true", True), ("1", True), ("false", False)])
+    @pytest.mark.parametrize(
+        ("text", "expected"), [("true", True), ("1", True), ("False", False), ("0", False)]
+    )
     def test_a_boolean_twin_is_read(self, text: str, expected: bool) -> None:
         """A switch must be possible by environment as well."""
         assert expected is CHECK.value(parsed(), {"LOADFLEET_CONFIG_CHECK": text})
 
-    def test_nothing_given_is_none(self) -> None:
+    @pytest.mark.parametrize("text", ["yes", "on", "maybe", " "])
+    def test_a_boolean_twin_that_says_neither_is_a_mistake(self, text: str) -> None:
+        """Who writes `yes` means it, and must not silently get the opposite."""
+        with pytest.raises(ConfigurationError) as caught:
+            CHECK.value(parsed(), {"LOADFLEET_CONFIG_CHECK": text})
+
+        assert ("LOADFLEET_CONFIG_CHECK: must be true or false",) == caught.value.problems
+
+    @pytest.mark.parametrize("environ", [{}, dict.fromkeys(flags.ENVIRONMENT, "")])
+    def test_nothing_given_is_none(self, environ: dict[str, str]) -> None:
         """The file and the defaults must not be overridden by a flag nobody used."""
-        assert {} == overrides((LEVEL, LISTEN, CHECK), parsed(), {})
+        assert {} == overrides((LEVEL, LISTEN, CHECK), parsed(), environ)
 
 
 class TestOverrides:
@@ -61,6 +73,15 @@ class TestOverrides:
         )
 
         assert {"web": {"listen_address": ["a:1"]}, "log": {"level": "info"}} == found
+
+    def test_every_twin_that_cannot_be_read_is_named(self) -> None:
+        """All mistakes are told at once."""
+        environ = {"LOADFLEET_WEB_ENABLE_LIFECYCLE": "yes", "LOADFLEET_WEB_SYSTEMD_SOCKET": "on"}
+
+        with pytest.raises(ConfigurationError) as caught:
+            overrides(flags.DAEMON, parsed(), environ)
+
+        assert {f"{name}: must be true or false" for name in environ} == set(caught.value.problems)
 
 
 def test_no_two_flags_share_a_name() -> None:
