@@ -24,7 +24,7 @@ from exporter.errors import ConfigurationError
 from exporter.history import History
 from exporter.http import HttpClient
 from exporter.logging import configure_for
-from exporter.reload import Reloader
+from exporter.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.sharding import Shard
 from exporter.views import DaemonView
 from exporter.web.address import Address
@@ -184,11 +184,16 @@ class Daemon:
         await self._alerts.apply(
             settings.alerting.of_shard(self._shard), generator_url=self._generator_url
         )
-        for section in ("web", "sharding"):
+        for section in BY_RESTART:
             if getattr(settings, section) != getattr(self._settings, section):
                 self._log.warning(
                     "restart_needed", message=f"changes of `{section}` need a restart"
                 )
+        sections = [
+            section
+            for section in BY_RELOAD
+            if getattr(settings, section) != getattr(self._settings, section)
+        ]
         self._settings = settings
         configure_for(settings)
         self._log.info(
@@ -197,6 +202,7 @@ class Daemon:
             changed=",".join(found.changed),
             removed=",".join(found.removed),
             kept=len(found.kept),
+            sections=",".join(sections),
         )
 
     async def _render(self) -> None:

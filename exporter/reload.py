@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from exporter.telemetry import Telemetry
 
 
+#: The settings beside the sources, by what puts a change of them into use.
+BY_RELOAD = ("alerting", "log")
+BY_RESTART = ("web", "sharding")
+
+
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """What a reload does to the sources, by their names.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from exporter import flags
@@ -25,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag in (*flags.COMMON, *flags.DAEMON):
         flag.add_to(parser)
     parser.add_argument(
-        "--diff", metavar="URL", help="tell what a reload would do to the daemon at this URL"
+        "--diff",
+        type=diff.daemon_url,
+        metavar="URL",
+        help="tell what a reload would do to the daemon at this URL",
     )
 
 
@@ -33,7 +37,12 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Check, then tell what is watched or what a reload would change."""
     settings = checked(arguments, environ)
     if arguments.diff:
-        print("\n".join(diff.lines(diff.running(arguments.diff), settings)))
+        try:
+            running = diff.running(arguments.diff)
+        except diff.NotAskedError as error:
+            print(f"--diff: {error}", file=sys.stderr)
+            return 1
+        print("\n".join(diff.lines(running, settings)))
         return 0
     return tell(settings)
 

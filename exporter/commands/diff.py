@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import http.client
+import ssl
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from exporter.errors import StartError
-from exporter.reload import difference
+from exporter.errors import ExporterError
+from exporter.fields import WrongValueError, check_url
+from exporter.reload import BY_RELOAD, BY_RESTART, difference
 from exporter.settings import redacted
 
 
@@ -21,30 +26,68 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 
+#: By the answer's status.
+_REMEDIES: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "it asks for a password, which --diff cannot give; compare its"
+    " /config by hand",
+    HTTPStatus.NOT_FOUND: "it has no such page; is this the daemon's URL, with its prefix?",
+}
+
+
+class NotAskedError(ExporterError):
+    """The daemon's configuration cannot be had."""
+
+
+def daemon_url(text: str) -> str:
+    """Read the URL of a daemon, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or holds credentials; these are not quoted.
+    """
+    try:
+        return check_url(text).rstrip("/")
+    except WrongValueError as error:
+        what = str(error).partition(";")[0]
+        raise argparse.ArgumentTypeError(
+            f"{what}; give the URL of a running daemon alone, such as http://localhost:10871"
+        ) from None
+
 
 def running(url: str) -> dict[str, Any]:
     """Return the configuration that a daemon runs, as its `/config` shows it.
 
     Raises:
-        StartError: There is no daemon at the URL, or it does not show its configuration.
+        NotAskedError: There is no daemon at the URL, or it does not show its configuration.
     """
-    if not url.startswith(("http://", "https://")):
-        raise StartError("--diff takes the URL of a running daemon, such as http://localhost:10871")
     try:
         with urllib.request.urlopen(  # noqa: S310 - the scheme is checked
-            f"{url.rstrip('/')}/config", timeout=TIMEOUT_SECONDS
+            f"{url}/config", timeout=TIMEOUT_SECONDS
         ) as reply:
             document = yaml.safe_load(reply.read())
-    except (OSError, yaml.YAMLError) as error:
-        why = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
-        raise StartError(f"cannot read the configuration of the daemon at {url}: {why}") from None
+    except (OSError, http.client.HTTPException, UnicodeError, yaml.YAMLError) as error:
+        raise NotAskedError(f"cannot read {url}/config: {_why(error)}") from None
     if not isinstance(document, dict):
-        raise StartError(f"what answers at {url} is no loadfleet-exporter")
+        raise NotAskedError(f"what answers at {url} is no loadfleet-exporter; correct the URL")
     return document
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return _REMEDIES.get(error.code) or f"it answers with {error.code}"
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({reason.verify_message}); if its authority is your"
+            " own, name the file with it in SSL_CERT_FILE"
+        )
+    if isinstance(reason, OSError):
+        return f"{reason.strerror or 'no answer in time'}; is the daemon running there?"
+    return "the answer is not the daemon's; correct the URL"
+
+
 def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """Say what a reload would start, restart and stop.
+    """Say what a reload would start, restart, stop and apply.
 
     Secrets are not compared: nobody shows them, and a changed secret restarts nothing.
 
@@ -65,9 +108,16 @@ def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         yield f"stop     {name}"
     for name in found.kept:
         yield f"keep     {name}"
-    for section in ("web", "sharding"):
+    for section in BY_RELOAD:
         if old.get(section) != new.get(section):
-            yield f"{section} differs: only a restart of the daemon applies it"
+            yield f"{section} differs: a reload applies it"
+    for section in BY_RESTART:
+        if old.get(section) != new.get(section):
+            yield (
+                f"{section} differs: only a restart of the daemon applies it"
+                " (give check-config the daemon's own flags and environment)"
+            )
+    yield "secrets are not compared"
 
 
 def _by_name(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,14 +1,29 @@
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
-from exporter.commands.diff import lines, running
-from exporter.errors import StartError
+from exporter.assembly import SECTIONS
+from exporter.cli import main
+from exporter.commands.diff import NotAskedError, lines, running
+from exporter.reload import BY_RELOAD, BY_RESTART
 from exporter.settings import from_data, redacted
+from exporter.simulator.server import serve
+from tests.support.certificates import Authority
 from tests.support.processes import free_port
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
 
 
 def configuration(*names: str, **extra: Any) -> dict[str, Any]:
@@ -18,7 +33,9 @@ def configuration(*names: str, **extra: Any) -> dict[str, Any]:
 
 def told(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     shown = yaml.safe_load(yaml.safe_dump(redacted(from_data(old))))
-    return list(lines(shown, from_data(new)))
+    *found, last = lines(shown, from_data(new))
+    assert "secrets are not compared" == last
+    return found
 
 
 def test_the_same_configuration_keeps_everything() -> None:
@@ -43,21 +60,123 @@ def test_web_settings_need_a_restart() -> None:
     """Whoever moves the port must not wait for a reload to do it."""
     new = configuration("a") | {"web": {"max_requests": 3}}
 
-    assert ["keep     a", "web differs: only a restart of the daemon applies it"] == told(
-        configuration("a"), new
+    assert [
+        "keep     a",
+        (
+            "web differs: only a restart of the daemon applies it"
+            " (give check-config the daemon's own flags and environment)"
+        ),
+    ] == told(configuration("a"), new)
+
+
+@pytest.mark.parametrize(
+    "section", [{"alerting": {"thresholds": {"clock_skew": "7s"}}}, {"log": {"level": "warn"}}]
+)
+def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any]) -> None:
+    """A changed threshold must not look as if nothing would happen."""
+    (name,) = section
+
+    assert ["keep     a", f"{name} differs: a reload applies it"] == told(
+        configuration("a"), configuration("a") | section
     )
 
 
-@pytest.mark.parametrize("url", ["localhost:10871", "file:///etc/passwd"])
-def test_what_is_no_url_is_refused(url: str) -> None:
-    """Nothing but a daemon is asked."""
-    with pytest.raises(StartError, match="--diff takes the URL"):
-        running(url)
+def test_every_section_is_compared() -> None:
+    """A section that is added must not be forgotten; what is in `defaults` is in the sources."""
+    assert SECTIONS.keys() - {"defaults"} == {*BY_RELOAD, *BY_RESTART}
 
 
-def test_a_daemon_that_is_not_there_is_a_clear_error() -> None:
-    """No traceback, and the URL that was tried."""
-    url = f"http://127.0.0.1:{free_port()}"
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("localhost:10871", "is not an http or https URL"),
+        ("file:///etc/passwd", "is not an http or https URL"),
+        ("http://user:CANARY@localhost", "holds a user or password"),
+        ("http://localhost/?x=CANARY", "holds a query or fragment"),
+    ],
+)
+def test_what_is_no_url_is_refused(url: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing but a daemon is asked, and a password is not repeated."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check-config", f"--diff={url}"], environ={})
 
-    with pytest.raises(StartError, match=url):
-        running(url)
+    output = capsys.readouterr()
+    assert 2 == ended.value.code
+    assert f"argument --diff: {why}; give the URL of a running daemon alone" in output.err
+    assert "CANARY" not in output.err + output.out
+
+
+async def asked(url: str) -> str:
+    """Return why a daemon cannot be asked."""
+    with pytest.raises(NotAskedError) as caught:
+        await asyncio.to_thread(running, url)
+    return str(caught.value).removeprefix(f"cannot read {url}/config: ")
+
+
+async def test_a_daemon_that_is_not_there_is_a_clear_error() -> None:
+    """No traceback, and what to look at."""
+    assert "Connection refused; is the daemon running there?" == await asked(
+        f"http://127.0.0.1:{free_port()}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (401, "", "it asks for a password, which --diff cannot give"),
+        (404, "", "is this the daemon's URL, with its prefix?"),
+        (500, "", "it answers with 500"),
+        (200, "a: [", "the answer is not the daemon's"),
+        (200, "text", "is no loadfleet-exporter"),
+    ],
+)
+async def test_an_answer_of_another_kind_gets_its_remedy(status: int, body: str, why: str) -> None:
+    """A prefix or a password is behind most of them."""
+
+    async def answer(_: Request) -> Response:
+        return PlainTextResponse(body, status)
+
+    async with serve(Starlette(routes=[Route("/config", answer)])) as url:
+        assert why in await asked(url)
+
+
+async def test_a_certificate_that_is_not_trusted_gets_its_remedy(tmp_path: Path) -> None:
+    """An authority of one's own can be named."""
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue("127.0.0.1").configure_cert(context)
+
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(end, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "SSL_CERT_FILE" in await asked(f"https://127.0.0.1:{port}")
+
+
+async def test_what_speaks_no_http_is_a_clear_error() -> None:
+    """As a daemon with TLS does that is asked without."""
+
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x15\x03\x03\n")
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "the answer is not the daemon's" in await asked(f"http://127.0.0.1:{port}")
+
+
+def test_the_command_says_that_it_is_about_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing starts here, so nothing can fail to."""
+    path = tmp_path / "loadfleet.yml"
+    path.write_text(yaml.safe_dump(configuration("a")))
+
+    code = main(
+        ["check-config", f"--config.file={path}", f"--diff=http://127.0.0.1:{free_port()}/"],
+        environ={},
+    )
+
+    assert 1 == code
+    assert capsys.readouterr().err.startswith("--diff: cannot read http://127.0.0.1:")

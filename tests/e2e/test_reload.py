@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ async def test_a_signal_reloads_and_a_mistake_changes_nothing(tmp_path: Path) ->
     ):
         file = tmp_path / "loadfleet.yml"
         both = [portal(simulation), portal(simulation, "second")]
-        file.write_text(yaml.safe_dump({"sources": both}))
+        file.write_text(yaml.safe_dump({"sources": both, "log": {"format": "json"}}))
         process.process.send_signal(signal.SIGHUP)
         await until(lambda: shows(url, 'loadfleet_source_up{provider="realload",source="second"}'))
 
@@ -51,7 +52,13 @@ async def test_a_signal_reloads_and_a_mistake_changes_nothing(tmp_path: Path) ->
         await until(lambda: shows(url, "config_last_reload_successful 0.0"))
 
         assert await shows(url, 'source="second"')
-        assert "event=reload_failed" in process.errors
+        told = [json.loads(line) for line in process.errors.splitlines() if line[0] == "{"]
+        assert [("second", "", "log")] == [
+            (line["added"], line["changed"], line["sections"])
+            for line in told
+            if line["event"] == "reloaded"
+        ]
+        assert "reload_failed" in [line["event"] for line in told]
 
 
 async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
@@ -136,6 +143,9 @@ async def test_what_a_reload_would_do_can_be_seen_before(tmp_path: Path) -> None
             code = await process.process.wait()
 
         assert 0 == code
-        assert ["start    new", "restart  prod: timeout", "stop     old"] == (
-            process.output.splitlines()
-        )
+        assert [
+            "start    new",
+            "restart  prod: timeout",
+            "stop     old",
+            "secrets are not compared",
+        ] == process.output.splitlines()
