@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,17 @@ HIDDEN = "<secret>"
 
 #: Larger files are no secrets but a mistaken path.
 LIMIT_BYTES = 65_536
+
+
+#: What a secret file is told to be that holds nothing.
+EMPTY = "it is empty"
+
+_FOR_HEADERS = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+def fits_header(text: str) -> bool:
+    """Tell whether an HTTP header can carry a text as it is."""
+    return _FOR_HEADERS.fullmatch(text) is not None
 
 
 class Secret:
@@ -101,7 +113,7 @@ class Secret:
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8 text") from None
         if not text:
-            raise ValueError("it is empty")
+            raise ValueError(EMPTY)
         return text, _identity(status)
 
     def __eq__(self, other: object) -> bool:

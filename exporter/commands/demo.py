@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter import flags
 from exporter.daemon import Daemon, stop_signals
+from exporter.fields import format_duration
 from exporter.logging import configure_for
 from exporter.settings import Loaded, from_data
 from exporter.simulator import options
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SUMMARY = "watch a simulated fleet: metrics and pages with real numbers, no configuration"
 
 #: The demo polls faster than anybody should poll a vendor, so that there is something to see.
-INTERVAL = "5s"
+INTERVAL_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +45,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, object]) -> None:
     with stop_signals() as stop:
         async with Simulation(wanted) as simulation:
-            data = {"defaults": {"interval": INTERVAL, "timeout": "4s"}}
-            settings = from_data(data | simulation.configuration(), overrides=overrides)
+            data = {"defaults": {"interval": format_duration(INTERVAL_SECONDS), "timeout": "4s"}}
+            sources = simulation.configuration(interval_seconds=INTERVAL_SECONDS)
+            settings = from_data(data | sources, overrides=overrides)
             configure_for(settings)
             daemon = Daemon(
                 Loaded(settings=settings, hash=""), announce=partial(_announce, simulation)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from exporter.secret import fits_header
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +87,8 @@ _FLAGS: Final = {
 }
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return the flag of an option."""
     return _FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
@@ -92,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in _HELP.items():
         default = getattr(defaults, name)
         group.add_argument(
-            _flag(name),
+            flag(name),
             dest=name,
             type=_parser_of(name, type(default)),
             default=default,
@@ -100,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{text} (default: {default})",
         )
     group.add_argument(
-        _flag("alive"),
+        flag("alive"),
         dest="alive",
         action="store_false",
         help="no life: the fleet stays as it begins",
@@ -125,17 +132,25 @@ class _Number:
         try:
             number = self._kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+            what = "a whole number" if self._kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
         if not self._least <= number <= self._most:
             raise argparse.ArgumentTypeError(
-                f"{text} is not between {self._least:g} and {self._most:g}"
+                f"{text} is not between {self._least} and {self._most}"
             )
         return number
 
 
-def _parser_of(name: str, kind: type) -> type[str] | _Number:
+def _token(text: str) -> str:
+    """Parse what the printed configuration can hold as a token, for argparse."""
+    if not fits_header(text):
+        raise argparse.ArgumentTypeError("must be one line of plain characters, not empty")
+    return text
+
+
+def _parser_of(name: str, kind: type) -> Callable[[str], str | float]:
     if kind is str:
-        return str
+        return _token if name == "token" else str
     if name.endswith("_port"):
         return _Number(int, least=0, most=65535)
     if name == "fault_rate":

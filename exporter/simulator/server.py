@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
+import os
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,11 +16,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.errors import StartError
 from exporter.simulator import blazemeter, eggplant, realload
 from exporter.simulator.blazemeter_account import MIN_AGENT_VERSION, Account
 from exporter.simulator.eggplant_lab import Lab
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.options import SimulatorOptions, flag
+from exporter.sources.settings import DEFAULT_CONCURRENCY, STANDARD_INTERVAL_SECONDS
+from exporter.web.address import Address
 
 
 if TYPE_CHECKING:
@@ -27,6 +34,10 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.simulator.portal import Portal
+
+
+#: The options with the ports of Real Load, BlazeMeter and Eggplant.
+_PORTS = ("realload_port", "blazemeter_port", "eggplant_port")
 
 
 class _Protocol(HttpToolsProtocol):
@@ -45,7 +56,7 @@ async def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> As
     uvicorn's own server is left out since it takes over the signals of the whole process.
 
     Raises:
-        OSError: The port is in use.
+        OSError: The address cannot be listened on.
     """
     config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False)
     config.load()
@@ -55,7 +66,7 @@ async def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> As
         lambda: _Protocol(config=config, server_state=state, app_state={}), host=host, port=port
     )
     try:
-        yield f"http://{host}:{listener.sockets[0].getsockname()[1]}"
+        yield f"http://{Address(host, listener.sockets[0].getsockname()[1])}"
     finally:
         listener.close()
         for connection in list(state.connections):
@@ -106,15 +117,19 @@ class Simulation:
         """Start the servers.
 
         Raises:
-            OSError: A port is in use.
+            StartError: One of them cannot listen; the message names the flag to change.
         """
-        options = self.options
-        ports = (options.realload_port, options.blazemeter_port, options.eggplant_port)
+        host = self.options.host
+        self.base_urls = []
         async with AsyncExitStack() as stack:
-            self.base_urls = [
-                await stack.enter_async_context(serve(app, host=options.host, port=port))
-                for app, port in zip(self._apps, ports, strict=True)
-            ]
+            for app, name in zip(self._apps, _PORTS, strict=True):
+                port = getattr(self.options, name)
+                try:
+                    url = await stack.enter_async_context(serve(app, host=host, port=port))
+                except OSError as error:
+                    why = _why(error, port_flag=flag(name))
+                    raise StartError(f"cannot listen on {Address(host, port)}: {why}") from error
+                self.base_urls.append(url)
             self._stack = stack.pop_all()
         portal_url, self.blazemeter_url, self.eggplant_url = self.base_urls
         self.realload_url = portal_url + realload.PATH
@@ -129,8 +144,14 @@ class Simulation:
         """Stop the servers."""
         await self._stack.__aexit__(kind, error, traceback)
 
-    def configuration(self) -> dict[str, Any]:
-        """Return the exporter's configuration that fits, as the YAML's plain data."""
+    def configuration(
+        self, *, interval_seconds: float = STANDARD_INTERVAL_SECONDS
+    ) -> dict[str, Any]:
+        """Return the exporter's configuration that fits, as the YAML's plain data.
+
+        Args:
+            interval_seconds: In half of it, a round of pings is to be over.
+        """
         return {
             "sources": [
                 {
@@ -138,6 +159,7 @@ class Simulation:
                     "name": "simulated-portal",
                     "url": self.realload_url,
                     "auth_token": self.realload_token,
+                    "concurrency": self._concurrency(interval_seconds),
                 },
                 {
                     "provider": "blazemeter",
@@ -159,6 +181,24 @@ class Simulation:
             ]
         }
 
+    def _concurrency(self, interval_seconds: float) -> int:
+        wanted = self.options
+        pinged = wanted.agents + wanted.controllers + wanted.clusters + wanted.recorders
+        seconds = pinged * wanted.delay_seconds
+        return max(DEFAULT_CONCURRENCY, math.ceil(seconds / (interval_seconds / 2)))
+
+
+def _why(error: OSError, *, port_flag: str) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}; give another {flag('host')}"
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; stop what uses it or give another {port_flag}"
+    if error.errno == errno.EACCES:
+        return f"not permitted; ports below 1024 need a privilege, give a higher {port_flag}"
+    # asyncio's own text repeats the address.
+    what = os.strerror(error.errno) if error.errno else "this machine has no such address"
+    return f"{what}; give another {flag('host')}"
+
 
 async def run(
     options: SimulatorOptions, *, announce: Callable[[str], None], stop: asyncio.Event
@@ -171,7 +211,7 @@ async def run(
         stop: Ends the simulation when set.
 
     Raises:
-        OSError: A port is in use.
+        StartError: One of them cannot listen.
     """
     async with Simulation(options) as simulation:
         announce("# Simulated vendors are being served; this is a configuration that fits.")

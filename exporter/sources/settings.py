@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from exporter.http import HttpOptions
 
 
+#: Calls under way at once; with more than 4, a token revoked in mid-round can cost a lock-out.
+DEFAULT_CONCURRENCY = 3
+
 #: The interval of every task that is not slow by its nature.
 STANDARD_INTERVAL_SECONDS = 60.0
 
@@ -86,7 +89,7 @@ class SourceDefaults(Section):
     connect_timeout: TimeLimit | None = None
     read_timeout: TimeLimit | None = None
     stale_after: TimeLimit | None = None
-    concurrency: Annotated[Whole, Field(ge=1)] = 3
+    concurrency: Annotated[Whole, Field(ge=1)] = DEFAULT_CONCURRENCY
     requests_per_minute: Annotated[Whole, Field(ge=1)] | None = None
     retries: Annotated[Whole, Field(ge=0, le=10)] = 2
     max_reply_bytes: Size = 16 << 20

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.reference.__main__ import main
 from exporter.reference.pages import filled
 
 
@@ -51,6 +52,17 @@ def test_the_command_fills_files(tmp_path: Path) -> None:
 
     expected = filled("<!-- begin: commands -->\n<!-- end -->\n")
     assert [expected] * 2 == [page.read_text() for page in pages]
+
+
+def test_the_command_names_a_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped name is no crash."""
+    code = main([f"{tmp_path}/nope.md"])
+
+    assert 2 == code
+    expected = f"{tmp_path}/nope.md: No such file or directory; name Markdown files that are there"
+    assert f"{expected}\n" == capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

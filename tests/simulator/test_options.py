@@ -30,12 +30,27 @@ def test_flags_set_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "flag", ["--agents=-1", "--fault-rate=2", "--pace=0", "--realload-port=70000", "--seed=x"]
+    ("flag", "why"),
+    [
+        ("--agents=-1", "-1 is not between 0 and 1000000"),
+        ("--agents=1e3", "'1e3' is not a whole number"),
+        ("--delay=x", "'x' is not a number"),
+        ("--fault-rate=2", "2 is not between 0 and 1"),
+        ("--pace=0", "0 is not between 0.001 and 100000"),
+        ("--realload-port=70000", "70000 is not between 0 and 65535"),
+        ("--seed=x", "'x' is not a whole number"),
+        ("--token=", "must be one line of plain characters, not empty"),
+        ("--token=a\nb", "must be one line of plain characters, not empty"),
+    ],
 )
-def test_impossible_values_are_refused(flag: str) -> None:
-    """What cannot be simulated is a usage error."""
+def test_impossible_values_are_refused(
+    flag: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be simulated is a usage error that says what could be."""
     with pytest.raises(SystemExit):
         parse(flag)
+
+    assert capsys.readouterr().err.endswith(f": error: argument {flag.partition('=')[0]}: {why}\n")
 
 
 def test_every_option_has_a_flag() -> None:

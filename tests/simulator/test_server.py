@@ -6,10 +6,12 @@ import httpx
 import pytest
 import yaml
 
+from exporter.errors import StartError
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.portal import Command, Fault
 from exporter.simulator.realload import PATH
 from exporter.simulator.server import Simulation, run
+from exporter.web.address import Address
 from tests.support.wait import until
 
 
@@ -40,12 +42,53 @@ async def test_ports_are_free_again() -> None:
 
 
 async def test_a_port_in_use_is_an_error() -> None:
-    """Nothing is left running when one of the ports is taken."""
+    """Nothing is left running when one of the ports is taken, and its flag is named."""
     async with Simulation() as first:
         port = int(first.realload_url.removesuffix(PATH).rpartition(":")[2])
 
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(StartError) as caught:
             await Simulation(SimulatorOptions(eggplant_port=port)).__aenter__()
+
+    assert (
+        f"cannot listen on 127.0.0.1:{port}: the port is in use;"
+        " stop what uses it or give another --eggplant-port"
+    ) == str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["nohost.invalid", "192.0.2.1", "2001:db8::1"])
+async def test_an_address_of_elsewhere_is_an_error(host: str) -> None:
+    """Neither a name nor an address that is not ours brings up a traceback."""
+    with pytest.raises(StartError) as caught:
+        await Simulation(SimulatorOptions(host=host)).__aenter__()
+
+    assert str(caught.value).startswith(f"cannot listen on {Address(host, 0)}: ")
+    assert str(caught.value).endswith("; give another --host")
+    assert "nknown error" not in str(caught.value)
+
+
+async def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    """The URLs in the configuration must be URLs."""
+    try:
+        async with Simulation(SimulatorOptions(host="::1")) as simulation:
+            urls = simulation.base_urls
+    except StartError:
+        pytest.skip("this machine has no IPv6")
+
+    assert ["http://[::1]"] * 3 == [url.rpartition(":")[0] for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("delay_seconds", "interval_seconds", "expected"), [(0, 60, 3), (0.25, 60, 9), (0.25, 30, 17)]
+)
+def test_a_round_takes_half_the_interval_at_most(
+    delay_seconds: float, interval_seconds: float, expected: int
+) -> None:
+    """What is printed must keep up with the fleet it is printed for."""
+    simulation = Simulation(SimulatorOptions(agents=1000, delay_seconds=delay_seconds))
+
+    source, *_ = simulation.configuration(interval_seconds=interval_seconds)["sources"]
+
+    assert expected == source["concurrency"]
 
 
 async def test_connections_are_dropped() -> None:
