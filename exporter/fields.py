@@ -48,6 +48,7 @@ _UNITS_MS = {
     "ms": 1,
 }
 _DURATION = re.compile("".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _UNITS_MS))
+_BARE_NUMBER = re.compile(r"-?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?")
 _LONGEST_MS = 100 * _UNITS_MS["y"]
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([0-9]{1,12}) ?(B|KiB|MiB|GiB)?")
@@ -66,12 +67,10 @@ def parse_duration(value: object) -> float:
     Raises:
         WrongValueError: It is none, has no unit, or is longer than 100 years.
     """
-    if value == 0 and not isinstance(value, bool):
+    if value == "0" or (value == 0 and not isinstance(value, bool)):
         return 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _BARE_NUMBER.fullmatch(str(value)):
         raise WrongValueError("has no unit; write a duration such as 90s, 5m or 1h30m")
-    if value == "0":
-        return 0.0
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None or not any(match.groups()):
         raise WrongValueError("is not a duration; write one such as 90s, 5m or 1h30m")

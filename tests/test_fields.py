@@ -71,6 +71,13 @@ def test_what_is_no_duration_is_refused(value: object) -> None:
         parse_duration(value)
 
 
+@pytest.mark.parametrize("value", [5, "5", -5, "-5", 1.5, "1.5", "1e3"])
+def test_a_number_without_a_unit_is_told_so(value: object) -> None:
+    """The environment delivers texts, and its mistakes must read like those of the file."""
+    with pytest.raises(WrongValueError, match="has no unit"):
+        parse_duration(value)
+
+
 def test_a_duration_has_an_end() -> None:
     """Numbers that no clock can add are refused."""
     with pytest.raises(WrongValueError, match="100 years"):
