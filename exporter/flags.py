@@ -50,6 +50,11 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
+    def spelled(self) -> str:
+        """How messages call it, which do not know which of the two was used."""
+        return f"--{self.name} or {self.environment}"
+
+    @property
     def destination(self) -> str:
         """The attribute of the parsed arguments."""
         return self.name.replace(".", "_").replace("-", "_")

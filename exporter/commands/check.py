@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter import flags
 from exporter.commands import diff
-from exporter.commands.configuration import load_settings
+from exporter.commands.configuration import auto_reload_seconds, load_settings
 from exporter.web.security import WebSecurity
 
 
@@ -48,14 +48,15 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
-    """Load the configuration and the web configuration file it names.
+    """Load the configuration, the web configuration file it names, and all else the daemon reads.
 
     Raises:
-        ConfigurationError: With every mistake in one of them.
+        ConfigurationError: With the mistakes in the first of them that has any.
     """
     settings = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON)).settings
     if settings.web.config_file is not None:
         WebSecurity(settings.web.config_file)
+    auto_reload_seconds(arguments, environ)
     return settings
 
 

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import flags
+from exporter.errors import ConfigurationError
+from exporter.fields import WrongValueError, parse_duration
 from exporter.settings import Loaded, load
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+
+
+#: How often to look for changes of the configuration's files.
+DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 
 def load_settings(
@@ -30,6 +36,21 @@ def load_settings(
         overrides=flags.overrides(used, arguments, environ),
         known_environment=flags.ENVIRONMENT,
     )
+
+
+def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str]) -> float:
+    """Return how often to look for changes of the configuration's files; 0 is never.
+
+    Raises:
+        ConfigurationError: What is given is no duration.
+    """
+    text = flags.AUTO_RELOAD.value(arguments, environ)
+    if text is None:
+        return DEFAULT_AUTO_RELOAD_SECONDS
+    try:
+        return parse_duration(text)
+    except WrongValueError as error:
+        raise ConfigurationError([f"{flags.AUTO_RELOAD.spelled}: {error}"]) from None
 
 
 def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path | None:

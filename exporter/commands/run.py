@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 from exporter import flags, process
 from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
-from exporter.commands.configuration import load_settings
+from exporter.commands.configuration import auto_reload_seconds, load_settings
 from exporter.daemon import Daemon, stop_signals
-from exporter.errors import ConfigurationError
-from exporter.fields import parse_duration
 from exporter.logging import configure_for
 from exporter.notify import Notifier
 
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-
-#: How often to look for changes of the configuration's files.
-DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 SUMMARY = "poll the fleet and serve its metrics until told to stop"
 
@@ -39,10 +34,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if flags.CONFIG_CHECK.value(arguments, environ):
         return check.tell(check.checked(arguments, environ))
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON))
-    auto_reload = flags.AUTO_RELOAD.value(arguments, environ)
+    seconds = auto_reload_seconds(arguments, environ)
     loaded = load()
     configure_for(loaded.settings)
-    seconds = DEFAULT_AUTO_RELOAD_SECONDS if auto_reload is None else _duration(auto_reload)
     notifier = Notifier.of(environ)
     daemon = Daemon(
         loaded,
@@ -52,13 +46,6 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     )
     process.run(_serve(daemon, notifier))
     return 0
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigurationError([f"--{flags.AUTO_RELOAD.name} {error}"]) from None
 
 
 async def _serve(daemon: Daemon, notifier: Notifier) -> None:

@@ -127,6 +127,27 @@ class TestCheckConfig:
         assert 0 == code
         assert capsys.readouterr().out.endswith("configuration: fine\n")
 
+    @pytest.mark.parametrize("command", ["check-config", "run"])
+    async def test_what_only_the_daemon_reads_is_checked_too(
+        self,
+        command: str,
+        configuration: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """What is fine here must not keep the daemon from starting."""
+        environ = {
+            "LOADFLEET_CONFIG_AUTO_RELOAD_INTERVAL": "5",
+            "LOADFLEET_CONFIG_CHECK": "true",
+        }
+
+        code = await asyncio.to_thread(main, [command, configuration], environ=environ)
+
+        assert 2 == code
+        assert (
+            "configuration: --config.auto-reload-interval or LOADFLEET_CONFIG_AUTO_RELOAD_INTERVAL:"
+            " has no unit; write a duration such as 90s, 5m or 1h30m\n"
+        ) == capsys.readouterr().err
+
     async def test_no_configuration_at_all_is_a_mistake_with_a_remedy(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
