@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.fields import FilePath, Flag, Secret, TimeLimit, Url, check_url
+from exporter.fields import FilePath, Flag, Secret, TimeLimit, Url, WrongValueError, check_url
 from exporter.mistakes import Mistake, Section
 from exporter.sources.checks import label_mistakes, tls_mistakes
 from exporter.sources.settings import secret_mistakes
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.sharding import Shard
+
+
+_API = re.compile(r"/api/v[0-9]+(?:/alerts)?/*$")
 
 
 class BasicAuth(Section):
@@ -46,6 +50,12 @@ class BasicAuth(Section):
         return Secret.of(self.password, self.password_file)
 
 
+def _check_base(url: str) -> str:
+    if _API.search(url):
+        raise WrongValueError("ends in the path of the API, which is added; leave /api/… out")
+    return url
+
+
 class AlertmanagerSettings(Section):
     """One Alertmanager.
 
@@ -61,7 +71,7 @@ class AlertmanagerSettings(Section):
         client_key_file: Its key.
     """
 
-    url: Url = ""
+    url: Annotated[Url, AfterValidator(_check_base)] = ""
     timeout: TimeLimit = 10.0
     basic_auth: BasicAuth | None = None
     bearer_token: SecretStr | None = None
@@ -93,7 +103,7 @@ class AlertmanagerSettings(Section):
 
 def _from_url(value: object) -> object:
     # Checked here, so that the mistake stands where the text stands.
-    return {"url": check_url(value)} if isinstance(value, str) else value
+    return {"url": _check_base(check_url(value))} if isinstance(value, str) else value
 
 
 #: An Alertmanager, written as a URL or as a mapping.
@@ -156,5 +166,7 @@ class AlertingSettings(Section):
                 yield Mistake(place, "is listed twice; remove one", about)
             for mistake in each.mistakes():
                 yield Mistake((*place, *mistake.path), mistake.text, about)
-        if self.state_file is not None and not self.state_file.parent.is_dir():
+        if self.state_file is not None and self.state_file.is_dir():
+            yield Mistake(("state_file",), "is a folder; name a file in it")
+        elif self.state_file is not None and not self.state_file.parent.is_dir():
             yield Mistake(("state_file",), "its folder does not exist; create it")

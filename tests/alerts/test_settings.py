@@ -124,6 +124,19 @@ class TestAlertmanagers:
         """What fields say together can be wrong too; no value is quoted."""
         assert (f"alerting.{problem}",) == problems(tmp_path, alertmanagers=[alertmanager])
 
+    @pytest.mark.parametrize("path", ["/api/v2", "/am/api/v2/", "/api/v1/alerts"])
+    def test_the_path_of_the_api_is_not_given(self, tmp_path: Path, path: str) -> None:
+        """It would be there twice, and every alert would be lost with a 404."""
+        why = "ends in the path of the API, which is added; leave /api/… out"
+        url = f"http://am{path}"
+
+        found = problems(tmp_path, alertmanagers=[url, {"url": url}])
+
+        assert (
+            f"alerting.alertmanagers[0]: {why}",
+            f"alerting.alertmanagers[1].url: {why}",
+        ) == found
+
     def test_no_alertmanager_is_listed_twice(self, tmp_path: Path) -> None:
         """It would be told everything twice, under one name in the metrics."""
         assert ("alerting.alertmanagers[1]: is listed twice; remove one",) == problems(
@@ -151,6 +164,12 @@ class TestStateFile:
         """Otherwise nothing would be remembered, and nobody would notice before a restart."""
         assert ("alerting.state_file: its folder does not exist; create it",) == problems(
             tmp_path, state_file="absent/state.json"
+        )
+
+    def test_it_is_no_folder(self, tmp_path: Path) -> None:
+        """Nothing could be written there, and nobody would notice before a restart."""
+        assert ("alerting.state_file: is a folder; name a file in it",) == problems(
+            tmp_path, state_file="."
         )
 
     def test_its_content_is_no_configuration(self, tmp_path: Path) -> None:
