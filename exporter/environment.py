@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel
 
 from exporter.mistakes import nearest
+from exporter.secret import is_text
 
 
 if TYPE_CHECKING:
@@ -161,6 +162,10 @@ def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, A
 
 
 def _value(kind: Any, text: str) -> Any:
+    if kind is Path:
+        return str(Path(text).absolute())
+    if not is_text(text):
+        raise _UnusableError("holds bytes that are not UTF-8; write it anew")
     if _is_list(kind):
         if not text.lstrip().startswith("["):
             return [part.strip() for part in text.split(",") if part.strip()]
@@ -169,7 +174,7 @@ def _value(kind: Any, text: str) -> Any:
         return _json(
             text, dict, "is not a JSON object; write one, or a variable per key, joined by __"
         )
-    return str(Path(text).absolute()) if kind is Path else text
+    return text
 
 
 def _json(text: str, expected: type, why: str) -> Any:

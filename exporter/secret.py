@@ -35,6 +35,15 @@ def fits_header(text: str) -> bool:
     return _FOR_HEADERS.fullmatch(text) is not None
 
 
+def is_text(text: str) -> bool:
+    """Tell whether all of a text can be encoded: bytes that were none of UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Secret:
     """A secret that follows its file: rotation needs no restart.
 

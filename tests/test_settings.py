@@ -95,7 +95,7 @@ INVALID = {
         ),
         (
             "sources[3].auth_token_file: cannot use the secret file {0}/secrets/empty:"
-            " it is empty; correct the path or its rights"
+            " it is empty; write the secret into it"
         ),
         (
             "sources[4].auth_token_file: cannot use the secret file {0}/secrets:"
@@ -565,6 +565,38 @@ class TestHash:
 
 
 class TestSecrets:
+    @pytest.mark.parametrize("token", ["CANARY\nCANARY", " CANARY", "CANARY\t", "CANÄRY"])
+    def test_what_no_header_can_carry_is_refused(self, tmp_path: Path, token: str) -> None:
+        """A token that was pasted badly is found before the first call is refused."""
+        (tmp_path / "token").write_text(f"{token}\n")
+        by_file = {key: SOURCE[key] for key in ("provider", "url")} | {
+            "auth_token_file": str(tmp_path / "token")
+        }
+
+        found = problems({"sources": [SOURCE | {"auth_token": token}, by_file]})
+
+        assert ["sources[0].auth_token", "sources[1].auth_token_file"] == [
+            text.partition(": holds what no HTTP header can carry")[0] for text in found
+        ]
+
+    def test_a_password_may_hold_what_a_header_may_not(self) -> None:
+        """It is encoded before it is sent."""
+        auth = {"login_url": "/auth", "username": "x", "password": "pass wörd\n"}
+        source = {"provider": "eggplant", "url": "https://dai.example", "auth": auth}
+
+        (found,) = from_data({"sources": [source]}).sources
+
+        assert "pass wörd\n" == next(found.secrets()).reveal()
+
+    @pytest.mark.parametrize("name", ["REALLOAD_AUTH_TOKEN", "DEFAULTS__PROXY_URL"])
+    def test_bytes_that_are_no_text_are_refused(self, name: str) -> None:
+        """They could not be sent, nor written to the log without a crash."""
+        environ = {f"LOADFLEET_{name}": b"CANARY\xe4".decode(errors="surrogateescape")}
+
+        assert f"LOADFLEET_{name}: holds bytes that are not UTF-8; write it anew" in problems(
+            {"sources": [SOURCE]}, environ=environ
+        )
+
     @pytest.fixture
     def settings(self) -> Settings:
         """Settings with a secret in every place for one."""
