@@ -72,10 +72,10 @@ def _source(
     if not isinstance(raw, dict):
         return None, [Mistake(place, "must be a mapping with a provider and its keys")]
     provider = raw.get("provider")
-    names = ", ".join(PROVIDERS)
     if not isinstance(provider, str) or provider not in PROVIDERS:
         what = "is missing" if provider is None else "unknown provider"
-        return None, [Mistake((*place, "provider"), f"{what}; write one of {names}")]
+        remedy = nearest(provider, PROVIDERS, otherwise=f"write one of {', '.join(PROVIDERS)}")
+        return None, [Mistake((*place, "provider"), f"{what}; {remedy}")]
     wrong = [m.path for m in defaults.mistakes if m.path and m.path[0] not in raw]
     outcome = checked(
         PROVIDERS[provider].settings,

@@ -77,7 +77,7 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigurationError([f"{name}: must be a mapping at its top, such as `sources:`"])
+        raise ConfigurationError([f"{name}: must be a mapping of keys to values at its top"])
     if not all(isinstance(key, str) for key in data):
         raise ConfigurationError([f"{name}: a key at its top is not text; put it in quotes"])
     given: dict[str, Any] = _given(data)

@@ -192,6 +192,11 @@ ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
 ENVIRONMENT = frozenset(flag.environment for flag in ALL)
 
 
+def spelled(setting: tuple[str | int, ...]) -> str:
+    """Return how messages call the flag of a setting, empty if it has none."""
+    return next((flag.spelled for flag in ALL if flag.setting == setting), "")
+
+
 def overrides(
     flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> dict[str, Any]:

@@ -29,8 +29,8 @@ S = TypeVar("S", bound="Section")
 
 _TEXTS = {
     "string_type": "must be text; put it in quotes",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
+    "list_type": "must be a list; write it in brackets",
+    "tuple_type": "must be a list; write it in brackets",
     "dict_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
     "bool_type": "must be true or false",
@@ -143,17 +143,20 @@ def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Che
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
 
 
-def nearest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return a remedy for an unknown word: the nearest known one, or its removal.
+def nearest(
+    word: object, known: Iterable[str], *, prefix: str = "", otherwise: str = "remove it"
+) -> str:
+    """Return a remedy for an unknown word: the nearest known one, if one is near.
 
     Args:
         word: What was written.
         known: What could have been.
         prefix: What all begin with, so that it makes nothing alike.
+        otherwise: The remedy if none is near.
     """
     rests = sorted(other.removeprefix(prefix) for other in known)
     close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
-    return f"did you mean {prefix}{close[0]}?" if close else "remove it"
+    return f"did you mean {prefix}{close[0]}?" if close else otherwise
 
 
 def dotted(path: Path) -> str:
@@ -181,15 +184,15 @@ def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mista
         path = tuple(part for part in item["loc"] if part != "[key]")
         context: Mapping[str, Any] = item.get("ctx", {})
         if item["type"] == "extra_forbidden":
-            yield Mistake(path, f"unknown key; {nearest(path[-1], _known(model, path[:-1]))}")
+            yield Mistake(path, f"unknown key; {nearest(path[-1], known_keys(model, path[:-1]))}")
         elif isinstance(context.get("error"), WrongValueError):
             yield Mistake(path, str(context["error"]))
         else:
             yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
 
 
-def _known(model: type[BaseModel], path: Path) -> Collection[str]:
-    """Return the keys of the model that stands at a place."""
+def known_keys(model: type[BaseModel], path: Path) -> Collection[str]:
+    """Return the keys of the model that stands at a place below another."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
             model = model_of(model.model_fields[part].annotation) or model

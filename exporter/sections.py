@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from exporter.fields import FilePath, Flag, Url, Whole, WrongValueError
+from exporter.fields import FilePath, Flag, Url, Whole, WrongValueError, check_url
 from exporter.logging import Format, Level
 from exporter.mistakes import Mistake, Section
 from exporter.web.address import parse_address
@@ -73,9 +74,17 @@ class WebSettings(Section):
         if not isinstance(data, dict) or "route_prefix" in data:
             return data
         try:
-            return {**data, "route_prefix": urlsplit(data["external_url"]).path}
+            return {**data, "route_prefix": urlsplit(check_url(data["external_url"])).path}
         except (KeyError, ValueError, TypeError, AttributeError):
             return data  # nothing given, or nothing that its own check lets pass
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        file = self.config_file
+        if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
+            yield Mistake(
+                ("config_file",), f"cannot read the file {file}; correct the path or its rights"
+            )
 
 
 class LogSettings(Section):

@@ -104,10 +104,11 @@ INVALID = {
         "sources[5].auth_token: is empty; give it, or auth_token_file",
     ],
     "sources": [
-        "sources[0].provider: unknown provider; write one of {2}",
+        "sources[0].provider: unknown provider; did you mean realload?",
         "sources[1].provider: is missing; write one of {2}",
         "sources[2]: must be a mapping with a provider and its keys",
         "sources[3].name: must be printable text without spaces at its ends",
+        "sources[4].provider: unknown provider; write one of {2}",
     ],
     "sources-mapping": ["sources: must be a list; begin each source with a dash"],
     "tag": [
@@ -131,7 +132,7 @@ INVALID = {
             " (No such file or directory); correct the path"
         ),
     ],
-    "top": ["{1}: must be a mapping at its top, such as `sources:`"],
+    "top": ["{1}: must be a mapping of keys to values at its top"],
     "top-key": ["{1}: a key at its top is not text; put it in quotes"],
     "two-documents": ["{1}: line 2, column 1: a second document begins; keep one"],
     "types": [
@@ -333,6 +334,22 @@ class TestPrecedence:
             "LOADFLEET_LOG__LEVEL: must be 'debug', 'info', 'warn' or 'error'",
         ] == found
 
+    @pytest.mark.parametrize(
+        ("overrides", "named"),
+        [
+            ({"sharding": {"shard": "x"}}, "--shard or LOADFLEET_SHARD: must be a whole number"),
+            (
+                {"web": {"listen_address": ["x"]}},
+                f"--web.listen-address or LOADFLEET_WEB_LISTEN_ADDRESS: {ADDRESS}",
+            ),
+        ],
+    )
+    def test_a_flag_is_named_with_its_twin(self, overrides: dict[str, Any], named: str) -> None:
+        """Nobody has to guess which of the flags `sharding.shard` was."""
+        environ = {"LOADFLEET_WEB__LISTEN_ADDRESS": ":1", "LOADFLEET_SHARDING__SHARD": "0"}
+
+        assert [named] == problems({"sources": [SOURCE]}, environ=environ, overrides=overrides)
+
     def test_the_process_environment_is_not_looked_at(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -424,8 +441,22 @@ class TestEnvironment:
             ),
             f"LOADFLEET_REALLOAD_URL: {WEB_URL}",
             f"LOADFLEET_REALLOAD_TASKS__JOBS: is not a duration; {DURATION}",
-            "LOADFLEET_REALLOAD_AUTH_TOKEN: is missing; give it, or auth_token_file",
+            (
+                "LOADFLEET_REALLOAD_AUTH_TOKEN: is missing;"
+                " give it, or LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"
+            ),
         ] == problems({}, environ=environ)
+
+    def test_a_path_in_a_message_stays_as_it_is(self) -> None:
+        """It names a file and no setting, whatever the file is called."""
+        environ = {
+            "LOADFLEET_REALLOAD_URL": "http://portal",
+            "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/nowhere/auth_token_file",
+        }
+
+        (found,) = problems({}, environ=environ)
+
+        assert "the secret file /nowhere/auth_token_file:" in found
 
     @pytest.mark.parametrize("text", [":1,[::1]:2", ":1, [::1]:2,", '[":1", "[::1]:2"]'])
     def test_lists_are_separated_by_commas_or_json(self, text: str) -> None:
@@ -523,6 +554,43 @@ class TestEcho:
         }
 
         assert ["defaults.timeout"] == [text.split(":")[0] for text in problems(data)]
+
+
+class TestWeb:
+    @pytest.mark.parametrize("name", ["nowhere.yml", "secrets"])
+    def test_a_web_configuration_file_that_cannot_be_read_is_named_with_its_setting(
+        self, name: str
+    ) -> None:
+        """Which of several files is missing does not tell where it is named."""
+        data = {"sources": [SOURCE], "web": {"config_file": name}}
+
+        (found,) = problems(data, folder=CONFIGS)
+
+        why = f"cannot read the file {CONFIGS / name}; correct the path or its rights"
+        assert f"web.config_file: {why}" == found
+
+    def test_a_wrong_external_url_is_one_mistake(self) -> None:
+        """The prefix that would follow from it was not given by anybody."""
+        data = {"sources": [SOURCE], "web": {"external_url": "foo"}}
+
+        assert [f"web.external_url: {WEB_URL}"] == problems(data)
+
+
+class TestLists:
+    @pytest.mark.parametrize(
+        ("section", "place"),
+        [
+            ({"web": {"listen_address": 10871}}, "web.listen_address"),
+            ({"alerting": {"alertmanagers": "http://am"}}, "alerting.alertmanagers"),
+        ],
+    )
+    def test_a_single_value_is_told_how_to_be_a_list(
+        self, section: dict[str, Any], place: str
+    ) -> None:
+        """YAML's brackets are not what comes to mind first."""
+        assert [f"{place}: must be a list; write it in brackets"] == problems(
+            {"sources": [SOURCE]} | section
+        )
 
 
 class TestHash:
