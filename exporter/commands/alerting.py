@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter import config_file, environment, flags
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.thresholds import Thresholds
 from exporter.assembly import SECTIONS
 from exporter.commands.configuration import config_path
 from exporter.errors import ConfigurationError
-from exporter.mistakes import checked, dotted
+from exporter.mistakes import checked
+from exporter.settings import place
 from exporter.sources.registry import PROVIDERS
 
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_ALERTING, _THRESHOLDS, _RUNBOOK_URL = "alerting", "thresholds", "runbook_url"
+_ALERTING, _THRESHOLDS = "alerting", "thresholds"
+_LOOKED_AT = (_THRESHOLDS, "runbook_url")
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,25 +49,6 @@ def configured(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Con
     Raises:
         ConfigurationError: It cannot be used.
     """
-    given = _alerting(arguments, environ)
-    outcome = checked(Thresholds, given.get(_THRESHOLDS, {}))
-    if outcome.mistakes:
-        raise ConfigurationError(
-            [
-                f"{dotted((_ALERTING, _THRESHOLDS, *mistake.path))}: {mistake.text}"
-                for mistake in outcome.mistakes
-            ]
-        )
-    runbook_url = flags.RUNBOOK_URL.value(arguments, environ) or given.get(_RUNBOOK_URL)
-    return Configured(thresholds=outcome.settings, runbook_url=str(runbook_url or RUNBOOK_URL))
-
-
-def _alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the raw part on alerting, the environment over the file."""
-    path = config_path(arguments, environ)
-    file: Any = {}
-    if path is not None:
-        file = config_file.parse(config_file.read(path), name=str(path)).get(_ALERTING, {})
     models = {name: provider.settings for name, provider in PROVIDERS.items()}
     variables = environment.read(
         environ, sections=SECTIONS, providers=models, known=flags.ENVIRONMENT
@@ -73,10 +57,37 @@ def _alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> dict
     problems = [problem for problem in variables.problems if problem.startswith(about)]
     if problems:
         raise ConfigurationError(problems)
-    over = variables.values.get(_ALERTING, {})
+    overrides = flags.overrides((flags.RUNBOOK_URL,), arguments, environ)
+    given = _joined(_file(arguments, environ), variables.values, overrides)
+    outcome = checked(AlertingSettings, {key: given[key] for key in _LOOKED_AT if key in given})
+    if outcome.mistakes:
+        raise ConfigurationError(
+            [
+                f"{place((_ALERTING, *mistake.path), variables, overrides)}: {mistake.text}"
+                for mistake in outcome.mistakes
+            ]
+        )
+    found = outcome.settings
+    return Configured(thresholds=found.thresholds, runbook_url=found.runbook_url)
+
+
+def _file(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+    """Return the raw part on alerting of the configuration file, if there is one."""
+    path = config_path(arguments, environ)
+    if path is None:
+        return {}
+    return config_file.parse(config_file.read(path), name=str(path)).get(_ALERTING, {})
+
+
+def _joined(file: Any, *over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay what is given elsewhere over the file's part on alerting."""
     if not isinstance(file, dict) or not isinstance(file.get(_THRESHOLDS, {}), dict):
         raise ConfigurationError(
             [f"{_ALERTING}: it and its {_THRESHOLDS} must be mappings of keys to values"]
         )
-    thresholds = {**file.get(_THRESHOLDS, {}), **over.get(_THRESHOLDS, {})}
-    return {**file, **over, _THRESHOLDS: thresholds}
+    joined = dict(file)
+    for layer in over:
+        given = layer.get(_ALERTING, {})
+        thresholds = {**joined.get(_THRESHOLDS, {}), **given.get(_THRESHOLDS, {})}
+        joined |= {**given, _THRESHOLDS: thresholds}
+    return joined

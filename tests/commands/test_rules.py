@@ -98,6 +98,27 @@ def test_the_runbooks_can_be_elsewhere(
             "alerting.thresholds.agents_down_ratio: must be at most 1.0",
         ),
         (
+            "alerting: {runbook_url: foo}",
+            {},
+            "alerting.runbook_url: is not an http or https URL; write it as https://host/path",
+        ),
+        (
+            "",
+            {"LOADFLEET_RUNBOOK_URL": "foo"},
+            (
+                "--runbook-url or LOADFLEET_RUNBOOK_URL: is not an http or https URL;"
+                " write it as https://host/path"
+            ),
+        ),
+        (
+            "",
+            {"LOADFLEET_ALERTING__THRESHOLDS__RUN_STUCK": "5"},
+            (
+                "LOADFLEET_ALERTING__THRESHOLDS__RUN_STUCK: has no unit;"
+                " write a duration such as 90s, 5m or 1h30m"
+            ),
+        ),
+        (
             "alerting: [thresholds]",
             {},
             "alerting: it and its thresholds must be mappings of keys to values",
