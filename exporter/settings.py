@@ -7,7 +7,6 @@ start: read once, then validate, then see what changed.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +19,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from exporter import config_file, environment, flags
+from exporter import config_file, environment
 from exporter.alerts.settings import AlertingSettings
 from exporter.assembly import SECTIONS, SOURCES, assemble
 from exporter.errors import ConfigurationError
 from exporter.fields import HIDDEN
-from exporter.mistakes import MistakesError, dotted, known_keys
+from exporter.mistakes import MistakesError
+from exporter.places import place, told
 from exporter.sections import LogSettings, ShardingSettings, WebSettings
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
@@ -34,14 +34,6 @@ from exporter.sources.settings import SourceDefaults, SourceSettings
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from exporter.environment import Environment
-    from exporter.mistakes import Mistake
-    from exporter.mistakes import Path as Place
-
-
-#: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
-#: word of the language as well.
-_NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 
 #: The layers that `Settings` is made from, the strongest first.
 _LAYERS = ("flags", "environment", "file")
@@ -202,7 +194,7 @@ def from_data(
     except MistakesError as error:
         count = len(listed) if isinstance(listed, list) else 0
         problems = (
-            f"{place(mistake.path, variables, given, count)}: {_told(mistake, variables, count)}"
+            f"{place(mistake.path, variables, given, count)}: {told(mistake, variables, count)}"
             for mistake in error.mistakes
         )
         raise ConfigurationError([*variables.problems, *problems]) from None
@@ -239,59 +231,6 @@ def _absolute_source(source: Any, models: Mapping[str, type[SourceSettings]], fo
     provider = source.get("provider") if isinstance(source, dict) else None
     model = models.get(provider, SourceSettings) if isinstance(provider, str) else SourceSettings
     return environment.absolute(model, source, folder)
-
-
-def place(path: Place, variables: Environment, overrides: Mapping[str, Any], count: int = 0) -> str:
-    """Write a place as the one who has to correct it knows it.
-
-    Args:
-        path: The place.
-        variables: What the environment gave.
-        overrides: What flags gave.
-        count: How many sources the file lists; those after them are the environment's.
-    """
-    provider = _provider(path, variables, count)
-    if provider:
-        return environment.source_variable(provider, path[2:])
-    starts = [path[:end] for end in range(len(path), 0, -1)]
-    for start in starts:
-        if _has(overrides, start):
-            return flags.spelled(start) or dotted(path)
-    for start in starts:
-        if start in variables.variables:
-            return variables.variables[start]
-    return dotted(path)
-
-
-def _told(mistake: Mistake, variables: Environment, count: int) -> str:
-    """Return the text, with other settings of the environment's sources by their variables."""
-    provider = _provider(mistake.path, variables, count)
-    if not provider:
-        return mistake.text
-    known = known_keys(PROVIDERS[provider].settings, mistake.path[2:-1])
-
-    def variable(match: re.Match[str]) -> str:
-        sibling = (*mistake.path[2:-1], match[0])
-        return environment.source_variable(provider, sibling) if match[0] in known else match[0]
-
-    return _NAME.sub(variable, mistake.text)
-
-
-def _provider(path: Place, variables: Environment, count: int) -> str:
-    """Return the provider of the source a place is in, if the environment gave the source."""
-    first, index = (*path, "")[:2]
-    if first != SOURCES or not isinstance(index, int) or index < count:
-        return ""
-    found: str = variables.sources[index - count]["provider"]
-    return found
-
-
-def _has(data: Any, path: Place) -> bool:
-    for part in path:
-        if not isinstance(data, dict) or part not in data:
-            return False
-        data = data[part]
-    return not isinstance(data, dict)
 
 
 def _paths(data: Any) -> Iterator[Path]:

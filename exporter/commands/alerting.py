@@ -17,7 +17,7 @@ from exporter.assembly import SECTIONS
 from exporter.commands.configuration import config_path
 from exporter.errors import ConfigurationError
 from exporter.mistakes import checked
-from exporter.settings import place
+from exporter.places import place
 from exporter.sources.registry import PROVIDERS
 
 

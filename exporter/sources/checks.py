@@ -1,4 +1,4 @@
-"""Checks of settings against what Prometheus and TLS demand."""
+"""Checks of settings against what Prometheus, TLS and HTTP demand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import ssl
 from typing import TYPE_CHECKING
 
 from exporter.catalogue import COMMON_LABELS, FAMILIES
+from exporter.errors import CallError
 from exporter.mistakes import Mistake
+from exporter.secret import EMPTY, Secret, fits_header, is_text
 
 
 if TYPE_CHECKING:
@@ -22,6 +24,15 @@ RESERVED_LABELS = frozenset(
         *(family.labels for family in FAMILIES)
     )
 )
+
+#: Secrets that may hold any character, since they are encoded before they are sent.
+_ENCODED = frozenset({"password", "proxy_url"})
+
+_UNFIT = (
+    "holds what no HTTP header can carry, such as a line break or a space at an end;"
+    " give the secret alone, on one line of plain characters"
+)
+_WRONG_FILE = "correct the path or its rights"
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -71,6 +82,23 @@ def tls_mistakes(
                 _why(error, wanted, unread),
                 ("client_cert_file", "client_key_file"),
             )
+
+
+def secret_fault(field: str, content: str) -> str:
+    """Say why a secret that is given as a field cannot be used; empty if it can."""
+    if not content:
+        return f"is empty; give it, or {field}_file"
+    fits = is_text if field in _ENCODED else fits_header
+    return "" if fits(content) else _UNFIT
+
+
+def secret_file_fault(field: str, file: Path) -> str:
+    """Say why a file with the secret of a field cannot be used; empty if it can."""
+    try:
+        return secret_fault(field, Secret.of(None, file).reveal())
+    except CallError as error:
+        empty = str(error).endswith(EMPTY)
+        return f"{error}; {'write the secret into it' if empty else _WRONG_FILE}"
 
 
 def _why(error: OSError, wanted: str, path: Path) -> str:

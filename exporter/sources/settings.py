@@ -25,8 +25,7 @@ from exporter.fields import (
     format_duration,
 )
 from exporter.mistakes import Mistake, Section, nearest
-from exporter.secret import EMPTY, fits_header, is_text
-from exporter.sources.checks import label_mistakes, tls_mistakes
+from exporter.sources.checks import label_mistakes, secret_fault, secret_file_fault, tls_mistakes
 
 
 if TYPE_CHECKING:
@@ -54,15 +53,6 @@ def _check_name(name: str) -> str:
 
 #: The name of a source, the value of its `source` label.
 Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
-
-
-#: Secrets that may hold any character, since they are encoded before they are sent.
-_ENCODED = frozenset({"password", "proxy_url"})
-
-_UNFIT = (
-    "holds what no HTTP header can carry, such as a line break or a space at an end;"
-    " give the secret alone, on one line of plain characters"
-)
 
 
 class SourceDefaults(Section):
@@ -292,22 +282,13 @@ def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -
     file_field = f"{field}_file"
     value, file = getattr(settings, field), getattr(settings, file_field)
     about = (field, file_field)
-    fit = is_text if field in _ENCODED else fits_header
     if value is not None and file is not None:
         yield Mistake((file_field,), f"stands beside {field}; remove one of the two", about)
     elif file is not None:
-        try:
-            content = Secret.of(None, file).reveal()
-        except CallError as error:
-            empty = str(error).endswith(EMPTY)
-            remedy = "write the secret into it" if empty else "correct the path or its rights"
-            yield Mistake((file_field,), f"{error}; {remedy}", about)
-        else:
-            if not fit(content):
-                yield Mistake((file_field,), _UNFIT, about)
-    elif value is not None and not value.get_secret_value():
-        yield Mistake((field,), f"is empty; give it, or {file_field}", about)
-    elif value is not None and not fit(value.get_secret_value()):
-        yield Mistake((field,), _UNFIT, about)
-    elif value is None and required:
+        if why := secret_file_fault(field, file):
+            yield Mistake((file_field,), why, about)
+    elif value is not None:
+        if why := secret_fault(field, value.get_secret_value()):
+            yield Mistake((field,), why, about)
+    elif required:
         yield Mistake((field,), f"is missing; give it, or {file_field}", about)
