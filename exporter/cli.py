@@ -20,6 +20,7 @@ from exporter.commands import (
     status,
 )
 from exporter.errors import ConfigurationError, StartError
+from exporter.mistakes import nearest
 
 
 if TYPE_CHECKING:
@@ -100,17 +101,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="loadfleet-exporter",
         description="Watch a load-testing fleet and tell Prometheus how it is.",
-        epilog=f"Without a command: {DEFAULT_COMMAND}.",
+        epilog="Without a command it runs the daemon, whose flags are in"
+        f" `{DEFAULT_COMMAND} --help`.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(
+    subs = {
+        name: commands.add_parser(
             name, help=command.SUMMARY, description=command.SUMMARY, allow_abbrev=False
         )
-        command.add_arguments(sub)
+        for name, command in COMMANDS.items()
+    }
+    for name, sub in subs.items():
+        COMMANDS[name].add_arguments(sub)
     top = {"-h", "--help", "--version"}
     if not argv or (argv[0].startswith("-") and argv[0] not in top):
         argv = [DEFAULT_COMMAND, *argv]
-    return parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        # Argparse itself would print the usage of the whole, and the values, be they secret.
+        sub = subs[arguments.command]
+        names = [text.partition("=")[0] for text in unknown]
+        flags = [option for action in sub._actions for option in action.option_strings]  # noqa: SLF001 - argparse tells them in no other way
+        remedy = nearest(names[0], flags, prefix="--")
+        sub.error(f"unrecognized arguments: {' '.join(names)}; {remedy}")
+    return arguments

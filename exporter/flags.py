@@ -197,6 +197,14 @@ def spelled(setting: tuple[str | int, ...]) -> str:
     return next((flag.spelled for flag in ALL if flag.setting == setting), "")
 
 
+def by_flags(text: str) -> str:
+    """Return a message with its settings by their flags, for where no file can be given."""
+    for flag in ALL:
+        if flag.setting:
+            text = text.replace(".".join(flag.setting), f"--{flag.name}")
+    return text
+
+
 def overrides(
     flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter import flags
 from exporter.daemon import Daemon, stop_signals
+from exporter.errors import StartError
 from exporter.fields import format_duration
 from exporter.logging import configure_for
 from exporter.settings import Loaded, from_data
@@ -52,7 +53,10 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
             daemon = Daemon(
                 Loaded(settings=settings, hash=""), announce=partial(_announce, simulation)
             )
-            await daemon.run(stop)
+            try:
+                await daemon.run(stop)
+            except StartError as error:
+                raise StartError(flags.by_flags(str(error))) from error
 
 
 def _announce(simulation: Simulation, url: str) -> None:

@@ -55,6 +55,29 @@ class TestParse:
         assert 2 == ended.value.code
         assert "usage:" in capsys.readouterr().err
 
+    def test_a_mistyped_flag_gets_its_commands_usage_and_the_nearest_flag(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What is meant is among the command's flags; a value could be a secret."""
+        with pytest.raises(SystemExit) as ended:
+            parse(["check-config", "--dif=http://user:CANARY@host"])
+
+        told = capsys.readouterr().err
+        assert 2 == ended.value.code
+        assert told.startswith("usage: loadfleet-exporter check-config ")
+        assert told.endswith("unrecognized arguments: --dif; did you mean --diff?\n")
+        assert "CANARY" not in told
+
+    def test_help_tells_where_the_daemons_flags_are(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The command that is not typed has the most flags."""
+        with pytest.raises(SystemExit):
+            parse(["--help"])
+
+        told = " ".join(capsys.readouterr().out.split())
+        assert "Without a command it runs the daemon, whose flags are in `run --help`." in told
+
     def test_flags_are_not_abbreviated(self, capsys: pytest.CaptureFixture[str]) -> None:
         """An abbreviation that works today is ambiguous after the next release."""
         with pytest.raises(SystemExit):

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 from typing import TYPE_CHECKING
 
+from exporter.cli import main
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
+
+
+def test_a_taken_port_is_told_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo reads no file in which `web.listen_address` could be set."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        code = main(["demo", f"--web.listen-address=127.0.0.1:{port}"], environ={})
+
+    assert 1 == code
+    assert capsys.readouterr().err.endswith(
+        f"cannot start: cannot listen on 127.0.0.1:{port}: the port is in use;"
+        " stop what uses it or set another --web.listen-address\n"
+    )
 
 
 async def test_says_in_three_lines_where_to_look(tmp_path: Path) -> None:
