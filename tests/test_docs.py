@@ -220,11 +220,8 @@ def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> N
 
 def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     """The README's kustomization changes image, namespace and configuration of the base."""
-    base = tmp_path / "base"
-    base.symlink_to(ROOT / "deploy" / "kubernetes" / "base")
-    (tmp_path / "kustomization.yaml").write_text(
-        yaml.safe_dump({**kustomization(), "resources": ["base"]})
-    )
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization()))
 
     result = subprocess.run(
         [tool("kubectl"), "kustomize", tmp_path], capture_output=True, text=True, check=False
