@@ -193,9 +193,12 @@ def from_data(
         settings = Settings.of(flags=given, environment=variables.values, file=file)
     except MistakesError as error:
         count = len(listed) if isinstance(listed, list) else 0
+        unread = {problem.partition(":")[0] for problem in variables.problems}
         problems = (
-            f"{place(mistake.path, variables, given, count)}: {told(mistake, variables, count)}"
+            f"{where}: {told(mistake, variables, count)}"
             for mistake in error.mistakes
+            # What could not be read is not missing.
+            if (where := place(mistake.path, variables, given, count)) not in unread
         )
         raise ConfigurationError([*variables.problems, *problems]) from None
     if variables.problems:
