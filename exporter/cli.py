@@ -122,7 +122,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if unknown:
         # Argparse itself would print the usage of the whole, and the values, be they secret.
         sub = subs[arguments.command]
-        names = [text.partition("=")[0] for text in unknown]
+        names = [text.partition("=")[0] for text in unknown if text.startswith("-")] or unknown
         flags = [option for action in sub._actions for option in action.option_strings]  # noqa: SLF001 - argparse tells them in no other way
         remedy = nearest(names[0], flags, prefix="--")
         sub.error(f"unrecognized arguments: {' '.join(names)}; {remedy}")

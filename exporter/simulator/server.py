@@ -126,7 +126,7 @@ class Simulation:
                 port = getattr(self.options, name)
                 try:
                     url = await stack.enter_async_context(serve(app, host=host, port=port))
-                except OSError as error:
+                except (OSError, UnicodeError) as error:
                     why = _why(error, port_flag=flag(name))
                     raise StartError(f"cannot listen on {Address(host, port)}: {why}") from error
                 self.base_urls.append(url)
@@ -188,7 +188,9 @@ class Simulation:
         return max(DEFAULT_CONCURRENCY, math.ceil(seconds / (interval_seconds / 2)))
 
 
-def _why(error: OSError, *, port_flag: str) -> str:
+def _why(error: OSError | UnicodeError, *, port_flag: str) -> str:
+    if isinstance(error, UnicodeError):
+        return f"it cannot be a host's name; give another {flag('host')}"
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}; give another {flag('host')}"
     if error.errno == errno.EADDRINUSE:

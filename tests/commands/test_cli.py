@@ -55,12 +55,15 @@ class TestParse:
         assert 2 == ended.value.code
         assert "usage:" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        "arguments", [["--dif=http://user:CANARY@host"], ["--dif", "http://user:CANARY@host"]]
+    )
     def test_a_mistyped_flag_gets_its_commands_usage_and_the_nearest_flag(
-        self, capsys: pytest.CaptureFixture[str]
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """What is meant is among the command's flags; a value could be a secret."""
         with pytest.raises(SystemExit) as ended:
-            parse(["check-config", "--dif=http://user:CANARY@host"])
+            parse(["check-config", *arguments])
 
         told = capsys.readouterr().err
         assert 2 == ended.value.code

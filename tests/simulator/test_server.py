@@ -55,7 +55,7 @@ async def test_a_port_in_use_is_an_error() -> None:
     ) == str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["nohost.invalid", "192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize("host", ["nohost.invalid", "no..host", "192.0.2.1", "2001:db8::1"])
 async def test_an_address_of_elsewhere_is_an_error(host: str) -> None:
     """Neither a name nor an address that is not ours brings up a traceback."""
     with pytest.raises(StartError) as caught:
