@@ -77,12 +77,16 @@ class EggplantAuth(Section):
             ("token_url", "client_id", "client_secret"),
             ("login_url", "username", "password"),
         )
-        given = {
+        return tuple(scheme for scheme in every if not self._given.isdisjoint(scheme))
+
+    @cached_property
+    def _given(self) -> frozenset[str]:
+        """Name the fields that are given; a secret is one, by value or file."""
+        return frozenset(
             name.removesuffix("_file")
             for name in self.model_fields_set
             if getattr(self, name) is not None
-        }
-        return tuple(scheme for scheme in every if not given.isdisjoint(scheme))
+        )
 
     @cached_property
     def secret(self) -> Secret:
@@ -99,7 +103,8 @@ class EggplantAuth(Section):
         *names, secret = self.schemes[0]
         for name in names:
             if getattr(self, name) is None:
-                yield Mistake((name,), f"is missing; it belongs to {secret}")
+                given = next(each for each in self.schemes[0] if each in self._given)
+                yield Mistake((name,), f"is missing; it belongs to {given}")
         yield from secret_mistakes(self, secret)
 
 

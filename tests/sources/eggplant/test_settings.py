@@ -58,7 +58,7 @@ def test_has_defaults() -> None:
         (
             {"client_id": "client"},
             {
-                "auth.token_url": "is missing; it belongs to client_secret",
+                "auth.token_url": "is missing; it belongs to client_id",
                 "auth.client_secret": "is missing; give it, or client_secret_file",
             },
         ),
