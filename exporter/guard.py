@@ -431,7 +431,7 @@ class Guard:
         if isinstance(failure, BlockedError):
             retry_at = failure.retry_at
         return BlockedError(
-            f"the proof of the credentials failed: {failure}",
+            f"the credentials could not be checked: {failure}",
             retry_at=retry_at,
             reason=failure.reason,
         )

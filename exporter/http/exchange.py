@@ -120,6 +120,7 @@ def check_status(operation: str, reply: Reply) -> None:
         text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
     elif 400 <= status < 500:
         reason = Reason.HTTP_4XX
+        text += "; check the url" * (status == 404)
     elif status >= 500:
         reason = Reason.HTTP_5XX
     else:

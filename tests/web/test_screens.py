@@ -386,12 +386,13 @@ class TestTarget:
         assert "id-b" not in page
 
     async def test_says_how_to_look_now(self) -> None:
-        """A page never calls a vendor; it tells the command that does."""
+        """A page never calls a vendor; it tells the address and the command that do."""
         view = fakes.FakeView(fakes.agent("a", agent_id="it's"), sources=[fakes.source()])
 
         page = html.unescape(await get(view, "/target", source="prod", kind="agent", id="it's"))
 
         assert """loadfleet-exporter explain prod agent 'it'"'"'s'""" in page
+        assert 'href="probe?source=prod&kind=agent&id=it%27s&debug=true"' in page
 
     @pytest.mark.parametrize(
         ("kind", "target_id", "shown"),
