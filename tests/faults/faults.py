@@ -26,7 +26,8 @@ _HEAD = b"HTTP/1.1 200 OK\r\n"
 _HTML = b"<html><body><h1>Bad Gateway</h1></body></html>\n"
 
 #: Short enough for a fault that lasts until the time-out; long enough for all others.
-BRIEF, AMPLE = "1200ms", "8s"
+BRIEF_SECONDS = 1.2
+BRIEF, AMPLE = f"{BRIEF_SECONDS * 1000:.0f}ms", "8s"
 
 #: The limit of a reply's size in these tests.
 MAX_REPLY = 256 << 10

@@ -1,0 +1,77 @@
+"""A busy machine may let the tests stand still for longer than a short time-out in them waits."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+
+BEAT_SECONDS = 0.05
+
+#: So often a play may fail for having stood still.
+REPEATS = 2
+
+
+class Heart:
+    """Beats in the loop, and notices when that stands still."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
+        self._longest = 0.0
+
+    @property
+    def longest_stall(self) -> float:
+        """For how many seconds at most it has not beaten although it should have."""
+        return max(self._longest, self._loop.time() - self._due)
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._longest = self.longest_stall
+            self._due = self._loop.time() + BEAT_SECONDS
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+@asynccontextmanager
+async def beating() -> AsyncIterator[Heart]:
+    """Have a heart beat while the context lasts."""
+    heart = Heart()
+    task = asyncio.create_task(heart.beat())
+    try:
+        yield heart
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def undisturbed(
+    play: Callable[[Path], Awaitable[None]], folder: Path, *, patience_seconds: float
+) -> None:
+    """Play something in which calls time out, and again if it failed because the loop stood still.
+
+    What is wrong with the product fails in every play, and what fails while the loop went on is
+    not played again.
+
+    Args:
+        play: Takes a folder of its own.
+        folder: Where these folders go.
+        patience_seconds: A stall that is no longer explains nothing.
+    """
+    for number in range(REPEATS + 1):
+        own = folder / f"play-{number}"
+        own.mkdir()
+        async with beating() as heart:
+            try:
+                await play(own)
+            except Exception:
+                if number == REPEATS or heart.longest_stall <= patience_seconds:
+                    raise
+            else:
+                return
