@@ -29,8 +29,8 @@ import msgspec
 
 from tests.faults.havoc import ALERT, Havoc
 from tests.faults.receiver import Receiver
-from tests.faults.watch import RECOVERY_SECONDS, Growth, Watch, is_quiet
-from tests.faults.world import Vendors
+from tests.faults.watch import RECOVERY_SECONDS, STALL_SECONDS, Growth, Watch, is_quiet
+from tests.faults.world import INTERVAL_SECONDS, Vendors
 from tests.support.front import Front
 from tests.support.processes import Process, daemon, fetch
 from tests.support.prometheus import Prometheus, prometheus, scraping
@@ -47,6 +47,9 @@ CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
 
 SCRAPE_SECONDS = 0.4
 
+#: How often is looked whether this process, and so the vendors, stood still.
+BEAT_SECONDS = 0.1
+
 #: From here on a run has the time for what takes a minute to recover from.
 LONG_SECONDS = 120.0
 
@@ -59,12 +62,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         done: How often each thing was done to the world.
         pages: How many pages were looked at.
         told: How often somebody was told something of an agent.
+        stalls: How often something was noticed to have stood still.
     """
 
     wrong: tuple[str, ...]
     done: Mapping[str, int]
     pages: int
     told: int
+    stalls: int
 
 
 async def run(folder: Path, *, seconds: float, seed: int) -> Report:
@@ -96,6 +101,7 @@ async def run(folder: Path, *, seconds: float, seed: int) -> Report:
         growth = Growth(process.process.pid)
         background = [asyncio.create_task(_scrape(havoc.url, watch, *client)) for client in CLIENTS]
         background.append(asyncio.create_task(_measure(growth)))
+        background.append(asyncio.create_task(_beat(watch)))
         try:
             await _until_quiet(vendors, background)
             end = time.monotonic() + seconds
@@ -113,13 +119,15 @@ async def run(folder: Path, *, seconds: float, seed: int) -> Report:
         done=havoc.done,
         pages=watch.pages,
         told=len([page for page in receiver.pages if page.alertname == ALERT]),
+        stalls=len(watch.stalls),
     )
 
 
 async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Prometheus | None:
     if shutil.which("prometheus") is None:
         return None
-    configuration = scraping(url.removeprefix("http://"))
+    # A scrape may take as long as the interval: longer than a busy machine stands still.
+    configuration = scraping(url.removeprefix("http://"), interval="5s")
     return await stack.enter_async_context(prometheus(folder, configuration))
 
 
@@ -141,6 +149,15 @@ async def _measure(growth: Growth) -> None:
         await asyncio.sleep(0.5)
 
 
+async def _beat(watch: Watch) -> None:
+    """Notice when this process stands still."""
+    while True:
+        due_at = time.monotonic() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        if time.monotonic() - due_at > STALL_SECONDS:
+            watch.stood_still(time.monotonic())
+
+
 async def _scrape(url: str, watch: Watch, headers: Mapping[str, str], keep: bool) -> None:
     """Scrape for ever, over one connection or over a new one each time."""
     host, _, port = url.removeprefix("http://").partition(":")
@@ -154,6 +171,8 @@ async def _scrape(url: str, watch: Watch, headers: Mapping[str, str], keep: bool
                 asked_at = time.monotonic()
                 writer.write(request)
                 status, body = await _answer(reader)
+                if time.monotonic() - asked_at > STALL_SECONDS:
+                    watch.stood_still(time.monotonic())
                 watch.look(status, body, asked_at=asked_at)
                 await asyncio.sleep(SCRAPE_SECONDS)
                 if not keep:
@@ -205,7 +224,12 @@ def _judge(
     }
     for page in receiver.pages:
         about = (page.source, page.target)
-        if page.alertname == ALERT and about in steady - havoc.victims:
+        told_at = page.at - time.time() + time.monotonic()
+        # A stall is noticed by others than are told, and so perhaps a moment later.
+        stalled = watch.feels_stall(told_at, told_at + INTERVAL_SECONDS)
+        # That it ends is told of nothing that had not begun.
+        wrong = page.state == "firing" and about in steady - havoc.victims
+        if page.alertname == ALERT and wrong and not stalled:
             watch.accuse(f"somebody was told of {about}, which was never down")
         if page.state == "expired":
             watch.accuse(f"the exporter fell silent about {about}")
@@ -236,6 +260,7 @@ def main() -> int:
     say(f"seed {arguments.seed}, files in {folder}\n")
     report = asyncio.run(run(folder, seconds=arguments.seconds, seed=arguments.seed))
     say(f"{report.pages} pages looked at; of agents was told {report.told} times\n")
+    say(f"something stood still {report.stalls} times\n")
     say("done: " + ", ".join(f"{name} {count}" for name, count in sorted(report.done.items())))
     say("".join(f"\nWRONG: {text}" for text in report.wrong) or "\nnothing was wrong")
     say("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -227,18 +228,20 @@ class Havoc:
                 self._watch.accuse(f"{source.name}: nobody heard that {target.id} is {state}")
         news = self._receiver.states(ALERT, target.id)[len(before) :]
         # Of what is not known any more for want of readings, nobody can say that it is down.
-        if source.longest_spell(began) < STALE_SECONDS / 2 and news != ["firing", "resolved"]:
+        is_known = source.longest_spell(began) < STALE_SECONDS / 2
+        stalled = self._watch.feels_stall(began, math.inf)
+        if is_known and not stalled and news != ["firing", "resolved"]:
             self._watch.accuse(f"{source.name}: of {target.id} was told: {news}")
 
-    @staticmethod
-    async def _told(source: Source, states: Callable[[], list[str]], state: str) -> bool:
+    async def _told(self, source: Source, states: Callable[[], list[str]], state: str) -> bool:
         """Wait until something was told; no longer than it may take."""
         begun = time.monotonic()
         while states()[-1:] != [state]:
             now, well = time.monotonic(), source.well_since
             if now - begun > RECOVERY_SECONDS + NEWS_SECONDS:
                 return False
-            if well is not None and now - max(begun, well) > NEWS_SECONDS:
+            # What stands still tells nobody, and has to ask everybody again.
+            if well is not None and now - max(begun, well, *self._watch.stalls[-1:]) > NEWS_SECONDS:
                 return False
             await asyncio.sleep(0.05)
         return True

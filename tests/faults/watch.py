@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
@@ -22,6 +23,13 @@ FRESH_SECONDS = 2 * INTERVAL_SECONDS + 3.0
 #: refusals waits until the vendor has forgotten the first of them.
 SETTLED_SECONDS = 5.0
 RECOVERY_SECONDS = 75.0
+
+#: What takes so much longer than it should has met a process that stood still.
+STALL_SECONDS = 0.3
+
+#: The machine may let the vendors, which are ours, or the exporter stand still for longer than a
+#: poll waits, and until the next poll the exporter rightly says that they did not answer in time.
+STALL_FELT_SECONDS = INTERVAL_SECONDS + FRESH_SECONDS
 
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -47,17 +55,27 @@ class Watch:
     Attributes:
         wrong: What did not hold, each only once.
         pages: How many pages were looked at.
+        stalls: When something was noticed to have stood still, monotonic.
     """
 
     def __init__(self, vendors: Vendors) -> None:
         self._vendors = vendors
         self.wrong: dict[str, None] = {}
         self.pages = 0
+        self.stalls: list[float] = []
         self._complete: set[str] = set()
 
     def accuse(self, text: str) -> None:
         """Take note of something that did not hold."""
         self.wrong[text] = None
+
+    def stood_still(self, at: float) -> None:
+        """Take note that the vendors, the exporter or we stood still until a time, monotonic."""
+        self.stalls.append(at)
+
+    def feels_stall(self, begin: float, end: float) -> bool:
+        """Tell whether what was said between two times may come from standing still."""
+        return any(begin - STALL_FELT_SECONDS <= at <= end for at in self.stalls)
 
     def look(self, status: int, body: bytes, *, asked_at: float) -> None:
         """Check a page.
@@ -83,11 +101,18 @@ class Watch:
     ) -> None:
         _note_recovery(source, series, asked_at)
         quiet = is_quiet(source)
-        late = time.monotonic() - asked_at + FRESH_SECONDS + (0.0 if quiet else STALE_SECONDS)
+        late = time.monotonic() - asked_at + FRESH_SECONDS
         machines = dict(source.machines())
         for target, value in shown.items():
             machine = machines.get(target)
-            if value == 0 and machine and source.up_seconds(machine, target) > late:
+            up_seconds = source.up_seconds(machine, target) if value == 0 and machine else 0.0
+            if up_seconds <= late:
+                continue
+            heard = quiet and _polled_since(source, target, series, time.time() - up_seconds)
+            stalled = self.feels_stall(asked_at, math.inf)
+            if up_seconds > late + (0.0 if heard else STALE_SECONDS) and not (
+                stalled and _has_timed_out(source, target, series)
+            ):
                 self.accuse(f"{source.name}: {target.id} is up and was said to be down")
         missing = machines.keys() - shown.keys()
         if not missing:
@@ -124,17 +149,41 @@ def _note_recovery(source: Source, series: Series, asked_at: float) -> None:
         source.recovered(asked_at)
 
 
+def _polled_since(source: Source, target: Target, series: Series, came_up_unix: float) -> bool:
+    """Tell whether a poll that left nobody out has begun since a machine came up.
+
+    A guard that has seen refusals may leave some calls out for a minute; of whom it does not ask,
+    the last reading stands until it is too old.
+    """
+    kind = target.family.removeprefix("loadfleet_").removesuffix("_up")
+    polled = _of(
+        series,
+        "loadfleet_exporter_poll_last_success_timestamp_seconds",
+        source.name,
+        f'task="{kind}s"',
+    )
+    return min(polled, default=0.0) > came_up_unix + INTERVAL_SECONDS
+
+
+def _has_timed_out(source: Source, target: Target, series: Series) -> bool:
+    """Tell whether a machine is said to be down for want of an answer in time."""
+    failure = f"{target.family.removesuffix('_up')}_failure"
+    label = dict(FAMILIES.values())[target.family]
+    return 1 in _of(series, failure, source.name, f'{label}="{target.id}"', 'reason="timeout"')
+
+
 #: Tasks that are polled too rarely to tell of a recovery.
 _RARE = ('task="jobs"', 'task="versions"', 'task="templates"', 'task="certificates"')
 
 
-def _of(series: Series, family: str, source: str) -> list[float]:
-    """Return what a family says of a source, task by task."""
+def _of(series: Series, family: str, source: str, *labels: str) -> list[float]:
+    """Return what a family says of a source, of all that have certain labels."""
     return [
         value
         for key, value in series.items()
         if key.startswith(f"{family}{{")
         and f'source="{source}"' in key
+        and all(label in key for label in labels)
         and not any(rare in key for rare in _RARE)
     ]
 

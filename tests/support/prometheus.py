@@ -93,8 +93,13 @@ async def prometheus(
         yield Prometheus(url)
 
 
-def scraping(target: str) -> dict[str, Any]:
-    """Return a configuration that scrapes one address as the job `loadfleet`."""
-    return {
-        "scrape_configs": [{"job_name": "loadfleet", "static_configs": [{"targets": [target]}]}]
-    }
+def scraping(target: str, *, interval: str = "1s") -> dict[str, Any]:
+    """Return a configuration that scrapes one address as the job `loadfleet`.
+
+    Args:
+        target: The address.
+        interval: From one scrape to the next, and as long as a scrape may take.
+    """
+    job = {"job_name": "loadfleet", "static_configs": [{"targets": [target]}]}
+    times = {"scrape_interval": interval, "scrape_timeout": interval}
+    return {"scrape_configs": [job | times]}
