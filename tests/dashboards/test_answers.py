@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from exporter import catalogue as c
 from exporter.alerts.prometheus import rules_file
@@ -27,7 +26,7 @@ from tests.dashboards.boards import (
     shown,
     variables,
 )
-from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
+from tests.support.processes import EXPORTER, announced, answers, daemon, fetch, free_port, running
 from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.servers import require
 from tests.support.wait import until
@@ -87,8 +86,7 @@ async def watched(folder: Path) -> AsyncIterator[Asked]:
     ) as simulator:
         portal = f"http://127.0.0.1:{port}"
         await answers(f"{portal}/_control", simulator)
-        await until(lambda: "sources:" in simulator.output)
-        async with daemon(folder, configuration(simulator.output)) as (url, process):
+        async with daemon(folder, configuration(await announced(simulator))) as (url, process):
             wanted = scraping(url.removeprefix("http://")) | {"rule_files": ["alerts.yml"]}
             own = free_port()
             # Another program, which must not show up.
@@ -115,9 +113,8 @@ async def break_a_controller(asked: Asked, portal: str) -> None:
     await fetch(f"{portal}/_control", data={"change": {"controllers": {victim: {"up": False}}}})
 
 
-def configuration(simulated: str) -> Json:
-    """Return a configuration with which every panel has something to show."""
-    data: Json = yaml.safe_load(simulated)
+def configuration(data: Json) -> Json:
+    """Complete a configuration so that every panel has something to show."""
     data["defaults"] = {
         "interval": "1s",
         "timeout": "900ms",
