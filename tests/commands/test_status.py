@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.support.processes import EXPORTER, answers, fetch, free_port, running
+from tests.support.processes import EXPORTER, announced, answers, fetch, free_port, running
 from tests.support.wait import until
 
 
@@ -32,12 +32,19 @@ class Portal:
 
     def __init__(self, url: str, configuration: Path) -> None:
         self._url = url
+        self._configuration = configuration
         self.folder = configuration.parent
         self.flag = f"--config.file={configuration}"
 
     async def control(self, **command: Any) -> None:
         reply = json.loads(await fetch(f"{self._url}/_control", data=command))
         assert "error" not in reply, reply
+
+    def hurry(self) -> None:
+        """Have it polled more often, for who waits for a change."""
+        data = yaml.safe_load(self._configuration.read_text())
+        data["defaults"] = {"interval": "5s", "timeout": "4500ms"}
+        self._configuration.write_text(yaml.safe_dump(data))
 
     async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
         """Run the command to its end; return its code, answer and complaints."""
@@ -67,10 +74,8 @@ async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
     ) as process:
         url = f"http://127.0.0.1:{port}"
         await answers(f"{url}/_control", process)
-        await until(lambda: "expected_agents" in process.output)
-        data = yaml.safe_load(process.output)
+        data = await announced(process)
         data["sources"] = data["sources"][:1]
-        data["defaults"] = {"interval": "1s", "timeout": "900ms"}
         configuration = tmp_path / "loadfleet.yml"
         configuration.write_text(yaml.safe_dump(data))
         yield Portal(url, configuration)
@@ -156,6 +161,8 @@ async def test_watching_is_for_tables(portal: Portal) -> None:
 
 async def test_watching(portal: Portal) -> None:
     """Changes are told until an interrupt, and the code is that of the last state."""
+    portal.hurry()
+
     async with portal.starting("--watch") as process:
         await until(lambda: "The fleet is well" in process.output)
         await portal.control(change={"agents": {"42": {"up": False}}})
