@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], *, timeout_seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_seconds: float = 60.0) -> None:
     """Return as soon as a condition holds; it may be a coroutine function.
 
     Raises:
