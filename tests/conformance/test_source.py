@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.sources.registry import PROVIDERS
-from tests.support.candidates import CANDIDATES
+from tests.support.candidates import CANDIDATES, Candidate
 from tests.support.front import instead, line
-from tests.support.trial import accused, select
+from tests.support.trial import Trial, accused, select
 from tests.support.vendor import hang
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from tests.support.trial import Trial
+    from pathlib import Path
 
 
 def test_every_provider_is_a_candidate() -> None:
@@ -75,15 +75,16 @@ async def test_nothing_but_the_inventory_can_be_looked_at(trial: Trial, target: 
     assert not [seen for seen in trial.only.front.seen if target in line(seen)]
 
 
-async def test_a_stop_waits_for_no_vendor(trial: Trial) -> None:
+async def test_a_stop_waits_for_no_vendor(candidate: Candidate, tmp_path: Path) -> None:
     """Calls under way end at once when the source is closed."""
-    front = trial.only.front
-    front.treatment = instead(hang)
-    polling = asyncio.create_task(trial.poll())
-    await until(lambda: front.treated)
+    async with Trial({candidate.name: candidate}, tmp_path, timeout="30s") as trial:
+        front = trial.only.front
+        front.treatment = instead(hang)
+        polling = asyncio.create_task(trial.poll())
+        await until(lambda: front.treated)
 
-    async with asyncio.timeout(3.0):  # shorter than the time-out
-        await trial.engine.pollers[trial.only.name].source.aclose()
-        await polling
+        async with asyncio.timeout(10.0):  # shorter than the time-out
+            await trial.engine.pollers[trial.only.name].source.aclose()
+            await polling
 
-    assert {"connect"} >= {*trial.failures()[trial.only.name]} - {"blocked"}
+        assert {"connect"} >= {*trial.failures()[trial.only.name]} - {"blocked"}
