@@ -193,7 +193,7 @@ class TestApply:
 
 async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> None:
     """A look at a portal that hangs ends after two time-outs, however many tasks it has."""
-    async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="200ms", retries=0) as trial:
+    async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="1s", retries=0) as trial:
         trial.only.front.treatment = instead(hang)
 
         await trial.engine.round()
