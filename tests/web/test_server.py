@@ -318,6 +318,12 @@ class Hasty(FencedProtocol):
     head_bytes = 1_000
 
 
+class Calmer(Hasty):
+    """A protocol with the patience for a request that a busy machine sends at once."""
+
+    request_seconds = 1.0
+
+
 class TestSlowClients:
     @pytest.mark.parametrize(
         "begun",
@@ -338,7 +344,7 @@ class TestSlowClients:
     @pytest.mark.parametrize("begun", [b"GET / HT", b"\r\n"])
     async def test_second_request_that_does_not_arrive(self, begun: bytes) -> None:
         """The limit holds for every request of a connection, also for empty lines before it."""
-        async with serving(hello, protocol=Hasty) as server, connected(server) as client:
+        async with serving(hello, protocol=Calmer) as server, connected(server) as client:
             await client.ask()
             client.writer.write(begun)
 
@@ -347,7 +353,7 @@ class TestSlowClients:
     async def test_request_that_has_arrived_may_take_longer(self) -> None:
         """The limit is for the client, not for the answer."""
         app = Hanging()
-        async with serving(app, protocol=Hasty) as server, connected(server) as waiting:
+        async with serving(app, protocol=Calmer) as server, connected(server) as waiting:
             waiting.writer.write(GET)
             await app.entered.wait()
 
@@ -369,7 +375,11 @@ class TestSlowClients:
 
     async def test_many_requests_are_no_large_head(self) -> None:
         """The size of heads is counted per request, not per connection."""
-        async with serving(hello, protocol=Hasty) as server, connected(server) as client:
+
+        class Patient(Hasty):
+            request_seconds = 3_600.0
+
+        async with serving(hello, protocol=Patient) as server, connected(server) as client:
             answers = [await client.ask() for _ in range(50)]
 
         assert {(200, "hello")} == set(answers)
