@@ -26,6 +26,11 @@ settings.register_profile(
 )
 
 
+# Of a machine that is busy with other things any example may take long.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """Undo whatever a test does to the process-wide logging."""
