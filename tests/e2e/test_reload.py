@@ -92,6 +92,7 @@ async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:
             tmp_path,
             {"sources": [portal(simulation), portal(simulation, "edited")]},
             "--web.enable-lifecycle",
+            "--config.auto-reload-interval=0",
         ) as (url, process),
     ):
         file = tmp_path / "loadfleet.yml"
