@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
-#: Five minutes are a second and a half.
-THRESHOLDS = {"for_scale": 0.005}
+#: Five minutes are six seconds: longer than a busy machine holds up polls and scrapes.
+THRESHOLDS = {"for_scale": 0.02}
 
-FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "4s"}
+FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "15s"}
 
 _PING = "pingMeasuringAgent"
 
@@ -112,7 +112,7 @@ class Pager:
         wanted = len(TROUBLES) * len(states)
         # The comparison shows what is missing.
         with contextlib.suppress(TimeoutError):
-            await until(lambda: len(self.pages) >= wanted, timeout_seconds=40)
+            await until(lambda: len(self.pages) >= wanted, timeout_seconds=60)
         assert expected == self.log()
 
     async def _take(self, request: Request) -> Response:
