@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    Play = Callable[[Path], Awaitable[None]]
 
 
 BEAT_SECONDS = 0.05
@@ -51,9 +54,7 @@ async def beating() -> AsyncIterator[Heart]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def undisturbed(
-    play: Callable[[Path], Awaitable[None]], folder: Path, *, patience_seconds: float
-) -> None:
+async def undisturbed(play: Play, folder: Path, *, patience_seconds: float) -> None:
     """Play something in which calls time out, and again if it failed because the loop stood still.
 
     What is wrong with the product fails in every play, and what fails while the loop went on is
@@ -75,3 +76,16 @@ async def undisturbed(
                     raise
             else:
                 return
+
+
+def replayed(*, patience_seconds: float) -> Callable[[Play], Play]:
+    """Have a test that takes nothing but `tmp_path` played by `undisturbed`."""
+
+    def around(play: Play) -> Play:
+        @functools.wraps(play)
+        async def test(tmp_path: Path) -> None:
+            await undisturbed(play, tmp_path, patience_seconds=patience_seconds)
+
+        return test
+
+    return around
