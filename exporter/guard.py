@@ -37,23 +37,19 @@ them may be refused at once, and the invariant cannot hold.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections import deque
 from contextlib import suppress
-from enum import Enum, unique
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.memory import GuardMemories, GuardMemory
+from exporter.lanes import Lane, Lanes
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from exporter.clock import Clock
+    from exporter.memory import GuardMemory
 
-
-__all__ = ["Guard", "GuardMemories", "GuardMemory", "Lane"]
 
 T = TypeVar("T")
 
@@ -62,21 +58,6 @@ WINDOW_SECONDS = 61.0
 
 #: The vendor's 5 less one.
 MAX_REFUSALS = 4
-
-
-@unique
-class Lane(Enum):
-    """Which places a call may take."""
-
-    NORMAL = "normal"
-
-    #: For what failed or was slow last time: at most half of the places, so that the rest goes on;
-    #: of an odd number the larger half while nothing else waits.
-    SLOW = "slow"
-
-    #: For what looked like a refusal last time and was none. Like the slow one; and once there is a
-    #: suspect, it waits for all others and leaves them room for one of their own.
-    DOUBTFUL = "doubtful"
 
 
 class _Outcome(Generic[T]):
@@ -118,7 +99,7 @@ class Guard:
         clock: Clock,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._places = concurrency
+        self._lanes = Lanes(concurrency)
         # The proof needs room for itself.
         self._room = max(MAX_REFUSALS - 1, concurrency)
         self._proof_room = MAX_REFUSALS if concurrency < MAX_REFUSALS else concurrency + 1
@@ -132,11 +113,6 @@ class Guard:
         self._proven = False
         self._proving: asyncio.Task[None] | None = None
         self._verdicts: list[asyncio.Future[Exception | None]] = []
-        self._in_flight = dict.fromkeys(Lane, 0)
-        self._queues: dict[Lane, deque[tuple[int, asyncio.Future[None]]]] = {
-            lane: deque() for lane in Lane
-        }
-        self._order = itertools.count(1)
         self._tasks: set[asyncio.Task[object]] = set()
         memory.guards.add(self)
 
@@ -186,8 +162,7 @@ class Guard:
         return await asyncio.shield(task)
 
     async def _place(self, lane: Lane) -> None:
-        place = asyncio.get_running_loop().create_future()
-        self._queues[lane].append((next(self._order), place))
+        place = self._lanes.join(lane)
         self._pump()
         try:
             await place
@@ -229,7 +204,7 @@ class Guard:
             self._memory.silent.append(self._clock.monotonic())
 
     def _release(self, lane: Lane) -> None:
-        self._in_flight[lane] -= 1
+        self._lanes.leave(lane)
         self._landed()
 
     def _landed(self) -> None:
@@ -248,9 +223,9 @@ class Guard:
             if not self._memory.in_flight:
                 self._judge()
             return
-        while any(map(self._head, Lane)):
+        while any(map(self._lanes.is_awaited, Lane)):
             if self.open and not self._due():
-                self._refuse_waiting(self._held_back)
+                self._lanes.refuse(self._held_back)
             elif self.open or not self._proven:
                 self._prove_or_refuse()
                 return
@@ -262,46 +237,25 @@ class Guard:
         memory = self._memory
         suspects = len(memory.suspects)
         if suspects >= self._room:
-            self._refuse_waiting(self._no_room)
+            self._lanes.refuse(self._no_room)
             return True
-        if suspects >= self._room - 1 and self._head(Lane.DOUBTFUL):
-            self._refuse_waiting(self._no_room, Lane.DOUBTFUL)
+        if suspects >= self._room - 1 and self._lanes.is_awaited(Lane.DOUBTFUL):
+            self._lanes.refuse(self._no_room, Lane.DOUBTFUL)
             return True
-        lane = self._next_lane()
+        room = self._room - memory.used - memory.in_flight
+        lane = self._lanes.choose(room=room, suspects=bool(suspects))
         if lane is not None:
-            _, place = self._queues[lane].popleft()
-            self._in_flight[lane] += 1
             memory.in_flight += 1
-            place.set_result(None)
+            self._lanes.let_out(lane)
             return True
         if memory.silent and not memory.in_flight:
             self._proven = False
             return True
         return False
 
-    def _next_lane(self) -> Lane | None:
-        memory = self._memory
-        room = self._room - memory.used - memory.in_flight
-        if room <= 0 or sum(self._in_flight.values()) >= self._places:
-            return None
-        heads = {lane: head for lane in Lane if (head := self._head(lane))}
-        slow, doubtful = self._in_flight[Lane.SLOW], self._in_flight[Lane.DOUBTFUL]
-        if slow + doubtful >= max(1, (self._places + (Lane.NORMAL not in heads)) // 2):
-            heads.pop(Lane.SLOW, None)
-        if slow + doubtful >= max(1, self._places // 2) or (
-            memory.suspects
-            and (
-                room == 1
-                or heads.keys() - {Lane.DOUBTFUL}
-                or sum(self._in_flight.values()) > doubtful
-            )
-        ):
-            heads.pop(Lane.DOUBTFUL, None)
-        return min(heads, key=heads.__getitem__, default=None)
-
     def _prove_or_refuse(self) -> None:
         if not self._has_proof_room():
-            self._refuse_waiting(self._no_room)
+            self._lanes.refuse(self._no_room)
         elif not self._memory.in_flight:
             self._prove()
 
@@ -311,7 +265,7 @@ class Guard:
             return
         self._open(refused=False, fingerprint=self._fingerprint())
         self._settle(self._held_back)
-        self._refuse_waiting(self._held_back)
+        self._lanes.refuse(self._held_back)
 
     def _has_proof_room(self) -> bool:
         memory = self._memory
@@ -352,7 +306,7 @@ class Guard:
             self._memory.suspects.append(self._clock.monotonic())
             self._open(refused=True, fingerprint=fingerprint)
             self._settle(_refused)
-            self._refuse_waiting(lambda: self._held_back(Reason.AUTH))
+            self._lanes.refuse(lambda: self._held_back(Reason.AUTH))
         else:
             # What was known of the credentials stands: a guard that was open stays so, and as its
             # time is over the next call proves again.
@@ -361,7 +315,7 @@ class Guard:
                 self._prove(again=True)
                 return
             self._settle(lambda: self._unanswered(failure))
-            self._refuse_waiting(lambda: self._unanswered(failure))
+            self._lanes.refuse(lambda: self._unanswered(failure))
 
     def _settle(self, verdict: Callable[[], Exception | None]) -> None:
         verdicts, self._verdicts = self._verdicts, []
@@ -391,21 +345,6 @@ class Guard:
 
     def _forget(self) -> None:
         self._memory.forget_before(self._clock.monotonic() - WINDOW_SECONDS)
-
-    def _head(self, lane: Lane) -> int:
-        """Return the number of the first who waits in a lane, 0 when nobody does."""
-        queue = self._queues[lane]
-        while queue and queue[0][1].done():
-            queue.popleft()
-        return queue[0][0] if queue else 0
-
-    def _refuse_waiting(self, error: Callable[[], Exception], *lanes: Lane) -> None:
-        for lane in lanes or Lane:
-            queue = self._queues[lane]
-            while queue:
-                _, place = queue.popleft()
-                if not place.done():
-                    place.set_exception(error())
 
     # What those hear who were not let out; each gets an error of its own.
 

@@ -9,7 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.guard import WINDOW_SECONDS, Guard, GuardMemories, GuardMemory, Lane
+from exporter.guard import WINDOW_SECONDS, Guard
+from exporter.lanes import Lane
+from exporter.memory import GuardMemories, GuardMemory
 from tests.support.clock import FakeClock, settle
 from tests.support.portal import OWN, Portal
 

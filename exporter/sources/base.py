@@ -14,7 +14,7 @@ import msgspec
 
 from exporter.clock import Clock
 from exporter.errors import Reason
-from exporter.guard import GuardMemory
+from exporter.memory import GuardMemory
 from exporter.readings import Reading
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings

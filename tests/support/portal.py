@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.errors import CallError, Reason, SuspectError
-from exporter.guard import Guard, GuardMemory
+from exporter.guard import Guard
+from exporter.memory import GuardMemory
 
 
 if TYPE_CHECKING:

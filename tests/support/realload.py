@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from exporter.catalogue import PREFIX
-from exporter.guard import GuardMemory
 from exporter.http import Call, Reply
+from exporter.memory import GuardMemory
 from exporter.samples import samples
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings

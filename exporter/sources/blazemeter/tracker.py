@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from exporter.errors import PollError, Reason
-from exporter.guard import Lane
+from exporter.lanes import Lane
 from exporter.sources.base import Poll
 from exporter.sources.blazemeter.client import NotFoundError
 from exporter.sources.blazemeter.cycle import Cycle

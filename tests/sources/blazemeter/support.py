@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from exporter.guard import GuardMemory
 from exporter.http import HttpClient
+from exporter.memory import GuardMemory
 from exporter.readings import Reading
 from exporter.samples import samples
 from exporter.sources.base import Poll, SourceContext

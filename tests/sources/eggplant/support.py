@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from exporter.guard import GuardMemory
 from exporter.http import HttpClient
+from exporter.memory import GuardMemory
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant.settings import EggplantSettings
 from exporter.sources.eggplant.source import source_over

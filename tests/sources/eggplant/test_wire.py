@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.errors import PollError
-from exporter.guard import GuardMemory
+from exporter.memory import GuardMemory
 from exporter.readings import Agent
 from exporter.simulator.eggplant import ACCESS_TOKEN, CLIENT, REALM_PATH, USER
 from exporter.simulator.options import SimulatorOptions
