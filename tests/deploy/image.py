@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -106,7 +108,7 @@ class Image:
         """Run the entry point while the context lasts."""
         user = self.config["User"]
         async with running(
-            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
+            *("unshare", "--mount", "--net", "--pid", "--fork"),
             *("sh", "-c", _ENTER, "sh", self.root, user, self.config["WorkingDir"]),
             *(*self.config["Env"], *self.config["Entrypoint"], *arguments),
             folder=folder,
@@ -115,7 +117,14 @@ class Image:
             outer = process.process.pid
             await until(lambda: process.ended or _children(outer))
             assert not process.ended, process.errors
-            yield Container(process, int(_children(outer)), user)
+            container = Container(process, int(_children(outer)), user)
+            try:
+                yield container
+            finally:
+                # What holds the namespaces ends with it, but not the other way round.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(container.pid, signal.SIGKILL)
+                await process.process.wait()
 
 
 def require_everything() -> None:
