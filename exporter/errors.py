@@ -45,7 +45,7 @@ _UNREAD = frozenset(
     [Reason.TIMEOUT, Reason.CONNECT, Reason.TLS, Reason.DECODE, Reason.HTTP_4XX, Reason.HTTP_5XX]
 )
 
-#: The statuses of a gateway that got no answer from the API, or did not ask for one.
+#: The statuses of a gateway in front of the API; if they counted, each outage would cost a minute.
 _NOT_ASKED = frozenset({502, 503, 504})
 
 
