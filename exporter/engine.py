@@ -149,8 +149,7 @@ class Engine:
         telemetry = self.telemetry.source(settings.provider, settings.name)
         known = {
             snapshot.task: snapshot.readings
-            for snapshot in self.store.snapshots()
-            if snapshot.key[:2] == (settings.provider, settings.name)
+            for snapshot in self.store.of_source(settings.provider, settings.name)
         }
         context = SourceContext(
             telemetry=telemetry,
@@ -193,9 +192,8 @@ class Engine:
         for task in poller.intervals.keys() - following.intervals().keys():
             self.store.remove(settings.provider, name, task)
             self.telemetry.source(settings.provider, name).forget_task(task)
-        for snapshot in self.store.snapshots():
-            if snapshot.key[:2] == (settings.provider, name):
-                self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
+        for snapshot in self.store.of_source(settings.provider, name):
+            self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
         poller = self._pollers[name]

@@ -23,10 +23,10 @@ the proof is the fourth. Three things follow.
   invalid for a moment, or for one of several servers. So targets whose calls fail with errors that
   look like refusals slow the source down. Those that did so last time belong in the doubtful
   lane, which then waits for the others and leaves them room.
-* A call that found no readable answer may have been refused as well, unless a gateway says that it
-  was not passed on. It counts until a call sent later is accepted; when the room is used up by such
-  calls, a proof is sent. A call that was lost on the way is sent once more, but only if there is
-  room for it again.
+* A call that found no readable answer may have been refused as well, unless it ended with the
+  status of a gateway in front of the API. It counts until a call sent later is accepted; when the
+  room is used up by such calls, a proof is sent. A call that was lost on the way is sent once more,
+  but only if there is room for it again.
 * A cancelled call is not called back, since it can't be: its outcome is waited for in the
   background, and its place stays taken.
 

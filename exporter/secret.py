@@ -23,7 +23,6 @@ HIDDEN = "<secret>"
 #: Larger files are no secrets but a mistaken path.
 LIMIT_BYTES = 65_536
 
-
 #: What a secret file is told to be that holds nothing.
 EMPTY = "it is empty"
 

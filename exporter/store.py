@@ -103,6 +103,12 @@ class Store:
         """Return all snapshots by provider, source and task."""
         return tuple(self._snapshots[key] for key in sorted(self._snapshots))
 
+    def of_source(self, provider: str, source: str) -> tuple[Snapshot, ...]:
+        """Return the snapshots of one source, in no order that means anything."""
+        return tuple(
+            snapshot for key, snapshot in self._snapshots.items() if key[:2] == (provider, source)
+        )
+
     def put(self, snapshot: Snapshot) -> None:
         """Replace what was known of a task."""
         self._set(snapshot.key, snapshot)
@@ -119,8 +125,8 @@ class Store:
 
     def remove_source(self, provider: str, source: str) -> None:
         """Drop everything of a source that is no longer configured."""
-        for key in [key for key in self._snapshots if key[:2] == (provider, source)]:
-            self.remove(*key)
+        for snapshot in self.of_source(provider, source):
+            self.remove(*snapshot.key)
 
     def expire(self) -> tuple[Change, ...]:
         """Drop what is too old: whole snapshots, and states carried over inside of others.

@@ -24,7 +24,7 @@ class Agents(Inventory[Agent, AgentPing]):
     kind = "agents"
     reply = AgentPing
 
-    async def listing(self) -> list[tuple[str, Agent]]:
+    async def listing(self) -> list[Agent]:
         """Return all agents, without a state."""
         reply = await self.portal.client.data(actions.AGENTS)
         agents = []
@@ -32,7 +32,7 @@ class Agents(Inventory[Agent, AgentPing]):
             if item.agent_id is None:
                 self.portal.surprise("missing_field")
                 continue
-            agents.append((str(item.agent_id), _bare(item)))
+            agents.append(_bare(item))
         return agents
 
     async def ask(self, target_id: str, trace: Trace) -> AgentPing | Flagged:

@@ -43,7 +43,7 @@ class Clusters(Inventory[Cluster, ClusterPing]):
         super().__init__(portal)
         self._inactive_members: AbstractSet[str] = frozenset()
 
-    async def listing(self) -> list[tuple[str, Cluster]]:
+    async def listing(self) -> list[Cluster]:
         """Return all clusters, without a state."""
         reply = await self.portal.client.data(actions.CLUSTERS)
         clusters = []
@@ -52,7 +52,7 @@ class Clusters(Inventory[Cluster, ClusterPing]):
             if item.cluster_id is None:
                 self.portal.surprise("missing_field")
                 continue
-            clusters.append((str(item.cluster_id), self._bare(item)))
+            clusters.append(self._bare(item))
             inactive.update(
                 str(member.cluster_member_id)
                 for member in item.cluster_members_array or ()

@@ -53,7 +53,7 @@ class Controllers(Inventory[Controller, ControllerPing]):
         super().__init__(portal)
         self._addresses: Mapping[str, _Address] = {}
 
-    async def listing(self) -> list[tuple[str, Controller]]:
+    async def listing(self) -> list[Controller]:
         """Return all controllers, without a state."""
         reply = await self.portal.client.data(actions.CONTROLLERS)
         controllers: dict[str, Controller] = {}
@@ -74,7 +74,7 @@ class Controllers(Inventory[Controller, ControllerPing]):
             elif _active(item):
                 addresses[key] = msgspec.structs.replace(addresses[key], active=True)
         self._addresses = addresses
-        return list(controllers.items())
+        return list(controllers.values())
 
     async def ask(self, target_id: str, trace: Trace) -> ControllerPing | Flagged:
         """Ping a controller, which takes its token besides its address."""

@@ -77,8 +77,8 @@ class Inventory(ABC, Generic[R, A]):
         self._rounds = portal.rounds()
 
     @abstractmethod
-    async def listing(self) -> list[tuple[str, R]]:
-        """Return all targets by id, without a state and in the portal's order.
+    async def listing(self) -> list[R]:
+        """Return all targets, without a state and in the portal's order.
 
         Raises:
             PollError: The list could not be read.
@@ -143,7 +143,8 @@ class Inventory(ABC, Generic[R, A]):
         """
         listed: dict[str, R] = {}
         settings = self.portal.settings
-        async for target_id, bare in in_turns(await self.listing()):
+        async for bare in in_turns(await self.listing()):
+            target_id = self.key(bare)
             if target_id in listed:
                 self.portal.surprise("type")
             elif self._is_ours(target_id) and settings.wanted(self.kind, self.name(bare)):

@@ -30,7 +30,7 @@ class Recorders(Inventory[Recorder, RecorderPing]):
         self._account = account
         self._minimum: str | None = None
 
-    async def listing(self) -> list[tuple[str, Recorder]]:
+    async def listing(self) -> list[Recorder]:
         """Return all recorders, without a state."""
         reply = await self.portal.client.data(actions.RECORDERS)
         self._minimum = await self._account.min_recorder_version()
@@ -39,7 +39,7 @@ class Recorders(Inventory[Recorder, RecorderPing]):
             if item.recorder_id is None:
                 self.portal.surprise("missing_field")
                 continue
-            recorders.append((str(item.recorder_id), _bare(item)))
+            recorders.append(_bare(item))
         return recorders
 
     async def ask(self, target_id: str, trace: Trace) -> RecorderPing | Flagged:

@@ -65,7 +65,10 @@ _NEW = _Past()
 
 
 class Rounds:
-    """Calls the same targets round after round, those that failed or were slow first."""
+    """Calls the same targets round after round.
+
+    Those that failed or were slow come first, and last those that looked like refusals.
+    """
 
     def __init__(
         self, client: RealLoadClient, *, clock: Clock, timeout_seconds: float, concurrency: int
