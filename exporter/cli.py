@@ -19,8 +19,8 @@ from exporter.commands import (
     simulate,
     status,
 )
+from exporter.config.validation import nearest
 from exporter.errors import ConfigurationError, StartError
-from exporter.mistakes import nearest
 
 
 if TYPE_CHECKING:

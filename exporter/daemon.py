@@ -19,24 +19,24 @@ from exporter import __version__
 from exporter.alerts.alerting import AlertingContext
 from exporter.alerts.builtin import BuiltInAlerts
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.engine import Engine
 from exporter.errors import ConfigurationError
-from exporter.history import History
+from exporter.fleet.history import History
 from exporter.http import HttpClient
 from exporter.logging import configure_for
-from exporter.reload import BY_RELOAD, BY_RESTART, Reloader
+from exporter.overview.daemon import DaemonView
+from exporter.polling.engine import Engine
+from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.sharding import Shard
-from exporter.views import DaemonView
-from exporter.web.address import Address
 from exporter.web.app import create_app
-from exporter.web.serving import make_server
+from exporter.web.server.address import Address
+from exporter.web.server.make import make_server
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from exporter.settings import Loaded, Settings
-    from exporter.web.server import WebServer
+    from exporter.settings.load import Loaded, Settings
+    from exporter.web.server.uvicorn_server import WebServer
 
 
 #: What runs at the end gets this long; then it is cancelled.

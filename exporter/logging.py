@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import structlog
 from pydantic import SecretStr
 
-from exporter.fields import HIDDEN, Secret
+from exporter.config.types import HIDDEN, Secret
 
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 Level = Literal["debug", "info", "warn", "error"]

@@ -17,7 +17,7 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from exporter.sections import ShardingSettings
+    from exporter.settings.sections import ShardingSettings
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):

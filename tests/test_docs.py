@@ -14,21 +14,22 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from starlette.routing import Mount, Route
 
-from exporter import cli, flags
+from deploy.reference.commands import arguments_of
+from deploy.reference.pages import filled
+from exporter import cli
 from exporter.alerts import table
 from exporter.alerts.thresholds import Thresholds
-from exporter.assembly import SECTIONS, SOURCES
-from exporter.catalogue import FAMILIES
+from exporter.config.validation import Section, model_of
 from exporter.errors import Reason
-from exporter.mistakes import Section, model_of
-from exporter.reference.commands import arguments_of
-from exporter.reference.pages import filled
-from exporter.settings import from_data
+from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.telemetry import Telemetry
+from exporter.settings import flags
+from exporter.settings.assemble import SECTIONS, SOURCES
+from exporter.settings.load import from_data
 from exporter.sources.registry import PROVIDERS
-from exporter.telemetry import Telemetry
-from exporter.web import config as web_config
+from exporter.web.access import config as web_config
+from exporter.web.access.ciphers import CURVES
 from exporter.web.app import create_app
-from exporter.web.ciphers import CURVES
 from tests.deploy.tools import tool
 from tests.support.certificates import Authority
 from tests.support.servers import require
@@ -96,7 +97,7 @@ def models() -> Iterator[tuple[str, type[Section]]]:
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
 def test_generated_parts_are_up_to_date(path: Path) -> None:
-    """`python -m exporter.reference README.md deploy/docs/*.md` must have nothing to do."""
+    """`python -m deploy.reference README.md deploy/docs/*.md` must have nothing to do."""
     assert filled(text_of(path)) == text_of(path)
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.engine import Engine
 from exporter.errors import ConfigurationError
-from exporter.sections import ShardingSettings
-from exporter.settings import from_data
+from exporter.polling.engine import Engine
+from exporter.settings.load import from_data
+from exporter.settings.sections import ShardingSettings
 from exporter.sharding import Shard
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -19,7 +19,7 @@ from exporter.simulator.server import Simulation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 class TestOwns:

@@ -20,8 +20,8 @@ from exporter.alerts.evaluate import Evaluator
 from exporter.alerts.memory import Remembered, StateFile
 from exporter.alerts.table import Severity, rules
 from exporter.clock import Clock
-from exporter.store import Store
-from exporter.telemetry import Telemetry
+from exporter.fleet.store import Store
+from exporter.metrics.telemetry import Telemetry
 
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from exporter.alerts.settings import AlertingSettings
     from exporter.clock import Moment
-    from exporter.store import Snapshot
+    from exporter.fleet.store import Snapshot
 
 
 #: The end of an alert that a receiver never accepted is given up after this long: that receiver

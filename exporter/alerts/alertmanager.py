@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.alerts.settings import AlertmanagerSettings
     from exporter.clock import Clock
     from exporter.http import Reply
-    from exporter.telemetry import Telemetry
+    from exporter.metrics.telemetry import Telemetry
 
 
 Connect = Callable[[HttpOptions], HttpClient]

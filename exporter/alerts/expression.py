@@ -20,7 +20,7 @@ import msgspec
 if TYPE_CHECKING:
     from prometheus_client import Gauge
 
-    from exporter.catalogue import Family
+    from exporter.metrics.catalogue import Family
 
 
 #: The labels of a result, sorted by name, without empty ones.

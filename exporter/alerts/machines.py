@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter import catalogue as c
 from exporter.alerts.expression import Abs, Age, Expression, Remaining, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
 from exporter.alerts.text import Text
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
-    from exporter.catalogue import Family
+    from exporter.metrics.catalogue import Family
 
 
 # Certificates are read once an hour, and what counts is two readings.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from exporter import catalogue as c
-from exporter.fields import format_duration
+from exporter.config.types import format_duration
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.samples import samples
+from exporter.metrics.mapping import samples
 
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from exporter.alerts.expression import Sample, SampleView
-    from exporter.store import Snapshot
+    from exporter.fleet.store import Snapshot
 
 
 def metrics(expressions: Iterable[object]) -> frozenset[str]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.fields import FilePath, Flag, Secret, TimeLimit, Url, WrongValueError, check_url
-from exporter.mistakes import Mistake, Section
-from exporter.sources.checks import label_mistakes, tls_mistakes
+from exporter.config.checks import label_mistakes, tls_mistakes
+from exporter.config.types import FilePath, Flag, Secret, TimeLimit, Url, WrongValueError, check_url
+from exporter.config.validation import Mistake, Section
 from exporter.sources.settings import secret_mistakes
 
 

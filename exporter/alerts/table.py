@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter import catalogue as c
 from exporter.alerts import machines
 from exporter.alerts.expression import Absent, Age, Match, Select, own, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
 from exporter.alerts.text import Text
-from exporter.telemetry import Telemetry
+from exporter.metrics import catalogue as c
+from exporter.metrics.telemetry import Telemetry
 
 
 if TYPE_CHECKING:

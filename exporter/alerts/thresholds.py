@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from exporter.fields import Interval
-from exporter.mistakes import Section
+from exporter.config.types import Interval
+from exporter.config.validation import Section
 
 
 #: Where this project's runbooks are.

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter import config_file, environment, flags
 from exporter.alerts.settings import AlertingSettings
 from exporter.alerts.thresholds import Thresholds
-from exporter.assembly import SECTIONS
 from exporter.commands.configuration import config_path
+from exporter.config import environment
+from exporter.config import yaml_file as config_file
+from exporter.config.validation import checked
 from exporter.errors import ConfigurationError
-from exporter.mistakes import checked
-from exporter.places import place
+from exporter.settings import flags
+from exporter.settings.assemble import SECTIONS
+from exporter.settings.locations import place
 from exporter.sources.registry import PROVIDERS
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from exporter import flags
 from exporter.commands import diff
 from exporter.commands.configuration import auto_reload_seconds, load_settings
-from exporter.web.security import WebSecurity
+from exporter.settings import flags
+from exporter.web.access.security import WebSecurity
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 SUMMARY = "check the configuration; exit 2 if something is wrong with it"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter import flags
+from exporter.config.types import WrongValueError, parse_duration
 from exporter.errors import ConfigurationError
-from exporter.fields import WrongValueError, parse_duration
-from exporter.settings import Loaded, load
+from exporter.settings import flags
+from exporter.settings.load import Loaded, load
 
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter import flags
+from exporter.config.types import format_duration
 from exporter.daemon import Daemon, stop_signals
 from exporter.errors import StartError
-from exporter.fields import format_duration
 from exporter.logging import configure_for
-from exporter.settings import Loaded, from_data
+from exporter.settings import flags
+from exporter.settings.load import Loaded, from_data
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.config.types import WrongValueError, check_url
 from exporter.errors import ExporterError
-from exporter.fields import WrongValueError, check_url
-from exporter.reload import BY_RELOAD, BY_RESTART, difference
-from exporter.settings import redacted
+from exporter.polling.reload import BY_RELOAD, BY_RESTART, difference
+from exporter.settings.load import redacted
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 TIMEOUT_SECONDS = 10.0

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from exporter import flags
-from exporter.catalogue import FAMILIES
 from exporter.commands.configuration import load_settings
-from exporter.engine import Engine
 from exporter.errors import PollError
 from exporter.logging import configure_for
+from exporter.metrics.catalogue import FAMILIES
+from exporter.overview.rows import Kind
+from exporter.polling.engine import Engine
+from exporter.settings import flags
 from exporter.sources.registry import PROVIDERS
-from exporter.web.api import plain
-from exporter.web.rows import Kind
+from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 SUMMARY = "look at one target now: the reply, what was read from it, the samples"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
 if TYPE_CHECKING:

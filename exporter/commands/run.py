@@ -6,13 +6,14 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter import flags, process
+from exporter import process
 from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import auto_reload_seconds, load_settings
 from exporter.daemon import Daemon, stop_signals
 from exporter.logging import configure_for
-from exporter.notify import Notifier
+from exporter.settings import flags
+from exporter.systemd import Notifier
 
 
 if TYPE_CHECKING:

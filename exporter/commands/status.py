@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter import flags
 from exporter.commands.configuration import load_settings
+from exporter.commands.terminal import Paper, report, showing
 from exporter.daemon import stop_signals
-from exporter.engine import Engine
 from exporter.logging import configure_for
-from exporter.terminal import Paper, report, showing
-from exporter.views import source_view
-from exporter.web.api import plain
-from exporter.web.board import arranged, target_rows
-from exporter.web.fleet import Headline, SourceRow, headline, source_row
-from exporter.web.rows import RunRow, TargetRow
-from exporter.web.runs import runs_in_flight
+from exporter.overview.build import arranged, target_rows
+from exporter.overview.daemon import source_view
+from exporter.overview.rows import RunRow, TargetRow
+from exporter.overview.runs import runs_in_flight
+from exporter.overview.verdict import Headline, SourceRow, headline, source_row
+from exporter.polling.engine import Engine
+from exporter.settings import flags
+from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 SUMMARY = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from exporter import catalogue as c
 from exporter.alerts.rule import PREFIX
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import controllers, marks, recorders, states
 from exporter.dashboards.charts import StateTimeline, TimeSeries
 from exporter.dashboards.dashboard import Context, Dashboard, Variable, link
@@ -14,6 +12,8 @@ from exporter.dashboards.panels import Panel, Row, Target
 from exporter.dashboards.query import Scope, by
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import AGENTS
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _scope = Scope(variables=(*COMMON_LABELS, "agent", "controller", "recorder"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import metrics as m
 from exporter.dashboards.charts import TimeSeries
 from exporter.dashboards.panels import Target
 from exporter.dashboards.query import by, quantile
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 if TYPE_CHECKING:

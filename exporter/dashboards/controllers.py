@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter import catalogue as c
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards.charts import TimeSeries
 from exporter.dashboards.dashboard import link
 from exporter.dashboards.machine_panels import MachinePanels
@@ -13,6 +11,8 @@ from exporter.dashboards.machines import CONTROLLER, MEMBER
 from exporter.dashboards.panels import Panel, Target
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import AGENTS
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from exporter import catalogue as c
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.catalogue import Family
 from exporter.dashboards import metrics as m
 from exporter.dashboards.metrics import Metric
 from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel
 from exporter.dashboards.query import Scope
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import Family
 
 
 #: The last number of the classic model: newer ones of Grafana load it without a migration.

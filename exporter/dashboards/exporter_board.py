@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from exporter.alerts.rule import PREFIX
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import calls, marks, states
 from exporter.dashboards import metrics as m
 from exporter.dashboards.charts import Stat, StateTimeline, TimeSeries
@@ -12,6 +11,7 @@ from exporter.dashboards.panels import Panel, Row, Target
 from exporter.dashboards.query import Scope, by, quantile, rate
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import EXPORTER
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _TASK = (*COMMON_LABELS, "task")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter import catalogue as c
-from exporter.catalogue import COMMON_LABELS, Family
 from exporter.dashboards import states
 from exporter.dashboards.query import by, copied, either, labelled
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS, Family
 
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter import catalogue as c
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import metrics as m
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Annotation
 from exporter.dashboards.query import by
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 if TYPE_CHECKING:

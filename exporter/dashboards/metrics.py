@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.catalogue import COMMON_LABELS
-from exporter.telemetry import Telemetry
+from exporter.metrics.catalogue import COMMON_LABELS
+from exporter.metrics.telemetry import Telemetry
 
 
 if TYPE_CHECKING:

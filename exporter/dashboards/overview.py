@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from exporter import catalogue as c
 from exporter.alerts.rule import PREFIX
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import machines, marks, states
 from exporter.dashboards import metrics as m
 from exporter.dashboards.charts import Stat, StateTimeline, TimeSeries
@@ -13,6 +11,8 @@ from exporter.dashboards.panels import Panel, Row, Target, Text
 from exporter.dashboards.query import Scope, by, either, labelled
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import AGENTS, EXPORTER, OVERVIEW, SUITES
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _scope = Scope()

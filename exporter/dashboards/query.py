@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from exporter.catalogue import COMMON_LABELS, Family
+from exporter.metrics.catalogue import COMMON_LABELS, Family
 
 
 if TYPE_CHECKING:

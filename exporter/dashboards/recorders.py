@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter import catalogue as c
 from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import link
@@ -12,6 +11,7 @@ from exporter.dashboards.machine_panels import MachinePanels
 from exporter.dashboards.machines import RECORDER
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import AGENTS
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:

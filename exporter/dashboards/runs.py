@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter import catalogue as c
 from exporter.alerts.rule import PREFIX
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import states
 from exporter.dashboards.charts import StateTimeline, TimeSeries
 from exporter.dashboards.panels import Panel, Target, above
 from exporter.dashboards.query import by, either
 from exporter.dashboards.tables import Column, Table
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.alerts.rule import Severity
-from exporter.readings import JOB_STATES, PHASES
+from exporter.fleet.readings import JOB_STATES, PHASES
 
 
 if TYPE_CHECKING:

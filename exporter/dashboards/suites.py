@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from exporter import catalogue as c
 from exporter.alerts.rule import PREFIX
-from exporter.catalogue import COMMON_LABELS
 from exporter.dashboards import marks, runs, states
 from exporter.dashboards.charts import Stat, StatusHistory, TimeSeries
 from exporter.dashboards.dashboard import Context, Dashboard, Variable, link
@@ -12,6 +10,8 @@ from exporter.dashboards.panels import Panel, Row, Target, above
 from exporter.dashboards.query import Scope, by, either
 from exporter.dashboards.tables import Column, Table
 from exporter.dashboards.uids import SUITES
+from exporter.metrics import catalogue as c
+from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _scope = Scope(variables=(*COMMON_LABELS, "suite", "run"))

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.dashboards import states
-from exporter.dashboards.panels import (
-    Panel,
-    Steps,
-    Target,
-    override,
-    ref_id,
-    targets,
-    thresholds,
-)
+from exporter.dashboards.panels import Panel, Steps, Target, override, ref_id, targets, thresholds
 
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from exporter.config.secret import Secret
 from exporter.errors import CallError, Reason
-from exporter.secret import Secret
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from exporter.secret import fits_header
+from exporter.config.secret import fits_header
 
 
 if TYPE_CHECKING:

@@ -17,13 +17,15 @@ from uvicorn.server import ServerState
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.errors import StartError
-from exporter.simulator import blazemeter, eggplant, realload
-from exporter.simulator.blazemeter_account import MIN_AGENT_VERSION, Account
-from exporter.simulator.eggplant_lab import Lab
-from exporter.simulator.fleet import Fleet
+from exporter.simulator.blazemeter import app as blazemeter
+from exporter.simulator.blazemeter.account import MIN_AGENT_VERSION, Account
+from exporter.simulator.eggplant import app as eggplant
+from exporter.simulator.eggplant.lab import Lab
 from exporter.simulator.options import SimulatorOptions, flag
+from exporter.simulator.realload import app as realload
+from exporter.simulator.realload.fleet import Fleet
 from exporter.sources.settings import DEFAULT_CONCURRENCY, STANDARD_INTERVAL_SECONDS
-from exporter.web.address import Address
+from exporter.web.server.address import Address
 
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from exporter.clock import Clock
-    from exporter.simulator.portal import Portal
+    from exporter.simulator.vendor import Portal
 
 
 #: The options with the ports of Real Load, BlazeMeter and Eggplant.

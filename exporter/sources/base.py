@@ -14,11 +14,11 @@ import msgspec
 
 from exporter.clock import Clock
 from exporter.errors import Reason
-from exporter.memory import GuardMemory
-from exporter.readings import Reading
+from exporter.fleet.readings import Reading
+from exporter.lockout.ledger import GuardMemory
+from exporter.metrics.telemetry import SourceTelemetry
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
-from exporter.telemetry import SourceTelemetry
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

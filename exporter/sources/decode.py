@@ -18,7 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from exporter.errors import CallError, Reason
-from exporter.telemetry import Surprise
+from exporter.metrics.telemetry import Surprise
 
 
 T = TypeVar("T")

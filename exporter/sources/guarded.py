@@ -14,7 +14,7 @@ from exporter.http import HttpClient
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from exporter.guard import Guard
+    from exporter.lockout.guard import Guard
     from exporter.sources.base import Explanation, Poll, SourceContext
     from exporter.sources.settings import SourceSettings
 

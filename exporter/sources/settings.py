@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from exporter.errors import CallError
-from exporter.fields import (
+from exporter.config.checks import label_mistakes, secret_fault, secret_file_fault, tls_mistakes
+from exporter.config.types import (
     Duration,
     FilePath,
     Flag,
@@ -24,8 +24,8 @@ from exporter.fields import (
     WrongValueError,
     format_duration,
 )
-from exporter.mistakes import Mistake, Section, nearest
-from exporter.sources.checks import label_mistakes, secret_fault, secret_file_fault, tls_mistakes
+from exporter.config.validation import Mistake, Section, nearest
+from exporter.errors import CallError
 
 
 if TYPE_CHECKING:

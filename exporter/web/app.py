@@ -12,13 +12,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
-from exporter.web.api import Api
-from exporter.web.discovery import Discovery
+from exporter.web.endpoints.api import Api
+from exporter.web.endpoints.discovery import Discovery
+from exporter.web.endpoints.html import Screens
+from exporter.web.endpoints.probe import Probe
+from exporter.web.endpoints.reload import Reload
+from exporter.web.endpoints.text import Pages
 from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
-from exporter.web.pages import Pages
-from exporter.web.probe import Probe
-from exporter.web.reload import Reload
-from exporter.web.screens import Screens
 
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from exporter.web.view import View
+    from exporter.overview.interface import View
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.turns import in_turns
+from exporter.cooperative import in_turns
 
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from exporter.alerts.alerting import Alerting, AlertingContext
 from exporter.alerts.memory import Remembered
 from exporter.alerts.settings import AlertingSettings
 from exporter.errors import Reason
-from exporter.readings import Agent, AgentState, SourceHealth
-from exporter.store import Snapshot, Store
-from exporter.telemetry import Telemetry
+from exporter.fleet.readings import Agent, AgentState, SourceHealth
+from exporter.fleet.store import Snapshot, Store
+from exporter.metrics.telemetry import Telemetry
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
 from tests.support.wait import until

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from exporter.alerts.alertmanager import BATCH, Delivery, Receiver
 from exporter.alerts.settings import AlertmanagerSettings
-from exporter.telemetry import Telemetry
+from exporter.metrics.telemetry import Telemetry
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
 

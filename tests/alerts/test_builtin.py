@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from exporter.alerts.alerting import AlertingContext
 from exporter.alerts.builtin import BuiltInAlerts
 from exporter.alerts.settings import AlertingSettings
-from exporter.store import Store
-from exporter.telemetry import Telemetry
+from exporter.fleet.store import Store
+from exporter.metrics.telemetry import Telemetry
 from tests.support.alerts import FakeAlertmanager
 from tests.support.clock import FakeClock
 from tests.support.wait import until

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter import catalogue as c
 from exporter.alerts.expression import (
     Abs,
     Absent,
@@ -22,7 +21,8 @@ from exporter.alerts.expression import (
 )
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
-from exporter.telemetry import Telemetry
+from exporter.metrics import catalogue as c
+from exporter.metrics.telemetry import Telemetry
 from tests.support.servers import require
 
 

@@ -16,10 +16,10 @@ from exporter.alerts.evaluate import Evaluator
 from exporter.alerts.prometheus import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
-from exporter.catalogue import COMMON_LABELS, FAMILIES
 from exporter.clock import Moment
-from exporter.readings import PHASES
-from exporter.telemetry import Telemetry
+from exporter.fleet.readings import PHASES
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.telemetry import Telemetry
 from tests.support.servers import require
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from exporter import catalogue as c
 from exporter.alerts.expression import Absent, Age, select
 from exporter.alerts.samples import metrics, view
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.readings import Agent, AgentState
-from exporter.store import Snapshot
-from exporter.telemetry import Telemetry
+from exporter.fleet.readings import Agent, AgentState
+from exporter.fleet.store import Snapshot
+from exporter.metrics import catalogue as c
+from exporter.metrics.telemetry import Telemetry
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)

@@ -9,14 +9,14 @@ import trustme
 
 from exporter.alerts.settings import AlertingSettings
 from exporter.errors import ConfigurationError
-from exporter.settings import content_hash, from_data, redacted
+from exporter.settings.load import content_hash, from_data, redacted
 from exporter.sharding import Shard
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.settings import Settings
+    from exporter.settings.load import Settings
 
 
 SOURCE = {"provider": "realload", "url": "https://portal.example", "auth_token": "CANARY-token"}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from exporter.catalogue import FAMILIES
 from exporter.clock import SYSTEM_CLOCK, Moment
-from exporter.readings import Agent, AgentState
-from exporter.samples import samples
-from exporter.store import Snapshot
+from exporter.fleet.readings import Agent, AgentState
+from exporter.fleet.store import Snapshot
+from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.mapping import samples
 
 
 if TYPE_CHECKING:

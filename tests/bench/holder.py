@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.clock import SYSTEM_CLOCK
-from exporter.exposition import Exposition
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.web.address import parse_address
+from exporter.fleet.store import Store
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.telemetry import Telemetry
 from exporter.web.app import create_app
-from exporter.web.server import WebServer
+from exporter.web.server.address import parse_address
+from exporter.web.server.uvicorn_server import WebServer
 from tests.bench.fleet import snapshot
 
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from exporter.web.view import MetricsPage, View
+    from exporter.overview.interface import MetricsPage, View
 
 
 class Holder:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
-from exporter.exposition.body import Body, Format, Packer, finish
-from exporter.exposition.lines import render
+from exporter.metrics.exposition.body import Body, Format, Packer, finish
+from exporter.metrics.exposition.lines import render
 from exporter.process import YOUNG_OBJECTS
 from tests.bench import peers
 from tests.bench.fleet import SAMPLES_PER_AGENT, Families, snapshot
@@ -31,7 +31,7 @@ from tests.bench.harness import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.exposition.lines import Rendered
+    from exporter.metrics.exposition.lines import Rendered
 
 
 _NEVER = 3600.0

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright, expect
 
-from exporter.web.address import Address
 from exporter.web.app import create_app
-from exporter.web.server import WebServer
+from exporter.web.server.address import Address
+from exporter.web.server.uvicorn_server import WebServer
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Locator, Page
 
-    from exporter.web.view import View
+    from exporter.overview.interface import View
 
 
 #: A board that polls every 5 s and a page that refreshes every 5 s, on a machine that is busy.

@@ -11,13 +11,13 @@ from playwright.async_api import expect
 from tests.browser.support import row, serving, shown, tab
 from tests.support.wait import until
 from tests.web import fakes
-from tests.web.test_screens import HOSTILE
+from tests.web.endpoints.test_html import HOSTILE
 
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-    from exporter.readings import Reading
+    from exporter.fleet.readings import Reading
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from exporter import __version__
-from exporter.catalogue import FAMILIES
 from exporter.cli import COMMANDS, main, parse
+from exporter.metrics.catalogue import FAMILIES
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 

@@ -10,11 +10,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from exporter.assembly import SECTIONS
 from exporter.cli import main
 from exporter.commands.diff import NotAskedError, lines, running
-from exporter.reload import BY_RELOAD, BY_RESTART
-from exporter.settings import from_data, redacted
+from exporter.polling.reload import BY_RELOAD, BY_RESTART
+from exporter.settings.assemble import SECTIONS
+from exporter.settings.load import from_data, redacted
 from exporter.simulator.server import serve
 from tests.support.certificates import Authority
 from tests.support.processes import free_port

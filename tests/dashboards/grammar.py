@@ -7,8 +7,8 @@ from typing import Any
 import promql_parser
 from prometheus_client.metrics import MetricWrapperBase
 
-from exporter.catalogue import COMMON_LABELS, FAMILIES
-from exporter.telemetry import Telemetry
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.telemetry import Telemetry
 
 
 #: What Prometheus adds to every series.

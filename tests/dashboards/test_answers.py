@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter import catalogue as c
 from exporter.alerts.prometheus import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.metrics import catalogue as c
 from tests.dashboards.boards import (
     BOARDS,
     Panel,

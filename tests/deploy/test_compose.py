@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exporter import __version__, cli
-from exporter.settings import load
+from exporter.settings.load import load
 from exporter.simulator.options import options_from
 from exporter.simulator.server import Simulation
 from tests.deploy.tools import tool

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from exporter import __version__, cli
-from exporter.settings import load
+from exporter.settings.load import load
 from tests.deploy.tools import tool
 
 

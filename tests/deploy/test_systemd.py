@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from exporter import cli
+from exporter.config.types import parse_duration
 from exporter.daemon import STOP_GRACE_SECONDS
-from exporter.fields import parse_duration
-from exporter.notify import ALIVE_SECONDS
-from exporter.settings import load
+from exporter.settings.load import load
+from exporter.systemd import ALIVE_SECONDS
 from tests.support.servers import require
 
 

@@ -21,10 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.alerts.thresholds import RUNBOOK_URL
-from exporter.simulator.fleet import AGENT_VERSION, Fleet
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command, Fault
+from exporter.simulator.realload.fleet import AGENT_VERSION, Fleet
 from exporter.simulator.server import Simulation, serve
+from exporter.simulator.vendor import Command, Fault
 from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
 from tests.support.prometheus import prometheus
 from tests.support.servers import require

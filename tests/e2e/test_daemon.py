@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation
+from exporter.simulator.vendor import Command, Fault
 from tests.support.processes import EXPORTER, answers, daemon, fetch, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until

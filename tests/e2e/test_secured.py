@@ -15,8 +15,8 @@ import yaml
 from cryptography import x509
 
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command, Fault
 from exporter.simulator.server import Simulation
+from exporter.simulator.vendor import Command, Fault
 from tests.support.certificates import Authority, chain
 from tests.support.processes import EXPORTER, Process, fetch, free_port, running
 from tests.support.prometheus import prometheus

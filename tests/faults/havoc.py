@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from exporter.simulator.portal import Command, Fault
+from exporter.simulator.vendor import Command, Fault
 from tests.faults.watch import RECOVERY_SECONDS, is_quiet
 from tests.faults.world import INTERVAL_SECONDS, STALE_SECONDS
 from tests.support.front import instead

@@ -10,10 +10,10 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from exporter.simulator.fleet import AGENT_VERSION
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command
+from exporter.simulator.realload.fleet import AGENT_VERSION
 from exporter.simulator.server import Simulation, serve
+from exporter.simulator.vendor import Command
 from tests.faults.receiver import Receiver
 from tests.support.processes import EXPORTER, daemon, fetch
 from tests.support.stalls import replayed

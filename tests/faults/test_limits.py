@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
-from exporter.engine import Engine
+from exporter.fleet.store import Snapshot
+from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
-from exporter.store import Snapshot
-from exporter.web.address import Address
 from exporter.web.app import create_app
-from exporter.web.server import WebServer
+from exporter.web.server.address import Address
+from exporter.web.server.uvicorn_server import WebServer
 from tests.support.candidates import CANDIDATES
 from tests.support.fleet import AGENT
 from tests.support.processes import daemon, fetch
@@ -33,7 +33,7 @@ from tests.web.fakes import ExposingView
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.readings import Agent
+    from exporter.fleet.readings import Agent
 
 
 GET = "GET {path} HTTP/1.1\r\nHost: exporter\r\n{more}\r\n"

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter.clock import SYSTEM_CLOCK
-from exporter.simulator.life import STEADY, Machine, World
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command
+from exporter.simulator.vendor import Command
+from exporter.simulator.world import STEADY, Machine, World
 from tests.support.candidates import CANDIDATES
 from tests.support.front import Front
 

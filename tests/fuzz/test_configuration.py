@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import ConfigurationError
-from exporter.settings import load_bytes, redacted
-from exporter.web.config import parse
+from exporter.settings.load import load_bytes, redacted
+from exporter.web.access.config import parse
 from tests.fuzz.mutations import mutated
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import PollError
-from exporter.exposition import page_of
-from exporter.store import Snapshot
+from exporter.fleet.store import Snapshot
+from exporter.metrics.exposition import page_of
 from tests.fuzz.mutations import mutated
 from tests.sources.blazemeter import support as blazemeter
 from tests.sources.eggplant import support as eggplant

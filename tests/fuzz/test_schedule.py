@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.schedule import CLOCK_STEP_SECONDS, Schedule, SlotTrigger, phase
-from exporter.telemetry import Telemetry
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.schedule import CLOCK_STEP_SECONDS, Schedule, SlotTrigger, phase
 from tests.support.clock import FakeClock, settle
 
 

@@ -9,14 +9,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from exporter.readings import Agent, AgentState
-from exporter.store import Cause, Change, Snapshot, Store
+from exporter.fleet.readings import Agent, AgentState
+from exporter.fleet.store import Cause, Change, Snapshot, Store
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
     from exporter.clock import Moment
-    from exporter.store import Key
+    from exporter.fleet.store import Key
 
 
 SOURCES = st.sampled_from([("realload", "prod"), ("realload", "lab"), ("eggplant", "prod")])

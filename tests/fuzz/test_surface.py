@@ -13,15 +13,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.exposition import Exposition
-from exporter.store import Store
-from exporter.telemetry import Telemetry
-from exporter.web.address import Address
+from exporter.fleet.store import Store
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.telemetry import Telemetry
+from exporter.web.access.middleware import Gate
+from exporter.web.access.security import WebSecurity
 from exporter.web.app import create_app
-from exporter.web.gate import Gate
 from exporter.web.middleware import SECURITY_HEADERS
-from exporter.web.security import WebSecurity
-from exporter.web.server import WebServer
+from exporter.web.server.address import Address
+from exporter.web.server.uvicorn_server import WebServer
 from tests.fuzz.mutations import mutated
 from tests.support.clock import FakeClock
 from tests.support.fleet import READINGS

@@ -21,10 +21,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from exporter import __version__
 from exporter.clock import Clock
+from exporter.config.secret import Secret
 from exporter.errors import CallError, ConfigurationError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
 from exporter.http.routes import Routes
-from exporter.secret import Secret
 from tests.support.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from tests.support.wait import until
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from exporter.alerts.thresholds import Thresholds
-from exporter.catalogue import FAMILIES
 from exporter.cli import parse
+from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.telemetry import Telemetry
 from exporter.sources.registry import PROVIDERS
-from exporter.telemetry import Telemetry
 from tests.rules.support import DEPLOY, EVERYTHING, every_rule, text_of
 
 

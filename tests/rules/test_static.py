@@ -12,8 +12,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from exporter.alerts.rule import HOLD_SECONDS, PREFIX
 from exporter.alerts.table import Severity
-from exporter.catalogue import COMMON_LABELS, FAMILIES
-from exporter.telemetry import Telemetry
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.telemetry import Telemetry
 from tests.rules.support import EVERYTHING, every_rule, text_of
 
 

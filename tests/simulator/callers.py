@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from exporter.simulator import realload
-from exporter.simulator.fleet import Fleet
 from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.realload import app as realload
+from exporter.simulator.realload.fleet import Fleet
 
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from exporter.simulator.portal import Portal
+    from exporter.simulator.vendor import Portal
     from tests.support.clock import FakeClock
 
 

@@ -8,10 +8,10 @@ import yaml
 
 from exporter.errors import StartError
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.portal import Command, Fault
-from exporter.simulator.realload import PATH
+from exporter.simulator.realload.app import PATH
 from exporter.simulator.server import Simulation, run
-from exporter.web.address import Address
+from exporter.simulator.vendor import Command, Fault
+from exporter.web.server.address import Address
 from tests.support.wait import until
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from exporter.mistakes import checked, dotted
+from exporter.config.validation import checked, dotted
 from exporter.sources.realload.settings import RealLoadSettings
 
 

@@ -14,11 +14,13 @@ import msgspec
 from starlette.applications import Starlette
 
 from exporter.clock import Clock
-from exporter.simulator import blazemeter, eggplant, realload
-from exporter.simulator.blazemeter_account import MIN_AGENT_VERSION, Account
-from exporter.simulator.eggplant_lab import Lab
-from exporter.simulator.fleet import Fleet
+from exporter.simulator.blazemeter import app as blazemeter
+from exporter.simulator.blazemeter.account import MIN_AGENT_VERSION, Account
+from exporter.simulator.eggplant import app as eggplant
+from exporter.simulator.eggplant.lab import Lab
 from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.realload import app as realload
+from exporter.simulator.realload.fleet import Fleet
 from exporter.sources.base import Provider
 from exporter.sources.blazemeter import BLAZEMETER
 from exporter.sources.eggplant import EGGPLANT
@@ -26,7 +28,7 @@ from exporter.sources.realload import REALLOAD
 
 
 if TYPE_CHECKING:
-    from exporter.simulator.portal import Portal
+    from exporter.simulator.vendor import Portal
 
 
 #: Small, standing still, and nothing in it is down.

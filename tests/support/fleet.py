@@ -6,7 +6,7 @@ import math
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.readings import (
+from exporter.fleet.readings import (
     Account,
     Agent,
     AgentJobs,

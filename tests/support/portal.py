@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.errors import CallError, Reason, SuspectError
-from exporter.guard import Guard
-from exporter.memory import GuardMemory
+from exporter.lockout.guard import Guard
+from exporter.lockout.ledger import GuardMemory
 
 
 if TYPE_CHECKING:

@@ -9,19 +9,19 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from exporter.catalogue import PREFIX
 from exporter.http import Call, Reply
-from exporter.memory import GuardMemory
-from exporter.samples import samples
+from exporter.lockout.ledger import GuardMemory
+from exporter.metrics.catalogue import PREFIX
+from exporter.metrics.mapping import samples
+from exporter.metrics.telemetry import SourceTelemetry, Telemetry
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.source import source_over
-from exporter.telemetry import SourceTelemetry, Telemetry
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
-    from exporter.readings import Reading
+    from exporter.fleet.readings import Reading
     from exporter.sources.guarded import GuardedSource
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.engine import Engine
-from exporter.readings import Reading, SourceHealth
-from exporter.settings import from_data
-from exporter.simulator.portal import Portal
+from exporter.fleet.readings import Reading, SourceHealth
+from exporter.polling.engine import Engine
+from exporter.settings.load import from_data
+from exporter.simulator.vendor import Portal
 from tests.support.candidates import SMALL, Candidate
 from tests.support.clock import FakeClock
 from tests.support.front import Front, line

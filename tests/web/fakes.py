@@ -11,9 +11,8 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import ConfigurationError, Reason
-from exporter.history import History
-from exporter.polling import TaskFailure, TaskStatus
-from exporter.readings import (
+from exporter.fleet.history import History
+from exporter.fleet.readings import (
     Agent,
     AgentState,
     Cluster,
@@ -28,10 +27,11 @@ from exporter.readings import (
     Suite,
     SuiteRun,
 )
+from exporter.fleet.store import Snapshot
+from exporter.overview.interface import AlertView, SourceView, TaskView
+from exporter.polling.poller import TaskFailure, TaskStatus
 from exporter.sources.base import Explanation
-from exporter.store import Snapshot
 from exporter.web.app import create_app
-from exporter.web.view import AlertView, SourceView, TaskView
 
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from exporter.exposition import Exposition, Page
+    from exporter.metrics.exposition import Exposition, Page
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.alerts.alert import Phase
-from exporter.views import alert_view
+from exporter.overview.daemon import alert_view
 from tests.support.alerts import START, alert
 from tests.web import fakes
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from exporter.errors import Reason
-from exporter.readings import Agent, AgentState
+from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.blazemeter.replies import Location, Ship, text
 from exporter.sources.blazemeter.values import epoch
 from exporter.sources.versions import older

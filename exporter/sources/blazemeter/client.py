@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.guard import Guard
 from exporter.http import Call, check_status
-from exporter.lanes import Lane
+from exporter.lockout.guard import Guard
+from exporter.lockout.queue import Lane
 from exporter.sources.blazemeter import operations as o
 from exporter.sources.blazemeter.replies import Master, Status
 from exporter.sources.decode import decode

@@ -7,8 +7,8 @@ import hashlib
 
 import msgspec
 
+from exporter.config.secret import Secret
 from exporter.errors import CallError, Reason
-from exporter.secret import Secret
 
 
 class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):

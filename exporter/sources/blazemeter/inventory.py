@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from exporter.clock import Clock
-    from exporter.readings import Agent
+    from exporter.fleet.readings import Agent
     from exporter.sources.blazemeter.client import BlazeMeterClient
     from exporter.sources.blazemeter.replies import Location
     from exporter.sources.blazemeter.settings import BlazeMeterSettings

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from exporter.readings import SuiteRun
+from exporter.fleet.readings import SuiteRun
 from exporter.sources.blazemeter.replies import Id, Master, text
 from exporter.sources.blazemeter.values import epoch
 from exporter.sources.decode import Surprised, finite

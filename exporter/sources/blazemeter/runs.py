@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.readings import Run
+from exporter.fleet.readings import Run
 from exporter.sources.blazemeter.events import (
     count_by_level,
     end_of,

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
+from exporter.config.types import Duration, FilePath, Secret, TimeLimit, Url, Whole
+from exporter.config.validation import Mistake
 from exporter.errors import CallError
-from exporter.fields import Duration, FilePath, Secret, TimeLimit, Url, Whole
-from exporter.mistakes import Mistake
 from exporter.sources.blazemeter.credentials import Credentials
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
 from exporter.sources.versions import older

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.readings import Suite
+from exporter.fleet.readings import Suite
 from exporter.sources.blazemeter.masters import MasterRow
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from exporter.errors import PollError, Reason
-from exporter.lanes import Lane
+from exporter.lockout.queue import Lane
 from exporter.sources.base import Poll
 from exporter.sources.blazemeter.client import NotFoundError
 from exporter.sources.blazemeter.cycle import Cycle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from exporter.clock import Clock, Moment
-    from exporter.readings import Run, Suite
+    from exporter.fleet.readings import Run, Suite
     from exporter.sources.base import Explanation
     from exporter.sources.blazemeter.client import BlazeMeterClient
     from exporter.sources.blazemeter.masters import MasterRow

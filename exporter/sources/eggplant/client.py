@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.guard import Guard
 from exporter.http import Call, check_status
+from exporter.lockout.guard import Guard
 from exporter.sources.decode import decode, well_formed
 from exporter.sources.eggplant.logins import login_of
 from exporter.sources.eggplant.replies import AgentEntry
@@ -18,10 +18,10 @@ from exporter.sources.eggplant.tokens import GivenToken, LoginTokens
 
 if TYPE_CHECKING:
     from exporter.http import HttpClient, Reply
+    from exporter.metrics.telemetry import Surprise
     from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
     from exporter.sources.eggplant.tokens import Token, Tokens
-    from exporter.telemetry import Surprise
 
 
 Seen = Callable[[bytes], object]

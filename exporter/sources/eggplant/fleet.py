@@ -13,7 +13,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.readings import Agent, AgentState, Reading, Run
+from exporter.fleet.readings import Agent, AgentState, Reading, Run
 from exporter.sources.eggplant.replies import AgentEntry, Execution, parse_time
 
 

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from exporter.config.secret import Secret
 from exporter.http import Call
-from exporter.secret import Secret
 from exporter.sources.eggplant.settings import EggplantSettings, is_public_api
 
 

@@ -10,8 +10,8 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, TypeAdapter
 
-from exporter.fields import Duration, FilePath, Secret, Url, WrongValueError
-from exporter.mistakes import Mistake, Section
+from exporter.config.types import Duration, FilePath, Secret, Url, WrongValueError
+from exporter.config.validation import Mistake, Section
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter.readings import Agent, Reading, Run
+from exporter.fleet.readings import Agent, Reading, Run
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.eggplant import EGGPLANT
 from exporter.sources.eggplant.client import EggplantClient

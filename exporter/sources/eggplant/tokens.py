@@ -22,8 +22,8 @@ from exporter.sources.eggplant.replies import TokenReply
 
 
 if TYPE_CHECKING:
+    from exporter.config.secret import Secret
     from exporter.http import HttpClient
-    from exporter.secret import Secret
     from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.logins import Login
 

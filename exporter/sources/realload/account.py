@@ -9,7 +9,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import BlockedError, PollError
-from exporter.readings import Account, MinVersion
+from exporter.fleet.readings import Account, MinVersion
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace

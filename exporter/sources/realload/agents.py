@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.readings import Agent, AgentState
+from exporter.cooperative import in_turns
+from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, facts, flagged, target
 from exporter.sources.realload.replies.machines import AgentInfo, AgentItem, AgentPing
 from exporter.sources.realload.values import flag, limit, memory, protected, seconds, words
-from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from exporter.readings import Certificate
+from exporter.fleet.readings import Certificate
 from exporter.sources.base import Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.values import flag, text

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.guard import Guard
 from exporter.http import Call, check_status
-from exporter.lanes import Lane
+from exporter.lockout.guard import Guard
+from exporter.lockout.queue import Lane
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged

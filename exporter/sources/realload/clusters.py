@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.errors import Reason
-from exporter.readings import Cluster, ClusterState, Member, MemberState
+from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.readings import Controller, State
-from exporter.secret import Secret
+from exporter.config.secret import Secret
+from exporter.fleet.readings import Controller, State
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target
@@ -16,15 +16,7 @@ from exporter.sources.realload.replies.machines import (
     ControllerItem,
     ControllerPing,
 )
-from exporter.sources.realload.values import (
-    address,
-    flag,
-    memory,
-    protected,
-    seconds,
-    text,
-    words,
-)
+from exporter.sources.realload.values import address, flag, memory, protected, seconds, text, words
 
 
 if TYPE_CHECKING:

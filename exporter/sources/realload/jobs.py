@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.errors import Reason
-from exporter.readings import JOB_STATES, Agent, AgentJobs, AgentState
+from exporter.fleet.readings import JOB_STATES, Agent, AgentJobs, AgentState
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import TIMED_OUT, Flagged

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from exporter.clock import Clock, Moment
-from exporter.readings import Cluster, Target
+from exporter.cooperative import in_turns
+from exporter.fleet.readings import Cluster, Target
 from exporter.sharding import Shard
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import Surprised
@@ -21,7 +22,6 @@ from exporter.sources.realload.rounds import Look, Rounds
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.values import seconds, signed_seconds
 from exporter.sources.shown import shown
-from exporter.turns import in_turns
 
 
 if TYPE_CHECKING:

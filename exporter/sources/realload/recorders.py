@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.readings import Recorder, RecorderState
+from exporter.fleet.readings import Recorder, RecorderState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target

@@ -11,7 +11,7 @@ import msgspec
 
 from exporter.clock import Clock, Moment
 from exporter.errors import BlockedError, PollError, Reason
-from exporter.lanes import Lane
+from exporter.lockout.queue import Lane
 from exporter.sources.base import Failure
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import SecretStr
 
-from exporter.fields import FilePath, Secret
+from exporter.config.types import FilePath, Secret
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
 
 
 if TYPE_CHECKING:
-    from exporter.mistakes import Mistake
+    from exporter.config.validation import Mistake
 
 
 class RealLoadSettings(SourceSettings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from exporter.readings import Suite, SuiteRun
+from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite
 from exporter.sources.realload import actions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.readings import Template
+from exporter.fleet.readings import Template
 from exporter.sources.base import Poll
 from exporter.sources.realload import actions
 

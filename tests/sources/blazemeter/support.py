@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from exporter.fleet.readings import Reading
 from exporter.http import HttpClient
-from exporter.memory import GuardMemory
-from exporter.readings import Reading
-from exporter.samples import samples
+from exporter.lockout.ledger import GuardMemory
+from exporter.metrics.mapping import samples
+from exporter.metrics.telemetry import Telemetry
 from exporter.sources.base import Poll, SourceContext
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.blazemeter.source import source_over
 from exporter.sources.decode import decode
-from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.readings import Agent, AgentState
+from exporter.fleet.readings import Agent, AgentState
 from tests.sources.blazemeter.support import BASE, Account, Bench, document, exposed, ok, readings
 
 

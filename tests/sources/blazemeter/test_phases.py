@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.readings import PHASES
+from exporter.fleet.readings import PHASES
 from exporter.sources.blazemeter.phases import STATUSES, code_of, is_over, phase_of
 
 

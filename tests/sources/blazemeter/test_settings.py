@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.mistakes import checked, dotted
+from exporter.config.validation import checked, dotted
 from exporter.sources.blazemeter import BLAZEMETER
 from exporter.sources.blazemeter.credentials import Credentials
 from exporter.sources.blazemeter.settings import BlazeMeterSettings

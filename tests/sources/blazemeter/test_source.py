@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import CallError, PollError
-from exporter.readings import Agent, Run, Suite
-from exporter.samples import samples
+from exporter.fleet.readings import Agent, Run, Suite
+from exporter.metrics.mapping import samples
 from exporter.sources.shown import NOT_SHOWN
 from tests.sources.blazemeter.support import Account, Bench, document, exposed, ok
 

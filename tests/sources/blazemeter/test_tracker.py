@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.readings import Run, Suite, SuiteRun
+from exporter.fleet.readings import Run, Suite, SuiteRun
 from tests.sources.blazemeter.support import (
     BASE,
     Account,

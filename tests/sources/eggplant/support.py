@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from exporter.http import HttpClient
-from exporter.memory import GuardMemory
+from exporter.lockout.ledger import GuardMemory
+from exporter.metrics.telemetry import Telemetry
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant.settings import EggplantSettings
 from exporter.sources.eggplant.source import source_over
-from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.readings import Agent, AgentState, Reading, Run
+from exporter.fleet.readings import Agent, AgentState, Reading, Run
 from exporter.sources.eggplant.fleet import Fleet
 from exporter.sources.eggplant.replies import AgentEntry, Execution
 from tests.sources.eggplant.support import fixture

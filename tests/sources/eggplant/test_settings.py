@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.errors import ConfigurationError
-from exporter.settings import from_data, load_bytes, redacted
+from exporter.settings.load import from_data, load_bytes, redacted
 from exporter.sources.eggplant.settings import EggplantSettings
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import PollError, Reason
-from exporter.readings import Agent, Run
-from exporter.samples import samples
+from exporter.fleet.readings import Agent, Run
+from exporter.metrics.mapping import samples
 from exporter.sources.eggplant import EGGPLANT
 from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture
 
@@ -18,7 +18,7 @@ from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.readings import Reading
+    from exporter.fleet.readings import Reading
 
 
 NOW = 1_770_110_400.0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config.secret import Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.secret import Secret
 from exporter.sources.eggplant.logins import login_of
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token
 from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.errors import PollError
-from exporter.memory import GuardMemory
-from exporter.readings import Agent
-from exporter.simulator.eggplant import ACCESS_TOKEN, CLIENT, REALM_PATH, USER
+from exporter.fleet.readings import Agent
+from exporter.lockout.ledger import GuardMemory
+from exporter.metrics.telemetry import Telemetry
+from exporter.simulator.eggplant.app import ACCESS_TOKEN, CLIENT, REALM_PATH, USER
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant import EGGPLANT
 from exporter.sources.eggplant.settings import EggplantSettings
-from exporter.telemetry import Telemetry
 from tests.support.clock import FakeClock
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from exporter.errors import PollError, Reason
-from exporter.readings import Account, MinVersion
+from exporter.fleet.readings import Account, MinVersion
 from tests.support.realload import Rig, Script, exposed, reply
 
 

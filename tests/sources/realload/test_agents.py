@@ -5,7 +5,7 @@ import math
 import pytest
 
 from exporter.errors import CallError, PollError, Reason
-from exporter.readings import Agent, AgentState
+from exporter.fleet.readings import Agent, AgentState
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
 

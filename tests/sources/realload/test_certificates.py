@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 
-from exporter.readings import Certificate
+from exporter.fleet.readings import Certificate
 from tests.support.realload import Rig, exposed
 
 

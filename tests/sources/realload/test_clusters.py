@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.readings import Cluster, ClusterState, Member, MemberState
+from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.errors import Reason
-from exporter.readings import Controller, State
+from exporter.fleet.readings import Controller, State
 from tests.support.realload import Rig, Script, exposed, fixture
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.errors import CallError, PollError, Reason
-from exporter.readings import Agent, Cluster, Controller, Recorder, Suite
+from exporter.fleet.readings import Agent, Cluster, Controller, Recorder, Suite
 from tests.support.realload import Rig, fixture, reply
 
 

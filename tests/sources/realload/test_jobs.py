@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.errors import CallError, Reason
-from exporter.readings import AgentJobs
+from exporter.fleet.readings import AgentJobs
 from tests.support.realload import Rig, Script, exposed, fixture
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import Reason
-from exporter.readings import Recorder
+from exporter.fleet.readings import Recorder
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
 

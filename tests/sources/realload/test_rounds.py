@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.readings import Agent
+from exporter.fleet.readings import Agent
 from tests.support.clock import settle
 from tests.support.realload import Rig, Script, reply
 

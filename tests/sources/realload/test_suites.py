@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import PollError
-from exporter.readings import Suite, SuiteRun
+from exporter.fleet.readings import Suite, SuiteRun
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
 

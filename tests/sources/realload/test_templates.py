@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from exporter.readings import Template
+from exporter.fleet.readings import Template
 from tests.support.realload import Rig, exposed, fixture
 
 

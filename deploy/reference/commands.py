@@ -1,0 +1,81 @@
+"""The commands and their flags, as the command line's own parsers have them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from deploy.reference.markdown import code, table
+from exporter import cli
+from exporter.settings import flags
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def table_of_commands() -> str:
+    """List the commands."""
+    return table(
+        ("Command", "Does"),
+        (
+            (code(_usage(name)), f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.")
+            for name, command in cli.COMMANDS.items()
+        ),
+    )
+
+
+def table_of_flags() -> str:
+    """List the flags that have an environment twin, with the commands that take them."""
+    taken = {name: {option for option, _ in arguments_of(name)} for name in cli.COMMANDS}
+    return table(
+        ("Flag", "Environment", "Meaning", "Taken by"),
+        (
+            (
+                _spelled(f"--{flag.name}", flag.metavar, flag.choices),
+                code(flag.environment),
+                flag.help,
+                ", ".join(code(name) for name in taken if f"--{flag.name}" in taken[name]),
+            )
+            for flag in flags.ALL
+        ),
+    )
+
+
+def table_of_command_flags(command: str) -> str:
+    """List what only one command takes: its arguments, and its flags without a twin."""
+    shared = {f"--{flag.name}" for flag in flags.ALL}
+    return table(
+        ("Argument", "Meaning"),
+        (
+            (
+                _spelled(option, str(action.metavar or ""), tuple(action.choices or ())),
+                action.help or "",
+            )
+            for option, action in arguments_of(command)
+            if option not in shared
+        ),
+    )
+
+
+def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
+    """Yield what a command takes by its name, `--help` left out."""
+    parser = argparse.ArgumentParser(add_help=False)
+    cli.COMMANDS[command].add_arguments(parser)
+    for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
+        yield (action.option_strings or [str(action.metavar)])[0], action
+
+
+def _usage(name: str) -> str:
+    arguments = (
+        f"[{option}]" if action.nargs == "?" else option
+        for option, action in arguments_of(name)
+        if not action.option_strings
+    )
+    shown = f"[{name}]" if name == cli.DEFAULT_COMMAND else name
+    return " ".join(["loadfleet-exporter", shown, *arguments])
+
+
+def _spelled(option: str, metavar: str, choices: tuple[str, ...]) -> str:
+    value = metavar or "|".join(choices)
+    return code(f"{option}={value}" if value and option.startswith("--") else option)

@@ -1,0 +1,48 @@
+"""Markdown pages whose generated parts stand between two comments.
+
+A part begins with `<!-- begin: NAME ARGUMENTS -->` and ends with `<!-- end -->`. All around it is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from deploy.reference import commands, metrics, modules, rules, settings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+PARTS: Mapping[str, Callable[..., str]] = {
+    "settings": settings.table_of_settings,
+    "tasks": settings.table_of_tasks,
+    "ciphers": settings.list_of_ciphers,
+    "families": metrics.table_of_families,
+    "own-metrics": metrics.table_of_own,
+    "commands": commands.table_of_commands,
+    "flags": commands.table_of_flags,
+    "command-flags": commands.table_of_command_flags,
+    "alerts": rules.table_of_alerts,
+    "modules": modules.table_of_modules,
+}
+
+_PART = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """Return a page with its generated parts as they are to be.
+
+    Raises:
+        LookupError: A part is not known, or its arguments name nothing.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        name, *arguments = match[2].split()
+        if name not in PARTS:
+            raise LookupError(f"no part is called {name}; there are {', '.join(PARTS)}")
+        return f"{match[1]}\n{PARTS[name](*arguments)}\n{match[3]}"
+
+    return _PART.sub(part, page)

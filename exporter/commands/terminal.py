@@ -1,0 +1,256 @@
+"""The fleet as a table in a terminal: aligned, coloured for people, plain for pipes."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from exporter.overview.format import count, duration, signed
+from exporter.overview.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow, word
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from exporter.overview.rows import RunRow, TargetRow
+    from exporter.overview.verdict import Headline, SourceRow
+
+    #: Writes a report on the paper it is given.
+    Written = Callable[["Paper"], str]
+
+
+_COLOURS = {
+    Condition.UP: "32",
+    Condition.DOWN: "1;31",
+    Condition.UNKNOWN: "33",
+    Condition.INACTIVE: "2",
+}
+_URGENCY = {condition: place for place, condition in enumerate(Condition)}
+_LEVELS = {"good": "32", "unsure": "33", "bad": "1;31"}
+# The alternate screen and a hidden cursor; home; to the end of line or screen, cleared.
+_TAKE_SCREEN, _GIVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\n", "\x1b[K\x1b[J"
+_HEADING = "2"
+_HEADINGS = ("STATE", "KIND", "SOURCE", "ID", "NAME", "VERSION", "CLOCK", "PING", "REMARKS")
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is written on.
+
+    Attributes:
+        colour: Whether it knows ANSI colours.
+        width, height: Its columns and lines, `None` for as many as it takes.
+    """
+
+    colour: bool = False
+    width: int | None = None
+    height: int | None = None
+
+
+def report(
+    answer: Headline,
+    sources: Sequence[SourceRow],
+    rows: Sequence[TargetRow],
+    runs: Sequence[RunRow] = (),
+    *,
+    paper: Paper,
+) -> str:
+    """Write the whole of `status`.
+
+    Args:
+        answer: Whether the fleet is well.
+        sources: Only those that are down or fail are named, with why.
+        rows: The targets; whatever their kind, those that need a look come first, and the last
+            are left out where there is no room.
+        runs: Those in flight, told by their phases.
+        paper: What it is written on.
+    """
+    lines = [(answer.text, _LEVELS[answer.level])]
+    if answer.details:
+        lines.append((f"({', '.join(answer.details)})", ""))
+    lines += ((line, "") for source in sources for line in _complaints(source))
+    if runs:
+        phases = Counter(run.phase for run in runs)
+        told = ", ".join(f"{number} {_printable(phase)}" for phase, number in phases.items())
+        lines.append((f"Runs in flight: {told}", ""))
+    written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
+    if rows:
+        room = None if paper.height is None else max(1, paper.height - len(written) - 3)
+        shown = sorted(rows, key=lambda row: _URGENCY[row.state])[:room]
+        written += ["", *_table(shown, paper)]
+        if len(rows) > len(shown):
+            written.append(f"and {count(len(rows) - len(shown), 'more target')}")
+    return "\n".join(written) + "\n"
+
+
+def _complaints(source: SourceRow) -> Iterable[str]:
+    name = _printable(source.name)
+    if source.auth_failed:
+        yield f"{name}: the credentials were refused, calls are held back"
+    elif source.blocked:
+        yield f"{name}: calls are held back"
+    alike: dict[str, list[str]] = {}
+    for task in source.tasks:
+        failure = task.last_failure
+        if task.failing and failure is not None:
+            told = f"{failure.reason}: {_printable(failure.message)}"
+            alike.setdefault(told, []).append(task.name)
+    yield from (f"{name}: {', '.join(tasks)}: {told}" for told, tasks in alike.items())
+
+
+def _table(rows: Sequence[TargetRow], paper: Paper) -> Iterable[str]:
+    cells = [_HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(_width(line[column]) for line in cells) for column in range(len(_HEADINGS))]
+    for number, line in enumerate(cells):
+        padded = [
+            cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)
+        ]
+        text = _clipped("  ".join(padded).rstrip(), paper.width)
+        # The first cell is the state; it is never so wide that it could be cut off.
+        first = len(padded[0])
+        code = _COLOURS[rows[number - 1].state] if number else _HEADING
+        yield _paint(text[:first], code, paper) + text[first:]
+
+
+def _cells(row: TargetRow) -> tuple[str, ...]:
+    return (
+        row.state,
+        row.kind,
+        _printable(row.source),
+        _printable(row.id),
+        _printable(row.name) if row.name != row.id else "",
+        _printable(row.version or ""),
+        signed(row.clock_delta_seconds),
+        duration(row.ping_duration_seconds),
+        ", ".join(_remarks(row)),
+    )
+
+
+def _remarks(row: TargetRow) -> Iterable[str]:
+    if row.reason:
+        yield row.reason
+    if row.outdated:
+        yield "outdated"
+    yield from _own_remarks(row)
+
+
+def _own_remarks(row: TargetRow) -> Iterable[str]:
+    match row:
+        case AgentRow(busy=True):
+            yield "busy"
+        case RecorderRow(recording=True):
+            yield "recording"
+        case ClusterRow():
+            up = sum(member.state is Condition.UP for member in row.members)
+            yield f"{up} of {len(row.members)} members up"
+        case SuiteRow():
+            if row.state is Condition.DOWN:
+                yield word(row.state, row.kind)
+            if row.running:
+                yield "running"
+            if row.last_run_passed is not None:
+                yield "last run passed" if row.last_run_passed else "last run failed"
+        case _:
+            pass
+
+
+def _paint(text: str, code: str, paper: Paper) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if paper.colour and code else text
+
+
+def _clipped(text: str, width: int | None) -> str:
+    """Cut off what does not fit into a line."""
+    if width is None or _width(text) <= width:
+        return text
+    kept, columns = "", 0
+    for character in text:
+        columns += _width(character)
+        if columns >= width:
+            break
+        kept += character
+    return f"{kept}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _printable(text: str) -> str:
+    """Replace what could steer the terminal; names come from the vendor."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def _width(text: str) -> int:
+    """Count the columns a text takes."""
+    return sum(
+        0
+        if unicodedata.combining(character)
+        else 2
+        if unicodedata.east_asian_width(character) in "WF"
+        else 1
+        for character in text
+    )
+
+
+@contextmanager
+def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]:
+    """Yield what shows a report in place of the one before it, for as long as the context lasts.
+
+    On a terminal it takes the whole screen and gives it back in the end, with the last report
+    below what was there before. Elsewhere it is written whenever it has become another.
+    """
+    place = (_Screen if out.isatty() else _Log)(out, colour=colour)
+    place.begin()
+    try:
+        yield place.show
+    finally:
+        place.end()
+
+
+class _Log:
+    """Reports one below the other, each only if it says something new."""
+
+    def __init__(self, out: TextIO, *, colour: bool) -> None:
+        self._out = out
+        self._colour = colour
+        self._last = ""
+
+    def begin(self) -> None:
+        """Need nothing."""
+
+    def show(self, written: Written) -> None:
+        text = written(Paper(colour=self._colour))
+        if text != self._last:
+            self._out.write(f"\n{text}" if self._last else text)
+            self._out.flush()
+            self._last = text
+
+    def end(self) -> None:
+        """Leave what was written."""
+
+
+class _Screen:
+    """A terminal's second screen, with one report that is written over again and again."""
+
+    def __init__(self, out: TextIO, *, colour: bool) -> None:
+        self._out = out
+        self._colour = colour
+        self._last = ""
+
+    def begin(self) -> None:
+        self._out.write(_TAKE_SCREEN)
+
+    def show(self, written: Written) -> None:
+        size = shutil.get_terminal_size()
+        text = written(Paper(colour=self._colour, width=size.columns, height=size.lines))
+        # Line by line over what is there: a cleared screen would flicker.
+        self._out.write(_HOME + text.removesuffix("\n").replace("\n", _LINE_END) + _REST)
+        self._out.flush()
+        self._last = text
+
+    def end(self) -> None:
+        self._out.write(_GIVE_SCREEN + self._last)
+        self._out.flush()

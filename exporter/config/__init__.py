@@ -1,0 +1,1 @@
+"""Read what people write: types, secrets, YAML, environment, checks; knows no setting."""

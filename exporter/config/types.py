@@ -1,0 +1,219 @@
+"""Types of settings' fields: they read what people write and never quote it when it is wrong.
+
+Each reader takes what YAML, JSON or the environment delivers and raises `WrongValueError`
+with a text that holds the remedy.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from exporter.config.secret import HIDDEN, Secret
+
+
+__all__ = [
+    "HIDDEN",
+    "Duration",
+    "FilePath",
+    "Flag",
+    "Interval",
+    "Regex",
+    "Secret",
+    "Size",
+    "TimeLimit",
+    "Url",
+    "Whole",
+    "WrongValueError",
+    "check_url",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_flag",
+    "parse_size",
+]
+
+_UNITS_MS = {
+    "y": 31_536_000_000,
+    "w": 604_800_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1_000,
+    "ms": 1,
+}
+_DURATION = re.compile("".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _UNITS_MS))
+_BARE_NUMBER = re.compile(r"-?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?")
+_LONGEST_MS = 100 * _UNITS_MS["y"]
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"([0-9]{1,12}) ?(B|KiB|MiB|GiB)?")
+
+
+class WrongValueError(ValueError):
+    """A value cannot be read; the text holds the remedy and no part of the value."""
+
+
+def parse_duration(value: object) -> float:
+    """Read a duration as Prometheus writes it, such as `90s`, `5m` or `1h30m`.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        WrongValueError: It is none, has no unit, or is longer than 100 years.
+    """
+    if value == "0" or (value == 0 and not isinstance(value, bool)):
+        return 0.0
+    if _BARE_NUMBER.fullmatch(str(value)):
+        raise WrongValueError("has no unit; write a duration such as 90s, 5m or 1h30m")
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not any(match.groups()):
+        raise WrongValueError("is not a duration; write one such as 90s, 5m or 1h30m")
+    parts = zip(match.groups(), _UNITS_MS.values(), strict=True)
+    milliseconds = sum(int(number) * unit for number, unit in parts if number)
+    if milliseconds > _LONGEST_MS:
+        raise WrongValueError("is longer than 100 years; write a shorter duration")
+    return milliseconds / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration, to the millisecond, so that `parse_duration` reads the same again."""
+    rest = round(seconds * 1000)
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        number, rest = divmod(rest, _UNITS_MS[unit])
+        text += f"{number}{unit}" if number else ""
+    return text or "0s"
+
+
+def parse_size(value: object) -> int:
+    """Read a size such as `16MiB` or a number of bytes.
+
+    Raises:
+        WrongValueError: It is none.
+    """
+    match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
+    if match is None:
+        raise WrongValueError("is not a size; write bytes, or a unit as in 16MiB")
+    return int(match[1]) * _SIZES[match[2] or "B"]
+
+
+def format_size(size: int) -> str:
+    """Write a size in bytes so that `parse_size` reads the same again."""
+    unit = next(unit for unit, factor in reversed(_SIZES.items()) if size % factor == 0)
+    return f"{size // _SIZES[unit]}{unit}" if size else "0B"
+
+
+def _read_interval(value: object) -> float | None:
+    if value is None or value is False or value == "off":
+        return None
+    if value is True or value == "on":
+        raise WrongValueError("must be a duration such as 60s, or off")
+    seconds = parse_duration(value)
+    if seconds == 0:
+        raise WrongValueError("must be longer than 0; write off to switch it off")
+    return seconds
+
+
+def _format_interval(seconds: float | None) -> str:
+    return "off" if seconds is None else format_duration(seconds)
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise WrongValueError("must be longer than 0")
+    return seconds
+
+
+def parse_flag(value: object) -> bool:
+    """Read true or false, also as the text of a variable, where 1 and 0 are the same.
+
+    Raises:
+        WrongValueError: It is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise WrongValueError("must be true or false")
+
+
+def _read_whole(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value):
+        return int(value)
+    raise WrongValueError("must be a whole number")
+
+
+def _read_regex(value: object) -> object:
+    if not isinstance(value, str):
+        if isinstance(value, re.Pattern):
+            return value
+        raise WrongValueError("must be a regular expression; put it in quotes")
+    try:
+        return re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise WrongValueError(
+            "is not a regular expression; escape what is meant literally with \\"
+        ) from error
+
+
+def check_url(url: str) -> str:
+    """Return a URL that is complete and carries nothing secret.
+
+    Raises:
+        WrongValueError: It does not.
+    """
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise WrongValueError("is not a URL; write it as https://host/path") from error
+    if not complete or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+        raise WrongValueError("is not an http or https URL; write it as https://host/path")
+    if "@" in parts.netloc:
+        raise WrongValueError("holds a user or password; give credentials in their own keys")
+    if "?" in url or "#" in url:
+        raise WrongValueError("holds a query or fragment; end it before the ? or #")
+    return url
+
+
+#: Seconds, read by `parse_duration`.
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+
+#: A `Duration` that is longer than 0.
+TimeLimit = Annotated[Duration, AfterValidator(_positive)]
+
+#: Seconds, or `None` for `off`, which YAML delivers as false.
+Interval = Annotated[
+    float | None, BeforeValidator(_read_interval), PlainSerializer(_format_interval)
+]
+
+#: True or false, from the environment also 1 or 0.
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
+
+#: A whole number, from the environment as digits; never a boolean or a fraction.
+Whole = Annotated[int, BeforeValidator(_read_whole)]
+
+#: Bytes, read by `parse_size`.
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), PlainSerializer(format_size)]
+
+#: A regular expression, which has to match the whole of what it is compared with.
+Regex = Annotated[
+    re.Pattern[str],
+    BeforeValidator(_read_regex),
+    PlainSerializer(operator.attrgetter("pattern")),
+]
+
+#: An http or https URL without credentials, query and fragment, kept as it was written.
+Url = Annotated[str, AfterValidator(check_url)]
+
+#: A file; a relative path counts from the folder of the configuration file.
+FilePath = Path

@@ -1,0 +1,223 @@
+"""Mistakes in the configuration: all of them at once, each with its place and the remedy.
+
+Pydantic's own messages quote the value they complain of, which may be a secret, and its model
+validators run only once every field is right. So messages are made here from the kind of error
+alone, and checks that span fields run over whatever part of the settings is right.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exporter.config.types import WrongValueError
+from exporter.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+
+#: Where a value is: keys of mappings and indexes of lists.
+Path = tuple[str | int, ...]
+
+S = TypeVar("S", bound="Section")
+
+_TEXTS = {
+    "string_type": "must be text; put it in quotes",
+    "list_type": "must be a list; write it in brackets",
+    "tuple_type": "must be a list; write it in brackets",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "path_type": "must be a path; put it in quotes",
+    "invalid_key": "the key must be text; put it in quotes",
+    "missing": "is missing",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "too_short": "must hold no fewer than {min_length}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} characters",
+}
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """One mistake.
+
+    Attributes:
+        path: The place, relative to the model that reports it.
+        text: What is wrong and the remedy; never a value that could be a secret.
+        about: The model's fields on which the mistake hangs. If one of them is wrong by itself,
+            this mistake would only be its echo.
+    """
+
+    path: Path
+    text: str
+    about: tuple[str, ...] = ()
+
+
+class Section(BaseModel):
+    """A part of the configuration: every field has a default, an unknown key is a mistake.
+
+    What a field means stands under `Attributes` in its model's docstring and nowhere else: the
+    configuration's reference is made from it.
+
+    What has to be given although it has a default is demanded by `mistakes`, since a field
+    without a default would keep all other checks from running.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from ()
+
+
+class MistakesError(ConfigurationError):
+    """The settings have mistakes, kept with their places apart."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__([f"{dotted(mistake.path)}: {mistake.text}" for mistake in mistakes])
+        self.mistakes = tuple(mistakes)
+
+
+class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """The outcome of a check.
+
+    Attributes:
+        settings: Made from what is right; defaults stand for the rest.
+        raw: The raw data without what is wrong.
+        mistakes: All that is wrong.
+    """
+
+    settings: S
+    raw: dict[str, Any]
+    mistakes: tuple[Mistake, ...]
+
+
+def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Checked[S]:
+    """Validate raw data as far as it goes.
+
+    Args:
+        model: The section's model.
+        raw: Plain data as it came from the layers.
+        wrong: Places already reported elsewhere, whose echoes are left out.
+    """
+    if not isinstance(raw, dict):
+        mistake = Mistake((), "must be a mapping of keys to values")
+        return Checked(settings=model(), raw={}, mistakes=(mistake,))
+    found: dict[Path, Mistake] = {}
+    data: dict[str, Any] = raw
+    settings = None
+    while settings is None:
+        try:
+            settings = model.model_validate(data)
+        except ValidationError as error:
+            fresh = {mistake.path: mistake for mistake in _translate(model, error)}
+            # A list from which every element was taken away is not too short by itself.
+            beginnings = {place for path in found for place in _beginnings(path)}
+            found |= {path: fresh[path] for path in fresh if path not in beginnings}
+            rest = _without(data, fresh)
+            # Validation would never end if it found fault with what cannot be taken away.
+            data = rest if rest != data else {}
+    failed = {*wrong, *found}
+    fields = {path[0] for path in failed if path}
+    for mistake in settings.mistakes():
+        if fields.isdisjoint(mistake.about) and failed.isdisjoint(_beginnings(mistake.path)):
+            found[mistake.path] = mistake
+    return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
+
+
+def nearest(
+    word: object, known: Iterable[str], *, prefix: str = "", otherwise: str = "remove it"
+) -> str:
+    """Return a remedy for an unknown word: the nearest known one, if one is near.
+
+    Args:
+        word: What was written.
+        known: What could have been.
+        prefix: What all begin with, so that it makes nothing alike.
+        otherwise: The remedy if none is near.
+    """
+    rests = sorted(other.removeprefix(prefix) for other in known)
+    close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
+    return f"did you mean {prefix}{close[0]}?" if close else otherwise
+
+
+def dotted(path: Path) -> str:
+    """Write a place as `sources[0].tasks.agents`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model within an annotation such as `Annotated[Model | None, …]`, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, type) or annotation is Any:
+        return None
+    return next((model for part in get_args(annotation) if (model := model_of(part))), None)
+
+
+def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:
+    for item in error.errors(include_url=False, include_input=False):
+        path = tuple(part for part in item["loc"] if part != "[key]")
+        context: Mapping[str, Any] = item.get("ctx", {})
+        if item["type"] == "extra_forbidden":
+            yield Mistake(path, f"unknown key; {nearest(path[-1], known_keys(model, path[:-1]))}")
+        elif isinstance(context.get("error"), WrongValueError):
+            yield Mistake(path, str(context["error"]))
+        else:
+            yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
+
+
+def known_keys(model: type[BaseModel], path: Path) -> Collection[str]:
+    """Return the keys of the model that stands at a place below another."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = model_of(model.model_fields[part].annotation) or model
+    return model.model_fields.keys()
+
+
+def _beginnings(path: Path) -> set[Path]:
+    """Return a place and those it stands in."""
+    return {path[: end + 1] for end in range(len(path))}
+
+
+def _without(data: dict[str, Any], paths: Collection[Path]) -> dict[str, Any]:
+    """Return a copy without the deepest value on the way to each place."""
+    rest = copy.deepcopy(data)
+    # From the back, so that removing an element does not move one that is still to be removed.
+    for path in sorted(paths, key=lambda path: [(isinstance(p, str), p) for p in path])[::-1]:
+        steps: list[tuple[Any, str | int]] = []
+        inner: Any = rest
+        for key in path:
+            held = isinstance(inner, dict) and key in inner
+            if not held and not (isinstance(inner, list) and key in range(len(inner))):
+                break
+            steps.append((inner, key))
+            inner = inner[key]
+        if steps:
+            container, key = steps[-1]
+            del container[key]
+    return rest

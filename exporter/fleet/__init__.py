@@ -1,0 +1,1 @@
+"""What is known of the fleet: readings, snapshots, changes, history."""

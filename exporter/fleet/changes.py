@@ -1,0 +1,127 @@
+"""What changed between two snapshots of a task: the lines people want to find in the log.
+
+A target that stays down is not a change, so it is logged once and not at every poll.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from exporter.cooperative import in_turns
+from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+
+What = Literal["down", "up", "outdated", "gone", "inactive", "active"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One target that is not what it was.
+
+    Attributes:
+        what: What it is now; `gone` is no longer in the inventory.
+        kind: `agent`, `controller`, `member`, `recorder`.
+        reason: Why it is down.
+    """
+
+    what: What
+    kind: str
+    target_id: str
+    target: str
+    reason: str = ""
+
+
+class _Condition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    target: str
+    up: bool | None = None
+    active: bool | None = None
+    outdated: bool | None = None
+    reason: str = ""
+
+
+async def changes(before: Iterable[Reading], after: Iterable[Reading]) -> AsyncIterator[Change]:
+    """Compare two snapshots of the same task, in turns with everybody else.
+
+    What is seen for the first time and is well makes no change, so that a start is quiet.
+    """
+    old = {key: known async for reading in in_turns(before) for key, known in _conditions(reading)}
+    async for reading in in_turns(after):
+        for (kind, target_id), new in _conditions(reading):
+            known = old.pop((kind, target_id), _Condition(target=new.target))
+            for what in _differences(known, new) if known != new else ():
+                yield Change(
+                    what=what,
+                    kind=kind,
+                    target_id=target_id,
+                    target=new.target,
+                    reason=new.reason if what == "down" else "",
+                )
+    for (kind, target_id), lost in old.items():
+        yield Change(what="gone", kind=kind, target_id=target_id, target=lost.target)
+
+
+def _differences(old: _Condition, new: _Condition) -> Iterator[What]:
+    if new.up is False and (old.up is not False or old.reason != new.reason):
+        yield "down"
+    if new.up is True and old.up is False:
+        yield "up"
+    if new.outdated is True and not old.outdated:
+        yield "outdated"
+    if new.active is False and old.active is True:
+        yield "inactive"
+    if new.active is True and old.active is False:
+        yield "active"
+
+
+def _conditions(reading: Reading) -> Iterator[tuple[tuple[str, str], _Condition]]:
+    match reading:
+        case Agent():
+            yield ("agent", reading.agent_id), _of(reading, reading.agent, reading.active)
+        case Controller():
+            yield ("controller", reading.controller), _of(reading, reading.controller, None)
+        case Recorder():
+            yield ("recorder", reading.recorder_id), _of(reading, reading.recorder, None)
+        case Cluster():
+            yield from _members(reading)
+        case _:
+            pass
+
+
+def _of(
+    reading: Agent | Controller | Recorder,
+    target: str,
+    active: bool | None,  # noqa: FBT001 - a field
+) -> _Condition:
+    state = reading.state
+    if state is None:
+        return _Condition(target=target, active=active)
+    return _Condition(
+        target=target,
+        active=active,
+        up=state.up,
+        outdated=state.outdated,
+        reason=state.reason or "",
+    )
+
+
+def _members(cluster: Cluster) -> Iterator[tuple[tuple[str, str], _Condition]]:
+    for member in cluster.members:
+        key = ("member", f"{cluster.cluster_id}/{member.member_id}")
+        target = f"{cluster.agent_cluster}/{member.agent}"
+        if member.state is None:
+            yield key, _Condition(target=target)
+        else:
+            yield (
+                key,
+                _Condition(
+                    target=target,
+                    up=member.state.up,
+                    outdated=member.state.outdated,
+                    reason=member.state.reason or "",
+                ),
+            )

@@ -1,0 +1,221 @@
+"""What became of each target lately: its newest readings, and its newest failures kept apart.
+
+Good readings come every minute and would push a failure out within the hour, which is when
+somebody asks for it; so failures have a ring of their own. Everything is bounded: a target takes
+about a kilobyte, and one that left the inventory takes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from operator import attrgetter
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exporter.errors import Reason
+from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Run, Suite
+from exporter.fleet.store import Cause
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter.clock import Moment
+    from exporter.fleet.store import Change, Key, Snapshot, Store
+
+
+#: So many readings are kept of each target: an hour of them at the default interval.
+KEPT_READINGS = 60
+
+#: So many failures are kept beside them.
+KEPT_FAILURES = 10
+
+#: So many readings are added between two turns of everybody else, in less than a millisecond.
+_STEP = 500
+
+#: How each kind of target is identified; runs are looked up by it but have no history.
+_IDENTITIES: dict[type[Reading], tuple[str, Callable[[Any], str]]] = {
+    Agent: ("agent", attrgetter("agent_id")),
+    Controller: ("controller", attrgetter("controller")),
+    Cluster: ("cluster", attrgetter("cluster_id")),
+    Recorder: ("recorder", attrgetter("recorder_id")),
+    Suite: ("suite", attrgetter("suite_id")),
+    Run: ("run", attrgetter("run_id")),
+}
+
+# Time stamp, duration (not a number: unknown), outcome and reason by their places.
+_PACKED = Struct("<dfBB")
+_OUTCOMES = (None, False, True)
+_REASONS: tuple[Reason | None, ...] = (None, *Reason)
+_REASON_PLACES = {reason: place for place, reason in enumerate(_REASONS)}
+
+
+class Entry(NamedTuple):
+    """One reading of a target.
+
+    Attributes:
+        timestamp_seconds: When it was read, epoch.
+        duration_seconds: How long the vendor's call to the target took, to a ten-millionth.
+        up: What it found; a suite is up when it can run, a cluster when all its members are.
+        reason: Why it was not up.
+    """
+
+    timestamp_seconds: float
+    duration_seconds: float | None
+    up: bool | None
+    reason: Reason | None
+
+
+class _Ring:
+    """Packed entries; the newest takes the place of the oldest."""
+
+    __slots__ = ("_data", "_next", "_size")
+
+    def __init__(self, kept: int) -> None:
+        self._size = kept * _PACKED.size
+        self._data = bytearray()
+        self._next = 0
+
+    def append(self, packed: bytes) -> None:
+        end = self._next + _PACKED.size
+        self._data[self._next : end] = packed
+        self._next = end % self._size
+
+    def newest_first(self) -> Iterator[Entry]:
+        newer, older = self._data[: self._next], self._data[self._next :]
+        for part in (newer, older):
+            for offset in range(len(part) - _PACKED.size, -1, -_PACKED.size):
+                at, seconds, outcome, reason = _PACKED.unpack_from(part, offset)
+                yield Entry(
+                    at,
+                    None if math.isnan(seconds) else seconds,
+                    _OUTCOMES[outcome],
+                    _REASONS[reason],
+                )
+
+
+class Record:
+    """The history of one target."""
+
+    __slots__ = ("_failures", "_readings", "_seen")
+
+    def __init__(self) -> None:
+        self._readings = _Ring(KEPT_READINGS)
+        self._failures: _Ring | None = None
+        self._seen = -math.inf
+
+    def readings(self) -> Iterator[Entry]:
+        """Iterate over the kept readings, newest first."""
+        return self._readings.newest_first()
+
+    def failures(self) -> Iterator[Entry]:
+        """Iterate over the kept failures, newest first; they reach further back."""
+        return iter(()) if self._failures is None else self._failures.newest_first()
+
+    def add(
+        self,
+        at: Moment,
+        *,
+        up: bool | None,
+        reason: Reason | None = None,
+        duration_seconds: float | None = None,
+    ) -> None:
+        """Add a reading, unless it is one that was only carried over to a newer snapshot."""
+        if at.monotonic <= self._seen:
+            return
+        self._seen = at.monotonic
+        seconds = math.nan if duration_seconds is None else duration_seconds
+        packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_PLACES[reason])
+        self._readings.append(packed)
+        if up is False:
+            if self._failures is None:
+                self._failures = _Ring(KEPT_FAILURES)
+            self._failures.append(packed)
+
+
+#: A target without history; never added to.
+NOTHING = Record()
+
+
+class History:
+    """The records of all targets that are in the newest snapshots."""
+
+    def __init__(self) -> None:
+        self._records: dict[Key, dict[tuple[str, str], Record]] = {}
+        self._due: dict[Key, Snapshot] = {}
+
+    def follow(self, store: Store) -> None:
+        """Have whatever the store is given from now on taken."""
+
+        def note(change: Change) -> None:
+            snapshot = store.get(*change.key)
+            if change.cause is Cause.PUT and snapshot is not None:
+                self.take(snapshot)
+            elif change.cause is Cause.REMOVED:
+                self._due.pop(change.key, None)
+                self._records.pop(change.key, None)
+
+        store.subscribe(note)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Have the readings of a snapshot added by the next `catch_up`."""
+        self._due[snapshot.key] = snapshot
+
+    async def catch_up(self) -> None:
+        """Add what is due, letting others run in between; what left the inventory is forgotten."""
+        while self._due:
+            key, snapshot = next(iter(self._due.items()))
+            known = self._records.get(key, {})
+            records: dict[tuple[str, str], Record] = {}
+            for number, reading in enumerate(snapshot.readings, start=1):
+                target = target_of(reading)
+                if target is not None and not isinstance(reading, Run):
+                    records[target] = record = known.get(target) or Record()
+                    _add(record, reading, snapshot.taken)
+                if number % _STEP == 0:
+                    await asyncio.sleep(0)
+            if key in self._due:  # else it was removed meanwhile
+                self._records[key] = records
+            if self._due.get(key) is snapshot:  # else a newer one came meanwhile
+                del self._due[key]
+
+    def of(self, provider: str, source: str, kind: str, target_id: str) -> Record:
+        """Return the record of a target, an empty one if it has none."""
+        for key, records in self._records.items():
+            if key[0] == provider and key[1] == source:
+                record = records.get((kind, target_id))
+                if record is not None:
+                    return record
+        return NOTHING
+
+
+def target_of(reading: Reading) -> tuple[str, str] | None:
+    """Return kind and id of the target a reading is about, `None` if it is about none."""
+    identity = _IDENTITIES.get(type(reading))
+    return None if identity is None else (identity[0], identity[1](reading))
+
+
+def _add(record: Record, reading: Reading, taken: Moment) -> None:
+    match reading:
+        case Agent(state=state) | Controller(state=state) | Recorder(state=state):
+            if state is not None:
+                record.add(
+                    state.read_at,
+                    up=state.up,
+                    reason=state.reason,
+                    duration_seconds=state.ping_duration_seconds,
+                )
+        case Cluster(state=looked) if looked is not None:
+            states = [member.state for member in reading.members]
+            down = [state for state in states if state is not None and not state.up]
+            record.add(
+                looked.read_at,
+                up=False if down else None if None in states else True,
+                reason=down[0].reason if down else None,
+                duration_seconds=looked.ping_duration_seconds,
+            )
+        case Suite():
+            record.add(taken, up=reading.healthy)
+        case _:
+            pass

@@ -1,0 +1,169 @@
+"""What is known now: one whole snapshot per source and task, none older than its limit.
+
+Everything that shows something (the exposition, the pages, the alerts) reads from here, and
+nothing that shows something ever calls a vendor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from enum import StrEnum, unique
+
+import msgspec
+
+from exporter.clock import Clock, Moment
+from exporter.fleet.readings import Reading
+
+
+Key = tuple[str, str, str]
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one poll of a task learnt.
+
+    Attributes:
+        taken: When the poll ended.
+        stale_after: Seconds after which it is no longer true; infinite where it never ages.
+        labels: Static labels that the configuration adds to the source's series.
+    """
+
+    provider: str
+    source: str
+    task: str
+    readings: tuple[Reading, ...]
+    taken: Moment
+    stale_after: float
+    labels: Mapping[str, str] = {}
+
+    @property
+    def key(self) -> Key:
+        """Return what it replaces its predecessor by."""
+        return (self.provider, self.source, self.task)
+
+    def deadline(self) -> float:
+        """Compute the monotonic time at which it, or a state it carries over, gets too old."""
+        carried = (reading.oldest() for reading in self.readings)
+        oldest = min((at for at in carried if at is not None), default=math.inf)
+        return min(self.taken.monotonic, oldest) + self.stale_after
+
+    def aged(self, now: float) -> Snapshot | None:
+        """Return what is still true of it at a point of the monotonic clock."""
+        not_before = now - self.stale_after
+        if self.taken.monotonic < not_before:
+            return None
+        readings = tuple(reading.fresh(not_before=not_before) for reading in self.readings)
+        if readings == self.readings:
+            return self
+        return msgspec.structs.replace(self, readings=readings)
+
+
+@unique
+class Cause(StrEnum):
+    """Why a snapshot is no longer what it was."""
+
+    PUT = "put"
+    EXPIRED = "expired"
+    REMOVED = "removed"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot that came, went or aged."""
+
+    provider: str
+    source: str
+    task: str
+    cause: Cause
+
+    @property
+    def key(self) -> Key:
+        """Return whose snapshot it was."""
+        return (self.provider, self.source, self.task)
+
+
+class Store:
+    """All snapshots, each replaced as a whole."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._snapshots: dict[Key, Snapshot] = {}
+        self._deadlines: dict[Key, float] = {}
+        self._next_deadline = math.inf
+        self._subscribers: list[Callable[[Change], None]] = []
+
+    def subscribe(self, callback: Callable[[Change], None]) -> None:
+        """Have every change reported, after it was made."""
+        self._subscribers.append(callback)
+
+    def get(self, provider: str, source: str, task: str) -> Snapshot | None:
+        """Return the newest snapshot of a task."""
+        return self._snapshots.get((provider, source, task))
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return all snapshots by provider, source and task."""
+        return tuple(self._snapshots[key] for key in sorted(self._snapshots))
+
+    def of_source(self, provider: str, source: str) -> tuple[Snapshot, ...]:
+        """Return the snapshots of one source, in no order that means anything."""
+        return tuple(
+            snapshot for key, snapshot in self._snapshots.items() if key[:2] == (provider, source)
+        )
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Replace what was known of a task."""
+        self._set(snapshot.key, snapshot)
+        self._find_next_deadline()
+        self._report(snapshot.key, Cause.PUT)
+
+    def remove(self, provider: str, source: str, task: str) -> None:
+        """Drop what was known of a task that is no longer polled."""
+        key = (provider, source, task)
+        if key in self._snapshots:
+            self._set(key, None)
+            self._find_next_deadline()
+            self._report(key, Cause.REMOVED)
+
+    def remove_source(self, provider: str, source: str) -> None:
+        """Drop everything of a source that is no longer configured."""
+        for snapshot in self.of_source(provider, source):
+            self.remove(*snapshot.key)
+
+    def expire(self) -> tuple[Change, ...]:
+        """Drop what is too old: whole snapshots, and states carried over inside of others.
+
+        It costs one comparison while nothing is due, so that every scrape can ask for it.
+
+        Returns:
+            What was dropped, as it was reported to the subscribers.
+        """
+        now = self._clock.monotonic()
+        if now <= self._next_deadline:
+            return ()
+        due = sorted(key for key, deadline in self._deadlines.items() if now > deadline)
+        expired = []
+        for key in due:
+            before = self._snapshots[key]
+            after = before.aged(now)
+            if after is not before:
+                self._set(key, after)
+                expired.append(key)
+        self._find_next_deadline()
+        return tuple(self._report(key, Cause.EXPIRED) for key in expired)
+
+    def _set(self, key: Key, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            del self._snapshots[key]
+            del self._deadlines[key]
+        else:
+            self._snapshots[key] = snapshot
+            self._deadlines[key] = snapshot.deadline()
+
+    def _find_next_deadline(self) -> None:
+        self._next_deadline = min(self._deadlines.values(), default=math.inf)
+
+    def _report(self, key: Key, cause: Cause) -> Change:
+        provider, source, task = key
+        change = Change(provider=provider, source=source, task=task, cause=cause)
+        for callback in self._subscribers:
+            callback(change)
+        return change

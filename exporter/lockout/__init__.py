@@ -1,0 +1,1 @@
+"""Keep the vendor from blocking our address: guard, queue of calls, ledger of refusals."""

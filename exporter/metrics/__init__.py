@@ -1,0 +1,1 @@
+"""From readings to the bytes of `/metrics`: catalogue, mapping, exposition, own metrics."""

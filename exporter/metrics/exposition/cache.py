@@ -1,0 +1,248 @@
+"""Keep the page ready: render what changed in the background, serve bytes at a scrape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
+
+from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
+from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
+from exporter.metrics.exposition.lines import Rendered, render
+from exporter.metrics.exposition.own import Ends, Own
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+
+    from exporter.metrics.telemetry import Telemetry
+
+
+#: A form of the page that nobody asked for in this time is no longer kept ready.
+KEEP_READY_SECONDS = 600.0
+
+_Variant = tuple[Format, bool]
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer to a scrape.
+
+    Attributes:
+        content_encoding: `gzip` or nothing.
+        parts: What the body is made of. The large ones are the same objects in every answer, so
+            that a crowd of clients that read slowly holds one page and not a page each.
+    """
+
+    content_type: str
+    content_encoding: str | None
+    parts: tuple[bytes, ...]
+
+    @property
+    def body(self) -> bytes:
+        """Join the parts."""
+        return b"".join(self.parts)
+
+
+class Exposition:
+    """Everything that is exposed, rendered once per change.
+
+    It follows the store. `refresh` renders what changed, pausing every few milliseconds;
+    `metrics` serves the newest complete page and renders only what no `refresh` has come to.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+    ) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._pause = pause
+        self._monotonic = telemetry.clock.monotonic
+        self._rendered: dict[Key, Rendered] = {}
+        self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
+        self._packers = {form: Packer() for form in Format}
+        self._body = Body({}, self._packers)
+        self._own = Own(telemetry.registry)
+        self._ends = Ends(self._own, telemetry)
+        self._shown: dict[Key, Rendered] = {}
+        self._taken: dict[Key, Cause] = {}
+        self._outdated = True
+        self._asked: dict[_Variant, float] = {}
+        self._refreshing = asyncio.Lock()
+        store.subscribe(self._changed)
+
+    async def refresh(self) -> None:
+        """Render what changed since the page was last made."""
+        async with self._refreshing:
+            while self._outdated:
+                await self._slowly(self._renew())
+
+    def metrics(
+        self,
+        *,
+        accept: str = "",
+        accept_encoding: str = "",
+        names: Collection[str] = (),
+        sources: Collection[str] = (),
+    ) -> Page:
+        """Serve the page.
+
+        Args:
+            accept: The request's `Accept` header; negotiated as prometheus-client does, except
+                that names are never escaped: none needs it, and so they are always as documented.
+            accept_encoding: The request's `Accept-Encoding` header.
+            names: Families or samples to keep, by their exact names; all if empty.
+            sources: Sources to keep, all if empty. Own series without a source stay.
+        """
+        self._store.expire()
+        if self._outdated and not self._refreshing.locked():
+            finish(self._renew())
+        form, content_type = _negotiate(accept)
+        packed = _accepts_gzip(accept_encoding)
+        parts: tuple[bytes, ...]
+        if names or sources:
+            body = Body(_pieces(self._shown, names, sources), {form: Packer()})
+            own = self._own.text(form, names=names, sources=sources)
+            if packed:
+                beginning = finish(body.packed(form))
+                parts = (beginning.data, beginning.end(own))
+            else:
+                parts = (*body.texts(form), own)
+        else:
+            self._asked[form, packed] = self._monotonic()
+            if packed:
+                beginning = finish(self._body.packed(form))
+                parts = (beginning.data, self._ends.packed(form, beginning))
+            else:
+                parts = (self._body.plain(form), self._ends.plain(form))
+        encoding = "gzip" if packed else None
+        return Page(content_type=content_type, content_encoding=encoding, parts=parts)
+
+    def _changed(self, change: Change) -> None:
+        self._dirty[change.key] = change.cause
+        self._outdated = True
+
+    def _renew(self) -> Generator[None, None, None]:
+        seconds = 0.0
+        started = self._monotonic()
+        for step in self._render_changes():
+            seconds += self._monotonic() - started
+            yield step
+            started = self._monotonic()
+        seconds += self._monotonic() - started
+        self._telemetry.rendered(seconds)
+
+    def _render_changes(self) -> Generator[None, None, None]:
+        while self._dirty:
+            key = next(iter(self._dirty))
+            snapshot = self._store.get(*key)
+            before = self._rendered.get(key)
+            after = None
+            if snapshot is not None:
+                others = [
+                    other
+                    for known, other in self._rendered.items()
+                    if known[:2] == key[:2] and known != key
+                ]
+                after = yield from render(snapshot, before, others)
+            if self._store.get(*key) is snapshot:
+                # Else it changed meanwhile and is rendered again.
+                self._taken[key] = self._dirty.pop(key)
+                if after is None:
+                    self._rendered.pop(key, None)
+                else:
+                    self._rendered[key] = after
+        # What comes from here on is for the next page.
+        shown = dict(self._rendered)
+        body = Body(_pieces(shown), self._packers)
+        now = self._monotonic()
+        self._asked = {
+            variant: at for variant, at in self._asked.items() if now - at < KEEP_READY_SECONDS
+        }
+        for form, packed in tuple(self._asked):
+            if packed:
+                yield from body.packed(form)
+            else:
+                body.plain(form)
+        self._show(body, shown)
+
+    def _show(self, body: Body, shown: dict[Key, Rendered]) -> None:
+        before, self._shown = self._shown, shown
+        taken, self._taken = self._taken, {}
+        self._body = body
+        self._outdated = bool(self._dirty)
+        self._telemetry.exposes(body.size())
+        for key, cause in taken.items():
+            left = [rendered for known, rendered in shown.items() if known[:2] == key[:2]]
+            if self._dirty.get(key, cause) is Cause.REMOVED and not left:
+                # The source is gone, and so are its own metrics.
+                continue
+            telemetry = self._telemetry.source(*key[:2])
+            telemetry.exposed(sum(rendered.samples for rendered in left))
+            if cause is Cause.EXPIRED:
+                # It may have been put anew, with more in it, before it aged.
+                ended = _samples(before.get(key)) - _samples(shown.get(key))
+                telemetry.expired(max(0, ended))
+
+    async def _slowly(self, generator: Generator[None, None, None]) -> None:
+        for _ in generator:
+            await self._pause()
+
+
+def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
+    """Render a snapshot by itself, without anything of the exporter's own.
+
+    Args:
+        snapshot: A small one: it is rendered without a pause.
+        accept: The request's `Accept` header.
+    """
+    form, content_type = _negotiate(accept)
+    body = Body(finish(render(snapshot, None, ())).pieces, {form: Packer()})
+    parts = (body.plain(form), form.end.encode())
+    return Page(content_type=content_type, content_encoding=None, parts=parts)
+
+
+def _samples(rendered: Rendered | None) -> int:
+    return 0 if rendered is None else rendered.samples
+
+
+def _pieces(
+    rendered: Mapping[Key, Rendered],
+    names: Collection[str] = (),
+    sources: Collection[str] = (),
+) -> dict[str, list[Piece]]:
+    pieces: dict[str, list[Piece]] = {}
+    for key in sorted(rendered):
+        if sources and key[1] not in sources:
+            continue
+        for name, some in rendered[key].pieces.items():
+            if not names or name in names:
+                pieces.setdefault(name, []).extend(some)
+    return pieces
+
+
+def _negotiate(accept: str) -> tuple[Format, str]:
+    try:
+        _, content_type = choose_encoder(accept)
+    except TypeError:
+        # The client compares versions number by number and trips over one that is none.
+        content_type = CONTENT_TYPE_PLAIN_0_0_4
+    kind, escaping, scheme = content_type.partition("; escaping=")
+    if scheme not in ("", "allow-utf-8"):
+        content_type = f"{kind}{escaping}underscores"
+    is_openmetrics = kind.startswith("application/openmetrics-text")
+    return Format.OPENMETRICS if is_openmetrics else Format.TEXT, content_type
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    for accepted in accept_encoding.split(","):
+        coding, _, weight = accepted.partition(";")
+        if coding.strip().lower() == "gzip":
+            name, _, quality = weight.partition("=")
+            return not (name.strip() == "q" and quality.strip().strip("0") in ("", "."))
+    return False

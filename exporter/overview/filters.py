@@ -1,0 +1,227 @@
+"""What somebody wants to see of the fleet: filters and an order, all of it in the address.
+
+So that a view can be sent to a colleague, kept as a bookmark and found again with "back".
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from exporter.overview.rows import ClusterRow, Condition, Kind, SuiteRow
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from starlette.datastructures import QueryParams
+
+    from exporter.overview.rows import TargetRow
+
+
+S = TypeVar("S", bound=StrEnum)
+
+
+@unique
+class Mark(StrEnum):
+    """What targets can be chosen by: the conditions, and what is wrong with one that is up."""
+
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    INACTIVE = "inactive"
+    UP = "up"
+    OUTDATED = "outdated"
+    FAILED = "failed"
+
+
+@unique
+class Order(StrEnum):
+    """What targets can be sorted by; none is by urgency."""
+
+    NAME = "name"
+    STATE = "state"
+    VERSION = "version"
+    CLOCK = "clock"
+    PING = "ping"
+    READ = "read"
+    RUN = "run"
+    SOURCE = "source"
+
+
+#: Where the first click wants the largest on top.
+_DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
+
+_KINDS = {kind: place for place, kind in enumerate(Kind)}
+_CONDITIONS = {condition: place for place, condition in enumerate(Condition)}
+_NO_MARKS: frozenset[Mark] = frozenset()
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A view of the fleet.
+
+    Attributes:
+        text: Words that must all occur in what a row says.
+        marks: Any of them must hold; all targets if there are none.
+        descending: Turns `order` around; what is unknown stays at the end.
+    """
+
+    text: str = ""
+    marks: frozenset[Mark] = _NO_MARKS
+    kind: Kind | None = None
+    source: str = ""
+    order: Order | None = None
+    descending: bool = False
+
+    @classmethod
+    def of(cls, query: QueryParams) -> Choice:
+        """Read an address; what it says that is not known is left out of account."""
+        order = query.get("sort", "")
+        return cls(
+            text=query.get("q", "").strip(),
+            marks=frozenset(Mark(text) for text in query.getlist("state") if text in set(Mark)),
+            kind=_member(Kind, query.get("kind", "")),
+            source=query.get("source", ""),
+            order=_member(Order, order.removeprefix("-")),
+            descending=order.startswith("-"),
+        )
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.text or self.marks or self.kind or self.source)
+
+    def address(self, **changes: Any) -> str:
+        """Return the relative address of this choice with some of it changed."""
+        new = msgspec.structs.replace(self, **changes)
+        pairs = [
+            ("q", new.text),
+            *(("state", mark) for mark in Mark if mark in new.marks),
+            ("kind", new.kind or ""),
+            ("source", new.source),
+            ("sort", ("-" if new.descending else "") + new.order if new.order else ""),
+        ]
+        return "?" + urlencode([(name, value) for name, value in pairs if value])
+
+    def sorted_by(self, order: Order) -> str:
+        """Return the address a click on a column's head leads to."""
+        if self.order is order:
+            return self.address(descending=not self.descending)
+        return self.address(order=order, descending=order in _DOWNWARDS)
+
+    def direction(self, order: Order) -> str | None:
+        """Return the `aria-sort` of a column."""
+        if self.order is not order:
+            return None
+        return "descending" if self.descending else "ascending"
+
+    def matcher(self) -> Callable[[TargetRow], bool]:
+        """Return what tells whether a row is wanted."""
+        words = self.text.casefold().split()
+        tests = [_TESTS[mark] for mark in self.marks]
+
+        def matches(row: TargetRow) -> bool:
+            if self.kind and row.kind is not self.kind:
+                return False
+            if self.source and row.source != self.source:
+                return False
+            if tests and not any(test(row) for test in tests):
+                return False
+            if not words:
+                return True
+            said = _said(row)
+            return all(word in said for word in words)
+
+        return matches
+
+    def arranged(self, rows: Iterable[TargetRow]) -> list[TargetRow]:
+        """Sort rows that are sorted by urgency already."""
+        if self.order is None:
+            return list(rows)
+        value = _VALUES[self.order]
+        known: list[tuple[Any, TargetRow]] = []
+        unknown: list[TargetRow] = []
+        for row in rows:
+            found = value(row)
+            if found is None:
+                unknown.append(row)
+            else:
+                known.append((found, row))
+        known.sort(key=lambda pair: pair[0], reverse=self.descending)
+        return sorted([*(row for _, row in known), *unknown], key=lambda row: _KINDS[row.kind])
+
+
+def marks_of(rows: Iterable[TargetRow]) -> list[tuple[Mark, int]]:
+    """Count the rows of each mark, leaving out marks of none."""
+    counts = dict.fromkeys(Mark, 0)
+    for row in rows:
+        for mark, test in _TESTS.items():
+            counts[mark] += test(row)
+    return [(mark, number) for mark, number in counts.items() if number]
+
+
+def _is(condition: Condition) -> Callable[[TargetRow], bool]:
+    return lambda row: row.state is condition
+
+
+_TESTS: dict[Mark, Callable[[TargetRow], bool]] = {
+    Mark.DOWN: _is(Condition.DOWN),
+    Mark.UNKNOWN: _is(Condition.UNKNOWN),
+    Mark.INACTIVE: _is(Condition.INACTIVE),
+    Mark.UP: _is(Condition.UP),
+    Mark.OUTDATED: lambda row: row.outdated is True,
+    Mark.FAILED: lambda row: isinstance(row, SuiteRow) and row.last_run_passed is False,
+}
+
+
+def _said(row: TargetRow) -> str:
+    """Return everything of a row that can be searched, in one lower-case text."""
+    parts: list[str | None] = [
+        row.name,
+        row.id,
+        row.host,
+        row.location,
+        row.version,
+        row.source,
+        row.provider,
+        row.state,
+        row.reason,
+        "outdated" if row.outdated else None,
+        *row.labels.values(),
+    ]
+    if isinstance(row, ClusterRow):
+        parts.append(row.controller)
+        for member in row.members:
+            parts += (member.name, member.agent_id, member.reason)
+    return "\n".join([part for part in parts if part]).casefold()
+
+
+def _version(row: TargetRow) -> Sequence[int] | None:
+    return [int(number) for number in re.findall(r"[0-9]{1,18}", row.version or "")] or None
+
+
+def _newest_run(row: TargetRow) -> float | None:
+    return row.last_run_end_timestamp_seconds if isinstance(row, SuiteRow) else None
+
+
+def _distance(value: float | None) -> float | None:
+    return None if value is None else abs(value)
+
+
+_VALUES: dict[Order, Callable[[TargetRow], Any]] = {
+    Order.NAME: lambda row: (row.name or row.id).casefold(),
+    Order.STATE: lambda row: _CONDITIONS[row.state],
+    Order.VERSION: _version,
+    Order.CLOCK: lambda row: _distance(row.clock_delta_seconds),
+    Order.PING: lambda row: row.ping_duration_seconds,
+    Order.READ: lambda row: row.age_seconds,
+    Order.RUN: _newest_run,
+    Order.SOURCE: lambda row: row.source.casefold(),
+}
+
+
+def _member(values: type[S], text: str) -> S | None:
+    return values(text) if text in set(values) else None

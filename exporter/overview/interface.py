@@ -1,0 +1,161 @@
+"""What the pages need of the daemon, and nothing more.
+
+The daemon implements `View`; tests hand in a fake. Nothing here but `explain` can cause a call to a
+vendor, and no secret passes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from exporter.polling.poller import TaskStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from exporter.clock import Moment
+    from exporter.fleet.history import History
+    from exporter.fleet.store import Snapshot
+    from exporter.sources.base import Explanation
+
+
+class MetricsPage(Protocol):
+    """An exposition, ready to be sent, the parts of its body one after the other."""
+
+    @property
+    def content_type(self) -> str:
+        """The negotiated format."""
+        ...
+
+    @property
+    def content_encoding(self) -> str | None:
+        """`gzip`, or `None` for plain bytes."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[bytes]:
+        """What is sent."""
+        ...
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a source.
+
+    Attributes:
+        interval_seconds: From the start of a poll to the next.
+        status: How its polls have gone.
+        unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
+    """
+
+    name: str
+    interval_seconds: float
+    status: TaskStatus
+    unread: bool
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured source as it is now.
+
+    Attributes:
+        url: Where it is; user-info and query are cut off before it is shown.
+        up: Whether the newest call to the vendor's API was answered validly.
+        auth_failed: Whether calls are held back because the credentials were refused.
+        blocked: Whether calls are held back for any reason.
+    """
+
+    provider: str
+    name: str
+    url: str
+    up: bool
+    auth_failed: bool = False
+    blocked: bool = False
+    tasks: tuple[TaskView, ...] = ()
+
+
+class AlertView(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that the built-in evaluation has found to hold.
+
+    Attributes:
+        state: Whether it holds for long enough already.
+        labels: All of them, `alertname` and `severity` among them.
+        annotations: `summary`, `description`, `runbook_url`.
+        since_timestamp_seconds: Since when it holds, epoch.
+    """
+
+    name: str
+    severity: str
+    state: Literal["pending", "firing"]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    since_timestamp_seconds: float
+
+
+class View(Protocol):
+    """The daemon, as the pages see it."""
+
+    def metrics(
+        self,
+        *,
+        accept: str,
+        accept_encoding: str,
+        names: Collection[str],
+        sources: Collection[str],
+    ) -> MetricsPage:
+        """Return the exposition, filtered by families and sources where any are named."""
+        ...
+
+    def snapshots(self) -> Iterable[Snapshot]:
+        """Return what is known now; what has expired must be gone already."""
+        ...
+
+    def sources(self) -> Sequence[SourceView]:
+        """Return all configured sources, in the configuration's order."""
+        ...
+
+    def alerts(self) -> Sequence[AlertView] | None:
+        """Return what the built-in evaluation has found, `None` where it is not switched on."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """What became of each target lately."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective settings, redacted, as plain values that YAML knows."""
+        ...
+
+    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+        """Look at one target of the inventory now: the one call to a vendor that a page causes.
+
+        Raises:
+            LookupError: There is no such source, kind or target.
+            PollError: The look failed.
+        """
+        ...
+
+    async def reload(self) -> None:
+        """Load the configuration again and go over to it.
+
+        Raises:
+            ConfigurationError: With every mistake; the old one stays in use.
+        """
+        ...
+
+    def now(self) -> Moment:
+        """Read the daemon's clock."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first round of polls has finished or was given up."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the process works: its loop's heartbeat is on time. Never about a vendor."""
+        ...

@@ -1,0 +1,190 @@
+"""Everything about one target, from what is known already: no look at it ever calls a vendor."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.fleet.history import target_of
+from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
+from exporter.metrics.exposition.labels import block
+from exporter.metrics.exposition.numbers import encode, texts
+from exporter.metrics.mapping import samples
+from exporter.overview.build import target_rows
+from exporter.overview.format import duration, instant, signed
+from exporter.overview.rows import (
+    AgentRow,
+    ClusterRow,
+    Kind,
+    RecorderRow,
+    RunRow,
+    SuiteRow,
+    TargetRow,
+)
+from exporter.overview.runs import run_row
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from exporter.clock import Moment
+    from exporter.fleet.store import Snapshot
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """A target, or a run, with what is told of it.
+
+    Attributes:
+        row: What it is.
+        clusters: Those an agent is a member of.
+        samples: What it is in the metrics, as lines of the text format.
+        command: What looks at it now.
+    """
+
+    name: str
+    row: TargetRow | RunRow
+    facts: tuple[tuple[str, str], ...]
+    clusters: tuple[ClusterRow, ...]
+    samples: tuple[str, ...]
+    command: str
+
+
+def details(
+    snapshots: Iterable[Snapshot], now: Moment, *, source: str, kind: str, target_id: str
+) -> Details | None:
+    """Gather what is known of a target, `None` if there is no reading of it."""
+    of_source = [snapshot for snapshot in snapshots if snapshot.source == source]
+    about = [_narrowed(snapshot, kind, target_id) for snapshot in of_source]
+    row = _row(about, now)
+    if row is None:
+        return None
+    return Details(
+        name=row.name or row.id,
+        row=row,
+        facts=tuple((name, value) for name, value in _facts(row) if value),
+        clusters=_clusters(of_source, target_id, now) if kind == Kind.AGENT else (),
+        samples=tuple(line for snapshot in about for line in _lines(snapshot)),
+        command=command(source, kind, target_id),
+    )
+
+
+def command(source: str, kind: str, target_id: str) -> str:
+    """Return the command line that looks at a target now, safe to be pasted into a shell."""
+    arguments = [source, kind, target_id]
+    if any(argument.startswith("-") for argument in arguments):
+        arguments.insert(0, "--")
+    return shlex.join(["loadfleet-exporter", "explain", *arguments])
+
+
+def _narrowed(snapshot: Snapshot, kind: str, target_id: str) -> Snapshot:
+    def is_about(reading: Reading) -> bool:
+        match reading:
+            case MinVersion():
+                return True
+            case AgentJobs():
+                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
+            case _:
+                return target_of(reading) == (kind, target_id)
+
+    readings = tuple(reading for reading in snapshot.readings if is_about(reading))
+    return msgspec.structs.replace(snapshot, readings=readings)
+
+
+def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
+    for row in target_rows(snapshots, now):
+        return row
+    for snapshot in snapshots:
+        for reading in snapshot.readings:
+            if isinstance(reading, Run):
+                return run_row(reading, snapshot, now)
+    return None
+
+
+def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[ClusterRow, ...]:
+    narrowed = [
+        msgspec.structs.replace(
+            snapshot,
+            readings=tuple(
+                reading
+                for reading in snapshot.readings
+                if isinstance(reading, Cluster)
+                and any(member.agent_id == agent_id for member in reading.members)
+            ),
+        )
+        for snapshot in snapshots
+    ]
+    return tuple(row for row in target_rows(narrowed, now) if isinstance(row, ClusterRow))
+
+
+def _lines(snapshot: Snapshot) -> Iterator[str]:
+    static = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
+    for reading in snapshot.readings:
+        if isinstance(reading, MinVersion):
+            continue
+        for sample in samples(reading):
+            labels = static | dict(zip(sample.family.labels, sample.labels, strict=True))
+            (value,) = texts([sample.value], encode([sample.value]))
+            yield f"{sample.family.name}{block(labels)}{value}"
+
+
+def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
+    yield "Id", row.id
+    yield "Source", f"{row.source} ({row.provider})"
+    if isinstance(row, RunRow):
+        yield from _run_facts(row)
+        return
+    yield "Host", ":".join(part for part in (row.host, row.port) if part)
+    yield "Location", row.location or ""
+    yield "Version", row.version or ""
+    yield "Oldest accepted version", row.minimum_version or ""
+    yield "Clock", signed(row.clock_delta_seconds)
+    yield "Ping", duration(row.ping_duration_seconds)
+    yield "Last seen up", _instant(row.last_up_timestamp_seconds)
+    if row.protected is not None:
+        yield "Demands a token", _yes(row.protected)
+    yield from _own_facts(row)
+    for name, value in sorted(row.labels.items()):
+        yield f"Label {name}", value
+
+
+def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
+    match row:
+        case AgentRow():
+            if row.busy is not None:
+                yield "Busy", _yes(row.busy)
+            yield "Most users", _limit(row.users_limit)
+            yield "Longest job", duration(row.job_duration_limit_seconds)
+            yield "Heartbeat", _instant(row.heartbeat_timestamp_seconds)
+        case RecorderRow(recording=recording) if recording is not None:
+            yield "Records", _yes(recording)
+        case ClusterRow():
+            yield "Controller", row.controller
+        case SuiteRow():
+            yield "Jobs", _limit(row.jobs)
+            yield "Newest run ended", _instant(row.last_run_end_timestamp_seconds)
+        case _:
+            pass
+
+
+def _run_facts(row: RunRow) -> Iterator[tuple[str, str]]:
+    yield "Suite", row.suite
+    yield "Agent", row.agent
+    yield "Location", row.location
+    yield "Engines", _limit(row.engines)
+    yield "Started", _instant(row.start_timestamp_seconds)
+
+
+def _yes(flag: bool) -> str:  # noqa: FBT001 - the value to be written
+    return "yes" if flag else "no"
+
+
+def _limit(number: float | None) -> str:
+    if number is None:
+        return ""
+    return "unlimited" if number == float("inf") else f"{number:g}"
+
+
+def _instant(unix_seconds: float | None) -> str:
+    return "" if unix_seconds is None else instant(unix_seconds)

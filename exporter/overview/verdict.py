@@ -1,0 +1,271 @@
+"""The sources, and the fleet as a whole: is it well?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from exporter.errors import Reason
+from exporter.overview.filters import Mark, marks_of
+from exporter.overview.format import count, listed
+from exporter.overview.rows import Condition, Kind, SuiteRow, TargetRow, word
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from exporter.clock import Moment
+    from exporter.overview.interface import SourceView, TaskView
+    from exporter.polling.poller import TaskFailure
+
+
+Level = Literal["good", "unsure", "bad"]
+
+
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest failure of a task."""
+
+    timestamp_seconds: float
+    age_seconds: float
+    reason: Reason
+    message: str
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a source.
+
+    Attributes:
+        failing: Whether the newest failure is newer than the newest success.
+        unread: Whether it had its turn, and yet nothing it tells of targets is known now.
+    """
+
+    name: str
+    interval_seconds: float
+    failing: bool
+    unread: bool
+    last_attempt_timestamp_seconds: float | None = None
+    last_success_timestamp_seconds: float | None = None
+    last_success_age_seconds: float | None = None
+    last_failure: FailureRow | None = None
+
+
+class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A source; its state is unknown until something was polled."""
+
+    provider: str
+    name: str
+    url: str
+    state: Condition
+    up: bool
+    auth_failed: bool
+    blocked: bool
+    tasks: tuple[TaskRow, ...] = ()
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """All targets of a kind, with how many are in which state."""
+
+    kind: Kind
+    rows: tuple[TargetRow, ...]
+    counts: tuple[tuple[Condition, int], ...]
+
+
+class Tile(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of target at a glance.
+
+    Attributes:
+        marks: How many targets have which mark.
+        bar: Condition, beginning and length in percent of each part of a bar.
+    """
+
+    kind: Kind
+    total: int
+    marks: tuple[tuple[Mark, int], ...]
+    bar: tuple[tuple[Condition, float, float], ...]
+
+
+class Headline(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to the first question.
+
+    Attributes:
+        down: The part of the text that counts targets that are down, empty if none is.
+        alarming: Whether something is down or could not be read, so that a script should fail.
+    """
+
+    level: Level
+    text: str
+    details: tuple[str, ...] = ()
+    down: str = ""
+    alarming: bool = False
+
+
+def source_row(source: SourceView, now: Moment) -> SourceRow:
+    """Make the row of a source."""
+    attempted = any(task.status.last_attempt for task in source.tasks)
+    if source.up:
+        state = Condition.UP
+    else:
+        state = Condition.DOWN if attempted or source.blocked else Condition.UNKNOWN
+    return SourceRow(
+        provider=source.provider,
+        name=source.name,
+        url=public_url(source.url),
+        state=state,
+        up=source.up,
+        auth_failed=source.auth_failed,
+        blocked=source.blocked,
+        tasks=tuple(_task_row(task, now) for task in source.tasks),
+    )
+
+
+def public_url(url: str) -> str:
+    """Cut off whatever of a URL can be a secret: user-info, query, fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _task_row(task: TaskView, now: Moment) -> TaskRow:
+    status = task.status
+    attempt, success, failure = status.last_attempt, status.last_success, status.failure
+    failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
+    return TaskRow(
+        name=task.name,
+        interval_seconds=task.interval_seconds,
+        failing=failing,
+        unread=task.unread,
+        last_attempt_timestamp_seconds=attempt.unix if attempt else None,
+        last_success_timestamp_seconds=success.unix if success else None,
+        last_success_age_seconds=_age(success, now) if success else None,
+        last_failure=_failure_row(failure, now) if failure else None,
+    )
+
+
+def _failure_row(failure: TaskFailure, now: Moment) -> FailureRow:
+    return FailureRow(
+        timestamp_seconds=failure.at.unix,
+        age_seconds=_age(failure.at, now),
+        reason=failure.reason,
+        message=failure.message,
+    )
+
+
+def _age(moment: Moment, now: Moment) -> float:
+    return max(0.0, now.monotonic - moment.monotonic)
+
+
+def groups(rows: Sequence[TargetRow]) -> list[Group]:
+    """Part arranged rows by kind, leaving out kinds of which there is none."""
+    parted: dict[Kind, list[TargetRow]] = {}
+    for row in rows:
+        parted.setdefault(row.kind, []).append(row)
+    found = []
+    for kind, members in parted.items():
+        counted = Counter(row.state for row in members)
+        counts = tuple((state, counted[state]) for state in Condition if counted[state])
+        found.append(Group(kind=kind, rows=tuple(members), counts=counts))
+    return found
+
+
+def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
+    """Sum up arranged rows by kind."""
+    return [
+        Tile(
+            kind=group.kind,
+            total=len(group.rows),
+            marks=tuple(marks_of(group.rows)),
+            bar=tuple(_bar(group)),
+        )
+        for group in groups(rows)
+    ]
+
+
+def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
+    begin = 0.0
+    for condition, number in group.counts:
+        length = 100 * number / len(group.rows)
+        yield condition, round(begin, 2), round(length, 2)
+        begin += length
+
+
+def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: bool) -> Headline:
+    """Answer whether the fleet is well.
+
+    Inactive targets are left out, as nobody expects anything of them. The verdicts of suites are
+    told but do not count: a failed test says something about what is tested, not about the fleet.
+    """
+    suites = [row for row in rows if isinstance(row, SuiteRow)]
+    machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
+    judged = machines.total() - machines[Condition.INACTIVE]
+    sources_down = sum(source.state is Condition.DOWN for source in sources)
+    broken = sum(suite.state is Condition.DOWN for suite in suites)
+    number = machines[Condition.DOWN]
+    down = f"{number} of {count(judged, 'target')} down" if number else ""
+    faults = [
+        *_some(sources_down, f"{sources_down} of {count(len(sources), 'source')} down"),
+        *_some(len(down), down),
+        *_some(broken, f"{count(broken, 'suite')} {word(Condition.DOWN, Kind.SUITE)}"),
+    ]
+    unread = _unread(sources) if ready else ""
+    unknown = machines[Condition.UNKNOWN]
+    failed = sum(suite.last_run_passed is False for suite in suites)
+    outdated = sum(row.outdated is True for row in rows)
+    told_suites = count(len(suites), "suite")
+    # With these the numbers add up to all targets that are listed.
+    apart = [
+        *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
+        *_some(len(suites) if judged else 0, told_suites),
+    ]
+    details = (
+        *_some(unknown, f"{unknown} unknown"),
+        *_some(outdated, f"{outdated} outdated"),
+        *_some(failed, f"{count(failed, 'suite')} failed the newest run"),
+        *_some(len(apart), f"not counted: {listed(apart)}"),
+    )
+    level: Level = "unsure"
+    if faults:
+        level = "bad"
+        more = f", and {unread}" if unread else ""
+        text = f"The fleet is not well: {', '.join(faults)}{more}."
+    elif not sources:
+        text = "No source is configured, so nothing is watched."
+    elif not ready:
+        text = "Starting: the first round of polls has not finished."
+    elif unread:
+        text = f"The fleet is not fully known: {unread}."
+    elif unknown or any(source.state is Condition.UNKNOWN for source in sources):
+        text = "Nothing is known to be down, but not all is known."
+    elif not judged and not suites:
+        text = "No target is watched: the sources answer, but tell of none that is active."
+    else:
+        level = "good"
+        up = f"{count(judged, 'target')} up"
+        text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
+    return Headline(
+        level=level, text=text, details=details, down=down, alarming=bool(faults or unread)
+    )
+
+
+def _unread(sources: Sequence[SourceRow]) -> str:
+    """Name what could not be read; of a source that tells nothing at all nobody expects it."""
+    unread = {
+        source.name: [task.name for task in source.tasks if task.unread]
+        for source in sources
+        if not _is_silent(source)
+    }
+    named = [f"{listed(tasks)} of {name}" for name, tasks in unread.items() if tasks]
+    return f"{listed(named)} could not be read" if named else ""
+
+
+def _is_silent(source: SourceRow) -> bool:
+    """Tell whether a source is down for all of its tasks, not only for the newest call."""
+    answered = any(
+        not task.failing and task.last_success_age_seconds is not None for task in source.tasks
+    )
+    return source.state is Condition.DOWN and (source.blocked or not answered)
+
+
+def _some(number: int, text: str) -> tuple[str, ...]:
+    return (text,) if number else ()

@@ -1,0 +1,1 @@
+"""Poll every source on its schedule and apply reloads."""

@@ -1,0 +1,237 @@
+"""One poll: ask the source, keep what it learnt, count and log what happened.
+
+Nothing that goes wrong in here reaches the schedule: a failing source costs its own readings
+their freshness and nobody else anything.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from exporter.clock import Clock, Moment
+from exporter.cooperative import in_turns
+from exporter.errors import PollError, Reason
+from exporter.fleet.changes import changes
+from exporter.fleet.readings import Reading, SourceHealth
+from exporter.fleet.store import Snapshot
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from exporter.fleet.store import Store
+    from exporter.metrics.telemetry import SourceTelemetry
+    from exporter.sources.base import Failure, Source
+
+
+#: The task under which a source's own health is kept; it never expires.
+HEALTH = "source"
+
+#: A failure that goes on is logged again after this long.
+REPEAT_SECONDS = 900.0
+
+#: So many targets are named in the log after one poll; the rest is a number.
+NAMED_CHANGES = 50
+
+
+class TaskFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The first failure of a poll.
+
+    Attributes:
+        at: When the poll ended.
+        message: One sentence made by us, free of secrets.
+    """
+
+    at: Moment
+    reason: Reason
+    message: str
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the polls of a task have gone.
+
+    Attributes:
+        last_attempt: When the newest poll ended.
+        last_success: When the newest poll without any failure ended.
+        failure: The newest failure, also when a success came after it.
+    """
+
+    last_attempt: Moment | None = None
+    last_success: Moment | None = None
+    failure: TaskFailure | None = None
+
+
+class Poller:
+    """Polls one source and keeps what it says."""
+
+    def __init__(  # noqa: PLR0913 - all but the source by keyword
+        self,
+        source: Source,
+        *,
+        intervals: Mapping[str, float],
+        store: Store,
+        telemetry: SourceTelemetry,
+        clock: Clock,
+        tells_health: bool = True,
+    ) -> None:
+        """Take over a source.
+
+        Args:
+            source: What is polled.
+            intervals: The tasks to poll, with the seconds between their polls.
+            store: Where readings go.
+            telemetry: Where polls are counted.
+            clock: Where time comes from.
+            tells_health: Whether the source's health is ours to show; of several processes that
+                share a source one shows it.
+        """
+        self.source = source
+        self.intervals = intervals
+        self._tells_health = tells_health
+        self._settings = source.settings
+        self._store = store
+        self._telemetry = telemetry
+        self._clock = clock
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.poll").bind(
+            provider=self._settings.provider, source=self._settings.name
+        )
+        self._status: dict[str, TaskStatus] = {}
+        self._logged: dict[str, tuple[str, float]] = {}
+        self._health: SourceHealth | None = None
+        self.publish_health()
+
+    def status(self, task: str) -> TaskStatus:
+        """Return how the polls of a task have gone."""
+        return self._status.get(task, TaskStatus())
+
+    async def poll(self, task: str) -> None:
+        """Poll a task once; never raises but for being cancelled."""
+        started = self._clock.monotonic()
+        failures: list[tuple[Reason, str]]
+        try:
+            poll = await self.source.poll(task)
+        except PollError as error:
+            failures = [(error.reason, str(error))]
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end the schedule
+            self._log.exception("poll_crashed", task=task)
+            failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
+        else:
+            failures = _grouped(poll.failures)
+            await self._keep(task, poll.readings, seconds=self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
+        self._note(task, failures)
+        self.publish_health()
+
+    def publish_health(self) -> None:
+        """Put the source's health in the store, if it changed."""
+        health = SourceHealth(up=self.source.up, auth_failed=self.source.auth_failed)
+        if health == self._health:
+            return
+        if self._health is not None:
+            self._log_health(self._health, health)
+        self._health = health
+        self._telemetry.breaker(is_open=self.source.blocked)
+        if self._tells_health:
+            self._put(HEALTH, (health,), stale_after=math.inf)
+
+    def show(self, reading: Reading) -> None:
+        """Have one reading exposed that no task has brought."""
+        self._put("explained", (reading,), stale_after=math.inf)
+        self.publish_health()
+
+    async def _keep(self, task: str, readings: tuple[Reading, ...], *, seconds: float) -> None:
+        settings = self._settings
+        before = self._store.get(settings.provider, settings.name, task)
+        # What a long poll finds out first is told at its end, and renewed at the end of the next.
+        overtime = max(0.0, seconds - self.intervals[task])
+        stale_after = settings.stale_after_for(task) + 2 * overtime
+        # What a source carries over for too long has expired already and does not come back.
+        not_before = self._clock.monotonic() - stale_after
+        readings = tuple(
+            [reading.fresh(not_before=not_before) async for reading in in_turns(readings)]
+        )
+        self._put(task, readings, stale_after=stale_after)
+        old = before.readings if before else ()
+        found = [change async for change in changes(old, readings)]
+        for change in found[:NAMED_CHANGES]:
+            self._log.info(
+                f"{change.kind}_{change.what}",
+                id=change.target_id,
+                name=change.target,
+                **({"reason": change.reason} if change.reason else {}),
+            )
+        if len(found) > NAMED_CHANGES:
+            self._log.info("more_changes", task=task, count=len(found) - NAMED_CHANGES)
+
+    def _put(self, task: str, readings: tuple[Reading, ...], *, stale_after: float) -> None:
+        self._store.put(
+            Snapshot(
+                provider=self._settings.provider,
+                source=self._settings.name,
+                task=task,
+                readings=readings,
+                taken=self._clock.now(),
+                stale_after=stale_after,
+                labels=self._settings.labels,
+            )
+        )
+
+    def _note(self, task: str, failures: Sequence[tuple[Reason, str]]) -> None:
+        now = self._clock.now()
+        known = self.status(task)
+        if not failures:
+            self._status[task] = TaskStatus(
+                last_attempt=now, last_success=now, failure=known.failure
+            )
+            if self._logged.pop(task, None) is not None:
+                self._log.info("poll_recovered", task=task)
+            return
+        reason, message = failures[0]
+        self._status[task] = TaskStatus(
+            last_attempt=now,
+            last_success=known.last_success,
+            failure=TaskFailure(at=now, reason=reason, message=message),
+        )
+        logged_reason, logged_at = self._logged.get(task, ("", 0.0))
+        if logged_reason != reason.value or now.monotonic - logged_at >= REPEAT_SECONDS:
+            self._logged[task] = (reason.value, now.monotonic)
+            for reason, message in failures:
+                self._log.warning("poll_failed", task=task, reason=reason.value, message=message)
+
+    def _log_health(self, before: SourceHealth, now: SourceHealth) -> None:
+        if before.up != now.up:
+            if now.up:
+                self._log.info("source_up")
+            else:
+                self._log.warning("source_down")
+        if before.auth_failed != now.auth_failed:
+            if now.auth_failed:
+                self._log.error(
+                    "credentials_refused",
+                    message="no further call until auth_retry has passed or the secret changes",
+                )
+            else:
+                self._log.info("credentials_tried_again")
+
+
+def _grouped(failures: Sequence[Failure]) -> list[tuple[Reason, str]]:
+    """Return one message per reason, with the number of calls it stands for."""
+    by_reason: dict[Reason, list[Failure]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure.reason, []).append(failure)
+    return [
+        (
+            reason,
+            same[0].message
+            if len(same) == 1
+            else f"{same[0].message} (and {len(same) - 1} more calls)",
+        )
+        for reason, same in by_reason.items()
+    ]

@@ -1,0 +1,256 @@
+"""When each task of each source is polled: one APScheduler job per (source, task).
+
+The phase of a job is a hash of its source and task, spread over the interval, so that tasks do
+not all start together and a restart keeps the rhythm. There is no jitter: APScheduler adds it to
+the previous fire time, which makes a period of 60 s last 70. Whatever does not take place is
+counted: a slot that finds the previous poll running, a slot that was missed because the process
+was held up, a slot in which the source may not be called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from apscheduler.events import (
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    EVENT_JOB_SUBMITTED,
+    JobExecutionEvent,
+    JobSubmissionEvent,
+)
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from exporter.clock import SYSTEM_CLOCK, Clock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from exporter.metrics.telemetry import SourceTelemetry
+
+
+#: A poll that starts later than this share of its interval is left out in favour of the next.
+MISFIRE_GRACE_RATIO = 0.5
+
+#: A wall clock that jumps further than this moves the slots; smaller steps are absorbed.
+CLOCK_STEP_SECONDS = 5.0
+
+
+def phase(source: str, task: str, interval_seconds: float) -> float:
+    """Return the place of a task's slots within its interval, in seconds.
+
+    The same for every start and every machine.
+    """
+    digest = hashlib.sha256(f"{source}\0{task}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 * interval_seconds
+
+
+class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
+    """Fire at `phase` of every interval, counted from the epoch.
+
+    A job's first run happens at once, so the slot that follows it within half an interval is
+    left out.
+    """
+
+    def __init__(self, interval_seconds: float, phase_seconds: float) -> None:
+        self.interval_seconds = interval_seconds
+        self.phase_seconds = phase_seconds
+
+    def slot(self, timestamp: float) -> int:
+        """Return the number of the newest slot at a time."""
+        return math.floor((timestamp - self.phase_seconds) / self.interval_seconds)
+
+    def lateness(self, timestamp: float) -> float:
+        """Return the seconds since the newest slot at a time."""
+        return (timestamp - self.phase_seconds) % self.interval_seconds
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return the next slot after the previous run, or after now before the first."""
+        after = (previous_fire_time or now).timestamp()
+        if previous_fire_time is not None and self.lateness(after) > _ON_TIME_SECONDS:
+            after += self.interval_seconds / 2
+        slot = self.slot(after) + 1
+        if previous_fire_time is not None:
+            # APScheduler asks for slot after slot until it has caught up, to keep the last: when
+            # the clock of a machine is set from 1970 to today, that would take it minutes.
+            slot = max(slot, self.slot(now.timestamp()))
+        start = slot * self.interval_seconds + self.phase_seconds
+        # Rounding to microseconds can fall back onto the slot it came from.
+        if start - after < _ON_TIME_SECONDS:
+            start += self.interval_seconds
+        return datetime.fromtimestamp(start, tz=UTC)
+
+
+# Fire times are rounded to microseconds.
+_ON_TIME_SECONDS = 1e-4
+
+
+class _Job:
+    """What is known of one job while it is scheduled."""
+
+    def __init__(
+        self,
+        task: str,
+        trigger: SlotTrigger,
+        telemetry: SourceTelemetry,
+        run: Callable[[], Awaitable[None]],
+        blocked: Callable[[], bool],
+    ) -> None:
+        self.task = task
+        self.trigger = trigger
+        self.telemetry = telemetry
+        self.run = run
+        self.blocked = blocked
+        self.first = True
+        self.newest_slot: int | None = None
+
+
+class Schedule:
+    """The jobs of all sources."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._skew = clock.time() - clock.monotonic()
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1}
+        )
+        self._scheduler.add_listener(
+            self._on_event, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
+        )
+
+    def start(self) -> None:
+        """Begin; needs a running event loop."""
+        self._scheduler.start()
+
+    def add(
+        self,
+        telemetry: SourceTelemetry,
+        task: str,
+        interval_seconds: float,
+        run: Callable[[], Awaitable[None]],
+        *,
+        blocked: Callable[[], bool],
+    ) -> None:
+        """Run a task now and then in each of its slots.
+
+        Args:
+            telemetry: The source's; it names the source and counts what is left out.
+            task: The task's name.
+            interval_seconds: From the start of a run to the start of the next.
+            run: Does it; must not raise.
+            blocked: Whether a run would be useless now, so that it is left out.
+        """
+        trigger = SlotTrigger(interval_seconds, phase(telemetry.name, task, interval_seconds))
+        key = _key(telemetry.name, task)
+        telemetry.declare_task(task, interval_seconds)
+        self._jobs[key] = _Job(task, trigger, telemetry, run, blocked)
+        self._scheduler.add_job(
+            self._run,
+            trigger,
+            args=(key,),
+            id=key,
+            name=f"{telemetry.name}/{task}",
+            next_run_time=self._now(),
+            misfire_grace_time=max(1, math.ceil(interval_seconds * MISFIRE_GRACE_RATIO)),
+            replace_existing=True,
+        )
+
+    async def remove(self, source: str, task: str, *, grace_seconds: float = 0.0) -> None:
+        """Forget a task; a run under way gets the grace, then is cancelled."""
+        key = _key(source, task)
+        self._jobs.pop(key, None)
+        if self._scheduler.get_job(key) is not None:
+            self._scheduler.remove_job(key)
+        await self._drain([self._running[key]] if key in self._running else [], grace_seconds)
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Start nothing new, give what runs the grace, then cancel it."""
+        if self._scheduler.running:
+            self._scheduler.pause()
+        await self._drain(list(self._running.values()), grace_seconds)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def realign(self) -> bool:
+        """Move the slots if the wall clock was set; to be called now and then.
+
+        APScheduler waits for a wall-clock time: after a step backwards it would not poll until
+        that time comes again.
+
+        Returns:
+            Whether the clock was set.
+        """
+        if not self._clock_was_set():
+            return False
+        self._skew = self._clock.time() - self._clock.monotonic()
+        for key, job in self._jobs.items():
+            job.newest_slot = job.trigger.slot(self._clock.time() + _ON_TIME_SECONDS)
+            self._scheduler.modify_job(
+                key, next_run_time=job.trigger.get_next_fire_time(None, self._now())
+            )
+        return True
+
+    def _clock_was_set(self) -> bool:
+        skew = self._clock.time() - self._clock.monotonic()
+        return abs(skew - self._skew) >= CLOCK_STEP_SECONDS
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), tz=UTC)
+
+    async def _run(self, key: str) -> None:
+        job = self._jobs.get(key)
+        task = asyncio.current_task()
+        if job is None or task is None:
+            return
+        if job.first:
+            job.first = False
+        else:
+            job.telemetry.late(job.task, job.trigger.lateness(self._clock.time()))
+        if job.blocked():
+            job.telemetry.skipped(job.task, "blocked")
+            return
+        self._running[key] = task
+        try:
+            await job.run()
+        finally:
+            del self._running[key]
+
+    def _on_event(self, event: JobSubmissionEvent | JobExecutionEvent) -> None:
+        job = self._jobs.get(event.job_id)
+        if job is None:
+            return
+        if event.code == EVENT_JOB_MISSED:
+            job.telemetry.skipped(job.task, "missed")
+            return
+        if event.code == EVENT_JOB_MAX_INSTANCES:
+            job.telemetry.skipped(job.task, "running")
+        # Slots that were merged into one by `coalesce` leave a gap.
+        fired = event.scheduled_run_times[-1]
+        slot = job.trigger.slot(fired.timestamp() + _ON_TIME_SECONDS)
+        if job.newest_slot is None:
+            # The first run is between slots, and the one behind it can be left out on purpose.
+            following = job.trigger.get_next_fire_time(fired, fired)
+            slot = job.trigger.slot(following.timestamp() + _ON_TIME_SECONDS) - 1
+        elif not self._clock_was_set():
+            job.telemetry.skipped(job.task, "missed", count=max(0, slot - job.newest_slot - 1))
+        job.newest_slot = slot
+
+    @staticmethod
+    async def _drain(tasks: list[asyncio.Task[None]], grace_seconds: float) -> None:
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def _key(source: str, task: str) -> str:
+    return f"{source}\0{task}"

@@ -1,0 +1,232 @@
+"""The command line's flags, each with its environment twin, once.
+
+A flag is a setting of the process; what belongs to a source is in the configuration file. Flags
+go over the environment, the environment over the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.config.types import WrongValueError, parse_flag
+from exporter.errors import ConfigurationError
+from exporter.logging import FORMATS, LEVELS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+ENVIRONMENT_PREFIX = "LOADFLEET_"
+
+#: Read when no file is named and this one exists.
+DEFAULT_CONFIG_FILE = "loadfleet.yml"
+
+
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """One flag.
+
+    Attributes:
+        name: Without the dashes, dotted as in the Prometheus family.
+        setting: Where its value goes in the settings; empty for what is not a setting.
+        boolean: It takes no value, and `--no-…` is its opposite.
+        repeatable: Each use adds a value; its twin separates them by commas.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    setting: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    boolean: bool = False
+    repeatable: bool = False
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that does the same."""
+        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
+
+    @property
+    def spelled(self) -> str:
+        """How messages call it, which do not know which of the two was used."""
+        return f"--{self.name} or {self.environment}"
+
+    @property
+    def destination(self) -> str:
+        """The attribute of the parsed arguments."""
+        return self.name.replace(".", "_").replace("-", "_")
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Declare it to a parser; without a use its value is `None`."""
+        options: dict[str, Any] = {
+            "dest": self.destination,
+            "default": None,
+            "help": f"{self.help} [${self.environment}]",
+        }
+        if self.boolean:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = self.metavar or None
+            options["choices"] = self.choices or None
+            if self.repeatable:
+                options["action"] = "append"
+        parser.add_argument(f"--{self.name}", **options)
+
+    def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+        """Return what was given, by flag before environment, or `None`.
+
+        Raises:
+            ConfigurationError: The twin of a switch says neither true nor false.
+        """
+        given = getattr(arguments, self.destination, None)
+        if given is not None:
+            return given
+        text = environ.get(self.environment)
+        if not text:
+            return None
+        if self.boolean:
+            try:
+                return parse_flag(text)
+            except WrongValueError as error:
+                raise ConfigurationError([f"{self.environment}: {error}"]) from None
+        if self.repeatable:
+            return [part.strip() for part in text.split(",") if part.strip()]
+        return text
+
+
+CONFIG_FILE = Flag(
+    name="config.file",
+    metavar="FILE",
+    help=f"configuration file; {DEFAULT_CONFIG_FILE} if that exists",
+)
+LOG_LEVEL = Flag(
+    name="log.level", help="lowest level logged", setting=("log", "level"), choices=LEVELS
+)
+LOG_FORMAT = Flag(
+    name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
+)
+LISTEN_ADDRESS = Flag(
+    name="web.listen-address",
+    metavar="HOST:PORT",
+    help="address to listen on, repeatable",
+    setting=("web", "listen_address"),
+    repeatable=True,
+)
+ROUTE_PREFIX = Flag(
+    name="web.route-prefix",
+    metavar="PATH",
+    help="path under which everything is served",
+    setting=("web", "route_prefix"),
+)
+EXTERNAL_URL = Flag(
+    name="web.external-url",
+    metavar="URL",
+    help="URL under which others reach this; its path becomes the prefix if none is given",
+    setting=("web", "external_url"),
+)
+WEB_CONFIG_FILE = Flag(
+    name="web.config.file",
+    metavar="FILE",
+    help="file that sets TLS, users, headers and rate limit",
+    setting=("web", "config_file"),
+)
+SYSTEMD_SOCKET = Flag(
+    name="web.systemd-socket",
+    help="listen on the sockets of a systemd socket unit instead of the addresses",
+    setting=("web", "systemd_socket"),
+    boolean=True,
+)
+SHARD = Flag(
+    name="shard",
+    metavar="N",
+    help="which share of the targets to watch, from 0; found from the host's name if not given",
+    setting=("sharding", "shard"),
+)
+TOTAL_SHARDS = Flag(
+    name="total-shards",
+    metavar="N",
+    help="into how many shares the targets are divided",
+    setting=("sharding", "total_shards"),
+)
+RUNBOOK_URL = Flag(
+    name="runbook-url",
+    metavar="URL",
+    help="where the runbooks are served",
+    setting=("alerting", "runbook_url"),
+)
+ENABLE_LIFECYCLE = Flag(
+    name="web.enable-lifecycle",
+    help="reload on POST to /-/reload",
+    setting=("web", "enable_lifecycle"),
+    boolean=True,
+)
+AUTO_RELOAD = Flag(
+    name="config.auto-reload-interval",
+    metavar="DURATION",
+    help="how often to look for changes of the configuration's files, 30s if not given; 0 is never",
+)
+CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
+
+#: What every command that reads a configuration takes.
+COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
+
+#: What only the daemon takes.
+DAEMON = (
+    LISTEN_ADDRESS,
+    SYSTEMD_SOCKET,
+    WEB_CONFIG_FILE,
+    EXTERNAL_URL,
+    ROUTE_PREFIX,
+    ENABLE_LIFECYCLE,
+    SHARD,
+    TOTAL_SHARDS,
+    RUNBOOK_URL,
+)
+
+ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
+
+#: Variables that are flags and not settings by themselves.
+ENVIRONMENT = frozenset(flag.environment for flag in ALL)
+
+
+def spelled(setting: tuple[str | int, ...]) -> str:
+    """Return how messages call the flag of a setting, empty if it has none."""
+    return next((flag.spelled for flag in ALL if flag.setting == setting), "")
+
+
+def by_flags(text: str) -> str:
+    """Return a message with its settings by their flags, for where no file can be given."""
+    for flag in ALL:
+        if flag.setting:
+            text = text.replace(".".join(flag.setting), f"--{flag.name}")
+    return text
+
+
+def overrides(
+    flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the settings that flags and their twins give, nested as in the file.
+
+    Raises:
+        ConfigurationError: With every twin that cannot be read.
+    """
+    result: dict[str, Any] = {}
+    problems: list[str] = []
+    for flag in flags:
+        try:
+            value = flag.value(arguments, environ)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        if value is None or not flag.setting:
+            continue
+        place = result
+        for part in flag.setting[:-1]:
+            place = place.setdefault(part, {})
+        place[flag.setting[-1]] = value
+    if problems:
+        raise ConfigurationError(problems)
+    return result

@@ -1,0 +1,120 @@
+"""The settings' parts beside the sources."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from exporter.config.types import FilePath, Flag, Url, Whole, WrongValueError, check_url
+from exporter.config.validation import Mistake, Section
+from exporter.logging import Format, Level
+from exporter.web.server.address import parse_address
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _listed(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _check_address(text: str) -> str:
+    try:
+        parse_address(text.strip())
+    except ValueError as error:
+        raise WrongValueError(
+            "is not an address; write host:port, [IPv6 address]:port or :port"
+        ) from error
+    return text.strip()
+
+
+def _check_prefix(path: str) -> str:
+    prefix = path.rstrip("/")
+    if not re.fullmatch(r"(/[\w.~-]+)*", prefix, re.ASCII):
+        raise WrongValueError("is not a path; write one such as /fleet, of plain characters")
+    return prefix
+
+
+class WebSettings(Section):
+    """What is served, and where.
+
+    Attributes:
+        listen_address: Where to listen, as `host:port`, `[IPv6 address]:port` or `:port`.
+        systemd_socket: Listen on the sockets of a systemd socket unit instead.
+        config_file: The web configuration file with TLS, users, headers and rate limit.
+        enable_lifecycle: Reload on `POST /-/reload`; without it that is refused with 403.
+        external_url: The URL under which others reach this, for links in alerts.
+        route_prefix: The path below which everything is served; that of `external_url` if not
+            given.
+        max_requests: Requests under way at once, beside those for health and readiness; who comes
+            on top gets 503.
+    """
+
+    listen_address: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_address)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ] = ("0.0.0.0:10871",)
+    systemd_socket: Flag = False
+    config_file: FilePath | None = None
+    enable_lifecycle: Flag = False
+    external_url: Url | None = None
+    route_prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
+    max_requests: Annotated[Whole, Field(ge=1)] = 40
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prefix_of_external_url(cls, data: Any) -> Any:
+        """Serve below the path by which others reach us, unless told otherwise."""
+        if not isinstance(data, dict) or "route_prefix" in data:
+            return data
+        try:
+            return {**data, "route_prefix": urlsplit(check_url(data["external_url"])).path}
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return data  # nothing given, or nothing that its own check lets pass
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        file = self.config_file
+        if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
+            yield Mistake(
+                ("config_file",), f"cannot read the file {file}; correct the path or its rights"
+            )
+
+
+class LogSettings(Section):
+    """Our own log.
+
+    Attributes:
+        level: The lowest level that is logged.
+        format: The form of a line.
+    """
+
+    level: Level = "info"
+    format: Format = "logfmt"
+
+
+class ShardingSettings(Section):
+    """Which share of the targets is ours.
+
+    Attributes:
+        shard: Which share, from 0; the number at the end of the host's name if not given.
+        total_shards: Into how many shares the targets are divided.
+    """
+
+    shard: Annotated[Whole, Field(ge=0)] | None = None
+    total_shards: Annotated[Whole, Field(ge=1)] = 1
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        if self.shard is not None and self.shard >= self.total_shards:
+            yield Mistake(
+                ("shard",),
+                f"must be less than total_shards, {self.total_shards}; shards count from 0",
+                ("shard", "total_shards"),
+            )

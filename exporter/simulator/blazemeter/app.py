@@ -1,0 +1,251 @@
+"""The simulated BlazeMeter API: GETs with basic authentication; anything else is a violation."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.simulator.blazemeter.account import ACCOUNT_ID, USER_ID, Account
+from exporter.simulator.blazemeter.replies import (
+    LEVELS,
+    Json,
+    ci_status,
+    location_row,
+    master_detail,
+    master_row,
+    master_status,
+    ship_row,
+)
+from exporter.simulator.vendor import JsonResponse, Portal, caller_of
+
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from exporter.simulator.options import SimulatorOptions
+
+PREFIX: Final = "/api/v4"
+KEY_ID: Final = "simulated-key-id"
+KEY_SECRET: Final = "simulated-key-secret"  # noqa: S105 - invented, opens nothing
+_PAGE: Final = 10
+_REQUEST_ID: Final = "68e7a1f900b01"
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+Parameters = dict[str, str]
+View = Callable[[Account, Parameters, Parameters], Json]
+
+
+class _ApiError(Exception):
+    """An answer other than 200."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def app(account: Account, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> Starlette:
+    """Build the API; what it was asked is in `app.state.portal`."""
+    portal = Portal(account, options, clock, f"{KEY_ID}:{KEY_SECRET}")
+    routes = [_route(portal, account, path, name, view) for path, (name, view) in _VIEWS.items()]
+    application = Starlette(routes=[portal.route(), *routes])
+    application.state.portal = portal
+    return application
+
+
+def _route(portal: Portal, account: Account, path: str, name: str, view: View) -> Route:
+    async def endpoint(request: Request) -> Response:
+        async def work() -> Response:
+            try:
+                _authorize(portal, request)
+                await portal.reach(up=True, delay_seconds=None)
+                query = dict(request.query_params)
+                return JsonResponse(view(account, request.path_params, query))
+            except _ApiError as error:
+                body = {"code": error.status, "message": str(error)}
+                return JsonResponse(
+                    {"error": body, "api_version": 4, "result": None}, status_code=error.status
+                )
+
+        return await portal.answer(name, work)
+
+    return Route(PREFIX + path, endpoint, methods=list(_METHODS))
+
+
+def _authorize(portal: Portal, request: Request) -> None:
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        given = ""
+    if portal.token is None or scheme.lower() != "basic" or given != portal.token:
+        portal.refuse(caller_of(request))
+        raise _ApiError(401, "Unauthorized")
+    if request.method not in ("GET", "HEAD"):
+        portal.violations.append(f"{request.method} {request.url.path}")
+        raise _ApiError(403, "Forbidden")
+
+
+def _envelope(result: Any) -> Json:
+    return {**_single(result), "request_id": _REQUEST_ID}
+
+
+def _single(result: Any) -> Json:
+    return {"api_version": 4, "error": None, "result": result}
+
+
+def _page(rows: Sequence[Any], query: Parameters, row: Callable[[Any], Json]) -> Json:
+    """Build a list's envelope; `row` is applied to the rows of the page only."""
+    limit, skip = _number(query, "limit", _PAGE), _number(query, "skip", 0)
+    account_wide = "accountId" in query and "workspaceId" not in query
+    return {
+        "limit": limit,
+        "skip": skip,
+        "total": "n/a" if account_wide else len(rows),
+        "hidden": 0,
+        **_single([row(one) for one in rows[skip : skip + limit]]),
+    }
+
+
+def _number(query: Parameters, name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal():
+        raise _ApiError(400, f"Bad Request: {name}")
+    return int(text)
+
+
+def _scope(account: Account, query: Parameters) -> set[int]:
+    """Return the ids of the workspaces that a list is about."""
+    if "workspaceId" not in query:
+        if query.get("accountId", str(ACCOUNT_ID)) != str(ACCOUNT_ID):
+            raise _ApiError(404, "Not Found: Item Not Found")
+        return {workspace.workspace_id for workspace in account.workspaces.values()}
+    workspace = account.workspaces.get(query["workspaceId"])
+    if workspace is None:
+        raise _ApiError(404, "Not Found: Item Not Found")
+    if workspace.forbidden:
+        raise _ApiError(403, "Forbidden")
+    return {workspace.workspace_id}
+
+
+def _user(_: Account, __: Parameters, ___: Parameters) -> Json:
+    user = {
+        "id": USER_ID,
+        "email": "user@example.net",
+        "displayName": "Erika Example",
+        "enabled": True,
+        "defaultProject": {"id": 300_001, "accountId": ACCOUNT_ID, "workspaceId": 200_001},
+    }
+    return _envelope(user)
+
+
+def _workspaces(account: Account, _: Parameters, query: Parameters) -> Json:
+    def row(workspace: Any) -> Json:
+        return {
+            "id": workspace.workspace_id,
+            "name": workspace.name,
+            "userId": USER_ID,
+            "created": 1_600_000_000,
+            "updated": 1_759_995_000,
+            "enabled": workspace.enabled,
+            "dedicatedIpsEnabled": False,
+            "privateLocationsEnabled": True,
+            "membersCount": 12,
+            "accountId": ACCOUNT_ID,
+        }
+
+    page = _page(list(account.workspaces.values()), query, row)
+    return {**page, "total": len(account.workspaces)}
+
+
+def _masters(account: Account, _: Parameters, query: Parameters) -> Json:
+    scope, test_id = _scope(account, query), query.get("testId")
+    runs = [
+        run
+        for run in account.runs()
+        if run.test.workspace_id in scope and test_id in (None, str(run.test.test_id))
+    ]
+    page = _page(runs, query, lambda run: master_row(account, run))
+    return {**page, "request_id": _REQUEST_ID}
+
+
+def _find_run(account: Account, path: Parameters) -> Any:
+    run = account.run(path["master"])
+    if run is None:
+        raise _ApiError(404, "Not Found: Item Not Found")
+    if run.test.forbidden:
+        raise _ApiError(403, "Forbidden")
+    return run
+
+
+def _master(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _envelope(master_detail(account, _find_run(account, path)))
+
+
+def _status(account: Account, path: Parameters, query: Parameters) -> Json:
+    run = _find_run(account, path)
+    name = query.get("level", "INFO")
+    if name not in LEVELS:
+        raise _ApiError(400, "Bad Request: level")
+    level = None if query.get("events") == "false" else LEVELS[name]
+    return _envelope(master_status(account, run, level=level))
+
+
+def _ci_status(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _single(ci_status(account, _find_run(account, path)))
+
+
+def _locations(account: Account, _: Parameters, query: Parameters) -> Json:
+    if not query.keys() & {"workspaceId", "accountId"}:
+        raise _ApiError(400, "Bad Request: workspaceId or accountId")
+    scope = _scope(account, query)
+    rows = [one for one in account.locations.values() if scope.intersection(one.workspaces)]
+    page = _page(rows, {"limit": "1000", **query}, lambda one: location_row(account, one))
+    return {**page, "total": len(rows)}
+
+
+def _find_location(account: Account, path: Parameters) -> Any:
+    location = account.locations.get(path["location"])
+    if location is None:
+        raise _ApiError(404, "Not Found: Item Not Found")
+    return location
+
+
+def _location(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _single(location_row(account, _find_location(account, path)))
+
+
+def _servers(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _single(location_row(account, _find_location(account, path))["ships"])
+
+
+def _server(account: Account, path: Parameters, _: Parameters) -> Json:
+    ship = account.ships.get(path["ship"])
+    if ship is None or ship.location_id != path["location"]:
+        raise _ApiError(404, "Not Found: Item Not Found")
+    return _single(ship_row(account, ship))
+
+
+def _nothing(_: Account, __: Parameters, ___: Parameters) -> Json:
+    raise _ApiError(404, "Not Found: Item Not Found")
+
+
+_VIEWS: Final[dict[str, tuple[str, View]]] = {
+    "/user": ("user", _user),
+    "/workspaces": ("workspaces", _workspaces),
+    "/masters": ("masters", _masters),
+    "/masters/{master}": ("master", _master),
+    "/masters/{master}/status": ("master_status", _status),
+    "/masters/{master}/ci-status": ("ci_status", _ci_status),
+    "/private-locations": ("private_locations", _locations),
+    "/private-locations/{location}": ("private_location", _location),
+    "/private-locations/{location}/servers": ("servers", _servers),
+    "/private-locations/{location}/servers/{ship}": ("server", _server),
+    "/{rest:path}": ("unknown", _nothing),
+}

@@ -1,0 +1,1 @@
+"""The simulated Eggplant DAI server."""

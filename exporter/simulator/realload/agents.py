@@ -1,0 +1,181 @@
+"""Real Load's replies about agents and recorders (its reference, sections 3.3 and 3.5).
+
+A handler takes the fleet and the request and returns the reply without `isError`, which the
+front door adds, or a finished error envelope.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from exporter.simulator.realload.fleet import (
+    MIN_AGENT_VERSION,
+    MIN_RECORDER_VERSION,
+    OWNER_ID,
+    Agent,
+    Fleet,
+)
+
+
+if TYPE_CHECKING:
+    from exporter.simulator.world import Machine
+
+Json = dict[str, Any]
+Handler = Callable[[Fleet, Json], Json]
+
+PINGED: Final = {"pingFromRemoteIp": "203.0.113.5", "pingFromRemoteUserId": OWNER_ID}
+JAVA: Final = {"javaVersion": "11.0.1", "javaVendor": "Oracle Corporation"}
+OS: Final = {"osName": "Linux", "osVersion": "5.4.0-92-generic"}
+AGENT_FLAGS: Final = (
+    "agentIdError",
+    "agentAccessDeniedError",
+    "agentNotReachableError",
+    "agentVersionOutdatedError",
+)
+RECORDER_FLAGS: Final = (
+    "recorderNotReachableError",
+    "recorderIdError",
+    "recorderAccessDeniedError",
+)
+
+
+def failure(text: str, flags: tuple[str, ...] = (), flag: str = "") -> Json:
+    """Build an error envelope with all flags of an action, one of them set."""
+    return {
+        "isError": True,
+        "genericErrorText": text,
+        **{name: name == flag for name in flags},
+    }
+
+
+def millis(seconds: float) -> int:
+    """Convert seconds to whole milliseconds."""
+    return math.floor(seconds * 1000)
+
+
+def agent_row(agent: Agent) -> Json:
+    """Build an agent as the lists print it."""
+    row: Json = {
+        "agentId": agent.agent_id,
+        "createdBySystem": agent.shared,
+        "ownerUserId": OWNER_ID,
+        "agentActive": agent.active,
+        "agentDescription": agent.description,
+        "agentHost": agent.host,
+        "agentPort": agent.port,
+        "authToken": agent.token,
+    }
+    if agent.shared:
+        row |= {"sharedMeasuringAgentTemplateId": 5, "isLaunchedByCloudCredits": False}
+    return row
+
+
+def _agents(fleet: Fleet, _: Json) -> Json:
+    return {"measuringAgentsArray": [agent_row(agent) for agent in fleet.agents.values()]}
+
+
+def _ping_agent(fleet: Fleet, request: Json) -> Json:
+    agent_id = request.get("agentId")
+    agent = fleet.agents.get(str(agent_id))
+    if agent is None:
+        return failure(f"Invalid agentId = {agent_id}", AGENT_FLAGS, "agentIdError")
+    if agent.denied:
+        return failure("Access denied", AGENT_FLAGS, "agentAccessDeniedError")
+    moment = fleet.timeline.moment()
+    if not agent.is_up(moment):
+        text = f"API V1 request to {agent.host}:{agent.port} timed out"
+        return failure(text, AGENT_FLAGS, "agentNotReachableError")
+    if agent.outdated:
+        text = f"Min. measuring agent version required: {MIN_AGENT_VERSION}"
+        return failure(text, AGENT_FLAGS, "agentVersionOutdatedError")
+    return {
+        "agentResponse": {
+            **PINGED,
+            "productVersion": agent.version,
+            "limitMaxUsersPerJob": agent.max_users,
+            "limitMaxJobDurationSeconds": agent.max_seconds,
+            **OS,
+            **JAVA,
+            "javaMaxMemory": f"{agent.memory_mb} MB",
+            **clock_of(fleet, agent),
+            "agentStartupTimeStamp": started_of(fleet, agent),
+            "httpExecuteTimeMillis": agent.took(moment, least_millis=40, spread_millis=210),
+        }
+    }
+
+
+def clock_of(fleet: Fleet, machine: Machine) -> Json:
+    """Build what a ping says of a machine's clock."""
+    delta = round(machine.skew_seconds * 1000) + int(machine.jitter * 160) - 80
+    return {
+        "systemTime": millis(fleet.timeline.now()) + delta,
+        "deltaTimeMillis": delta,
+    }
+
+
+def started_of(fleet: Fleet, machine: Machine) -> int:
+    """Return when a machine started, by its own clock."""
+    timeline = fleet.timeline
+    started = timeline.unix(machine.started(timeline.moment()))
+    return millis(started + machine.skew_seconds)
+
+
+def _recorders(fleet: Fleet, _: Json) -> Json:
+    return {
+        "proxyRecordersArray": [
+            {
+                "recorderId": recorder.recorder_id,
+                "createdBySystem": False,
+                "ownerUserId": OWNER_ID,
+                "recorderDescription": recorder.description,
+                "recorderProxyHost": recorder.host,
+                "recorderProxyPort": 8082,
+                "recorderProxyAuthUsername": recorder.username,
+                "recorderProxyAuthPassword": recorder.password,
+                "recorderControlPort": 8081,
+                "recorderControlAuthToken": recorder.token,
+            }
+            for recorder in fleet.recorders.values()
+        ]
+    }
+
+
+def _ping_recorder(fleet: Fleet, request: Json) -> Json:
+    recorder_id = request.get("recorderId")
+    recorder = fleet.recorders.get(str(recorder_id))
+    if recorder is None:
+        return failure(f"Invalid recorderId = {recorder_id}", RECORDER_FLAGS, "recorderIdError")
+    moment = fleet.timeline.moment()
+    if not recorder.is_up(moment):
+        return failure("connect timed out", RECORDER_FLAGS, "recorderNotReachableError")
+    return {
+        "pongResponse": {
+            **PINGED,
+            "productVersion": recorder.version,
+            "recorderComponentVersion": "1.1.0",
+            "isRecording": recorder.recording,
+            "recordHostFilter": "",
+            "numRecordedElements": int(moment) % 600 if recorder.recording else 0,
+            **OS,
+            "javaMemoryMB": 2048,
+            **JAVA,
+            **clock_of(fleet, recorder),
+            "httpExecuteTimeMillis": recorder.took(moment, least_millis=30, spread_millis=80),
+        }
+    }
+
+
+AGENT_HANDLERS: Final[dict[str, Handler]] = {
+    "getMeasuringAgents": _agents,
+    "getMinRequiredMeasuringAgentVersion": lambda *_: {
+        "minRequiredMeasuringAgentVersion": MIN_AGENT_VERSION
+    },
+    "pingMeasuringAgent": _ping_agent,
+    "getProxyRecorders": _recorders,
+    "getMinRequiredProxyRecorderVersion": lambda *_: {
+        "minRequiredProxyRecorderVersion": MIN_RECORDER_VERSION
+    },
+    "pingProxyRecorder": _ping_recorder,
+}

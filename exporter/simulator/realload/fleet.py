@@ -1,0 +1,243 @@
+"""The Real Load fleet: agents, controllers, clusters, recorders and suites, with their life.
+
+The first machines of each kind have fixed roles, so that even a small fleet shows everything
+that can happen; the rest live by chance, and the chance follows from the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+
+from exporter.clock import SYSTEM_CLOCK
+from exporter.simulator.realload.suite_runs import make_suites
+from exporter.simulator.world import STEADY, Machine, Timeline, Wave, World
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.clock import Clock
+    from exporter.simulator.options import SimulatorOptions
+
+AGENT_VERSION: Final = "4.8.24"
+MIN_AGENT_VERSION: Final = "4.8.9"
+CONTROLLER_VERSION: Final = "4.8.24"
+MIN_CONTROLLER_VERSION: Final = "4.8.9"
+RECORDER_VERSION: Final = "1.1.10"  # as text it would be older than the minimum
+MIN_RECORDER_VERSION: Final = "1.1.3"
+OWNER_ID: Final = 13
+_FIRST_AGENT: Final = 41
+_FIRST_CLUSTER: Final = 11
+_FIRST_MEMBER: Final = 59
+_FIRST_RECORDER: Final = 3
+_DAY_SECONDS: Final = 86_400.0
+_PLACES: Final = ("bern", "zurich", "geneva", "basel")
+
+
+class Agent(Machine, kw_only=True):
+    """A measuring agent.
+
+    Attributes:
+        denied: Whether it belongs to somebody else, so that a ping is denied.
+        shared: Whether the portal prints the newer fields of a shared agent.
+        max_users: Its limit, -1 for none.
+    """
+
+    agent_id: int
+    description: str
+    host: str
+    port: int = 8080
+    token: str = ""
+    active: bool = True
+    denied: bool = False
+    shared: bool = False
+    max_users: int = 500
+    max_seconds: int = 3600
+    memory_mb: int = 2048
+
+
+class Controller(Machine, kw_only=True):
+    """A cluster controller.
+
+    Attributes:
+        flagged: Whether a good reply says that it is outdated, the second of the two ways.
+    """
+
+    host: str
+    port: int = 8083
+    token: str = ""
+    flagged: bool = False
+
+
+class Cluster(msgspec.Struct, kw_only=True):
+    """A cluster of agents.
+
+    Attributes:
+        controller: `host:port`.
+        members: Agent ids by member id.
+        failing: Agent ids which the controller cannot connect to.
+        mute: Agent ids which it connects to in vain: they do not do the ping.
+    """
+
+    cluster_id: int
+    description: str
+    controller: str
+    members: dict[int, int]
+    active: bool = True
+    failing: list[int] = []
+    mute: list[int] = []
+
+
+class Recorder(Machine, kw_only=True):
+    """A proxy recorder."""
+
+    recorder_id: int
+    description: str
+    host: str
+    token: str = ""
+    username: str = ""
+    password: str = ""
+    recording: bool = False
+
+
+_AGENT_ROLES: Final[dict[int, dict[str, object]]] = {
+    1: {"wave": Wave(period_seconds=240, up_seconds=150, phase_seconds=60)},
+    2: {"outdated": True, "version": "4.7.12"},
+    3: {"active": False, "up": False},
+    4: {"skew_seconds": 7.4},
+    5: {"token": ""},
+    7: {"wave": Wave(period_seconds=900, up_seconds=895, phase_seconds=300)},
+    8: {"shared": True},
+    9: {"max_users": -1, "max_seconds": -1},
+}
+_FAILING_MEMBER_INDEX: Final = 6
+
+
+class Fleet(World):
+    """All that one Real Load portal knows.
+
+    Attributes:
+        agents, controllers, clusters, recorders, suites: Things by id; controllers by `host:port`.
+        certificates: The reply's rows, `None` until somebody asks since they cost time to make.
+    """
+
+    kinds: ClassVar = frozenset({"agents", "controllers", "clusters", "recorders", "suites"})
+
+    def __init__(self, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(Timeline(clock, pace=options.pace, alive=options.alive))
+        self.certificates: list[dict[str, Any]] | None = None
+        chance = random.Random(options.seed)  # noqa: S311 - repeatable, not secret
+        self.agents = {str(agent.agent_id): agent for agent in _agents(options.agents, chance)}
+        self.controllers = {
+            f"{controller.host}:{controller.port}": controller
+            for controller in _controllers(options.controllers, chance)
+        }
+        self.clusters = {
+            str(cluster.cluster_id): cluster
+            for cluster in _clusters(options, list(self.agents.values()), list(self.controllers))
+        }
+        self.recorders = {
+            str(recorder.recorder_id): recorder
+            for recorder in _recorders(options.recorders, chance)
+        }
+        self.suites = make_suites(
+            options.suites, seed=options.seed, agent_id=_FIRST_AGENT, cluster_id=_FIRST_CLUSTER
+        )
+
+    def members(self, cluster: Cluster) -> Iterator[tuple[int, Agent]]:
+        """Yield member ids and agents of a cluster, without agents that were deleted."""
+        for member_id, agent_id in cluster.members.items():
+            agent = self.agents.get(str(agent_id))
+            if agent is not None:
+                yield member_id, agent
+
+
+def _token(chance: random.Random) -> str:
+    return "".join(chance.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=14))
+
+
+def _wave(chance: random.Random) -> Wave:
+    """Let one machine in ten go down now and then, never at the very beginning."""
+    if chance.random() >= 0.1:
+        return STEADY
+    up, down = chance.uniform(1200, 5400), chance.uniform(45, 240)
+    phase = chance.uniform(0, up)
+    return Wave(period_seconds=up + down, up_seconds=up, phase_seconds=phase)
+
+
+def _agents(count: int, chance: random.Random) -> Iterator[Agent]:
+    for index in range(count):
+        number = index // len(_PLACES) + 1
+        place = _PLACES[index % len(_PLACES)]
+        agent = Agent(
+            agent_id=_FIRST_AGENT + index,
+            description=f"{place}-{number:02}",
+            host=f"{place}-{number:02}.load.example.net",
+            token=_token(chance),
+            version=AGENT_VERSION if chance.random() < 0.8 else "4.8.20",
+            memory_mb=chance.choice((2048, 4096, 8192)),
+            age_seconds=chance.uniform(1, 60) * _DAY_SECONDS,
+            jitter=chance.random(),
+        )
+        if index > max(_AGENT_ROLES):
+            agent.wave = _wave(chance)
+        for attribute, value in _AGENT_ROLES.get(index, {}).items():
+            setattr(agent, attribute, value)
+        yield agent
+
+
+def _controllers(count: int, chance: random.Random) -> Iterator[Controller]:
+    for index in range(count):
+        yield Controller(
+            host=f"controller-{index + 1}.load.example.net",
+            token=_token(chance),
+            version=CONTROLLER_VERSION if index != 1 else "4.8.8",
+            flagged=index == 1,
+            wave=Wave(period_seconds=1800, up_seconds=1680) if index == 2 else STEADY,
+            age_seconds=chance.uniform(1, 60) * _DAY_SECONDS,
+            jitter=chance.random(),
+        )
+
+
+def _clusters(
+    options: SimulatorOptions, agents: list[Agent], controllers: list[str]
+) -> Iterator[Cluster]:
+    if not controllers:
+        return
+    chance = random.Random(f"{options.seed}/clusters")  # noqa: S311 - not secret
+    member_id = _FIRST_MEMBER
+    for index in range(options.clusters):
+        chosen = chance.sample(agents, min(options.cluster_members, len(agents)))
+        failing: list[int] = []
+        if index == 0 and len(agents) > _FAILING_MEMBER_INDEX and chosen:
+            special = agents[_FAILING_MEMBER_INDEX]
+            chosen = [special, *(agent for agent in chosen if agent is not special)][: len(chosen)]
+            failing = [special.agent_id]
+        yield Cluster(
+            cluster_id=_FIRST_CLUSTER + index,
+            description=f"Cluster {index + 1}",
+            controller=controllers[index % len(controllers)],
+            members=dict(enumerate((agent.agent_id for agent in chosen), start=member_id)),
+            active=index != 1,
+            failing=failing,
+        )
+        member_id += len(chosen)
+
+
+def _recorders(count: int, chance: random.Random) -> Iterator[Recorder]:
+    for index in range(count):
+        yield Recorder(
+            recorder_id=_FIRST_RECORDER + index,
+            description=f"Recorder {index + 1}",
+            host=f"recorder-{index + 1}.load.example.net",
+            token=_token(chance) if index else "",
+            username="recorder" if index else "",
+            password=_token(chance) if index else "",
+            version=RECORDER_VERSION if index != 1 else "1.1.2",
+            up=False if index == 2 else None,
+            recording=index == 0,
+            jitter=chance.random(),
+        )

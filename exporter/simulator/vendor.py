@@ -1,0 +1,274 @@
+"""What all simulated vendors share: counting, faults, blocking and the control interface.
+
+`POST /_control` takes a JSON object; every key is optional and says how things shall be from
+now on. `GET /_control` answers like it: with the counts.
+
+    life          false lets the world stand still, true lets it go on
+    token         the only credential that is valid from now on; null: none is
+    delay         seconds each call takes; of Real Load's, those that reach another machine
+    dead_delay    seconds a machine that is down adds to that
+    fault         how calls are answered: none, bad_gateway, unavailable (both with HTML),
+                  rate_limited (429 with Retry-After), garbage (200 with HTML), drop, hang
+    fault_rate    the share of calls that is answered with 502, 0 to 1
+    refusal       how a bad Real Load token is answered, since that is not documented: envelope
+                  (the error envelope), flags (with the action's flags, none set), http_401
+    fault_on      the actions that `fault` and `fault_rate` strike; empty: all
+    unblock       true forgets bad tokens and blocked addresses
+    change        {"agents": {"41": {"up": false}}}: attributes of things, see the worlds
+    delete        {"agents": ["41"]}: things that cease to exist
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict, deque
+from contextlib import suppress
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from exporter.simulator.world import UnknownChangeError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from exporter.clock import Clock
+    from exporter.simulator.options import SimulatorOptions
+    from exporter.simulator.world import World
+
+BAD_TOKENS: Final = 5
+BAD_TOKEN_WINDOW_SECONDS: Final = 60.0
+
+
+class Fault(StrEnum):
+    """How a portal misbehaves."""
+
+    NONE = "none"
+    BAD_GATEWAY = "bad_gateway"
+    UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
+    GARBAGE = "garbage"
+    DROP = "drop"
+    HANG = "hang"
+
+
+class Refusal(StrEnum):
+    """How Real Load answers a bad token."""
+
+    ENVELOPE = "envelope"
+    FLAGS = "flags"
+    HTTP_401 = "http_401"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /_control`."""
+
+    life: bool | msgspec.UnsetType = msgspec.UNSET
+    token: str | msgspec.UnsetType | None = msgspec.UNSET
+    delay: float | msgspec.UnsetType = msgspec.UNSET
+    dead_delay: float | msgspec.UnsetType = msgspec.UNSET
+    fault: Fault | msgspec.UnsetType = msgspec.UNSET
+    fault_rate: float | msgspec.UnsetType = msgspec.UNSET
+    fault_on: frozenset[str] | msgspec.UnsetType = msgspec.UNSET
+    refusal: Refusal | msgspec.UnsetType = msgspec.UNSET
+    unblock: bool = False
+    change: dict[str, dict[str, dict[str, Any]]] = {}
+    delete: dict[str, list[str]] = {}
+
+
+class JsonResponse(Response):
+    """A JSON reply, encoded quickly."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode the content."""
+        return msgspec.json.encode(content)
+
+
+class SilentResponse(Response):
+    """No reply: the connection is dropped at once, or held until the caller gives up.
+
+    A server that offers an `abort` in the scope's state (see `server.py`) is asked to drop it.
+    """
+
+    def __init__(self, *, drop: bool) -> None:
+        super().__init__()
+        self._drop = drop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for the end of the connection, after bringing it about if asked to."""
+        del send
+        if self._drop:
+            scope.get("state", {}).get("abort", lambda: None)()
+        with suppress(asyncio.CancelledError):  # the server stops, see `Portal.answer`
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+
+class Portal:
+    """One simulated vendor's front door.
+
+    Attributes:
+        calls: How often each action was asked for, faults and refusals included.
+        refused: Monotonic seconds of the calls with a bad credential.
+        blocked_calls: How many calls came from blocked addresses.
+        violations: What was asked for that would have changed something.
+        in_flight, peak: Calls being answered now, and the most there ever were.
+        token: The valid credential, `None` for none.
+    """
+
+    def __init__(self, world: World, options: SimulatorOptions, clock: Clock, token: str) -> None:
+        self.world = world
+        self.clock = clock
+        self.token: str | None = token
+        self.delay_seconds = options.delay_seconds
+        self.dead_delay_seconds = options.dead_delay_seconds
+        self.fault = Fault.NONE
+        self.refusal = Refusal.ENVELOPE
+        self.fault_rate = options.fault_rate
+        self.fault_on: frozenset[str] = frozenset()
+        self.calls: Counter[str] = Counter()
+        self.refused: list[float] = []
+        self.blocked_calls = 0
+        self.violations: list[str] = []
+        self.in_flight = 0
+        self.peak = 0
+        self._block_seconds = options.block_seconds
+        self._chance = random.Random(f"{options.seed}/faults")  # noqa: S311 - not secret
+        self._bad_tokens: defaultdict[str, deque[float]] = defaultdict(
+            lambda: deque(maxlen=BAD_TOKENS)
+        )
+        self._blocked_until: dict[str, float] = {}
+
+    async def answer(self, action: str, work: Callable[[], Awaitable[Response]]) -> Response:
+        """Count a call and answer it, or misbehave."""
+        self.calls[action] += 1
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            return self._misbehave(action) or await work()
+        except asyncio.CancelledError:
+            # The server stops: uvicorn would print a traceback for a cancelled call.
+            return SilentResponse(drop=True)
+        finally:
+            self.in_flight -= 1
+
+    def refuse(self, caller: str) -> None:
+        """Note a bad credential; the fifth within a minute blocks the address (section 1)."""
+        now = self.clock.monotonic()
+        self.refused.append(now)
+        bad = self._bad_tokens[caller]
+        bad.append(now)
+        if len(bad) == BAD_TOKENS and now - bad[0] <= BAD_TOKEN_WINDOW_SECONDS:
+            self._blocked_until[caller] = now + self._block_seconds
+            bad.clear()
+
+    def is_blocked(self, caller: str) -> bool:
+        """Tell, and count, whether an address is blocked."""
+        blocked = self.clock.monotonic() < self._blocked_until.get(caller, float("-inf"))
+        self.blocked_calls += blocked
+        return blocked
+
+    async def reach(self, *, up: bool, delay_seconds: float | None) -> None:
+        """Take the time that a call to another machine takes."""
+        seconds = self.delay_seconds if delay_seconds is None else delay_seconds
+        seconds += 0.0 if up else self.dead_delay_seconds
+        if seconds > 0:
+            await self.clock.sleep(seconds)
+
+    def obey(self, command: Command) -> None:
+        """Carry out a command of the control interface.
+
+        Raises:
+            UnknownChangeError: It names something that does not exist.
+        """
+        targets = {
+            "life": (self.world.timeline, "alive"),
+            "token": (self, "token"),
+            "delay": (self, "delay_seconds"),
+            "dead_delay": (self, "dead_delay_seconds"),
+            "fault": (self, "fault"),
+            "fault_rate": (self, "fault_rate"),
+            "fault_on": (self, "fault_on"),
+            "refusal": (self, "refusal"),
+        }
+        for name, (owner, attribute) in targets.items():
+            value = getattr(command, name)
+            if value is not msgspec.UNSET:
+                setattr(owner, attribute, value)
+        if command.unblock:
+            self._bad_tokens.clear()
+            self._blocked_until.clear()
+        for kind, things in command.change.items():
+            for key, changes in things.items():
+                self.world.change(kind, key, **changes)
+        for kind, keys in command.delete.items():
+            for key in keys:
+                self.world.delete(kind, key)
+
+    def route(self) -> Route:
+        """Return the route of the control interface."""
+        return Route("/_control", self._control, methods=["GET", "POST"])
+
+    async def _control(self, request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                self.obey(msgspec.json.decode(await request.body(), type=Command))
+            except (msgspec.MsgspecError, UnknownChangeError) as error:
+                return JsonResponse({"error": str(error)}, status_code=400)
+        return JsonResponse(
+            {
+                "calls": dict(self.calls),
+                "refused": len(self.refused),
+                "blocked_calls": self.blocked_calls,
+                "violations": self.violations,
+                "peak": self.peak,
+                "life": self.world.timeline.alive,
+                "moment": self.world.timeline.moment(),
+            }
+        )
+
+    def _misbehave(self, action: str) -> Response | None:
+        if self.fault_on and action not in self.fault_on:
+            return None
+        if self.fault_rate and self._chance.random() < self.fault_rate:
+            return _FAULTS[Fault.BAD_GATEWAY]()
+        return _FAULTS[self.fault]()
+
+
+def _page(status: int, title: str) -> Response:
+    return HTMLResponse(f"<html><body><h1>{title}</h1></body></html>\n", status_code=status)
+
+
+def _rate_limited() -> Response:
+    error = {"code": 429, "message": "Too Many Requests"}
+    return JsonResponse(
+        {"error": error, "api_version": 4, "result": None},
+        status_code=429,
+        headers={"Retry-After": "30"},
+    )
+
+
+_FAULTS: Final[dict[Fault, Callable[[], Response | None]]] = {
+    Fault.NONE: lambda: None,
+    Fault.BAD_GATEWAY: lambda: _page(502, "Bad Gateway"),
+    Fault.UNAVAILABLE: lambda: _page(503, "Service Unavailable"),
+    Fault.RATE_LIMITED: _rate_limited,
+    Fault.GARBAGE: lambda: _page(200, "Welcome"),
+    Fault.DROP: lambda: SilentResponse(drop=True),
+    Fault.HANG: lambda: SilentResponse(drop=False),
+}
+
+
+def caller_of(request: Request) -> str:
+    """Return the address a call came from."""
+    return request.client.host if request.client else ""

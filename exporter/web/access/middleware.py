@@ -1,0 +1,96 @@
+"""The gate in front of everything served: rate limit, users, headers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+from exporter.web.access.auth import CrowdError
+from exporter.web.middleware import SECURITY_HEADERS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from exporter.web.access.auth import Users
+    from exporter.web.access.security import Rules, WebSecurity
+
+
+class Gate:
+    """Lets requests through to the app as the web configuration file demands.
+
+    Who watches the process may do so at any rate, unless a password had to be compared for it:
+    a process that is restarted because it is asked too much only makes things worse.
+    """
+
+    def __init__(self, app: ASGIApp, security: WebSecurity, *, route_prefix: str = "") -> None:
+        self._app = app
+        self._security = security
+        self._watched = {f"{route_prefix}/-/healthy", f"{route_prefix}/-/ready"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        rules = self._security.rules()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _set(rules.headers, MutableHeaders(scope=message))
+            await send(message)
+
+        refusal = await self._refusal(scope, rules)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    async def _refusal(self, scope: Scope, rules: Rules) -> PlainTextResponse | None:
+        credentials = _credentials(Headers(scope=scope).get("authorization", ""))
+        free = scope["path"] in self._watched and _is_cheap(rules.users, credentials)
+        if rules.bucket is not None and not free and not rules.bucket.take():
+            return _refuse(HTTPStatus.TOO_MANY_REQUESTS, "Ask less often.", {"Retry-After": "1"})
+        if rules.users is None:
+            return None
+        try:
+            if credentials is not None and await rules.users.admit(*credentials):
+                return None
+        except CrowdError:
+            why = "Too many passwords are waiting to be compared. Try again."
+            return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": "1"})
+        why = "Give a user and the right password."
+        return _refuse(HTTPStatus.UNAUTHORIZED, why, {"WWW-Authenticate": "Basic"})
+
+
+def _is_cheap(users: Users | None, credentials: tuple[str, bytes] | None) -> bool:
+    return users is None or credentials is None or users.remember(*credentials) is not None
+
+
+def _credentials(header: str) -> tuple[str, bytes] | None:
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    # A name in another encoding is nobody's, but takes part in the comparison.
+    return (name.decode("utf-8", "surrogateescape"), password) if colon else None
+
+
+def _set(wanted: Mapping[str, str], headers: MutableHeaders) -> None:
+    for name, value in wanted.items():
+        if value:
+            headers[name] = value
+        else:
+            del headers[name]
+
+
+def _refuse(status: HTTPStatus, why: str, headers: Mapping[str, str]) -> PlainTextResponse:
+    return PlainTextResponse(
+        f"{status.value} {status.phrase}. {why}\n",
+        status_code=status,
+        headers={**SECURITY_HEADERS, **headers},
+    )

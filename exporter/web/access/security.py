@@ -1,0 +1,177 @@
+"""What the web configuration file demands, kept up to date while the server runs.
+
+The files are looked at whenever a connection or a request comes: a few calls of `stat`, and no
+notification that a swapped symbolic link would escape. What is new and right is used from that
+connection or request on; what is wrong is logged once and leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.errors import ConfigurationError
+from exporter.web.access import files as material
+from exporter.web.access.auth import Users
+from exporter.web.access.config import WebConfig
+from exporter.web.access.rate_limit import Bucket
+from exporter.web.access.tls import ChangingContext, UnusableError, make_context
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from exporter.web.access.files import Material
+
+
+#: A file may change again within the same tick of its clock. So what is younger than this is
+#: read again instead of being trusted for its time.
+SETTLED_SECONDS = 2.0
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a request.
+
+    Attributes:
+        headers: Sent with every answer; an empty one is taken out.
+        users: `None` lets everybody in.
+        bucket: `None` is without a limit.
+    """
+
+    headers: Mapping[str, str]
+    users: Users | None
+    bucket: Bucket | None
+
+
+class _Demands(msgspec.Struct, frozen=True, kw_only=True):
+    config: WebConfig
+    rules: Rules
+    context: ssl.SSLContext | None
+
+
+class WebSecurity:
+    """The demands of one file.
+
+    Attributes:
+        context: For the server's sockets, `None` for plain HTTP; follows the files by itself.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        log: FilteringBoundLogger | None = None,
+        read: Callable[[Path], Material] = material.read,
+    ) -> None:
+        """Read the file and all it names.
+
+        Args:
+            path: The web configuration file.
+            clock: For the age of files and the rate limit.
+            log: Where changes and mistakes are told.
+            read: Reads the files.
+
+        Raises:
+            ConfigurationError: With every mistake in them.
+        """
+        self._path = path
+        self._clock = clock
+        self._read_files = read
+        self._log: FilteringBoundLogger = log or structlog.get_logger("exporter.web")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
+        self._material, self._settled = self._read()
+        self._demands = self._demanded(self._material, None)
+        self.context: ssl.SSLContext | None = None
+        if self._demands.context is not None:
+            self.context = ChangingContext(self._context)
+
+    def rules(self) -> Rules:
+        """Return what holds for a request that comes now."""
+        self.refresh()
+        return self._demands.rules
+
+    def refresh(self) -> None:
+        """Take over what changed in the files."""
+        if self._settled and self._material.is_current():
+            return
+        before = self._material.digest()
+        self._material, self._settled = self._read()
+        if self._material.digest() == before:
+            return
+        try:
+            self._demands = self._demanded(self._material, self._demands)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self._log.error("web_config_refused", message=problem)
+        else:
+            self._log.info("web_config_changed")
+
+    def _context(self) -> ssl.SSLContext:
+        self.refresh()
+        assert self._demands.context is not None  # noqa: S101 - `_demanded` keeps TLS as it was
+        return self._demands.context
+
+    def _read(self) -> tuple[Material, bool]:
+        found = self._read_files(self._path)
+        age_seconds = self._clock.time() - found.changed_timestamp_seconds
+        return found, age_seconds > SETTLED_SECONDS
+
+    def _demanded(self, found: Material, before: _Demands | None) -> _Demands:
+        config = found.config
+        if config is None or found.problems:
+            raise ConfigurationError(found.problems)
+        context = self._make_context(config, found.contents)
+        if before is not None and (context is None) != (before.context is None):
+            raise ConfigurationError(
+                [f"{self._path}: tls_server_config came or went; restart to switch TLS on or off"]
+            )
+        return _Demands(config=config, context=context, rules=self._make_rules(config, before))
+
+    def _make_context(
+        self, config: WebConfig, contents: Mapping[Path, bytes]
+    ) -> ssl.SSLContext | None:
+        tls = config.tls
+        if tls is None:
+            return None
+        key = tls.key.get_secret_value() if tls.key is not None else None
+        try:
+            return make_context(
+                tls,
+                cert=_content(tls.cert, tls.cert_file, contents),
+                key=_content(key, tls.key_file, contents),
+                client_ca=_content(tls.client_ca, tls.client_ca_file, contents),
+            )
+        except UnusableError as error:
+            raise ConfigurationError([f"{self._path}: tls_server_config: {error}"]) from None
+
+    def _make_rules(self, config: WebConfig, before: _Demands | None) -> Rules:
+        """Make rules in which whatever did not change keeps its memory."""
+        limit = config.rate_limit
+        users, bucket = None, None
+        if before is not None and before.config.users == config.users:
+            users = before.rules.users
+        elif config.users:
+            hashes = {name: text.get_secret_value() for name, text in config.users.items()}
+            users = Users(hashes, executor=self._executor)
+        if before is not None and before.config.rate_limit == limit:
+            bucket = before.rules.bucket
+        elif limit.interval:
+            bucket = Bucket(
+                interval_seconds=limit.interval,
+                burst=limit.burst,
+                monotonic=self._clock.monotonic,
+            )
+        return Rules(headers=config.headers, users=users, bucket=bucket)
+
+
+def _content(inline: str | None, path: Path | None, contents: Mapping[Path, bytes]) -> bytes:
+    return contents[path] if path is not None else (inline or "").encode()

@@ -1,0 +1,184 @@
+"""TLS towards clients: from certificates in memory to a context, and contexts that can change."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import structlog
+
+from exporter.web.access.ciphers import CIPHER_SUITES, CURVES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from exporter.web.access.config import TlsConfig
+
+
+_log: FilteringBoundLogger = structlog.get_logger("exporter.web")
+
+
+class UnusableError(Exception):
+    """Certificates and keys do not make a context; the text says why and holds none of them."""
+
+
+class ChangingContext(ssl.SSLContext):
+    """A context whose every new connection gets what is current then.
+
+    A context in use cannot be changed safely: certificate and key would be replaced one after
+    the other, and a client CA could never be taken away. So a server is given this one for its
+    whole life, and each connection gets its TLS from another.
+    """
+
+    _current: Callable[[], ssl.SSLContext]
+
+    def __new__(cls, current: Callable[[], ssl.SSLContext]) -> Self:
+        """Make one around a function that returns the context of the next connection."""
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._current = current
+        return made
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Begin the TLS of a connection."""
+        return self._current().wrap_bio(*args, **kwargs)
+
+
+def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes) -> ssl.SSLContext:
+    """Make a context.
+
+    Args:
+        config: Versions, ciphers and what is asked of clients.
+        cert: The certificate and its chain, PEM.
+        key: Its key, PEM.
+        client_ca: What clients' certificates are verified against, PEM; empty for nothing.
+
+    Raises:
+        UnusableError: They do not fit, or are none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _version(config.min_version)
+    context.maximum_version = _version(config.max_version)
+    if config.prefer_server_cipher_suites:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    _set_ciphers(context, config.cipher_suites)
+    for curve in config.curve_preferences:
+        try:
+            context.set_ecdh_curve(CURVES[curve])
+        except (ssl.SSLError, ValueError):
+            raise UnusableError(f"the TLS library has no curve {curve}") from None
+    _load_pair(context, cert, key)
+    if config.verifies_clients:
+        try:
+            # Comments between the certificates may be in any alphabet.
+            context.load_verify_locations(cadata=client_ca.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise UnusableError("the client CA holds no certificate in PEM form") from None
+        required = config.requires_clients
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    context.sslobject_class = _connection_for(config.client_allowed_sans)
+    return context
+
+
+def _version(name: str) -> ssl.TLSVersion:
+    return {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}[name]
+
+
+def _set_ciphers(context: ssl.SSLContext, names: Collection[str]) -> None:
+    older = [CIPHER_SUITES[name] for name in names if CIPHER_SUITES[name]]
+    if older:
+        try:
+            context.set_ciphers(":".join(older))
+        except ssl.SSLError:
+            raise UnusableError("the TLS library has none of the cipher_suites") from None
+    elif names:
+        # Whoever lists suites of TLS 1.3 only wants none of the others.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
+    asked = False
+
+    def passphrase() -> str:
+        # Without an answer of ours OpenSSL would ask the terminal.
+        nonlocal asked
+        asked = True
+        return ""
+
+    try:
+        with _as_file(cert) as cert_path, _as_file(key) as key_path:
+            context.load_cert_chain(cert_path, key_path, password=passphrase)
+    except ssl.SSLError as error:
+        if asked:
+            raise UnusableError("the key has a passphrase; store it without one") from None
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise UnusableError("certificate and key do not belong together") from None
+        why = (error.reason or "not in PEM form").lower().replace("_", " ")
+        raise UnusableError(f"certificate or key cannot be used: {why}") from None
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """Offer bytes under a path, since the TLS library loads certificates only from one.
+
+    They are loaded from what was read, not from their own file, which may have changed since.
+    """
+    if hasattr(os, "memfd_create"):  # in memory, where a container has nothing to write to
+        descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+    else:
+        with tempfile.NamedTemporaryFile() as temporary:
+            temporary.write(content)
+            temporary.flush()
+            yield temporary.name
+
+
+class _Connection(ssl.SSLObject):
+    """The TLS of one connection; says why a client is turned away, which the client is not told."""
+
+    allowed: ClassVar[Collection[str]] = ()
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake, and look at the client's names at its end."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            _log.debug("handshake_failed", message=error.reason or "the client went away")
+            raise
+        if self.allowed:
+            names = names_in(self.getpeercert() or {})
+            if names.isdisjoint(self.allowed):
+                _log.warning("client_refused", names=sorted(names))
+                raise ssl.SSLCertVerificationError("the client has no allowed name")
+
+
+def _connection_for(allowed: Collection[str]) -> type[ssl.SSLObject]:
+    names = frozenset(map(_normal, allowed))
+    return type("_ConnectionForSome", (_Connection,), {"allowed": names})
+
+
+def names_in(certificate: Mapping[str, Any]) -> set[str]:
+    """Return the subject alternative names of a certificate that can be allowed."""
+    kinds = {"DNS", "IP Address", "email", "URI"}
+    return {
+        _normal(value) for kind, value in certificate.get("subjectAltName", ()) if kind in kinds
+    }
+
+
+def _normal(name: str) -> str:
+    """Write an IP address in its one short form, as the TLS library does not."""
+    try:
+        return str(ipaddress.ip_address(name.strip()))
+    except ValueError:
+        return name

@@ -1,0 +1,145 @@
+"""The pages for people: the board, and one page per target."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from starlette.responses import Response
+
+from exporter import __version__
+from exporter.overview import format as text
+from exporter.overview.build import arranged, target_rows
+from exporter.overview.filters import Choice, Order, marks_of
+from exporter.overview.rows import Condition, Kind, TargetRow, word
+from exporter.overview.runs import runs_in_flight
+from exporter.overview.target import details
+from exporter.overview.trend import trend
+from exporter.overview.verdict import groups, headline, source_row, tiles
+from exporter.web.slices import in_slices
+
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from exporter.fleet.history import Entry, Record
+    from exporter.overview.interface import AlertView, View
+
+
+#: Smaller pages are sent as they are.
+_WORTH_PACKING = 16 * 1024
+
+_LEVELS = {Condition.UP: "good", Condition.DOWN: "bad"}
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("exporter.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (text.ago, text.duration, text.instant, text.signed, text.words)
+    environment.filters.update({each.__name__: each for each in filters})
+    environment.globals.update(release=__version__, word=word)
+    return environment
+
+
+class Screens:
+    """The endpoints that answer with HTML; no look at them ever calls a vendor."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        templates = _templates()
+        self._fleet = templates.get_template("fleet.html")
+        self._target = templates.get_template("target.html")
+
+    async def fleet(self, request: Request) -> Response:
+        """Answer with the state of the fleet; the query narrows and sorts it, see `Choice`."""
+        view, now = self._view, self._view.now()
+        choice = Choice.of(request.query_params)
+        snapshots = tuple(view.snapshots())
+        sources = [source_row(source, now) for source in view.sources()]
+        rows = arranged(await in_slices(target_rows(snapshots, now)))
+        matches = choice.matcher()
+        chosen = choice.arranged(await in_slices(row for row in rows if matches(row)))
+        # Whoever looks for certain targets is not interested in the rest of the page.
+        whole = not (choice.text or choice.marks or choice.kind)
+        flights = runs_in_flight(snapshots, now) if whole else []
+        return await _answer(
+            request,
+            self._fleet,
+            now=now,
+            headline=headline(rows, sources, ready=view.ready),
+            alerts=_firing(view) if not choice.narrows else [],
+            sources=[row for row in sources if whole and choice.source in ("", row.name)],
+            source_names=[row.name for row in sources],
+            tiles=tiles(rows),
+            total=len(rows),
+            shown=len(chosen),
+            groups=groups(chosen),
+            flights=[run for run in flights if choice.source in ("", run.source)],
+            choice=choice,
+            kinds=Kind,
+            marks=[mark for mark, _ in marks_of(rows)],
+            orders=Order,
+            record=self._record,
+            trend=trend,
+            newest_failure=_newest_failure,
+        )
+
+    async def target(self, request: Request) -> Response:
+        """Answer with all that is known of the target named by `source`, `kind` and `id`."""
+        view, now = self._view, self._view.now()
+        query = request.query_params
+        source, kind, target_id = (query.get(name, "") for name in ("source", "kind", "id"))
+        found = details(view.snapshots(), now, source=source, kind=kind, target_id=target_id)
+        providers = (each.provider for each in view.sources() if each.name == source)
+        record = view.history.of(next(providers, ""), source, kind, target_id)
+        readings = list(record.readings())
+        row = found.row if found else None
+        return await _answer(
+            request,
+            self._target,
+            status=HTTPStatus.OK if found or readings else HTTPStatus.NOT_FOUND,
+            now=now,
+            source=source,
+            kind=kind,
+            name=found.name if found else target_id,
+            details=found,
+            level=_LEVELS.get(row.state, "unsure") if isinstance(row, TargetRow) else "unsure",
+            readings=readings,
+            failures=list(record.failures()),
+            trend=trend(record, width=720, height=96, readings=max(2, len(readings))),
+        )
+
+    def _record(self, row: TargetRow) -> Record:
+        return self._view.history.of(row.provider, row.source, row.kind, row.id)
+
+
+async def _answer(
+    request: Request,
+    template: jinja2.Template,
+    *,
+    status: HTTPStatus = HTTPStatus.OK,
+    **context: Any,
+) -> Response:
+    """Render a page without holding up the loop, and pack a large one beside it."""
+    body = "".join(await in_slices(template.generate(**context))).encode("utf-8", "replace")
+    headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
+    if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, status_code=status, headers=headers)
+
+
+def _firing(view: View) -> list[AlertView]:
+    return [alert for alert in view.alerts() or () if alert.state == "firing"]
+
+
+def _newest_failure(record: Record) -> Entry | None:
+    return next(record.failures(), None)

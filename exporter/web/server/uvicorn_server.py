@@ -1,0 +1,191 @@
+"""A web server that starts with one clear error or none and stops within its grace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from exporter.web.server.address import BACKLOG, bound_address, listen
+from exporter.web.server.limits import FencedProtocol
+
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from exporter.web.server.address import Address
+
+
+#: How long what was cut off gets to notice.
+_LAST_SECONDS = 1.0
+
+#: How long a client may take to begin TLS, and to end it.
+_HANDSHAKE_SECONDS = 10.0
+_GOODBYE_SECONDS = 2.0
+
+
+class WebServer:
+    """An app on one or several addresses; can be started again after a stop."""
+
+    def __init__(  # noqa: PLR0913 - all but two by keyword, with defaults
+        self,
+        app: ASGIApp,
+        addresses: Sequence[Address],
+        *,
+        tls: ssl.SSLContext | None = None,
+        sockets: Callable[[], list[socket.socket]] | None = None,
+        max_connections: int = 512,
+        idle_seconds: int = 75,
+        handshake_seconds: float = _HANDSHAKE_SECONDS,
+        protocol: type[FencedProtocol] = FencedProtocol,
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            app: What answers.
+            addresses: Where to listen.
+            tls: What connections are wrapped in, if anything.
+            sockets: Returns listening sockets at each start, instead of the addresses.
+            max_connections: Requests of further connections get 503.
+            idle_seconds: How long a connection may wait for its next request; more than the
+                usual scrape interval, so that Prometheus keeps its connection.
+            handshake_seconds: How long a client may take to begin TLS.
+            protocol: The limits for slow clients.
+        """
+        self._app = app
+        self._sockets = sockets or (lambda: listen(addresses))
+        self._tls = tls
+        self._handshake_seconds = handshake_seconds
+        self._max_connections = max_connections
+        self._idle_seconds = idle_seconds
+        self._protocol = protocol
+        self._running: tuple[_Uvicorn, asyncio.Task[None]] | None = None
+        self.addresses: tuple[Address, ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+        return "http" if self._tls is None else "https"
+
+    async def start(self) -> None:
+        """Listen and serve; returns when connections are accepted.
+
+        Raises:
+            StartError: An address cannot be listened on; none is then.
+        """
+        sockets = self._sockets()
+        server = _Uvicorn(
+            uvicorn.Config(
+                _Quiet(self._app),
+                http=self._protocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                workers=1,
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                limit_concurrency=self._max_connections,
+                timeout_keep_alive=self._idle_seconds,
+            ),
+            tls=self._tls,
+            handshake_seconds=self._handshake_seconds,
+        )
+        task = asyncio.create_task(server.serve(sockets))
+        self._running = (server, task)
+        self.addresses = tuple(bound_address(sock) for sock in sockets)
+        accepting = asyncio.create_task(server.accepting.wait())
+        await asyncio.wait({task, accepting}, return_when=asyncio.FIRST_COMPLETED)
+        if not server.accepting.is_set():
+            accepting.cancel()
+            self._running = None
+            for sock in sockets:
+                sock.close()
+            await task
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Stop accepting, let requests under way end within the grace, cut off the rest."""
+        if self._running is None:
+            return
+        server, task = self._running
+        self._running = None
+        self.addresses = ()
+        server.close()
+        done, _ = await asyncio.wait({task}, timeout=grace_seconds)
+        if not done:
+            server.abort()
+            done, _ = await asyncio.wait({task}, timeout=_LAST_SECONDS)
+        if not done:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signal handlers of its own, which the daemon has, and with limits for TLS."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, tls: ssl.SSLContext | None, handshake_seconds: float
+    ) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+        self.servers = []
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            self._tls = {
+                "ssl": tls,
+                "ssl_handshake_timeout": handshake_seconds,
+                "ssl_shutdown_timeout": _GOODBYE_SECONDS,
+            }
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        for sock in sockets or ():
+            self.servers.append(
+                await loop.create_server(self._connect, sock=sock, backlog=BACKLOG, **self._tls)
+            )
+        self.started = True
+        self.accepting.set()
+
+    def _connect(self) -> asyncio.Protocol:
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state, app_state={})
+
+    def close(self) -> None:
+        """Accept no more and begin to shut down."""
+        self.should_exit = True
+        for server in self.servers:
+            server.close()
+
+    def abort(self) -> None:
+        """Cut all connections and cancel what answers them."""
+        self.force_exit = True
+        connections: set[Any] = self.server_state.connections
+        for connection in list(connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+class _Quiet:
+    """Keeps uvicorn from logging a traceback for each request that a stop cancels."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)

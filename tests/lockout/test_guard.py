@@ -1,0 +1,815 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.lockout.guard import WINDOW_SECONDS, Guard
+from exporter.lockout.ledger import GuardMemories, GuardMemory
+from exporter.lockout.queue import Lane
+from tests.support.clock import FakeClock, settle
+from tests.support.portal import OWN, Portal
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Make a clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def portal(clock: FakeClock) -> Portal:
+    """Make a portal that accepts the secret."""
+    return Portal(clock)
+
+
+DROPPED = CallError(Reason.CONNECT, "the connection was dropped", lost=True)
+
+#: Ends of calls that may have been refused, for all that is known.
+SILENCES = {
+    "late": CallError(Reason.TIMEOUT, "no reply in time"),
+    "dropped": DROPPED,
+    "cut off": CallError(Reason.CONNECT, "the reply was cut off"),
+    "nonsense": CallError(Reason.DECODE, "the reply is not the JSON that was expected"),
+    "redirect": CallError(Reason.HTTP_4XX, "status 302", status=302),
+    "bad request": CallError(Reason.HTTP_4XX, "status 400", status=400),
+    "server error": CallError(Reason.HTTP_5XX, "status 500", status=500),
+}
+
+
+def begin(guard: Guard, attempt: Any, number: int, **fields: Any) -> list[asyncio.Task[Any]]:
+    """Begin many calls at once."""
+    return [asyncio.create_task(guard.call(attempt, **fields)) for _ in range(number)]
+
+
+async def end(clock: FakeClock, tasks: list[asyncio.Task[Any]], seconds: float = 30.0) -> list[str]:
+    """Let time pass and say how the calls ended: what they returned, or their reason."""
+    await clock.advance(seconds)
+    return [ending(task) for task in tasks]
+
+
+def ending(task: asyncio.Task[Any]) -> str:
+    """Say how a call ended."""
+    if not task.done():
+        return "under way"
+    if task.cancelled():
+        return "cancelled"
+    error = task.exception()
+    if error is None:
+        return str(task.result())
+    assert isinstance(error, PollError), repr(error)
+    sent = "" if isinstance(error, CallError) else "not sent: "
+    return f"{sent}{error.reason}"
+
+
+async def proven(clock: FakeClock, portal: Portal, guard: Guard) -> None:
+    """Let a guard learn that the secret is accepted."""
+    assert ["pong"] == await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+
+class TestProof:
+    async def test_one_proof_goes_before_everything(self, clock: FakeClock, portal: Portal) -> None:
+        """However many wait, one call alone finds out whether the secret is accepted."""
+        tasks = begin(portal.guard(), portal.ping, 40)
+        await clock.advance(0.15)
+
+        assert (1, 1) == (portal.proofs, portal.busiest)
+        assert ["pong"] * 40 == await end(clock, tasks)
+        assert 1 == portal.proofs
+        assert 3 == portal.busiest
+
+    async def test_a_wrong_secret_costs_one_refusal(self, clock: FakeClock, portal: Portal) -> None:
+        """A secret that was wrong from the start must not be tried twice."""
+        portal.secret = "wrong"
+        guard = portal.guard()
+
+        endings = await end(clock, begin(guard, portal.ping, 40))
+        later = await end(clock, begin(guard, portal.ping, 40))
+
+        assert ["not sent: auth"] * 40 == endings
+        assert ["not sent: blocked"] * 40 == later
+        assert 1 == len(portal.refusals)
+        assert (True, True, True) == (guard.open, guard.auth_failed, guard.blocked)
+
+    async def test_a_proof_without_an_answer_says_nothing(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Who waits fails for the proof's reason, unsent; the next call proves again."""
+        portal.down = CallError(Reason.CONNECT, "refused", sent=False)
+        guard = portal.guard()
+
+        endings = await end(clock, begin(guard, portal.ping, 5))
+        portal.down = None
+        later = await end(clock, begin(guard, portal.ping, 5))
+
+        assert ["not sent: connect"] * 5 == endings
+        assert ["pong"] * 5 == later
+        assert not guard.open
+
+    async def test_a_vendor_that_is_not_reached_is_asked_every_time(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """What was never sent was never refused, and uses up no room."""
+        portal.down = CallError(Reason.DNS, "not found", sent=False)
+        guard = portal.guard()
+
+        for _ in range(10):
+            await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+        assert 10 == portal.proofs
+
+    async def test_a_vendor_that_never_answers_is_asked_four_times_a_minute(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Proofs that were not answered may have been refused."""
+        portal.down = CallError(Reason.TIMEOUT, "no reply")
+        guard = portal.guard()
+
+        for _ in range(10):
+            await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+        assert 4 == portal.proofs
+        assert guard.blocked
+        assert not guard.open
+
+    async def test_a_bug_in_the_proof_reaches_those_who_wait(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """A programming error must neither hang nor pass for a network's."""
+        portal.down = ZeroDivisionError()
+        tasks = begin(portal.guard(), portal.ping, 2)
+        await clock.advance(1.0)
+
+        assert [ZeroDivisionError] * 2 == [type(task.exception()) for task in tasks]
+
+
+class TestSuspects:
+    async def test_a_revocation_under_way_costs_four_refusals(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Of 40 pings, the three under way are refused, and the proof; nothing else is sent."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        tasks = begin(guard, portal.ping, 40)
+        await clock.advance(1.05)
+
+        portal.accepted.clear()
+        endings = Counter(await end(clock, tasks))
+
+        assert 4 == len(portal.refusals)
+        assert 3 == endings["auth"]
+        assert endings["not sent: auth"] + endings["pong"] == 37
+        assert guard.auth_failed
+
+    async def test_an_answer_from_before_the_revocation_proves_nothing(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """A call judged before the revocation may come home after a refusal."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        early = begin(guard, lambda: portal.ping(0.1, 5.0), 1)
+        await clock.advance(0.5)
+        portal.accepted.clear()
+        late = begin(guard, lambda: portal.ping(0.1, 0.1), 1)
+        await clock.advance(1.0)
+        waiting = begin(guard, portal.ping, 5)
+
+        endings = await end(clock, [*early, *late, *waiting])
+
+        assert ["pong", "auth", *["not sent: auth"] * 5] == endings
+        assert 2 == len(portal.refusals)
+
+    async def test_the_proof_is_sent_when_all_are_home(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Only a proof sent after the last suspect came home can clear it."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        begin(guard, lambda: portal.ping(own=True), 1)
+        begin(guard, lambda: portal.ping(0.1, 5.0), 1)
+
+        await clock.advance(5.0)
+        before = portal.proofs
+        await clock.advance(5.0)
+
+        assert (1, 2) == (before, portal.proofs)
+
+    async def test_an_error_of_the_calls_own_is_told_as_such(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """When the proof is accepted, the suspect fails with its own error and the rest goes on."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        odd = begin(guard, lambda: portal.ping(own=True), 1)
+        others = begin(guard, portal.ping, 10)
+
+        endings = await end(clock, [*odd, *others])
+
+        assert ["api_error", *["pong"] * 10] == endings
+        assert OWN == str(odd[0].exception())
+        assert not guard.open
+
+    async def test_suspects_stay_unclear_when_the_proof_gets_no_answer(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Neither refused nor its own error: the reason is why nothing could be found out."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.down = CallError(Reason.TIMEOUT, "no reply")
+
+        endings = await end(clock, begin(guard, lambda: portal.ping(own=True), 1))
+
+        assert ["not sent: timeout"] == endings
+        assert not guard.open
+        portal.down = None
+        assert ["pong"] == await end(clock, begin(guard, portal.ping, 1))
+        assert 3 == portal.proofs
+
+    @pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.SLOW])
+    async def test_many_own_errors_do_not_stop_the_others(
+        self, clock: FakeClock, portal: Portal, lane: Lane
+    ) -> None:
+        """Targets that always fail so wait in a lane of their own, and leave room for the rest."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        odd = begin(guard, lambda: portal.ping(own=True), 10, lane=Lane.DOUBTFUL)
+        others = begin(guard, portal.ping, 30, lane=lane)
+
+        endings = Counter(await end(clock, [*odd, *others], 60.0))
+
+        assert {"pong": 30, "api_error": 2, "not sent: blocked": 8} == endings
+        assert not guard.blocked
+
+    async def test_the_doubtful_lane_waits_while_there_are_suspects(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """An own error that is new must find room beside those that are known."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        begin(guard, lambda: portal.ping(own=True), 3, lane=Lane.DOUBTFUL)
+        others = begin(guard, portal.ping, 15, lane=Lane.SLOW)
+        new = begin(guard, lambda: portal.ping(own=True), 1)
+        others += begin(guard, portal.ping, 15)
+
+        endings = await end(clock, [*others, *new], 60.0)
+
+        assert [*["pong"] * 30, "api_error"] == endings
+
+    async def test_suspects_of_a_minute_are_limited(self, clock: FakeClock, portal: Portal) -> None:
+        """One that a proof has cleared counts on: it may have been refused for a moment."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+
+        endings = Counter(await end(clock, begin(guard, lambda: portal.ping(own=True), 10)))
+
+        assert {"api_error": 3, "not sent: blocked": 7} == endings
+        assert guard.blocked
+        assert not guard.auth_failed
+
+    async def test_a_minute_later_there_is_room_again(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """A guard without room needs nothing but time."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        await end(clock, begin(guard, lambda: portal.ping(own=True), 10))
+        await clock.advance(WINDOW_SECONDS)
+
+        assert not guard.blocked
+        assert ["pong"] * 5 == await end(clock, begin(guard, portal.ping, 5))
+
+    async def test_without_room_for_a_proof_it_opens(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Four refusals at once leave none for a proof; nobody knows, so nothing is sent."""
+        guard = portal.guard(concurrency=4)
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+
+        endings = await end(clock, begin(guard, portal.ping, 6))
+
+        assert ["not sent: blocked"] * 6 == endings
+        assert 4 == len(portal.refusals)
+        assert (True, False, True) == (guard.open, guard.auth_failed, guard.blocked)
+
+
+class TestOpen:
+    async def refused(self, clock: FakeClock, portal: Portal, guard: Guard) -> None:
+        """Open a guard."""
+        portal.accepted.clear()
+        await end(clock, begin(guard, portal.ping, 1), 1.0)
+        assert guard.auth_failed
+
+    async def test_it_asks_once_when_its_time_has_passed(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """After `auth_retry` one proof is sent, and its refusal opens the guard again."""
+        guard = portal.guard(retry_seconds=300)
+        await self.refused(clock, portal, guard)
+        await clock.advance(299.0)
+        early = await end(clock, begin(guard, portal.ping, 3), 0.5)
+        await clock.advance(1.0)
+
+        assert not guard.blocked
+        late = await end(clock, begin(guard, portal.ping, 3), 0.5)
+
+        assert ["not sent: blocked"] * 3 == early
+        assert ["not sent: auth"] * 3 == late
+        assert 2 == len(portal.refusals)
+        assert guard.blocked
+
+    async def test_it_closes_when_the_secret_is_accepted(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """A token that is valid again needs no restart."""
+        guard = portal.guard(retry_seconds=60)
+        await self.refused(clock, portal, guard)
+        portal.accepted.add("a")
+        await clock.advance(60.0)
+
+        assert ["pong"] * 3 == await end(clock, begin(guard, portal.ping, 3))
+        assert (False, False, False) == (guard.open, guard.auth_failed, guard.blocked)
+
+    async def test_a_new_secret_is_tried_at_once(self, clock: FakeClock, portal: Portal) -> None:
+        """Who rotates a token must not wait for `auth_retry`."""
+        guard = portal.guard()
+        await self.refused(clock, portal, guard)
+        portal.secret = "b"
+        portal.accepted.add("b")
+
+        assert not guard.blocked
+        assert ["pong"] == await end(clock, begin(guard, portal.ping, 1))
+
+    async def test_a_secret_that_cannot_be_read_is_no_new_one(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """An unreadable file must not set off a proof with each call."""
+        guard = portal.guard()
+        await self.refused(clock, portal, guard)
+        portal.secret = ""
+
+        assert guard.blocked
+        assert ["not sent: blocked"] == await end(clock, begin(guard, portal.ping, 1))
+
+    async def test_a_secret_that_flips_stays_within_the_limit(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Each content is new, but the vendor counts them all."""
+        guard = portal.guard()
+        await self.refused(clock, portal, guard)
+
+        for number in range(120):
+            portal.secret = "ab"[number % 2]
+            await end(clock, begin(guard, portal.ping, 2), 1.0)
+
+        assert 4 == portal.most_in_a_minute
+        assert len(portal.refusals) > 4
+
+    async def test_a_reload_does_not_reset_it(self, clock: FakeClock, portal: Portal) -> None:
+        """A new guard over the same memory with the same secret stays open."""
+        memories = GuardMemories()
+        guard = portal.guard(memories.of("realload", "http://portal", "prod"))
+        await self.refused(clock, portal, guard)
+
+        again = portal.guard(memories.of("realload", "http://portal", "prod"))
+        other = portal.guard(memories.of("realload", "http://portal", "test"))
+
+        assert again.auth_failed
+        assert ["not sent: blocked"] == await end(clock, begin(again, portal.ping, 1))
+        assert not other.open
+
+    async def test_a_verdict_stands_until_the_next(self, clock: FakeClock, portal: Portal) -> None:
+        """A proof without an answer takes nothing back of a refusal."""
+        guard = portal.guard(retry_seconds=60)
+        await self.refused(clock, portal, guard)
+        await clock.advance(60.0)
+        portal.down = CallError(Reason.CONNECT, "refused", sent=False)
+
+        await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+        assert guard.auth_failed
+        assert not guard.blocked
+
+    async def test_each_change_is_told_once(self, clock: FakeClock, portal: Portal) -> None:
+        """The source publishes its health when the guard opens and when it closes."""
+        told: list[bool] = []
+        guard = Guard(
+            concurrency=3,
+            auth_retry_seconds=60,
+            proof=portal.proof,
+            fingerprint=lambda: portal.secret,
+            memory=GuardMemory(),
+            clock=clock.clock,
+            on_change=lambda: told.append(guard.auth_failed),
+        )
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+        for _ in range(3):
+            await end(clock, begin(guard, portal.ping, 10), 61.0)
+        portal.accepted.add("a")
+        await end(clock, begin(guard, portal.ping, 10), 61.0)
+
+        assert [True, False] == told
+
+
+class TestSilence:
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
+    async def test_silent_targets_do_not_stop_the_others(
+        self, clock: FakeClock, portal: Portal, silence: CallError
+    ) -> None:
+        """Calls that are never answered are cleared by a proof, and the rest goes on."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        lost = begin(guard, lambda: portal.ping(lost=silence), 10)
+        others = begin(guard, portal.ping, 10)
+
+        endings = await end(clock, [*lost, *others])
+
+        assert [*[str(silence.reason)] * 10, *["pong"] * 10] == endings
+        assert not guard.open
+
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
+    async def test_silent_refusals_are_limited(
+        self, clock: FakeClock, portal: Portal, silence: CallError
+    ) -> None:
+        """A refusal whose answer is lost is one for the vendor all the same."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+
+        await end(clock, begin(guard, lambda: portal.ping(lost=silence), 40))
+
+        assert 4 == len(portal.refusals)
+        assert guard.auth_failed
+
+    @pytest.mark.parametrize("silence", SILENCES.values(), ids=SILENCES.keys())
+    async def test_a_vendor_that_refuses_in_silence_is_asked_four_times_a_minute(
+        self, clock: FakeClock, portal: Portal, silence: CallError
+    ) -> None:
+        """What a refusal looks like is not documented; proofs may be refused like that, too."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+        portal.lost = silence
+
+        for _ in range(30):
+            await end(clock, begin(guard, portal.ping, 40), 10.0)
+
+        assert 4 == portal.most_in_a_minute
+
+    async def test_a_gateway_that_is_down_is_asked_every_time(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """It says that the API was not asked, so nothing was refused and nobody has to wait."""
+        portal.down = CallError(Reason.HTTP_5XX, "status 502", status=502)
+        guard = portal.guard()
+
+        for _ in range(10):
+            await end(clock, begin(guard, portal.ping, 1), 1.0)
+
+        assert 10 == portal.proofs
+
+
+class TestLost:
+    async def test_a_lost_call_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
+        """A connection that ends at the wrong moment must not cost a reading."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        endings = iter([DROPPED, None])
+
+        assert ["pong"] == await end(
+            clock, begin(guard, lambda: portal.ping(lost=next(endings)), 1)
+        )
+
+    async def test_it_is_not_sent_a_third_time(self, clock: FakeClock, portal: Portal) -> None:
+        """A vendor that drops whatever comes gets no more to do."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        endings = iter([DROPPED, DROPPED, None])
+
+        assert ["connect"] == await end(
+            clock, begin(guard, lambda: portal.ping(lost=next(endings)), 1)
+        )
+
+    async def test_without_a_place_for_it_what_happened_is_told(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """That the guard has opened meanwhile must not pass for a call that was never sent."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+
+        lost = begin(guard, lambda: portal.ping(lost=DROPPED), 3)
+
+        assert ["connect"] * 3 == await end(clock, lost)
+        assert guard.auth_failed
+        assert 4 == len(portal.refusals)
+
+    async def test_a_lost_proof_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
+        """Otherwise one connection that ends would cost a whole cycle."""
+        guard = portal.guard()
+        portal.lost = DROPPED
+        tasks = begin(guard, portal.ping, 5)
+        await clock.advance(0.25)
+        portal.lost = None
+
+        assert ["pong"] * 5 == await end(clock, tasks)
+        assert 2 == portal.proofs
+
+    async def test_a_proof_is_not_sent_a_third_time(self, clock: FakeClock, portal: Portal) -> None:
+        """Room is left for the next cycle, which would otherwise have to wait for a minute."""
+        guard = portal.guard()
+        portal.lost = DROPPED
+
+        endings = await end(clock, begin(guard, portal.ping, 5))
+
+        assert ["not sent: connect"] * 5 == endings
+        assert 2 == portal.proofs
+        assert not guard.blocked
+
+
+class TestCancellation:
+    async def test_what_was_sent_keeps_its_place(self, clock: FakeClock, portal: Portal) -> None:
+        """A cancelled call is still under way at the vendor; its answer is waited for."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        first = begin(guard, lambda: portal.ping(5.0, 5.0), 3)
+        await settle()
+        for task in first:
+            task.cancel()
+        others = begin(guard, portal.ping, 3)
+
+        early = await end(clock, others, 9.0)
+        late = await end(clock, others, 9.0)
+
+        assert ["under way"] * 3 == early
+        assert ["pong"] * 3 == late
+        assert 3 == portal.busiest
+
+    async def test_a_refusal_counts_though_nobody_waits_for_it(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """A cancelled call that was refused must not be missed."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        portal.accepted.clear()
+        first = begin(guard, portal.ping, 3)
+        await settle()
+        for task in first:
+            task.cancel()
+
+        endings = await end(clock, begin(guard, portal.ping, 10))
+
+        assert 4 == len(portal.refusals)
+        assert ["not sent: auth"] * 10 == endings
+
+    async def test_who_waits_may_leave(self, clock: FakeClock, portal: Portal) -> None:
+        """The proof goes on without those who asked for it."""
+        guard = portal.guard()
+        first = begin(guard, portal.ping, 3)
+        await clock.advance(0.05)
+        for task in first:
+            task.cancel()
+
+        endings = await end(clock, begin(guard, portal.ping, 3))
+
+        assert ["pong"] * 3 == endings
+        assert 1 == portal.proofs
+
+    async def test_a_place_handed_over_in_vain_is_given_back(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Who is cancelled in the moment of its turn must not take its place along."""
+        guard = portal.guard(concurrency=1)
+        await proven(clock, portal, guard)
+        answered = asyncio.Event()
+        begin(guard, answered.wait, 1)
+        (next_one,) = begin(guard, portal.ping, 1)
+        await settle()
+
+        answered.set()
+        await asyncio.sleep(0)  # as far as handing the place over, but not to its use
+        next_one.cancel()
+
+        assert ["cancelled"] == await end(clock, [next_one])
+        assert ["pong"] == await end(clock, begin(guard, portal.ping, 1))
+
+
+class TestLanes:
+    @pytest.mark.parametrize(("concurrency", "slow"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 5)])
+    async def test_the_slow_have_half_of_the_places(
+        self, clock: FakeClock, portal: Portal, concurrency: int, slow: int
+    ) -> None:
+        """What hangs holds up half of the places, and the total is never exceeded."""
+        guard = portal.guard(concurrency=concurrency)
+        await proven(clock, portal, guard)
+        hanging = Portal(clock)
+        portal.busiest = 0
+        begin(guard, lambda: hanging.ping(5.0, 5.0), 20, lane=Lane.SLOW)
+        begin(guard, portal.ping, 20)
+
+        await clock.advance(9.0)
+
+        assert slow == hanging.busiest
+        assert concurrency - slow == portal.busiest
+
+    async def test_one_place_is_shared_in_turn(self, clock: FakeClock, portal: Portal) -> None:
+        """With a concurrency of 1, who came first goes first, whatever the lane."""
+        guard = portal.guard(concurrency=1)
+        await proven(clock, portal, guard)
+        order: list[str] = []
+
+        async def named(name: str) -> None:
+            order.append(name)
+            await clock.clock.sleep(1.0)
+
+        for number in range(3):
+            begin(guard, lambda n=number: named(f"slow {n}"), 1, lane=Lane.SLOW)
+            begin(guard, lambda n=number: named(f"normal {n}"), 1)
+        await clock.advance(10.0)
+
+        assert ["slow 0", "normal 0", "slow 1", "normal 1", "slow 2", "normal 2"] == order
+
+
+async def test_a_pause_the_vendor_asked_for_is_passed_on(clock: FakeClock, portal: Portal) -> None:
+    """Who waits for a proof that may not be sent learns when it may."""
+    portal.down = BlockedError("wait", retry_at=1234.0, reason=Reason.RATE_LIMITED)
+    (task,) = begin(portal.guard(), portal.ping, 1)
+    await clock.advance(1.0)
+
+    error = task.exception()
+
+    assert isinstance(error, BlockedError)
+    assert (Reason.RATE_LIMITED, 1234.0) == (error.reason, error.retry_at)
+
+
+async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, portal: Portal) -> None:
+    """Other errors pass through and say nothing of the credentials."""
+    guard = portal.guard()
+    await proven(clock, portal, guard)
+
+    async def fails() -> None:
+        raise CallError(Reason.API_ERROR, "the reply is an error", status=200)
+
+    async def crashes() -> None:
+        raise ZeroDivisionError
+
+    (failed,), (crashed,) = begin(guard, fails, 1), begin(guard, crashes, 1)
+    await clock.advance(1.0)
+
+    assert "api_error" == ending(failed)
+    assert isinstance(crashed.exception(), ZeroDivisionError)
+
+
+# Histories of a source: what happens, and how many tenths of a second pass before the next.
+
+TENTHS = st.integers(0, 9)
+EXAMPLES = 100
+# No shrinking: it takes minutes, and the shortest history is seldom the plainest.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+CALLS = st.fixed_dictionaries(
+    {
+        "number": st.sampled_from([1, 3, 12]),
+        "there": st.integers(1, 5),
+        "back": st.integers(1, 5),
+        "own": st.sampled_from([False, False, False, True]),
+        "lost": st.sampled_from([None] * 6 + [*SILENCES.values()]),
+        "lane": st.sampled_from([Lane.NORMAL, *Lane]),
+        "cancel": st.none() | TENTHS,
+    }
+)
+EVENTS = st.one_of(
+    *[CALLS] * 4,
+    *[st.sampled_from(["revoke", "restore"])] * 3,
+    *[st.just("other secret")] * 2,
+    st.sampled_from(["reload", "proofs fail", *["proofs work"] * 2]),
+    st.sampled_from(["all is lost", *["all comes home"] * 2]),
+    st.sampled_from([100, 300, 610]),
+)
+
+
+class History:
+    """Lives through a history and keeps what came of it."""
+
+    def __init__(self, concurrency: int, *, lost: bool) -> None:
+        self.clock = FakeClock()
+        self.portal = Portal(self.clock)
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._memory = GuardMemory()
+        self._concurrency = concurrency
+        self._lost = lost
+        self._cancellers: list[asyncio.Task[None]] = []
+        self.guard = self._connect()
+
+    def _connect(self) -> Guard:
+        return self.portal.guard(self._memory, concurrency=self._concurrency, retry_seconds=60)
+
+    async def live(self, event: Any) -> None:
+        """Let one thing happen."""
+        portal = self.portal
+        match event:
+            case int():
+                await self.clock.advance(event / 10)
+            case "revoke":
+                portal.accepted.clear()
+            case "restore":
+                portal.accepted |= {"a"}
+            case "other secret":
+                portal.secret = "b" if portal.secret == "a" else "a"
+                self.tasks += begin(self.guard, portal.ping, 1)
+            case "reload":
+                self.guard = self._connect()
+            case "proofs fail":
+                portal.down = CallError(Reason.CONNECT, "refused", sent=False)
+            case "proofs work":
+                portal.down = None
+            case "all is lost":
+                portal.lost = DROPPED if self._lost else None
+            case "all comes home":
+                portal.lost = None
+            case _:
+                self._call(event)
+
+    def _call(self, event: dict[str, Any]) -> None:
+        lane = event["lane"]
+        own = event["own"] and not self._lost
+        lost = event["lost"] if self._lost else None
+        tasks = begin(
+            self.guard,
+            lambda: self.portal.ping(event["there"] / 10, event["back"] / 10, own=own, lost=lost),
+            event["number"],
+            lane=lane,
+        )
+        self.tasks += tasks
+        if event["cancel"] is not None:
+            # Half of them, so that some stay who depend on the cancelled ones.
+            self._cancellers.append(
+                asyncio.create_task(self._cancel(tasks[::2], event["cancel"] / 10))
+            )
+
+    async def _cancel(self, tasks: list[asyncio.Task[Any]], seconds: float) -> None:
+        await self.clock.clock.sleep(seconds)
+        for task in tasks:
+            task.cancel()
+
+
+async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) -> History:
+    """Live through a history until everything is home, and check what must hold of any."""
+    history = History(concurrency, lost=lost)
+    for event, tenths in events:
+        await history.live(event)
+        await history.clock.advance(tenths / 10)
+    # Longer than all calls take one after the other.
+    await history.clock.advance(60 * 12 * 1.1)
+    assert all(task.done() for task in history.tasks)
+    await asyncio.gather(*history.tasks, return_exceptions=True)
+    assert history.portal.most_in_a_minute <= 4
+    return history
+
+
+@settings(max_examples=EXAMPLES, deadline=None, phases=PHASES)
+@given(
+    events=st.lists(st.tuples(EVENTS, TENTHS), min_size=40, max_size=60),
+    concurrency=st.sampled_from([1, 2, 3]),
+)
+async def test_no_history_leads_to_a_lock_out(
+    events: list[tuple[Any, int]], concurrency: int
+) -> None:
+    """Never 5 refusals in a minute, everybody comes home, and a valid secret is used again."""
+    history = await lived(events, concurrency, lost=False)
+
+    history.portal.down = None
+    history.portal.accepted |= {"a", "b"}
+    await history.clock.advance(WINDOW_SECONDS)
+    endings = await end(history.clock, begin(history.guard, history.portal.ping, 5))
+
+    assert ["pong"] * 5 == endings
+    assert (False, False) == (history.guard.open, history.guard.blocked)
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, phases=PHASES)
+@given(
+    events=st.lists(
+        st.tuples(EVENTS.filter(lambda e: e != "restore"), TENTHS), min_size=40, max_size=60
+    ),
+    concurrency=st.sampled_from([1, 2, 3]),
+)
+async def test_no_history_with_lost_answers_leads_to_a_lock_out(
+    events: list[tuple[Any, int]], concurrency: int
+) -> None:
+    """Refusals that never came home count too, as long as no other secret is accepted later."""
+    await lived([(e, t) for e, t in events if e != "other secret"], concurrency, lost=True)
+
+
+def test_a_suspect_tells_its_own_error() -> None:
+    """A suspect that is caught as an ordinary failure has a reason and a message."""
+    own = CallError(Reason.API_ERROR, "answered with isError")
+
+    error = SuspectError(own)
+
+    assert (Reason.API_ERROR, "answered with isError") == (error.reason, str(error))

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import CallError, Reason
+from exporter.metrics.telemetry import ReceiverTelemetry, SourceTelemetry, Telemetry
+from exporter.sharding import Shard
+from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SOURCE = ("provider", "source")
+TASK = (*SOURCE, "task")
+PREFIX = "loadfleet_exporter_"
+
+# Type and labels of every own family, as they are published.
+CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "build_info": ("gauge", ("version", "revision", "python")),
+    "shard_ordinal": ("gauge", ()),
+    "shards": ("gauge", ()),
+    "config_last_reload_successful": ("gauge", ()),
+    "config_last_reload_success_timestamp_seconds": ("gauge", ()),
+    "poll_duration_seconds": ("histogram", TASK),
+    "polls_total": ("counter", TASK),
+    "poll_failures_total": ("counter", (*TASK, "reason")),
+    "poll_last_success_timestamp_seconds": ("gauge", TASK),
+    "poll_last_attempt_timestamp_seconds": ("gauge", TASK),
+    "poll_interval_seconds": ("gauge", TASK),
+    "schedule_lateness_seconds": ("histogram", TASK),
+    "schedule_skipped_total": ("counter", (*TASK, "reason")),
+    "http_requests_total": ("counter", (*SOURCE, "operation", "outcome")),
+    "http_request_duration_seconds": ("histogram", (*SOURCE, "operation")),
+    "http_requests_in_flight": ("gauge", SOURCE),
+    "breaker_open": ("gauge", SOURCE),
+    "series": ("gauge", SOURCE),
+    "series_expired_total": ("counter", SOURCE),
+    "vendor_surprises_total": ("counter", (*SOURCE, "kind")),
+    "alerts_firing": ("gauge", ("alertname", "severity")),
+    "notifications_total": ("counter", ("receiver",)),
+    "notification_failures_total": ("counter", ("receiver",)),
+    "notifications_failing": ("gauge", ("receiver",)),
+    "render_duration_seconds": ("histogram", ()),
+    "exposition_bytes": ("gauge", ()),
+}
+
+
+def used(clock: FakeClock | None = None) -> Telemetry:
+    """Make a telemetry in which every family has a series."""
+    telemetry = Telemetry(clock=(clock or FakeClock()).clock, revision="abc")
+    source = telemetry.source("realload", "prod")
+    source.declare_task("agents", 60.0)
+    with source.request("getAgents"):
+        pass
+    telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
+    receiver = telemetry.receiver("alertmanager")
+    receiver.sending()
+    receiver.failed()
+    return telemetry
+
+
+def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    """Read a sample."""
+    return telemetry.registry.get_sample_value(f"{PREFIX}{name}", labels)
+
+
+def of_source(telemetry: Telemetry, name: str) -> list[Mapping[str, str]]:
+    """Return the labels of all samples that belong to a source."""
+    return [
+        sample.labels
+        for metric in telemetry.registry.collect()
+        for sample in metric.samples
+        if sample.labels.get("source") == name
+    ]
+
+
+def test_the_own_families_are_those_published() -> None:
+    """Names, types and labels are the contract, neither more nor less."""
+    found = {}
+    for metric in used().registry.collect():
+        if metric.name.startswith(PREFIX):
+            name = metric.name.removeprefix(PREFIX)
+            name = f"{name}_total" if metric.type == "counter" else name
+            labels = {key for sample in metric.samples for key in sample.labels} - {"le"}
+            found[name] = (metric.type, frozenset(labels))
+
+    assert {name: (kind, frozenset(labels)) for name, (kind, labels) in CONTRACT.items()} == found
+
+
+def test_every_own_family_has_a_help_text() -> None:
+    """A family explains itself in a sentence."""
+    assert all(
+        metric.documentation.endswith(".")
+        for metric in used().registry.collect()
+        if metric.name.startswith(PREFIX)
+    )
+
+
+def test_the_process_is_covered() -> None:
+    """The client's own collectors are registered."""
+    names = {metric.name for metric in used().registry.collect()}
+
+    assert {"process_cpu_seconds", "python_info", "python_gc_collections"} <= names
+
+
+def test_nothing_has_a_creation_time() -> None:
+    """No `_created` series doubles the counters and histograms."""
+    assert not [
+        sample.name
+        for metric in used().registry.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_created")
+    ]
+
+
+def test_a_source_exists_at_zero_from_the_start() -> None:
+    """Counters of a configured source are there before anything happened."""
+    telemetry = Telemetry()
+
+    telemetry.source("realload", "prod")
+
+    labels = {"provider": "realload", "source": "prod"}
+    for name in ("http_requests_in_flight", "breaker_open", "series", "series_expired_total"):
+        assert 0.0 == value(telemetry, name, **labels)
+    for kind in ("enum", "type", "missing_field"):
+        assert 0.0 == value(telemetry, "vendor_surprises_total", **labels, kind=kind)
+
+
+def test_a_task_exists_at_zero_from_the_start() -> None:
+    """Every failure reason and skip of a task is there before its first poll."""
+    telemetry = Telemetry()
+
+    telemetry.source("realload", "prod").declare_task("agents", 60.0)
+
+    labels = {"provider": "realload", "source": "prod", "task": "agents"}
+    for reason in Reason:
+        assert 0.0 == value(telemetry, "poll_failures_total", **labels, reason=reason.value)
+    for skip in ("running", "missed", "blocked"):
+        assert 0.0 == value(telemetry, "schedule_skipped_total", **labels, reason=skip)
+    for name in (
+        "polls_total",
+        "poll_last_success_timestamp_seconds",
+        "poll_last_attempt_timestamp_seconds",
+        "poll_duration_seconds_count",
+        "schedule_lateness_seconds_count",
+    ):
+        assert 0.0 == value(telemetry, name, **labels)
+    assert 60.0 == value(telemetry, "poll_interval_seconds", **labels)
+
+
+def test_a_forgotten_source_leaves_no_series() -> None:
+    """All series of a source go with it, and those of another stay."""
+    telemetry = used()
+    telemetry.source("realload", "lab").declare_task("agents", 60.0)
+    others = of_source(telemetry, "lab")
+
+    telemetry.forget("realload", "prod")
+
+    assert [] == of_source(telemetry, "prod")
+    assert others == of_source(telemetry, "lab")
+
+
+def test_a_source_that_comes_back_starts_anew() -> None:
+    """After being forgotten a source counts from zero, with all of its series."""
+    telemetry = used()
+    telemetry.source("realload", "prod").surprise("enum")
+    telemetry.forget("realload", "prod")
+
+    telemetry.source("realload", "prod")
+
+    labels = {"provider": "realload", "source": "prod", "kind": "enum"}
+    assert 0.0 == value(telemetry, "vendor_surprises_total", **labels)
+
+
+def test_a_source_is_made_once() -> None:
+    """Whoever asks for a source counts on the same series."""
+    telemetry = Telemetry()
+
+    assert telemetry.source("realload", "prod") is telemetry.source("realload", "prod")
+
+
+def test_a_call_counts_as_ok_with_its_duration() -> None:
+    """A call that returns is in flight while it runs, then counted and timed."""
+    clock = FakeClock()
+    telemetry = Telemetry(clock=clock.clock)
+    source = telemetry.source("realload", "prod")
+    labels = {"provider": "realload", "source": "prod"}
+
+    with source.request("pingAgent"):
+        in_flight = value(telemetry, "http_requests_in_flight", **labels)
+        clock.shift(2.0)
+
+    labels["operation"] = "pingAgent"
+    assert 1.0 == in_flight
+    assert 1.0 == value(telemetry, "http_requests_total", **labels, outcome="ok")
+    assert 2.0 == value(telemetry, "http_request_duration_seconds_sum", **labels)
+
+
+def test_a_failed_call_counts_its_reason() -> None:
+    """The outcome of a failed call is the reason it failed for."""
+    telemetry = Telemetry()
+    source = telemetry.source("realload", "prod")
+
+    with pytest.raises(CallError), source.request("pingAgent"):
+        raise CallError(Reason.TIMEOUT, "pingAgent timed out")
+
+    labels = {"provider": "realload", "source": "prod"}
+    assert 0.0 == value(telemetry, "http_requests_in_flight", **labels)
+    labels["operation"] = "pingAgent"
+    assert 1.0 == value(telemetry, "http_requests_total", **labels, outcome="timeout")
+    assert 1.0 == value(telemetry, "http_request_duration_seconds_count", **labels)
+
+
+def test_a_call_that_was_given_up_has_no_outcome() -> None:
+    """What ends otherwise, for instance by cancellation, only leaves the calls under way."""
+    telemetry = Telemetry()
+    source = telemetry.source("realload", "prod")
+
+    with pytest.raises(KeyError), source.request("pingAgent"):
+        raise KeyError
+
+    labels = {"provider": "realload", "source": "prod"}
+    assert 0.0 == value(telemetry, "http_requests_in_flight", **labels)
+    labels |= {"operation": "pingAgent", "outcome": "ok"}
+    assert value(telemetry, "http_requests_total", **labels) is None
+
+
+def test_a_good_poll_moves_both_times() -> None:
+    """A poll without a failure is an attempt and a success."""
+    clock = FakeClock(unix=1_700_000_000.0)
+    telemetry = Telemetry(clock=clock.clock)
+
+    telemetry.source("realload", "prod").polled("agents", seconds=1.5, failures=())
+
+    labels = {"provider": "realload", "source": "prod", "task": "agents"}
+    assert 1.0 == value(telemetry, "polls_total", **labels)
+    assert 1.5 == value(telemetry, "poll_duration_seconds_sum", **labels)
+    assert 1.7e9 == value(telemetry, "poll_last_attempt_timestamp_seconds", **labels)
+    assert 1.7e9 == value(telemetry, "poll_last_success_timestamp_seconds", **labels)
+
+
+def test_a_bad_poll_counts_each_reason_once() -> None:
+    """Two calls that timed out within a poll are one failure of it, and it is no success."""
+    telemetry = Telemetry()
+    source = telemetry.source("realload", "prod")
+    source.declare_task("agents", 60.0)
+
+    source.polled("agents", seconds=1.0, failures=[Reason.TIMEOUT, Reason.TIMEOUT, Reason.DNS])
+
+    labels = {"provider": "realload", "source": "prod", "task": "agents"}
+    assert 1.0 == value(telemetry, "poll_failures_total", **labels, reason="timeout")
+    assert 1.0 == value(telemetry, "poll_failures_total", **labels, reason="dns")
+    assert 1.0 == value(telemetry, "polls_total", **labels)
+    assert 0.0 == value(telemetry, "poll_last_success_timestamp_seconds", **labels)
+
+
+def test_late_and_skipped_polls_are_counted() -> None:
+    """Lateness is observed, and what did not take place is counted by its cause."""
+    telemetry = Telemetry()
+    source = telemetry.source("realload", "prod")
+
+    source.late("agents", 0.25)
+    source.skipped("agents", "running")
+
+    labels = {"provider": "realload", "source": "prod", "task": "agents"}
+    assert 0.25 == value(telemetry, "schedule_lateness_seconds_sum", **labels)
+    assert 1.0 == value(telemetry, "schedule_skipped_total", **labels, reason="running")
+
+
+def test_the_state_of_a_source_is_shown() -> None:
+    """Breaker, surprises and series stand as they were last told."""
+    telemetry = Telemetry()
+    source = telemetry.source("realload", "prod")
+
+    source.breaker(is_open=True)
+    source.surprise("type")
+    source.exposed(7)
+    source.expired(3)
+
+    labels = {"provider": "realload", "source": "prod"}
+    assert 1.0 == value(telemetry, "breaker_open", **labels)
+    assert 1.0 == value(telemetry, "vendor_surprises_total", **labels, kind="type")
+    assert 7.0 == value(telemetry, "series", **labels)
+    assert 3.0 == value(telemetry, "series_expired_total", **labels)
+
+
+def _call(telemetry: Telemetry) -> None:
+    with telemetry.source("realload", "prod").request("getAgents"):
+        pass
+
+
+#: Whatever writes, by class and name.
+WRITES: dict[tuple[type, str], Callable[[Telemetry], object]] = {
+    (Telemetry, "sharded"): lambda of: of.sharded(Shard(index=1, total=2)),
+    (Telemetry, "reloaded"): Telemetry.reloaded,
+    (Telemetry, "reload_failed"): Telemetry.reload_failed,
+    (Telemetry, "rendered"): lambda of: of.rendered(0.5),
+    (Telemetry, "exposes"): lambda of: of.exposes(7),
+    (Telemetry, "fires"): lambda of: of.fires({}),
+    (Telemetry, "source"): lambda of: of.source("realload", "other"),
+    (Telemetry, "forget"): lambda of: of.forget("realload", "prod"),
+    (Telemetry, "receiver"): lambda of: of.receiver("other"),
+    (Telemetry, "forget_receiver"): lambda of: of.forget_receiver("alertmanager"),
+    (ReceiverTelemetry, "sending"): lambda of: of.receiver("alertmanager").sending(),
+    (ReceiverTelemetry, "succeeded"): lambda of: of.receiver("alertmanager").succeeded(),
+    (ReceiverTelemetry, "failed"): lambda of: of.receiver("alertmanager").failed(),
+    (SourceTelemetry, "declare_task"): lambda of: prod(of).declare_task("suites", 60.0),
+    (SourceTelemetry, "forget_task"): lambda of: prod(of).forget_task("agents"),
+    (SourceTelemetry, "request"): _call,
+    (SourceTelemetry, "polled"): lambda of: prod(of).polled("agents", seconds=1.0, failures=()),
+    (SourceTelemetry, "late"): lambda of: prod(of).late("agents", 1.0),
+    (SourceTelemetry, "skipped"): lambda of: prod(of).skipped("agents", "running"),
+    (SourceTelemetry, "surprise"): lambda of: prod(of).surprise("enum"),
+    (SourceTelemetry, "breaker"): lambda of: prod(of).breaker(is_open=True),
+    (SourceTelemetry, "exposed"): lambda of: prod(of).exposed(7),
+    (SourceTelemetry, "expired"): lambda of: prod(of).expired(7),
+}
+
+#: What only reads, or is what the others tell with.
+NO_WRITES = {(Telemetry, "touch"), (Telemetry, "per_task")}
+
+
+def prod(telemetry: Telemetry) -> SourceTelemetry:
+    return telemetry.source("realload", "prod")
+
+
+def test_each_method_is_known_to_write_or_not() -> None:
+    """A new method must not be left out of the test below."""
+    found = {
+        (kind, name)
+        for kind in (Telemetry, SourceTelemetry, ReceiverTelemetry)
+        for name, value in vars(kind).items()
+        if callable(value) and not name.startswith("_")
+    }
+
+    assert found == WRITES.keys() | NO_WRITES
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=[name for _, name in WRITES])
+def test_what_writes_makes_another_version(write: Callable[[Telemetry], object]) -> None:
+    """A page that is kept for as long as nothing changes must not outlive a change."""
+    telemetry = used()
+    before = telemetry.version
+
+    write(telemetry)
+
+    assert telemetry.version > before

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import pytest
+
+from exporter.errors import Reason
+from exporter.fleet.readings import Account, Agent, MinVersion, Reading
+from exporter.overview.build import arranged, target_rows
+from exporter.overview.rows import ClusterRow, Condition, Kind, SuiteRow, TargetRow
+from tests.web import fakes
+
+
+def row(reading: Reading) -> TargetRow:
+    """Return the row of the one reading of a snapshot."""
+    (found,) = target_rows(fakes.FakeView(reading).snapshots(), fakes.NOW)
+    return found
+
+
+class TestStates:
+    @pytest.mark.parametrize(
+        ("up", "expected"),
+        [(True, Condition.UP), (False, Condition.DOWN), (None, Condition.UNKNOWN)],
+    )
+    def test_follows_the_newest_look(self, up: bool | None, expected: Condition) -> None:
+        """A target is what the newest look found."""
+        found = row(fakes.agent(up=up))
+
+        assert expected is found.state
+
+    def test_is_unknown_without_a_look(self) -> None:
+        """A target nobody looked at, or whose look expired, is not said to be down."""
+        found = row(fakes.agent(state=None))
+
+        assert (Condition.UNKNOWN, None) == (found.state, found.age_seconds)
+
+    def test_inactive_wins(self) -> None:
+        """An inactive agent is neither up nor down and has no reason."""
+        found = row(fakes.agent(up=False, active=False))
+
+        assert (Condition.INACTIVE, None) == (found.state, found.reason)
+
+    def test_down_has_its_reason(self) -> None:
+        """What is down says why."""
+        found = row(fakes.agent(up=False))
+
+        assert Reason.NOT_REACHABLE is found.reason
+
+
+class TestClusters:
+    def test_is_up_with_all_members(self) -> None:
+        """A cluster is up when all its members are."""
+        found = row(fakes.cluster(fakes.member("a", up=True), fakes.member("b", up=True)))
+
+        assert Condition.UP is found.state
+
+    def test_is_down_with_one_member(self) -> None:
+        """A cluster is down when one of its members is."""
+        found = row(fakes.cluster(fakes.member("a", up=True), fakes.member("b", up=False)))
+
+        assert isinstance(found, ClusterRow)
+        assert (Condition.DOWN, 1) == (found.state, found.members_down)
+
+    def test_is_unknown_without_a_look(self) -> None:
+        """A cluster whose controller could not be asked is unknown."""
+        found = row(fakes.cluster(looked_at=False))
+
+        assert Condition.UNKNOWN is found.state
+
+    def test_inactive_wins(self) -> None:
+        """An inactive cluster is inactive whatever its members were."""
+        found = row(fakes.cluster(fakes.member("a", up=False), active=False))
+
+        assert Condition.INACTIVE is found.state
+
+
+class TestFacts:
+    def test_carries_what_was_read(self) -> None:
+        """An agent's row holds its facts, its age and the source it comes from."""
+        found = row(fakes.agent())
+
+        assert {
+            "kind": "agent",
+            "provider": "realload",
+            "source": "prod",
+            "id": "id-agent-1",
+            "name": "agent-1",
+            "version": "4.8.24",
+            "clock_delta_seconds": -0.25,
+            "ping_duration_seconds": 0.012,
+            "read_timestamp_seconds": fakes.NOW.unix - 30,
+            "age_seconds": 30.0,
+            "labels": {"site": "bern"},
+        } == {
+            name: getattr(found, name)
+            for name in (
+                "kind",
+                "provider",
+                "source",
+                "id",
+                "name",
+                "version",
+                "clock_delta_seconds",
+                "ping_duration_seconds",
+                "read_timestamp_seconds",
+                "age_seconds",
+                "labels",
+            )
+        }
+
+    @pytest.mark.parametrize(
+        ("reading", "kind"),
+        [
+            (fakes.agent(), Kind.AGENT),
+            (fakes.controller(), Kind.CONTROLLER),
+            (fakes.cluster(), Kind.CLUSTER),
+            (fakes.recorder(), Kind.RECORDER),
+            (fakes.suite(), Kind.SUITE),
+        ],
+    )
+    def test_knows_all_kinds(self, reading: Reading, kind: Kind) -> None:
+        """Each kind of target has a row."""
+        found = row(reading)
+
+        assert kind is found.kind
+
+    def test_a_suite_has_its_runs(self) -> None:
+        """A suite tells of its finished runs, and is read with its snapshot."""
+        found = row(fakes.suite(passed=False))
+
+        assert isinstance(found, SuiteRow)
+        assert [("9", False)] == [(run.id, run.passed) for run in found.finished_runs]
+        assert 0.0 == found.age_seconds
+
+    @pytest.mark.parametrize(
+        ("component", "expected"),
+        [("measuring_agent", "4.9.1"), ("proxy_recorder", None), ("something_else", None)],
+    )
+    def test_has_the_oldest_accepted_version(self, component: str, expected: str | None) -> None:
+        """The minimum of its kind is told with a target, and no other's."""
+        minimum = MinVersion(component=component, version="4.9.1")
+        view = fakes.FakeView(fakes.agent(), minimum)
+
+        (found,) = target_rows(view.snapshots(), fakes.NOW)
+
+        assert expected == found.minimum_version
+
+    def test_leaves_out_what_is_no_target(self) -> None:
+        """A reading about the account is no row."""
+        view = fakes.FakeView(Account())
+
+        found = list(target_rows(view.snapshots(), fakes.NOW))
+
+        assert [] == found
+
+
+def test_what_needs_a_look_comes_first() -> None:
+    """Within a kind, rows go from down to up, then by name."""
+    readings: list[Agent] = [
+        fakes.agent("b"),
+        fakes.agent("a"),
+        fakes.agent("off", active=False),
+        fakes.agent("new", state=None),
+        fakes.agent("z", up=False),
+    ]
+    view = fakes.FakeView(fakes.suite(), *readings)
+
+    rows = arranged(target_rows(view.snapshots(), fakes.NOW))
+
+    assert ["z", "new", "off", "a", "b", "nightly"] == [found.name for found in rows]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from exporter.errors import CallError, Reason
+from exporter.fleet.readings import Agent
+from exporter.fleet.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.overview.daemon import source_view
+from exporter.polling.poller import Poller
+from exporter.sources.base import Failure, Poll
+from tests.support.clock import FakeClock
+from tests.support.source import FakeSource
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+FAILED = CallError(Reason.HTTP_5XX, "getMeasuringAgents: status 500")
+LOST = Failure(reason=Reason.HTTP_4XX, message="private_locations: no such item (404)")
+
+
+class Stage:
+    """A Real Load source with some tasks, and what it has said."""
+
+    def __init__(self, *answers: Poll | Exception, tasks: Sequence[str] = ("agents",)) -> None:
+        self.fake = FakeClock()
+        self.store = Store(self.fake.clock)
+        self.source = FakeSource(*answers)
+        telemetry = Telemetry(clock=self.fake.clock).source("realload", "prod")
+        for task in tasks:
+            telemetry.declare_task(task, 60.0)
+        self.poller = Poller(
+            self.source,
+            intervals=dict.fromkeys(tasks, 60.0),
+            store=self.store,
+            telemetry=telemetry,
+            clock=self.fake.clock,
+        )
+
+    async def poll(self) -> None:
+        for task in self.poller.intervals:
+            await self.poller.poll(task)
+
+    def unread(self) -> list[str]:
+        self.store.expire()
+        return [task.name for task in source_view(self.poller, self.store).tasks if task.unread]
+
+
+class TestUnread:
+    async def test_a_task_that_never_succeeded(self) -> None:
+        """Nothing at all is known of its targets."""
+        stage = Stage(FAILED)
+
+        await stage.poll()
+
+        assert ["agents"] == stage.unread()
+
+    def test_not_before_the_first_poll(self) -> None:
+        """What was not tried has not failed."""
+        assert [] == Stage(FAILED).unread()
+
+    def test_a_task_that_is_held_back(self) -> None:
+        """It had its turn, and no call was allowed."""
+        stage = Stage(FAILED)
+
+        stage.source.blocked = True
+
+        assert ["agents"] == stage.unread()
+
+    @pytest.mark.parametrize(("seconds", "expected"), [(179, []), (181, ["agents"])])
+    async def test_a_task_that_fails_until_its_readings_expire(
+        self, seconds: float, expected: list[str]
+    ) -> None:
+        """As long as the readings hold, its targets are known."""
+        stage = Stage(Poll(readings=()), FAILED)
+        await stage.poll()
+        stage.fake.shift(seconds)
+
+        await stage.poll()
+
+        assert expected == stage.unread()
+
+    async def test_not_a_task_that_failed_in_part(self) -> None:
+        """What could be read is known, and each target tells of itself."""
+        stage = Stage(Poll(readings=(Agent(agent_id="46", agent="Local"),), failures=(LOST,)))
+
+        await stage.poll()
+
+        assert [] == stage.unread()
+
+    async def test_a_task_that_failed_and_found_nothing(self) -> None:
+        """That there is nothing must not be believed of a poll with failures."""
+        stage = Stage(Poll(readings=()), Poll(readings=(), failures=(LOST,)))
+        await stage.poll()
+        stage.fake.shift(60)
+
+        await stage.poll()
+
+        assert ["agents"] == stage.unread()
+
+    async def test_not_a_task_that_found_nothing(self) -> None:
+        """An account may well be empty."""
+        stage = Stage(Poll(readings=()))
+
+        await stage.poll()
+
+        assert [] == stage.unread()
+
+    async def test_not_while_a_poll_is_going_on(self) -> None:
+        """A snapshot is there a little before it is told how the poll went."""
+        stage = Stage(FAILED, Poll(readings=()))
+        await stage.poll()
+        stage.fake.shift(60)
+        await stage.poll()
+        stage.fake.shift(60)
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+
+        stage.store.put(msgspec.structs.replace(snapshot, taken=stage.fake.clock.now()))
+
+        assert [] == stage.unread()
+
+    async def test_only_tasks_that_tell_of_targets(self) -> None:
+        """Nobody looks for templates or versions on the board."""
+        tasks = ("agents", "controllers", "clusters", "recorders", "suites")
+        stage = Stage(FAILED, tasks=(*tasks, "versions", "jobs", "templates", "certificates"))
+
+        await stage.poll()
+
+        assert [*tasks] == stage.unread()

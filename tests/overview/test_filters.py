@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from exporter.overview.build import arranged, target_rows
+from exporter.overview.filters import Choice, Mark, Order, marks_of
+from exporter.overview.rows import Kind, TargetRow
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from exporter.fleet.readings import Reading
+
+
+def choice(query: str) -> Choice:
+    return Choice.of(QueryParams(query))
+
+
+def rows(*readings: Reading) -> list[TargetRow]:
+    return arranged(target_rows(fakes.FakeView(*readings).snapshots(), fakes.NOW))
+
+
+def named(query: str, *readings: Reading) -> list[str]:
+    """Return the names of what is shown, from top to bottom."""
+    wanted = choice(query)
+    matches = wanted.matcher()
+    return [row.name for row in wanted.arranged(row for row in rows(*readings) if matches(row))]
+
+
+def pinged(name: str, seconds: float | None) -> Reading:
+    state = fakes.agent().state
+    assert state is not None
+    return fakes.agent(name, state=fakes.changed(state, ping_duration_seconds=seconds))
+
+
+class TestAddress:
+    @given(
+        st.builds(
+            Choice,
+            text=st.text().map(str.strip),
+            marks=st.frozensets(st.sampled_from(Mark)),
+            kind=st.none() | st.sampled_from(Kind),
+            source=st.text(),
+            order=st.none() | st.sampled_from(Order),
+            descending=st.booleans(),
+        )
+    )
+    def test_holds_all_of_it(self, wanted: Choice) -> None:
+        """Whoever opens the address of a view sees the same view."""
+        wanted = fakes.changed(wanted, descending=wanted.descending and wanted.order is not None)
+
+        assert wanted == choice(wanted.address().removeprefix("?"))
+
+    @pytest.mark.parametrize(
+        "query", ["state=burning", "kind=toaster", "sort=colour", "sort=-", "unknown=1"]
+    )
+    def test_leaves_out_what_is_not_known(self, query: str) -> None:
+        """What another release could say is no error and filters nothing."""
+        wanted = choice(query)
+
+        assert (False, None) == (wanted.narrows, wanted.order)
+
+    def test_of_a_mark_that_is_added(self) -> None:
+        """A link can change one thing and keep the rest."""
+        wanted = choice("q=a&sort=-ping")
+
+        assert "?q=a&state=down&sort=-ping" == wanted.address(marks=(Mark.DOWN,))
+
+    def test_of_a_column_s_head(self) -> None:
+        """The first click sorts, with the slowest ping on top; the next turns around."""
+        first = choice("").sorted_by(Order.PING)
+        second = choice("sort=-ping").sorted_by(Order.PING)
+        name = choice("sort=-ping").sorted_by(Order.NAME)
+
+        assert ("?sort=-ping", "?sort=ping", "?sort=name") == (first, second, name)
+
+    def test_says_the_direction(self) -> None:
+        """Only the column that is sorted by has a direction."""
+        wanted = choice("sort=-ping")
+
+        assert ("descending", None) == (
+            wanted.direction(Order.PING),
+            wanted.direction(Order.NAME),
+        )
+
+
+class TestFilter:
+    @pytest.mark.parametrize(
+        "text",
+        ["BERN", "id-bern", "4.8", "rack-7", "prod", "realload", "Bern, Wankdorf", "not_reach"],
+    )
+    def test_finds_what_a_row_says(self, text: str) -> None:
+        """Name, id, version, host, source, place and reason can be searched, in any case."""
+        wanted = fakes.agent("bern", up=False, host="rack-7.example", location="Bern, Wankdorf")
+
+        assert ["bern"] == named(f"q={text}", wanted, fakes.agent("other", version="5"))[:1]
+
+    def test_finds_clusters_by_their_members(self) -> None:
+        """Whoever looks for an agent finds the cluster it belongs to."""
+        found = named("q=one", fakes.cluster(fakes.member("one", up=True)))
+
+        assert ["alps"] == found
+
+    def test_wants_all_words(self) -> None:
+        """Each word narrows the search."""
+        found = named("q=a+down", fakes.agent("a"), fakes.agent("ab", up=False))
+
+        assert ["ab"] == found
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("state=down", ["c"]),
+            ("state=inactive", ["d"]),
+            ("state=unknown&state=inactive", ["e", "d"]),
+            ("state=outdated", ["b"]),
+            ("state=failed", ["nightly"]),
+            ("state=up&kind=agent", ["a", "b"]),
+            ("kind=suite", ["nightly"]),
+            ("source=lab", []),
+        ],
+    )
+    def test_by_what_is_the_case(self, query: str, expected: list[str]) -> None:
+        """States, kinds and sources choose; the states among each other add up."""
+        state = fakes.agent().state
+        assert state is not None
+        fleet = [
+            fakes.agent("a"),
+            fakes.agent("b", state=fakes.changed(state, outdated=True)),
+            fakes.agent("c", up=False),
+            fakes.agent("d", active=False),
+            fakes.agent("e", state=None),
+            fakes.suite(passed=False),
+        ]
+
+        assert expected == named(query, *fleet)
+
+
+class TestOrder:
+    def test_is_by_urgency(self) -> None:
+        """Without a wish, what needs a look comes first."""
+        assert ["b", "a"] == named("", fakes.agent("a"), fakes.agent("b", up=False))
+
+    def test_keeps_kinds_together(self) -> None:
+        """The order is that within each kind."""
+        found = named("sort=-name", fakes.suite(), fakes.agent("a"), fakes.agent("b"))
+
+        assert ["b", "a", "nightly"] == found
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [("sort=ping", ["fast", "slow", "none"]), ("sort=-ping", ["slow", "fast", "none"])],
+    )
+    def test_what_is_unknown_is_last(self, query: str, expected: list[str]) -> None:
+        """A target without a value is neither the best nor the worst."""
+        fleet = [pinged("none", None), pinged("slow", 2.0), pinged("fast", 0.1)]
+
+        assert expected == named(query, *fleet)
+
+    def test_of_versions_is_by_number(self) -> None:
+        """4.8.24 is newer than 4.8.9."""
+        fleet = [fakes.agent("new", version="4.8.24"), fakes.agent("old", version="4.8.9")]
+
+        assert ["old", "new"] == named("sort=version", *fleet)
+
+    def test_of_clocks_is_by_distance(self) -> None:
+        """A clock that is far behind is as far off as one that is far ahead."""
+        state = fakes.agent().state
+        assert state is not None
+        fleet = [
+            fakes.agent(name, state=fakes.changed(state, clock_delta_seconds=delta))
+            for name, delta in (("ahead", 2.0), ("right", 0.1), ("behind", -5.0))
+        ]
+
+        assert ["behind", "ahead", "right"] == named("sort=-clock", *fleet)
+
+    @pytest.mark.parametrize("order", Order)
+    def test_every_order_takes_every_kind(self, order: Order) -> None:
+        """No column breaks on a row that has nothing to say in it."""
+        fleet = [
+            fakes.agent("a", version=""),
+            fakes.controller(),
+            fakes.cluster(looked_at=False),
+            fakes.recorder(),
+            fakes.suite(),
+        ]
+
+        assert 5 == len(named(f"sort={order}", *fleet))
+
+
+def test_marks_are_counted() -> None:
+    """A summary leaves out what there is none of."""
+    fleet = rows(fakes.agent("a"), fakes.agent("b", up=False), fakes.suite(passed=False))
+
+    assert [(Mark.DOWN, 1), (Mark.UP, 2), (Mark.FAILED, 1)] == marks_of(fleet)

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import Reason
+from exporter.overview.build import arranged, target_rows
+from exporter.overview.filters import Mark
+from exporter.overview.rows import Condition
+from exporter.overview.verdict import Headline, groups, headline, public_url, source_row, tiles
+from exporter.polling.poller import TaskFailure, TaskStatus
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from exporter.fleet.readings import Reading
+    from exporter.overview.interface import SourceView
+
+
+def answer(*readings: Reading, source: SourceView | None = None, ready: bool = True) -> Headline:
+    """Return the headline over readings of one source."""
+    rows = arranged(target_rows(fakes.FakeView(*readings).snapshots(), fakes.NOW))
+    sources = [source_row(source or fakes.source(), fakes.NOW)]
+    return headline(rows, sources, ready=ready)
+
+
+class TestHeadline:
+    def test_says_that_all_is_well(self) -> None:
+        """With everything up, the fleet is well."""
+        found = answer(fakes.agent(), fakes.recorder())
+
+        assert ("good", "The fleet is well: 2 targets up.") == (found.level, found.text)
+
+    def test_counts_what_is_down(self) -> None:
+        """One target down makes the fleet unwell."""
+        found = answer(fakes.agent("a"), fakes.agent("b", up=False))
+
+        assert ("bad", "The fleet is not well: 1 of 2 targets down.") == (found.level, found.text)
+
+    def test_tells_what_is_not_counted(self) -> None:
+        """Inactive targets and suites are no part of the count, and all numbers add up."""
+        found = answer(fakes.agent("a"), fakes.agent("b", active=False), fakes.suite())
+
+        assert ("The fleet is well: 1 target up.", ("not counted: 1 inactive and 1 suite",)) == (
+            found.text,
+            found.details,
+        )
+
+    def test_suites_are_enough(self) -> None:
+        """An account of nothing but suites can be well, and its targets are not said to be none."""
+        found = answer(fakes.suite())
+
+        assert ("good", "The fleet is well: no targets but 1 suite.", ()) == (
+            found.level,
+            found.text,
+            found.details,
+        )
+
+    def test_counts_sources_that_are_down(self) -> None:
+        """A source that cannot be asked makes the fleet unwell even with no target down."""
+        found = answer(fakes.agent(), source=fakes.source(up=False))
+
+        assert "The fleet is not well: 1 of 1 source down." == found.text
+
+    def test_counts_broken_suites(self) -> None:
+        """A suite that cannot run makes the fleet unwell."""
+        found = answer(fakes.agent(), fakes.suite(healthy=False))
+
+        assert "The fleet is not well: 1 suite not runnable." == found.text
+
+    def test_failed_runs_are_told_and_do_not_count(self) -> None:
+        """A failed verdict is not the fleet's fault."""
+        found = answer(fakes.agent(), fakes.suite(passed=False))
+
+        assert ("good", ("1 suite failed the newest run", "not counted: 1 suite")) == (
+            found.level,
+            found.details,
+        )
+
+    def test_is_unsure_about_unknown_targets(self) -> None:
+        """What is not known is not said to be well."""
+        found = answer(fakes.agent(), fakes.agent("new", state=None))
+
+        assert ("unsure", ("1 unknown",)) == (found.level, found.details)
+
+    def test_names_what_could_not_be_read(self) -> None:
+        """Where nothing is known of some targets the fleet is not said to be well."""
+        found = answer(fakes.agent(), source=fakes.source(unread=True))
+
+        assert ("unsure", "The fleet is not fully known: agents of prod could not be read.") == (
+            found.level,
+            found.text,
+        )
+
+    def test_names_what_could_not_be_read_beside_what_is_down(self) -> None:
+        """One trouble does not hide the other."""
+        found = answer(fakes.agent(up=False), source=fakes.source(unread=True))
+
+        assert (
+            "bad",
+            "The fleet is not well: 1 of 1 target down, and agents of prod could not be read.",
+        ) == (
+            found.level,
+            found.text,
+        )
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            fakes.source(up=False, unread=True, status=fakes.failed()),
+            fakes.source(up=False, unread=True, status=TaskStatus(last_attempt=fakes.NOW)),
+            fakes.source(up=False, unread=True, auth_failed=True),
+        ],
+        ids=["failing", "never well", "held back"],
+    )
+    def test_names_no_tasks_of_a_source_that_is_silent(self, source: SourceView) -> None:
+        """That a source is down says already that nothing of it could be read."""
+        found = answer(fakes.agent(), source=source)
+
+        assert "The fleet is not well: 1 of 1 source down." == found.text
+
+    def test_names_tasks_of_a_source_that_answers_others(self) -> None:
+        """Whether the newest call failed changes from poll to poll; what is missing does not."""
+        broken = fakes.source(up=False, unread=True, status=fakes.failed())
+        (recorders,) = fakes.source().tasks
+        tasks = (*broken.tasks, fakes.changed(recorders, name="recorders"))
+
+        found = answer(fakes.agent(), source=fakes.changed(broken, tasks=tasks))
+
+        assert (
+            "The fleet is not well: 1 of 1 source down, and agents of prod could not be read."
+            == found.text
+        )
+
+    def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
+        """What is still to be read is no trouble."""
+        found = answer(source=fakes.source(unread=True), ready=False)
+
+        assert ("Starting: the first round of polls has not finished.", False) == (
+            found.text,
+            found.alarming,
+        )
+
+    def test_says_that_there_is_no_target(self) -> None:
+        """A fleet of nothing is not called well, and it is no reason for an alarm either."""
+        found = answer(fakes.agent(active=False))
+
+        assert (
+            "unsure",
+            "No target is watched: the sources answer, but tell of none that is active.",
+            False,
+        ) == (found.level, found.text, found.alarming)
+
+    @pytest.mark.parametrize(
+        ("reading", "source", "expected"),
+        [
+            (fakes.agent(), fakes.source(), False),
+            (fakes.agent(state=None), fakes.source(), False),
+            (fakes.suite(passed=False), fakes.source(), False),
+            (fakes.agent(up=False), fakes.source(), True),
+            (fakes.suite(healthy=False), fakes.source(), True),
+            (fakes.agent(), fakes.source(up=False), True),
+            (fakes.agent(), fakes.source(unread=True), True),
+        ],
+    )
+    def test_alarms_a_script(self, reading: Reading, source: SourceView, expected: bool) -> None:
+        """A job that asks fails on what is down or could not be read, and on nothing else."""
+        assert expected is answer(reading, source=source).alarming
+
+    def test_says_that_it_starts(self) -> None:
+        """Before the first round is over, nothing is promised."""
+        found = answer(ready=False)
+
+        assert "Starting: the first round of polls has not finished." == found.text
+
+    def test_says_that_nothing_is_configured(self) -> None:
+        """Without sources the fleet is not said to be well."""
+        found = headline([], [], ready=True)
+
+        assert ("unsure", "No source is configured, so nothing is watched.") == (
+            found.level,
+            found.text,
+        )
+
+
+class TestSources:
+    def test_is_unknown_before_the_first_poll(self) -> None:
+        """A source that was not asked yet is not said to be down."""
+        found = source_row(fakes.source(up=False, status=TaskStatus()), fakes.NOW)
+
+        assert Condition.UNKNOWN is found.state
+
+    def test_is_down_when_asking_failed(self) -> None:
+        """A source whose newest call failed is down."""
+        found = source_row(fakes.source(up=False), fakes.NOW)
+
+        assert Condition.DOWN is found.state
+
+    def test_task_fails_until_a_success(self) -> None:
+        """A failure after the newest success is current, one before it is history."""
+        failure = TaskFailure(at=fakes.ago(100), reason=Reason.DNS, message="no such host")
+        healed = TaskStatus(last_attempt=fakes.NOW, last_success=fakes.NOW, failure=failure)
+
+        current = source_row(fakes.source(status=fakes.failed()), fakes.NOW).tasks[0]
+        past = source_row(fakes.source(status=healed), fakes.NOW).tasks[0]
+
+        assert (True, False) == (current.failing, past.failing)
+        assert past.last_failure is not None
+        assert 100.0 == past.last_failure.age_seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://portal.example/api", "https://portal.example/api"),
+        ("https://user:pa@ss@portal.example:8443/api", "https://portal.example:8443/api"),
+        ("https://portal.example/api?key=1#x", "https://portal.example/api"),
+        ("https://u:p@[2001:db8::1]/", "https://[2001:db8::1]/"),
+    ],
+)
+def test_urls_lose_what_can_be_secret(url: str, expected: str) -> None:
+    """User-info, query and fragment of a URL are not shown."""
+    assert expected == public_url(url)
+
+
+def test_groups_count_states() -> None:
+    """A group counts its states, the urgent ones first, and empty kinds have no group."""
+    view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
+
+    (group,) = groups(arranged(target_rows(view.snapshots(), fakes.NOW)))
+
+    assert ((Condition.DOWN, 1), (Condition.UP, 2)) == group.counts
+
+
+def test_tiles_sum_up() -> None:
+    """A tile counts what a filter would find, and its bar is as long as all of the kind."""
+    view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
+
+    (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
+
+    assert (3, ((Mark.DOWN, 1), (Mark.UP, 2))) == (tile.total, tile.marks)
+    assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from exporter.errors import ConfigurationError
+from exporter.polling.engine import Engine
+from exporter.settings.load import from_data
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.server import Simulation
+from exporter.simulator.vendor import Command, Fault
+from tests.support.candidates import CANDIDATES
+from tests.support.front import instead
+from tests.support.trial import Trial
+from tests.support.vendor import hang
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from exporter.settings.load import Settings
+
+
+@pytest.fixture
+async def simulation() -> AsyncIterator[Simulation]:
+    async with Simulation(SimulatorOptions(alive=False, agents=5)) as simulation:
+        yield simulation
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = Engine()
+    yield engine
+    await engine.end(grace_seconds=0)
+
+
+def source(simulation: Simulation, name: str, **extra: Any) -> dict[str, Any]:
+    return {
+        "provider": "realload",
+        "name": name,
+        "url": simulation.realload_url,
+        "auth_token": simulation.realload_token,
+        **extra,
+    }
+
+
+def settings(*sources: dict[str, Any]) -> Settings:
+    return from_data({"sources": list(sources)})
+
+
+async def begun(engine: Engine, wanted: Settings) -> None:
+    engine.connect(wanted)
+    engine.begin()
+    await until(lambda: engine.first_round_done)
+
+
+def page(engine: Engine) -> str:
+    return engine.exposition.metrics(
+        accept="", accept_encoding="", names=(), sources=()
+    ).body.decode()
+
+
+def agents_up(engine: Engine, name: str) -> list[str]:
+    return [
+        line
+        for line in page(engine).splitlines()
+        if line.startswith("loadfleet_agent_up{") and f'source="{name}"' in line
+    ]
+
+
+class TestApply:
+    async def test_what_stays_as_it_was_is_not_touched(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """A reload for one source must not cost another a call or a reading."""
+        kept = source(simulation, "kept")
+        await begun(engine, settings(kept))
+        poller = engine.pollers["kept"]
+        calls = simulation.realload.calls.total()
+
+        found = await engine.apply(settings(kept))
+
+        assert not found
+        assert poller is engine.pollers["kept"]
+        assert calls == simulation.realload.calls.total()
+
+    async def test_an_added_source_is_polled_and_a_removed_one_leaves_nothing(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """Neither its series nor its counters may stay."""
+        await begun(engine, settings(source(simulation, "old")))
+
+        await engine.apply(settings(source(simulation, "new")))
+        await until(lambda: engine.first_round_done)
+
+        assert 4 == len(agents_up(engine, "new"))
+        assert 'source="old"' not in page(engine)
+
+    async def test_a_changed_source_keeps_its_series_until_the_first_poll(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """An edited interval must not make a gap in everybody's graphs."""
+        await begun(engine, settings(source(simulation, "prod")))
+
+        await engine.apply(settings(source(simulation, "prod", interval="2m", labels={"s": "x"})))
+
+        series = agents_up(engine, "prod")
+        assert 4 == len(series)
+        assert all('s="x"' in line for line in series)
+
+    async def test_a_changed_source_carries_over_what_it_cannot_find_out(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """Agents whose first pings after a reload fail keep what was known of them."""
+        await begun(engine, settings(source(simulation, "prod")))
+        before = agents_up(engine, "prod")
+        simulation.realload.obey(
+            Command(fault=Fault.BAD_GATEWAY, fault_on=frozenset({"pingMeasuringAgent"}))
+        )
+
+        await engine.apply(settings(source(simulation, "prod", retries=0)))
+        assert 'loadfleet_source_up{provider="realload",source="prod"} 1.0' in page(engine)
+        await until(lambda: engine.first_round_done)
+
+        assert 4 == len(before)
+        assert before == agents_up(engine, "prod")
+
+    async def test_a_source_that_is_another_portal_by_now_starts_anew(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """The agents of one portal must not be shown as those of another."""
+        await begun(engine, settings(source(simulation, "prod")))
+
+        elsewhere = simulation.realload_url.replace("RemoteUserAPI", "Elsewhere")
+        await engine.apply(settings(source(simulation, "prod", url=elsewhere)))
+
+        assert [] == agents_up(engine, "prod")
+
+    async def test_a_task_that_was_switched_off_leaves_nothing(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """Its readings would freeze and its failures count for ever."""
+        await begun(engine, settings(source(simulation, "prod")))
+
+        await engine.apply(settings(source(simulation, "prod", tasks={"recorders": "off"})))
+
+        assert "loadfleet_recorder_up" not in page(engine)
+        assert 'task="recorders"' not in page(engine)
+
+    async def test_a_refused_token_stays_refused_over_reloads(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """A reload with the same secret must not spend another of the five tries."""
+        bad = source(simulation, "prod") | {"auth_token": "wrong"}
+        await begun(engine, settings(bad))
+        refused = len(simulation.realload.refused)
+
+        for seconds in range(5, 15):
+            await engine.apply(settings(bad | {"timeout": f"{seconds}s"}))
+            await until(lambda: engine.first_round_done)
+
+        assert (1, 1) == (refused, len(simulation.realload.refused))
+        assert engine.pollers["prod"].source.auth_failed
+
+    async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
+        self, engine: Engine, simulation: Simulation, tmp_path: Path
+    ) -> None:
+        """A certificate that is being replaced just then must not leave the fleet unwatched."""
+        authority = tmp_path / "ca.pem"
+        trustme.CA().cert_pem.write_to_path(str(authority))
+        first = source(simulation, "first", ca_file=str(authority), labels={"s": "x"})
+        second = source(simulation, "second", labels={"s": "x"})
+        await begun(engine, settings(source(simulation, "first"), source(simulation, "second")))
+        wanted = settings(first, second)
+        good = authority.read_bytes()
+        authority.write_bytes(b"half")
+
+        with pytest.raises(ConfigurationError):
+            await engine.apply(wanted)
+        assert ["second"] == list(engine.pollers)
+        authority.write_bytes(good)
+        found = await engine.apply(wanted)
+        await until(lambda: engine.first_round_done)
+
+        assert (("first",), ("second",)) == (found.added, found.kept)
+        assert ["first", "second"] == list(engine.pollers)
+        assert 4 == len(agents_up(engine, "first"))
+
+
+async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> None:
+    """A look at a portal that hangs ends after two time-outs, however many tasks it has."""
+    async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="1s", retries=0) as trial:
+        trial.only.front.treatment = instead(hang)
+
+        await trial.engine.round()
+
+        assert 2 == trial.only.front.treated
+        assert 2 < len(trial.engine.pollers["prod"].intervals)

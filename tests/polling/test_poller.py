@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.clock import Moment
+from exporter.cooperative import TURN
+from exporter.errors import CallError, Reason
+from exporter.fleet.readings import Agent, AgentState, SourceHealth
+from exporter.fleet.store import Store
+from exporter.metrics.telemetry import Telemetry
+from exporter.polling.poller import REPEAT_SECONDS, Poller
+from exporter.sources.base import Failure, Poll
+from tests.support.clock import FakeClock
+from tests.support.source import FakeSource
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping
+
+
+UP = Agent(
+    agent_id="46",
+    agent="Local",
+    active=True,
+    state=AgentState(read_at=Moment(unix=1_700_000_000, monotonic=1_000), up=True),
+)
+DOWN = Agent(
+    agent_id="46",
+    agent="Local",
+    active=True,
+    state=AgentState(
+        read_at=Moment(unix=1_700_000_000, monotonic=1_000), up=False, reason=Reason.NOT_REACHABLE
+    ),
+)
+BAD_GATEWAY = CallError(Reason.HTTP_5XX, "getMeasuringAgents: status 502")
+
+
+class Stage:
+    """A poller with everything around it."""
+
+    def __init__(self, *answers: Poll | Exception) -> None:
+        self.fake = FakeClock()
+        self.store = Store(self.fake.clock)
+        self.telemetry = Telemetry(clock=self.fake.clock)
+        self.source = FakeSource(*answers)
+        telemetry = self.telemetry.source("realload", "prod")
+        telemetry.declare_task("agents", 60.0)
+        self.poller = Poller(
+            self.source,
+            intervals={"agents": 60.0},
+            store=self.store,
+            telemetry=telemetry,
+            clock=self.fake.clock,
+        )
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        labels |= {"provider": "realload", "source": "prod", "task": "agents"}
+        return self.telemetry.registry.get_sample_value(f"loadfleet_exporter_{name}", labels)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    with capture_logs() as captured:
+        yield captured
+
+
+def events(logs: list[MutableMapping[str, Any]]) -> list[str]:
+    return [entry["event"] for entry in logs]
+
+
+class TestGoodPoll:
+    async def test_its_readings_replace_what_was_known(self) -> None:
+        """The snapshot of a task is whole and carries the source's labels."""
+        stage = Stage(Poll(readings=(UP,)))
+
+        await stage.poller.poll("agents")
+
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        assert (UP,) == snapshot.readings
+        assert {"site": "bern"} == snapshot.labels
+        assert 180.0 == snapshot.stale_after
+
+    @pytest.mark.parametrize(("took", "kept"), [(60.0, 180.0), (150.0, 360.0)])
+    async def test_what_a_long_poll_found_first_is_kept_until_the_next_ends(
+        self, took: float, kept: float
+    ) -> None:
+        """A round over its interval, as when many targets hang, must not drop what it tells."""
+        stage = Stage(Poll(readings=(DOWN,)))
+        stage.source.on_poll = lambda: stage.fake.shift(took)
+        assert DOWN.state is not None
+        stage.fake.shift(DOWN.state.read_at.monotonic - stage.fake.monotonic)
+
+        await stage.poller.poll("agents")
+        stage.fake.shift(kept - took)
+        stage.store.expire()
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        assert (DOWN,) == snapshot.readings
+
+        stage.fake.shift(0.1)
+        stage.store.expire()
+        assert (DOWN,) != getattr(stage.store.get("realload", "prod", "agents"), "readings", ())
+
+    async def test_others_get_their_turn_meanwhile(self) -> None:
+        """Thousands of readings must hold up neither scrapes nor the calls of other sources."""
+        fleet = [msgspec.structs.replace(UP, agent_id=str(number)) for number in range(4 * TURN)]
+        stage = Stage(Poll(readings=tuple(fleet)))
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        await stage.poller.poll("agents")
+        other.cancel()
+
+        # To look at each for its age, and then for what changed.
+        assert turns >= 2 * 4
+
+    async def test_it_is_counted_and_timed(self) -> None:
+        """How fresh and how slow the polls are must be on /metrics."""
+        stage = Stage(Poll(readings=()))
+        stage.source.on_poll = lambda: stage.fake.shift(2.0)
+
+        await stage.poller.poll("agents")
+
+        assert 1 == stage.sample("polls_total")
+        assert 2.0 == stage.sample("poll_duration_seconds_sum")
+        assert stage.fake.unix == stage.sample("poll_last_success_timestamp_seconds")
+        assert stage.fake.unix == stage.sample("poll_last_attempt_timestamp_seconds")
+
+    async def test_a_target_that_goes_down_is_logged_once(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """A dead agent is one line and not one per poll."""
+        stage = Stage(Poll(readings=(UP,)), Poll(readings=(DOWN,)))
+
+        for _ in range(4):
+            await stage.poller.poll("agents")
+
+        assert 1 == events(logs).count("agent_down")
+
+    async def test_a_state_that_is_carried_over_for_too_long_does_not_come_back(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """What has expired stays so, and is no news at every poll that finds out nothing newer."""
+        stage = Stage(Poll(readings=(DOWN,)))
+        await stage.poller.poll("agents")
+
+        for _ in range(3):
+            stage.fake.shift(100.0)
+            stage.store.expire()
+            await stage.poller.poll("agents")
+
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        (reading,) = snapshot.readings
+        assert isinstance(reading, Agent)
+        assert reading.state is None
+        assert 1 == events(logs).count("agent_down")
+
+    async def test_a_flood_of_changes_is_cut(self, logs: list[MutableMapping[str, Any]]) -> None:
+        """When a thousand agents go down at once the log must stay readable."""
+        many = tuple(
+            Agent(agent_id=str(number), agent=f"a{number}", active=True, state=DOWN.state)
+            for number in range(1000)
+        )
+        stage = Stage(Poll(readings=many))
+
+        await stage.poller.poll("agents")
+
+        assert 50 == events(logs).count("agent_down")
+        assert [950] == [entry["count"] for entry in logs if entry["event"] == "more_changes"]
+
+
+class TestFailedPoll:
+    async def test_what_was_known_stays(self) -> None:
+        """A portal that stumbles must not take the fleet off the page."""
+        stage = Stage(Poll(readings=(UP,)), BAD_GATEWAY)
+
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        assert (UP,) == snapshot.readings
+
+    async def test_it_is_counted_under_its_reason(self) -> None:
+        """The reason is what tells an outage of the vendor from one of ours."""
+        stage = Stage(BAD_GATEWAY)
+
+        await stage.poller.poll("agents")
+
+        assert 1 == stage.sample("polls_total")
+        assert 1 == stage.sample("poll_failures_total", reason="http_5xx")
+        assert 0 == stage.sample("poll_failures_total", reason="timeout")
+        assert 0 == stage.sample("poll_last_success_timestamp_seconds")
+
+    async def test_a_mistake_of_ours_does_not_end_the_schedule(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """An unexpected exception is counted and logged with its traceback."""
+        stage = Stage(ZeroDivisionError())
+
+        await stage.poller.poll("agents")
+
+        assert "poll_crashed" in events(logs)
+        assert 1 == stage.sample("poll_failures_total", reason="decode")
+
+    async def test_the_same_failure_is_not_logged_again_at_once(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """A night of outage must not bury the rest of the log."""
+        stage = Stage(BAD_GATEWAY)
+        for _ in range(5):
+            await stage.poller.poll("agents")
+        before = events(logs).count("poll_failed")
+
+        stage.fake.shift(REPEAT_SECONDS)
+        await stage.poller.poll("agents")
+
+        assert 1 == before
+        assert 2 == events(logs).count("poll_failed")
+
+    async def test_the_recovery_is_logged(self, logs: list[MutableMapping[str, Any]]) -> None:
+        """Whoever saw the failure wants to see its end."""
+        stage = Stage(BAD_GATEWAY, Poll(readings=()))
+
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        assert "poll_recovered" in events(logs)
+
+    async def test_partial_failures_are_grouped_and_the_readings_stand(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """Forty failing pings are one line; the healthy agents keep their place."""
+        failures = tuple(
+            Failure(reason=Reason.HTTP_5XX, message="pingMeasuringAgent: status 502")
+            for _ in range(40)
+        )
+        stage = Stage(Poll(readings=(UP,), failures=failures))
+
+        await stage.poller.poll("agents")
+
+        assert ["pingMeasuringAgent: status 502 (and 39 more calls)"] == [
+            entry["message"] for entry in logs if entry["event"] == "poll_failed"
+        ]
+        assert 1 == stage.sample("poll_failures_total", reason="http_5xx")
+        assert stage.store.get("realload", "prod", "agents") is not None
+
+
+class TestStatus:
+    async def test_it_keeps_the_newest_failure_beside_a_later_success(self) -> None:
+        """The page shows what went wrong last, also after it is over."""
+        stage = Stage(BAD_GATEWAY, Poll(readings=()))
+        await stage.poller.poll("agents")
+        failed = stage.fake.clock.now()
+        stage.fake.shift(60)
+
+        await stage.poller.poll("agents")
+
+        status = stage.poller.status("agents")
+        assert stage.fake.clock.now() == status.last_success
+        assert status.failure is not None
+        assert (failed, Reason.HTTP_5XX) == (status.failure.at, status.failure.reason)
+
+
+class TestHealth:
+    def health(self, stage: Stage) -> SourceHealth:
+        snapshot = stage.store.get("realload", "prod", "source")
+        assert snapshot is not None
+        (health,) = snapshot.readings
+        assert isinstance(health, SourceHealth)
+        return health
+
+    async def test_it_is_there_before_the_first_poll(self) -> None:
+        """A configured source must have its series from the start."""
+        stage = Stage(BAD_GATEWAY)
+
+        assert SourceHealth(up=True, auth_failed=False) == self.health(stage)
+
+    async def test_it_never_expires(self) -> None:
+        """However long nothing is learnt, that a source is down must stay visible."""
+        stage = Stage(BAD_GATEWAY)
+        stage.source.up = False
+        await stage.poller.poll("agents")
+
+        stage.fake.shift(1e9)
+        stage.store.expire()
+
+        assert SourceHealth(up=False, auth_failed=False) == self.health(stage)
+
+    async def test_refused_credentials_open_the_breaker_and_are_an_error_in_the_log(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """Nothing mends it but a person, so it must be found at once."""
+        stage = Stage(CallError(Reason.AUTH, "the credentials were refused"))
+
+        stage.source.auth_failed = stage.source.blocked = True
+        await stage.poller.poll("agents")
+
+        assert self.health(stage).auth_failed
+        assert 1 == stage.telemetry.registry.get_sample_value(
+            "loadfleet_exporter_breaker_open", {"provider": "realload", "source": "prod"}
+        )
+        assert [("credentials_refused", "error")] == [
+            (entry["event"], entry["log_level"])
+            for entry in logs
+            if entry["event"] == "credentials_refused"
+        ]

@@ -1,0 +1,703 @@
+"""The whole way from files, environment and flags to settings, message for message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.errors import ConfigurationError
+from exporter.settings.load import Loaded, Settings, from_data, load, load_bytes, redacted
+from exporter.sources.registry import PROVIDERS
+
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+DURATION = "write one such as 90s, 5m or 1h30m"
+OWN_LABEL = "is a label of the exporter's own or of Prometheus; rename it"
+LABEL_NAME = "is not a label name; use letters, digits and _, and no digit first"
+ADDRESS = "is not an address; write host:port, [IPv6 address]:port or :port"
+WEB_URL = "is not an http or https URL; write it as https://host/path"
+NO_SOURCES = (
+    "sources: none is given; list one in the configuration file, or set LOADFLEET_REALLOAD_URL"
+    " and LOADFLEET_REALLOAD_AUTH_TOKEN, or look around with `loadfleet-exporter demo`"
+)
+
+#: Each file with its messages; `{0}` is the folder, `{1}` the file.
+INVALID = {
+    "alias": [
+        (
+            "{1}: line 2, column 17: an alias has no anchor, or an anchor has two;"
+            " put text that begins with * in quotes"
+        )
+    ],
+    "bomb": ["{1}: holds more than 100000 values, aliases counted; shorten it"],
+    "control": ["{1}: holds a character that YAML does not allow; remove control characters"],
+    "cross-field": [
+        "defaults.auth_retry: must be at least 60s; the vendor may lock out who retries sooner",
+        f"defaults.labels.job: {OWN_LABEL}",
+        "sharding.shard: must be less than total_shards, 2; shards count from 0",
+        (
+            "defaults.timeout: 1m is not shorter than the interval of agents, controllers,"
+            " clusters, recorders, suites; lower the timeout or poll less often"
+        ),
+        "sources[1].client_key_file: has no certificate; give client_cert_file too",
+        (
+            "sources[1].timeout: 20s is not shorter than the interval of agents;"
+            " lower the timeout or poll less often"
+        ),
+        (
+            "sources[1].stale_after: 59s is shorter than the interval 1m,"
+            " so that series would come and go; raise it"
+        ),
+        "sources[1].name: is already the name of sources[0]; give each its own",
+    ],
+    "date": ["{1}: holds a date, number or tag that cannot be read; put text in quotes"],
+    "doubled-keys": [
+        "{1}: line 7, column 20: the key level stands here for the second time; remove one",
+        "{1}: line 8, column 1: the key retries stands here for the second time; remove one",
+    ],
+    "durations": [
+        "defaults.interval: has no unit; write a duration such as 90s, 5m or 1h30m",
+        f"defaults.timeout: is not a duration; {DURATION}",
+        "defaults.read_timeout: must be longer than 0",
+        f"defaults.auth_retry: is not a duration; {DURATION}",
+        f"sources[0].stale_after: is not a duration; {DURATION}",
+        f"sources[0].tasks.agents: is not a duration; {DURATION}",
+        "sources[0].tasks.suites: must be longer than 0; write off to switch it off",
+        "sources[0].tasks.jobs: must be a duration such as 60s, or off",
+        "sources[0].tasks.clusters: is longer than 100 years; write a shorter duration",
+    ],
+    "encoding": ["{1}: byte 10 is not UTF-8; save the file as UTF-8"],
+    "endless-alias": ["{1}: line 1, column 10: an alias refers to what it stands in; remove it"],
+    "labels": [
+        f"sources[0].labels.agent: {OWN_LABEL}",
+        f"sources[0].labels.provider: {OWN_LABEL}",
+        f"sources[0].labels.le: {OWN_LABEL}",
+        f"sources[0].labels.__hidden: {OWN_LABEL}",
+        f"sources[0].labels.9x: {LABEL_NAME}",
+        f"sources[0].labels.in-side: {LABEL_NAME}",
+        (
+            "sources[0].labels.empty: is empty, which Prometheus takes for absent;"
+            " give a value or remove it"
+        ),
+    ],
+    "no-sources": [NO_SOURCES],
+    "secrets": [
+        "sources[0].auth_token_file: stands beside auth_token; remove one of the two",
+        "sources[1].auth_token: is missing; give it, or auth_token_file",
+        (
+            "sources[2].auth_token_file: cannot use the secret file {0}/secrets/nowhere:"
+            " No such file or directory; correct the path or its rights"
+        ),
+        (
+            "sources[3].auth_token_file: cannot use the secret file {0}/secrets/empty:"
+            " it is empty; write the secret into it"
+        ),
+        (
+            "sources[4].auth_token_file: cannot use the secret file {0}/secrets:"
+            " Is a directory; correct the path or its rights"
+        ),
+        "sources[5].auth_token: is empty; give it, or auth_token_file",
+    ],
+    "sources": [
+        "sources[0].provider: unknown provider; did you mean realload?",
+        "sources[1].provider: is missing; write one of {2}",
+        "sources[2]: must be a mapping with a provider and its keys",
+        "sources[3].name: must be printable text without spaces at its ends",
+        "sources[4].provider: unknown provider; write one of {2}",
+    ],
+    "sources-mapping": ["sources: must be a list; begin each source with a dash"],
+    "tag": [
+        (
+            "{1}: line 2, column 17: a tag, or a key that is no text;"
+            " put text that begins with ! in quotes"
+        )
+    ],
+    "tls": [
+        "sources[0].ca_file: must hold certificates in PEM format",
+        (
+            "sources[1].ca_file: cannot read {0}/secrets/nowhere (No such file or directory);"
+            " correct the path"
+        ),
+        (
+            "sources[2].client_cert_file: must hold a certificate in PEM format that fits its key,"
+            " not encrypted"
+        ),
+        (
+            "sources[3].client_cert_file: cannot read {0}/secrets/nowhere"
+            " (No such file or directory); correct the path"
+        ),
+    ],
+    "top": ["{1}: must be a mapping of keys to values at its top"],
+    "top-key": ["{1}: a key at its top is not text; put it in quotes"],
+    "two-documents": ["{1}: line 2, column 1: a second document begins; keep one"],
+    "types": [
+        "log: must be a mapping of keys to values",
+        "sources[0].concurrency: must be a whole number",
+        "sources[0].retries: must be a whole number",
+        "sources[0].max_reply_bytes: is not a size; write bytes, or a unit as in 16MiB",
+        "sources[0].labels.rack: must be text; put it in quotes",
+        "sources[0].ca_file: must be a path; put it in quotes",
+        "sources[0].insecure_skip_verify: must be true or false",
+        "sources[0].name: must be text; put it in quotes",
+        "sources[0].url: must be text; put it in quotes",
+        "sources[0].tasks: must be a mapping of keys to values",
+        "sources[0].include.agents: must be a regular expression; put it in quotes",
+        (
+            "sources[0].include.suites: is not a regular expression;"
+            " escape what is meant literally with \\"
+        ),
+        "sources[0].auth_token: must be text; put it in quotes",
+    ],
+    "unknown-keys": [
+        "sorces: unknown key; did you mean sources?",
+        "web.xyz: unknown key; remove it",
+        "alerting.thresholds.clock_skw: unknown key; did you mean clock_skew?",
+        "sources[0].tsks: unknown key; did you mean tasks?",
+        "sources[0].enabled: unknown key; remove it",
+        "sources[0].tasks.agnts: unknown task; did you mean agents?",
+        "sources[0].include.agent: unknown kind; did you mean agents?",
+    ],
+    "urls": [
+        f"web.listen_address[0]: {ADDRESS}",
+        f"web.listen_address[1]: {ADDRESS}",
+        "web.route_prefix: is not a path; write one such as /fleet, of plain characters",
+        f"alerting.alertmanagers[0]: {WEB_URL}",
+        f"sources[0].url: {WEB_URL}",
+        "sources[1].url: holds a user or password; give credentials in their own keys",
+        "sources[2].url: holds a query or fragment; end it before the ? or #",
+        f"sources[3].url: {WEB_URL}",
+        "sources[4].url: is not a URL; write it as https://host/path",
+        "sources[5].url: is missing; give the URL of the vendor's API",
+        "sources[6].proxy_url: is not an http or https URL; write it as http://host:port",
+    ],
+    "yaml": [
+        (
+            "{1}: line 4, column 1: is not valid YAML;"
+            " look at the indentation, colons and quotes here and above"
+        )
+    ],
+}
+
+SOURCE = {
+    "provider": "realload",
+    "name": "prod",
+    "url": "https://portal.example/RemoteUserAPI",
+    "auth_token": "CANARY-token",
+}
+
+VARIABLES = {
+    "LOADFLEET_REALLOAD_URL": "https://portal.example/RemoteUserAPI",
+    "LOADFLEET_REALLOAD_AUTH_TOKEN": "CANARY-token",
+}
+
+
+def problems(data: dict[str, Any], **layers: Any) -> list[str]:
+    """Return what is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        from_data(data, **layers)
+    return list(caught.value.problems)
+
+
+def load_file(name: str) -> Loaded:
+    """Load one of the files beside this test."""
+    return load(CONFIGS / name, environ={})
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_file_gets_all_its_messages(name: str) -> None:
+    """One message per mistake, all at once, in exactly these words and without any value."""
+    file = CONFIGS / f"invalid-{name}.yml"
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, environ={})
+
+    expected = [text.format(CONFIGS, file, ", ".join(PROVIDERS)) for text in INVALID[name]]
+    assert expected == list(caught.value.problems)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_every_invalid_file_has_its_messages() -> None:
+    """No file beside this test goes untested."""
+    assert {f"invalid-{name}.yml" for name in INVALID} == {
+        path.name for path in CONFIGS.glob("invalid-*.yml")
+    }
+
+
+class TestFile:
+    def test_a_full_file_is_read_in_every_part(self) -> None:
+        """What the file says arrives with its type; sources inherit what they do not say."""
+        settings = load_file("full.yml").settings
+
+        prod, test = settings.sources
+        assert (12.0, 10.0) == (prod.timeout, test.timeout)
+        assert (3, 4) == (prod.concurrency, test.concurrency)
+        assert {"region": "ch", "site": "bern"} == prod.labels
+        assert {"region": "us"} == test.labels
+        assert 4 << 20 == test.max_reply_bytes
+        assert ("127.0.0.1:9", "[::1]:9") == settings.web.listen_address
+        assert "/fleet" == settings.web.route_prefix
+        assert (10.0, None, 1_209_600.0) == (
+            settings.alerting.thresholds.clock_skew,
+            settings.alerting.thresholds.run_stuck,
+            settings.alerting.thresholds.certificate_expiry,
+        )
+        assert ("warn", "json") == (settings.log.level, settings.log.format)
+        assert (1, 3) == (settings.sharding.shard, settings.sharding.total_shards)
+
+    def test_relative_paths_count_from_the_files_folder(self) -> None:
+        """A configuration can be moved with its secrets, whatever the current folder is."""
+        source = load_file("full.yml").settings.sources[0]
+
+        assert CONFIGS / "secrets" / "token" == source.model_dump()["auth_token_file"]
+        assert ["token-from-a-file"] == [
+            secret.reveal() for secret in source.secrets() if secret.path
+        ]
+
+    def test_aliases_and_merged_keys_are_allowed(self) -> None:
+        """YAML's own ways to write a thing once work."""
+        settings = load_file("aliases.yml").settings
+
+        assert [("prod", 300.0), ("test", 300.0)] == [
+            (source.name, source.intervals()["jobs"]) for source in settings.sources
+        ]
+
+    def test_a_key_without_a_value_counts_as_not_given(self) -> None:
+        """A section of which everything is commented out is no mistake."""
+        text = b"web:\nsources:\n- {provider: realload, url: 'http://a', auth_token: b, tasks: }"
+
+        settings = load_bytes(text, path=None, environ={}).settings
+
+        assert ("0.0.0.0:10871",) == settings.web.listen_address
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("nowhere.yml", "No such file or directory"),
+            ("secrets", "Is a directory"),
+        ],
+    )
+    def test_a_file_that_cannot_be_read_is_named(self, name: str, why: str) -> None:
+        """The message says which file and why."""
+        with pytest.raises(ConfigurationError) as caught:
+            load_file(name)
+
+        text = f"{CONFIGS / name}: cannot be read ({why}); correct the path or its rights"
+        assert (text,) == caught.value.problems
+
+    def test_a_huge_file_is_refused(self, tmp_path: Path) -> None:
+        """A wrong path must not fill the memory."""
+        path = tmp_path / "huge.yml"
+        path.write_bytes(b"#" * ((1 << 20) + 1))
+
+        with pytest.raises(ConfigurationError, match="larger than 1 MiB"):
+            load(path, environ={})
+
+    def test_deep_nesting_is_refused(self) -> None:
+        """No file brings the parser's stack down."""
+        with pytest.raises(ConfigurationError, match="nested too deeply"):
+            load_bytes(b"a: " + b"[" * 100_000, path=None, environ={})
+
+
+class TestPrecedence:
+    def test_flags_go_over_environment_over_file_over_defaults(self) -> None:
+        """Each layer hides only what it says itself."""
+        data = {
+            "sources": [SOURCE],
+            "log": {"level": "warn", "format": "json"},
+            "web": {"max_requests": 1, "enable_lifecycle": True},
+        }
+        environ = {"LOADFLEET_LOG__LEVEL": "error", "LOADFLEET_WEB__MAX_REQUESTS": "2"}
+
+        settings = from_data(data, environ=environ, overrides={"web": {"max_requests": 3}})
+
+        assert ("error", "json") == (settings.log.level, settings.log.format)
+        assert (3, True, "") == (
+            settings.web.max_requests,
+            settings.web.enable_lifecycle,
+            settings.web.route_prefix,
+        )
+
+    def test_mistakes_are_named_where_they_were_made(self) -> None:
+        """A variable is called by its name, a flag's value by its place."""
+        environ = {"LOADFLEET_LOG__LEVEL": "CANARY", "LOADFLEET_WEB__MAX_REQUESTS": "2"}
+
+        found = problems(
+            {"sources": [SOURCE]}, environ=environ, overrides={"web": {"max_requests": 0}}
+        )
+
+        assert [
+            "web.max_requests: must be at least 1",
+            "LOADFLEET_LOG__LEVEL: must be 'debug', 'info', 'warn' or 'error'",
+        ] == found
+
+    @pytest.mark.parametrize(
+        ("overrides", "named"),
+        [
+            ({"sharding": {"shard": "x"}}, "--shard or LOADFLEET_SHARD: must be a whole number"),
+            (
+                {"web": {"listen_address": ["x"]}},
+                f"--web.listen-address or LOADFLEET_WEB_LISTEN_ADDRESS: {ADDRESS}",
+            ),
+        ],
+    )
+    def test_a_flag_is_named_with_its_twin(self, overrides: dict[str, Any], named: str) -> None:
+        """Nobody has to guess which of the flags `sharding.shard` was."""
+        environ = {"LOADFLEET_WEB__LISTEN_ADDRESS": ":1", "LOADFLEET_SHARDING__SHARD": "0"}
+
+        assert [named] == problems({"sources": [SOURCE]}, environ=environ, overrides=overrides)
+
+    def test_the_process_environment_is_not_looked_at(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only the environment that is handed over counts."""
+        # The point is exactly that this has no effect, so there is no parameter for it.
+        monkeypatch.setenv("LOG", '{"level": "error"}')
+        monkeypatch.setenv("LOADFLEET_LOG__LEVEL", "error")
+
+        assert "info" == from_data({"sources": [SOURCE]}).log.level
+
+    @pytest.mark.parametrize(
+        ("own", "inherited"),
+        [("proxy_url", "proxy_url_file"), ("proxy_url_file", "proxy_url")],
+    )
+    def test_a_secret_by_file_hides_an_inherited_value_and_the_reverse(
+        self, tmp_path: Path, own: str, inherited: str
+    ) -> None:
+        """A source that says it in one way does not inherit the other."""
+        path = tmp_path / "proxy"
+        path.write_text("http://by-file:1")
+        values = {"proxy_url": "http://by-value:1", "proxy_url_file": str(path)}
+
+        settings = from_data(
+            {
+                "defaults": {inherited: values[inherited]},
+                "sources": [SOURCE | {own: values[own]}],
+            }
+        )
+
+        proxy = settings.sources[0].proxy
+        assert proxy is not None
+        assert ("http://by-file:1" if own.endswith("_file") else "http://by-value:1") == (
+            proxy.reveal()
+        )
+
+
+class TestEnvironment:
+    def test_one_source_can_come_wholly_from_the_environment(self) -> None:
+        """`docker run -e` is enough; the name is the provider's unless given."""
+        environ = VARIABLES | {
+            "LOADFLEET_REALLOAD_TASKS__JOBS": "5m",
+            "LOADFLEET_REALLOAD_TASKS__SUITES": "off",
+            "LOADFLEET_REALLOAD_LABELS": '{"site": "bern"}',
+            "LOADFLEET_REALLOAD_LABELS__RACK": "12",
+            "LOADFLEET_REALLOAD_CONCURRENCY": "2",
+            "LOADFLEET_REALLOAD_INSECURE_SKIP_VERIFY": "1",
+            "LOADFLEET_DEFAULTS__TIMEOUT": "9s",
+            "LOADFLEET_ALERTING__THRESHOLDS__CLOCK_SKEW": "7s",
+        }
+
+        settings = load(None, environ=environ).settings
+
+        (source,) = settings.sources
+        assert ("realload", "realload") == (source.provider, source.name)
+        assert {"jobs": 300.0, "suites": None} == source.tasks
+        assert {"site": "bern", "rack": "12"} == source.labels
+        assert (2, True, 9.0) == (source.concurrency, source.insecure_skip_verify, source.timeout)
+        assert 7.0 == settings.alerting.thresholds.clock_skew
+        assert "CANARY-token" == next(source.secrets()).reveal()
+
+    def test_it_stands_after_the_files_sources(self) -> None:
+        """The environment adds a source, it replaces none."""
+        environ = VARIABLES | {"LOADFLEET_REALLOAD_NAME": "test"}
+
+        settings = from_data({"sources": [SOURCE]}, environ=environ)
+
+        assert ["prod", "test"] == [source.name for source in settings.sources]
+
+    def test_a_name_of_the_file_is_refused_for_it(self) -> None:
+        """Neither of two sources of one name is dropped silently."""
+        environ = VARIABLES | {"LOADFLEET_REALLOAD_NAME": "prod"}
+
+        assert [
+            "LOADFLEET_REALLOAD_NAME: is already the name of sources[0]; give each its own"
+        ] == problems({"sources": [SOURCE]}, environ=environ)
+
+    def test_its_mistakes_are_named_by_their_variables(self) -> None:
+        """Nobody has to guess which variable `sources[0].url` was."""
+        environ = {
+            "LOADFLEET_REALLOAD_URL": "CANARY",
+            "LOADFLEET_REALLOAD_TASKS__JOBS": "CANARY",
+            "LOADFLEET_REALLOAD_EXCLUDE": "CANARY",
+        }
+
+        assert [
+            (
+                "LOADFLEET_REALLOAD_EXCLUDE: is not a JSON object;"
+                " write one, or a variable per key, joined by __"
+            ),
+            f"LOADFLEET_REALLOAD_URL: {WEB_URL}",
+            f"LOADFLEET_REALLOAD_TASKS__JOBS: is not a duration; {DURATION}",
+            (
+                "LOADFLEET_REALLOAD_AUTH_TOKEN: is missing;"
+                " give it, or LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"
+            ),
+        ] == problems({}, environ=environ)
+
+    def test_a_path_in_a_message_stays_as_it_is(self) -> None:
+        """It names a file and no setting, whatever the file is called."""
+        environ = {
+            "LOADFLEET_REALLOAD_URL": "http://portal",
+            "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/nowhere/auth_token_file",
+        }
+
+        (found,) = problems({}, environ=environ)
+
+        assert "the secret file /nowhere/auth_token_file:" in found
+
+    @pytest.mark.parametrize("text", [":1,[::1]:2", ":1, [::1]:2,", '[":1", "[::1]:2"]'])
+    def test_lists_are_separated_by_commas_or_json(self, text: str) -> None:
+        """Both ways of writing give the same."""
+        environ = {"LOADFLEET_WEB__LISTEN_ADDRESS": text}
+
+        settings = from_data({"sources": [SOURCE]}, environ=environ)
+
+        assert (":1", "[::1]:2") == settings.web.listen_address
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("LOADFLEET_LGO__LEVEL", "unknown variable; did you mean LOADFLEET_LOG__LEVEL?"),
+            (
+                "LOADFLEET_REALLOAD_TOKEN",
+                "unknown variable; did you mean LOADFLEET_REALLOAD_AUTH_TOKEN?",
+            ),
+            ("LOADFLEET_CONFIG_FIL", "unknown variable; did you mean LOADFLEET_CONFIG_FILE?"),
+            ("LOADFLEET_QQQ", "unknown variable; remove it"),
+            ("LOADFLEET_LOG", "unknown variable; remove it"),
+            (
+                "LOADFLEET_WEB__LISTEN_ADDRESS__0",
+                "elements have no variables of their own; separate them by commas",
+            ),
+            ("LOADFLEET_LOG__LEVEL__X", "unknown variable; did you mean LOADFLEET_LOG__LEVEL?"),
+        ],
+    )
+    def test_an_unknown_variable_is_a_mistake(self, name: str, why: str) -> None:
+        """A misspelt variable is not ignored."""
+        found = problems(
+            {"sources": [SOURCE]},
+            environ={name: "CANARY"},
+            known_environment=["LOADFLEET_CONFIG_FILE"],
+        )
+
+        assert [f"{name}: {why}"] == found
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "LOADFLEET_CONFIG_FILE",
+            "LOADFLEET_SERVICE_HOST",
+            "LOADFLEET_PORT",
+            "LOADFLEET_EXPORTER_SERVICE_PORT_HTTP",
+            "LOADFLEET_EXPORTER_PORT_10871_TCP_ADDR",
+            "OTHER_REALLOAD_URL",
+        ],
+    )
+    def test_variables_of_others_are_left_alone(self, name: str) -> None:
+        """Neither flags' twins nor what Kubernetes sets for a service is a mistake."""
+        settings = from_data(
+            {"sources": [SOURCE]},
+            environ={name: "x", "LOADFLEET_LOG__LEVEL": ""},
+            known_environment=["LOADFLEET_CONFIG_FILE"],
+        )
+
+        assert "info" == settings.log.level
+
+
+class TestEcho:
+    def test_a_wrong_value_does_not_make_others_look_wrong(self) -> None:
+        """A timeout is not compared with an interval that could not be read."""
+        source = SOURCE | {"interval": "CANARY", "timeout": "2m"}
+
+        assert [f"sources[0].interval: is not a duration; {DURATION}"] == problems(
+            {"sources": [source]}
+        )
+
+    def test_a_wrong_default_is_reported_once(self) -> None:
+        """Sources that inherit it do not repeat it."""
+        data = {
+            "defaults": {"timeout": "CANARY", "ca_file": "/nowhere/CANARY", "labels": {"job": "x"}},
+            "sources": [SOURCE, SOURCE | {"name": "test"}],
+        }
+
+        places = [text.split(":")[0] for text in problems(data)]
+
+        assert ["defaults.timeout", "defaults.labels.job", "defaults.ca_file"] == places
+
+    def test_a_wrong_default_does_not_make_a_sources_own_value_look_wrong(self) -> None:
+        """A source's timeout is not compared with what stands in for an unreadable default."""
+        data = {
+            "defaults": {"interval": "CANARY"},
+            "sources": [SOURCE | {"timeout": "2m"}],
+        }
+
+        assert [f"defaults.interval: is not a duration; {DURATION}"] == problems(data)
+
+    def test_a_default_that_does_not_fit_several_sources_is_one_mistake(self) -> None:
+        """What has to be corrected in one place is said once."""
+        data = {
+            "defaults": {"timeout": "2m"},
+            "sources": [SOURCE, SOURCE | {"name": "test"}],
+        }
+
+        assert ["defaults.timeout"] == [text.split(":")[0] for text in problems(data)]
+
+
+class TestWeb:
+    @pytest.mark.parametrize("name", ["nowhere.yml", "secrets"])
+    def test_a_web_configuration_file_that_cannot_be_read_is_named_with_its_setting(
+        self, name: str
+    ) -> None:
+        """Which of several files is missing does not tell where it is named."""
+        data = {"sources": [SOURCE], "web": {"config_file": name}}
+
+        (found,) = problems(data, folder=CONFIGS)
+
+        why = f"cannot read the file {CONFIGS / name}; correct the path or its rights"
+        assert f"web.config_file: {why}" == found
+
+    def test_a_wrong_external_url_is_one_mistake(self) -> None:
+        """The prefix that would follow from it was not given by anybody."""
+        data = {"sources": [SOURCE], "web": {"external_url": "foo"}}
+
+        assert [f"web.external_url: {WEB_URL}"] == problems(data)
+
+
+class TestLists:
+    @pytest.mark.parametrize(
+        ("section", "place"),
+        [
+            ({"web": {"listen_address": 10871}}, "web.listen_address"),
+            ({"alerting": {"alertmanagers": "http://am"}}, "alerting.alertmanagers"),
+        ],
+    )
+    def test_a_single_value_is_told_how_to_be_a_list(
+        self, section: dict[str, Any], place: str
+    ) -> None:
+        """YAML's brackets are not what comes to mind first."""
+        assert [f"{place}: must be a list; write it in brackets"] == problems(
+            {"sources": [SOURCE]} | section
+        )
+
+
+class TestHash:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A file that names a secret file."""
+        (tmp_path / "token").write_text("CANARY-1")
+        source = {key: SOURCE[key] for key in ("provider", "url")} | {"auth_token_file": "token"}
+        path = tmp_path / "loadfleet.yml"
+        path.write_text(yaml.safe_dump({"sources": [source]}))
+        return path
+
+    def test_it_stays_while_nothing_changes(self, path: Path) -> None:
+        """An unchanged configuration is not loaded again."""
+        assert load(path, environ={}).hash == load(path, environ={}).hash
+
+    def test_it_changes_with_the_file(self, path: Path) -> None:
+        """Even a comment is a change."""
+        before = load(path, environ={}).hash
+
+        path.write_text(path.read_text() + "#\n")
+
+        assert before != load(path, environ={}).hash
+
+    def test_it_changes_with_a_secret(self, path: Path) -> None:
+        """A rotated secret is a change of the configuration."""
+        before = load(path, environ={}).hash
+
+        (path.parent / "token").write_text("CANARY-2")
+
+        assert before != load(path, environ={}).hash
+
+    def test_settings_of_the_same_content_are_equal(self, path: Path) -> None:
+        """A reload can tell what changed by comparing, also after secrets were used."""
+        first = load(path, environ={}).settings
+        for source in first.sources:
+            _ = [secret.reveal() for secret in source.secrets()]
+
+        assert first == load(path, environ={}).settings
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("token", ["CANARY\nCANARY", " CANARY", "CANARY\t", "CANÄRY"])
+    def test_what_no_header_can_carry_is_refused(self, tmp_path: Path, token: str) -> None:
+        """A token that was pasted badly is found before the first call is refused."""
+        (tmp_path / "token").write_text(f"{token}\n")
+        by_file = {key: SOURCE[key] for key in ("provider", "url")} | {
+            "auth_token_file": str(tmp_path / "token")
+        }
+
+        found = problems({"sources": [SOURCE | {"auth_token": token}, by_file]})
+
+        assert ["sources[0].auth_token", "sources[1].auth_token_file"] == [
+            text.partition(": holds what no HTTP header can carry")[0] for text in found
+        ]
+
+    def test_a_password_may_hold_what_a_header_may_not(self) -> None:
+        """It is encoded before it is sent."""
+        auth = {"login_url": "/auth", "username": "x", "password": "pass wörd\n"}
+        source = {"provider": "eggplant", "url": "https://dai.example", "auth": auth}
+
+        (found,) = from_data({"sources": [source]}).sources
+
+        assert "pass wörd\n" == next(found.secrets()).reveal()
+
+    @pytest.mark.parametrize("name", ["REALLOAD_AUTH_TOKEN", "DEFAULTS__PROXY_URL"])
+    def test_bytes_that_are_no_text_are_refused(self, name: str) -> None:
+        """They could not be sent, nor written to the log without a crash."""
+        broken = b"CANARY\xe4".decode(errors="surrogateescape")
+
+        found = problems({}, environ=VARIABLES | {f"LOADFLEET_{name}": broken})
+
+        assert [f"LOADFLEET_{name}: holds bytes that are not UTF-8; write it anew"] == found
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        """Settings with a secret in every place for one."""
+        return load_file("full.yml").settings
+
+    def test_no_printed_form_shows_a_secret(self, settings: Settings) -> None:
+        """Neither repr nor the redacted form holds a token or a proxy's password."""
+        shown = [repr(settings), str(settings), yaml.safe_dump(redacted(settings))]
+        shown += [repr(list(source.secrets())) for source in settings.sources]
+        shown += [repr(settings.sources[0].http_options()), json.dumps(redacted(settings))]
+
+        assert [] == [text for text in shown if "CANARY" in text or "token-from-a-file" in text]
+
+    def test_the_redacted_form_is_the_effective_configuration(self, settings: Settings) -> None:
+        """It shows inherited values and defaults as people write them."""
+        prod = redacted(settings)["sources"][0]
+
+        assert ["provider", "name", "url"] == list(prod)[:3]
+        assert {
+            "timeout": "12s",
+            "interval": "1m30s",
+            "auth_retry": "10m",
+            "max_reply_bytes": "4MiB",
+            "proxy_url": "<secret>",
+            "tasks": {"agents": "30s", "suites": "off", "jobs": "5m"},
+            "include": {"agents": "ubuntu.*"},
+        }.items() <= prod.items()
+
+    def test_the_redacted_form_can_be_read_again(self, settings: Settings) -> None:
+        """Nothing but secrets is lost in it."""
+        data = redacted(settings)
+        for part in (data["defaults"], *data["sources"]):
+            part["proxy_url"] = "http://user:CANARY-proxy@proxy.example:3128"
+        data["sources"][1]["auth_token"] = "CANARY-token"
+
+        assert settings == from_data(data)

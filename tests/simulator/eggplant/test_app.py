@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.simulator.eggplant import app as eggplant
+from exporter.simulator.eggplant.app import ACCESS_TOKEN, REALM_PATH, SCHEMES, STATUS_PATH
+from exporter.simulator.eggplant.lab import Lab
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.vendor import Command, Portal
+from tests.simulator.callers import client
+from tests.simulator.shapes import differences, fixture
+
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.support.clock import FakeClock
+
+
+REPLIES = {
+    "/auth": "token.eai",
+    "/ai/auth": "token.eai_rest",
+    REALM_PATH: "token.dai",
+    "/api/v1/auth": "token.dai_public_api",
+    "/api/v2/auth": "token.dai_public_api",
+}
+
+
+class Dai:
+    """An Eggplant server and a caller in front of it."""
+
+    def __init__(self, time: FakeClock, **options: Any) -> None:
+        self.lab = Lab(SimulatorOptions(**options), time.clock)
+        self.app = eggplant.app(self.lab, SimulatorOptions(**options), time.clock)
+        self.portal: Portal = self.app.state.portal
+
+    async def status(self, token: str = ACCESS_TOKEN) -> httpx.Response:
+        """Ask for the connections."""
+        headers = {
+            "Authorization": f"bearer {token}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        async with client(self.app) as caller:
+            return await caller.post(STATUS_PATH, headers=headers)
+
+    async def log_in(self, path: str, **changes: str | None) -> httpx.Response:
+        """Log in, with some of the credentials changed or, for `None`, left out."""
+        given = {
+            key: value
+            for key, value in (SCHEMES[path].wanted | changes).items()
+            if value is not None
+        }
+        async with client(self.app) as caller:
+            if SCHEMES[path].form:
+                return await caller.post(path, data=given)
+            return await caller.post(path, json=given)
+
+    async def token(self, path: str = REALM_PATH) -> str:
+        """Log in and return the token."""
+        return str((await self.log_in(path)).json()["access_token"])
+
+    async def names(self) -> list[str]:
+        """Return the names of the agents that are connected."""
+        return [row["agent_name"] for row in (await self.status()).json()]
+
+
+@pytest.fixture
+def dai(time: FakeClock) -> Dai:
+    """A server whose life begins now."""
+    return Dai(time)
+
+
+async def test_connections_have_the_fixture_s_shape(dai: Dai, time: FakeClock) -> None:
+    """Every connection at every time looks like one of the printed ones."""
+    examples = [
+        row
+        for case in ("mixed", "idle", "no_port")
+        for row in fixture("eggplant", f"sut_status.{case}")
+    ]
+
+    statuses = set()
+    for _ in range(10):
+        for row in (await dai.status()).json():
+            assert [] == differences(row, *examples)
+            statuses.add(row.get("process_status"))
+        time.shift(40)
+
+    assert {"Running", "Passed", "Failed", "Incomplete", None} == statuses
+
+
+async def test_busy_agents_have_a_process(dai: Dai) -> None:
+    """The process id is 0 exactly when nothing runs."""
+    rows = (await dai.status()).json()
+
+    running = [row.get("process_status") == "Running" for row in rows]
+    assert running == [row["process_id"] != 0 for row in rows]
+    assert any(running)
+
+
+async def test_times_are_the_vendor_s(dai: Dai) -> None:
+    """Offsets have hours only where that suffices, and the text can be read."""
+    times = [
+        row["execution_status"]["starttime"]
+        for row in (await dai.status()).json()
+        if "execution_status" in row
+    ]
+
+    assert all(dt.datetime.fromisoformat(text).tzinfo for text in times)
+    assert {"+00", ":30"} == {text[-3:] for text in times}
+
+
+async def test_an_agent_vanishes_and_comes_back(dai: Dai, time: FakeClock) -> None:
+    """An agent that is not connected is absent, and returns by itself."""
+    seen = []
+    for _ in range(3):
+        seen.append("lab-win-02" in await dai.names())
+        time.shift(115)
+
+    assert [True, False, True] == seen
+
+
+async def test_an_agent_can_be_disconnected(dai: Dai) -> None:
+    """A test takes an agent away by name."""
+    dai.portal.obey(Command(change={"agents": {"lab-win-01": {"up": False}}}))
+
+    assert "lab-win-01" not in await dai.names()
+
+
+@pytest.mark.parametrize("path", SCHEMES)
+async def test_each_scheme_gives_a_token(dai: Dai, path: str) -> None:
+    """Replies have the printed keys and lives, and the token works."""
+    reply = (await dai.log_in(path)).json()
+
+    example = fixture("eggplant", REPLIES[path])
+    assert [] == differences(reply, example)
+    assert example["expires_in"] == reply["expires_in"]
+    assert 200 == (await dai.status(reply["access_token"])).status_code
+
+
+@pytest.mark.parametrize("path", SCHEMES)
+async def test_bad_logins_are_refused(dai: Dai, path: str) -> None:
+    """A wrong credential gets 401, a missing one 400."""
+    last = list(SCHEMES[path].wanted)[-1]
+
+    wrong = await dai.log_in(path, **{last: "wrong"})
+    missing = await dai.log_in(path, **{last: None})
+
+    assert (401, 400) == (wrong.status_code, missing.status_code)
+    assert 1 == len(dai.portal.refused)
+
+
+async def test_a_form_is_not_json(dai: Dai) -> None:
+    """A body of the wrong kind is a bad request."""
+    async with client(dai.app) as caller:
+        reply = await caller.post(REALM_PATH, json=SCHEMES[REALM_PATH].wanted)
+
+    assert 400 == reply.status_code
+
+
+async def test_tokens_expire(dai: Dai, time: FakeClock) -> None:
+    """A realm token lives for five minutes."""
+    token = await dai.token()
+    time.shift(299)
+    before = await dai.status(token)
+    time.shift(2)
+
+    after = await dai.status(token)
+
+    assert (200, 401) == (before.status_code, after.status_code)
+    assert fixture("eggplant", "sut_status.401") == after.json()
+
+
+async def test_licences_run_out_and_come_back(dai: Dai, time: FakeClock) -> None:
+    """Each living login takes a licence until it expires."""
+    dai.lab.change("servers", "main", licences=1)
+    await dai.token()
+
+    full = await dai.log_in(REALM_PATH)
+    time.shift(301)
+    free = await dai.log_in(REALM_PATH)
+
+    assert (403, 200) == (full.status_code, free.status_code)
+    assert fixture("eggplant", "token.403") == full.json()
+
+
+async def test_revoked_tokens_can_be_renewed(dai: Dai) -> None:
+    """Replacing the server's token revokes all logins; a new login works."""
+    token = await dai.token()
+    dai.portal.obey(Command(token="other"))
+
+    old, new = await dai.status(token), await dai.status(await dai.token())
+
+    assert (401, 200) == (old.status_code, new.status_code)
+
+
+async def test_nobody_logs_in_without_a_server_token(dai: Dai) -> None:
+    """With null nothing is valid, neither token nor credentials."""
+    dai.portal.obey(Command(token=None))
+
+    assert 401 == (await dai.log_in(REALM_PATH)).status_code
+    assert 401 == (await dai.status()).status_code
+
+
+async def test_the_endpoint_can_be_missing(dai: Dai) -> None:
+    """Newer servers may not offer the status."""
+    dai.lab.change("servers", "main", status_offered=False)
+
+    assert 404 == (await dai.status()).status_code
+
+
+async def test_agents_are_listed(dai: Dai) -> None:
+    """The list names connected and unconnected agents."""
+    async with client(dai.app) as caller:
+        reply = await caller.get("/ai/agents", headers={"Authorization": f"Bearer {ACCESS_TOKEN}"})
+
+    assert [] == differences(reply.json(), fixture("eggplant", "agents_list"))
+
+
+async def test_other_calls_are_violations(dai: Dai) -> None:
+    """A call that could change something is noted."""
+    async with client(dai.app) as caller:
+        await caller.post("/api/run/execute")
+
+    assert ["POST /api/run/execute"] == dai.portal.violations
+
+
+async def test_equal_seeds_give_equal_labs(time: FakeClock) -> None:
+    """The same seed tells the same story."""
+    one, two, other = (
+        Lab(SimulatorOptions(seed=seed), time.clock).connections() for seed in (5, 5, 6)
+    )
+
+    assert one == two
+    assert one != other

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.realload.fleet import Fleet
+
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+def states(fleet: Fleet, moment: float) -> bytes:
+    """Print everything of a fleet at a moment."""
+    return msgspec.json.encode(
+        [
+            fleet.agents,
+            fleet.controllers,
+            fleet.clusters,
+            fleet.recorders,
+            fleet.suites,
+            [agent.is_up(moment) for agent in fleet.agents.values()],
+        ]
+    )
+
+
+def test_equal_seeds_give_equal_fleets(time: FakeClock) -> None:
+    """Two fleets of one seed are the same at every moment, one of another seed is not."""
+    one, two, other = (
+        states(Fleet(SimulatorOptions(seed=seed, agents=200), time.clock), 5000)
+        for seed in (7, 7, 8)
+    )
+
+    assert one == two
+    assert one != other
+
+
+def test_the_default_fleet_shows_everything(time: FakeClock) -> None:
+    """A small fleet has one of each kind of trouble."""
+    fleet = Fleet(SimulatorOptions(), time.clock)
+    agents = fleet.agents.values()
+
+    assert 20 == len(agents)
+    assert any(agent.outdated for agent in agents)
+    assert any(not agent.active for agent in agents)
+    assert any(abs(agent.skew_seconds) > 5 for agent in agents)
+    assert any(not agent.token for agent in agents)
+    assert any(cluster.failing for cluster in fleet.clusters.values())
+    assert any(not cluster.active for cluster in fleet.clusters.values())
+    assert any(controller.flagged for controller in fleet.controllers.values())
+    assert any(not recorder.is_up(0) for recorder in fleet.recorders.values())
+
+
+def test_an_agent_goes_down_and_comes_back_within_minutes(time: FakeClock) -> None:
+    """Whoever watches the default fleet for five minutes sees an outage begin and end."""
+    fleet = Fleet(SimulatorOptions(), time.clock)
+    flapping = fleet.agents["42"]
+
+    seen = [flapping.is_up(moment) for moment in range(0, 300, 10)]
+
+    assert [True, False, True] == [
+        up for index, up in enumerate(seen) if index == 0 or seen[index - 1] is not up
+    ]
+
+
+def test_only_roles_are_down_at_the_beginning(time: FakeClock) -> None:
+    """A large fleet begins with all active agents up, so that tests know where they stand."""
+    fleet = Fleet(SimulatorOptions(agents=1000), time.clock)
+
+    assert ["44"] == [key for key, agent in fleet.agents.items() if not agent.is_up(0)]
+
+
+def test_sizes_are_obeyed(time: FakeClock) -> None:
+    """Each size gives so many things, and small fleets do not stumble over the roles."""
+    options = SimulatorOptions(
+        agents=2, controllers=1, clusters=3, cluster_members=5, recorders=1, suites=1
+    )
+
+    fleet = Fleet(options, time.clock)
+
+    tables = (fleet.agents, fleet.controllers, fleet.clusters, fleet.recorders, fleet.suites)
+    assert [2, 1, 3, 1, 1] == [len(table) for table in tables]
+
+
+def test_an_empty_fleet_is_possible(time: FakeClock) -> None:
+    """Nothing at all is a fleet too."""
+    options = SimulatorOptions(agents=0, controllers=0, clusters=4, recorders=0, suites=0)
+
+    fleet = Fleet(options, time.clock)
+
+    assert {} == fleet.clusters
+
+
+def test_ten_thousand_agents_are_distinct(time: FakeClock) -> None:
+    """Descriptions are unique per user at the vendor; so are they here."""
+    fleet = Fleet(SimulatorOptions(agents=10_000), time.clock)
+
+    assert 10_000 == len({agent.description for agent in fleet.agents.values()})
+
+
+def test_a_deleted_agent_leaves_its_clusters(time: FakeClock) -> None:
+    """What is deleted is nowhere any more."""
+    fleet = Fleet(SimulatorOptions(), time.clock)
+    cluster = fleet.clusters["11"]
+    gone = next(iter(cluster.members.values()))
+
+    fleet.delete("agents", gone)
+
+    assert gone not in {agent.agent_id for _, agent in fleet.members(cluster)}

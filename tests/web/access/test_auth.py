@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+
+from exporter.web.access.auth import CrowdError, Users
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+HASHES = {
+    "alice": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(),
+    "bob": bcrypt.hashpw(b"b" * 72, bcrypt.gensalt(5)).decode(),
+}
+
+
+class Compare:
+    """Counts comparisons; they wait while `let` is cleared."""
+
+    def __init__(self) -> None:
+        self.hashes: list[str] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.let = threading.Event()
+        self.let.set()
+
+    def __call__(self, password: bytes, hashed: bytes) -> bool:
+        """Compare for real."""
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.hashes.append(hashed.decode())
+        self.let.wait(10)
+        self.at_once -= 1
+        return bcrypt.checkpw(password, hashed)
+
+
+@pytest.fixture
+def compare() -> Iterator[Compare]:
+    counting = Compare()
+    yield counting
+    counting.let.set()
+
+
+@pytest.fixture
+def users(compare: Compare) -> Iterator[Users]:
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        yield Users(HASHES, executor=executor, compare=compare)
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "admitted"),
+    [
+        ("alice", b"right", True),
+        ("alice", b"wrong", False),
+        ("alice", b"", False),
+        ("alice", b"right\0", False),
+        ("bob", b"b" * 72, True),
+        ("bob", b"b" * 100, True),
+        ("bob", b"right", False),
+        ("nobody", b"right", False),
+        ("nobody", b"b" * 72, False),
+        ("\udcff", b"right", False),
+        ("", b"", False),
+    ],
+)
+async def test_admits_by_name_and_password(
+    users: Users, name: str, password: bytes, admitted: bool
+) -> None:
+    """Only a known name with its own password comes in; bcrypt sees 72 bytes of it."""
+    assert admitted is await users.admit(name, password)
+
+
+async def test_unknown_names_cost_as_much_as_known_ones(users: Users, compare: Compare) -> None:
+    """Nobody can tell names apart by time: each new attempt is one comparison with a real hash."""
+    for name in ("alice", "bob", "nobody", "alicf"):
+        await users.admit(name, b"wrong")
+
+    assert 4 == len(compare.hashes)
+    assert set(compare.hashes) <= set(HASHES.values())
+
+
+async def test_unknown_names_cost_what_somebody_costs(users: Users, compare: Compare) -> None:
+    """Where hashes differ in cost, no single cost may be that of the unknown."""
+    for number in range(64):
+        await users.admit(f"nobody-{number}", b"wrong")
+
+    assert set(HASHES.values()) == set(compare.hashes)
+
+
+async def test_an_unknown_name_always_costs_the_same(users: Users, compare: Compare) -> None:
+    """A name whose cost changed from one attempt to the next would give itself away."""
+    for number in range(5):
+        await users.admit("nobody", b"wrong %d" % number)
+
+    assert 1 == len(set(compare.hashes))
+
+
+async def test_outcomes_are_remembered(users: Users, compare: Compare) -> None:
+    """A scrape per second must not cost a comparison per second, be its password right or not."""
+    outcomes = [
+        await users.admit("alice", password) for _ in range(3) for password in (b"right", b"wrong")
+    ]
+
+    assert [True, False] * 3 == outcomes
+    assert 2 == len(compare.hashes)
+
+
+async def test_a_flood_of_wrong_passwords_drives_nobody_out(users: Users, compare: Compare) -> None:
+    """Who was admitted stays remembered, however much is guessed, and the memory is bounded."""
+    await users.admit("alice", b"right")
+    for number in range(101):
+        await users.admit("alice", b"wrong %d" % number)
+    compared = len(compare.hashes)
+
+    await users.admit("alice", b"right")
+    await users.admit("alice", b"wrong 100")
+    assert compared == len(compare.hashes)
+    await users.admit("alice", b"wrong 0")
+
+    assert compared + 1 == len(compare.hashes)
+
+
+async def test_no_password_is_kept(users: Users) -> None:
+    """A dump of the memory must not hold what was typed."""
+    await users.admit("alice", b"right")
+
+    assert b"right" not in repr(vars(users)).encode()
+
+
+async def test_compares_one_at_a_time_and_the_same_once(users: Users, compare: Compare) -> None:
+    """However many ask, one core is busy at most; who asks the same shares the outcome."""
+    compare.let.clear()
+    asking = [
+        asyncio.create_task(users.admit("alice", password))
+        for password in (b"right", b"right", b"wrong", b"right")
+    ]
+    await until(lambda: compare.hashes)
+
+    compare.let.set()
+    outcomes = await asyncio.gather(*asking)
+
+    assert [True, True, False, True] == outcomes
+    assert (2, 1) == (len(compare.hashes), compare.most_at_once)
+
+
+async def test_who_leaves_takes_no_comparison_along(users: Users, compare: Compare) -> None:
+    """A client that gives up must not fail others who wait for the same outcome."""
+    compare.let.clear()
+    leaving = asyncio.create_task(users.admit("alice", b"right"))
+    staying = asyncio.create_task(users.admit("alice", b"right"))
+    await until(lambda: compare.hashes)
+
+    leaving.cancel()
+    compare.let.set()
+
+    assert await staying
+    assert 1 == len(compare.hashes)
+
+
+async def test_a_crowd_is_refused(users: Users, compare: Compare) -> None:
+    """Guessers must not build a queue in which the right password waits for minutes."""
+    await users.admit("alice", b"right")
+    compare.let.clear()
+    waiting = [asyncio.create_task(users.admit("alice", b"%d" % number)) for number in range(32)]
+    await until(lambda: len(compare.hashes) == 2)
+
+    with pytest.raises(CrowdError):
+        await users.admit("alice", b"one more")
+    known = await users.admit("alice", b"right")
+    compare.let.set()
+
+    assert [False] * 32 == await asyncio.gather(*waiting)
+    assert known

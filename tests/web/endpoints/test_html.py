@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import gzip
+import html
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.fleet.readings import MinVersion, Run
+from exporter.overview.interface import AlertView
+from exporter.polling.poller import TaskStatus
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "\u202egnp.exe",
+    "\N{PILE OF POO} & \N{ROCKET}",
+)
+
+
+async def ask(view: fakes.FakeView, path: str = "/", **query: str) -> httpx.Response:
+    await view.history.catch_up()
+    async with fakes.browsing(view) as client:
+        return await client.get(path, params=query or None)
+
+
+async def get(view: fakes.FakeView, path: str = "/", **query: str) -> str:
+    """Return the text of a page that is there."""
+    answer = await ask(view, path, **query)
+    assert 200 == answer.status_code
+    return answer.text
+
+
+def text_of(page: str) -> str:
+    """Return what is read of a page, in one line."""
+    bare = re.sub(r"<[^>]*>", "", re.sub(r"(?s)<head>.*</head>", "", page))
+    return " ".join(html.unescape(bare).split())
+
+
+def names(page: str) -> list[str]:
+    """Return the names in the rows, from top to bottom."""
+    return re.findall(r'<td data-label="Name"><a [^>]*><bdi>([^<]*)</bdi>', page)
+
+
+def alert(state: str = "firing", **facts: str) -> AlertView:
+    annotations: Mapping[str, str] = {"summary": "An agent is unreachable."} | facts
+    return AlertView(
+        name="LoadFleetAgentUnreachable",
+        severity="critical",
+        state="firing" if state == "firing" else "pending",
+        labels={"alertname": "LoadFleetAgentUnreachable", "agent_id": "7"},
+        annotations=annotations,
+        since_timestamp_seconds=fakes.NOW.unix - 600,
+    )
+
+
+class TestFleet:
+    async def test_answers_the_first_question(self) -> None:
+        """The page begins with whether the fleet is well, also in its title."""
+        page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
+
+        assert 2 == page.count("The fleet is well: 1 target up.")
+
+    async def test_the_headline_leads_to_what_is_down(self) -> None:
+        """The count is a link to its targets, whatever the page shows now, in the same order."""
+        view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False))
+
+        page = await get(view, q="a", kind="agent", sort="-name")
+
+        link = '<a href="?state=down&amp;sort=-name">1 of 2 targets down</a>'
+        assert f"<strong>The fleet is not well: {link}.</strong>" in page
+
+    async def test_shows_that_not_all_could_be_read(self) -> None:
+        """An empty board has the colour of what is not known, and says what it lacks."""
+        page = await get(fakes.FakeView(sources=[fakes.source(unread=True)]))
+
+        assert 'class="headline unsure"' in page
+        assert 2 == page.count("The fleet is not fully known: agents of prod could not be read.")
+
+    async def test_shows_every_kind(self) -> None:
+        """Agents, controllers, clusters with members, recorders and suites are all there."""
+        page = await get(
+            fakes.FakeView(
+                fakes.agent("agent-one"),
+                fakes.controller(),
+                fakes.cluster(fakes.member("member-one", up=False)),
+                fakes.recorder(),
+                fakes.suite(passed=False),
+            )
+        )
+
+        assert ["agent-one", "ctl.example:8080", "alps", "rec", "nightly"] == names(page)
+        for shown in (
+            "1 of 1 members down",
+            "<bdi>member-one</bdi>",
+            "newest run failed",
+            "1 runnable",
+        ):
+            assert shown in page
+
+    async def test_shows_what_is_known_of_a_target(self) -> None:
+        """State, reason, version, clock, ping and age are in the row."""
+        page = await get(fakes.FakeView(fakes.agent(up=False)))
+
+        for shown in (
+            '<span class="state down">down</span> <span class="reason">not reachable</span>',
+            "4.8.24",
+            "\N{MINUS SIGN}250 ms",
+            "12 ms",
+            "30 s ago",
+        ):
+            assert shown in page
+
+    async def test_says_what_an_outdated_target_needs(self) -> None:
+        """An outdated agent is shown with the oldest version that is accepted."""
+        state = fakes.agent().state
+        assert state is not None
+        reading = fakes.agent(state=fakes.changed(state, outdated=True))
+        minimum = MinVersion(component="measuring_agent", version="4.9.1")
+
+        page = await get(fakes.FakeView(reading, minimum))
+
+        assert "4.8.24 outdated, needs 4.9.1" in text_of(page)
+
+    async def test_remembers_the_newest_failure(self) -> None:
+        """A target that is well again says when it was not, and why."""
+        view = fakes.FakeView(fakes.agent(up=True))
+        down = fakes.agent(up=False)
+        assert down.state is not None
+        earlier = fakes.changed(down, state=fakes.changed(down.state, read_at=fakes.ago(90)))
+        view.history.take(fakes.changed(view.snapshot, readings=(earlier,)))
+        await view.history.catch_up()
+        view.history.take(view.snapshot)
+
+        page = await get(view)
+
+        assert "1 min 30 s ago not reachable" in text_of(page)
+
+    async def test_draws_the_ping_times(self) -> None:
+        """The newest ping times are a line beside their number, hidden from screen readers."""
+        view = fakes.FakeView(fakes.agent())
+        view.history.take(view.snapshot)
+
+        page = await get(view)
+
+        assert re.search(r'<svg class="trend"[^>]* aria-hidden="true"><path class="line"', page)
+
+    async def test_shows_the_newest_runs(self) -> None:
+        """A suite's runs are a strip whose parts say their verdict in words too."""
+        page = await get(fakes.FakeView(fakes.suite(passed=False)))
+
+        assert '<li class="down" title="failed, 10 min ago">' in page
+        assert '<span class="unseen">failed</span>' in page
+
+    async def test_shows_runs_in_flight(self) -> None:
+        """A run that goes on is shown with its phase, one that ended is not."""
+        going = Run(run_id="1", run="soak", phase="booting", suite_id="3")
+        ended = Run(run_id="2", run="smoke", phase="ended")
+
+        page = await get(fakes.FakeView(fakes.suite(), going, ended))
+
+        assert '<span class="phase">booting</span>' in page
+        assert "<bdi>soak</bdi>" in page
+        assert "<bdi>smoke</bdi>" not in page
+
+    async def test_shows_the_sources(self) -> None:
+        """A source says its state and what went wrong last."""
+        sources = [
+            fakes.source("prod", status=fakes.failed("no reply within 15 s")),
+            fakes.source("lab", up=False, auth_failed=True),
+            fakes.source("new", up=False, status=TaskStatus()),
+        ]
+
+        page = await get(fakes.FakeView(sources=sources))
+
+        for shown in (
+            "10 s ago: <bdi>no reply within 15 s</bdi>",
+            "the credentials were refused",
+            "no success yet",
+        ):
+            assert shown in page
+
+    async def test_shows_firing_alerts(self) -> None:
+        """What fires is told, what is pending is not yet."""
+        view = fakes.FakeView(fakes.agent(), sources=[fakes.source()])
+        view.found_alerts = [alert(description="Agent 7 is away."), alert("pending")]
+
+        page = await get(view)
+
+        assert "critical LoadFleetAgentUnreachable Agent 7 is away. 10 min" in text_of(page)
+        assert 1 == page.count("LoadFleetAgentUnreachable</td>")
+
+    async def test_leaves_alerts_out_that_nobody_evaluates(self) -> None:
+        """Without the built-in evaluation the page does not say that nothing fires."""
+        page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
+
+        assert "alerts" not in text_of(page)
+
+    async def test_is_complete_without_script(self) -> None:
+        """One script from here is all; no style in place and nothing from outside."""
+        page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
+
+        assert 1 == page.count("<script")
+        assert re.search(r'<script src="static/board.js\?v=[^"/]+" defer></script>', page)
+        for absent in ("style=", "<style", " on", 'href="http', "//"):
+            assert not re.search(rf"<[^>]*{absent}", page.replace("https://portal.example/", ""))
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    async def test_hostile_names_stay_text(self, name: str) -> None:
+        """Whatever an agent is called, or a failure says, is shown and never interpreted."""
+        view = fakes.FakeView(
+            fakes.agent(name, version=name, agent_id=name),
+            fakes.cluster(fakes.member(name, up=True)),
+            Run(run_id=name, run=name, phase=name),
+            sources=[fakes.source(name, status=fakes.failed(name))],
+        )
+        view.found_alerts = [alert(summary=name)]
+
+        page = await get(view)
+
+        escaped = str(html.escape(name)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+        assert 8 <= page.count(escaped)
+        assert name == html.unescape(escaped)
+        if escaped != name:
+            assert name not in page
+
+    async def test_a_name_that_is_missing_is_the_id(self) -> None:
+        """A target without a name is shown by its id."""
+        page = await get(fakes.FakeView(fakes.agent("", agent_id="4711")))
+
+        assert ["4711"] == names(page)
+
+    async def test_five_thousand_targets(self) -> None:
+        """A large fleet is shown whole, with its lines, in about a second of work."""
+        view = fakes.FakeView(
+            *(fakes.agent(f"agent-{number}") for number in range(5_000)), sources=[fakes.source()]
+        )
+        view.history.take(view.snapshot)
+        await view.history.catch_up()
+        started = time.process_time()
+
+        page = await get(view)
+
+        assert 5_000 == len(names(page))
+        assert 1.5 > time.process_time() - started
+
+    async def test_a_large_page_is_packed(self) -> None:
+        """Who takes gzip gets it, so that a large fleet is small on the wire."""
+        view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(100)))
+
+        async with fakes.browsing(view) as client:
+            packed = await client.get("/", headers={"Accept-Encoding": "gzip"})
+            plain = await client.get("/", headers={"Accept-Encoding": "identity"})
+
+        assert ("gzip", None) == (
+            packed.headers.get("content-encoding"),
+            plain.headers.get("content-encoding"),
+        )
+        assert packed.text == plain.text
+        assert len(gzip.compress(plain.content, 1)) < len(plain.content) / 5
+
+
+class TestChoosing:
+    def fleet(self) -> fakes.FakeView:
+        return fakes.FakeView(
+            fakes.agent("b-well", version="4.10.0"),
+            fakes.agent("a-well", version="4.9.0"),
+            fakes.agent("c-down", up=False),
+            fakes.recorder(),
+            sources=[fakes.source()],
+        )
+
+    async def test_by_words(self) -> None:
+        """Only rows that say all the words are shown, wherever they say them."""
+        page = await get(self.fleet(), q="WELL 4.10")
+
+        assert ["b-well"] == names(page)
+
+    async def test_by_state(self) -> None:
+        """Several states can be chosen at once; any of them will do."""
+        one = await get(self.fleet(), "/?state=down")
+        two = await get(self.fleet(), "/?state=down&state=up&kind=agent")
+
+        assert (["c-down"], ["c-down", "a-well", "b-well"]) == (names(one), names(two))
+
+    async def test_says_how_many_are_shown(self) -> None:
+        """Nobody takes a filtered page for the whole fleet."""
+        page = await get(self.fleet(), kind="agent")
+
+        assert "3 of 4 Clear" in text_of(page)
+
+    async def test_keeps_the_answer_whole(self) -> None:
+        """The first line is about the whole fleet, whatever is chosen."""
+        page = await get(self.fleet(), q="well")
+
+        assert "The fleet is not well: 1 of 4 targets down." in page
+
+    async def test_sorts(self) -> None:
+        """Versions are sorted by their numbers, in either direction."""
+        up = await get(self.fleet(), sort="version", q="well")
+        down = await get(self.fleet(), sort="-version", q="well")
+
+        assert (["a-well", "b-well"], ["b-well", "a-well"]) == (names(up), names(down))
+
+    async def test_shows_the_order(self) -> None:
+        """The column that is sorted by says so, and its link turns it around."""
+        page = await get(self.fleet(), sort="name", q="well")
+
+        assert 'aria-sort="ascending"><a href="?q=well&amp;sort=-name">Name</a>' in page
+
+    async def test_the_form_holds_the_choice(self) -> None:
+        """What is chosen stands in the form, so that the next choice adds to it."""
+        page = await get(
+            self.fleet(), q='a"b', state="down", kind="agent", source="prod", sort="-ping"
+        )
+
+        for shown in (
+            'name="q" value="a&#34;b"',
+            'value="down" checked',
+            '<option selected value="agent">',
+            '<option selected value="prod">',
+            'name="sort" value="-ping"',
+        ):
+            assert shown in page
+
+    @pytest.mark.parametrize(
+        "query", ["state=burning", "kind=toaster", "sort=colour", "sort=--name"]
+    )
+    async def test_what_is_not_known_is_left_out_of_account(self, query: str) -> None:
+        """An address of another release, or a mistyped one, still shows the fleet."""
+        page = await get(self.fleet(), f"/?{query}")
+
+        assert 4 == len(names(page))
+
+    async def test_nothing_found(self) -> None:
+        """An empty page says that it is meant to be empty."""
+        page = await get(self.fleet(), q="nowhere")
+
+        assert "No target matches." in page
+
+
+class TestTarget:
+    async def test_links_lead_to_it(self) -> None:
+        """The link in a row leads to the page of the target, whatever its id is made of."""
+        view = fakes.FakeView(fakes.agent("odd", agent_id='a b/?&"<ü>'), sources=[fakes.source()])
+        link = html.unescape(re.findall(r'href="(target[^"]*)"', await get(view))[0])
+
+        page = await get(view, f"/{link}")
+
+        assert "<h1>agent <bdi>odd</bdi></h1>" in page
+
+    async def test_shows_history_and_failures_apart(self) -> None:
+        """The failures have a table of their own, above the readings."""
+        view = fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()])
+        view.history.take(view.snapshot)
+
+        page = await get(view, "/target", source="prod", kind="agent", id="id-a")
+
+        failures, readings = page.index('<h2 id="failures">'), page.index('<h2 id="readings">')
+        assert failures < readings
+        assert 2 == page.count('<td data-label="Reason">not reachable</td>')
+
+    async def test_shows_the_samples(self) -> None:
+        """The samples are those of the metrics page, with the source's own labels."""
+        view = fakes.FakeView(fakes.agent("a"), fakes.agent("b"), sources=[fakes.source()])
+
+        page = html.unescape(await get(view, "/target", source="prod", kind="agent", id="id-a"))
+
+        line = (
+            'loadfleet_agent_up{agent="a",agent_id="id-a",provider="realload",'
+            'site="bern",source="prod"} 1.0\n'
+        )
+        assert line in page
+        assert "id-b" not in page
+
+    async def test_says_how_to_look_now(self) -> None:
+        """A page never calls a vendor; it tells the address and the command that do."""
+        view = fakes.FakeView(fakes.agent("a", agent_id="it's"), sources=[fakes.source()])
+
+        page = html.unescape(await get(view, "/target", source="prod", kind="agent", id="it's"))
+
+        assert """loadfleet-exporter explain prod agent 'it'"'"'s'""" in page
+        assert 'href="probe?source=prod&kind=agent&id=it%27s&debug=true"' in page
+
+    @pytest.mark.parametrize(
+        ("kind", "target_id", "shown"),
+        [
+            ("controller", "ctl.example:8080", "ctl.example:8080"),
+            ("cluster", "7", "one"),
+            ("recorder", "5", "rec.example"),
+            ("suite", "3", "Finished runs"),
+            ("run", "21", "booting"),
+        ],
+    )
+    async def test_every_kind_has_one(self, kind: str, target_id: str, shown: str) -> None:
+        """Whatever has a row has a page."""
+        view = fakes.FakeView(
+            fakes.controller(),
+            fakes.cluster(fakes.member("one", up=True)),
+            fakes.recorder(),
+            fakes.suite(),
+            Run(run_id="21", run="soak", phase="booting"),
+            sources=[fakes.source()],
+        )
+
+        page = await get(view, "/target", source="prod", kind=kind, id=target_id)
+
+        assert shown in text_of(page)
+
+    async def test_an_agent_names_its_clusters(self) -> None:
+        """From an agent the way leads to the clusters that suffer with it."""
+        view = fakes.FakeView(
+            fakes.agent("one"),
+            fakes.cluster(fakes.member("one", up=True)),
+            sources=[fakes.source()],
+        )
+
+        page = await get(view, "/target", source="prod", kind="agent", id="id-one")
+
+        assert "<bdi>alps</bdi>" in page
+
+    async def test_what_expired_is_remembered(self) -> None:
+        """A target without a reading now still shows what it was."""
+        view = fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()])
+        view.history.take(view.snapshot)
+        await view.history.catch_up()
+        view.snapshot = fakes.changed(view.snapshot, readings=())
+
+        page = await get(view, "/target", source="prod", kind="agent", id="id-a")
+
+        assert "There is no reading of it now." in page
+        assert "not reachable" in page
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    async def test_unknown_targets_are_not_found(self, name: str) -> None:
+        """What is not in the inventory has no page, and what was asked for stays text."""
+        answer = await ask(fakes.FakeView(), "/target", source=name, kind=name, id=name)
+
+        assert 404 == answer.status_code
+        assert html.escape(name) == name or name not in answer.text
+
+    async def test_nothing_named(self) -> None:
+        """Without a target named the page is not found either."""
+        answer = await ask(fakes.FakeView(), "/target")
+
+        assert 404 == answer.status_code

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from exporter.errors import BlockedError, CallError, PollError, Reason
+from exporter.web.endpoints.probe import PARALLEL
+from tests.support.clock import settle
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    import httpx
+
+
+AGENT = fakes.agent(host="a.example")
+KNOWN = "/probe?source=prod&kind=agent&id=id-agent-1"
+
+
+async def ask(
+    view: fakes.FakeView, path: str = KNOWN, *, headers: dict[str, str] | None = None
+) -> httpx.Response:
+    async with fakes.browsing(view) as client:
+        return await client.get(path, headers=headers)
+
+
+async def test_answers_with_the_samples_of_one_target() -> None:
+    """Prometheus gets the target's series, with the labels it has on /metrics, and no others."""
+    view = fakes.FakeView(AGENT, fakes.agent("agent-2"))
+
+    answer = await ask(view)
+
+    assert (200, [("prod", "agent", "id-agent-1")]) == (answer.status_code, view.looks)
+    labels = 'agent="agent-1",agent_id="id-agent-1",provider="realload",site="bern",source="prod"'
+    lines = answer.text.splitlines()
+    assert f"loadfleet_agent_up{{{labels}}} 1.0" in lines
+    assert "agent-2" not in answer.text
+    assert "loadfleet_exporter" not in answer.text
+
+
+async def test_speaks_the_format_that_is_asked_for() -> None:
+    """A scraper that prefers OpenMetrics gets it, whole."""
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+    answer = await ask(fakes.FakeView(AGENT), headers=headers)
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "source=prod&kind=agent&id=unknown",
+        "source=prod&kind=controller&id=id-agent-1",
+        "source=other&kind=agent&id=id-agent-1",
+    ],
+)
+async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
+    """Whoever can scrape must not be able to send calls about anything they like."""
+    view = fakes.FakeView(AGENT)
+
+    answer = await ask(view, f"/probe?{query}")
+
+    assert (404, []) == (answer.status_code, view.looks)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "source=prod&kind=agent", "kind=agent&id=1", "source=prod&kind=moon&id=1"]
+)
+async def test_refuses_what_names_no_target(query: str) -> None:
+    """A mistake in the scrape configuration is told."""
+    view = fakes.FakeView(AGENT)
+
+    answer = await ask(view, f"/probe?{query}")
+
+    assert (400, []) == (answer.status_code, view.looks)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CallError(Reason.HTTP_5XX, "pingAgent: status 502", status=502), 502),
+        (CallError(Reason.AUTH, "pingAgent: refused"), 502),
+        (CallError(Reason.TIMEOUT, "pingAgent: no reply"), 504),
+        (BlockedError("the credentials were refused", retry_at=0.0), 503),
+        (LookupError("no such agent"), 404),
+    ],
+)
+async def test_a_failed_look_is_a_failed_scrape(error: Exception, status: int) -> None:
+    """A call that fails says nothing about the target, so there must be no sample of it."""
+    view = fakes.FakeView(AGENT)
+    view.look_error = error
+
+    answer = await ask(view)
+
+    assert status == answer.status_code
+    assert "loadfleet_" not in answer.text
+    if isinstance(error, PollError):
+        assert f"{error.reason}: {error}" in answer.text
+
+
+@pytest.mark.parametrize("seconds", ["0.01", "0.5", "0.55"])
+async def test_is_done_before_the_scraper_gives_up(seconds: str) -> None:
+    """A look that hangs is answered within the scraper's time, and given up."""
+    view = fakes.FakeView(AGENT)
+    given_up = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    view.before_look = hang
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": seconds}
+
+    async with asyncio.timeout(5):
+        answer = await ask(view, headers=headers)
+
+    assert 504 == answer.status_code
+    assert given_up.is_set()
+
+
+@pytest.mark.parametrize(
+    ("header", "told"), [("10", "9.5 s"), ("0.8", "0.4 s"), ("1.2", "0.7 s"), (None, "30 s")]
+)
+async def test_leaves_time_for_the_way_back(header: str | None, told: str) -> None:
+    """Half a second of the scraper's time is kept, of a short time half."""
+    view = fakes.FakeView(AGENT)
+    view.look_error = TimeoutError()
+    headers = {} if header is None else {"X-Prometheus-Scrape-Timeout-Seconds": header}
+
+    answer = await ask(view, headers=headers)
+
+    assert f"no answer within {told}." in answer.text
+
+
+@pytest.mark.parametrize("header", ["", "soon", "0", "-1", "nan", "inf"])
+async def test_refuses_a_time_that_is_none(header: str) -> None:
+    """A header that cannot be read is not guessed at."""
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": header}
+
+    assert 400 == (await ask(fakes.FakeView(AGENT), headers=headers)).status_code
+
+
+async def test_looks_at_once_are_bounded() -> None:
+    """Many probes of a slow portal must leave room for scrapes; what exceeds the bound is told."""
+    view = fakes.FakeView(AGENT)
+    let = asyncio.Event()
+    view.before_look = let.wait
+    async with fakes.browsing(view) as client:
+        asking = [asyncio.create_task(client.get(KNOWN)) for _ in range(PARALLEL + 3)]
+        await settle()
+        scrape = await client.get("/metrics")
+        let.set()
+        answers = [answer.status_code for answer in await asyncio.gather(*asking)]
+        again = await client.get(KNOWN)
+
+    assert [200] * PARALLEL + [503] * 3 == sorted(answers)
+    assert PARALLEL + 1 == len(view.looks)
+    assert (200, 200) == (scrape.status_code, again.status_code)
+
+
+async def test_debug_shows_what_was_looked_at() -> None:
+    """People see the redacted reply, what was read from it and the samples."""
+    answer = await ask(fakes.FakeView(AGENT), f"{KNOWN}&debug=true")
+
+    shown = yaml.safe_load(answer.text)
+    assert ["reply", "reading", "samples"] == list(shown)
+    assert {"known": 1} == shown["reply"]
+    assert "a.example" == shown["reading"]["host"]
+    assert any(line.startswith("loadfleet_agent_up{") for line in shown["samples"])

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from exporter.settings.load import from_data, redacted
+from tests.web import fakes
+
+
+async def get(view: fakes.FakeView, path: str = "/") -> str:
+    """Return the text of a page."""
+    async with fakes.browsing(view) as client:
+        answer = await client.get(path)
+    assert 200 == answer.status_code
+    return answer.text
+
+
+class TestMetrics:
+    async def test_hands_on_what_is_asked_for(self) -> None:
+        """Negotiation and filters reach the exposition as the client sent them."""
+        view = fakes.FakeView()
+        headers = {"Accept": "application/openmetrics-text", "Accept-Encoding": "gzip"}
+
+        async with fakes.browsing(view) as client:
+            await client.get("/metrics?name[]=a&name[]=b&source=prod", headers=headers)
+
+        assert [
+            {
+                "accept": "application/openmetrics-text",
+                "accept_encoding": "gzip",
+                "names": ["a", "b"],
+                "sources": ["prod"],
+            }
+        ] == view.asked
+
+    async def test_sends_the_bytes_as_they_are(self) -> None:
+        """Type, encoding and body are the exposition's, and caches are told what they vary by."""
+        view = fakes.FakeView()
+        view.page = fakes.FakePage(content_type="text/plain; version=1.0.0", parts=(b"a ", b"1\n"))
+
+        async with fakes.browsing(view) as client:
+            answer = await client.get("/metrics")
+
+        assert (b"a 1\n", "text/plain; version=1.0.0", "Accept, Accept-Encoding", None) == (
+            answer.content,
+            answer.headers["content-type"],
+            answer.headers["vary"],
+            answer.headers.get("content-encoding"),
+        )
+
+    async def test_names_the_encoding(self) -> None:
+        """A compressed exposition says so."""
+        view = fakes.FakeView()
+        view.page = fakes.FakePage(content_encoding="gzip", parts=(b"",))
+
+        async with fakes.browsing(view) as client:
+            answer = await client.head("/metrics")
+
+        assert "gzip" == answer.headers["content-encoding"]
+
+
+class TestHealth:
+    @pytest.mark.parametrize(("healthy", "status"), [(True, 200), (False, 503)])
+    async def test_is_about_the_heartbeat(self, healthy: bool, status: int) -> None:
+        """Health is the process' own, whatever its sources do."""
+        view = fakes.FakeView(sources=[fakes.source(up=False)])
+        view.healthy = healthy
+
+        async with fakes.browsing(view) as client:
+            answer = await client.get("/-/healthy")
+
+        assert (status, healthy) == (answer.status_code, "healthy\n" == answer.text)
+
+    @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
+    async def test_readiness_is_the_first_round(self, ready: bool, status: int) -> None:
+        """Ready is said once the first round is over."""
+        view = fakes.FakeView()
+        view.ready = ready
+
+        async with fakes.browsing(view) as client:
+            answer = await client.get("/-/ready")
+
+        assert (status, ready) == (answer.status_code, "ready\n" == answer.text)
+
+
+async def test_config_is_yaml_in_its_order() -> None:
+    """The configuration comes back as YAML that can be read again."""
+    config = {"web": {"listen_address": ["[::]:10871"]}, "sources": [{"name": "Zürich"}]}
+
+    document = await get(fakes.FakeView(config=config), "/config")
+
+    assert config == yaml.safe_load(document)
+    assert document.startswith("web:")
+    assert "Zürich" in document
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/sources", "/api/v1/targets", "/metrics"])
+async def test_no_secret_of_a_url_is_shown(path: str) -> None:
+    """User-info and query of a source's URL are on no page."""
+    url = "https://canary:canary@portal.example/?token=canary"
+    view = fakes.FakeView(fakes.agent(), sources=[fakes.source(url=url)])
+
+    page = await get(view, path)
+
+    assert "canary" not in page
+
+
+async def test_no_secret_of_the_settings_is_shown() -> None:
+    """Whatever holds a secret in the configuration is on no page."""
+    settings = from_data(
+        {
+            "sources": [
+                {
+                    "provider": "realload",
+                    "name": "prod",
+                    "url": "https://portal.example/RemoteUserAPI",
+                    "auth_token": "canary-token",
+                    "proxy_url": "http://user:canary-proxy@proxy.example:3128",
+                }
+            ]
+        }
+    )
+
+    page = await get(fakes.FakeView(config=redacted(settings)), "/config")
+
+    assert "portal.example" in page
+    assert "canary" not in page

@@ -1,0 +1,418 @@
+"""The server on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.responses import PlainTextResponse
+
+from exporter.errors import StartError
+from exporter.web.middleware import LimitRequests
+from exporter.web.server.address import Address
+from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.uvicorn_server import WebServer
+from exporter.web.sliced import SlicedResponse
+from tests.web.server.test_address import needs_ipv6
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+LOCAL = Address("127.0.0.1", 0)
+GET = b"GET / HTTP/1.1\r\nHost: exporter\r\n\r\n"
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer at once."""
+    await PlainTextResponse("hello")(scope, receive, send)
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with more than fits into the sockets of both sides."""
+    await PlainTextResponse("x" * 50_000_000)(scope, receive, send)
+
+
+class Hanging:
+    """An app that never answers."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.cancelled = False
+        self.requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for ever."""
+        del scope, receive, send
+        self.requests += 1
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[WebServer]:
+    """Run a server."""
+    server = WebServer(app, [LOCAL], **options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(0)
+
+
+class Client:
+    """A bare connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def ask(self, request: bytes = GET) -> tuple[int, str]:
+        """Send a request and return status and body of its answer."""
+        self.writer.write(request)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head.split()[1]), (await self.reader.readexactly(size)).decode()
+
+    async def closed(self) -> bool:
+        """Wait until the server has closed, and tell whether it sent nothing more."""
+        try:
+            return not await asyncio.wait_for(self.reader.read(), timeout=5)
+        except ConnectionResetError:
+            return True
+
+
+@asynccontextmanager
+async def connected(server: WebServer) -> AsyncIterator[Client]:
+    """Open a connection to the first address."""
+    address = server.addresses[0]
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def port_is_free(address: Address) -> bool:
+    """Tell whether somebody who reuses nothing could listen there."""
+    with socket.socket() as sock:
+        return sock.connect_ex((address.host, address.port)) != 0
+
+
+class TestStart:
+    async def test_serves_on_every_address(self) -> None:
+        """Each address is bound, to a port of its own where any will do."""
+        server = WebServer(hello, [LOCAL, LOCAL])
+        await server.start()
+
+        answers = []
+        for address in server.addresses:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            answers.append(await Client(reader, writer).ask())
+            writer.transport.abort()
+        await server.stop(0)
+
+        assert [(200, "hello")] * 2 == answers
+
+    @needs_ipv6
+    async def test_serves_on_ipv6(self) -> None:
+        """An IPv6 address is served and shown in brackets."""
+        server = WebServer(hello, [Address("::1", 0)])
+        await server.start()
+
+        async with connected(server) as client:
+            answer = await client.ask()
+        shown = str(server.addresses[0])
+        await server.stop(0)
+
+        assert (200, "hello") == answer
+        assert shown.startswith("[::1]:")
+
+    async def test_port_in_use_is_a_start_error(self) -> None:
+        """A second server on the same port does not start, and can be stopped all the same."""
+        async with serving(hello) as first:
+            second = WebServer(hello, first.addresses)
+
+            with pytest.raises(StartError, match="the port is in use"):
+                await second.start()
+            await second.stop()
+
+    async def test_starts_again_on_the_same_port(self) -> None:
+        """Start, stop, start in one process works, and the port is free in between."""
+        first = WebServer(hello, [LOCAL])
+        await first.start()
+        (address,) = first.addresses
+        async with connected(first) as client:
+            await client.ask()
+            await first.stop(0)
+        free = port_is_free(address)
+
+        second = WebServer(hello, [address])
+        await second.start()
+        async with connected(second) as client:
+            answer = await client.ask()
+        await second.stop(0)
+        await second.start()
+        async with connected(second) as client:
+            again = await client.ask()
+        await second.stop(0)
+
+        assert free
+        assert (200, "hello") == answer == again
+
+    async def test_leaves_signals_alone(self) -> None:
+        """Who handles signals is the daemon's business."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        async with serving(hello):
+            during = {number: signal.getsignal(number) for number in before}
+
+        assert before == during
+
+
+class TestStop:
+    async def test_does_not_wait_for_idle_connections(self) -> None:
+        """Idle keep-alive connections and half requests are closed at once, not after the grace."""
+        server = WebServer(hello, [LOCAL])
+        await server.start()
+        async with connected(server) as idle, connected(server) as half:
+            await idle.ask()
+            half.writer.write(GET[:10])
+            await half.writer.drain()
+
+            await asyncio.wait_for(server.stop(grace_seconds=60), timeout=5)
+
+            assert await idle.closed()
+            assert await half.closed()
+
+    async def test_lets_requests_end_within_the_grace(self) -> None:
+        """A request under way is answered before the server is gone."""
+        entered, let = asyncio.Event(), asyncio.Event()
+
+        async def held(scope: Scope, receive: Receive, send: Send) -> None:
+            entered.set()
+            await let.wait()
+            await hello(scope, receive, send)
+
+        server = WebServer(held, [LOCAL])
+        await server.start()
+        async with connected(server) as client:
+            asking = asyncio.create_task(client.ask())
+            await entered.wait()
+
+            stopping = asyncio.create_task(server.stop(grace_seconds=60))
+            await asyncio.sleep(0)
+            let.set()
+            answer = await asking
+            await stopping
+
+        assert (200, "hello") == answer
+
+    async def test_cuts_off_what_hangs(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A request that never ends is cancelled after the grace, without a traceback."""
+        app = Hanging()
+        server = WebServer(app, [LOCAL])
+        await server.start()
+        (address,) = server.addresses
+        async with connected(server) as client:
+            client.writer.write(GET)
+            await app.entered.wait()
+
+            with caplog.at_level(logging.WARNING):
+                await asyncio.wait_for(server.stop(grace_seconds=0), timeout=5)
+
+            assert await client.closed()
+        assert app.cancelled
+        assert [] == caplog.records
+        assert port_is_free(address)
+
+    async def test_cuts_off_who_does_not_read(self) -> None:
+        """A client that leaves a large answer unread does not hold the stop up."""
+        paused = asyncio.Event()
+
+        class Watched(FencedProtocol):
+            def pause_writing(self) -> None:
+                super().pause_writing()
+                paused.set()
+
+        server = WebServer(large, [LOCAL], protocol=Watched)
+        await server.start()
+        async with connected(server) as client:
+            client.writer.write(GET)
+            await paused.wait()
+
+            await asyncio.wait_for(server.stop(grace_seconds=0), timeout=5)
+
+    async def test_twice_is_once(self) -> None:
+        """Stopping what is stopped, or never ran, does nothing."""
+        server = WebServer(hello, [LOCAL])
+        await server.stop()
+        await server.start()
+
+        await server.stop(0)
+        await server.stop(0)
+
+        assert () == server.addresses
+
+
+class TestManners:
+    async def test_has_a_date_and_no_name(self) -> None:
+        """Answers carry the date and do not tell what serves them."""
+        async with serving(hello) as server, connected(server) as client:
+            client.writer.write(GET)
+            head = (await client.reader.readuntil(b"\r\n\r\n")).lower()
+
+        assert b"\r\ndate: " in head
+        assert b"\r\nserver: " not in head
+
+    async def test_parallel_requests_are_bounded(self) -> None:
+        """What exceeds the limit gets its refusal while the others are still under way."""
+        app = Hanging()
+        async with serving(LimitRequests(app, 3)) as server:
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(connected(server)) for _ in range(10)]
+                answers = [asyncio.create_task(client.ask()) for client in clients]
+                first = asyncio.as_completed(answers)
+                refused = [(await next(first))[0] for _ in range(7)]
+            await asyncio.gather(*answers, return_exceptions=True)
+
+        assert 3 == app.requests
+        assert [503] * 7 == refused
+
+    async def test_connections_are_bounded(self) -> None:
+        """A connection too many is refused, and those before it are served on."""
+        async with serving(hello, max_connections=1) as server, connected(server) as client:
+            first = await client.ask()
+            async with connected(server) as other:
+                refused = await other.ask()
+                again = await client.ask()
+
+        assert (200, 503, 200) == (first[0], refused[0], again[0])
+
+    async def test_idle_connections_end(self) -> None:
+        """A connection without a next request is closed."""
+        async with serving(hello, idle_seconds=0) as server, connected(server) as client:
+            await client.ask()
+
+            assert await client.closed()
+
+
+class Hasty(FencedProtocol):
+    """A protocol with hardly any patience."""
+
+    request_seconds = 0.05
+    answer_seconds = 0.05
+    head_bytes = 1_000
+
+
+class Calmer(Hasty):
+    """A protocol with the patience for a request that a busy machine sends at once."""
+
+    request_seconds = 1.0
+
+
+class TestSlowClients:
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            b"",
+            b"GET / HTTP/1.1\r\nHost:",
+            b"\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: exporter\r\nContent-Length: 100\r\n\r\n",
+        ],
+    )
+    async def test_request_that_does_not_arrive(self, begun: bytes) -> None:
+        """Who sends nothing, or half a request, is cut off."""
+        async with serving(Hanging(), protocol=Hasty) as server, connected(server) as client:
+            client.writer.write(begun)
+
+            assert await client.closed()
+
+    @pytest.mark.parametrize("begun", [b"GET / HT", b"\r\n"])
+    async def test_second_request_that_does_not_arrive(self, begun: bytes) -> None:
+        """The limit holds for every request of a connection, also for empty lines before it."""
+        async with serving(hello, protocol=Calmer) as server, connected(server) as client:
+            await client.ask()
+            client.writer.write(begun)
+
+            assert await client.closed()
+
+    async def test_request_that_has_arrived_may_take_longer(self) -> None:
+        """The limit is for the client, not for the answer."""
+        app = Hanging()
+        async with serving(app, protocol=Calmer) as server, connected(server) as waiting:
+            waiting.writer.write(GET)
+            await app.entered.wait()
+
+            async with connected(server) as slow:
+                assert await slow.closed()
+
+            assert not waiting.reader.at_eof()
+
+    async def test_head_without_end(self) -> None:
+        """A head that grows and grows is cut off."""
+
+        class Patient(FencedProtocol):
+            request_seconds = 3_600.0
+
+        async with serving(hello, protocol=Patient) as server, connected(server) as client:
+            client.writer.write(b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000)
+
+            assert await client.closed()
+
+    async def test_many_requests_are_no_large_head(self) -> None:
+        """The size of heads is counted per request, not per connection."""
+
+        class Patient(Hasty):
+            request_seconds = 3_600.0
+
+        async with serving(hello, protocol=Patient) as server, connected(server) as client:
+            answers = [await client.ask() for _ in range(50)]
+
+        assert {(200, "hello")} == set(answers)
+
+    async def test_answer_that_is_read_drop_by_drop(self) -> None:
+        """The limit is for the whole answer: reading a little now and then does not prolong it."""
+        lost = asyncio.Event()
+
+        class Watched(Hasty):
+            answer_seconds = 0.3
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                lost.set()
+
+        sliced = SlicedResponse([b"x" * 50_000_000] * 200, {})
+        async with serving(sliced, protocol=Watched) as server, connected(server) as client:
+            client.writer.write(GET)
+            async with asyncio.timeout(10):
+                while not lost.is_set():
+                    with contextlib.suppress(ConnectionResetError):
+                        await client.reader.read(100_000)
+
+    async def test_answer_that_is_not_read(self) -> None:
+        """Who does not read a large answer is cut off, and the rest of it is dropped."""
+        lost = asyncio.Event()
+
+        class Watched(Hasty):
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                lost.set()
+
+        async with serving(large, protocol=Watched) as server, connected(server) as client:
+            client.writer.write(GET)
+
+            await asyncio.wait_for(lost.wait(), timeout=10)
