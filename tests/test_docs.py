@@ -22,7 +22,7 @@ from exporter.alerts.thresholds import Thresholds
 from exporter.config.validation import Section, model_of
 from exporter.errors import Reason
 from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.settings import flags
 from exporter.settings.assemble import SECTIONS, SOURCES
 from exporter.settings.load import from_data
@@ -137,7 +137,7 @@ def test_every_command_occurs() -> None:
 
 def test_every_metric_and_reason_occurs() -> None:
     """What is on `/metrics` can be looked up."""
-    own = [each for each in vars(Telemetry()).values() if isinstance(each, MetricWrapperBase)]
+    own = [each for each in vars(SelfMetrics()).values() if isinstance(each, MetricWrapperBase)]
     described = [metric for each in own for metric in each.describe()]
     names = [metric.name + ("_total" if metric.type == "counter" else "") for metric in described]
 

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.reference.markdown import code, table
 from exporter.metrics.catalogue import FAMILIES, PREFIX
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def table_of_own() -> str:
     """List the exporter's own metrics."""
     # Only their names, labels and texts are used.
     metrics = (
-        metric for metric in vars(Telemetry()).values() if isinstance(metric, MetricWrapperBase)
+        metric for metric in vars(SelfMetrics()).values() if isinstance(metric, MetricWrapperBase)
     )
     return table(("Metric", "Type", "Labels", "Meaning"), map(_own, metrics))
 

@@ -21,7 +21,7 @@ from exporter.alerts.memory import Remembered, StateFile
 from exporter.alerts.table import Severity, rules
 from exporter.clock import Clock
 from exporter.fleet.store import Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     store: Store
-    telemetry: Telemetry
+    telemetry: SelfMetrics
     clock: Clock
     started: Callable[[], bool]
     connect: Connect

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.alerts.settings import AlertmanagerSettings
     from exporter.clock import Clock
     from exporter.http import Reply
-    from exporter.metrics.telemetry import Telemetry
+    from exporter.metrics.telemetry import SelfMetrics
 
 
 Connect = Callable[[HttpOptions], HttpClient]
@@ -103,7 +103,7 @@ class Receiver:
         settings: AlertmanagerSettings,
         delivery: Delivery,
         *,
-        telemetry: Telemetry,
+        telemetry: SelfMetrics,
         clock: Clock,
         connect: Connect,
     ) -> None:

@@ -11,7 +11,7 @@ from exporter.alerts.expression import Absent, Age, Match, Select, own, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
 from exporter.alerts.text import Text
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["Rule", "Severity", "rules"]
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
 # Only the names of its metrics are used.
-_telemetry = Telemetry()
+_telemetry = SelfMetrics()
 
 
 def rules(thresholds: Thresholds) -> tuple[Rule, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 #: Where a value is: keys of mappings and indexes of lists.
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 S = TypeVar("S", bound="Section")
 
@@ -64,7 +64,7 @@ class Mistake(msgspec.Struct, frozen=True):
             this mistake would only be its echo.
     """
 
-    path: Path
+    path: KeyPath
     text: str
     about: tuple[str, ...] = ()
 
@@ -110,7 +110,7 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     mistakes: tuple[Mistake, ...]
 
 
-def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Checked[S]:
+def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> Checked[S]:
     """Validate raw data as far as it goes.
 
     Args:
@@ -121,7 +121,7 @@ def checked(model: type[S], raw: object, *, wrong: Collection[Path] = ()) -> Che
     if not isinstance(raw, dict):
         mistake = Mistake((), "must be a mapping of keys to values")
         return Checked(settings=model(), raw={}, mistakes=(mistake,))
-    found: dict[Path, Mistake] = {}
+    found: dict[KeyPath, Mistake] = {}
     data: dict[str, Any] = raw
     settings = None
     while settings is None:
@@ -159,7 +159,7 @@ def nearest(
     return f"did you mean {prefix}{close[0]}?" if close else otherwise
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Write a place as `sources[0].tasks.agents`."""
     text = ""
     for part in path:
@@ -191,7 +191,7 @@ def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mista
             yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
 
 
-def known_keys(model: type[BaseModel], path: Path) -> Collection[str]:
+def known_keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
     """Return the keys of the model that stands at a place below another."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
@@ -199,12 +199,12 @@ def known_keys(model: type[BaseModel], path: Path) -> Collection[str]:
     return model.model_fields.keys()
 
 
-def _beginnings(path: Path) -> set[Path]:
+def _beginnings(path: KeyPath) -> set[KeyPath]:
     """Return a place and those it stands in."""
     return {path[: end + 1] for end in range(len(path))}
 
 
-def _without(data: dict[str, Any], paths: Collection[Path]) -> dict[str, Any]:
+def _without(data: dict[str, Any], paths: Collection[KeyPath]) -> dict[str, Any]:
     """Return a copy without the deepest value on the way to each place."""
     rest = copy.deepcopy(data)
     # From the back, so that removing an element does not move one that is still to be removed.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.metrics.catalogue import COMMON_LABELS
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _TASK = (*COMMON_LABELS, "task")
 _OPERATION = (*COMMON_LABELS, "operation")
 
 # Only the names of its metrics are used.
-_telemetry = Telemetry()
+_telemetry = SelfMetrics()
 
 
 def _own(metric: MetricWrapperBase, *labels: str) -> Metric:

@@ -21,8 +21,8 @@ the proof is the fourth. Three things follow.
 
 * A suspect counts for its minute even if a proof was accepted afterwards: the token may have been
   invalid for a moment, or for one of several servers. So targets whose calls fail with errors that
-  look like refusals slow the source down. Those that did so last time belong in the doubtful
-  lane, which then waits for the others and leaves them room.
+  look like refusals slow the source down. Those that did so last time have the priority
+  SUSPECT, which then waits for the others and leaves them room.
 * A call that found no readable answer may have been refused as well, unless it ended with the
   status of a gateway in front of the API. It counts until a call sent later is accepted; when the
   room is used up by such calls, a proof is sent. A call that was lost on the way is sent once more,
@@ -41,14 +41,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.lockout.queue import Lane, Lanes
+from exporter.lockout.queue import CallQueue, Priority
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from exporter.clock import Clock
-    from exporter.lockout.ledger import GuardMemory
+    from exporter.lockout.ledger import Ledger
 
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Guard:
     """Lets calls out, or not.
 
     Args:
-        concurrency: Calls under way at once, both lanes together.
+        concurrency: Calls under way at once, all priorities together.
         auth_retry_seconds: How long it stays open; at least a minute.
         proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
         fingerprint: Of the secret as it is now, empty while it cannot be read.
@@ -95,18 +95,18 @@ class Guard:
         auth_retry_seconds: float,
         proof: Callable[[], Awaitable[None]],
         fingerprint: Callable[[], str],
-        memory: GuardMemory,
+        ledger: Ledger,
         clock: Clock,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._lanes = Lanes(concurrency)
+        self._queue = CallQueue(concurrency)
         # The proof needs room for itself.
         self._room = max(MAX_REFUSALS - 1, concurrency)
         self._proof_room = MAX_REFUSALS if concurrency < MAX_REFUSALS else concurrency + 1
         self._auth_retry_seconds = auth_retry_seconds
         self._proof = proof
         self._fingerprint = fingerprint
-        self._memory = memory
+        self._ledger = ledger
         self._clock = clock
         self._on_change = on_change
         self._shown = (self.open, self.auth_failed)
@@ -114,17 +114,17 @@ class Guard:
         self._proving: asyncio.Task[None] | None = None
         self._verdicts: list[asyncio.Future[Exception | None]] = []
         self._tasks: set[asyncio.Task[object]] = set()
-        memory.guards.add(self)
+        ledger.guards.add(self)
 
     @property
     def open(self) -> bool:
         """Whether calls are held back until the credentials are proven anew."""
-        return self._memory.open_until is not None
+        return self._ledger.open_until is not None
 
     @property
     def auth_failed(self) -> bool:
         """Whether it is open because the credentials were refused, by the newest proof."""
-        return self.open and self._memory.refused
+        return self.open and self._ledger.refused
 
     @property
     def blocked(self) -> bool:
@@ -133,10 +133,12 @@ class Guard:
         if self.open and not self._due():
             return True
         if self._proven:
-            return len(self._memory.suspects) >= self._room
+            return len(self._ledger.suspects) >= self._room
         return not self._has_proof_room()
 
-    async def call(self, attempt: Callable[[], Awaitable[T]], *, lane: Lane = Lane.NORMAL) -> T:
+    async def call(
+        self, attempt: Callable[[], Awaitable[T]], *, priority: Priority = Priority.NORMAL
+    ) -> T:
         """Run an attempt when there is a place for it and return what it returns.
 
         Raises:
@@ -146,23 +148,23 @@ class Guard:
             CallError: `auth`: it was run and refused.
             PollError: What the attempt raised; of a suspect that was none, its own error.
         """
-        outcome = await self._placed(attempt, lane)
+        outcome = await self._placed(attempt, priority)
         if _is_lost(outcome.error):
             # Without a place for it, the first outcome stands.
             with suppress(BlockedError):
-                outcome = await self._placed(attempt, lane)
+                outcome = await self._placed(attempt, priority)
         return await outcome.get()
 
-    async def _placed(self, attempt: Callable[[], Awaitable[T]], lane: Lane) -> _Outcome[T]:
-        await self._place(lane)
+    async def _placed(self, attempt: Callable[[], Awaitable[T]], priority: Priority) -> _Outcome[T]:
+        await self._place(priority)
         # A task of its own: what is on the wire cannot be taken back by a cancellation.
-        task = asyncio.create_task(self._run(attempt, lane))
+        task = asyncio.create_task(self._run(attempt, priority))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _place(self, lane: Lane) -> None:
-        place = self._lanes.join(lane)
+    async def _place(self, priority: Priority) -> None:
+        place = self._queue.join(priority)
         self._pump()
         try:
             await place
@@ -170,46 +172,46 @@ class Guard:
             if place.cancelled():
                 self._pump()
             elif place.exception() is None:
-                self._release(lane)
+                self._release(priority)
             raise
 
-    async def _run(self, attempt: Callable[[], Awaitable[T]], lane: Lane) -> _Outcome[T]:
+    async def _run(self, attempt: Callable[[], Awaitable[T]], priority: Priority) -> _Outcome[T]:
         sent = self._clock.monotonic()
         try:
             outcome = _Outcome(await attempt())
-            self._memory.accepted(sent)
+            self._ledger.accepted(sent)
         except SuspectError as error:
             outcome = _Outcome(error=error)
             outcome.verdict = self._suspect()
         except Exception as error:  # noqa: BLE001 - handed to the caller
             outcome = _Outcome(error=error)
-            self._note_silence(error)
+            self._note_unanswered(error)
         except BaseException:
-            self._memory.silent.append(self._clock.monotonic())
+            self._ledger.unanswered.append(self._clock.monotonic())
             raise
         finally:
-            self._release(lane)
+            self._release(priority)
         return outcome
 
     def _suspect(self) -> asyncio.Future[Exception | None]:
-        self._memory.suspects.append(self._clock.monotonic())
+        self._ledger.suspects.append(self._clock.monotonic())
         self._proven = False
         verdict = asyncio.get_running_loop().create_future()
         self._verdicts.append(verdict)
         return verdict
 
-    def _note_silence(self, error: Exception) -> None:
+    def _note_unanswered(self, error: Exception) -> None:
         # An error that is not ours is a bug, which may have hidden any answer.
         if not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread):
-            self._memory.silent.append(self._clock.monotonic())
+            self._ledger.unanswered.append(self._clock.monotonic())
 
-    def _release(self, lane: Lane) -> None:
-        self._lanes.leave(lane)
+    def _release(self, priority: Priority) -> None:
+        self._queue.leave(priority)
         self._landed()
 
     def _landed(self) -> None:
-        self._memory.in_flight -= 1
-        for guard in tuple(self._memory.guards):
+        self._ledger.in_flight -= 1
+        for guard in tuple(self._ledger.guards):
             guard._pump()  # noqa: SLF001 - one of ours
 
     # What follows decides; nothing in it waits.
@@ -220,43 +222,43 @@ class Guard:
             return
         self._forget()
         if self._verdicts:
-            if not self._memory.in_flight:
+            if not self._ledger.in_flight:
                 self._judge()
             return
-        while any(map(self._lanes.is_awaited, Lane)):
+        while any(map(self._queue.is_awaited, Priority)):
             if self.open and not self._due():
-                self._lanes.refuse(self._held_back)
+                self._queue.refuse(self._held_back)
             elif self.open or not self._proven:
                 self._prove_or_refuse()
                 return
-            elif not self._let_out():
+            elif not self._admit():
                 return
 
-    def _let_out(self) -> bool:
+    def _admit(self) -> bool:
         """Let one call out, or make those fail that have no room; return whether one could."""
-        memory = self._memory
-        suspects = len(memory.suspects)
+        ledger = self._ledger
+        suspects = len(ledger.suspects)
         if suspects >= self._room:
-            self._lanes.refuse(self._no_room)
+            self._queue.refuse(self._no_room)
             return True
-        if suspects >= self._room - 1 and self._lanes.is_awaited(Lane.DOUBTFUL):
-            self._lanes.refuse(self._no_room, Lane.DOUBTFUL)
+        if suspects >= self._room - 1 and self._queue.is_awaited(Priority.SUSPECT):
+            self._queue.refuse(self._no_room, Priority.SUSPECT)
             return True
-        room = self._room - memory.used - memory.in_flight
-        lane = self._lanes.choose(room=room, suspects=bool(suspects))
-        if lane is not None:
-            memory.in_flight += 1
-            self._lanes.let_out(lane)
+        room = self._room - ledger.used - ledger.in_flight
+        priority = self._queue.next(room=room, suspects=bool(suspects))
+        if priority is not None:
+            ledger.in_flight += 1
+            self._queue.admit(priority)
             return True
-        if memory.silent and not memory.in_flight:
+        if ledger.unanswered and not ledger.in_flight:
             self._proven = False
             return True
         return False
 
     def _prove_or_refuse(self) -> None:
         if not self._has_proof_room():
-            self._lanes.refuse(self._no_room)
-        elif not self._memory.in_flight:
+            self._queue.refuse(self._no_room)
+        elif not self._ledger.in_flight:
             self._prove()
 
     def _judge(self) -> None:
@@ -265,14 +267,14 @@ class Guard:
             return
         self._open(refused=False, fingerprint=self._fingerprint())
         self._settle(self._held_back)
-        self._lanes.refuse(self._held_back)
+        self._queue.refuse(self._held_back)
 
     def _has_proof_room(self) -> bool:
-        memory = self._memory
-        return len(memory.suspects) < MAX_REFUSALS and memory.used < self._proof_room
+        ledger = self._ledger
+        return len(ledger.suspects) < MAX_REFUSALS and ledger.used < self._proof_room
 
     def _prove(self, *, again: bool = False) -> None:
-        self._memory.in_flight += 1
+        self._ledger.in_flight += 1
         self._proving = asyncio.create_task(self._run_proof(again=again))
 
     async def _run_proof(self, *, again: bool) -> None:
@@ -296,26 +298,26 @@ class Guard:
             isinstance(failure, CallError) and failure.status in (401, 403)
         )
         if failure is None:
-            self._memory.accepted(sent)
+            self._ledger.accepted(sent)
             self._proven = True
-            self._memory.open_until = None
-            self._memory.refused = False
+            self._ledger.open_until = None
+            self._ledger.refused = False
             self._changed()
             self._settle(lambda: None)
         elif refusal:
-            self._memory.suspects.append(self._clock.monotonic())
+            self._ledger.suspects.append(self._clock.monotonic())
             self._open(refused=True, fingerprint=fingerprint)
             self._settle(_refused)
-            self._lanes.refuse(lambda: self._held_back(Reason.AUTH))
+            self._queue.refuse(lambda: self._held_back(Reason.AUTH))
         else:
             # What was known of the credentials stands: a guard that was open stays so, and as its
             # time is over the next call proves again.
-            self._note_silence(failure)
+            self._note_unanswered(failure)
             if not again and _is_lost(failure) and self._has_proof_room():
                 self._prove(again=True)
                 return
             self._settle(lambda: self._unanswered(failure))
-            self._lanes.refuse(lambda: self._unanswered(failure))
+            self._queue.refuse(lambda: self._unanswered(failure))
 
     def _settle(self, verdict: Callable[[], Exception | None]) -> None:
         verdicts, self._verdicts = self._verdicts, []
@@ -324,11 +326,11 @@ class Guard:
                 waiting.set_result(verdict())
 
     def _open(self, *, refused: bool, fingerprint: str) -> None:
-        memory = self._memory
+        ledger = self._ledger
         self._proven = False
-        memory.open_until = self._clock.monotonic() + self._auth_retry_seconds
-        memory.refused = refused
-        memory.fingerprint = fingerprint
+        ledger.open_until = self._clock.monotonic() + self._auth_retry_seconds
+        ledger.refused = refused
+        ledger.fingerprint = fingerprint
         self._changed()
 
     def _changed(self) -> None:
@@ -338,26 +340,26 @@ class Guard:
             self._on_change()
 
     def _due(self) -> bool:
-        memory = self._memory
-        if memory.open_until is None or self._clock.monotonic() >= memory.open_until:
+        ledger = self._ledger
+        if ledger.open_until is None or self._clock.monotonic() >= ledger.open_until:
             return True
-        return self._fingerprint() not in ("", memory.fingerprint)
+        return self._fingerprint() not in ("", ledger.fingerprint)
 
     def _forget(self) -> None:
-        self._memory.forget_before(self._clock.monotonic() - WINDOW_SECONDS)
+        self._ledger.forget_before(self._clock.monotonic() - WINDOW_SECONDS)
 
     # What those hear who were not let out; each gets an error of its own.
 
     def _held_back(self, reason: Reason = Reason.BLOCKED) -> BlockedError:
-        why = "were refused" if self._memory.refused else "may have been refused"
-        retry_at = self._memory.open_until or self._clock.monotonic()
+        why = "were refused" if self._ledger.refused else "may have been refused"
+        retry_at = self._ledger.open_until or self._clock.monotonic()
         return BlockedError(
             f"nothing is sent for a while: the credentials {why}", retry_at=retry_at, reason=reason
         )
 
     def _no_room(self) -> BlockedError:
-        memory = self._memory
-        oldest = min([*memory.suspects, *memory.silent], default=self._clock.monotonic())
+        ledger = self._ledger
+        oldest = min([*ledger.suspects, *ledger.unanswered], default=self._clock.monotonic())
         return BlockedError(
             "nothing is sent for up to a minute: too many replies may have been refusals",
             retry_at=oldest + WINDOW_SECONDS,

@@ -1,4 +1,7 @@
-"""What the guard has to remember for as long as the vendor does: longer than a guard lives."""
+"""Refusals of the last minute, per account.
+
+Kept outside the guard, because a reload replaces the guard while the vendor goes on counting.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ if TYPE_CHECKING:
     from exporter.lockout.guard import Guard
 
 
-class GuardMemory:
+class Ledger:
     """What outlives a guard, because the vendor remembers it too.
 
     Attributes:
         suspects: When replies that may be refusals came home.
-        silent: When calls ended without a readable answer, since the last accepted one.
+        unanswered: When calls ended without a readable answer, since the last accepted one.
         in_flight: Calls under way, those of a guard that is being replaced included.
         open_until: When the next proof may be sent; `None` while nothing is held back.
         refused: Whether it is open because a proof was refused.
@@ -26,7 +29,7 @@ class GuardMemory:
 
     def __init__(self) -> None:
         self.suspects: deque[float] = deque()
-        self.silent: list[float] = []
+        self.unanswered: list[float] = []
         self.in_flight = 0
         self.open_until: float | None = None
         self.refused = False
@@ -34,29 +37,29 @@ class GuardMemory:
         self.guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 
     def forget_before(self, moment: float) -> None:
-        """Drop what is no longer in the vendor's memory either."""
+        """Drop what the vendor no longer counts either."""
         while self.suspects and self.suspects[0] <= moment:
             self.suspects.popleft()
-        if self.silent and min(self.silent) <= moment:
-            self.silent = [home for home in self.silent if home > moment]
+        if self.unanswered and min(self.unanswered) <= moment:
+            self.unanswered = [home for home in self.unanswered if home > moment]
 
     def accepted(self, sent: float) -> None:
         """Take note that a call sent then was accepted."""
-        if self.silent:
-            self.silent = [home for home in self.silent if home > sent]
+        if self.unanswered:
+            self.unanswered = [home for home in self.unanswered if home > sent]
 
     @property
     def used(self) -> int:
         """Calls of the last minute that may have been refused."""
-        return len(self.suspects) + len(self.silent)
+        return len(self.suspects) + len(self.unanswered)
 
 
-class GuardMemories:
-    """The memories of all sources, kept by the daemon over reloads."""
+class Ledgers:
+    """The ledgers of all sources, kept by the daemon over reloads."""
 
     def __init__(self) -> None:
-        self._memories: dict[tuple[str, str, str], GuardMemory] = {}
+        self._ledgers: dict[tuple[str, str, str], Ledger] = {}
 
-    def of(self, provider: str, url: str, name: str) -> GuardMemory:
-        """Return the memory of a source, made at the first call."""
-        return self._memories.setdefault((provider, url, name), GuardMemory())
+    def of(self, provider: str, url: str, name: str) -> Ledger:
+        """Return the ledger of a source, made at the first call."""
+        return self._ledgers.setdefault((provider, url, name), Ledger())

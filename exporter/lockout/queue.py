@@ -1,4 +1,4 @@
-"""Who may be next: calls wait in lanes, so that one kind of them does not hold up the others."""
+"""The queue of calls that wait for a slot, by priority, so that no kind starves the others."""
 
 from __future__ import annotations
 
@@ -14,87 +14,87 @@ if TYPE_CHECKING:
 
 
 @unique
-class Lane(Enum):
-    """Which places a call may take."""
+class Priority(Enum):
+    """Which slots a call may take."""
 
     NORMAL = "normal"
 
-    #: For what failed or was slow last time: at most half of the places, so that the rest goes on;
-    #: of an odd number the larger half while nothing else waits.
+    #: Targets that failed or were slow last time. At most half of the slots (rounded down; rounded
+    #: up while no normal call is queued), so that they cannot starve the others.
     SLOW = "slow"
 
-    #: For what looked like a refusal last time and was none. Like the slow one; and once there is a
-    #: suspect, it waits for all others and leaves them room for one of their own.
-    DOUBTFUL = "doubtful"
+    #: Targets whose last reply looked like a refusal and was none. Limited like the slow ones;
+    #: while a suspect is unresolved they wait for all others and leave room for one more call.
+    SUSPECT = "suspect"
 
 
-class Lanes:
-    """Calls that wait for a place, and those that have one.
+class CallQueue:
+    """Calls that wait for a slot, and the slots that are taken.
 
     Args:
-        places: For calls under way at once, all lanes together.
+        slots: Calls under way at once, of all priorities together.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._under_way = dict.fromkeys(Lane, 0)
-        self._queues: dict[Lane, deque[tuple[int, asyncio.Future[None]]]] = {
-            lane: deque() for lane in Lane
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._under_way = dict.fromkeys(Priority, 0)
+        self._queues: dict[Priority, deque[tuple[int, asyncio.Future[None]]]] = {
+            priority: deque() for priority in Priority
         }
         self._order = itertools.count(1)
 
-    def join(self, lane: Lane) -> asyncio.Future[None]:
-        """Wait in a lane; what is returned is done with the place, or the error in its stead."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues[lane].append((next(self._order), place))
-        return place
+    def join(self, priority: Priority) -> asyncio.Future[None]:
+        """Queue a call; the future resolves with a granted slot and fails when it is refused."""
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues[priority].append((next(self._order), slot))
+        return slot
 
-    def is_awaited(self, lane: Lane) -> bool:
-        """Tell whether anybody waits in a lane."""
-        return bool(self._head(lane))
+    def is_awaited(self, priority: Priority) -> bool:
+        """Return whether a call of this priority is queued."""
+        return bool(self._head(priority))
 
-    def choose(self, *, room: int, suspects: bool) -> Lane | None:
-        """Return whose turn it is, `None` if it is nobody's.
+    def next(self, *, room: int, suspects: bool) -> Priority | None:
+        """Return the priority whose first call may be sent now, `None` if none may.
 
         Args:
-            room: For so many calls that may be refused there is room.
-            suspects: Whether a call was answered so of late that it may have been refused.
+            room: How many more possibly refused calls fit into the last minute's budget.
+            suspects: Whether a reply of the last minute may have been a refusal.
         """
         under_way = sum(self._under_way.values())
-        if room <= 0 or under_way >= self._places:
+        if room <= 0 or under_way >= self._slots:
             return None
-        heads = {lane: head for lane in Lane if (head := self._head(lane))}
-        doubtful = self._under_way[Lane.DOUBTFUL]
-        apart = self._under_way[Lane.SLOW] + doubtful
-        if apart >= max(1, (self._places + (Lane.NORMAL not in heads)) // 2):
-            heads.pop(Lane.SLOW, None)
-        others = heads.keys() - {Lane.DOUBTFUL} or under_way > doubtful
-        if apart >= max(1, self._places // 2) or (suspects and (others or room == 1)):
-            heads.pop(Lane.DOUBTFUL, None)
+        heads = {priority: head for priority in Priority if (head := self._head(priority))}
+        suspected = self._under_way[Priority.SUSPECT]
+        apart = self._under_way[Priority.SLOW] + suspected
+        if apart >= max(1, (self._slots + (Priority.NORMAL not in heads)) // 2):
+            heads.pop(Priority.SLOW, None)
+        others = heads.keys() - {Priority.SUSPECT} or under_way > suspected
+        if apart >= max(1, self._slots // 2) or (suspects and (others or room == 1)):
+            heads.pop(Priority.SUSPECT, None)
         return min(heads, key=heads.__getitem__, default=None)
 
-    def let_out(self, lane: Lane) -> None:
-        """Give the first who waits in a lane a place."""
-        _, place = self._queues[lane].popleft()
-        self._under_way[lane] += 1
-        place.set_result(None)
+    def admit(self, priority: Priority) -> None:
+        """Grant the first queued call of a priority its slot."""
+        _, slot = self._queues[priority].popleft()
+        self._under_way[priority] += 1
+        slot.set_result(None)
 
-    def leave(self, lane: Lane) -> None:
-        """Take a place back."""
-        self._under_way[lane] -= 1
+    def leave(self, priority: Priority) -> None:
+        """Free the slot of a call that has ended."""
+        self._under_way[priority] -= 1
 
-    def refuse(self, error: Callable[[], Exception], *lanes: Lane) -> None:
-        """Have all who wait, in some lanes or in all, hear an error, each one of its own."""
-        for lane in lanes or Lane:
-            queue = self._queues[lane]
+    def refuse(self, error: Callable[[], Exception], *priorities: Priority) -> None:
+        """Fail all queued calls, of some priorities or of all, each with an error of its own."""
+        for priority in priorities or Priority:
+            queue = self._queues[priority]
             while queue:
-                _, place = queue.popleft()
-                if not place.done():
-                    place.set_exception(error())
+                _, slot = queue.popleft()
+                if not slot.done():
+                    slot.set_exception(error())
 
-    def _head(self, lane: Lane) -> int:
-        """Return the number of the first who waits in a lane, 0 when nobody does."""
-        queue = self._queues[lane]
+    def _head(self, priority: Priority) -> int:
+        """Return the number of the first queued call of a priority, 0 when none is queued."""
+        queue = self._queues[priority]
         while queue and queue[0][1].done():
             queue.popleft()
         return queue[0][0] if queue else 0

@@ -16,9 +16,9 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
-from exporter.lockout.ledger import GuardMemories
+from exporter.lockout.ledger import Ledgers
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.poller import HEALTH, Poller
 from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
@@ -42,7 +42,7 @@ class Engine:
         self,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        memories: GuardMemories | None = None,
+        ledgers: Ledgers | None = None,
         random: Random | None = None,
         shard: Shard | None = None,
     ) -> None:
@@ -50,18 +50,18 @@ class Engine:
 
         Args:
             clock: Where time comes from.
-            memories: What is known of refused credentials.
+            ledgers: What is known of refused credentials.
             random: For the jitter of retries.
             shard: The share of the targets that is ours; all of them if not given.
         """
         self.clock = clock
-        self.telemetry = Telemetry(clock=clock)
+        self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
         self.telemetry.sharded(self._shard)
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
-        self._memories = memories or GuardMemories()
+        self._ledgers = ledgers or Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._pollers: dict[str, Poller] = {}
         self._first_round: set[tuple[str, str]] = set()
@@ -154,7 +154,7 @@ class Engine:
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
-            memory=self._memories.of(settings.provider, settings.url, settings.name),
+            ledger=self._ledgers.of(settings.provider, settings.url, settings.name),
             random=self._random,
             shard=self._shard,
             known=known,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from exporter.fleet.store import Store
-    from exporter.metrics.telemetry import SourceTelemetry
+    from exporter.metrics.telemetry import SourceMetrics
     from exporter.sources.base import Failure, Source
 
 
@@ -76,7 +76,7 @@ class Poller:
         *,
         intervals: Mapping[str, float],
         store: Store,
-        telemetry: SourceTelemetry,
+        telemetry: SourceMetrics,
         clock: Clock,
         tells_health: bool = True,
     ) -> None:

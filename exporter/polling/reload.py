@@ -19,7 +19,7 @@ from exporter.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from exporter.metrics.telemetry import Telemetry
+    from exporter.metrics.telemetry import SelfMetrics
     from exporter.settings.load import Loaded, Settings
     from exporter.sources.settings import SourceSettings
 
@@ -83,7 +83,7 @@ class Reloader:
         loaded: Loaded,
         apply: Callable[[Settings], Awaitable[object]],
         *,
-        telemetry: Telemetry,
+        telemetry: SelfMetrics,
     ) -> None:
         """Take over a configuration that is in use already.
 

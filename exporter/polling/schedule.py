@@ -31,7 +31,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from exporter.metrics.telemetry import SourceTelemetry
+    from exporter.metrics.telemetry import SourceMetrics
 
 
 #: A poll that starts later than this share of its interval is left out in favour of the next.
@@ -97,7 +97,7 @@ class _Job:
         self,
         task: str,
         trigger: SlotTrigger,
-        telemetry: SourceTelemetry,
+        telemetry: SourceMetrics,
         run: Callable[[], Awaitable[None]],
         blocked: Callable[[], bool],
     ) -> None:
@@ -131,7 +131,7 @@ class Schedule:
 
     def add(
         self,
-        telemetry: SourceTelemetry,
+        telemetry: SourceMetrics,
         task: str,
         interval_seconds: float,
         run: Callable[[], Awaitable[None]],

@@ -14,7 +14,7 @@ from exporter.sources.settings import SourceDefaults, SourceSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from exporter.config.validation import Checked, Path
+    from exporter.config.validation import Checked, KeyPath
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -68,7 +68,7 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
 def _source(
     index: int, raw: Any, defaults: Checked[Any]
 ) -> tuple[SourceSettings | None, list[Mistake]]:
-    place: Path = (SOURCES, index)
+    place: KeyPath = (SOURCES, index)
     if not isinstance(raw, dict):
         return None, [Mistake(place, "must be a mapping with a provider and its keys")]
     provider = raw.get("provider")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.config.environment import Environment
-    from exporter.config.validation import Mistake, Path
+    from exporter.config.validation import KeyPath, Mistake
 
 
 #: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 
 
-def place(path: Path, variables: Environment, overrides: Mapping[str, Any], count: int = 0) -> str:
+def place(
+    path: KeyPath, variables: Environment, overrides: Mapping[str, Any], count: int = 0
+) -> str:
     """Write a place as the one who has to correct it knows it.
 
     Args:
@@ -64,7 +66,7 @@ def told(mistake: Mistake, variables: Environment, count: int) -> str:
     return _NAME.sub(variable, mistake.text)
 
 
-def _provider(path: Path, variables: Environment, count: int) -> str:
+def _provider(path: KeyPath, variables: Environment, count: int) -> str:
     """Return the provider of the source a place is in, if the environment gave the source."""
     first, index = (*path, "")[:2]
     if first != SOURCES or not isinstance(index, int) or index < count:
@@ -73,7 +75,7 @@ def _provider(path: Path, variables: Environment, count: int) -> str:
     return found
 
 
-def _has(data: Any, path: Path) -> bool:
+def _has(data: Any, path: KeyPath) -> bool:
     for part in path:
         if not isinstance(data, dict) or part not in data:
             return False

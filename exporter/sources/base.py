@@ -15,8 +15,8 @@ import msgspec
 from exporter.clock import Clock
 from exporter.errors import Reason
 from exporter.fleet.readings import Reading
-from exporter.lockout.ledger import GuardMemory
-from exporter.metrics.telemetry import SourceTelemetry
+from exporter.lockout.ledger import Ledger
+from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
 
@@ -108,16 +108,16 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a source is given beside its settings.
 
     Attributes:
-        memory: The lock-out guard's memory, which outlives a reload.
+        ledger: The lock-out guard's ledger, which outlives a reload.
         random: For the jitter of retries.
         shard: Which of the targets of a spread task are ours.
         known: What is known by task from before a reload changed the source's settings.
         up: Whether it was up before.
     """
 
-    telemetry: SourceTelemetry
+    telemetry: SourceMetrics
     clock: Clock
-    memory: GuardMemory
+    ledger: Ledger
     random: Random
     shard: Shard = Shard()
     known: Mapping[str, tuple[Reading, ...]] = {}

@@ -15,7 +15,7 @@ from exporter.alerts.settings import AlertingSettings
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
 from exporter.fleet.store import Snapshot, Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, **settings: Any) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
         self.one, self.two = FakeAlertmanager(self.time), FakeAlertmanager(self.time)
-        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
         self.telemetry.reload_successful.set(1)
         self.store = Store(self.time.clock)
         self.started = True

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from exporter.alerts.alertmanager import BATCH, Delivery, Receiver
 from exporter.alerts.settings import AlertmanagerSettings
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
 
@@ -29,7 +29,7 @@ class Bench:
     def __init__(self, **settings: Any) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
         self.alertmanager = FakeAlertmanager(self.time)
-        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
         self.receiver = Receiver(
             AlertmanagerSettings.model_validate({"url": URL, **settings}),
             Delivery(

@@ -9,7 +9,7 @@ from exporter.alerts.alerting import AlertingContext
 from exporter.alerts.builtin import BuiltInAlerts
 from exporter.alerts.settings import AlertingSettings
 from exporter.fleet.store import Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import FakeAlertmanager
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self) -> None:
         self.time = FakeClock()
         self.alertmanager = FakeAlertmanager(self.time)
-        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
         self.alerts = BuiltInAlerts(
             AlertingContext(
                 store=Store(self.time.clock),

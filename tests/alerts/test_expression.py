@@ -22,7 +22,7 @@ from exporter.alerts.expression import (
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.servers import require
 
 
@@ -100,7 +100,7 @@ SAMPLES: SampleView = {
 
 def fleet() -> SampleView:
     """Return samples that make every rule of the table fire for one target and not for another."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = {"provider": "realload", "source": "prod", "site": "bern"}
 
     def of(good: float, bad: float, **labels: str) -> list[tuple[dict[str, str], float]]:
@@ -215,7 +215,9 @@ class TestPromql:
 
     def test_own_gauges_are_selected_by_their_names(self) -> None:
         """Nor one of the exporter's own."""
-        assert "loadfleet_exporter_poll_interval_seconds" == own(Telemetry().poll_interval).promql()
+        assert (
+            "loadfleet_exporter_poll_interval_seconds" == own(SelfMetrics().poll_interval).promql()
+        )
 
 
 class TestEvaluate:

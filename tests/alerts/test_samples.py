@@ -11,7 +11,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.fleet.store import Snapshot
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -47,7 +47,7 @@ def test_the_metrics_of_a_condition_are_found_however_deep() -> None:
 
 def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
     """Also those that the configuration adds to a source."""
-    found = view([SNAPSHOT], Telemetry().registry, {"loadfleet_agent_up"})
+    found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_up"})
 
     labels = {
         "provider": "realload",
@@ -61,7 +61,7 @@ def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
 
 def test_our_own_metrics_are_among_them() -> None:
     """Some alerts are about the exporter."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     telemetry.notifications_failing.labels("http://one").set(1)
 
     found = view([], telemetry.registry, {"loadfleet_exporter_notifications_failing"})
@@ -73,13 +73,13 @@ def test_our_own_metrics_are_among_them() -> None:
 
 def test_what_no_condition_reads_is_left_out() -> None:
     """Most of ten thousand agents' samples are none of the alerts' business."""
-    assert {} == view([SNAPSHOT], Telemetry().registry, {"loadfleet_agent_clock_delta_seconds"})
+    assert {} == view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_clock_delta_seconds"})
 
 
 def test_every_metric_of_the_table_can_be_found() -> None:
     """A metric that neither the fleet nor we have would make its alert silent."""
     known = {family.name for family in c.FAMILIES}
-    known |= {metric.name for metric in Telemetry().registry.collect()}
+    known |= {metric.name for metric in SelfMetrics().registry.collect()}
 
     thresholds = Thresholds.model_validate({"suite_overdue": "1h"})
     read = metrics(rule.expression for rule in rules(thresholds) if rule.built_in)

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from exporter.clock import SYSTEM_CLOCK
 from exporter.fleet.store import Store
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.web.app import create_app
 from exporter.web.server.address import parse_address
 from exporter.web.server.uvicorn_server import WebServer
@@ -37,7 +37,7 @@ class Holder:
 
     def __init__(self, agents: int) -> None:
         self._store = Store(SYSTEM_CLOCK)
-        self._exposition = Exposition(self._store, Telemetry())
+        self._exposition = Exposition(self._store, SelfMetrics())
         self._snapshots = [snapshot(agents, turn) for turn in range(2)]
         self._turn = 0
 

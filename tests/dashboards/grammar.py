@@ -8,7 +8,7 @@ import promql_parser
 from prometheus_client.metrics import MetricWrapperBase
 
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 
 
 #: What Prometheus adds to every series.
@@ -28,7 +28,7 @@ class Metric:
 
 def _known() -> dict[str, Metric]:
     known = {family.name: Metric("gauge", {*COMMON_LABELS, *family.labels}) for family in FAMILIES}
-    registry = Telemetry().registry
+    registry = SelfMetrics().registry
     for collector in registry._collector_to_names:
         if isinstance(collector, MetricWrapperBase):
             (described,) = collector.describe()

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.schedule import CLOCK_STEP_SECONDS, Schedule, SlotTrigger, phase
 from tests.support.clock import FakeClock, settle
 
@@ -46,7 +46,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         ]
         for patch in self.patches:
             patch.start()
-        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
         self.interval = 0.0
         self.runs = self.running = self.most_running = 0
         self.blocked = False

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.fleet.store import Store
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.web.access.middleware import Gate
 from exporter.web.access.security import WebSecurity
 from exporter.web.app import create_app
@@ -108,7 +108,7 @@ def served(prefix: str = "", lifecycle: bool = True) -> ASGIApp:
     clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
     store = Store(clock)
     view = ExposingView(
-        Exposition(store, Telemetry(clock=clock)),
+        Exposition(store, SelfMetrics(clock=clock)),
         *READINGS,
         sources=[source(), source("lab", status=failed())],
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.lockout.guard import WINDOW_SECONDS, Guard
-from exporter.lockout.ledger import GuardMemories, GuardMemory
-from exporter.lockout.queue import Lane
+from exporter.lockout.ledger import Ledger, Ledgers
+from exporter.lockout.queue import Priority
 from tests.support.clock import FakeClock, settle
 from tests.support.portal import OWN, Portal
 
@@ -230,15 +230,15 @@ class TestSuspects:
         assert ["pong"] == await end(clock, begin(guard, portal.ping, 1))
         assert 3 == portal.proofs
 
-    @pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.SLOW])
+    @pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.SLOW])
     async def test_many_own_errors_do_not_stop_the_others(
-        self, clock: FakeClock, portal: Portal, lane: Lane
+        self, clock: FakeClock, portal: Portal, priority: Priority
     ) -> None:
-        """Targets that always fail so wait in a lane of their own, and leave room for the rest."""
+        """Targets that always fail so have a priority of their own, and leave room for the rest."""
         guard = portal.guard()
         await proven(clock, portal, guard)
-        odd = begin(guard, lambda: portal.ping(own=True), 10, lane=Lane.DOUBTFUL)
-        others = begin(guard, portal.ping, 30, lane=lane)
+        odd = begin(guard, lambda: portal.ping(own=True), 10, priority=Priority.SUSPECT)
+        others = begin(guard, portal.ping, 30, priority=priority)
 
         endings = Counter(await end(clock, [*odd, *others], 60.0))
 
@@ -251,8 +251,8 @@ class TestSuspects:
         """An own error that is new must find room beside those that are known."""
         guard = portal.guard()
         await proven(clock, portal, guard)
-        begin(guard, lambda: portal.ping(own=True), 3, lane=Lane.DOUBTFUL)
-        others = begin(guard, portal.ping, 15, lane=Lane.SLOW)
+        begin(guard, lambda: portal.ping(own=True), 3, priority=Priority.SUSPECT)
+        others = begin(guard, portal.ping, 15, priority=Priority.SLOW)
         new = begin(guard, lambda: portal.ping(own=True), 1)
         others += begin(guard, portal.ping, 15)
 
@@ -371,13 +371,13 @@ class TestOpen:
         assert len(portal.refusals) > 4
 
     async def test_a_reload_does_not_reset_it(self, clock: FakeClock, portal: Portal) -> None:
-        """A new guard over the same memory with the same secret stays open."""
-        memories = GuardMemories()
-        guard = portal.guard(memories.of("realload", "http://portal", "prod"))
+        """A new guard over the same ledger with the same secret stays open."""
+        ledgers = Ledgers()
+        guard = portal.guard(ledgers.of("realload", "http://portal", "prod"))
         await self.refused(clock, portal, guard)
 
-        again = portal.guard(memories.of("realload", "http://portal", "prod"))
-        other = portal.guard(memories.of("realload", "http://portal", "test"))
+        again = portal.guard(ledgers.of("realload", "http://portal", "prod"))
+        other = portal.guard(ledgers.of("realload", "http://portal", "test"))
 
         assert again.auth_failed
         assert ["not sent: blocked"] == await end(clock, begin(again, portal.ping, 1))
@@ -403,7 +403,7 @@ class TestOpen:
             auth_retry_seconds=60,
             proof=portal.proof,
             fingerprint=lambda: portal.secret,
-            memory=GuardMemory(),
+            ledger=Ledger(),
             clock=clock.clock,
             on_change=lambda: told.append(guard.auth_failed),
         )
@@ -610,7 +610,7 @@ class TestLanes:
         await proven(clock, portal, guard)
         hanging = Portal(clock)
         portal.busiest = 0
-        begin(guard, lambda: hanging.ping(5.0, 5.0), 20, lane=Lane.SLOW)
+        begin(guard, lambda: hanging.ping(5.0, 5.0), 20, priority=Priority.SLOW)
         begin(guard, portal.ping, 20)
 
         await clock.advance(9.0)
@@ -619,7 +619,7 @@ class TestLanes:
         assert concurrency - slow == portal.busiest
 
     async def test_one_place_is_shared_in_turn(self, clock: FakeClock, portal: Portal) -> None:
-        """With a concurrency of 1, who came first goes first, whatever the lane."""
+        """With a concurrency of 1, who came first goes first, whatever the priority."""
         guard = portal.guard(concurrency=1)
         await proven(clock, portal, guard)
         order: list[str] = []
@@ -629,7 +629,7 @@ class TestLanes:
             await clock.clock.sleep(1.0)
 
         for number in range(3):
-            begin(guard, lambda n=number: named(f"slow {n}"), 1, lane=Lane.SLOW)
+            begin(guard, lambda n=number: named(f"slow {n}"), 1, priority=Priority.SLOW)
             begin(guard, lambda n=number: named(f"normal {n}"), 1)
         await clock.advance(10.0)
 
@@ -679,7 +679,7 @@ CALLS = st.fixed_dictionaries(
         "back": st.integers(1, 5),
         "own": st.sampled_from([False, False, False, True]),
         "lost": st.sampled_from([None] * 6 + [*SILENCES.values()]),
-        "lane": st.sampled_from([Lane.NORMAL, *Lane]),
+        "priority": st.sampled_from([Priority.NORMAL, *Priority]),
         "cancel": st.none() | TENTHS,
     }
 )
@@ -700,14 +700,14 @@ class History:
         self.clock = FakeClock()
         self.portal = Portal(self.clock)
         self.tasks: list[asyncio.Task[Any]] = []
-        self._memory = GuardMemory()
+        self._ledger = Ledger()
         self._concurrency = concurrency
         self._lost = lost
         self._cancellers: list[asyncio.Task[None]] = []
         self.guard = self._connect()
 
     def _connect(self) -> Guard:
-        return self.portal.guard(self._memory, concurrency=self._concurrency, retry_seconds=60)
+        return self.portal.guard(self._ledger, concurrency=self._concurrency, retry_seconds=60)
 
     async def live(self, event: Any) -> None:
         """Let one thing happen."""
@@ -736,14 +736,14 @@ class History:
                 self._call(event)
 
     def _call(self, event: dict[str, Any]) -> None:
-        lane = event["lane"]
+        priority = event["priority"]
         own = event["own"] and not self._lost
         lost = event["lost"] if self._lost else None
         tasks = begin(
             self.guard,
             lambda: self.portal.ping(event["there"] / 10, event["back"] / 10, own=own, lost=lost),
             event["number"],
-            lane=lane,
+            priority=priority,
         )
         self.tasks += tasks
         if event["cancel"] is not None:

@@ -25,7 +25,7 @@ from exporter.metrics.exposition import Exposition, numbers
 from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
 from exporter.metrics.exposition.own import Own
 from exporter.metrics.mapping import samples
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock, settle
 from tests.support.fleet import READ_AT, READINGS
 from tests.support.servers import require
@@ -71,7 +71,7 @@ class World:
     def __init__(self, **options: Callable[[], object]) -> None:
         self.clock = FakeClock()
         self.store = Store(self.clock.clock)
-        self.telemetry = Telemetry(clock=self.clock.clock)
+        self.telemetry = SelfMetrics(clock=self.clock.clock)
         self.exposition = Exposition(self.store, self.telemetry, **options)  # type: ignore[arg-type]  # only `pause`
 
     def put(
@@ -270,7 +270,7 @@ def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[floa
 @pytest.mark.parametrize("form", Format)
 def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     """The exporter's own families are written as the client writes them."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     for collector in tuple(telemetry.registry._collector_to_names)[:3]:
         # The process's own figures change from one look to the next.
         telemetry.registry.unregister(collector)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.metrics.telemetry import ReceiverTelemetry, SourceTelemetry, Telemetry
+from exporter.metrics.telemetry import ReceiverMetrics, SelfMetrics, SourceMetrics
 from exporter.sharding import Shard
 from tests.support.clock import FakeClock
 
@@ -48,9 +48,9 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def used(clock: FakeClock | None = None) -> Telemetry:
+def used(clock: FakeClock | None = None) -> SelfMetrics:
     """Make a telemetry in which every family has a series."""
-    telemetry = Telemetry(clock=(clock or FakeClock()).clock, revision="abc")
+    telemetry = SelfMetrics(clock=(clock or FakeClock()).clock, revision="abc")
     source = telemetry.source("realload", "prod")
     source.declare_task("agents", 60.0)
     with source.request("getAgents"):
@@ -62,12 +62,12 @@ def used(clock: FakeClock | None = None) -> Telemetry:
     return telemetry
 
 
-def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+def value(telemetry: SelfMetrics, name: str, **labels: str) -> float | None:
     """Read a sample."""
     return telemetry.registry.get_sample_value(f"{PREFIX}{name}", labels)
 
 
-def of_source(telemetry: Telemetry, name: str) -> list[Mapping[str, str]]:
+def of_source(telemetry: SelfMetrics, name: str) -> list[Mapping[str, str]]:
     """Return the labels of all samples that belong to a source."""
     return [
         sample.labels
@@ -118,7 +118,7 @@ def test_nothing_has_a_creation_time() -> None:
 
 def test_a_source_exists_at_zero_from_the_start() -> None:
     """Counters of a configured source are there before anything happened."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
 
     telemetry.source("realload", "prod")
 
@@ -131,7 +131,7 @@ def test_a_source_exists_at_zero_from_the_start() -> None:
 
 def test_a_task_exists_at_zero_from_the_start() -> None:
     """Every failure reason and skip of a task is there before its first poll."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
 
     telemetry.source("realload", "prod").declare_task("agents", 60.0)
 
@@ -177,7 +177,7 @@ def test_a_source_that_comes_back_starts_anew() -> None:
 
 def test_a_source_is_made_once() -> None:
     """Whoever asks for a source counts on the same series."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
 
     assert telemetry.source("realload", "prod") is telemetry.source("realload", "prod")
 
@@ -185,7 +185,7 @@ def test_a_source_is_made_once() -> None:
 def test_a_call_counts_as_ok_with_its_duration() -> None:
     """A call that returns is in flight while it runs, then counted and timed."""
     clock = FakeClock()
-    telemetry = Telemetry(clock=clock.clock)
+    telemetry = SelfMetrics(clock=clock.clock)
     source = telemetry.source("realload", "prod")
     labels = {"provider": "realload", "source": "prod"}
 
@@ -201,7 +201,7 @@ def test_a_call_counts_as_ok_with_its_duration() -> None:
 
 def test_a_failed_call_counts_its_reason() -> None:
     """The outcome of a failed call is the reason it failed for."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
     with pytest.raises(CallError), source.request("pingAgent"):
@@ -216,7 +216,7 @@ def test_a_failed_call_counts_its_reason() -> None:
 
 def test_a_call_that_was_given_up_has_no_outcome() -> None:
     """What ends otherwise, for instance by cancellation, only leaves the calls under way."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
     with pytest.raises(KeyError), source.request("pingAgent"):
@@ -231,7 +231,7 @@ def test_a_call_that_was_given_up_has_no_outcome() -> None:
 def test_a_good_poll_moves_both_times() -> None:
     """A poll without a failure is an attempt and a success."""
     clock = FakeClock(unix=1_700_000_000.0)
-    telemetry = Telemetry(clock=clock.clock)
+    telemetry = SelfMetrics(clock=clock.clock)
 
     telemetry.source("realload", "prod").polled("agents", seconds=1.5, failures=())
 
@@ -244,7 +244,7 @@ def test_a_good_poll_moves_both_times() -> None:
 
 def test_a_bad_poll_counts_each_reason_once() -> None:
     """Two calls that timed out within a poll are one failure of it, and it is no success."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
     source.declare_task("agents", 60.0)
 
@@ -259,7 +259,7 @@ def test_a_bad_poll_counts_each_reason_once() -> None:
 
 def test_late_and_skipped_polls_are_counted() -> None:
     """Lateness is observed, and what did not take place is counted by its cause."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
     source.late("agents", 0.25)
@@ -272,7 +272,7 @@ def test_late_and_skipped_polls_are_counted() -> None:
 
 def test_the_state_of_a_source_is_shown() -> None:
     """Breaker, surprises and series stand as they were last told."""
-    telemetry = Telemetry()
+    telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
     source.breaker(is_open=True)
@@ -287,43 +287,43 @@ def test_the_state_of_a_source_is_shown() -> None:
     assert 3.0 == value(telemetry, "series_expired_total", **labels)
 
 
-def _call(telemetry: Telemetry) -> None:
+def _call(telemetry: SelfMetrics) -> None:
     with telemetry.source("realload", "prod").request("getAgents"):
         pass
 
 
 #: Whatever writes, by class and name.
-WRITES: dict[tuple[type, str], Callable[[Telemetry], object]] = {
-    (Telemetry, "sharded"): lambda of: of.sharded(Shard(index=1, total=2)),
-    (Telemetry, "reloaded"): Telemetry.reloaded,
-    (Telemetry, "reload_failed"): Telemetry.reload_failed,
-    (Telemetry, "rendered"): lambda of: of.rendered(0.5),
-    (Telemetry, "exposes"): lambda of: of.exposes(7),
-    (Telemetry, "fires"): lambda of: of.fires({}),
-    (Telemetry, "source"): lambda of: of.source("realload", "other"),
-    (Telemetry, "forget"): lambda of: of.forget("realload", "prod"),
-    (Telemetry, "receiver"): lambda of: of.receiver("other"),
-    (Telemetry, "forget_receiver"): lambda of: of.forget_receiver("alertmanager"),
-    (ReceiverTelemetry, "sending"): lambda of: of.receiver("alertmanager").sending(),
-    (ReceiverTelemetry, "succeeded"): lambda of: of.receiver("alertmanager").succeeded(),
-    (ReceiverTelemetry, "failed"): lambda of: of.receiver("alertmanager").failed(),
-    (SourceTelemetry, "declare_task"): lambda of: prod(of).declare_task("suites", 60.0),
-    (SourceTelemetry, "forget_task"): lambda of: prod(of).forget_task("agents"),
-    (SourceTelemetry, "request"): _call,
-    (SourceTelemetry, "polled"): lambda of: prod(of).polled("agents", seconds=1.0, failures=()),
-    (SourceTelemetry, "late"): lambda of: prod(of).late("agents", 1.0),
-    (SourceTelemetry, "skipped"): lambda of: prod(of).skipped("agents", "running"),
-    (SourceTelemetry, "surprise"): lambda of: prod(of).surprise("enum"),
-    (SourceTelemetry, "breaker"): lambda of: prod(of).breaker(is_open=True),
-    (SourceTelemetry, "exposed"): lambda of: prod(of).exposed(7),
-    (SourceTelemetry, "expired"): lambda of: prod(of).expired(7),
+WRITES: dict[tuple[type, str], Callable[[SelfMetrics], object]] = {
+    (SelfMetrics, "sharded"): lambda of: of.sharded(Shard(index=1, total=2)),
+    (SelfMetrics, "reloaded"): SelfMetrics.reloaded,
+    (SelfMetrics, "reload_failed"): SelfMetrics.reload_failed,
+    (SelfMetrics, "rendered"): lambda of: of.rendered(0.5),
+    (SelfMetrics, "exposes"): lambda of: of.exposes(7),
+    (SelfMetrics, "fires"): lambda of: of.fires({}),
+    (SelfMetrics, "source"): lambda of: of.source("realload", "other"),
+    (SelfMetrics, "forget"): lambda of: of.forget("realload", "prod"),
+    (SelfMetrics, "receiver"): lambda of: of.receiver("other"),
+    (SelfMetrics, "forget_receiver"): lambda of: of.forget_receiver("alertmanager"),
+    (ReceiverMetrics, "sending"): lambda of: of.receiver("alertmanager").sending(),
+    (ReceiverMetrics, "succeeded"): lambda of: of.receiver("alertmanager").succeeded(),
+    (ReceiverMetrics, "failed"): lambda of: of.receiver("alertmanager").failed(),
+    (SourceMetrics, "declare_task"): lambda of: prod(of).declare_task("suites", 60.0),
+    (SourceMetrics, "forget_task"): lambda of: prod(of).forget_task("agents"),
+    (SourceMetrics, "request"): _call,
+    (SourceMetrics, "polled"): lambda of: prod(of).polled("agents", seconds=1.0, failures=()),
+    (SourceMetrics, "late"): lambda of: prod(of).late("agents", 1.0),
+    (SourceMetrics, "skipped"): lambda of: prod(of).skipped("agents", "running"),
+    (SourceMetrics, "surprise"): lambda of: prod(of).surprise("enum"),
+    (SourceMetrics, "breaker"): lambda of: prod(of).breaker(is_open=True),
+    (SourceMetrics, "exposed"): lambda of: prod(of).exposed(7),
+    (SourceMetrics, "expired"): lambda of: prod(of).expired(7),
 }
 
 #: What only reads, or is what the others tell with.
-NO_WRITES = {(Telemetry, "touch"), (Telemetry, "per_task")}
+NO_WRITES = {(SelfMetrics, "touch"), (SelfMetrics, "per_task")}
 
 
-def prod(telemetry: Telemetry) -> SourceTelemetry:
+def prod(telemetry: SelfMetrics) -> SourceMetrics:
     return telemetry.source("realload", "prod")
 
 
@@ -331,7 +331,7 @@ def test_each_method_is_known_to_write_or_not() -> None:
     """A new method must not be left out of the test below."""
     found = {
         (kind, name)
-        for kind in (Telemetry, SourceTelemetry, ReceiverTelemetry)
+        for kind in (SelfMetrics, SourceMetrics, ReceiverMetrics)
         for name, value in vars(kind).items()
         if callable(value) and not name.startswith("_")
     }
@@ -340,7 +340,7 @@ def test_each_method_is_known_to_write_or_not() -> None:
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=[name for _, name in WRITES])
-def test_what_writes_makes_another_version(write: Callable[[Telemetry], object]) -> None:
+def test_what_writes_makes_another_version(write: Callable[[SelfMetrics], object]) -> None:
     """A page that is kept for as long as nothing changes must not outlive a change."""
     telemetry = used()
     before = telemetry.version

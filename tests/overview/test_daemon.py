@@ -8,7 +8,7 @@ import pytest
 from exporter.errors import CallError, Reason
 from exporter.fleet.readings import Agent
 from exporter.fleet.store import Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.overview.daemon import source_view
 from exporter.polling.poller import Poller
 from exporter.sources.base import Failure, Poll
@@ -31,7 +31,7 @@ class Stage:
         self.fake = FakeClock()
         self.store = Store(self.fake.clock)
         self.source = FakeSource(*answers)
-        telemetry = Telemetry(clock=self.fake.clock).source("realload", "prod")
+        telemetry = SelfMetrics(clock=self.fake.clock).source("realload", "prod")
         for task in tasks:
             telemetry.declare_task(task, 60.0)
         self.poller = Poller(

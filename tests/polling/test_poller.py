@@ -12,7 +12,7 @@ from exporter.cooperative import TURN
 from exporter.errors import CallError, Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
 from exporter.fleet.store import Store
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.poller import REPEAT_SECONDS, Poller
 from exporter.sources.base import Failure, Poll
 from tests.support.clock import FakeClock
@@ -46,7 +46,7 @@ class Stage:
     def __init__(self, *answers: Poll | Exception) -> None:
         self.fake = FakeClock()
         self.store = Store(self.fake.clock)
-        self.telemetry = Telemetry(clock=self.fake.clock)
+        self.telemetry = SelfMetrics(clock=self.fake.clock)
         self.source = FakeSource(*answers)
         telemetry = self.telemetry.source("realload", "prod")
         telemetry.declare_task("agents", 60.0)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ConfigurationError
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.reload import Difference, Reloader, difference, identity
 from exporter.settings.load import Loaded, from_data
 from tests.support.clock import FakeClock
@@ -74,7 +74,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.fake = FakeClock()
-        self.telemetry = Telemetry(clock=self.fake.clock)
+        self.telemetry = SelfMetrics(clock=self.fake.clock)
         self.answer: Loaded | ConfigurationError = Loaded(settings=settings(), hash="1")
         self.applied: list[Settings] = []
         self.under_way = 0

@@ -15,7 +15,7 @@ from apscheduler.events import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.metrics.telemetry import SourceTelemetry, Telemetry
+from exporter.metrics.telemetry import SelfMetrics, SourceMetrics
 from exporter.polling.schedule import Schedule, SlotTrigger, phase
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -87,11 +87,11 @@ class TestSlotTrigger:
 
 
 @pytest.fixture
-def telemetry() -> SourceTelemetry:
-    return Telemetry().source("realload", "prod")
+def telemetry() -> SourceMetrics:
+    return SelfMetrics().source("realload", "prod")
 
 
-def skipped(telemetry: SourceTelemetry, reason: str) -> float:
+def skipped(telemetry: SourceMetrics, reason: str) -> float:
     value = telemetry._of.registry.get_sample_value(
         "loadfleet_exporter_schedule_skipped_total",
         {"provider": "realload", "source": "prod", "task": "agents", "reason": reason},
@@ -100,7 +100,7 @@ def skipped(telemetry: SourceTelemetry, reason: str) -> float:
     return value
 
 
-def lateness_count(telemetry: SourceTelemetry) -> float | None:
+def lateness_count(telemetry: SourceMetrics) -> float | None:
     return telemetry._of.registry.get_sample_value(
         "loadfleet_exporter_schedule_lateness_seconds_count",
         {"provider": "realload", "source": "prod", "task": "agents"},
@@ -117,7 +117,7 @@ async def schedule() -> AsyncIterator[Schedule]:
 
 class TestSchedule:
     async def test_a_task_runs_at_once_and_again(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """People see numbers right after the start, and then in every slot."""
         runs: asyncio.Queue[None] = asyncio.Queue()
@@ -129,7 +129,7 @@ class TestSchedule:
         assert (lateness_count(telemetry) or 0) >= 1
 
     async def test_a_slot_that_finds_the_task_running_is_counted(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """A poll that overruns must not be joined by a second one, and not silently."""
         started: list[None] = []
@@ -146,7 +146,7 @@ class TestSchedule:
         end.set()
 
     async def test_a_blocked_task_is_counted_and_not_run(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """While the breaker is open the source must be left alone, visibly."""
         runs: list[None] = []
@@ -160,7 +160,7 @@ class TestSchedule:
         assert [] == runs
 
     async def test_merged_slots_are_counted_as_missed(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """A process that was held up must tell how many polls that cost."""
         schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)
@@ -173,7 +173,7 @@ class TestSchedule:
         assert 2 == skipped(telemetry, "missed")
 
     async def test_slots_that_a_set_clock_skips_are_not_missed(
-        self, telemetry: SourceTelemetry
+        self, telemetry: SourceMetrics
     ) -> None:
         """Nobody was held up for fifty years; the next look realigns everything."""
         fake = FakeClock()
@@ -189,7 +189,7 @@ class TestSchedule:
         assert 0 == skipped(telemetry, "missed")
 
     async def test_a_run_past_its_grace_is_counted_as_missed(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """APScheduler leaves it out without a word; the counter says it."""
         schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)
@@ -199,7 +199,7 @@ class TestSchedule:
         assert 1 == skipped(telemetry, "missed")
 
     async def test_events_of_a_removed_task_are_ignored(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """An event can come after the job has gone."""
         schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)
@@ -211,7 +211,7 @@ class TestSchedule:
 
         assert 0 == skipped(telemetry, "running")
 
-    async def test_stop_cancels_what_outlasts_the_grace(self, telemetry: SourceTelemetry) -> None:
+    async def test_stop_cancels_what_outlasts_the_grace(self, telemetry: SourceMetrics) -> None:
         """A call that hangs must not keep the process from ending."""
         schedule = Schedule()
         schedule.start()
@@ -233,7 +233,7 @@ class TestSchedule:
         assert ["cancelled"] == ends
 
     async def test_removing_a_task_lets_others_run(
-        self, schedule: Schedule, telemetry: SourceTelemetry
+        self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
         """A reload that drops one task must not touch the rest."""
         runs: asyncio.Queue[None] = asyncio.Queue()
@@ -247,7 +247,7 @@ class TestSchedule:
 
 
 class TestRealign:
-    async def test_a_clock_set_back_moves_the_slots(self, telemetry: SourceTelemetry) -> None:
+    async def test_a_clock_set_back_moves_the_slots(self, telemetry: SourceMetrics) -> None:
         """Polling must not pause until the old time comes again."""
         fake = FakeClock()
         schedule = Schedule(clock=fake.clock)
@@ -260,7 +260,7 @@ class TestRealign:
         (job,) = schedule._scheduler.get_jobs()
         assert 0 < job.next_run_time.timestamp() - fake.unix <= 60
 
-    async def test_a_steady_clock_changes_nothing(self, telemetry: SourceTelemetry) -> None:
+    async def test_a_steady_clock_changes_nothing(self, telemetry: SourceMetrics) -> None:
         """The slots of a clock that is merely disciplined stay."""
         fake = FakeClock()
         schedule = Schedule(clock=fake.clock)

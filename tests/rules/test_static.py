@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from exporter.alerts.rule import HOLD_SECONDS, PREFIX
 from exporter.alerts.table import Severity
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from tests.rules.support import EVERYTHING, every_rule, text_of
 
 
@@ -31,7 +31,7 @@ every_alert = pytest.mark.parametrize("name", RULES)
 def known() -> dict[str, set[str]]:
     """Return all metrics with their labels."""
     labels = {family.name: {*COMMON_LABELS, *family.labels} | TARGET for family in FAMILIES}
-    for collector in Telemetry().registry._collector_to_names:
+    for collector in SelfMetrics().registry._collector_to_names:
         if isinstance(collector, MetricWrapperBase):
             labels[next(iter(collector.describe())).name] = {*collector._labelnames} | TARGET
     return labels | {"up": set(TARGET)}

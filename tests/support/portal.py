@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import CallError, Reason, SuspectError
 from exporter.lockout.guard import Guard
-from exporter.lockout.ledger import GuardMemory
+from exporter.lockout.ledger import Ledger
 
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Portal:
         self._there = 0
 
     def guard(
-        self, memory: GuardMemory | None = None, *, concurrency: int = 3, retry_seconds: float = 300
+        self, ledger: Ledger | None = None, *, concurrency: int = 3, retry_seconds: float = 300
     ) -> Guard:
         """Make a guard in front of it."""
         return Guard(
@@ -49,7 +49,7 @@ class Portal:
             auth_retry_seconds=retry_seconds,
             proof=self.proof,
             fingerprint=lambda: self.secret,
-            memory=memory or GuardMemory(),
+            ledger=ledger or Ledger(),
             clock=self.clock.clock,
         )
 

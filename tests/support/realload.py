@@ -10,10 +10,10 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from exporter.http import Call, Reply
-from exporter.lockout.ledger import GuardMemory
+from exporter.lockout.ledger import Ledger
 from exporter.metrics.catalogue import PREFIX
 from exporter.metrics.mapping import samples
-from exporter.metrics.telemetry import SourceTelemetry, Telemetry
+from exporter.metrics.telemetry import SelfMetrics, SourceMetrics
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.source import source_over
@@ -102,13 +102,13 @@ class Rig:
         self,
         script: Mapping[str, Script] | None = None,
         *,
-        memory: GuardMemory | None = None,
+        ledger: Ledger | None = None,
         **settings: Any,
     ) -> None:
         self.portal = FakePortal(script)
         self.time = FakeClock()
-        self.telemetry = Telemetry(clock=self.time.clock)
-        self.memory = memory or GuardMemory()
+        self.telemetry = SelfMetrics(clock=self.time.clock)
+        self.ledger = ledger or Ledger()
         self.settings = RealLoadSettings.model_validate(
             {
                 "name": "prod",
@@ -120,13 +120,13 @@ class Rig:
         self.context = SourceContext(
             telemetry=self.of_source,
             clock=self.time.clock,
-            memory=self.memory,
+            ledger=self.ledger,
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.source: GuardedSource = source_over(self.portal, self.settings, self.context)
 
     @property
-    def of_source(self) -> SourceTelemetry:
+    def of_source(self) -> SourceMetrics:
         return self.telemetry.source("realload", "prod")
 
     async def readings(self, task: str) -> tuple[Reading, ...]:

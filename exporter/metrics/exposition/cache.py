@@ -17,7 +17,7 @@ from exporter.metrics.exposition.own import Ends, Own
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 
-    from exporter.metrics.telemetry import Telemetry
+    from exporter.metrics.telemetry import SelfMetrics
 
 
 #: A form of the page that nobody asked for in this time is no longer kept ready.
@@ -55,7 +55,7 @@ class Exposition:
     def __init__(
         self,
         store: Store,
-        telemetry: Telemetry,
+        telemetry: SelfMetrics,
         *,
         pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
     from exporter.metrics.exposition.body import Format
-    from exporter.metrics.telemetry import Telemetry
+    from exporter.metrics.telemetry import SelfMetrics
 
 
 #: The figures of the process change by themselves; they may be as old as this.
@@ -123,7 +123,7 @@ class _Written(msgspec.Struct, kw_only=True):
 class Ends:
     """The ends of whole pages; one is written anew when there is something else to write."""
 
-    def __init__(self, own: Own, telemetry: Telemetry) -> None:
+    def __init__(self, own: Own, telemetry: SelfMetrics) -> None:
         self._own = own
         self._telemetry = telemetry
         self._written: dict[Format, _Written] = {}

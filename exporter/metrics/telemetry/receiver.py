@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from exporter.metrics.telemetry.registry import Telemetry
+    from exporter.metrics.telemetry.registry import SelfMetrics
 
 
-class ReceiverTelemetry:
+class ReceiverMetrics:
     """Writes the series of one receiver."""
 
-    def __init__(self, telemetry: Telemetry, name: str) -> None:
+    def __init__(self, telemetry: SelfMetrics, name: str) -> None:
         self._of = telemetry
         self._sent = telemetry.notifications.labels(name)
         self._failed = telemetry.notification_failures.labels(name)

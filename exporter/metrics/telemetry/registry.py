@@ -18,8 +18,8 @@ from prometheus_client import (
 
 from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.metrics.telemetry.receiver import ReceiverTelemetry
-from exporter.metrics.telemetry.source import SourceTelemetry
+from exporter.metrics.telemetry.receiver import ReceiverMetrics
+from exporter.metrics.telemetry.source import SourceMetrics
 
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _LATENESS_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 _RENDER_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
 
 
-class Telemetry:
+class SelfMetrics:
     """All own metrics of one daemon.
 
     Attributes:
@@ -149,7 +149,7 @@ class Telemetry:
         self.exposition_bytes = self._gauge(
             "exposition_bytes", "Size of the vendor families' exposition, uncompressed."
         )
-        self._sources: dict[tuple[str, str], SourceTelemetry] = {}
+        self._sources: dict[tuple[str, str], SourceMetrics] = {}
 
     def touch(self) -> None:
         """Tell that something is about to be another value than it was."""
@@ -189,12 +189,12 @@ class Telemetry:
         for labels, count in alerts.items():
             self.alerts_firing.labels(*labels).set(count)
 
-    def source(self, provider: str, name: str) -> SourceTelemetry:
+    def source(self, provider: str, name: str) -> SourceMetrics:
         """Return the part of a source, made at the first call."""
         key = (provider, name)
         if key not in self._sources:
             self.touch()
-            self._sources[key] = SourceTelemetry(self, provider, name)
+            self._sources[key] = SourceMetrics(self, provider, name)
         return self._sources[key]
 
     def forget(self, provider: str, name: str) -> None:
@@ -205,10 +205,10 @@ class Telemetry:
             # A metric with more labels than these two forgets by partial match.
             metric.remove_by_labels({"provider": provider, "source": name})
 
-    def receiver(self, name: str) -> ReceiverTelemetry:
+    def receiver(self, name: str) -> ReceiverMetrics:
         """Return the part of a receiver of alerts; its series exist from now on."""
         self.touch()
-        return ReceiverTelemetry(self, name)
+        return ReceiverMetrics(self, name)
 
     def forget_receiver(self, name: str) -> None:
         """Remove all series of a receiver that is no longer configured."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter, Histogram
 
-    from exporter.metrics.telemetry.registry import Telemetry
+    from exporter.metrics.telemetry.registry import SelfMetrics
 
 
 Skip = Literal["running", "missed", "blocked"]
@@ -23,10 +23,10 @@ SKIPS: tuple[Skip, ...] = ("running", "missed", "blocked")
 SURPRISES: tuple[Surprise, ...] = ("enum", "type", "missing_field")
 
 
-class SourceTelemetry:
+class SourceMetrics:
     """Writes the series of one source."""
 
-    def __init__(self, telemetry: Telemetry, provider: str, name: str) -> None:
+    def __init__(self, telemetry: SelfMetrics, provider: str, name: str) -> None:
         self.provider = provider
         self.name = name
         self._of = telemetry

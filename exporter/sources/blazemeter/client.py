@@ -9,7 +9,7 @@ import msgspec
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
-from exporter.lockout.queue import Lane
+from exporter.lockout.queue import Priority
 from exporter.sources.blazemeter import operations as o
 from exporter.sources.blazemeter.replies import Master, Status
 from exporter.sources.decode import decode
@@ -74,7 +74,7 @@ class BlazeMeterClient:
             auth_retry_seconds=settings.auth_retry,
             proof=self._prove,
             fingerprint=settings.credentials.fingerprint,
-            memory=context.memory,
+            ledger=context.ledger,
             clock=context.clock,
         )
 
@@ -103,7 +103,7 @@ class BlazeMeterClient:
         run_id: str,
         *,
         events: bool,
-        lane: Lane = Lane.NORMAL,
+        priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> Status:
         """Read where a run stands.
@@ -115,7 +115,7 @@ class BlazeMeterClient:
             PollError: There is no valid answer; `NotFoundError` when there is no such run.
         """
         query = {"events": "true", "level": "DEBUG"} if events else {"events": "false"}
-        reply = await self._ask(o.STATUS, item=run_id, query=query, lane=lane, seen=seen)
+        reply = await self._ask(o.STATUS, item=run_id, query=query, priority=priority, seen=seen)
         return reply.result or Status()
 
     async def locations(self, workspace: int) -> tuple[Location, ...]:
@@ -151,13 +151,15 @@ class BlazeMeterClient:
         *,
         item: str = "",
         query: Mapping[str, str | int] | None = None,
-        lane: Lane = Lane.NORMAL,
+        priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> E:
         target = o.target_of(operation, item, query or {})
         self._check_denials(target)
         try:
-            return await self.guard.call(lambda: self._attempt(operation, target, seen), lane=lane)
+            return await self.guard.call(
+                lambda: self._attempt(operation, target, seen), priority=priority
+            )
         except CallError as error:
             if error.status in _REFUSED and not self.guard.open:
                 self._deny(target, error)

@@ -12,7 +12,7 @@ from exporter.sources.blazemeter.masters import MasterRow, read_master
 from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
 from exporter.sources.blazemeter.runs import read_run, read_status, read_tail
 from exporter.sources.blazemeter.suites import read_suite
-from exporter.sources.shown import NOT_SHOWN, shown
+from exporter.sources.redact import NOT_SHOWN, redacted_reply
 
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ async def explain_run(
     return Explanation(
         reading=read_run(row or MasterRow(run_id=run_id, name=run_id), read, tail, location_names),
         reply={
-            "master": shown(bodies[0], MasterReply),
-            "status": _without_free_text(shown(bodies[-1], StatusReply)),
+            "master": redacted_reply(bodies[0], MasterReply),
+            "status": _without_free_text(redacted_reply(bodies[-1], StatusReply)),
         },
     )
 
@@ -70,7 +70,7 @@ async def explain_suite(
             [row for row in rows if row.ended is not None],
             [row for row in rows if row.ended is None],
         ),
-        reply=shown(bodies[-1], MastersReply),
+        reply=redacted_reply(bodies[-1], MastersReply),
     )
 
 

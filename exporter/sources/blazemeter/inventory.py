@@ -9,7 +9,7 @@ from exporter.sources.blazemeter.agents import LocatedShip, locate, names_of, re
 from exporter.sources.blazemeter.cycle import Cycle
 from exporter.sources.blazemeter.replies import ShipsReply, text
 from exporter.sources.fanout import fan_out
-from exporter.sources.shown import shown
+from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class AgentInventory:
         located = LocatedShip(
             ship_id=agent_id, ship=ship, location_id=known.location_id, location=known.location
         )
-        return Explanation(reading=self._read(located), reply=shown(bodies[-1], ShipsReply))
+        return Explanation(
+            reading=self._read(located), reply=redacted_reply(bodies[-1], ShipsReply)
+        )
 
     def _listing(self, workspace: int) -> Callable[[], Awaitable[tuple[Location, ...]]]:
         return lambda: self._client.locations(workspace)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from exporter.errors import PollError, Reason
-from exporter.lockout.queue import Lane
+from exporter.lockout.queue import Priority
 from exporter.sources.base import Poll
 from exporter.sources.blazemeter.client import NotFoundError
 from exporter.sources.blazemeter.cycle import Cycle
@@ -187,7 +187,7 @@ class RunTracker:
             self._suites.note(row, workspace=workspace)
 
     async def _look(self, cycle: Cycle, told: Collection[str]) -> None:
-        """Ask where the runs stand; those whose last call failed first, and in the slow lane."""
+        """Ask where the runs stand; those whose last call failed first, with low priority."""
         now = self._clock.now()
         due = [
             watch
@@ -202,14 +202,14 @@ class RunTracker:
         self._without_gone(cycle, told, outcomes)
 
     def _looking(self, watch: Watch) -> Callable[[], Awaitable[None]]:
-        lane = Lane.SLOW if watch.failed else Lane.NORMAL
+        priority = Priority.SLOW if watch.failed else Priority.NORMAL
 
         async def ask() -> None:
             if watch.over_since is None:
-                status = await self._client.status(watch.run_id, events=False, lane=lane)
+                status = await self._client.status(watch.run_id, events=False, priority=priority)
                 watch.note(read_status(status, self._surprise), self._clock.now())
             if watch.over_since is not None:
-                status = await self._client.status(watch.run_id, events=True, lane=lane)
+                status = await self._client.status(watch.run_id, events=True, priority=priority)
                 watch.tail = read_tail(status, self._surprise)
                 watch.end(self._clock.now())
 

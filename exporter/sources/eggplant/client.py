@@ -60,7 +60,7 @@ class EggplantClient:
             auth_retry_seconds=settings.auth_retry,
             proof=self._prove,
             fingerprint=secret.fingerprint,
-            memory=context.memory,
+            ledger=context.ledger,
             clock=context.clock,
         )
 

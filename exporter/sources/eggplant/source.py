@@ -12,7 +12,7 @@ from exporter.sources.eggplant.client import EggplantClient
 from exporter.sources.eggplant.fleet import Fleet
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.guarded import GuardedSource, http_client
-from exporter.sources.shown import shown
+from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class _Server:
         entries = await self._client.agents(seen=bodies.append)
         for reading in self._fleet.look(entries, self._clock.now()):
             if target_id == _id_of(reading, kind):
-                reply = _listed(shown(bodies[-1], list[AgentEntry]), kind, target_id)
+                reply = _listed(redacted_reply(bodies[-1], list[AgentEntry]), kind, target_id)
                 return Explanation(reading=reading, reply=reply)
         raise LookupError(f"there is no {kind} {target_id!r}")
 

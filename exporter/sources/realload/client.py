@@ -14,7 +14,7 @@ import msgspec
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
-from exporter.lockout.queue import Lane
+from exporter.lockout.queue import Priority
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged
@@ -39,14 +39,14 @@ class Trace(msgspec.Struct, kw_only=True):
     """How one call is to be made, and how it went.
 
     Attributes:
-        lane: Where to queue; targets that failed last time may not hold up the others.
+        priority: Where to queue; targets that failed last time may not hold up the others.
         keeps_body: Whether the reply's body is wanted, for `explain`.
         suspect: Whether the reply looked like a refusal of the credentials.
         seconds: How long the call took, the time in the queue not included.
         body: The reply's body, if it is wanted and there was one.
     """
 
-    lane: Lane = Lane.NORMAL
+    priority: Priority = Priority.NORMAL
     keeps_body: bool = False
     suspect: bool = False
     seconds: float = 0.0
@@ -90,7 +90,7 @@ class RealLoadClient:
             auth_retry_seconds=settings.auth_retry,
             proof=self._prove,
             fingerprint=settings.token.fingerprint,
-            memory=context.memory,
+            ledger=context.ledger,
             clock=context.clock,
         )
 
@@ -119,7 +119,7 @@ class RealLoadClient:
         _check_allowed(action.name)
         trace = trace or Trace()
         return await self.guard.call(
-            lambda: self._attempt(action, fields or {}, trace), lane=trace.lane
+            lambda: self._attempt(action, fields or {}, trace), priority=trace.priority
         )
 
     async def data(self, action: Action[R], *, trace: Trace | None = None) -> R:

@@ -21,7 +21,7 @@ from exporter.sources.realload.replies.envelope import Envelope
 from exporter.sources.realload.rounds import Look, Rounds
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.values import seconds, signed_seconds
-from exporter.sources.shown import shown
+from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Inventory(ABC, Generic[R, A]):
         except TargetTimeoutError:
             answer = TIMED_OUT
         look = Look(at=self.portal.clock.now(), answer=answer)
-        reply = shown(trace.body, self.reply) if trace.body else None
+        reply = redacted_reply(trace.body, self.reply) if trace.body else None
         return Explanation(reading=self.settled(bare, look, before), reply=reply)
 
 

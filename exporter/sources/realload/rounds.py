@@ -11,7 +11,7 @@ import msgspec
 
 from exporter.clock import Clock, Moment
 from exporter.errors import BlockedError, PollError, Reason
-from exporter.lockout.queue import Lane
+from exporter.lockout.queue import Priority
 from exporter.sources.base import Failure
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
@@ -91,25 +91,25 @@ class Rounds:
         the portal that hangs, and no target is judged.
         """
         self._number += 1
-        lanes = self._lanes(asks)
+        priorities = self._queue(asks)
         past: dict[str, _Past] = {}
         outcomes: dict[str, Look[A] | PollError] = {}
 
-        async def one(target: str, lane: Lane) -> None:
-            outcomes[target], past[target] = await self._look(target, asks[target], lane)
+        async def one(target: str, priority: Priority) -> None:
+            outcomes[target], past[target] = await self._look(target, asks[target], priority)
 
-        async def worker(*lanes: tuple[Lane, Iterator[str]]) -> None:
-            for lane, targets in lanes:
+        async def worker(*priorities: tuple[Priority, Iterator[str]]) -> None:
+            for priority, targets in priorities:
                 for target in targets:
-                    await one(target, lane)
+                    await one(target, priority)
 
-        left = {lane: iter(targets) for lane, targets in lanes.items()}
+        left = {priority: iter(targets) for priority, targets in priorities.items()}
         everywhere = tuple(left.items())
         async with asyncio.TaskGroup() as group:
             # A slow call takes as much time as dozens of others and must not hold those up.
-            slow = len(lanes[Lane.SLOW])
+            slow = len(priorities[Priority.SLOW])
             for _ in range(min(slow, max(1, self._concurrency // _SLOW_SHARE))):
-                group.create_task(worker((Lane.SLOW, left[Lane.SLOW])))
+                group.create_task(worker((Priority.SLOW, left[Priority.SLOW])))
             # Whoever finds nothing else to do helps with the slow ones.
             for _ in range(min(len(asks), self._concurrency)):
                 group.create_task(worker(*everywhere))
@@ -120,10 +120,10 @@ class Rounds:
         return self._judge({target: outcomes[target] for target in asks})
 
     async def _look(
-        self, target: str, ask: Ask[A], lane: Lane
+        self, target: str, ask: Ask[A], priority: Priority
     ) -> tuple[Look[A] | PollError, _Past]:
         """Call one target; return what came of it, and what to remember of it."""
-        trace = Trace(lane=lane)
+        trace = Trace(priority=priority)
         outcome: Look[A] | PollError
         try:
             answer = await ask(trace)
@@ -139,16 +139,16 @@ class Rounds:
             seconds = math.inf if failed else trace.seconds
         return outcome, _Past(round=self._number, seconds=seconds, suspect=trace.suspect)
 
-    def _lanes(self, asks: Mapping[str, Ask[A]]) -> Mapping[Lane, list[str]]:
-        """Say in which lane each target's call is to queue, and in which order."""
-        lanes: dict[Lane, list[str]] = {lane: [] for lane in Lane}
+    def _queue(self, asks: Mapping[str, Ask[A]]) -> Mapping[Priority, list[str]]:
+        """Say in which priority each target's call is to queue, and in which order."""
+        priorities: dict[Priority, list[str]] = {priority: [] for priority in Priority}
         for target in sorted(asks, key=lambda target: -self._past.get(target, _NEW).seconds):
             past = self._past.get(target, _NEW)
-            slow = Lane.SLOW if past.seconds >= self._slow_seconds else Lane.NORMAL
-            lanes[Lane.DOUBTFUL if past.suspect else slow].append(target)
+            slow = Priority.SLOW if past.seconds >= self._slow_seconds else Priority.NORMAL
+            priorities[Priority.SUSPECT if past.suspect else slow].append(target)
         # There may be room for a few of these only, so that they have to take turns.
-        lanes[Lane.DOUBTFUL].sort(key=lambda target: self._past[target].round)
-        return lanes
+        priorities[Priority.SUSPECT].sort(key=lambda target: self._past[target].round)
+        return priorities
 
     def _judge(self, outcomes: Mapping[str, Look[A] | PollError]) -> Round[A]:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]

@@ -12,7 +12,7 @@ from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
 from exporter.sources.realload.replies.records import RunResult, SuiteInfo, SuiteItem, SuiteList
 from exporter.sources.realload.values import measured, seconds
-from exporter.sources.shown import shown
+from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Suites:
         suites = await self._read(trace)
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
-        reply = shown(trace.body, SuiteList)
+        reply = redacted_reply(trace.body, SuiteList)
         items = reply["testExecutionSuitesArray"]
         own = [item for item in items if _shown_id(item) == suite_id]
         return Explanation(reading=suites[suite_id], reply=own[0] if own else None)

@@ -12,9 +12,9 @@ import httpx
 
 from exporter.fleet.readings import Reading
 from exporter.http import HttpClient
-from exporter.lockout.ledger import GuardMemory
+from exporter.lockout.ledger import Ledger
 from exporter.metrics.mapping import samples
-from exporter.metrics.telemetry import Telemetry
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import Poll, SourceContext
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.blazemeter.source import source_over
@@ -136,7 +136,7 @@ class Bench:
     def __init__(self, account: Account | None = None, **settings: Any) -> None:
         self.account = account or Account()
         self.time = FakeClock(unix=BASE + 60)
-        self.telemetry = Telemetry(clock=self.time.clock)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
         values = {
             "api_key_id": "key-id",
             "api_key_secret": "key-secret",
@@ -144,7 +144,7 @@ class Bench:
             **settings,
         }
         self.settings = BlazeMeterSettings.model_validate(values)
-        self.memory = GuardMemory()
+        self.ledger = Ledger()
         self.source = self.connect()
 
     def connect(self) -> GuardedSource:
@@ -152,7 +152,7 @@ class Bench:
         context = SourceContext(
             telemetry=self.telemetry.source("blazemeter", "acme"),
             clock=self.time.clock,
-            memory=self.memory,
+            ledger=self.ledger,
             random=Random(1),  # noqa: S311 - jitter is no secret
         )
         http = HttpClient(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from exporter.http import HttpClient
-from exporter.lockout.ledger import GuardMemory
-from exporter.metrics.telemetry import Telemetry
+from exporter.lockout.ledger import Ledger
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant.settings import EggplantSettings
 from exporter.sources.eggplant.source import source_over
@@ -92,12 +92,12 @@ class Bench:
     def __init__(self, server: Server | None = None, **values: Any) -> None:
         self.server = server or Server()
         self.clock = FakeClock(unix=1_770_110_400.0)
-        self.telemetry = Telemetry(clock=self.clock.clock)
+        self.telemetry = SelfMetrics(clock=self.clock.clock)
         self.settings = settings_of(**values)
         self.context = SourceContext(
             telemetry=self.telemetry.source("eggplant", self.settings.name),
             clock=self.clock.clock,
-            memory=GuardMemory(),
+            ledger=Ledger(),
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.http = HttpClient(

@@ -7,8 +7,8 @@ import pytest
 
 from exporter.errors import PollError
 from exporter.fleet.readings import Agent
-from exporter.lockout.ledger import GuardMemory
-from exporter.metrics.telemetry import Telemetry
+from exporter.lockout.ledger import Ledger
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.simulator.eggplant.app import ACCESS_TOKEN, CLIENT, REALM_PATH, USER
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -34,9 +34,9 @@ def connect(url: str, clock: FakeClock, **values: Any) -> Source:
     """Make a source that calls over real sockets."""
     settings = EggplantSettings.model_validate({"url": url, "retries": 0, **values})
     context = SourceContext(
-        telemetry=Telemetry(clock=clock.clock).source("eggplant", "lab"),
+        telemetry=SelfMetrics(clock=clock.clock).source("eggplant", "lab"),
         clock=clock.clock,
-        memory=GuardMemory(),
+        ledger=Ledger(),
         random=Random(0),  # noqa: S311 - jitter is no secret
     )
     return EGGPLANT.connect(settings, context)

@@ -194,7 +194,7 @@ async def test_keeps_the_memory_over_a_reload() -> None:
     rig = Rig()
     Gatekeeper(rig, _REFUSALS[0], revoked=True)
     await poll_all(rig)
-    again = Rig(memory=rig.memory)
+    again = Rig(ledger=rig.ledger)
     gate = Gatekeeper(again, _REFUSALS[0], revoked=True)
 
     await poll_all(again)

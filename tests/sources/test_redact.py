@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from exporter.sources.shown import shown
+from exporter.sources.redact import redacted_reply
 
 
 class Part(msgspec.Struct, rename="camel"):
@@ -43,4 +43,4 @@ class Whole(msgspec.Struct, rename="camel"):
 )
 def test_shows_only_what_is_wanted(body: bytes, expected: object) -> None:
     """Wanted fields of the right type are shown, all others are named, secrets are neither."""
-    assert expected == shown(body, Whole)
+    assert expected == redacted_reply(body, Whole)

@@ -18,7 +18,7 @@ SECRET = "<secret>"  # noqa: S105 - stands in the place of one
 NOT_SHOWN = "<not shown>"
 
 
-def shown(body: bytes | msgspec.Raw, type_: Any) -> Any:
+def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
     """Return a JSON body as plain data, with everything hidden that its type does not want.
 
     Args:
@@ -36,15 +36,15 @@ def shown(body: bytes | msgspec.Raw, type_: Any) -> Any:
             members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             types = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}
             return {
-                name: shown(part, types[name]) if name in types else NOT_SHOWN
+                name: redacted_reply(part, types[name]) if name in types else NOT_SHOWN
                 for name, part in members.items()
             }
         if origin in (list, tuple):
             elements = msgspec.json.decode(body, type=list[msgspec.Raw])
-            return [shown(element, arguments[0]) for element in elements]
+            return [redacted_reply(element, arguments[0]) for element in elements]
         if origin is dict:
             members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-            return {name: shown(part, arguments[1]) for name, part in members.items()}
+            return {name: redacted_reply(part, arguments[1]) for name, part in members.items()}
         return msgspec.json.decode(body, type=type_)
     except (ValueError, RecursionError):  # not JSON, or not of the wanted type
         return NOT_SHOWN
