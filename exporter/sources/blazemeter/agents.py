@@ -1,49 +1,43 @@
-"""Private-location agents ("ships"), judged by the age of their heartbeat and by nothing else.
+"""The task `agents`: the agents ("ships") of all private locations, one call per workspace.
 
-`state` keeps its last value after an agent died, so it only tells what a living one does.
+An agent is judged by the age of its heartbeat and by nothing else: `state` keeps its last value
+after an agent died, so it only tells what a living one does.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
-from exporter.sources.blazemeter.replies import Location, Ship, text
-from exporter.sources.blazemeter.values import epoch
+from exporter.sources.base import Explanation, Poll
+from exporter.sources.blazemeter.calls import PollCalls
+from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch, text
+from exporter.sources.redact import redacted_reply
 from exporter.sources.versions import older
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from exporter.clock import Moment
+    from exporter.clock import Clock
+    from exporter.sources.blazemeter.client import BlazeMeterClient
+    from exporter.sources.blazemeter.replies import Location
+    from exporter.sources.blazemeter.settings import BlazeMeterSettings
     from exporter.sources.decode import Surprised
 
 
-#: The states seen in the wild; the full list is not documented (reference section B6).
+TASK = "agents"
+
+#: The states seen in the wild; there is no documented list.
 _STATES = frozenset({"idle", "running", "empty"})
 
 _BUSY = "running"
 
 
-class Rules(Protocol):
-    """What the configuration says about judging agents."""
-
-    @property
-    def heartbeat_max_age(self) -> float:
-        """Seconds after which an agent that was not heard of is down."""
-        ...
-
-    @property
-    def min_agent_version(self) -> str | None:
-        """The oldest version accepted."""
-        ...
-
-
-class LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
+class _LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
     """An agent with the private location it belongs to."""
 
     ship_id: str
@@ -52,78 +46,146 @@ class LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
     location: str
 
 
-def location_key(location_id: str) -> str:
-    """Return the id under which runs name a private location."""
-    return f"harbor-{location_id}"
+class AgentInventory:
+    """The agents of one source from poll to poll.
 
-
-def locate(locations: Iterable[Location], surprise: Surprised) -> dict[str, LocatedShip]:
-    """Collect the agents of some locations by id, each once.
-
-    A location that belongs to two workspaces comes with the list of both: the first one counts.
+    Attributes:
+        location_names: Of private locations, by the id that runs use.
     """
-    found: dict[str, LocatedShip] = {}
-    for location in locations:
-        location_id = text(location.id)
-        name = location.name or (location_key(location_id) if location_id else "")
-        for ship in location.ships or ():
-            ship_id = text(ship.id)
-            if not ship_id:
-                surprise("missing_field")
-                continue
-            found.setdefault(
-                ship_id,
-                LocatedShip(ship_id=ship_id, ship=ship, location_id=location_id, location=name),
-            )
-    return found
 
+    def __init__(
+        self,
+        settings: BlazeMeterSettings,
+        client: BlazeMeterClient,
+        *,
+        clock: Clock,
+        surprise: Surprised,
+    ) -> None:
+        self.location_names: dict[str, str] = {}
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        self._surprise = surprise
+        self._agents: dict[str, Agent] = {}
+        self._located: dict[str, _LocatedShip] = {}  # of the same agents
+        self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace
 
-def read_agent(
-    located: LocatedShip,
-    *,
-    rules: Rules,
-    now: Moment,
-    before: Agent | None,
-    surprise: Surprised,
-) -> Agent:
-    """Judge an agent now; `before` is what was last known of it."""
-    ship = located.ship
-    heartbeat = _heartbeat(ship, surprise)
-    up = _is_up(heartbeat, now=now.unix, max_age=rules.heartbeat_max_age)
-    version = ship.installed_version or ""
-    last_up = before.last_up_timestamp_seconds if before else None
-    return Agent(
-        agent_id=located.ship_id,
-        agent=ship.name or located.ship_id,
-        location=located.location,
-        last_up_timestamp_seconds=now.unix if up else last_up,
-        state=AgentState(
-            read_at=now,
-            up=up,
-            reason=Reason.NO_HEARTBEAT if up is False else None,
-            outdated=older(version, rules.min_agent_version) if rules.min_agent_version else None,
-            version=version,
-            busy=None if up is False else _is_busy(ship.state, surprise),
-            heartbeat_timestamp_seconds=heartbeat,
-        ),
-    )
+    async def poll(self) -> Poll:
+        """Read all agents.
 
+        A workspace that could not be read keeps its agents as they were last seen, until that is
+        too long ago.
 
-def names_of(locations: Iterable[Location]) -> Mapping[str, str]:
-    """Return the names of private locations by the id that runs use."""
-    return {
-        location_key(text(location.id)): location.name
-        for location in locations
-        if location.id is not None and location.name
-    }
+        Raises:
+            PollError: Not one workspace could be read.
+        """
+        calls = PollCalls(self._client)
+        read = await calls.by_workspace(self._settings.workspaces, self._client.locations)
+        calls.check()
+        located: dict[str, _LocatedShip] = {}
+        for workspace, locations in read.items():
+            found = self._locate(locations)
+            self._members[workspace] = tuple(found)
+            # A location that belongs to two workspaces comes with both: the first one counts.
+            located |= {each: ship for each, ship in found.items() if each not in located}
+        carried = self._carried(self._members.keys() - read.keys())
+        fresh = {ship_id: self._judge(ship) for ship_id, ship in located.items()}
+        self._located = {each: self._located[each] for each in carried} | located
+        self._agents = carried | fresh
+        wanted = (
+            agent for agent in self._agents.values() if self._settings.wanted(TASK, agent.agent)
+        )
+        return Poll(readings=tuple(wanted), failures=tuple(calls.failures))
 
+    async def explain(self, agent_id: str) -> Explanation:
+        """Read one agent now, through the list of its location.
 
-def _heartbeat(ship: Ship, surprise: Surprised) -> float | None:
-    """Return the newest heartbeat; 0 is how the vendor says never."""
-    heartbeat = epoch(ship.last_heart_beat)
-    if heartbeat is None and ship.last_heart_beat:
-        surprise("type")
-    return heartbeat
+        Raises:
+            LookupError: There is no such agent.
+            PollError: The call failed.
+        """
+        if not self._located:
+            await self.poll()
+        known = self._located.get(agent_id)
+        if known is None or not known.location_id:
+            raise LookupError(f"{TASK}: there is no {agent_id!r}")
+        bodies: list[bytes] = []
+        ships = await self._client.ships(known.location_id, seen=bodies.append)
+        ship = next((ship for ship in ships if text(ship.id) == agent_id), None)
+        if ship is None:
+            raise LookupError(f"{TASK}: there is no {agent_id!r} any more")
+        return Explanation(
+            reading=self._judge(msgspec.structs.replace(known, ship=ship)),
+            reply=redacted_reply(bodies[-1], ShipsReply),
+        )
+
+    def _locate(self, locations: Iterable[Location]) -> dict[str, _LocatedShip]:
+        """Return the agents of some locations by id, and note the locations' names."""
+        found: dict[str, _LocatedShip] = {}
+        for location in locations:
+            location_id = text(location.id)
+            key = f"harbor-{location_id}" if location_id else ""  # as runs name it
+            name = location.name or key
+            if key and location.name:
+                self.location_names[key] = name
+            for ship in location.ships or ():
+                ship_id = text(ship.id)
+                if not ship_id:
+                    self._surprise("missing_field")
+                    continue
+                found.setdefault(
+                    ship_id,
+                    _LocatedShip(
+                        ship_id=ship_id, ship=ship, location_id=location_id, location=name
+                    ),
+                )
+        return found
+
+    def _judge(self, located: _LocatedShip) -> Agent:
+        """Return the reading of an agent as it is now."""
+        ship, now = located.ship, self._clock.now()
+        heartbeat = epoch(ship.last_heart_beat, self._surprise)
+        up = _is_up(heartbeat, now=now.unix, max_age=self._settings.heartbeat_max_age)
+        version, minimum = ship.installed_version or "", self._settings.min_agent_version
+        before = self._agents.get(located.ship_id)
+        last_up = before.last_up_timestamp_seconds if before else None
+        return Agent(
+            agent_id=located.ship_id,
+            agent=ship.name or located.ship_id,
+            location=located.location,
+            last_up_timestamp_seconds=now.unix if up else last_up,
+            state=AgentState(
+                read_at=now,
+                up=up,
+                reason=Reason.NO_HEARTBEAT if up is False else None,
+                outdated=older(version, minimum) if minimum else None,
+                version=version,
+                busy=None if up is False else self._is_busy(ship.state),
+                heartbeat_timestamp_seconds=heartbeat,
+            ),
+        )
+
+    def _is_busy(self, state: str | None) -> bool | None:
+        if state is None:
+            return None
+        if state not in _STATES:
+            self._surprise("enum")
+        return state == _BUSY
+
+    def _carried(self, workspaces: set[int]) -> dict[str, Agent]:
+        """Return the agents of workspaces that were not read, as they were last seen."""
+        not_before = self._clock.monotonic() - self._settings.stale_after_for(TASK)
+        known = (
+            (each, self._agents[each])
+            for workspace in sorted(workspaces)
+            for each in self._members[workspace]
+            if each in self._agents
+        )
+        return {
+            each: agent
+            for each, agent in known
+            if agent.state is not None and agent.state.read_at.monotonic >= not_before
+        }
 
 
 def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | None:
@@ -135,11 +197,3 @@ def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | Non
     if heartbeat is None or heartbeat - now > max_age:
         return None
     return now - heartbeat <= max_age
-
-
-def _is_busy(state: str | None, surprise: Surprised) -> bool | None:
-    if state is None:
-        return None
-    if state not in _STATES:
-        surprise("enum")
-    return state == _BUSY

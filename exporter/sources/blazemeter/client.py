@@ -1,8 +1,16 @@
-"""The only way to BlazeMeter's API: GETs of a few paths, through the lock-out guard."""
+"""The only way to BlazeMeter's API: a few GETs, all through the lock-out guard.
+
+The API has calls beside these that start, stop and publish runs, and one GET that issues a new
+token. What is not among `OPERATIONS` cannot be asked for.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -10,30 +18,92 @@ from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectE
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
 from exporter.lockout.queue import Priority
-from exporter.sources.blazemeter import operations as o
-from exporter.sources.blazemeter.replies import Master, Status
+from exporter.sources.blazemeter.replies import (
+    Envelope,
+    LocationsReply,
+    Master,
+    MasterReply,
+    MastersReply,
+    ShipsReply,
+    Status,
+    StatusReply,
+    UserReply,
+)
 from exporter.sources.decode import decode
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
-    from exporter.sources.blazemeter.operations import Operation
-    from exporter.sources.blazemeter.replies import E, Location, MastersReply, Ship
+    from exporter.sources.blazemeter.replies import Location, Ship
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
-Seen: TypeAlias = "Callable[[bytes], object]"
+E = TypeVar("E", bound=Envelope[Any])
+
+Seen = Callable[[bytes], object]
 
 #: The page of a list of runs. Sources disagree on the largest one; all of them allow this.
 PAGE = 50
 
 #: `/private-locations` is reported to know no further pages, so one large page is asked for.
-LOCATIONS = 1000
+LOCATIONS_PAGE = 1000
 
 _REFUSED = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED}
+
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
+    """A read-only call.
+
+    Attributes:
+        name: Of the call, as metrics and messages have it.
+        path: Below the base URL; `{id}` stands for one id.
+        reply: What it answers.
+        query: The parameters it may have.
+    """
+
+    name: str
+    path: str
+    reply: type[E]
+    query: frozenset[str] = frozenset()
+
+    @property
+    def of_item(self) -> bool:
+        """Whether it is about one thing only."""
+        return "{id}" in self.path
+
+
+USER = Operation(name="user", path="/api/v4/user", reply=UserReply)
+MASTERS = Operation(
+    name="masters",
+    path="/api/v4/masters",
+    reply=MastersReply,
+    query=frozenset({"workspaceId", "testId", "limit", "skip", "sort[]"}),
+)
+MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=MasterReply)
+STATUS = Operation(
+    name="master_status",
+    path="/api/v4/masters/{id}/status",
+    reply=StatusReply,
+    query=frozenset({"events", "level"}),
+)
+LOCATIONS = Operation(
+    name="private_locations",
+    path="/api/v4/private-locations",
+    reply=LocationsReply,
+    query=frozenset({"workspaceId", "limit"}),
+)
+SHIPS = Operation(
+    name="private_location_servers",
+    path="/api/v4/private-locations/{id}/servers",
+    reply=ShipsReply,
+)
+
+OPERATIONS: frozenset[Operation[Any]] = frozenset({USER, MASTERS, MASTER, STATUS, LOCATIONS, SHIPS})
 
 
 class NotFoundError(CallError):
@@ -41,17 +111,24 @@ class NotFoundError(CallError):
 
 
 class _Denial(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that this key may not make, though the key is accepted."""
+    """A call that this key may not make, though the key is accepted.
+
+    Attributes:
+        until: Monotonic seconds until which it is not sent again.
+        fingerprint: Of the key.
+        error: Makes the call's error; a shared one would gather tracebacks.
+    """
 
     until: float
     fingerprint: str
-    reason: Reason
-    message: str
-    status: int | None
+    error: Callable[[], CallError]
 
 
 class BlazeMeterClient:
     """Calls the API of one source.
+
+    Each read raises a `PollError` when there is no valid answer, of these `NotFoundError` when
+    there is no such item. What it gets as `seen` is handed the body of the reply.
 
     Attributes:
         up: Whether the newest call was answered validly; that an item is gone is such an answer.
@@ -81,21 +158,13 @@ class BlazeMeterClient:
     async def masters(
         self, scope: Mapping[str, str | int], *, skip: int = 0, seen: Seen | None = None
     ) -> MastersReply:
-        """Read a page of the runs of a workspace or a test, the newest changed first.
-
-        Raises:
-            PollError: There is no valid answer.
-        """
-        query: dict[str, str | int] = {**scope, "limit": PAGE, "skip": skip, "sort[]": "-updated"}
-        return await self._ask(o.MASTERS, query=query, seen=seen)
+        """Read a page of the runs of a workspace or a test, the newest changed first."""
+        query = {**scope, "limit": PAGE, "skip": skip, "sort[]": "-updated"}
+        return await self._ask(MASTERS, query=query, seen=seen)
 
     async def master(self, run_id: str, *, seen: Seen | None = None) -> Master:
-        """Read the description of a run.
-
-        Raises:
-            PollError: There is no valid answer; `NotFoundError` when there is no such run.
-        """
-        reply = await self._ask(o.MASTER, item=run_id, seen=seen)
+        """Read the description of a run."""
+        reply = await self._ask(MASTER, item=run_id, seen=seen)
         return reply.result or Master()
 
     async def status(
@@ -110,31 +179,20 @@ class BlazeMeterClient:
 
         Without its events the reply is some twenty times smaller; with them it has those of all
         levels.
-
-        Raises:
-            PollError: There is no valid answer; `NotFoundError` when there is no such run.
         """
         query = {"events": "true", "level": "DEBUG"} if events else {"events": "false"}
-        reply = await self._ask(o.STATUS, item=run_id, query=query, priority=priority, seen=seen)
+        reply = await self._ask(STATUS, item=run_id, query=query, priority=priority, seen=seen)
         return reply.result or Status()
 
     async def locations(self, workspace: int) -> tuple[Location, ...]:
-        """Read the private locations of a workspace with their agents.
-
-        Raises:
-            PollError: There is no valid answer.
-        """
-        query = {"workspaceId": workspace, "limit": LOCATIONS}
-        reply = await self._ask(o.LOCATIONS, query=query)
+        """Read the private locations of a workspace with their agents."""
+        query = {"workspaceId": workspace, "limit": LOCATIONS_PAGE}
+        reply = await self._ask(LOCATIONS, query=query)
         return reply.result or ()
 
     async def ships(self, location_id: str, *, seen: Seen | None = None) -> tuple[Ship, ...]:
-        """Read the agents of one private location.
-
-        Raises:
-            PollError: There is no valid answer.
-        """
-        reply = await self._ask(o.SHIPS, item=location_id, seen=seen)
+        """Read the agents of one private location."""
+        reply = await self._ask(SHIPS, item=location_id, seen=seen)
         return reply.result or ()
 
     async def aclose(self) -> None:
@@ -142,8 +200,8 @@ class BlazeMeterClient:
         await self._http.aclose()
 
     async def _prove(self) -> None:
-        """Find out whether the key is accepted, with the probe the vendor names (section B1)."""
-        await self._attempt(o.USER, o.target_of(o.USER, "", {}), None)
+        """Find out whether the key is accepted, with the probe that the vendor names."""
+        await self._attempt(USER, target_of(USER, "", {}), None)
 
     async def _ask(
         self,
@@ -154,7 +212,7 @@ class BlazeMeterClient:
         priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> E:
-        target = o.target_of(operation, item, query or {})
+        target = target_of(operation, item, query or {})
         self._check_denials(target)
         try:
             return await self.guard.call(
@@ -177,7 +235,7 @@ class BlazeMeterClient:
             and self._clock.monotonic() < denial.until
             and denial.fingerprint == self._credentials.fingerprint()
         ):
-            raise CallError(denial.reason, denial.message, status=denial.status)
+            raise denial.error()
 
     def _deny(self, target: str, error: CallError) -> None:
         now = self._clock.monotonic()
@@ -185,9 +243,7 @@ class BlazeMeterClient:
         self._denials[target] = _Denial(
             until=now + self._auth_retry_seconds,
             fingerprint=self._credentials.fingerprint(),
-            reason=error.reason,
-            message=str(error),
-            status=error.status,
+            error=partial(CallError, error.reason, str(error), status=error.status),
         )
 
     async def _attempt(self, operation: Operation[E], target: str, seen: Seen | None) -> E:
@@ -222,9 +278,9 @@ class BlazeMeterClient:
         )
 
     def _judge(self, operation: Operation[E], reply: Reply) -> E:
-        """Tell an answer from an error (reference section B7)."""
+        """Return an answer, and raise an error, be it by its status or within a status of 200."""
         name = operation.name
-        if reply.status == 404 and operation is not o.USER:  # whose absence is a wrong URL
+        if reply.status == 404 and operation is not USER:  # whose absence is a wrong URL
             raise NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (404)", status=404)
         try:
             check_status(name, reply)
@@ -241,6 +297,22 @@ class BlazeMeterClient:
             self._telemetry.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{name}: the reply lacks its result", status=200)
         return answer
+
+
+def target_of(operation: Operation[Any], item: str, query: Mapping[str, str | int]) -> str:
+    """Return path and query of a call.
+
+    Raises:
+        ValueError: The call is not on the list, or the id could change the path.
+    """
+    if operation not in OPERATIONS:
+        raise ValueError(f"not a call of this client: {operation.name}")
+    if not query.keys() <= operation.query:
+        raise ValueError(f"{operation.name}: not one of its parameters")
+    if operation.of_item and _ID.fullmatch(item) is None:
+        raise ValueError(f"{operation.name}: not an id")
+    path = operation.path.replace("{id}", item)
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _error_in_reply(name: str, error: Any) -> PollError:

@@ -1,21 +1,29 @@
 """The fields of BlazeMeter's replies that are wanted, and no others.
 
 What is not named here is never decoded: e-mail addresses, `publicToken`, the agents' addresses
-and signed links stay in the body and go with it. Every field may be missing.
+and signed links stay in the body and go with it. Every field may be missing. All times are epoch
+seconds.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
+
+from exporter.sources.decode import Surprised, finite
 
 
 Id = int | str | None
 
+T = TypeVar("T")
+
+# Year 5138 in seconds; what is larger was given in milliseconds or is no time at all.
+_LATEST = 1e11
+
 
 class Engines(msgspec.Struct, frozen=True, kw_only=True):
-    """Percent of a run's engines by group (`api/v4` reference, section A4)."""
+    """Percent of a run's engines by group."""
 
     pending: float | None = None
     booting: float | None = None
@@ -25,7 +33,7 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One engine of a run (section A5)."""
+    """One engine of a run."""
 
     id: Id = None
     name: str | None = None
@@ -33,7 +41,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened during a run (section A5); `t` is epoch seconds."""
+    """Something that happened during a run at the time `t`."""
 
     t: float | None = None
     message: str | None = None
@@ -42,7 +50,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where a run stands (section A4); `progress` is a code, not a percentage."""
+    """Where a run stands; `progress` is a code, not a percentage."""
 
     id: Id = None
     status: str | None = None
@@ -54,7 +62,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A run as lists and `/masters/{id}` describe it (section B3); times are epoch seconds."""
+    """A run as lists and `/masters/{id}` describe it."""
 
     id: Id = None
     name: str | None = None
@@ -67,7 +75,7 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An agent of a private location (section B6); the heartbeat is epoch seconds."""
+    """An agent of a private location."""
 
     id: Id = None
     name: str | None = None
@@ -77,39 +85,39 @@ class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A private location (section B6)."""
+    """A private location."""
 
     id: Id = None
     name: str | None = None
     ships: tuple[Ship, ...] | None = None
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """What every reply is wrapped in (sections A3 and B2).
+class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """What every reply is wrapped in.
 
     `error` is null on success; its text is the vendor's and never shown.
     """
 
     error: Any = None
+    result: T | None = None
 
     @property
     def lacks_result(self) -> bool:
-        """Whether a result that is wanted is missing."""
-        return getattr(self, "result", True) is None
+        """Whether the result is missing."""
+        return self.result is None
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """Who is logged in: nothing of it is wanted."""
 
 
-class UserReply(Envelope, frozen=True, kw_only=True):
+class UserReply(Envelope[User], frozen=True, kw_only=True):
     """`/user`, of which only the success is looked at.
 
     Its shape is not documented; the vendor's own client, Taurus, expects it wrapped or not.
     """
 
     id: Id = None
-    result: User | None = None
 
     @property
     def lacks_result(self) -> bool:
@@ -117,40 +125,49 @@ class UserReply(Envelope, frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class StatusReply(Envelope, frozen=True, kw_only=True):
+class StatusReply(Envelope[Status], frozen=True, kw_only=True):
     """`/masters/{id}/status`."""
 
-    result: Status | None = None
 
-
-class MasterReply(Envelope, frozen=True, kw_only=True):
+class MasterReply(Envelope[Master], frozen=True, kw_only=True):
     """`/masters/{id}`."""
 
-    result: Master | None = None
 
-
-class MastersReply(Envelope, frozen=True, kw_only=True):
+class MastersReply(Envelope[tuple[Master, ...]], frozen=True, kw_only=True):
     """`/masters`; `total` is not read: it can be the text "n/a"."""
 
     limit: float | None = None
-    result: tuple[Master, ...] | None = None
 
 
-class LocationsReply(Envelope, frozen=True, kw_only=True):
+class LocationsReply(Envelope[tuple[Location, ...]], frozen=True, kw_only=True):
     """`/private-locations`."""
 
-    result: tuple[Location, ...] | None = None
 
-
-class ShipsReply(Envelope, frozen=True, kw_only=True):
+class ShipsReply(Envelope[tuple[Ship, ...]], frozen=True, kw_only=True):
     """`/private-locations/{id}/servers`."""
-
-    result: tuple[Ship, ...] | None = None
-
-
-E = TypeVar("E", bound=Envelope)
 
 
 def text(value: Id) -> str:
     """Return an id as label text, empty when the vendor gave none."""
     return "" if value is None else str(value)
+
+
+def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:
+    """Return a time in epoch seconds, `None` if it is none; by 0 the vendor says that too.
+
+    Args:
+        value: The time as it was given.
+        surprise: Called for any other value that is no time.
+    """
+    number = finite(value)
+    if number is not None and 0 < number < _LATEST:
+        return number
+    if value and surprise is not None:
+        surprise("type")
+    return None
+
+
+def ratio(percent: float | None) -> float | None:
+    """Return a share of 0 to 1 from a percentage."""
+    number = finite(percent)
+    return number / 100 if number is not None and 0 <= number <= 100 else None

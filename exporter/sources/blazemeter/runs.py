@@ -1,60 +1,98 @@
-"""Runs that are followed, from the first sight until some time after their end."""
+"""Runs: as lists describe them, page by page, and as they are tracked until after their end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.fleet.readings import Run
-from exporter.sources.blazemeter.events import (
-    count_by_level,
-    end_of,
-    phase_durations,
-    worst_exit_code,
-)
-from exporter.sources.blazemeter.masters import MasterRow
-from exporter.sources.blazemeter.phases import code_of, is_over, phase_of
-from exporter.sources.blazemeter.values import ratio
-from exporter.sources.decode import Surprised, finite
+from exporter.fleet.readings import Run, SuiteRun
+from exporter.sources.blazemeter.client import PAGE
+from exporter.sources.blazemeter.replies import epoch, text
+from exporter.sources.blazemeter.status import RunEvents, RunStatus
+from exporter.sources.decode import finite
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.clock import Moment
-    from exporter.sources.blazemeter.replies import Engines, Status
+    from exporter.sources.blazemeter.client import BlazeMeterClient
+    from exporter.sources.blazemeter.replies import Master
+    from exporter.sources.decode import Surprised
 
 
-class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands; `over` when it is no longer in flight."""
+#: So many pages are read at most in one poll of a workspace: 1,000 runs.
+PAGES = 20
 
-    phase: str
-    over: bool
-    code: float | None = None
-    engines: float | None = None
-    engines_ratio: Mapping[str, float] = {}
-    data_available: bool | None = None
+# By `reportStatus`. ENDED alone is no verdict, and `unset` is none either: such a run had no
+# failure criteria.
+_VERDICTS: dict[str, bool | None] = {
+    "pass": True,
+    "fail": False,
+    "error": False,
+    "abort": False,
+    "noData": False,
+    "unset": None,
+}
+
+# An id becomes a part of a path: nothing but the number it has to be may pass.
+_MASTER_ID = re.compile(r"[0-9]{1,20}")
+
+
+class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as a list describes it.
+
+    Attributes:
+        suite_id: The test it is a run of; empty when the vendor named none.
+        created, ended: Epoch seconds; `ended` is `None` while it is in flight.
+        passed: The verdict so far; only of worth after the end.
+        locations: Where it runs, by the vendor's ids.
+    """
+
+    run_id: str
+    name: str
+    suite_id: str = ""
+    created: float | None = None
+    ended: float | None = None
+    passed: bool | None = None
+    max_users: float | None = None
     locations: tuple[str, ...] = ()
 
+    def ended_before(self, unix: float) -> bool:
+        """Return whether it ended before a time."""
+        return self.ended is not None and self.ended < unix
 
-class RunTail(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events of an ended run told; all absent when the reply had no events."""
+    def as_finished(self) -> SuiteRun:
+        """Return it as a finished run of its suite."""
+        duration = None
+        if self.created is not None and self.ended is not None and self.ended >= self.created:
+            duration = self.ended - self.created
+        return SuiteRun(
+            run_id=self.run_id,
+            passed=self.passed,
+            max_users=self.max_users,
+            start_timestamp_seconds=self.created,
+            end_timestamp_seconds=self.ended,
+            duration_seconds=duration,
+        )
 
-    ended: float | None = None
-    exit_code: float | None = None
-    events: Mapping[str, float] = {}
-    phase_durations: Mapping[str, float] = {}
+    def as_current(self) -> SuiteRun:
+        """Return it as a run of its suite that is in flight, without a verdict yet."""
+        return SuiteRun(run_id=self.run_id, start_timestamp_seconds=self.created)
 
 
-class Watch(msgspec.Struct, kw_only=True):
-    """A run that is followed.
+class TrackedRun(msgspec.Struct, kw_only=True):
+    """A run that is followed from poll to poll.
 
     Attributes:
         row: Its newest description.
         row_read_at: When that was read, monotonic seconds.
-        status, status_read_at: Where it stood at the newest look that succeeded, and when.
+        workspace: 0 while no list named it.
+        status, status_read_at: Where it stood when that was last read, and when.
         over_since: Monotonic seconds since when it is over; `None` while it is in flight.
-        tail: What its events told, once they were read.
+        events: What its events say, once they were read.
         failed: Whether the newest call about it did.
     """
 
@@ -64,22 +102,17 @@ class Watch(msgspec.Struct, kw_only=True):
     status: RunStatus | None = None
     status_read_at: float | None = None
     over_since: float | None = None
-    tail: RunTail | None = None
+    events: RunEvents | None = None
     failed: bool = False
-
-    @property
-    def run_id(self) -> str:
-        """Name the run."""
-        return self.row.run_id
 
     @property
     def in_flight(self) -> bool:
         """Whether it goes on, by its status; by its list while that is the newer one."""
-        told = self.status_read_at is not None and self.status_read_at >= self.row_read_at
-        return self.over_since is None and (self.row.ended is None or told)
+        by_status = self.status_read_at is not None and self.status_read_at >= self.row_read_at
+        return self.over_since is None and (self.row.ended is None or by_status)
 
     @property
-    def heard_of(self) -> float:
+    def read_at(self) -> float:
         """When something was last read about it, monotonic seconds."""
         return max(self.row_read_at, self.status_read_at or 0.0)
 
@@ -89,73 +122,101 @@ class Watch(msgspec.Struct, kw_only=True):
         return self.row.passed is None or self.row.ended is None
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
-        """Tell whether it is over, and not for longer than so many seconds."""
+        """Return whether it is over, and not for longer than so many seconds."""
         return self.over_since is not None and now.monotonic - self.over_since <= seconds
 
-    def note(self, status: RunStatus, now: Moment) -> None:
+    def note_status(self, status: RunStatus, now: Moment) -> None:
         """Take in where it stands now."""
         self.status, self.status_read_at = status, now.monotonic
         if status.over:
-            self.end(now)
+            self._end(now)
+
+    def note_events(self, events: RunEvents, now: Moment) -> None:
+        """Take in what its events say, which may include its end."""
+        self.events = events
+        self._end(now)
 
     def finished_row(self) -> MasterRow:
         """Return its description, with the end from the events where the list has none yet."""
-        if self.row.ended is None and self.tail is not None and self.tail.ended is not None:
-            return msgspec.structs.replace(self.row, ended=self.tail.ended)
+        if self.row.ended is None and self.events is not None and self.events.ended is not None:
+            return msgspec.structs.replace(self.row, ended=self.events.ended)
         return self.row
 
-    def end(self, now: Moment) -> None:
+    def _end(self, now: Moment) -> None:
         """Note that it is over, since its own end if that is known and else since now."""
         ended = self.finished_row().ended
         age = 0.0 if ended is None else max(0.0, now.unix - ended)
         self.over_since = now.monotonic - age
 
 
-def read_status(status: Status, surprise: Surprised) -> RunStatus:
-    """Read where a run stands."""
-    progress = finite(status.progress)
-    if progress is not None and progress < 0:
-        progress = None  # old versions of the vendor's API say "no data" by -1
-    code = code_of(status.status, progress, surprise)
-    sessions = status.sessions
-    if code is None:
-        surprise("missing_field")
-    return RunStatus(
-        phase=phase_of(code),
-        over=is_over(code),
-        code=code,
-        engines=None if sessions is None else float(len(sessions)),
-        engines_ratio=_engines_ratio(status.statuses, surprise),
-        data_available=status.is_data_available,
-        locations=tuple(session.location_id for session in sessions or () if session.location_id),
-    )
+async def read_masters(
+    client: BlazeMeterClient, workspace: int, *, back_to: float, surprise: Surprised
+) -> tuple[MasterRow, ...]:
+    """Read the runs of a workspace, the newest changed first and no farther than needed.
+
+    The list has no filter for runs in flight, and its `total` can be "n/a". Reading ends with a
+    short page, with a page whose runs had all ended by then, or after `PAGES` pages.
+
+    Args:
+        client: Sends the calls.
+        workspace: The id of the workspace.
+        back_to: Epoch seconds; nothing that ended before is news.
+        surprise: Called for each value that did not fit.
+
+    Raises:
+        PollError: A page could not be read.
+    """
+    rows: dict[str, MasterRow] = {}
+    skip = 0
+    for _ in range(PAGES):
+        reply = await client.masters({"workspaceId": workspace}, skip=skip)
+        masters = reply.result or ()
+        page = [row for master in masters if (row := read_master(master, surprise)) is not None]
+        for row in page:
+            # Runs move down while new ones come in: on the next page is the older description.
+            rows.setdefault(row.run_id, row)
+        skip += len(masters)
+        limit = reply.limit  # the vendor may give fewer than were asked for
+        full = limit if limit is not None and 1 <= limit < PAGE else PAGE
+        if len(masters) < full or all(row.ended_before(back_to) for row in page):
+            break
+    return tuple(rows.values())
 
 
-def read_tail(status: Status, surprise: Surprised) -> RunTail:
-    """Read the events of an ended run."""
-    if status.events is None:
-        return RunTail()
-    return RunTail(
-        ended=end_of(status.events),
-        exit_code=worst_exit_code(status.events),
-        events=count_by_level(status.events, surprise),
-        phase_durations=phase_durations(status.events),
+def read_master(master: Master, surprise: Surprised) -> MasterRow | None:
+    """Read a run; `None` for one without an id that can be asked for."""
+    run_id = text(master.id)
+    if _MASTER_ID.fullmatch(run_id) is None:
+        surprise("missing_field" if master.id is None else "type")
+        return None
+    verdict, max_users = master.report_status, finite(master.max_users)
+    if verdict is not None and verdict not in _VERDICTS:
+        surprise("enum")
+    return MasterRow(
+        run_id=run_id,
+        name=master.name or run_id,
+        suite_id=text(master.test_id),
+        created=epoch(master.created, surprise),
+        ended=epoch(master.ended, surprise),
+        passed=_VERDICTS.get(verdict or "unset"),
+        max_users=max_users if max_users is not None and max_users >= 0 else None,
+        locations=master.locations or (),
     )
 
 
 def read_run(
-    row: MasterRow, status: RunStatus, tail: RunTail | None, names: Mapping[str, str]
+    row: MasterRow, status: RunStatus, events: RunEvents | None, names: Mapping[str, str]
 ) -> Run:
     """Put a run together.
 
     Args:
-        row: Its description, as `Watch.finished_row` gives it.
+        row: Its description, as `TrackedRun.finished_row` gives it.
         status: Where it stands.
-        tail: What its events told, if it is over and they were read.
+        events: What its events say, if it is over and they were read.
         names: Of private locations by the id that runs use, so that a run's location reads like
             its agents'.
     """
-    tail = tail or RunTail()
+    events = events or RunEvents()
     locations = sorted({names.get(each, each) for each in row.locations or status.locations})
     return Run(
         run_id=row.run_id,
@@ -169,21 +230,8 @@ def read_run(
         data_available=status.data_available,
         start_timestamp_seconds=row.created,
         end_timestamp_seconds=row.ended if status.over else None,
-        phase_durations=tail.phase_durations,
-        events=tail.events,
-        exit_code=tail.exit_code,
+        phase_durations=events.phase_durations,
+        events=events.levels,
+        exit_code=events.exit_code,
         passed=row.passed if status.over else None,
     )
-
-
-def _engines_ratio(engines: Engines | None, surprise: Surprised) -> Mapping[str, float]:
-    if engines is None:
-        return {}
-    found: dict[str, float] = {}
-    for phase, percent in msgspec.structs.asdict(engines).items():
-        share = ratio(percent)
-        if share is not None:
-            found[phase] = share
-        elif percent is not None:
-            surprise("type")
-    return found

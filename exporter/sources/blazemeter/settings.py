@@ -1,22 +1,91 @@
-"""Settings of a BlazeMeter account."""
+"""Settings of a BlazeMeter account, with its API key.
+
+The key is an id and a secret, given apart or together in the vendor's key file.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from pydantic import Field, SecretStr
 
-from exporter.config.types import Duration, FilePath, Secret, TimeLimit, Url, Whole
+from exporter.config.types import HIDDEN, Duration, FilePath, Secret, TimeLimit, Url, Whole
 from exporter.config.validation import Mistake
-from exporter.errors import CallError
-from exporter.sources.blazemeter.credentials import Credentials
+from exporter.errors import CallError, Reason
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
 from exporter.sources.versions import older
 
 
 Id = Annotated[Whole, Field(ge=1)]
+
+
+class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The file the vendor hands out: `{"id": "…", "secret": "…"}`."""
+
+    id: str
+    secret: str
+
+
+class Credentials:
+    """An API key that follows its files."""
+
+    def __init__(
+        self,
+        *,
+        key_id: Secret | None = None,
+        key_secret: Secret | None = None,
+        key_file: Secret | None = None,
+    ) -> None:
+        """Take the id and the secret, or the file with both."""
+        self._id = key_id or Secret()
+        self._secret = key_secret or Secret()
+        self._file = key_file
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What it is made of."""
+        return (self._id, self._secret) if self._file is None else (self._file,)
+
+    def authorization(self) -> str:
+        """Return the value of the `Authorization` header.
+
+        Raises:
+            CallError: A file cannot be read or is no key file; the message names its path.
+        """
+        key = base64.b64encode(":".join(self._pair()).encode()).decode()
+        return f"Basic {key}"
+
+    def fingerprint(self) -> str:
+        """Return a hash of the key, empty while it cannot be read."""
+        try:
+            content = "\n".join(self._pair())
+        except CallError:
+            return ""
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def refresh(self) -> None:
+        """Read files again at the next use."""
+        for secret in self.secrets:
+            secret.refresh()
+
+    def _pair(self) -> tuple[str, str]:
+        if self._file is None:
+            return self._id.reveal(), self._secret.reveal()
+        key = _parsed(self._file.reveal())
+        if key is None:
+            raise CallError(
+                Reason.AUTH,
+                f'the key file {self._file.path} does not hold {{"id": "…", "secret": "…"}}',
+            )
+        return key.id, key.secret
+
+    def __repr__(self) -> str:
+        return HIDDEN
 
 
 class BlazeMeterSettings(SourceSettings):
@@ -118,3 +187,12 @@ class BlazeMeterSettings(SourceSettings):
             self.credentials.authorization()
         except CallError as error:
             yield Mistake(("api_key_file",), f"{error}; correct the path, its rights or the file")
+
+
+def _parsed(content: str) -> _KeyFile | None:
+    """Return the key; not raised from here, since the cause would quote the file."""
+    try:
+        key = msgspec.json.decode(content, type=_KeyFile)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return key if key.id and key.secret and ":" not in key.id else None

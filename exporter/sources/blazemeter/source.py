@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter.sources.blazemeter.agents import AgentInventory
 from exporter.sources.blazemeter.client import BlazeMeterClient
-from exporter.sources.blazemeter.inventory import AgentInventory
 from exporter.sources.blazemeter.tracker import RunTracker
 from exporter.sources.guarded import GuardedSource, http_client
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.fleet.readings import Suite
-from exporter.sources.blazemeter.masters import MasterRow
+from exporter.sources.blazemeter.runs import MasterRow
 
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class _Entry(msgspec.Struct, kw_only=True):
     finished: dict[str, MasterRow]
 
 
-class SuiteBook:
+class SuiteHistory:
     """The finished runs by test."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.sources.blazemeter import operations as o
+from exporter.sources.blazemeter import client as o
 from tests.sources.blazemeter.support import BASE, Account, Bench, error, ok, status_of
 
 

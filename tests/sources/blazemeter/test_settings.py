@@ -6,8 +6,7 @@ import pytest
 
 from exporter.config.validation import checked, dotted
 from exporter.sources.blazemeter import BLAZEMETER
-from exporter.sources.blazemeter.credentials import Credentials
-from exporter.sources.blazemeter.settings import BlazeMeterSettings
+from exporter.sources.blazemeter.settings import BlazeMeterSettings, Credentials
 from exporter.sources.registry import PROVIDERS
 
 

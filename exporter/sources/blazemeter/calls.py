@@ -1,0 +1,76 @@
+"""The calls of one poll: sent together, each free to fail on its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from exporter.errors import PollError
+from exporter.sources.base import Failure
+from exporter.sources.blazemeter.client import NotFoundError
+from exporter.sources.fanout import fan_out
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from exporter.sources.blazemeter.client import BlazeMeterClient
+
+
+A = TypeVar("A")
+K = TypeVar("K", int, str)
+
+
+class PollCalls:
+    """What became of the calls of one poll.
+
+    Args:
+        client: Marked as down when not one call was answered.
+
+    Attributes:
+        failures: The calls that failed, each with its target.
+    """
+
+    def __init__(self, client: BlazeMeterClient) -> None:
+        self._client = client
+        self.failures: list[Failure] = []
+        self._answered = False
+        self._first_error: PollError | None = None
+
+    async def by_workspace(
+        self, workspaces: tuple[int, ...], read: Callable[[int], Awaitable[A]]
+    ) -> dict[int, A]:
+        """Read some workspaces, the first alone and then the others, and return the answers."""
+        answers: dict[int, A] = {}
+        for chunk in (workspaces[:1], workspaces[1:]):
+            answers |= self.good(await fan_out({each: partial(read, each) for each in chunk}))
+        return answers
+
+    def good(self, outcomes: Mapping[K, A | PollError]) -> dict[K, A]:
+        """Note all outcomes, by target, and return the answers."""
+        answers: dict[K, A] = {}
+        for target, outcome in outcomes.items():
+            if not isinstance(outcome, PollError):
+                self._answered = True
+                answers[target] = outcome
+                continue
+            self._answered = self._answered or isinstance(outcome, NotFoundError)
+            self._first_error = self._first_error or outcome
+            self.failures.append(
+                Failure(reason=outcome.reason, message=str(outcome), target=str(target))
+            )
+        return answers
+
+    def gone(self) -> None:
+        """Note that an item does not exist any more: an answer, and no failure."""
+        self._answered = True
+
+    def check(self) -> None:
+        """Raise the first error if there were calls and not one was answered.
+
+        Raises:
+            PollError: Nothing could be learnt.
+        """
+        if self._first_error is not None and not self._answered:
+            self._client.up = False
+            raise self._first_error

@@ -1,0 +1,208 @@
+"""Where a run stands, by the vendor's codes, and how it got there, by its events.
+
+The two published lists, of codes and of names, correspond by position. The code decides: names
+have been spelt differently over time (`DATA_RECIEVED`, `BOOT-STARTING`).
+
+A poll a minute apart sees few of the phases; the events name all of them, to the second. They are
+free text by nature: only two forms are read, and no text is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.sources.blazemeter.replies import epoch, ratio
+from exporter.sources.decode import finite
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.sources.blazemeter.replies import Engines, Event, Id, Status
+    from exporter.sources.decode import Surprised
+
+
+#: Name and phase by code: all of the published lists; the phases are read from the names.
+STATUSES: dict[float, tuple[str, str]] = {
+    0: ("UNKNOWN", "unknown"),
+    5: ("CREATE", "pending"),
+    10: ("CONFIGURING_DEPENDENCIES", "pending"),
+    14: ("PREPARING_PROVISIONING", "pending"),
+    15: ("INITIALIZING", "booting"),
+    20: ("RETRYING", "booting"),
+    25: ("BOOT_STARTING", "booting"),
+    40: ("BOOT_COMPLETE", "booting"),
+    45: ("INSTANCE_ALIVE", "booting"),
+    50: ("INIT_SCRIPT", "downloading"),
+    60: ("FILES_DOWNLOADED", "downloading"),
+    70: ("JMETER_ENGINE_INIT", "ready"),
+    71: ("TAURUS_ENGINE_INIT", "ready"),
+    80: ("JMETER_CONSOLE_INIT", "ready"),
+    90: ("TAURUS_ENGINE_READY", "ready"),
+    99: ("JETPACK_DATA_RECEIVED", "running"),
+    100: ("DATA_RECEIVED", "running"),
+    120: ("FINALIZING", "stopping"),
+    130: ("TERMINATING", "stopping"),
+    135: ("TAURUS_BZT_DONE", "stopping"),
+    136: ("TAURUS_IMAGE_DONE", "stopping"),
+    140: ("ENDED", "ended"),
+    150: ("NULL", "unknown"),
+}
+
+#: At this code a run is over. 150 is beyond it: its meaning is not documented, but nothing runs.
+ENDED = 140
+
+#: The levels of events in lower case, lowest first.
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+_CODES = {name: code for code, (name, _) in STATUSES.items()}
+
+_CHANGED = re.compile(r"Status changed to \S{1,64} \(([0-9]{1,3})\)\s*")
+_EXITED = re.compile(r"Taurus completed \(Exit: (-?[0-9]{1,9})\)\s*")
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands; `over` when it is no longer in flight."""
+
+    phase: str
+    over: bool
+    code: float | None = None
+    engines: float | None = None
+    engines_ratio: Mapping[str, float] = {}
+    data_available: bool | None = None
+    locations: tuple[str, ...] = ()
+
+
+class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """What the events of an ended run say; all absent when the reply had no events.
+
+    Attributes:
+        ended: When the last engine ended, epoch seconds.
+        exit_code: The exit code farthest from 0 among the engines' last ones.
+        levels: How many events there were of each of `LEVELS`.
+        phase_durations: Seconds by phase.
+    """
+
+    ended: float | None = None
+    exit_code: float | None = None
+    levels: Mapping[str, float] = {}
+    phase_durations: Mapping[str, float] = {}
+
+
+def read_status(status: Status, surprise: Surprised) -> RunStatus:
+    """Read where a run stands, by the name of the status only where the code is missing.
+
+    A name or a code that is not in the table is a surprise of kind `enum`; such a code says
+    nothing, however large it is.
+    """
+    name, code, sessions = status.status, finite(status.progress), status.sessions
+    if code is not None and code < 0:
+        code = None  # old versions of the vendor's API say "no data" by -1
+    if (name is not None and name not in _CODES) or (code is not None and code not in STATUSES):
+        surprise("enum")
+    if code is None:
+        code = _CODES.get(name or "")
+    if code is None:
+        surprise("missing_field")
+    return RunStatus(
+        phase=_phase_of(code),
+        over=code is not None and code >= ENDED and code in STATUSES,
+        code=code,
+        engines=None if sessions is None else float(len(sessions)),
+        engines_ratio=_engines_ratio(status.statuses, surprise),
+        data_available=status.is_data_available,
+        locations=tuple(session.location_id for session in sessions or () if session.location_id),
+    )
+
+
+def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvents:
+    """Read the events of an ended run."""
+    if events is None:
+        return RunEvents()
+    changes = _matches(events, _CHANGED)
+    return RunEvents(
+        ended=max((when for when, _, code in changes if code == ENDED), default=None),
+        exit_code=_worst_exit_code(events),
+        levels=_count_by_level(events, surprise),
+        phase_durations=_phase_durations(changes),
+    )
+
+
+def is_understood(message: str) -> bool:
+    """Return whether a message is of a form that is read, and so holds nothing else."""
+    return any(pattern.fullmatch(message) for pattern in (_CHANGED, _EXITED))
+
+
+def _phase_of(code: float | None) -> str:
+    return STATUSES[code][1] if code in STATUSES else "unknown"
+
+
+def _engines_ratio(engines: Engines | None, surprise: Surprised) -> Mapping[str, float]:
+    if engines is None:
+        return {}
+    found: dict[str, float] = {}
+    for phase, percent in msgspec.structs.asdict(engines).items():
+        share = ratio(percent)
+        if share is not None:
+            found[phase] = share
+        elif percent is not None:
+            surprise("type")
+    return found
+
+
+def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, float]:
+    """Count events by level, all eight levels; an unknown level is a surprise and not counted."""
+    counts = dict.fromkeys(LEVELS, 0.0)
+    for event in events:
+        level = (event.level or "").lower()
+        if level in counts:
+            counts[level] += 1
+        else:
+            surprise("missing_field" if event.level is None else "enum")
+    return counts
+
+
+def _worst_exit_code(events: Sequence[Event]) -> float | None:
+    """Return the exit code farthest from 0 among the engines' last ones.
+
+    An engine that was tried again counts by its newest exit. `None` when no engine gave one: an
+    engine that died midway leaves without this event.
+    """
+    last = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
+    return max(last.values(), key=abs, default=None)
+
+
+def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str, float]:
+    """Return the seconds the run was in each phase it went through, up to its end.
+
+    A run is where its engine that is least far along is (as its own `progress` shows it), so the
+    durations add up to the run's.
+    """
+    durations: dict[str, float] = {}
+    engines: dict[Id, float] = {}
+    since = 0.0
+    for when, event, code in changes:
+        if engines and min(engines.values()) != ENDED:
+            phase = _phase_of(min(engines.values()))
+            durations[phase] = durations.get(phase, 0.0) + when - since
+        engines[event.session_id] = code
+        since = when
+    return durations
+
+
+def _matches(events: Sequence[Event], pattern: re.Pattern[str]) -> list[tuple[float, Event, float]]:
+    """List time, event and number of the messages of one form, oldest first.
+
+    Within one second the vendor's order is not reliable: there the lower number goes first.
+    """
+    found: list[tuple[float, Event, float]] = []
+    for event in events:
+        match = pattern.fullmatch(event.message or "")
+        when = epoch(event.t)
+        if match is not None and when is not None:
+            found.append((when, event, float(match[1])))
+    return sorted(found, key=lambda one: (one[0], one[2]))
