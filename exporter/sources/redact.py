@@ -11,10 +11,10 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
+from exporter.config.secret import HIDDEN
 from exporter.sources.decode import well_formed
 
 
-SECRET = "<secret>"  # noqa: S105 - stands in the place of one
 NOT_SHOWN = "<not shown>"
 
 
@@ -31,7 +31,7 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
         body = well_formed(body)
     try:
         if wanted is msgspec.Raw:
-            return SECRET
+            return HIDDEN
         if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
             members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             types = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}

@@ -22,11 +22,10 @@ from exporter.sources.versions import older
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.clock import Clock
+    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.client import BlazeMeterClient
     from exporter.sources.blazemeter.replies import Location
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
-    from exporter.sources.decode import Surprised
 
 
 TASK = "agents"
@@ -54,18 +53,13 @@ class AgentInventory:
     """
 
     def __init__(
-        self,
-        settings: BlazeMeterSettings,
-        client: BlazeMeterClient,
-        *,
-        clock: Clock,
-        surprise: Surprised,
+        self, settings: BlazeMeterSettings, context: SourceContext, client: BlazeMeterClient
     ) -> None:
         self.location_names: dict[str, str] = {}
         self._settings = settings
         self._client = client
-        self._clock = clock
-        self._surprise = surprise
+        self._clock = context.clock
+        self._surprise = context.telemetry.surprise
         self._agents: dict[str, Agent] = {}
         self._located: dict[str, _LocatedShip] = {}  # of the same agents
         self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace

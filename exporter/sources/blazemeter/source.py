@@ -26,15 +26,8 @@ def source_over(
 ) -> GuardedSource:
     """Make a source over a client of one's own, such as one with another transport."""
     client = BlazeMeterClient(settings, context, http=http)
-    surprise = context.telemetry.surprise
-    agents = AgentInventory(settings, client, clock=context.clock, surprise=surprise)
-    runs = RunTracker(
-        settings,
-        client,
-        clock=context.clock,
-        surprise=surprise,
-        location_names=agents.location_names,
-    )
+    agents = AgentInventory(settings, context, client)
+    runs = RunTracker(settings, context, client, location_names=agents.location_names)
     return GuardedSource(
         settings,
         client,

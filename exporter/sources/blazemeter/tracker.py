@@ -34,11 +34,11 @@ from exporter.sources.redact import NOT_SHOWN, redacted_reply
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from exporter.clock import Clock, Moment
+    from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
+    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.client import BlazeMeterClient, Seen
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
-    from exporter.sources.decode import Surprised
 
 
 A = TypeVar("A")
@@ -59,17 +59,16 @@ class RunTracker:
     def __init__(
         self,
         settings: BlazeMeterSettings,
+        context: SourceContext,
         client: BlazeMeterClient,
         *,
-        clock: Clock,
-        surprise: Surprised,
         location_names: Mapping[str, str],
     ) -> None:
         """Start without knowing any run; `location_names` may change while this lives."""
         self._settings = settings
         self._client = client
-        self._clock = clock
-        self._surprise = surprise
+        self._clock = context.clock
+        self._surprise = context.telemetry.surprise
         self._location_names = location_names
         self._stale_after = settings.stale_after_for(TASK)
         self._configured = dict.fromkeys(str(run_id) for run_id in settings.masters)
