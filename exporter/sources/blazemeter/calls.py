@@ -22,7 +22,7 @@ K = TypeVar("K", int, str)
 
 
 class PollCalls:
-    """What became of the calls of one poll.
+    """The outcomes of the calls of one poll.
 
     Args:
         client: Marked as down when not one call was answered.

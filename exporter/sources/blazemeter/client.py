@@ -73,7 +73,7 @@ class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
 
     @property
     def of_item(self) -> bool:
-        """Whether it is about one thing only."""
+        """Return whether it is about one thing only."""
         return "{id}" in self.path
 
 

@@ -50,7 +50,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where a run stands; `progress` is a code, not a percentage."""
+    """The status of a run; `progress` is a code, not a percentage."""
 
     id: Id = None
     status: str | None = None
@@ -93,7 +93,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What every reply is wrapped in.
+    """The wrapping of every reply.
 
     `error` is null on success; its text is the vendor's and never shown.
     """
@@ -103,16 +103,16 @@ class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Whether the result is missing."""
+        """Return whether the result is missing."""
         return self.result is None
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is logged in: nothing of it is wanted."""
+    """The key's user: nothing of it is wanted."""
 
 
 class UserReply(Envelope[User], frozen=True, kw_only=True):
-    """`/user`, of which only the success is looked at.
+    """`/user`, of which only the success counts.
 
     Its shape is not documented; the vendor's own client, Taurus, expects it wrapped or not.
     """
@@ -121,7 +121,7 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Whether nobody is described in either way."""
+        """Return whether nobody is described in either way."""
         return self.id is None and self.result is None
 
 

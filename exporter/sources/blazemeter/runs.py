@@ -15,7 +15,7 @@ from exporter.sources.decode import finite
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from exporter.clock import Moment
     from exporter.sources.blazemeter.client import BlazeMeterClient
@@ -45,6 +45,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     """One run as a list describes it.
 
     Attributes:
+        workspace: The one whose list named it; 0 while none did.
         suite_id: The test it is a run of; empty when the vendor named none.
         created, ended: Epoch seconds; `ended` is `None` while it is in flight.
         passed: The verdict so far; only of worth after the end.
@@ -53,6 +54,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     name: str
+    workspace: int = 0
     suite_id: str = ""
     created: float | None = None
     ended: float | None = None
@@ -89,7 +91,6 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     Attributes:
         row: Its newest description.
         row_read_at: When that was read, monotonic seconds.
-        workspace: 0 while no list named it.
         status, status_read_at: Where it stood when that was last read, and when.
         over_since: Monotonic seconds since when it is over; `None` while it is in flight.
         events: What its events say, once they were read.
@@ -97,7 +98,6 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     """
 
     row: MasterRow
-    workspace: int = 0
     row_read_at: float
     status: RunStatus | None = None
     status_read_at: float | None = None
@@ -107,23 +107,31 @@ class TrackedRun(msgspec.Struct, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether it goes on, by its status; by its list while that is the newer one."""
+        """Return whether it goes on, by its status or by its list, whichever is newer."""
         by_status = self.status_read_at is not None and self.status_read_at >= self.row_read_at
         return self.over_since is None and (self.row.ended is None or by_status)
 
     @property
     def read_at(self) -> float:
-        """When something was last read about it, monotonic seconds."""
+        """Return when something was last read about it, monotonic seconds."""
         return max(self.row_read_at, self.status_read_at or 0.0)
 
     @property
     def lacks_verdict(self) -> bool:
-        """Whether its description leaves something open that may come after the end."""
+        """Return whether its description leaves something open that may come after the end."""
         return self.row.passed is None or self.row.ended is None
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
         """Return whether it is over, and not for longer than so many seconds."""
         return self.over_since is not None and now.monotonic - self.over_since <= seconds
+
+    def note_row(self, row: MasterRow, now: Moment) -> None:
+        """Take in its newest description, which may come from elsewhere than its list."""
+        workspace = row.workspace or self.row.workspace
+        self.row, self.row_read_at = (
+            msgspec.structs.replace(row, workspace=workspace),
+            now.monotonic,
+        )
 
     def note_status(self, status: RunStatus, now: Moment) -> None:
         """Take in where it stands now."""
@@ -171,7 +179,7 @@ async def read_masters(
     for _ in range(PAGES):
         reply = await client.masters({"workspaceId": workspace}, skip=skip)
         masters = reply.result or ()
-        page = [row for master in masters if (row := read_master(master, surprise)) is not None]
+        page = read_page(masters, surprise, workspace=workspace)
         for row in page:
             # Runs move down while new ones come in: on the next page is the older description.
             rows.setdefault(row.run_id, row)
@@ -183,7 +191,15 @@ async def read_masters(
     return tuple(rows.values())
 
 
-def read_master(master: Master, surprise: Surprised) -> MasterRow | None:
+def read_page(
+    masters: Iterable[Master], surprise: Surprised, *, workspace: int = 0
+) -> list[MasterRow]:
+    """Read the runs of a list, without those that have no id that can be asked for."""
+    rows = (read_master(master, surprise, workspace=workspace) for master in masters)
+    return [row for row in rows if row is not None]
+
+
+def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> MasterRow | None:
     """Read a run; `None` for one without an id that can be asked for."""
     run_id = text(master.id)
     if _MASTER_ID.fullmatch(run_id) is None:
@@ -195,6 +211,7 @@ def read_master(master: Master, surprise: Surprised) -> MasterRow | None:
     return MasterRow(
         run_id=run_id,
         name=master.name or run_id,
+        workspace=workspace,
         suite_id=text(master.test_id),
         created=epoch(master.created, surprise),
         ended=epoch(master.ended, surprise),

@@ -48,7 +48,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What it is made of."""
+        """The id and the secret, or the file with both."""
         return (self._id, self._secret) if self._file is None else (self._file,)
 
     def authorization(self) -> str:

@@ -1,4 +1,4 @@
-"""Where a run stands, by the vendor's codes, and how it got there, by its events.
+"""The status of a run, by the vendor's codes, and its course, by its events.
 
 The two published lists, of codes and of names, correspond by position. The code decides: names
 have been spelt differently over time (`DATA_RECIEVED`, `BOOT-STARTING`).
@@ -66,7 +66,7 @@ _EXITED = re.compile(r"Taurus completed \(Exit: (-?[0-9]{1,9})\)\s*")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands; `over` when it is no longer in flight."""
+    """The status of a run; `over` when it is no longer in flight."""
 
     phase: str
     over: bool
@@ -78,7 +78,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events of an ended run say; all absent when the reply had no events.
+    """The findings in the events of an ended run; all absent when the reply had no events.
 
     Attributes:
         ended: When the last engine ended, epoch seconds.

@@ -1,4 +1,4 @@
-"""What is known of each test ("suite") from its runs.
+"""The history of each test ("suite"), made of its runs.
 
 Lists are read newest first and only as far as something can be new, so the finished runs of
 earlier polls are kept here, the newest few of each test.
@@ -8,54 +8,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from exporter.fleet.readings import Suite
-from exporter.sources.blazemeter.runs import MasterRow
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from exporter.sources.blazemeter.runs import MasterRow
 
 
 #: So many finished runs are kept of a test.
 HISTORY = 10
 
 
-class _Entry(msgspec.Struct, kw_only=True):
-    """A test; `workspace` is 0 for one that is known from a single run only."""
-
-    workspace: int
-    finished: dict[str, MasterRow]
-
-
 class SuiteHistory:
     """The finished runs by test."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._finished: dict[str, dict[str, MasterRow]] = {}
 
-    def note(self, row: MasterRow, *, workspace: int) -> None:
+    def note(self, row: MasterRow) -> None:
         """Take a finished run in, or what is newer about it."""
         if not row.suite_id:
             return
-        entry = self._entries.setdefault(row.suite_id, _Entry(workspace=workspace, finished={}))
-        entry.workspace = workspace or entry.workspace
-        entry.finished[row.run_id] = row
-        if len(entry.finished) > HISTORY:
-            oldest = min(entry.finished.values(), key=_by_start)
-            del entry.finished[oldest.run_id]
+        finished = self._finished.setdefault(row.suite_id, {})
+        finished[row.run_id] = row
+        if len(finished) > HISTORY:
+            del finished[min(finished.values(), key=_by_start).run_id]
 
     def forget_before(self, unix: float) -> None:
         """Drop the runs that ended before a time, and the tests that have no run left."""
-        for suite_id, entry in list(self._entries.items()):
-            entry.finished = {
-                run_id: row
-                for run_id, row in entry.finished.items()
-                if (row.ended or row.created or unix) >= unix
-            }
-            if not entry.finished:
-                del self._entries[suite_id]
+        for suite_id, finished in list(self._finished.items()):
+            for run_id, row in list(finished.items()):
+                if (row.ended or row.created or unix) < unix:
+                    del finished[run_id]
+            if not finished:
+                del self._finished[suite_id]
 
     def suites(
         self, current: Iterable[MasterRow], *, readable: Mapping[int, bool]
@@ -72,9 +60,9 @@ class SuiteHistory:
             if row.suite_id:
                 running.setdefault(row.suite_id, []).append(row)
         known = {
-            suite_id: entry.finished
-            for suite_id, entry in self._entries.items()
-            if readable.get(entry.workspace, True)
+            suite_id: finished
+            for suite_id, finished in self._finished.items()
+            if readable.get(max(row.workspace for row in finished.values()), True)
         }
         return tuple(
             read_suite(suite_id, known.get(suite_id, {}).values(), running.get(suite_id, ()))

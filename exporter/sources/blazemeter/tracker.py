@@ -23,6 +23,7 @@ from exporter.sources.blazemeter.runs import (
     TrackedRun,
     read_master,
     read_masters,
+    read_page,
     read_run,
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
@@ -89,8 +90,8 @@ class RunTracker:
         self._polled = True
         described = await self._list(calls)
         described |= await self._describe(calls, described)
-        for row, workspace in described.values():
-            self._take(row, workspace)
+        for row in described.values():
+            self._take(row)
         await self._ask_statuses(calls, described)
         calls.check()
         self._clear()
@@ -135,8 +136,7 @@ class RunTracker:
             raise LookupError(f"suites: there is no {suite_id!r}")
         bodies: list[bytes] = []
         reply = await self._client.masters({"testId": suite_id}, seen=bodies.append)
-        masters = reply.result or ()
-        rows = [row for each in masters if (row := read_master(each, self._surprise)) is not None]
+        rows = read_page(reply.result or (), self._surprise)
         if not rows:
             raise LookupError(f"suites: {suite_id!r} has no runs any more")
         return Explanation(
@@ -152,16 +152,16 @@ class RunTracker:
         if not self._polled:
             await self.poll()
 
-    async def _list(self, calls: PollCalls) -> dict[str, tuple[MasterRow, int]]:
-        """Read what is new in the workspaces' lists: each run with its workspace."""
+    async def _list(self, calls: PollCalls) -> dict[str, MasterRow]:
+        """Read what is new in the workspaces' lists."""
         now = self._clock.now()
         lists = await calls.by_workspace(
             self._settings.workspaces, partial(self._read_list, now=now)
         )
         self._listed |= dict.fromkeys(lists, now)
         return {
-            row.run_id: (row, workspace)
-            for workspace, rows in lists.items()
+            row.run_id: row
+            for rows in lists.values()
             for row in rows
             if row.run_id in self._configured or self._settings.wanted("suites", row.name)
         }
@@ -173,46 +173,41 @@ class RunTracker:
             back_to = max(back_to, before.unix - CLOCK_MARGIN_SECONDS)
         return await read_masters(self._client, workspace, back_to=back_to, surprise=self._surprise)
 
-    async def _describe(
-        self, calls: PollCalls, listed: Collection[str]
-    ) -> dict[str, tuple[MasterRow, int]]:
+    async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
         """Read the descriptions that are needed and that no list gave."""
         now = self._clock.now()
-        needed = {
-            run_id: 0
+        needed = [
+            run_id
             for run_id in self._configured
             if run_id not in self._tracked and run_id not in self._done
-        }
-        for run_id, tracked in self._tracked.items():
-            if tracked.is_settling(now, SETTLE_SECONDS) and tracked.lacks_verdict:
-                needed[run_id] = tracked.workspace
+        ]
+        needed += [
+            run_id
+            for run_id, tracked in self._tracked.items()
+            if tracked.is_settling(now, SETTLE_SECONDS) and tracked.lacks_verdict
+        ]
         asks = {
             each: partial(self._read_description, each) for each in needed if each not in listed
         }
         found = self._without_gone(calls, listed, await fan_out(asks))
-        return {run_id: (row, needed[run_id]) for run_id, row in found.items() if row is not None}
+        return {run_id: row for run_id, row in found.items() if row is not None}
 
     async def _read_description(self, run_id: str, *, seen: Seen | None = None) -> MasterRow | None:
         master = await self._client.master(run_id, seen=seen)
         return read_master(msgspec.structs.replace(master, id=run_id), self._surprise)
 
-    def _take(self, row: MasterRow, workspace: int) -> None:
+    def _take(self, row: MasterRow) -> None:
         """Follow a run that is in flight or ended of late, and learn what is new of it."""
         now = self._clock.now()
-        tracked = self._tracked.get(row.run_id)
-        if tracked is not None:
-            tracked.row, tracked.row_read_at = row, now.monotonic
-            tracked.workspace = workspace or tracked.workspace
-        elif row.run_id not in self._done and not row.ended_before(
-            now.unix - self._settings.run_linger
-        ):
-            self._tracked[row.run_id] = TrackedRun(
-                row=row, workspace=workspace, row_read_at=now.monotonic
-            )
+        past = row.ended_before(now.unix - self._settings.run_linger)
+        if row.run_id in self._tracked:
+            self._tracked[row.run_id].note_row(row, now)
+        elif row.run_id not in self._done and not past:
+            self._tracked[row.run_id] = TrackedRun(row=row, row_read_at=now.monotonic)
         elif row.ended is not None:
             if row.run_id in self._configured:
                 self._done[row.run_id] = now.monotonic
-            self._suites.note(row, workspace=workspace)
+            self._suites.note(row)
 
     async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> None:
         """Ask where the runs stand; those whose last call failed first, with low priority."""
@@ -257,7 +252,7 @@ class RunTracker:
             tracked = self._tracked.pop(run_id, None)
             if tracked is not None and tracked.row.ended is not None:
                 # Its list outlives it; there is nothing left to follow.
-                self._suites.note(tracked.row, workspace=tracked.workspace)
+                self._suites.note(tracked.row)
                 self._done[run_id] = self._clock.monotonic()
                 calls.gone()
             elif run_id in self._configured or run_id in described:
@@ -274,7 +269,7 @@ class RunTracker:
         for run_id, tracked in list(self._tracked.items()):
             past = tracked.row.ended_before(now.unix - keep)
             if past or not tracked.in_flight:
-                self._suites.note(tracked.finished_row(), workspace=tracked.workspace)
+                self._suites.note(tracked.finished_row())
             if tracked.over_since is not None:
                 past = not tracked.is_settling(now, keep)
             if past or tracked.read_at < too_old:
