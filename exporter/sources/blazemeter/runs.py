@@ -128,10 +128,8 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     def note_row(self, row: MasterRow, now: Moment) -> None:
         """Take in its newest description, which may come from elsewhere than its list."""
         workspace = row.workspace or self.row.workspace
-        self.row, self.row_read_at = (
-            msgspec.structs.replace(row, workspace=workspace),
-            now.monotonic,
-        )
+        self.row = msgspec.structs.replace(row, workspace=workspace)
+        self.row_read_at = now.monotonic
 
     def note_status(self, status: RunStatus, now: Moment) -> None:
         """Take in where it stands now."""

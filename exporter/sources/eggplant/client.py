@@ -11,9 +11,8 @@ from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectE
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
 from exporter.sources.decode import decode, well_formed
-from exporter.sources.eggplant.logins import login_of
 from exporter.sources.eggplant.replies import AgentEntry
-from exporter.sources.eggplant.tokens import GivenToken, LoginTokens
+from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, login_of
 
 
 if TYPE_CHECKING:
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import Surprise
     from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
-    from exporter.sources.eggplant.tokens import Token, Tokens
+    from exporter.sources.eggplant.tokens import Token
 
 
 Seen = Callable[[bytes], object]
 
 OPERATION = "status"
 
-#: The only path that is asked for, beside the login (reference, section A1). It reads, by POST.
+#: The only path that is asked for, beside the login. It reads, by POST.
 PATH = "/api/sut/status"
 
 #: One call covers the whole server. Alone, it is also refused at most twice in one go: with the
@@ -52,7 +51,7 @@ class EggplantClient:
         self._telemetry = context.telemetry
         login = login_of(settings)
         secret = settings.auth.secret
-        self._tokens: Tokens = (
+        self._tokens = (
             GivenToken(secret) if login is None else LoginTokens(login, context, http=http)
         )
         self.guard = Guard(
@@ -65,7 +64,7 @@ class EggplantClient:
         )
 
     async def agents(self, *, seen: Seen | None = None) -> list[AgentEntry]:
-        """Read the open agent connections (reference, section A2).
+        """Read the open agent connections.
 
         Args:
             seen: Is handed the body of the reply.
@@ -137,7 +136,7 @@ class EggplantClient:
 
 
 def _check(reply: Reply) -> None:
-    """Raise what a status other than success means (reference, sections A1 and B2)."""
+    """Raise the meaning of a status other than success."""
     if reply.status == 404:
         raise CallError(
             Reason.HTTP_4XX,

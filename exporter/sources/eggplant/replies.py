@@ -1,19 +1,23 @@
-"""What Eggplant DAI replies, reduced to the fields that are wanted.
+"""The fields of Eggplant DAI's replies that are wanted, and no others.
 
 Everything else is skipped in the decoder: the account's e-mail address (`username`) and the last
-line of the log (`last_log`) never become Python objects. Reference: Eggplant DAI, sections A2, A3
-and B1.
+line of the log (`last_log`) never become Python objects.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 
+if TYPE_CHECKING:
+    from exporter.sources.decode import Surprised
+
+
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent executes, or executed last (section A3).
+    """The run that an agent executes, or executed last.
 
     Attributes:
         starttime, endtime: As `2018-06-01 10:06:45.545359+01`; no end while running.
@@ -28,10 +32,10 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One open agent connection (section A2).
+    """One open agent connection.
 
     Attributes:
-        port: Gone from the later edition of the reference.
+        port: Gone from the later edition of the vendor's documentation.
         process_id: 0 when nothing runs. The same number is a text inside `execution_status`,
             so a text is accepted here too.
         execution_status: Only with activity.
@@ -44,10 +48,10 @@ class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A token (section B1).
+    """A token.
 
     Attributes:
-        access_type: How the sample of the `/ai/auth` page names the token.
+        access_type: The token's name in the sample of the vendor's `/ai/auth` page.
         expires_in: Seconds; some servers write numbers as text.
     """
 
@@ -63,15 +67,19 @@ class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_time(text: str) -> float | None:
+def parse_time(text: str | None, surprise: Surprised) -> float | None:
     """Return a PostgreSQL time stamp, whose offset may be hours only, as seconds of the epoch.
 
-    A time without an offset could be anywhere in the day and is `None`, as is what is no time.
+    A time without an offset could be anywhere in the day and is `None`, as is what is no time:
+    both are a surprise. No text is no time.
     """
+    if not text:
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
-    if moment.tzinfo is None:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        surprise("type")
         return None
     return (moment - _EPOCH).total_seconds()

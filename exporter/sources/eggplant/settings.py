@@ -41,7 +41,7 @@ Endpoint = Annotated[str, Field(min_length=1), AfterValidator(_check_endpoint)]
 
 
 class EggplantAuth(Section):
-    """Where the access token comes from, by exactly one of three schemes.
+    """The origin of the access token: exactly one of three schemes.
 
     It is given; or a client logs in (`token_url`); or a user does (`login_url`).
 
@@ -167,5 +167,5 @@ class EggplantSettings(SourceSettings):
 
 
 def is_public_api(url: str) -> bool:
-    """Tell whether a URL is the login of the public API, which knows clients but no users."""
+    """Return whether a URL is the login of the public API, which knows clients but no users."""
     return _PUBLIC_API.search(urlsplit(url).path) is not None

@@ -9,7 +9,7 @@ from exporter.fleet.readings import Agent, Reading, Run
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.eggplant import EGGPLANT
 from exporter.sources.eggplant.client import EggplantClient
-from exporter.sources.eggplant.fleet import Fleet
+from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.guarded import GuardedSource, http_client
 from exporter.sources.redact import redacted_reply
@@ -48,15 +48,9 @@ class _Server:
     ) -> None:
         self._clock = context.clock
         self._client = client
-        self._fleet = Fleet(
-            expected=settings.expected_agents,
-            remember_for=settings.remember_for,
-            run_linger=settings.run_linger,
-            wanted=settings.wanted,
-            surprise=context.telemetry.surprise,
-        )
-        known = context.known.get("agents", ())
-        self._fleet.recall((each for each in known if isinstance(each, Agent)), context.clock.now())
+        self._inventory = Inventory(settings, surprise=context.telemetry.surprise)
+        known = (each for each in context.known.get("agents", ()) if isinstance(each, Agent))
+        self._inventory.recall(known, context.clock.now())
 
     async def poll(self) -> Poll:
         """Read all agents, connected or missed, and their runs.
@@ -65,10 +59,10 @@ class _Server:
             PollError: The call failed, and nothing is said about anybody.
         """
         entries = await self._client.agents()
-        return Poll(readings=self._fleet.look(entries, self._clock.now()))
+        return Poll(readings=self._inventory.update(entries, self._clock.now()))
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
-        """Look at an agent or a run now.
+        """Read an agent or a run now.
 
         Raises:
             LookupError: There is no such target listed or remembered.
@@ -76,7 +70,7 @@ class _Server:
         """
         bodies: list[bytes] = []
         entries = await self._client.agents(seen=bodies.append)
-        for reading in self._fleet.look(entries, self._clock.now()):
+        for reading in self._inventory.update(entries, self._clock.now()):
             if target_id == _id_of(reading, kind):
                 reply = _listed(redacted_reply(bodies[-1], list[AgentEntry]), kind, target_id)
                 return Explanation(reading=reading, reply=reply)

@@ -1,9 +1,17 @@
-"""Access tokens: where they come from and how long they are kept.
+"""Access tokens: how they are asked for and how long they are kept.
 
-A login can use up one of the server's concurrent user licences (reference, section B1). So a token
-is kept for as long as it lives, renewed shortly before its end, and never asked for twice at once.
-A `403` says that no licence is free. It is no refusal of the credentials: its reason is
-`access_denied`, as for every `403`, and the next login waits for a minute.
+The documented logins are told apart by their URL:
+
+====================================================  ========================================
+`…/realms/{realm}/protocol/openid-connect/token`      form: client credentials grant
+`…/api/v1/auth`, `…/api/v2/auth`                      JSON: client id and secret
+`…/auth`, `…/ai/auth`                                 form: user name and password
+====================================================  ========================================
+
+A login can use up one of the server's concurrent user licences. So a token is kept for as long as
+it lives, renewed shortly before its end, and never asked for twice at once. A `403` says that no
+licence is free. It is no refusal of the credentials: its reason is `access_denied`, as for every
+`403`, and the next login waits for a minute.
 """
 
 from __future__ import annotations
@@ -11,29 +19,32 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
 
 import msgspec
 
+from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Reply, check_status
+from exporter.http import Call, check_status
 from exporter.sources.decode import decode
 from exporter.sources.eggplant.replies import TokenReply
+from exporter.sources.eggplant.settings import is_public_api
 
 
 if TYPE_CHECKING:
-    from exporter.config.secret import Secret
-    from exporter.http import HttpClient
+    from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
-    from exporter.sources.eggplant.logins import Login
+    from exporter.sources.eggplant.settings import EggplantSettings
 
 
 OPERATION = "token"
 
-#: The shortest life the reference knows, assumed of a token that does not tell its own.
+#: The shortest life that is documented, assumed of a token that does not tell its own.
 ASSUMED_LIFE_SECONDS = 300.0
 
-#: The longest life the reference knows; no token is trusted for longer.
+#: The longest life that is documented; no token is trusted for longer.
 LONGEST_LIFE_SECONDS = 604_800.0
 
 #: A token is renewed so long before its end, but at most a fifth of its life.
@@ -47,7 +58,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """An access token.
+    """An access token that is believed to be valid.
 
     Attributes:
         fresh: Whether another one would be no better: it was asked for just now, or is given.
@@ -58,24 +69,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Show nothing of the value."""
-        return f"Token(<secret>, fresh={self.fresh})"
-
-
-class Tokens(Protocol):
-    """Where the client takes its token from."""
-
-    async def get(self) -> Token:
-        """Return a token that is believed to be valid.
-
-        Raises:
-            SuspectError: The login was refused.
-            PollError: There is none, for another reason.
-        """
-        ...
-
-    def refused(self, token: Token) -> None:
-        """Take note that the vendor no longer accepts a token."""
-        ...
+        return f"Token({HIDDEN}, fresh={self.fresh})"
 
 
 class GivenToken:
@@ -85,16 +79,81 @@ class GivenToken:
         self._secret = secret
 
     async def get(self) -> Token:
-        """Return the token as it is now."""
+        """Return the token as it is now.
+
+        Raises:
+            CallError: It cannot be read, or no header can carry it.
+        """
         value = self._secret.reveal()
         if not _TOKEN.fullmatch(value):
             raise CallError(Reason.AUTH, "the access token holds what no header can carry")
         return Token(value=value, fresh=True)
 
     def refused(self, token: Token) -> None:
-        """Read the file again."""
+        """Read the file again, since the vendor no longer accepts its token."""
         del token
         self._secret.refresh()
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that answers with a token.
+
+    Attributes:
+        fields: What it sends beside the secret.
+        sent_as: The name under which the secret is sent.
+    """
+
+    url: str
+    fields: Mapping[str, str]
+    sent_as: str
+    secret: Secret
+    encoding: Literal["form", "json"] = "form"
+
+    def call(self) -> Call:
+        """Make the call with the secret as it is now.
+
+        It is not repeated on its own, since each login can use up a licence.
+
+        Raises:
+            CallError: The secret's file cannot be read.
+        """
+        data = {**self.fields, self.sent_as: self.secret.reveal()}
+        if self.encoding == "json":
+            content_type, content = "application/json", msgspec.json.encode(data)
+        else:
+            content_type, content = "application/x-www-form-urlencoded", urlencode(data).encode()
+        return Call(
+            operation=OPERATION,
+            method="POST",
+            url=self.url,
+            headers={"content-type": content_type, "accept": "application/json"},
+            content=content,
+            repeatable=False,
+        )
+
+
+def login_of(settings: EggplantSettings) -> Login | None:
+    """Return the configured login, `None` where the token itself is given."""
+    auth = settings.auth
+    if auth.token_url is not None:
+        url = settings.endpoint(auth.token_url)
+        client = {"client_id": auth.client_id or ""}
+        public = is_public_api(url)
+        return Login(
+            url=url,
+            fields=client if public else {"grant_type": "client_credentials", **client},
+            sent_as="client_secret",
+            secret=auth.secret,
+            encoding="json" if public else "form",
+        )
+    if auth.login_url is not None:
+        return Login(
+            url=settings.endpoint(auth.login_url),
+            fields={"username": auth.username or ""},
+            sent_as="password",
+            secret=auth.secret,
+        )
+    return None
 
 
 class _Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +172,7 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Show nothing of the value."""
-        return "_Held(<secret>)"
+        return f"_Held({HIDDEN})"
 
 
 class _Failed(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,13 +190,7 @@ class _Failed(msgspec.Struct, frozen=True, kw_only=True):
 class LoginTokens:
     """Tokens got by logging in."""
 
-    def __init__(
-        self,
-        login: Login,
-        context: SourceContext,
-        *,
-        http: HttpClient,
-    ) -> None:
+    def __init__(self, login: Login, context: SourceContext, *, http: HttpClient) -> None:
         self._login = login
         self._http = http
         self._telemetry = context.telemetry
@@ -151,6 +204,10 @@ class LoginTokens:
 
         A renewal that fails costs nothing while the token held still lives: it may even be the
         one that uses up the licence. The failure is counted with the call.
+
+        Raises:
+            SuspectError: The login was refused.
+            PollError: There is no token, for another reason.
         """
         held = self._alive()
         if held is not None and not self._is_due(held):
@@ -158,18 +215,17 @@ class LoginTokens:
         earlier = self._failed
         async with self._lock:
             held = self._alive()
-            if held is not None and not self._is_due(held):
-                return Token(value=held.value, fresh=True)
-            try:
-                if self._failed is not None and self._failed is not earlier:
-                    raise self._failed.error
-                held = await self._renew()
-            except SuspectError:
-                raise
-            except PollError:
-                if held is None:
+            if held is None or self._is_due(held):
+                try:
+                    if self._failed is not None and self._failed is not earlier:
+                        raise self._failed.error
+                    held = await self._renew()
+                except SuspectError:
                     raise
-                return Token(value=held.value, fresh=False)
+                except PollError:
+                    if held is None:
+                        raise
+                    return Token(value=held.value, fresh=False)
             return Token(value=held.value, fresh=True)
 
     def refused(self, token: Token) -> None:
@@ -191,13 +247,14 @@ class LoginTokens:
     async def _renew(self) -> _Held:
         credentials = self._login.secret.fingerprint()
         self._check_pause(credentials)
-        call = self._login.call(OPERATION)
+        call = self._login.call()
         asked = self._clock.monotonic()
         pause_seconds = 0.0
         try:
             with self._telemetry.request(OPERATION):
                 reply = await self._http.send(call)
-                pause_seconds = _pause_seconds(reply)
+                if reply.status < 300 or reply.status == 403:
+                    pause_seconds = PAUSE_SECONDS  # without a token it may have cost a licence
                 _check_login(reply)
                 token, life_seconds = self._read(reply)
         except PollError as error:
@@ -227,20 +284,23 @@ class LoginTokens:
 
     def _read(self, reply: Reply) -> tuple[str, float]:
         """Return the token of a reply and its life in seconds."""
-        read = decode(
-            reply.body, TokenReply, operation=OPERATION, surprise=self._telemetry.surprise
-        )
+        surprise = self._telemetry.surprise
+        read = decode(reply.body, TokenReply, operation=OPERATION, surprise=surprise)
         token = read.access_token or read.access_type
         if not token or not _TOKEN.fullmatch(token):
             raise CallError(Reason.DECODE, f"{OPERATION}: the reply holds no usable access token")
-        life_seconds = _life_seconds(read.expires_in)
-        if life_seconds is None:
-            self._telemetry.surprise("missing_field" if read.expires_in is None else "type")
-        return token, life_seconds or ASSUMED_LIFE_SECONDS
+        try:
+            life_seconds = float(read.expires_in or 0)
+        except ValueError:
+            life_seconds = math.nan
+        if not life_seconds > 0:
+            surprise("missing_field" if read.expires_in is None else "type")
+            life_seconds = ASSUMED_LIFE_SECONDS
+        return token, min(life_seconds, LONGEST_LIFE_SECONDS)
 
 
 def _check_login(reply: Reply) -> None:
-    """Raise what an answer other than a token means (reference, section B1)."""
+    """Raise the meaning of an answer other than a token."""
     if reply.status in (400, 401):
         own = CallError(
             Reason.AUTH, f"{OPERATION}: the login was refused ({reply.status})", status=reply.status
@@ -253,19 +313,3 @@ def _check_login(reply: Reply) -> None:
             f"{OPERATION}: the login was answered with 403: no concurrent user licence is free",
         )
     check_status(OPERATION, reply)
-
-
-def _pause_seconds(reply: Reply) -> float:
-    """Return the pause after an answer without a token, which may have cost a licence."""
-    return PAUSE_SECONDS if reply.status < 300 or reply.status == 403 else 0.0
-
-
-def _life_seconds(expires_in: float | str | None) -> float | None:
-    """Return a life in seconds, `None` where the reply gives none that can be meant."""
-    try:
-        seconds = float(expires_in or 0)
-    except ValueError:
-        return None
-    if math.isnan(seconds) or seconds <= 0:
-        return None
-    return min(seconds, LONGEST_LIFE_SECONDS)

@@ -19,19 +19,36 @@ from exporter.sources.eggplant.replies import TokenReply, parse_time
 )
 def test_reads_a_time_with_its_offset(text: str, seconds: float) -> None:
     """Offsets of hours only, of hours and minutes and none at all name the same instant."""
-    assert seconds == parse_time(text)
+    surprises: list[str] = []
+
+    assert seconds == parse_time(text, surprises.append)
+    assert [] == surprises
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "infinity", "2018-06-01 10:06:45", "2018-06-01"])
+@pytest.mark.parametrize("text", ["yesterday", "infinity", "2018-06-01 10:06:45", "2018-06-01"])
 def test_refuses_what_names_no_instant(text: str) -> None:
     """A time without an offset is no instant, nor is a text that is no time."""
-    assert parse_time(text) is None
+    surprises: list[str] = []
+
+    assert parse_time(text, surprises.append) is None
+    assert ["type"] == surprises
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_takes_no_text_for_no_time(text: str | None) -> None:
+    """A time that was left out is no surprise."""
+    surprises: list[str] = []
+
+    assert parse_time(text, surprises.append) is None
+    assert [] == surprises
 
 
 @given(st.text() | st.datetimes(timezones=st.timezones()).map(str))
 def test_reads_any_text(text: str) -> None:
     """No text raises."""
-    assert isinstance(parse_time(text), float | None)
+    surprises: list[str] = []
+
+    assert isinstance(parse_time(text, surprises.append), float | None)
 
 
 def test_shows_no_token() -> None:

@@ -4,21 +4,26 @@ import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config.secret import Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.sources.eggplant.logins import login_of
-from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token
-from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture
+from exporter.sources.eggplant.tokens import GivenToken, Login, LoginTokens, Token, login_of
+from tests.sources.eggplant.support import CLIENT, URL, Bench, Server, fixture, settings_of
 from tests.support.clock import settle
 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+USER = {"username": "user", "password": "p&ss=1"}
+KEY = {"client_id": "client:dai:x", "client_secret": "s&cret=1"}
 
 
 class Tokens(Bench):
@@ -39,6 +44,73 @@ class Tokens(Bench):
 def reply(**fields: object) -> tuple[int, bytes]:
     """Return a good reply to a login."""
     return 200, json.dumps(fields).encode()
+
+
+def login(**values: Any) -> Login:
+    """Return the login of an `auth` section."""
+    found = login_of(settings_of(**values))
+    assert found is not None
+    return found
+
+
+class TestLogin:
+    def test_needs_no_login_for_a_given_token(self) -> None:
+        """A token that is given is used as it is."""
+        assert login_of(settings_of(auth={"access_token": "x"})) is None
+
+    @pytest.mark.parametrize("path", ["/auth", "/ai/auth"])
+    def test_logs_a_user_in_by_form(self, path: str) -> None:
+        """Both user logins take a form with name and password."""
+        call = login(auth={"login_url": path, **USER}).call()
+
+        assert ("POST", URL + path) == (call.method, call.url)
+        assert "application/x-www-form-urlencoded" == call.headers["content-type"]
+        assert {"username": ["user"], "password": ["p&ss=1"]} == parse_qs(call.content.decode())
+
+    def test_logs_a_client_in_at_the_realm(self) -> None:
+        """The realm's login takes the form of the client credentials grant."""
+        path = "/auth/realms/eggplant/protocol/openid-connect/token"
+
+        call = login(auth={"token_url": path, **KEY}).call()
+
+        assert ("POST", URL + path) == (call.method, call.url)
+        assert "application/x-www-form-urlencoded" == call.headers["content-type"]
+        assert {
+            "grant_type": ["client_credentials"],
+            "client_id": ["client:dai:x"],
+            "client_secret": ["s&cret=1"],
+        } == parse_qs(call.content.decode())
+
+    @pytest.mark.parametrize("path", ["/api/v1/auth", "/api/v2/auth", "api/v2/auth"])
+    def test_logs_a_client_in_at_the_public_api(self, path: str) -> None:
+        """The public API's login takes JSON without a grant."""
+        call = login(auth={"token_url": path, **KEY}).call()
+
+        assert f"{URL}/{path.removeprefix('/')}" == call.url
+        assert "application/json" == call.headers["content-type"]
+        assert KEY == msgspec.json.decode(call.content)
+
+    @pytest.mark.parametrize(
+        ("url", "endpoint", "complete"),
+        [
+            ("http://dai:8000", "/auth", "http://dai:8000/auth"),
+            ("http://dai:8000/", "auth", "http://dai:8000/auth"),
+            ("http://host/dai", "auth", "http://host/dai/auth"),
+            ("http://host/dai", "/auth", "http://host/auth"),
+            ("http://dai", "https://sso.example/auth", "https://sso.example/auth"),
+        ],
+    )
+    def test_counts_a_path_from_the_url(self, url: str, endpoint: str, complete: str) -> None:
+        """A login is at a path of the server, or wherever its URL says."""
+        assert complete == login(url=url, auth={"login_url": endpoint, **USER}).url
+
+    def test_is_not_repeated(self) -> None:
+        """A login can use up a licence, so it is not sent again on its own."""
+        assert login(auth={"login_url": "/auth", **USER}).call().repeatable is False
+
+    def test_shows_no_secret(self) -> None:
+        """The repr of a login hides the secret."""
+        assert "p&ss=1" not in repr(login(auth={"login_url": "/auth", **USER}))
 
 
 class TestGiven:

@@ -1,8 +1,8 @@
-"""What the replies tell of agents and runs over time.
+"""The agents of a server and their runs, remembered from reply to reply.
 
 A reply lists open connections only. That an agent is gone, or a run over, shows by its absence:
-so this remembers who was listed (design section 2, rule 7). An entry whose name cannot be read may
-be anybody's, so a reply with one says of nobody that he is gone.
+so this remembers who was listed. An entry whose name cannot be read may be anybody's, so a reply
+with one says of nobody that he is gone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import msgspec
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
-from exporter.sources.eggplant.replies import AgentEntry, Execution, parse_time
+from exporter.sources.eggplant.replies import AgentEntry, parse_time
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from exporter.sources.decode import Surprised
+    from exporter.sources.eggplant.settings import EggplantSettings
 
 
-#: Phase and verdict by the documented `status` (reference, section A3).
+#: Phase and verdict by the documented `status`.
 _STATUS: Mapping[str, tuple[str, bool | None]] = {
     "Running": ("running", None),
     "Passed": ("ended", True),
@@ -52,7 +53,7 @@ class _Tracked(msgspec.Struct, frozen=True, kw_only=True):
     over: float | None
 
 
-class Fleet:
+class Inventory:
     """Turns each reply, and what earlier ones said, into readings.
 
     Agents are remembered for `remember_for` after they were last listed, expected ones for good;
@@ -60,44 +61,35 @@ class Fleet:
     expected agents.
     """
 
-    def __init__(
-        self,
-        *,
-        expected: Iterable[str],
-        remember_for: float,
-        run_linger: float,
-        wanted: Callable[[str, str], bool],
-        surprise: Surprised,
-    ) -> None:
-        self._expected = dict.fromkeys(name for name in expected if wanted("agents", name))
-        self._remember_seconds = remember_for
-        self._linger_seconds = run_linger
-        self._wanted = wanted
+    def __init__(self, settings: EggplantSettings, *, surprise: Surprised) -> None:
+        self._settings = settings
+        expected = (name for name in settings.expected_agents if settings.wanted("agents", name))
+        self._expected = dict.fromkeys(expected)
         self._surprise = surprise
-        self._agents: dict[str, _Listed] = {}
+        self._listed: dict[str, _Listed] = {}
         self._shown: dict[str, Agent] = {}
         self._runs: dict[str, _Tracked] = {}
 
     def recall(self, known: Iterable[Agent], now: Moment) -> None:
         """Go on from agents as they were shown up to now, such as before a reload."""
         for agent in known:
-            if self._wanted("agents", agent.agent):
+            if self._settings.wanted("agents", agent.agent):
                 self._shown[agent.agent_id] = agent
-                if agent.last_up_timestamp_seconds is not None:
-                    at = _at(agent.last_up_timestamp_seconds, now)
-                    self._agents[agent.agent_id] = _Listed(port=agent.port, at=at)
+                if (last_up := agent.last_up_timestamp_seconds) is not None:
+                    at = Moment(unix=last_up, monotonic=now.monotonic - (now.unix - last_up))
+                    self._listed[agent.agent_id] = _Listed(port=agent.port, at=at)
 
-    def look(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
+    def update(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
         listed, complete = self._unique(entries)
         agents = [self._connected(name, entry, now) for name, entry in listed.items()]
         for name in self._missing(listed, now):
             if complete:
-                agents.append(_disconnected(name, self._agents.get(name), now))
+                agents.append(_disconnected(name, self._listed.get(name), now))
             else:
                 agents.append(self._shown.get(name) or Agent(agent_id=name, agent=name))
         self._shown = {agent.agent_id: agent for agent in agents}
-        return (*agents, *self._look_at_runs(listed, now))
+        return (*agents, *self._update_runs(listed, now))
 
     def _unique(self, entries: Iterable[AgentEntry]) -> tuple[dict[str, AgentEntry], bool]:
         """Return the wanted entries by name, and whether all have one.
@@ -113,7 +105,7 @@ class Fleet:
                 complete = False
             elif name in listed:
                 self._surprise("type")
-            elif self._wanted("agents", name):
+            elif self._settings.wanted("agents", name):
                 listed[name] = entry
         return listed, complete
 
@@ -122,7 +114,7 @@ class Fleet:
         busy = _busy(entry)
         if busy is None:
             self._surprise("missing_field")
-        self._agents[name] = _Listed(port=port, at=now)
+        self._listed[name] = _Listed(port=port, at=now)
         return Agent(
             agent_id=name,
             agent=name,
@@ -133,14 +125,15 @@ class Fleet:
 
     def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[str]:
         """Forget who is to be forgotten, and return who else is not listed."""
-        self._agents = {
+        self._listed = {
             name: last
-            for name, last in self._agents.items()
-            if name in self._expected or now.monotonic - last.at.monotonic <= self._remember_seconds
+            for name, last in self._listed.items()
+            if name in self._expected
+            or now.monotonic - last.at.monotonic <= self._settings.remember_for
         }
-        return [name for name in self._expected | self._agents if name not in listed]
+        return [name for name in self._expected | self._listed if name not in listed]
 
-    def _look_at_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
+    def _update_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
         current: dict[str, _Tracked] = {}
         for name, entry in listed.items():
             run = self._run(name, entry)
@@ -148,7 +141,7 @@ class Fleet:
                 continue
             if run.run_id in current:
                 self._surprise("type")
-            elif self._wanted("runs", run.run):
+            elif self._settings.wanted("runs", run.run):
                 current[run.run_id] = self._track(run, now)
         earlier = (
             _vanished(tracked, listed.get(tracked.run.agent))
@@ -161,7 +154,7 @@ class Fleet:
         return [tracked.run for tracked in self._runs.values() if self._lingers(tracked, now)]
 
     def _lingers(self, tracked: _Tracked, now: Moment) -> bool:
-        return tracked.over is None or now.monotonic - tracked.over <= self._linger_seconds
+        return tracked.over is None or now.monotonic - tracked.over <= self._settings.run_linger
 
     def _run(self, agent: str, entry: AgentEntry) -> Run | None:
         execution = entry.execution_status
@@ -170,44 +163,33 @@ class Fleet:
         if not execution.id:
             self._surprise("missing_field")
             return None
-        end = self._time(execution.endtime)
-        phase, passed = self._outcome(execution, ended=end is not None or _busy(entry) is False)
+        end = parse_time(execution.endtime, self._surprise)
+        verdict = _STATUS.get(execution.status or "")
+        if verdict is None:
+            self._surprise("enum" if execution.status else "missing_field")
+            ended = end is not None or _busy(entry) is False
+            verdict = ("ended" if ended else "unknown", None)
+        phase, passed = verdict
         return Run(
             run_id=execution.id,
             run=execution.modelname or "",
             agent=agent,
             phase=phase,
             passed=passed,
-            start_timestamp_seconds=self._time(execution.starttime),
+            start_timestamp_seconds=parse_time(execution.starttime, self._surprise),
             end_timestamp_seconds=end,
         )
-
-    def _outcome(self, execution: Execution, *, ended: bool) -> tuple[str, bool | None]:
-        """Return phase and verdict; `ended` decides where the status is not known."""
-        known = _STATUS.get(execution.status or "")
-        if known is not None:
-            return known
-        self._surprise("enum" if execution.status else "missing_field")
-        return "ended" if ended else "unknown", None
-
-    def _time(self, text: str | None) -> float | None:
-        if not text:
-            return None
-        seconds = parse_time(text)
-        if seconds is None:
-            self._surprise("type")
-        return seconds
 
     def _track(self, run: Run, now: Moment) -> _Tracked:
         known = self._runs.get(run.run_id)
         over = None
-        if run.phase == "ended":
-            over = known.over if known is not None and known.run.phase == "ended" else None
-            if over is None:
-                # The vendor's clock may be ahead; an end still to come is taken for now.
-                end = run.end_timestamp_seconds
-                age = 0.0 if end is None else max(0.0, now.unix - end)
-                over = now.monotonic - age
+        if run.phase == "ended" and known is not None and known.run.phase == "ended":
+            over = known.over
+        elif run.phase == "ended":
+            # The vendor's clock may be ahead; an end still to come is taken for now.
+            end = run.end_timestamp_seconds
+            age = 0.0 if end is None else max(0.0, now.unix - end)
+            over = now.monotonic - age
         return _Tracked(run=run, listed=now.monotonic, over=over)
 
 
@@ -216,10 +198,6 @@ def _busy(entry: AgentEntry) -> bool | None:
     if entry.process_id in (None, ""):
         return None
     return str(entry.process_id) != "0"
-
-
-def _at(unix: float, now: Moment) -> Moment:
-    return Moment(unix=unix, monotonic=now.monotonic - (now.unix - unix))
 
 
 def _disconnected(name: str, last: _Listed | None, now: Moment) -> Agent:

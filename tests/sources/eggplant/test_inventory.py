@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
-from exporter.sources.eggplant.fleet import Fleet
+from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry, Execution
-from tests.sources.eggplant.support import fixture
+from tests.sources.eggplant.support import fixture, settings_of
 
 
 DAY = 86_400.0
@@ -19,36 +21,33 @@ UNIX = 1_770_110_400.0
 START = Moment(unix=UNIX, monotonic=1_000.0)
 
 
-class Watch:
-    """A fleet and the surprises it had."""
+class Case:
+    """An inventory and the surprises it had."""
 
     def __init__(
         self,
         *expected: str,
         remember_for: float = DAY,
         linger: float = HOUR,
-        without: str = "",
+        **settings: Any,
     ) -> None:
         self.surprises: list[str] = []
-        self.fleet = Fleet(
-            expected=expected,
-            remember_for=remember_for,
-            run_linger=linger,
-            wanted=lambda kind, name: f"{kind}/{name}" != without,
-            surprise=self.surprises.append,
+        settings |= {"remember_for": f"{remember_for:g}s", "run_linger": f"{linger:g}s"}
+        self.inventory = Inventory(
+            settings_of(expected_agents=expected, **settings), surprise=self.surprises.append
         )
 
-    def look(self, *entries: AgentEntry, after: float = 0.0) -> tuple[Reading, ...]:
+    def update(self, *entries: AgentEntry, after: float = 0.0) -> tuple[Reading, ...]:
         """Take in a reply so many seconds after the start."""
-        return self.fleet.look(entries, later(after))
+        return self.inventory.update(entries, later(after))
 
     def agents(self, *entries: AgentEntry, after: float = 0.0) -> list[Agent]:
         """Take in a reply and return the agents of it."""
-        return [each for each in self.look(*entries, after=after) if isinstance(each, Agent)]
+        return [each for each in self.update(*entries, after=after) if isinstance(each, Agent)]
 
     def runs(self, *entries: AgentEntry, after: float = 0.0) -> list[Run]:
         """Take in a reply and return the runs of it."""
-        return [each for each in self.look(*entries, after=after) if isinstance(each, Run)]
+        return [each for each in self.update(*entries, after=after) if isinstance(each, Run)]
 
 
 def later(seconds: float) -> Moment:
@@ -107,17 +106,17 @@ IDLE = AgentEntry(agent_name="a", process_id=0)
 
 def test_reads_an_idle_agent() -> None:
     """The reference's reply without activity is one free agent."""
-    watch = Watch()
+    case = Case()
 
-    assert (connected("martin2", port="5400"),) == watch.look(*entries("sut_status.idle"))
-    assert [] == watch.surprises
+    assert (connected("martin2", port="5400"),) == case.update(*entries("sut_status.idle"))
+    assert [] == case.surprises
 
 
 def test_reads_a_running_agent() -> None:
     """The reference's reply with activity is a busy agent and a run in flight."""
-    watch = Watch()
+    case = Case()
 
-    readings = watch.look(*entries("sut_status.running"))
+    readings = case.update(*entries("sut_status.running"))
 
     assert (
         connected("martin2", port="5400", busy=True),
@@ -129,19 +128,19 @@ def test_reads_a_running_agent() -> None:
             start_timestamp_seconds=1527844005.545359,
         ),
     ) == readings
-    assert [] == watch.surprises
+    assert [] == case.surprises
 
 
 def test_reads_nothing_from_an_empty_reply() -> None:
     """No open connections and nobody expected is nothing to report."""
-    assert () == Watch().look(*entries("sut_status.empty"))
+    assert () == Case().update(*entries("sut_status.empty"))
 
 
 def test_reads_the_later_edition() -> None:
     """Port, report id and log line are optional."""
-    watch = Watch()
+    case = Case()
 
-    readings = watch.look(*entries("sut_status.no_port"))
+    readings = case.update(*entries("sut_status.no_port"))
 
     assert (
         connected("lab-win-01"),
@@ -154,14 +153,14 @@ def test_reads_the_later_edition() -> None:
             start_timestamp_seconds=UNIX - 299.88,
         ),
     ) == readings
-    assert [] == watch.surprises
+    assert [] == case.surprises
 
 
 def test_reads_a_mixed_fleet() -> None:
     """Each status has its phase and verdict, and an offset of half an hour is read."""
-    watch = Watch(linger=2 * HOUR)
+    case = Case(linger=2 * HOUR)
 
-    readings = watch.look(*entries("sut_status.mixed"))
+    readings = case.update(*entries("sut_status.mixed"))
 
     ids = "7b0f3f0e-2d1c-4c57-9a8e-0d2f6b1c1a0"
     assert (
@@ -204,14 +203,14 @@ def test_reads_a_mixed_fleet() -> None:
             end_timestamp_seconds=1_770_106_260.0,
         ),
     ) == readings
-    assert [] == watch.surprises
+    assert [] == case.surprises
 
 
 def test_shows_no_run_that_ended_long_ago() -> None:
     """After a restart, only runs that ended within the hour are shown."""
-    watch = Watch()
+    case = Case()
 
-    runs = watch.runs(*entries("sut_status.mixed"))
+    runs = case.runs(*entries("sut_status.mixed"))
 
     assert ["Checkout"] == [run.run for run in runs]
 
@@ -219,28 +218,28 @@ def test_shows_no_run_that_ended_long_ago() -> None:
 class TestAbsence:
     def test_reports_an_expected_agent(self) -> None:
         """An expected agent that was never seen is down."""
-        assert (missing("martin2"),) == Watch("martin2").look()
+        assert (missing("martin2"),) == Case("martin2").update()
 
     def test_reports_an_expected_agent_once(self) -> None:
         """An expected agent that is connected is up, once, even if it is expected twice."""
-        assert [connected("a")] == Watch("a", "a").agents(IDLE)
+        assert [connected("a")] == Case("a", "a").agents(IDLE)
 
     def test_remembers_who_was_connected(self) -> None:
         """An agent that went is down, keeps its port and says when it was last up."""
-        watch = Watch()
-        watch.look(AgentEntry(agent_name="a", port=5400, process_id=0))
+        case = Case()
+        case.update(AgentEntry(agent_name="a", port=5400, process_id=0))
 
-        readings = watch.look(after=60)
+        readings = case.update(after=60)
 
         assert (missing("a", port="5400", last_up=UNIX, after=60),) == readings
 
     def test_forgets_after_a_while(self) -> None:
         """An agent is remembered for so long after it was last connected, and no longer."""
-        watch = Watch(remember_for=DAY)
-        watch.look(IDLE)
-        watch.look(IDLE, after=60)
+        case = Case(remember_for=DAY)
+        case.update(IDLE)
+        case.update(IDLE, after=60)
 
-        at_the_end, after_it = watch.look(after=60 + DAY), watch.look(after=61 + DAY)
+        at_the_end, after_it = case.update(after=60 + DAY), case.update(after=61 + DAY)
 
         assert (missing("a", last_up=UNIX + 60, after=60 + DAY),) == at_the_end
         assert () == after_it
@@ -248,123 +247,123 @@ class TestAbsence:
     def test_goes_on_from_what_was_known(self) -> None:
         """An agent that is gone must not pass for none because other settings were loaded."""
         gone = missing("a", port="5400", last_up=UNIX - 100)
-        watch = Watch()
-        watch.fleet.recall([gone], START)
+        case = Case()
+        case.inventory.recall([gone], START)
 
-        assert [missing("a", port="5400", last_up=UNIX - 100)] == watch.agents()
-        assert [] == watch.agents(after=DAY - 99)
+        assert [missing("a", port="5400", last_up=UNIX - 100)] == case.agents()
+        assert [] == case.agents(after=DAY - 99)
 
     def test_never_forgets_the_expected(self) -> None:
         """An expected agent stays down for as long as it is away."""
-        watch = Watch("a")
-        watch.look(IDLE)
+        case = Case("a")
+        case.update(IDLE)
 
-        assert (missing("a", last_up=UNIX, after=9 * DAY),) == watch.look(after=9 * DAY)
+        assert (missing("a", last_up=UNIX, after=9 * DAY),) == case.update(after=9 * DAY)
 
     def test_sees_a_return(self) -> None:
         """An agent that comes back is up again."""
-        watch = Watch()
-        watch.look(IDLE)
-        watch.look(after=60)
+        case = Case()
+        case.update(IDLE)
+        case.update(after=60)
 
-        assert (connected("a", after=120),) == watch.look(IDLE, after=120)
+        assert (connected("a", after=120),) == case.update(IDLE, after=120)
 
     def test_leaves_unwanted_agents_out(self) -> None:
         """An agent that is filtered out is not shown, with its run, nor missed later."""
-        watch = Watch("a", without="agents/a")
+        case = Case("a", exclude={"agents": "a"})
 
-        assert () == watch.look(running())
-        assert () == watch.look(after=60)
+        assert () == case.update(running())
+        assert () == case.update(after=60)
 
 
 class TestOddEntries:
     def test_takes_the_first_of_a_name(self) -> None:
         """Of two entries with one name the first counts."""
-        watch = Watch()
+        case = Case()
 
-        agents = watch.agents(IDLE, AgentEntry(agent_name="a", port=1, process_id=9))
+        agents = case.agents(IDLE, AgentEntry(agent_name="a", port=1, process_id=9))
 
         assert [connected("a")] == agents
-        assert ["type"] == watch.surprises
+        assert ["type"] == case.surprises
 
     @pytest.mark.parametrize("name", [None, ""])
     def test_skips_an_entry_without_name(self, name: str | None) -> None:
         """An entry without a name is nobody's."""
-        watch = Watch()
+        case = Case()
 
-        assert () == watch.look(AgentEntry(agent_name=name, process_id=0))
-        assert ["missing_field"] == watch.surprises
+        assert () == case.update(AgentEntry(agent_name=name, process_id=0))
+        assert ["missing_field"] == case.surprises
 
     def test_says_of_nobody_that_he_is_gone_when_a_name_is_missing(self) -> None:
         """An entry without a name may be the missing agent's: what was known of it stands."""
-        watch = Watch("b", "c")
-        before = watch.agents(IDLE)
+        case = Case("b", "c")
+        before = case.agents(IDLE)
 
-        after = watch.agents(AgentEntry(process_id=0), after=60)
+        after = case.agents(AgentEntry(process_id=0), after=60)
 
         assert [connected("a"), missing("b"), missing("c")] == before
         assert [missing("b"), missing("c"), connected("a")] == after
 
     def test_knows_nothing_of_an_expected_agent_when_a_name_is_missing(self) -> None:
         """In the first reply of all there is nothing yet that could stand."""
-        watch = Watch("b")
+        case = Case("b")
 
-        assert [Agent(agent_id="b", agent="b")] == watch.agents(AgentEntry(process_id=0))
+        assert [Agent(agent_id="b", agent="b")] == case.agents(AgentEntry(process_id=0))
 
     @pytest.mark.parametrize(
         ("process_id", "busy"), [(0, False), ("0", False), (7, True), ("7", True), (-1, True)]
     )
     def test_compares_process_ids_as_text(self, process_id: int | str, busy: bool) -> None:
         """A process id can be a number or a text; 0 is none."""
-        watch = Watch()
+        case = Case()
 
-        assert [connected("a", busy=busy)] == watch.agents(
+        assert [connected("a", busy=busy)] == case.agents(
             AgentEntry(agent_name="a", process_id=process_id)
         )
-        assert [] == watch.surprises
+        assert [] == case.surprises
 
     @pytest.mark.parametrize("process_id", [None, ""])
     def test_leaves_busy_open_without_process_id(self, process_id: str | None) -> None:
         """Nothing is said about an agent whose process is not told."""
-        watch = Watch()
+        case = Case()
 
-        assert [connected("a", busy=None)] == watch.agents(
+        assert [connected("a", busy=None)] == case.agents(
             AgentEntry(agent_name="a", process_id=process_id)
         )
-        assert ["missing_field"] == watch.surprises
+        assert ["missing_field"] == case.surprises
 
     def test_skips_a_run_without_id(self) -> None:
         """An execution without an id is no run, but its agent is an agent."""
-        watch = Watch()
+        case = Case()
 
-        readings = watch.look(running(""))
+        readings = case.update(running(""))
 
         assert (connected("a", busy=True),) == readings
-        assert ["missing_field"] == watch.surprises
+        assert ["missing_field"] == case.surprises
 
     def test_takes_the_first_of_a_run_id(self) -> None:
         """A run that two agents claim is shown once."""
-        watch = Watch()
+        case = Case()
 
-        runs = watch.runs(running(agent="a"), running(agent="b"))
+        runs = case.runs(running(agent="a"), running(agent="b"))
 
         assert ["a"] == [run.agent for run in runs]
-        assert ["type"] == watch.surprises
+        assert ["type"] == case.surprises
 
     def test_leaves_an_odd_time_out(self) -> None:
         """A time that names no instant is absent, and a surprise."""
-        watch = Watch()
+        case = Case()
 
-        runs = watch.runs(ended(endtime="2026-02-03 09:00:00"))
+        runs = case.runs(ended(endtime="2026-02-03 09:00:00"))
 
         assert [None] == [run.end_timestamp_seconds for run in runs]
-        assert ["type"] == watch.surprises
+        assert ["type"] == case.surprises
 
     def test_leaves_unwanted_runs_out(self) -> None:
         """A run that is filtered out by its model is not shown."""
-        watch = Watch(without="runs/Model")
+        case = Case(exclude={"runs": "Model"})
 
-        assert [connected("a", busy=True)] == list(watch.look(running()))
+        assert [connected("a", busy=True)] == list(case.update(running()))
 
     @pytest.mark.parametrize(
         ("entry", "phase", "surprise"),
@@ -378,49 +377,49 @@ class TestOddEntries:
         self, entry: AgentEntry, phase: str, surprise: str
     ) -> None:
         """A status nobody knows is an end if nothing runs any more, and never a verdict."""
-        watch = Watch()
+        case = Case()
 
-        runs = watch.runs(entry)
+        runs = case.runs(entry)
 
         assert [(phase, None)] == [(run.phase, run.passed) for run in runs]
-        assert [surprise] == watch.surprises
+        assert [surprise] == case.surprises
 
 
 class TestLinger:
     def test_shows_an_end_for_a_while(self) -> None:
         """A run is shown for so long after its end, listed or not."""
-        watch = Watch(linger=HOUR)
+        case = Case(linger=HOUR)
         entry = ended(endtime="2026-02-03 09:19:00+00")
-        watch.look(entry)
+        case.update(entry)
 
-        at_the_end, after_it = watch.runs(entry, after=HOUR - 60), watch.runs(after=HOUR - 59)
+        at_the_end, after_it = case.runs(entry, after=HOUR - 60), case.runs(after=HOUR - 59)
 
         assert ["r1"] == [run.run_id for run in at_the_end]
         assert [] == after_it
 
     def test_counts_from_the_first_sight_without_an_end_time(self) -> None:
         """A run whose end has no time is not shown for ever while it stays listed."""
-        watch = Watch(linger=HOUR)
-        watch.look(ended())
+        case = Case(linger=HOUR)
+        case.update(ended())
 
-        counts = [len(watch.runs(ended(), after=after)) for after in (60, HOUR, HOUR + 1, 3 * HOUR)]
+        counts = [len(case.runs(ended(), after=after)) for after in (60, HOUR, HOUR + 1, 3 * HOUR)]
 
         assert [1, 1, 0, 0] == counts
 
     def test_takes_an_end_to_come_for_now(self) -> None:
         """A server whose clock is ahead does not keep a run for longer."""
-        watch = Watch(linger=HOUR)
+        case = Case(linger=HOUR)
         entry = ended(endtime="2099-01-01 00:00:00+00")
-        watch.look(entry)
+        case.update(entry)
 
-        assert [1, 0] == [len(watch.runs(entry, after=after)) for after in (HOUR, HOUR + 1)]
+        assert [1, 0] == [len(case.runs(entry, after=after)) for after in (HOUR, HOUR + 1)]
 
     def test_keeps_a_verdict_when_the_next_run_begins(self) -> None:
         """The entry holds one run only; the one before keeps its verdict for a while."""
-        watch = Watch()
-        watch.look(ended(status="Failed"))
+        case = Case()
+        case.update(ended(status="Failed"))
 
-        runs = watch.runs(running("r2"), after=60)
+        runs = case.runs(running("r2"), after=60)
 
         assert [("r2", "running", None), ("r1", "ended", False)] == [
             (run.run_id, run.phase, run.passed) for run in runs
@@ -428,50 +427,50 @@ class TestLinger:
 
     def test_keeps_a_verdict_when_the_agent_goes(self) -> None:
         """A run that ended stays ended, whatever becomes of its agent."""
-        watch = Watch()
-        watch.look(ended(status="Passed"))
+        case = Case()
+        case.update(ended(status="Passed"))
 
-        runs = watch.runs(after=60)
+        runs = case.runs(after=60)
 
         assert [("ended", True)] == [(run.phase, run.passed) for run in runs]
 
     @pytest.mark.parametrize("entry", [IDLE, running("r2"), ended("r2")])
     def test_ends_a_run_its_agent_no_longer_executes(self, entry: AgentEntry) -> None:
         """A run in flight whose agent is free or at another run has ended, verdict unknown."""
-        watch = Watch(linger=HOUR)
-        watch.look(running())
+        case = Case(linger=HOUR)
+        case.update(running())
 
-        runs = {run.run_id: run for run in watch.runs(entry, after=60)}
+        runs = {run.run_id: run for run in case.runs(entry, after=60)}
 
         assert ("ended", None) == (runs["r1"].phase, runs["r1"].passed)
-        assert "r1" in {run.run_id for run in watch.runs(entry, after=HOUR)}
-        assert "r1" not in {run.run_id for run in watch.runs(entry, after=HOUR + 1)}
+        assert "r1" in {run.run_id for run in case.runs(entry, after=HOUR)}
+        assert "r1" not in {run.run_id for run in case.runs(entry, after=HOUR + 1)}
 
     @pytest.mark.parametrize(
         "listed", [(), (AgentEntry(agent_name="a", process_id=7),), (running(""),)]
     )
     def test_leaves_the_fate_of_a_run_open(self, listed: tuple[AgentEntry, ...]) -> None:
         """A run whose agent went, or does not say what it does, is in no known phase."""
-        watch = Watch()
-        watch.look(running())
+        case = Case()
+        case.update(running())
 
-        assert ["unknown"] == [run.phase for run in watch.runs(*listed, after=60)]
+        assert ["unknown"] == [run.phase for run in case.runs(*listed, after=60)]
 
     def test_sees_a_run_come_back(self) -> None:
         """A run that is listed again is in flight again, for as long as it takes."""
-        watch = Watch(linger=HOUR)
-        watch.look(running())
-        watch.look(after=60)
-        watch.look(running(), after=120)
+        case = Case(linger=HOUR)
+        case.update(running())
+        case.update(after=60)
+        case.update(running(), after=120)
 
-        assert ["running"] == [run.phase for run in watch.runs(running(), after=9 * HOUR)]
+        assert ["running"] == [run.phase for run in case.runs(running(), after=9 * HOUR)]
 
     def test_remembers_no_run_for_ever(self) -> None:
         """What is neither listed nor shown takes no memory."""
-        watch = Watch(linger=HOUR)
+        case = Case(linger=HOUR)
         for index in range(10):
-            watch.look(running(f"r{index}"), after=index)
+            case.update(running(f"r{index}"), after=index)
 
-        watch.look(after=2 * HOUR)
+        case.update(after=2 * HOUR)
 
-        assert {} == watch.fleet._runs
+        assert {} == case.inventory._runs
