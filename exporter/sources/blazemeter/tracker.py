@@ -91,10 +91,10 @@ class RunTracker:
         described = await self._list(calls)
         described |= await self._describe(calls, described)
         for row in described.values():
-            self._take(row)
+            self._follow(row)
         await self._ask_statuses(calls, described)
         calls.check()
-        self._clear()
+        self._forget_finished()
         return Poll(
             readings=(*self._read_runs(), *self._read_suites()), failures=tuple(calls.failures)
         )
@@ -196,7 +196,7 @@ class RunTracker:
         master = await self._client.master(run_id, seen=seen)
         return read_master(msgspec.structs.replace(master, id=run_id), self._surprise)
 
-    def _take(self, row: MasterRow) -> None:
+    def _follow(self, row: MasterRow) -> None:
         """Follow a run that is in flight or ended of late, and learn what is new of it."""
         now = self._clock.now()
         past = row.ended_before(now.unix - self._settings.run_linger)
@@ -261,7 +261,7 @@ class RunTracker:
                 calls.gone()
         return calls.good(kept)
 
-    def _clear(self) -> None:
+    def _forget_finished(self) -> None:
         """Hand over what is finished to the tests' history, and forget what is too old."""
         now = self._clock.now()
         keep = max(self._settings.run_linger, SETTLE_SECONDS)
