@@ -167,7 +167,11 @@ def epoch(value: float | None, surprise: Surprised | None = None) -> float | Non
     return None
 
 
-def ratio(percent: float | None) -> float | None:
-    """Return a share of 0 to 1 from a percentage."""
+def ratio(percent: float | None, surprise: Surprised) -> float | None:
+    """Return a share of 0 to 1 from a percentage; another number is a surprise."""
     number = finite(percent)
-    return number / 100 if number is not None and 0 <= number <= 100 else None
+    if number is not None and 0 <= number <= 100:
+        return number / 100
+    if percent is not None:
+        surprise("type")
+    return None

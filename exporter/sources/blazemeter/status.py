@@ -142,16 +142,9 @@ def _phase_of(code: float | None) -> str:
 
 
 def _engines_ratio(engines: Engines | None, surprise: Surprised) -> Mapping[str, float]:
-    if engines is None:
-        return {}
-    found: dict[str, float] = {}
-    for phase, percent in msgspec.structs.asdict(engines).items():
-        share = ratio(percent)
-        if share is not None:
-            found[phase] = share
-        elif percent is not None:
-            surprise("type")
-    return found
+    groups = {} if engines is None else msgspec.structs.asdict(engines)
+    shares = ((group, ratio(percent, surprise)) for group, percent in groups.items())
+    return {group: share for group, share in shares if share is not None}
 
 
 def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, float]:

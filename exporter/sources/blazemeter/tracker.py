@@ -1,4 +1,4 @@
-"""The task `runs`: finds runs, follows those in flight, and keeps what tests are known by.
+"""The task `runs`: finds runs, follows those in flight, and keeps the history of their tests.
 
 A poll lists the workspaces, reads the descriptions that no list gave, and asks the runs in flight
 where they stand. A run that was once seen in flight is followed until it is over, even when the

@@ -124,7 +124,7 @@ class EggplantClient:
             return self._entries(reply.body)
 
     def _entries(self, body: bytes) -> list[AgentEntry]:
-        """Decode a reply; what cannot be read as an entry is an empty one: somebody's."""
+        """Decode a reply; an entry that cannot be read becomes an empty one: some agent's."""
         odd: list[Surprise] = []
         entries = decode(body, list[AgentEntry], operation=OPERATION, surprise=odd.append)
         for kind in odd:

@@ -1,8 +1,8 @@
 """The agents of a server and their runs, remembered from reply to reply.
 
 A reply lists open connections only. That an agent is gone, or a run over, shows by its absence:
-so this remembers who was listed. An entry whose name cannot be read may be anybody's, so a reply
-with one says of nobody that he is gone.
+so this remembers the agents listed earlier. An entry whose name cannot be read may be any agent's,
+so a reply with such an entry proves no absence.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Inventory:
         )
 
     def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[str]:
-        """Forget who is to be forgotten, and return who else is not listed."""
+        """Forget agents that are away for too long, and return the others that are not listed."""
         self._listed = {
             name: last
             for name, last in self._listed.items()

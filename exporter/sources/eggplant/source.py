@@ -1,4 +1,4 @@
-"""An Eggplant DAI server as a source: one call tells of all agents and their runs."""
+"""An Eggplant DAI server as a source: one call reads all agents and their runs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _id_of(reading: Reading, kind: str) -> str | None:
 
 
 def _listed(entries: Any, kind: str, target_id: str) -> Any:
-    """Return the first entry that tells of the target, `None` when it is no longer listed."""
+    """Return the first entry about the target, `None` when it is no longer listed."""
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OPERATION = "token"
 
-#: The shortest life that is documented, assumed of a token that does not tell its own.
+#: The shortest life that is documented, assumed of a token that comes without one.
 ASSUMED_LIFE_SECONDS = 300.0
 
 #: The longest life that is documented; no token is trusted for longer.
@@ -200,7 +200,7 @@ class LoginTokens:
         self._failed: _Failed | None = None
 
     async def get(self) -> Token:
-        """Return the token held, or log in; who comes meanwhile waits for the same outcome.
+        """Return the token held, or log in; callers that come meanwhile share the outcome.
 
         A renewal that fails costs nothing while the token held still lives: it may even be the
         one that uses up the licence. The failure is counted with the call.

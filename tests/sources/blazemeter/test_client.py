@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.sources.blazemeter import client as o
+from exporter.sources.blazemeter.client import MASTERS, STATUS, USER, Operation, target_of
 from tests.sources.blazemeter.support import BASE, Account, Bench, error, ok, status_of
 
 
@@ -65,21 +65,21 @@ class TestReadOnly:
 
     def test_refuses_other_operations(self) -> None:
         """A call that is not on the list cannot be made up."""
-        stop = o.Operation(name="stop", path="/api/v4/masters/{id}/stop", reply=o.USER.reply)
+        stop = Operation(name="stop", path="/api/v4/masters/{id}/stop", reply=USER.reply)
 
         with pytest.raises(ValueError, match="not a call of this client"):
-            o.target_of(stop, "1", {})
+            target_of(stop, "1", {})
 
     @pytest.mark.parametrize("item", ["", "../user", "1/stop", "1?x=1", "1#", "a" * 65, "1\n"])
     def test_refuses_what_is_no_id(self, item: str) -> None:
         """An id cannot lead to another path."""
         with pytest.raises(ValueError, match="not an id"):
-            o.target_of(o.STATUS, item, {})
+            target_of(STATUS, item, {})
 
     def test_refuses_other_parameters(self) -> None:
         """Nor can a parameter be added."""
         with pytest.raises(ValueError, match="parameters"):
-            o.target_of(o.MASTERS, "", {"regenerateAuthToken": "true"})
+            target_of(MASTERS, "", {"regenerateAuthToken": "true"})
 
 
 class TestKey:
@@ -134,8 +134,8 @@ class TestRefusal:
 
         assert ["user"] == it.account.sent
 
-    async def test_in_mid_cycle_costs_few_calls(self) -> None:
-        """A key that is revoked while many runs are looked at is refused four times at most."""
+    async def test_in_mid_poll_costs_few_calls(self) -> None:
+        """A key that is revoked while many runs are asked about is refused four times at most."""
         it = bench(ok([{"id": n, "created": n} for n in range(1, 41)]))
         account = it.account
         revoked = False
