@@ -1,4 +1,8 @@
-"""Eggplant DAI: which agents are connected and what they execute."""
+"""Eggplant DAI: connected and missing agents, and the runs they execute.
+
+`client` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
+the fields that are read, `inventory` what is remembered between replies.
+"""
 
 from __future__ import annotations
 
