@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.alerts.alerting import AlertingContext
 from exporter.alerts.builtin import BuiltInAlerts
 from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.config.address import Address
 from exporter.errors import ConfigurationError
 from exporter.fleet.history import History
 from exporter.http import HttpClient
@@ -27,9 +28,7 @@ from exporter.overview.daemon import DaemonView
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.sharding import Shard
-from exporter.web.app import create_app
-from exporter.web.server.address import Address
-from exporter.web.server.make import make_server
+from exporter.web.app import create_app, make_server
 
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from exporter.settings.assemble import SECTIONS, SOURCES
 from exporter.settings.load import from_data
 from exporter.sources.registry import PROVIDERS
 from exporter.web.access import config as web_config
-from exporter.web.access.ciphers import CURVES
+from exporter.web.access.config import CURVES
 from exporter.web.app import create_app
 from tests.deploy.tools import tool
 from tests.support.certificates import Authority

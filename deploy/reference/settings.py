@@ -15,7 +15,7 @@ from exporter.config.validation import Section, model_of
 from exporter.settings.assemble import SECTIONS
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
-from exporter.web.access.ciphers import CIPHER_SUITES
+from exporter.web.access.config import CIPHER_SUITES
 from exporter.web.access.config import SECTIONS as WEB_SECTIONS
 
 

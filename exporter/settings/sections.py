@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from exporter.config.address import parse_address
 from exporter.config.types import FilePath, Flag, Url, Whole, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
-from exporter.web.server.address import parse_address
 
 
 if TYPE_CHECKING:

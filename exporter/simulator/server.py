@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.config.address import Address
 from exporter.errors import StartError
 from exporter.simulator.blazemeter import app as blazemeter
 from exporter.simulator.blazemeter.account import MIN_AGENT_VERSION, Account
@@ -25,7 +26,6 @@ from exporter.simulator.options import SimulatorOptions, flag
 from exporter.simulator.realload import app as realload
 from exporter.simulator.realload.fleet import Fleet
 from exporter.sources.settings import DEFAULT_CONCURRENCY, STANDARD_INTERVAL_SECONDS
-from exporter.web.server.address import Address
 
 
 if TYPE_CHECKING:

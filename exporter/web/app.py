@@ -1,7 +1,8 @@
-"""The table of routes."""
+"""The web application, with its table of routes, and the server that it runs on."""
 
 from __future__ import annotations
 
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -12,21 +13,28 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
+from exporter import systemd
+from exporter.config.address import parse_address
+from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
+from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.discovery import Discovery
 from exporter.web.endpoints.html import Screens
 from exporter.web.endpoints.probe import Probe
-from exporter.web.endpoints.reload import Reload
 from exporter.web.endpoints.text import Pages
-from exporter.web.middleware import SECURITY_HEADERS, LimitRequests, SecurityHeaders
+from exporter.web.server.limits import LimitRequests
+from exporter.web.server.uvicorn_server import WebServer
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
+    from exporter.clock import Clock
     from exporter.overview.interface import View
+    from exporter.settings.sections import WebSettings
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -45,12 +53,12 @@ def create_app(
             themselves, and not while they are read: their page is there only once.
         lifecycle: Whether a request may have the configuration reloaded.
     """
-    pages, screens, api = Pages(view), Screens(view), Api(view)
-    discovery = Discovery(view)
+    pages, screens = Pages(view, lifecycle=lifecycle), Screens(view)
+    api, discovery = Api(view), Discovery(view)
     health = [
         Route("/healthy", pages.healthy),
         Route("/ready", pages.ready),
-        Route("/reload", Reload(view, allowed=lifecycle).answer, methods=["POST", "PUT"]),
+        Route("/reload", pages.reload, methods=["POST", "PUT"]),
     ]
     scrapes = [Route("/metrics", pages.metrics)]
     bounded = [
@@ -85,6 +93,29 @@ def create_app(
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _refused, Exception: _broken},
     )
+
+
+def make_server(
+    app: ASGIApp, web: WebSettings, *, clock: Clock, environ: Mapping[str, str] = os.environ
+) -> WebServer:
+    """Make the server of an app; it listens once it is started.
+
+    Args:
+        app: What answers those who are let in.
+        web: The settings.
+        clock: For the rate limit and the age of files.
+        environ: Where systemd tells of its sockets.
+
+    Raises:
+        ConfigurationError: The web configuration file or what it names is wrong.
+    """
+    addresses = [parse_address(text) for text in web.listen_address]
+    sockets = (lambda: systemd.inherited(environ, pid=os.getpid())) if web.systemd_socket else None
+    if web.config_file is None:
+        return WebServer(app, addresses, sockets=sockets)
+    security = WebSecurity(web.config_file, clock=clock)
+    gate = Gate(app, security, route_prefix=web.route_prefix)
+    return WebServer(gate, addresses, tls=security.context, sockets=sockets)
 
 
 def _router(*routes: BaseRoute) -> Router:

@@ -15,11 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.config.address import parse_address
 from exporter.fleet.store import Store
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.web.app import create_app
-from exporter.web.server.address import parse_address
 from exporter.web.server.uvicorn_server import WebServer
 from tests.bench.fleet import snapshot
 

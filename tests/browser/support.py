@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright, expect
 
+from exporter.config.address import Address
 from exporter.web.app import create_app
-from exporter.web.server.address import Address
 from exporter.web.server.uvicorn_server import WebServer
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
 from tests.support.servers import require

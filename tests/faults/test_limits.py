@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.config.address import Address
 from exporter.fleet.store import Snapshot
 from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.web.app import create_app
-from exporter.web.server.address import Address
 from exporter.web.server.uvicorn_server import WebServer
 from tests.support.candidates import CANDIDATES
 from tests.support.fleet import AGENT

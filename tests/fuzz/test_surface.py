@@ -13,14 +13,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exporter.config.address import Address
 from exporter.fleet.store import Store
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.web.access.middleware import Gate
+from exporter.web.access.gate import SECURITY_HEADERS, Gate
 from exporter.web.access.security import WebSecurity
 from exporter.web.app import create_app
-from exporter.web.middleware import SECURITY_HEADERS
-from exporter.web.server.address import Address
 from exporter.web.server.uvicorn_server import WebServer
 from tests.fuzz.mutations import mutated
 from tests.support.clock import FakeClock

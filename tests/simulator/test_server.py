@@ -6,12 +6,12 @@ import httpx
 import pytest
 import yaml
 
+from exporter.config.address import Address
 from exporter.errors import StartError
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload.app import PATH
 from exporter.simulator.server import Simulation, run
 from exporter.simulator.vendor import Command, Fault
-from exporter.web.server.address import Address
 from tests.support.wait import until
 
 

@@ -1,4 +1,7 @@
-"""Who may come in: passwords against bcrypt hashes, without telling which names exist."""
+"""Admission of requests: passwords against bcrypt hashes, and a token bucket.
+
+Neither the answers nor the time they take tell which names exist.
+"""
 
 from __future__ import annotations
 
@@ -113,3 +116,27 @@ class Users:
             digest.update(len(part).to_bytes(8))
             digest.update(part)
         return digest.digest()
+
+
+class Bucket:
+    """Lets `burst` through at once, and then one per interval."""
+
+    def __init__(
+        self, *, interval_seconds: float, burst: int, monotonic: Callable[[], float]
+    ) -> None:
+        self._interval_seconds = interval_seconds
+        self._burst = burst
+        self._monotonic = monotonic
+        self._tokens = float(burst)
+        self._filled = monotonic()
+
+    def take(self) -> bool:
+        """Take a token; there may be none."""
+        now = self._monotonic()
+        grown = (now - self._filled) / self._interval_seconds
+        self._tokens = min(float(self._burst), self._tokens + grown)
+        self._filled = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True

@@ -19,7 +19,6 @@ from exporter.config.environment import absolute
 from exporter.config.types import Duration, FilePath, Flag, Whole, WrongValueError
 from exporter.config.validation import Mistake, Section, checked, dotted, nearest
 from exporter.errors import ConfigurationError
-from exporter.web.access.ciphers import CIPHER_SUITES, CURVES
 
 
 if TYPE_CHECKING:
@@ -29,6 +28,32 @@ if TYPE_CHECKING:
 
 #: Minimum and maximum, the oldest first. What is older is broken.
 TLS_VERSIONS = ("TLS12", "TLS13")
+
+#: What OpenSSL calls cipher suites, by their registered names. Those of TLS 1.3 have no OpenSSL
+#: name here: they are all sound, and Python leaves them on.
+CIPHER_SUITES: Mapping[str, str] = {
+    "TLS_AES_128_GCM_SHA256": "",
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+
+#: What OpenSSL calls curves, by the format's names.
+CURVES: Mapping[str, str] = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
 
 #: How clients are asked for certificates; the last two verify them.
 CLIENT_AUTH_TYPES = (

@@ -18,7 +18,7 @@ from exporter.web.access.config import WebConfig, parse
 Identity = tuple[int, int, int, int] | None
 
 
-class Material(msgspec.Struct, frozen=True, kw_only=True):
+class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
     """What was found at one time.
 
     Attributes:
@@ -51,7 +51,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
         return digest.digest()
 
 
-def read(path: Path) -> Material:
+def read(path: Path) -> LoadedFiles:
     """Read a web configuration file and all it names; what is wrong is among the result."""
     seen: dict[Path, Identity] = {}
     contents: dict[Path, bytes] = {}
@@ -75,7 +75,7 @@ def read(path: Path) -> Material:
     if config is not None and config.tls is not None:
         for file in config.tls.files():
             take(file)
-    return Material(config=config, contents=contents, problems=tuple(problems), seen=seen)
+    return LoadedFiles(config=config, contents=contents, problems=tuple(problems), seen=seen)
 
 
 def identity(path: Path) -> Identity:

@@ -17,10 +17,9 @@ import structlog
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
-from exporter.web.access import files as material
-from exporter.web.access.auth import Users
+from exporter.web.access import files
+from exporter.web.access.auth import Bucket, Users
 from exporter.web.access.config import WebConfig
-from exporter.web.access.rate_limit import Bucket
 from exporter.web.access.tls import ChangingContext, UnusableError, make_context
 
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from exporter.web.access.files import Material
+    from exporter.web.access.files import LoadedFiles
 
 
 #: A file may change again within the same tick of its clock. So what is younger than this is
@@ -70,7 +69,7 @@ class WebSecurity:
         *,
         clock: Clock = SYSTEM_CLOCK,
         log: FilteringBoundLogger | None = None,
-        read: Callable[[Path], Material] = material.read,
+        read: Callable[[Path], LoadedFiles] = files.read,
     ) -> None:
         """Read the file and all it names.
 
@@ -88,8 +87,8 @@ class WebSecurity:
         self._read_files = read
         self._log: FilteringBoundLogger = log or structlog.get_logger("exporter.web")
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
-        self._material, self._settled = self._read()
-        self._demands = self._demanded(self._material, None)
+        self._files, self._settled = self._read()
+        self._demands = self._demanded(self._files, None)
         self.context: ssl.SSLContext | None = None
         if self._demands.context is not None:
             self.context = ChangingContext(self._context)
@@ -101,14 +100,14 @@ class WebSecurity:
 
     def refresh(self) -> None:
         """Take over what changed in the files."""
-        if self._settled and self._material.is_current():
+        if self._settled and self._files.is_current():
             return
-        before = self._material.digest()
-        self._material, self._settled = self._read()
-        if self._material.digest() == before:
+        before = self._files.digest()
+        self._files, self._settled = self._read()
+        if self._files.digest() == before:
             return
         try:
-            self._demands = self._demanded(self._material, self._demands)
+            self._demands = self._demanded(self._files, self._demands)
         except ConfigurationError as error:
             for problem in error.problems:
                 self._log.error("web_config_refused", message=problem)
@@ -120,12 +119,12 @@ class WebSecurity:
         assert self._demands.context is not None  # noqa: S101 - `_demanded` keeps TLS as it was
         return self._demands.context
 
-    def _read(self) -> tuple[Material, bool]:
+    def _read(self) -> tuple[LoadedFiles, bool]:
         found = self._read_files(self._path)
         age_seconds = self._clock.time() - found.changed_timestamp_seconds
         return found, age_seconds > SETTLED_SECONDS
 
-    def _demanded(self, found: Material, before: _Demands | None) -> _Demands:
+    def _demanded(self, found: LoadedFiles, before: _Demands | None) -> _Demands:
         config = found.config
         if config is None or found.problems:
             raise ConfigurationError(found.problems)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import structlog
 
-from exporter.web.access.ciphers import CIPHER_SUITES, CURVES
+from exporter.web.access.config import CIPHER_SUITES, CURVES
 
 
 if TYPE_CHECKING:

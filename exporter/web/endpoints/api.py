@@ -12,20 +12,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
+from exporter.cooperative import in_turns
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.rows import Condition, Kind
 from exporter.overview.verdict import source_row
-from exporter.web.slices import in_slices
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from enum import StrEnum
 
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
     from exporter.overview.interface import View
+
+
+#: What each list is filtered by: a row's attribute, and its values where they are a closed list.
+_FILTERS: Mapping[str, Mapping[str, tuple[str, type[StrEnum] | None]]] = {
+    "targets": {"source": ("source", None), "kind": ("kind", Kind), "state": ("state", Condition)},
+    "sources": {"source": ("name", None), "state": ("state", Condition)},
+}
 
 
 class Api:
@@ -36,41 +43,15 @@ class Api:
 
     async def targets(self, request: Request) -> Response:
         """Answer with all targets, filtered by `source`, `kind` and `state`, each repeatable."""
-        try:
-            kinds = _chosen(request.query_params, "kind", Kind)
-            states = _chosen(request.query_params, "state", Condition)
-        except ValueError as error:
-            return _bad_data(str(error))
-        sources = request.query_params.getlist("source")
-        rows = await in_slices(target_rows(self._view.snapshots(), self._view.now()))
-        return await _success(
-            "targets",
-            (
-                row
-                for row in arranged(rows)
-                if (not kinds or row.kind in kinds)
-                and (not states or row.state in states)
-                and (not sources or row.source in sources)
-            ),
-        )
+        found = target_rows(self._view.snapshots(), self._view.now())
+        rows = arranged([row async for row in in_turns(found)])
+        return await _filtered("targets", rows, request.query_params)
 
     async def sources(self, request: Request) -> Response:
         """Answer with all sources, filtered by `source` and `state`, each repeatable."""
-        try:
-            states = _chosen(request.query_params, "state", Condition)
-        except ValueError as error:
-            return _bad_data(str(error))
-        names = request.query_params.getlist("source")
         now = self._view.now()
-        rows = (source_row(source, now) for source in self._view.sources())
-        return await _success(
-            "sources",
-            (
-                row
-                for row in rows
-                if (not states or row.state in states) and (not names or row.name in names)
-            ),
-        )
+        rows = [source_row(source, now) for source in self._view.sources()]
+        return await _filtered("sources", rows, request.query_params)
 
     async def alerts(self, request: Request) -> Response:
         """Answer with what the built-in evaluation has found; with nothing where it is off."""
@@ -95,16 +76,27 @@ def plain(value: Any) -> Any:
             return value
 
 
-def _chosen(query: QueryParams, name: str, values: type[StrEnum]) -> list[str]:
-    chosen = query.getlist(name)
-    if not set(chosen) <= set(values):
-        raise ValueError(f"{name} must be one of: {', '.join(values)}")
-    return chosen
+async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParams) -> Response:
+    wanted: dict[str, set[str]] = {}
+    for parameter, (attribute, known) in _FILTERS[name].items():
+        chosen = set(query.getlist(parameter))
+        if known is not None and not chosen <= set(known):
+            return _bad_data(f"{parameter} must be one of: {', '.join(known)}")
+        if chosen:
+            wanted[attribute] = chosen
+    return await _success(
+        name,
+        [
+            row
+            async for row in in_turns(rows)
+            if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
+        ],
+    )
 
 
 async def _success(name: str, rows: Iterable[msgspec.Struct]) -> Response:
     encoder = msgspec.json.Encoder()
-    items = await in_slices(encoder.encode(plain(row)) for row in rows)
+    items = [encoder.encode(plain(row)) async for row in in_turns(rows)]
     body = b'{"status":"success","data":{"%s":[%s]}}' % (name.encode(), b",".join(items))
     return Response(body, media_type="application/json")
 

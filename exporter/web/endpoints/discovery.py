@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import PlainTextResponse, Response
 
+from exporter.cooperative import in_turns
 from exporter.fleet.readings import Agent, Controller, Recorder, Target
-from exporter.web.slices import in_slices
 
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class Discovery:
         if not known.issuperset(wanted) or (watching and not known):
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"the {task} are not known now")
         encoder = msgspec.json.Encoder()
-        groups = await in_slices(
+        groups = [
             encoder.encode(group)
             for snapshot in found
             if not wanted or snapshot.source in wanted
-            for group in _groups(snapshot, port)
-        )
+            async for group in in_turns(_groups(snapshot, port))
+        ]
         return Response(b"[%s]" % b",".join(groups), media_type="application/json")
 
 

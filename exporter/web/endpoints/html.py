@@ -11,6 +11,7 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
+from exporter.cooperative import in_turns
 from exporter.overview import format as text
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.filters import Choice, Order, marks_of
@@ -19,7 +20,6 @@ from exporter.overview.runs import runs_in_flight
 from exporter.overview.target import details
 from exporter.overview.trend import trend
 from exporter.overview.verdict import groups, headline, source_row, tiles
-from exporter.web.slices import in_slices
 
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Screens:
         choice = Choice.of(request.query_params)
         snapshots = tuple(view.snapshots())
         sources = [source_row(source, now) for source in view.sources()]
-        rows = arranged(await in_slices(target_rows(snapshots, now)))
+        rows = arranged([row async for row in in_turns(target_rows(snapshots, now))])
         matches = choice.matcher()
-        chosen = choice.arranged(await in_slices(row for row in rows if matches(row)))
+        chosen = choice.arranged([row async for row in in_turns(rows) if matches(row)])
         # Whoever looks for certain targets is not interested in the rest of the page.
         whole = not (choice.text or choice.marks or choice.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
@@ -129,7 +129,8 @@ async def _answer(
     **context: Any,
 ) -> Response:
     """Render a page without holding up the loop, and pack a large one beside it."""
-    body = "".join(await in_slices(template.generate(**context))).encode("utf-8", "replace")
+    pieces = [piece async for piece in in_turns(template.generate(**context))]
+    body = "".join(pieces).encode("utf-8", "replace")
     headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
     if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)

@@ -1,4 +1,4 @@
-"""What is read by Prometheus and by whoever watches the process, as plain text."""
+"""Plain text for Prometheus and for whoever watches or reloads the process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import yaml
 from starlette.responses import PlainTextResponse
 
-from exporter.web.sliced import SlicedResponse
+from exporter.errors import ConfigurationError
+from exporter.web.streaming import SlicedResponse
 
 
 if TYPE_CHECKING:
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 class Pages:
     """The endpoints that answer with plain text."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, *, lifecycle: bool) -> None:
+        """Prepare the endpoints.
+
+        Args:
+            view: Where everything shown comes from.
+            lifecycle: Whether a request may have the configuration reloaded.
+        """
         self._view = view
+        self._lifecycle = lifecycle
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the exposition, in the format and encoding the client prefers."""
@@ -62,3 +70,21 @@ class Pages:
             "not ready: the first round of polls has not finished\n",
             status_code=HTTPStatus.SERVICE_UNAVAILABLE,
         )
+
+    async def reload(self, request: Request) -> Response:
+        """Reload the configuration; 500 with every mistake when the old one stays in use."""
+        del request
+        if not self._lifecycle:
+            return PlainTextResponse(
+                "Reloading by request is off; start with --web.enable-lifecycle.\n",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
+        try:
+            await self._view.reload()
+        except ConfigurationError as error:
+            lines = [f"configuration: {problem}" for problem in error.problems]
+            return PlainTextResponse(
+                "\n".join(["The old configuration stays in use.", *lines, ""]),
+                status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+            )
+        return PlainTextResponse("reloaded\n")

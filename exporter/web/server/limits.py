@@ -1,4 +1,4 @@
-"""HTTP connections that no client can hold open for as long as it likes.
+"""Limits for clients: on how long they hold a connection, and on how many ask at once.
 
 uvicorn limits how long an idle connection is kept after an answer, but neither how long a
 request may take to arrive nor how large its head may grow nor how slowly an answer may be read.
@@ -7,14 +7,16 @@ With too many connections it refuses the requests of all of them.
 
 from __future__ import annotations
 
+import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
@@ -118,3 +120,60 @@ class FencedProtocol(HttpToolsProtocol):
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
+
+
+class LimitRequests:
+    """Answers 503 at once while `limit` requests are under way, so that no queue can grow.
+
+    A limit of 0 is none.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, *, until_read: bool = True) -> None:
+        """Put a limit in front of an app.
+
+        Args:
+            app: What answers.
+            limit: So many requests at once.
+            until_read: Whether a request is under way until its answer was read, since that long
+                the answer takes memory; else until it was made.
+        """
+        self._app = app
+        self._limit = limit
+        self._until_read = until_read
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or refuse it."""
+        if self._limit and self._under_way >= self._limit:
+            refusal = PlainTextResponse(
+                f"503 Service Unavailable: {self._limit} requests are under way, which is the "
+                "limit (web.max_requests). Try again.\n",
+                status_code=HTTPStatus.SERVICE_UNAVAILABLE,
+                headers={"Retry-After": "1"},
+            )
+            await refusal(scope, receive, send)
+            return
+        self._under_way += 1
+        place = [None]  # emptied when it is given back
+
+        def give_back() -> None:
+            if place:
+                place.clear()
+                self._under_way -= 1
+
+        async def send_in_time(message: Message) -> None:
+            if not self._until_read:
+                give_back()
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                # The server lets a last message wait until the client has read those before it.
+                await send({**message, "more_body": True})
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        try:
+            # Most answers are made in one go. Without this step aside, requests that came in
+            # together would wait for each other unseen, each finding nobody under way.
+            await asyncio.sleep(0)
+            await self._app(scope, receive, send_in_time)
+        finally:
+            give_back()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from exporter.web.server.address import BACKLOG, bound_address, listen
 from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.sockets import BACKLOG, bound_address, listen
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from exporter.web.server.address import Address
+    from exporter.config.address import Address
 
 
 #: How long what was cut off gets to notice.

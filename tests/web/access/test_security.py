@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
 from exporter.errors import ConfigurationError
-from exporter.web.access import files as material
+from exporter.web.access import files
 from exporter.web.access.security import WebSecurity
 from tests.support.certificates import Authority
 from tests.support.clock import FakeClock
@@ -23,7 +23,7 @@ from tests.support.clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.web.access.files import Material
+    from exporter.web.access.files import LoadedFiles
 
 
 def users(*names: str) -> dict[str, Any]:
@@ -95,10 +95,10 @@ class TestUsers:
         path = tmp_path / "web.yml"
         write(path, users("alice"))
 
-        def overtaken(file: Path) -> Material:
-            found = material.read(file)
+        def overtaken(file: Path) -> LoadedFiles:
+            found = files.read(file)
             write(file, users("carol"))
-            return msgspec.structs.replace(found, seen={file: material.identity(file)})
+            return msgspec.structs.replace(found, seen={file: files.identity(file)})
 
         security = WebSecurity(path, read=overtaken)
 
@@ -111,9 +111,9 @@ class TestUsers:
         clock = FakeClock(unix=path.stat().st_ctime + 10)
         readings: list[Path] = []
 
-        def counting(file: Path) -> Material:
+        def counting(file: Path) -> LoadedFiles:
             readings.append(file)
-            return material.read(file)
+            return files.read(file)
 
         security = WebSecurity(path, clock=clock.clock, read=counting)
         for _ in range(10):

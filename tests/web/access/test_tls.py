@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from exporter.clock import SYSTEM_CLOCK
 from exporter.settings.sections import WebSettings
 from exporter.web.access.tls import names_in
-from exporter.web.server.make import make_server
+from exporter.web.app import make_server
 from exporter.web.server.uvicorn_server import WebServer
 from tests.support.certificates import Authority, chain
 

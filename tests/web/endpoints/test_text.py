@@ -83,6 +83,55 @@ class TestHealth:
         assert (status, ready) == (answer.status_code, "ready\n" == answer.text)
 
 
+class TestReload:
+    @pytest.mark.parametrize("method", ["POST", "PUT"])
+    async def test_a_request_reloads(self, method: str) -> None:
+        """A deployment tool triggers the reload and learns that it worked."""
+        view = fakes.FakeView()
+
+        async with fakes.browsing(view, lifecycle=True) as browser:
+            answer = await browser.request(method, "/-/reload")
+
+        assert (200, "reloaded\n") == (answer.status_code, answer.text)
+        assert 1 == view.reloads
+
+    async def test_mistakes_are_answered_one_a_line(self) -> None:
+        """Whoever triggered it must see what to mend, and that nothing changed."""
+        view = fakes.FakeView()
+        view.mistakes = ("sources[0].url: is missing", "webb: unknown key")
+
+        async with fakes.browsing(view, lifecycle=True) as browser:
+            answer = await browser.post("/-/reload")
+
+        assert 500 == answer.status_code
+        assert [
+            "The old configuration stays in use.",
+            "configuration: sources[0].url: is missing",
+            "configuration: webb: unknown key",
+        ] == answer.text.splitlines()
+
+    async def test_it_is_off_unless_switched_on(self) -> None:
+        """Not everybody who can scrape may restart sources."""
+        view = fakes.FakeView()
+
+        async with fakes.browsing(view) as browser:
+            answer = await browser.post("/-/reload")
+
+        assert 403 == answer.status_code
+        assert "--web.enable-lifecycle" in answer.text
+        assert 0 == view.reloads
+
+    async def test_reading_does_not_reload(self) -> None:
+        """A crawler or a link preview must not trigger anything."""
+        view = fakes.FakeView()
+
+        async with fakes.browsing(view, lifecycle=True) as browser:
+            answer = await browser.get("/-/reload")
+
+        assert 405 == answer.status_code
+        assert 0 == view.reloads
+
+
 async def test_config_is_yaml_in_its_order() -> None:
     """The configuration comes back as YAML that can be read again."""
     config = {"web": {"listen_address": ["[::]:10871"]}, "sources": [{"name": "Zürich"}]}

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.responses import PlainTextResponse
 
+from exporter.config.address import Address
 from exporter.errors import StartError
-from exporter.web.middleware import LimitRequests
-from exporter.web.server.address import Address
-from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.limits import FencedProtocol, LimitRequests
 from exporter.web.server.uvicorn_server import WebServer
-from exporter.web.sliced import SlicedResponse
-from tests.web.server.test_address import needs_ipv6
+from exporter.web.streaming import SlicedResponse
+from tests.web.server.test_sockets import needs_ipv6
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The gate in front of everything served: rate limit, users, headers."""
+"""Security headers of every answer, and the gate in front: rate limit, users, other headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
 from exporter.web.access.auth import CrowdError
-from exporter.web.middleware import SECURITY_HEADERS
 
 
 if TYPE_CHECKING:
@@ -21,6 +20,37 @@ if TYPE_CHECKING:
 
     from exporter.web.access.auth import Users
     from exporter.web.access.security import Rules, WebSecurity
+
+
+#: Sent with every answer unless it says otherwise. The pages need nothing from outside.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class SecurityHeaders:
+    """Adds `SECURITY_HEADERS` to what the app answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 class Gate:

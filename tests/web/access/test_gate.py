@@ -9,10 +9,9 @@ import httpx
 import pytest
 import yaml
 
-from exporter.web.access.middleware import Gate
+from exporter.web.access.gate import SECURITY_HEADERS, Gate
 from exporter.web.access.security import WebSecurity
 from exporter.web.app import create_app
-from exporter.web.middleware import SECURITY_HEADERS
 from tests.support.clock import FakeClock
 from tests.web import fakes
 
@@ -165,3 +164,37 @@ class TestHeaders:
 
         sent = {name: answer.headers.get(name) for name in SECURITY_HEADERS}
         assert SECURITY_HEADERS == sent
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/metrics", "/config", "/api/v1/targets", "/-/healthy", "/nowhere", "/static/style.css"],
+)
+async def test_every_answer_has_the_security_headers(path: str) -> None:
+    """Pages, files and errors alike carry the headers."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        answer = await client.get(path)
+
+    assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}
+
+
+async def test_failures_have_the_security_headers() -> None:
+    """An error of our own is plain text with the headers and tells nothing of the inside."""
+
+    class Broken(fakes.FakeView):
+        @property
+        def ready(self) -> bool:
+            raise RuntimeError("canary")
+
+        @ready.setter
+        def ready(self, value: bool) -> None:
+            pass
+
+    async with fakes.browsing(Broken()) as client:
+        answer = await client.get("/-/ready")
+
+    assert (500, "500 Internal Server Error. The log says more.\n") == (
+        answer.status_code,
+        answer.text,
+    )
+    assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}

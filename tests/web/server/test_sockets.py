@@ -4,8 +4,9 @@ import socket
 
 import pytest
 
+from exporter.config.address import Address
 from exporter.errors import StartError
-from exporter.web.server.address import Address, bound_address, listen, parse_address
+from exporter.web.server.sockets import bound_address, listen
 
 
 def ipv6_available() -> bool:
@@ -19,42 +20,6 @@ def ipv6_available() -> bool:
 
 
 needs_ipv6 = pytest.mark.skipif(not ipv6_available(), reason="this machine has no IPv6")
-
-
-class TestParse:
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("127.0.0.1:10871", Address("127.0.0.1", 10871)),
-            ("[::]:10871", Address("::", 10871)),
-            (":0", Address("", 0)),
-            ("exporter.example:65535", Address("exporter.example", 65535)),
-        ],
-    )
-    def test_reads_what_it_writes(self, text: str, expected: Address) -> None:
-        """An address reads back as it was written."""
-        assert expected == parse_address(text)
-        assert text == str(expected)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "",
-            "10871",
-            "host",
-            "host:",
-            "host:65536",
-            "host:-1",
-            "host:٣",
-            "::1:80",
-            "[::1]",
-            "[host]:80",
-        ],
-    )
-    def test_refuses_all_else(self, text: str) -> None:
-        """What is no address is refused with what it should look like."""
-        with pytest.raises(ValueError, match="is not host:port"):
-            parse_address(text)
 
 
 class TestListen:

@@ -1,4 +1,4 @@
-"""Addresses to listen on, and the sockets bound to them."""
+"""Sockets that listen, or one error that says which address cannot be listened on and why."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from exporter.config.address import Address
 from exporter.errors import StartError
 
 
@@ -25,35 +24,6 @@ _REMEDIES = {
 }
 
 BACKLOG = 128
-
-
-class Address(msgspec.Struct, frozen=True):
-    """A host and a port; an empty host is every address of the machine, port 0 is any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """Read `host:port`, `[IPv6]:port` or `:port`.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    if (
-        not colon
-        or not (port.isascii() and port.isdigit() and int(port) < 65_536)
-        or bracketed != (":" in bare)
-    ):
-        raise ValueError(f"{text!r} is not host:port, [IPv6 address]:port or :port")
-    return Address(bare, int(port))
 
 
 def listen(addresses: Sequence[Address]) -> list[socket.socket]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.web.sliced import SLICE_BYTES, SlicedResponse, slices
+from exporter.web.streaming import SLICE_BYTES, SlicedResponse, slices
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,34 @@
+"""An address to listen on, as people write it: in the settings, for commands and in URLs."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a port; an empty host is every address of the machine, port 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port`, `[IPv6]:port` or `:port`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    if (
+        not colon
+        or not (port.isascii() and port.isdigit() and int(port) < 65_536)
+        or bracketed != (":" in bare)
+    ):
+        raise ValueError(f"{text!r} is not host:port, [IPv6 address]:port or :port")
+    return Address(bare, int(port))
