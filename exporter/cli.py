@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-#: Exit codes.
-FINE, FAILED, USAGE = 0, 1, 2
+#: Exit codes of what went wrong.
+FAILED, USAGE = 1, 2
 
 #: The command when none is named.
 DEFAULT_COMMAND = "run"

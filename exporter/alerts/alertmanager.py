@@ -21,7 +21,7 @@ import structlog
 
 from exporter.alerts.alert import Alert, Key, Phase
 from exporter.errors import CallError, PollError, Reason
-from exporter.http import Call, HttpClient, HttpOptions
+from exporter.http import Call, HttpClient, HttpOptions, reason_of
 
 
 if TYPE_CHECKING:
@@ -241,16 +241,8 @@ def _accepted(reply: Reply) -> bool:
         return True
     if status == 400:
         return False
-    if status == 401:
-        reason = Reason.AUTH
-    elif status == 403:
-        reason = Reason.ACCESS_DENIED
-    elif status == 429:
-        reason = Reason.RATE_LIMITED
-    else:
-        reason = Reason.HTTP_5XX if status >= 500 else Reason.HTTP_4XX
     text = f"{_OPERATION}: Alertmanager answered with status {status}"
-    raise CallError(reason, text, status=status)
+    raise CallError(reason_of(status), text, status=status)
 
 
 def _credentials(settings: AlertmanagerSettings) -> dict[str, str]:

@@ -49,10 +49,10 @@ MACHINE = _states(
 UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
 
 SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
-SOURCE_DOWN, SOURCE_UP, REFUSED = SOURCE
+_, SOURCE_UP, REFUSED = SOURCE
 
 VERDICT = _states(("failed", RED), ("passed", GREEN), ("running", BLUE))
-FAILED, PASSED, RUNNING = VERDICT
+FAILED, _, RUNNING = VERDICT
 
 RUNNABLE = _states(("not runnable", RED), ("runnable", GREEN))
 PROTECTED = _states(("unprotected", ORANGE), ("protected", GREEN))

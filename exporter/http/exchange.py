@@ -5,10 +5,9 @@ Nothing in here shows a header or a body when it is printed: both can carry secr
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -16,9 +15,10 @@ from exporter.config.secret import Secret
 from exporter.errors import CallError, Reason
 
 
-T = TypeVar("T")
-
 DEFAULT_MAX_REPLY_BYTES = 16 * 1024 * 1024
+
+#: The statuses that have a reason of their own.
+_REASONS = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED, 429: Reason.RATE_LIMITED}
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,50 +101,29 @@ def check_status(operation: str, reply: Reply) -> None:
     """Raise what a reply's status means, unless it is 2xx.
 
     Raises:
-        CallError: 401 `auth`, 403 `access_denied`, 429 `rate_limited`, other 3xx and 4xx
-            `http_4xx`, 5xx and above `http_5xx`, anything else `decode`.
+        CallError: With the reason of the status, see `reason_of`.
     """
     status = reply.status
     if 200 <= status < 300:
         return
     text = f"{operation}: the vendor answered with status {status}"
-    if status == 401:
-        reason = Reason.AUTH
-    elif status == 403:
-        reason = Reason.ACCESS_DENIED
-    elif status == 429:
-        reason = Reason.RATE_LIMITED
-    elif 300 <= status < 400:
+    if 300 <= status < 400:
         # The location stays out: it can carry a token.
-        reason = Reason.HTTP_4XX
         text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
-    elif 400 <= status < 500:
-        reason = Reason.HTTP_4XX
-        text += "; check the url" * (status == 404)
-    elif status >= 500:
-        reason = Reason.HTTP_5XX
-    else:
-        reason = Reason.DECODE
-    raise CallError(reason, text, status=status)
+    elif status == 404:
+        text += "; check the url"
+    raise CallError(reason_of(status), text, status=status)
 
 
-def decode_json(operation: str, body: bytes, type: type[T]) -> T:  # noqa: A002 - reads best
-    """Decode a body into a type.
+def reason_of(status: int) -> Reason:
+    """Return why a call failed that was answered with a status other than 2xx.
 
-    Raises:
-        CallError: It is not JSON or does not fit; the message holds no part of it.
+    Returns:
+        401 `auth`, 403 `access_denied`, 429 `rate_limited`, other 3xx and 4xx `http_4xx`, 5xx and
+        above `http_5xx`, anything else `decode`.
     """
-    wanted: Any = type
-    try:
-        decoded: T = _decoder(wanted).decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    else:
-        return decoded
-    raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
-
-
-@functools.cache
-def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
-    return decoder
+    if status in _REASONS:
+        return _REASONS[status]
+    if status >= 500:
+        return Reason.HTTP_5XX
+    return Reason.HTTP_4XX if status >= 300 else Reason.DECODE

@@ -115,21 +115,13 @@ def _tls(chain: tuple[BaseException, ...]) -> _Finding | None:
 def _timeout(chain: tuple[BaseException, ...]) -> _Finding | None:
     # An aiohttp error under httpx's tells the truth: httpx-aiohttp 0.2 makes a ConnectTimeout of
     # each ClientConnectionError, also of a connection that was dropped.
-    if _has(chain, aiohttp.ConnectionTimeoutError):
-        return Reason.TIMEOUT, "no connection in time", False
-    if _has(chain, TimeoutError):
-        late_connection = _has(chain, httpx.ConnectTimeout, httpx.PoolTimeout) or (
-            _has(chain, aiohttp.ClientConnectorError)
-        )
-        text = "no connection in time" if late_connection else "no reply in time"
-        return Reason.TIMEOUT, text, not late_connection
-    if _has(chain, aiohttp.ClientError):
+    told_by_httpx = _has(chain, httpx.TimeoutException) and not _has(chain, aiohttp.ClientError)
+    if not told_by_httpx and not _has(chain, TimeoutError):
         return None
-    if _has(chain, httpx.ConnectTimeout, httpx.PoolTimeout):
+    connecting = (httpx.ConnectTimeout, httpx.PoolTimeout, aiohttp.ClientConnectorError)
+    if _has(chain, aiohttp.ConnectionTimeoutError, *connecting):
         return Reason.TIMEOUT, "no connection in time", False
-    if _has(chain, httpx.TimeoutException):
-        return Reason.TIMEOUT, "no reply in time", True
-    return None
+    return Reason.TIMEOUT, "no reply in time", True
 
 
 def _not_http(chain: tuple[BaseException, ...]) -> _Finding | None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.http import Call, Reply, check_status, decode_json
+from exporter.http import Call, Reply, check_status
 
 
 CANARY = "canary-7f3a"
@@ -72,35 +71,3 @@ def test_nothing_printed_shows_headers_or_bodies() -> None:
         assert CANARY not in repr(shown)
         assert CANARY not in str(shown)
         assert CANARY not in str(list(shown.__rich_repr__()))
-
-
-class Agent(msgspec.Struct):
-    """A wanted part of a reply."""
-
-    name: str
-
-
-def test_json_is_decoded_into_its_type() -> None:
-    """Fields that are not wanted are passed over."""
-    assert Agent(name="a") == decode_json("read", b'{"name": "a", "token": "b"}', Agent)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        f"<html>{CANARY}".encode(),
-        f'{{"name": {{"{CANARY}": 1}}}}'.encode(),
-        f'{{"{CANARY}": 1}}'.encode(),
-        b'{"name": "\xff"}',
-        b"[" * 100_000,
-    ],
-)
-def test_what_cannot_be_decoded_is_not_shown(body: bytes) -> None:
-    """A body that does not fit is `decode`, and no part of it is told."""
-    with pytest.raises(CallError) as caught:
-        decode_json("read", body, Agent)
-
-    assert Reason.DECODE is caught.value.reason
-    assert CANARY not in str(caught.value)
-    assert caught.value.__context__ is None
