@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
@@ -27,7 +27,7 @@ from exporter.web.server.uvicorn_server import WebServer
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.overview.interface import View
     from exporter.settings.sections import WebSettings
-
-    Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
@@ -60,7 +58,7 @@ def create_app(
         Route("/ready", pages.ready),
         Route("/reload", pages.reload, methods=["POST", "PUT"]),
     ]
-    scrapes = [Route("/metrics", pages.metrics)]
+    scrapes = _router(Route("/metrics", pages.metrics))
     bounded = [
         Route("/", screens.fleet),
         Route("/target", screens.target),
@@ -76,16 +74,16 @@ def create_app(
     ]
     everything = _router(
         Mount("/-", _router(*health)),
-        Route("/metrics", LimitRequests(_router(*scrapes), max_requests, until_read=False)),
-        Mount("/", LimitRequests(_router(*bounded), max_requests)),
+        Route("/metrics", LimitRequests(scrapes, max_requests, until_read=False)),
+        Mount("/", _router(*bounded), middleware=[Middleware(LimitRequests, max_requests)]),
     )
     prefix = route_prefix.strip("/")
     routes: list[BaseRoute] = [Mount(f"/{prefix}", everything)]
     if prefix:
         folder = prefix.rpartition("/")[2]
         routes = [
-            Route("/", _to(f"{prefix}/")),
-            Route(f"/{prefix}", _to(f"{folder}/")),
+            Route("/", RedirectResponse(f"{prefix}/", HTTPStatus.FOUND), methods=["GET"]),
+            Route(f"/{prefix}", RedirectResponse(f"{folder}/", HTTPStatus.FOUND), methods=["GET"]),
             *routes,
         ]
     return Starlette(
@@ -121,16 +119,6 @@ def make_server(
 def _router(*routes: BaseRoute) -> Router:
     # A redirect to the path with or without a slash would be built from the Host header.
     return Router(routes, redirect_slashes=False)
-
-
-def _to(location: str) -> Endpoint:
-    """Make an endpoint that redirects to a relative location."""
-
-    async def redirect(request: Request) -> Response:
-        del request
-        return Response(status_code=HTTPStatus.FOUND, headers={"Location": location})
-
-    return redirect
 
 
 async def _refused(request: Request, error: Exception) -> Response:
