@@ -15,7 +15,7 @@ from exporter.web.server.sockets import BACKLOG, bound_address, listen
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,8 +60,13 @@ class WebServer:
         """
         self._app = app
         self._sockets = sockets or (lambda: listen(addresses))
-        self._tls = tls
-        self._handshake_seconds = handshake_seconds
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            self._tls = {
+                "ssl": tls,
+                "ssl_handshake_timeout": handshake_seconds,
+                "ssl_shutdown_timeout": _GOODBYE_SECONDS,
+            }
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
         self._protocol = protocol
@@ -71,7 +76,7 @@ class WebServer:
     @property
     def scheme(self) -> str:
         """What its URLs begin with."""
-        return "http" if self._tls is None else "https"
+        return "https" if self._tls else "http"
 
     async def start(self) -> None:
         """Listen and serve; returns when connections are accepted.
@@ -96,20 +101,16 @@ class WebServer:
                 limit_concurrency=self._max_connections,
                 timeout_keep_alive=self._idle_seconds,
             ),
-            tls=self._tls,
-            handshake_seconds=self._handshake_seconds,
+            self._tls,
         )
-        task = asyncio.create_task(server.serve(sockets))
-        self._running = (server, task)
-        self.addresses = tuple(bound_address(sock) for sock in sockets)
-        accepting = asyncio.create_task(server.accepting.wait())
-        await asyncio.wait({task, accepting}, return_when=asyncio.FIRST_COMPLETED)
-        if not server.accepting.is_set():
-            accepting.cancel()
-            self._running = None
+        try:
+            await server.startup(sockets)
+        except BaseException:
             for sock in sockets:
                 sock.close()
-            await task
+            raise
+        self._running = (server, asyncio.create_task(server.serve()))
+        self.addresses = tuple(bound_address(sock) for sock in sockets)
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Stop accepting, let requests under way end within the grace, cut off the rest."""
@@ -132,33 +133,24 @@ class WebServer:
 class _Uvicorn(uvicorn.Server):
     """uvicorn without signal handlers of its own, which the daemon has, and with limits for TLS."""
 
-    def __init__(
-        self, config: uvicorn.Config, *, tls: ssl.SSLContext | None, handshake_seconds: float
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, tls: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self.accepting = asyncio.Event()
         self.servers = []
-        self._tls: dict[str, Any] = {}
-        if tls is not None:
-            self._tls = {
-                "ssl": tls,
-                "ssl_handshake_timeout": handshake_seconds,
-                "ssl_shutdown_timeout": _GOODBYE_SECONDS,
-            }
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+        self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self.lifespan.startup()
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
         loop = asyncio.get_running_loop()
         for sock in sockets or ():
             self.servers.append(
                 await loop.create_server(self._connect, sock=sock, backlog=BACKLOG, **self._tls)
             )
-        self.started = True
-        self.accepting.set()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        del sockets  # connections are accepted since `startup`
+        await self.main_loop()
+        await self.shutdown()
 
     def _connect(self) -> asyncio.Protocol:
         protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class

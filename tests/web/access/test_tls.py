@@ -13,7 +13,9 @@ from cryptography import x509
 from starlette.responses import PlainTextResponse
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.config.address import Address
 from exporter.settings.sections import WebSettings
+from exporter.web.access.security import WebSecurity
 from exporter.web.access.tls import names_in
 from exporter.web.app import make_server
 from exporter.web.server.uvicorn_server import WebServer
@@ -142,9 +144,10 @@ class TestServer:
 
     async def test_cuts_off_who_never_begins(self, authority: Authority) -> None:
         """A connection that says nothing must not be held open during the handshake either."""
-        web = WebSettings(listen_address=("127.0.0.1:0",), config_file=authority.configure())
-        made = make_server(hello, web, clock=SYSTEM_CLOCK)
-        server = WebServer(hello, [], tls=made._tls, sockets=made._sockets, handshake_seconds=0.05)
+        security = WebSecurity(authority.configure())
+        server = WebServer(
+            hello, [Address("127.0.0.1", 0)], tls=security.context, handshake_seconds=0.05
+        )
         await server.start()
         address = server.addresses[0]
         reader, writer = await asyncio.open_connection(address.host, address.port)
