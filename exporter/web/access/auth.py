@@ -60,16 +60,19 @@ class Users:
         self._compare = compare
         # Outcomes are remembered by a hash under this key, so that no password is.
         self._key = secrets.token_bytes(32)
-        self._admitted: OrderedDict[bytes, None] = OrderedDict()
-        self._refused: OrderedDict[bytes, None] = OrderedDict()
+        # By outcome, so that no flood of wrong passwords drives out the right ones.
+        self._known: Mapping[bool, OrderedDict[bytes, None]] = {
+            True: OrderedDict(),
+            False: OrderedDict(),
+        }
         self._comparing: dict[bytes, asyncio.Task[bool]] = {}
 
     def remember(self, name: str, password: bytes) -> bool | None:
         """Tell the outcome of an earlier comparison, `None` if it is not remembered."""
         ticket = self._ticket(name, password)
-        for outcome, known in ((True, self._admitted), (False, self._refused)):
-            if ticket in known:
-                known.move_to_end(ticket)
+        for outcome, tickets in self._known.items():
+            if ticket in tickets:
+                tickets.move_to_end(ticket)
                 return outcome
         return None
 
@@ -99,11 +102,10 @@ class Users:
             self._executor, self._compare, password[:_SEEN_BYTES], hashed or self._stand_in(name)
         )
         admitted = equal and hashed is not None
-        # Apart, so that no flood of wrong passwords drives out the right ones.
-        known = self._admitted if admitted else self._refused
-        known[ticket] = None
-        if len(known) > _REMEMBERED:
-            known.popitem(last=False)
+        tickets = self._known[admitted]
+        tickets[ticket] = None
+        if len(tickets) > _REMEMBERED:
+            tickets.popitem(last=False)
         return admitted
 
     def _stand_in(self, name: str) -> bytes:

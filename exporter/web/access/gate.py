@@ -71,7 +71,7 @@ class Gate:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _set(rules.headers, MutableHeaders(scope=message))
+                _set(rules.config.headers, MutableHeaders(scope=message))
             await send(message)
 
         refusal = await self._refusal(scope, rules)

@@ -8,7 +8,6 @@ connection or request on; what is wrong is logged once and leaves everything as 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from exporter.web.access.tls import ChangingContext, UnusableError, make_context
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -37,22 +37,18 @@ SETTLED_SECONDS = 2.0
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for a request.
+    """What holds for a connection and its requests.
 
     Attributes:
-        headers: Sent with every answer; an empty one is taken out.
+        config: The file's content, which the rest was made from.
         users: `None` lets everybody in.
         bucket: `None` is without a limit.
+        context: `None` is plain HTTP.
     """
 
-    headers: Mapping[str, str]
+    config: WebConfig
     users: Users | None
     bucket: Bucket | None
-
-
-class _Demands(msgspec.Struct, frozen=True, kw_only=True):
-    config: WebConfig
-    rules: Rules
     context: ssl.SSLContext | None
 
 
@@ -88,15 +84,15 @@ class WebSecurity:
         self._log: FilteringBoundLogger = log or structlog.get_logger("exporter.web")
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._files, self._settled = self._read()
-        self._demands = self._demanded(self._files, None)
+        self._rules = self._rules_from(self._files, None)
         self.context: ssl.SSLContext | None = None
-        if self._demands.context is not None:
+        if self._rules.context is not None:
             self.context = ChangingContext(self._context)
 
     def rules(self) -> Rules:
         """Return what holds for a request that comes now."""
         self.refresh()
-        return self._demands.rules
+        return self._rules
 
     def refresh(self) -> None:
         """Take over what changed in the files."""
@@ -107,7 +103,7 @@ class WebSecurity:
         if self._files.digest() == before:
             return
         try:
-            self._demands = self._demanded(self._files, self._demands)
+            self._rules = self._rules_from(self._files, self._rules)
         except ConfigurationError as error:
             for problem in error.problems:
                 self._log.error("web_config_refused", message=problem)
@@ -116,15 +112,16 @@ class WebSecurity:
 
     def _context(self) -> ssl.SSLContext:
         self.refresh()
-        assert self._demands.context is not None  # noqa: S101 - `_demanded` keeps TLS as it was
-        return self._demands.context
+        assert self._rules.context is not None  # noqa: S101 - `_rules_from` keeps TLS as it was
+        return self._rules.context
 
     def _read(self) -> tuple[LoadedFiles, bool]:
         found = self._read_files(self._path)
         age_seconds = self._clock.time() - found.changed_timestamp_seconds
         return found, age_seconds > SETTLED_SECONDS
 
-    def _demanded(self, found: LoadedFiles, before: _Demands | None) -> _Demands:
+    def _rules_from(self, found: LoadedFiles, before: Rules | None) -> Rules:
+        """Make rules in which users and limits that did not change keep their memory."""
         config = found.config
         if config is None or found.problems:
             raise ConfigurationError(found.problems)
@@ -133,7 +130,22 @@ class WebSecurity:
             raise ConfigurationError(
                 [f"{self._path}: tls_server_config came or went; restart to switch TLS on or off"]
             )
-        return _Demands(config=config, context=context, rules=self._make_rules(config, before))
+        limit = config.rate_limit
+        users, bucket = None, None
+        if before is not None and before.config.users == config.users:
+            users = before.users
+        elif config.users:
+            hashes = {name: text.get_secret_value() for name, text in config.users.items()}
+            users = Users(hashes, executor=self._executor)
+        if before is not None and before.config.rate_limit == limit:
+            bucket = before.bucket
+        elif limit.interval:
+            bucket = Bucket(
+                interval_seconds=limit.interval,
+                burst=limit.burst,
+                monotonic=self._clock.monotonic,
+            )
+        return Rules(config=config, users=users, bucket=bucket, context=context)
 
     def _make_context(
         self, config: WebConfig, contents: Mapping[Path, bytes]
@@ -151,25 +163,6 @@ class WebSecurity:
             )
         except UnusableError as error:
             raise ConfigurationError([f"{self._path}: tls_server_config: {error}"]) from None
-
-    def _make_rules(self, config: WebConfig, before: _Demands | None) -> Rules:
-        """Make rules in which whatever did not change keeps its memory."""
-        limit = config.rate_limit
-        users, bucket = None, None
-        if before is not None and before.config.users == config.users:
-            users = before.rules.users
-        elif config.users:
-            hashes = {name: text.get_secret_value() for name, text in config.users.items()}
-            users = Users(hashes, executor=self._executor)
-        if before is not None and before.config.rate_limit == limit:
-            bucket = before.rules.bucket
-        elif limit.interval:
-            bucket = Bucket(
-                interval_seconds=limit.interval,
-                burst=limit.burst,
-                monotonic=self._clock.monotonic,
-            )
-        return Rules(headers=config.headers, users=users, bucket=bucket)
 
 
 def _content(inline: str | None, path: Path | None, contents: Mapping[Path, bytes]) -> bytes:

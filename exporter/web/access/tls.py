@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from exporter.web.access.config import TlsConfig
 
 
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
 _log: FilteringBoundLogger = structlog.get_logger("exporter.web")
 
 
@@ -63,8 +65,8 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
         UnusableError: They do not fit, or are none.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _version(config.min_version)
-    context.maximum_version = _version(config.max_version)
+    context.minimum_version = _VERSIONS[config.min_version]
+    context.maximum_version = _VERSIONS[config.max_version]
     if config.prefer_server_cipher_suites:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     _set_ciphers(context, config.cipher_suites)
@@ -84,10 +86,6 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     context.sslobject_class = _connection_for(config.client_allowed_sans)
     return context
-
-
-def _version(name: str) -> ssl.TLSVersion:
-    return {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}[name]
 
 
 def _set_ciphers(context: ssl.SSLContext, names: Collection[str]) -> None:

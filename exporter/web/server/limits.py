@@ -154,12 +154,12 @@ class LimitRequests:
             await refusal(scope, receive, send)
             return
         self._under_way += 1
-        place = [None]  # emptied when it is given back
+        counted = True
 
         def give_back() -> None:
-            if place:
-                place.clear()
-                self._under_way -= 1
+            nonlocal counted
+            self._under_way -= counted
+            counted = False
 
         async def send_in_time(message: Message) -> None:
             if not self._until_read:

@@ -87,7 +87,7 @@ class WebServer:
         sockets = self._sockets()
         server = _Uvicorn(
             uvicorn.Config(
-                _Quiet(self._app),
+                self._answer,
                 http=self._protocol,
                 ws="none",
                 lifespan="off",
@@ -128,6 +128,11 @@ class WebServer:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn would log a traceback for each request that a stop cancels.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -170,14 +175,3 @@ class _Uvicorn(uvicorn.Server):
             connection.transport.abort()
         for task in list(self.server_state.tasks):
             task.cancel()
-
-
-class _Quiet:
-    """Keeps uvicorn from logging a traceback for each request that a stop cancels."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._app(scope, receive, send)

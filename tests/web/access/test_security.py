@@ -133,7 +133,7 @@ class TestUsers:
         write(path, demands | {"http_server_config": headers})
         second = security.rules()
 
-        assert {"X-Frame-Options": "deny"} == second.headers
+        assert {"X-Frame-Options": "deny"} == second.config.headers
         assert (first.users, first.bucket) == (second.users, second.bucket)
 
 
