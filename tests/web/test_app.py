@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import re
 from urllib.parse import urljoin
 
 import pytest
 
+from tests.support.markup import parse
 from tests.web import fakes
 
 
@@ -58,7 +58,12 @@ async def test_every_link_holds_below_the_prefix(prefix: str) -> None:
 
     async with fakes.browsing(fakes.FakeView(), route_prefix=prefix) as client:
         page = await client.get(home)
-        links = re.findall(r'(?:href|src|action)="([^"]*)"', page.text)
+        links = [
+            value
+            for element in parse(page.text).everything()
+            for name, value in element.attributes.items()
+            if name in {"href", "src", "action"}
+        ]
         answers = {link: (await client.get(urljoin(home, link))).status_code for link in links}
 
     assert dict.fromkeys(links, 200) == answers
