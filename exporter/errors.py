@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree of errors and one closed list of reasons.
+"""Everything that can go wrong: one tree of errors and one closed list of reasons.
 
 ExporterError
 ├── ConfigurationError      the configuration is wrong; nothing was started or changed

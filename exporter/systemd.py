@@ -45,7 +45,7 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
     def ready(self) -> None:
-        """Tell that the daemon listens."""
+        """Tell the service manager that the daemon listens."""
         self._send("READY=1")
 
     async def follow(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
@@ -18,7 +18,7 @@ from exporter.http.body import ENCODINGS, read_body
 from exporter.http.exchange import Reply
 from exporter.http.failures import explain, repeatable
 from exporter.http.pace import Budget, Pause, retry_after
-from exporter.http.routes import Routes
+from exporter.http.transport import NetworkTransport
 
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class HttpClient:
         self._options = options
         self._clock = clock
         self._random = random
-        self._transport = transport or Routes(options)
+        self._transport = transport or NetworkTransport(options)
         self._budget = Budget(options.requests_per_minute, clock=clock)
         self._pause = Pause(clock)
         self._under_way: set[asyncio.Timeout] = set()
@@ -166,7 +166,8 @@ class HttpClient:
     async def _try(self, call: Call, request: httpx.Request, seconds: float) -> Reply | CallError:
         started = self._clock.monotonic()
         response: httpx.Response | None = None
-        # The end of the whole must not come first, and pass for a reply that is missing.
+        # Below the total, or that would fire first and a failed connection be reported as a
+        # missing reply.
         request.extensions["timeout"]["connect"] = min(
             self._options.connect_timeout, seconds * _CONNECT_PART
         )
@@ -175,7 +176,12 @@ class HttpClient:
             async with asyncio.timeout(seconds):
                 response = await self._transport.handle_async_request(request)
                 try:
-                    body = await self._read(call, response)
+                    body = await read_body(
+                        cast("httpx.AsyncByteStream", response.stream),
+                        encoding=response.headers.get("content-encoding", ""),
+                        max_bytes=self._options.max_reply_bytes,
+                        operation=call.operation,
+                    )
                 finally:
                     await response.aclose()
         except CallError as error:
@@ -188,17 +194,6 @@ class HttpClient:
             headers=dict(response.headers.items()),
             body=body,
             duration_seconds=self._clock.monotonic() - started,
-        )
-
-    async def _read(self, call: Call, response: httpx.Response) -> bytes:
-        stream = response.stream
-        if not isinstance(stream, httpx.AsyncByteStream):
-            raise CallError(Reason.DECODE, f"{call.operation}: the reply cannot be read")
-        return await read_body(
-            stream,
-            encoding=response.headers.get("content-encoding", ""),
-            max_bytes=self._options.max_reply_bytes,
-            operation=call.operation,
         )
 
     def _request(self, call: Call, total: float) -> httpx.Request:

@@ -1,4 +1,4 @@
-"""What goes to a vendor and what comes back, apart from how it travels.
+"""Calls to a vendor and its replies, apart from the way they travel.
 
 Nothing in here shows a header or a body when it is printed: both can carry secrets.
 """

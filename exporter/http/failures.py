@@ -1,4 +1,4 @@
-"""What foreign errors mean, found out once and told in our own words.
+"""The translation of foreign errors, done once and in our own words.
 
 A library's own text is never shown: aiohttp's name URLs with their queries, others quote headers.
 """
@@ -56,7 +56,7 @@ def explain(operation: str, error: BaseException, *, head: bool) -> CallError:
 
 
 def repeatable(error: CallError) -> bool:
-    """Tell whether a call that only reads was not sent and may be now.
+    """Return whether a call that only reads was not sent and may be now.
 
     What was sent may have been refused, so whoever counts refusals has to know of each time.
     """

@@ -1,4 +1,4 @@
-"""How fast calls may go: the budget we are given and the pauses a vendor asks for."""
+"""The pace of calls: the budget of the configuration and the pauses a vendor asks for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the daemon serves over HTTP: metrics, pages, a JSON API, health."""
+"""Everything the daemon serves over HTTP: metrics, pages, a JSON API, health."""

@@ -19,9 +19,9 @@ from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.discovery import Discovery
-from exporter.web.endpoints.html import Screens
+from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
-from exporter.web.endpoints.text import Pages
+from exporter.web.endpoints.text import TextPages
 from exporter.web.server.limits import LimitRequests
 from exporter.web.server.uvicorn_server import WebServer
 
@@ -51,18 +51,18 @@ def create_app(
             themselves, and not while they are read: their page is there only once.
         lifecycle: Whether a request may have the configuration reloaded.
     """
-    pages, screens = Pages(view, lifecycle=lifecycle), Screens(view)
+    text, html = TextPages(view, lifecycle=lifecycle), HtmlPages(view)
     api, discovery = Api(view), Discovery(view)
     health = [
-        Route("/healthy", pages.healthy),
-        Route("/ready", pages.ready),
-        Route("/reload", pages.reload, methods=["POST", "PUT"]),
+        Route("/healthy", text.healthy),
+        Route("/ready", text.ready),
+        Route("/reload", text.reload, methods=["POST", "PUT"]),
     ]
-    scrapes = _router(Route("/metrics", pages.metrics))
+    scrapes = _router(Route("/metrics", text.metrics))
     bounded = [
-        Route("/", screens.fleet),
-        Route("/target", screens.target),
-        Route("/config", pages.config),
+        Route("/", html.fleet),
+        Route("/target", html.target),
+        Route("/config", text.config),
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
         Route("/api/v1/alerts", api.alerts),

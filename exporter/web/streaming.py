@@ -1,4 +1,4 @@
-"""Large answers, sent slice by slice, so that who reads slowly holds a slice and not a copy."""
+"""Large answers, sent slice by slice: a slow reader holds a slice in memory and no copy."""
 
 from __future__ import annotations
 
@@ -49,18 +49,14 @@ def slices(parts: Sequence[bytes]) -> Iterator[bytes | memoryview]:
     small: list[bytes] = []
     size = 0
     for part in parts:
-        if size + len(part) <= SLICE_BYTES:
-            small.append(part)
-            size += len(part)
-            continue
-        if small:
+        if small and size + len(part) > SLICE_BYTES:
             yield b"".join(small)
             small, size = [], 0
-        if len(part) <= SLICE_BYTES:
-            small, size = [part], len(part)
-            continue
-        view = memoryview(part)
-        for start in range(0, len(part), SLICE_BYTES):
-            yield view[start : start + SLICE_BYTES]
+        if len(part) > SLICE_BYTES:
+            view = memoryview(part)
+            yield from (view[at : at + SLICE_BYTES] for at in range(0, len(part), SLICE_BYTES))
+        else:
+            small.append(part)
+            size += len(part)
     if small:
         yield b"".join(small)

@@ -24,7 +24,7 @@ from exporter.clock import Clock
 from exporter.config.secret import Secret
 from exporter.errors import CallError, ConfigurationError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
-from exporter.http.routes import Routes
+from exporter.http.transport import NetworkTransport
 from tests.support.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from tests.support.wait import until
 
@@ -55,7 +55,7 @@ async def connect() -> AsyncIterator[Connect]:
             options,
             clock=Clock(sleep=no_pause),
             random=Random(1),  # noqa: S311 - jitter is no secret
-            transport=Routes(options, **{"environment": {}, **routes}),
+            transport=NetworkTransport(options, **{"environment": {}, **routes}),
         )
         clients.append(made)
         return made
@@ -492,7 +492,7 @@ class TestTls:
         path.write_text("nothing")
 
         with pytest.raises(ConfigurationError, match=r"ca\.pem"):
-            Routes(msgspec.structs.replace(OPTIONS, ca_file=path))
+            NetworkTransport(msgspec.structs.replace(OPTIONS, ca_file=path))
 
 
 class TestProxies:

@@ -1,1 +1,1 @@
-"""Who may connect: TLS, users, headers, rate limit."""
+"""Access control as the web configuration file demands it: TLS, users, headers, rate limit."""

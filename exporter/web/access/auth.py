@@ -29,7 +29,7 @@ _REMEMBERED = 100
 _WAITING = 32
 
 
-class CrowdError(Exception):
+class TooManyLoginsError(Exception):
     """Too many passwords wait to be compared."""
 
 
@@ -68,7 +68,7 @@ class Users:
         self._comparing: dict[bytes, asyncio.Task[bool]] = {}
 
     def remember(self, name: str, password: bytes) -> bool | None:
-        """Tell the outcome of an earlier comparison, `None` if it is not remembered."""
+        """Return the outcome of an earlier comparison, `None` if it is not remembered."""
         ticket = self._ticket(name, password)
         for outcome, tickets in self._known.items():
             if ticket in tickets:
@@ -77,10 +77,10 @@ class Users:
         return None
 
     async def admit(self, name: str, password: bytes) -> bool:
-        """Tell whether the password is the user's.
+        """Return whether the password is the user's.
 
         Raises:
-            CrowdError: It cannot be told now.
+            TooManyLoginsError: It cannot be told now.
         """
         remembered = self.remember(name, password)
         if remembered is not None:
@@ -89,7 +89,7 @@ class Users:
         task = self._comparing.get(ticket)
         if task is None:
             if len(self._comparing) >= _WAITING:
-                raise CrowdError
+                raise TooManyLoginsError
             task = asyncio.create_task(self._find_out(ticket, name, password))
             self._comparing[ticket] = task
             task.add_done_callback(lambda _: self._comparing.pop(ticket, None))

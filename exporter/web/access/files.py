@@ -19,7 +19,7 @@ Identity = tuple[int, int, int, int] | None
 
 
 class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found at one time.
+    """The files as they were at one time.
 
     Attributes:
         config: What the first file says, `None` if it is wrong.
@@ -39,7 +39,7 @@ class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
         return max((seen[0] for seen in self.seen.values() if seen), default=0) / 1e9
 
     def is_current(self) -> bool:
-        """Tell whether the files look as they did."""
+        """Return whether the files look as they did."""
         return all(identity(path) == seen for path, seen in self.seen.items())
 
     def digest(self) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from exporter.web.access.auth import CrowdError
+from exporter.web.access.auth import TooManyLoginsError
 
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Gate:
         try:
             if credentials is not None and await rules.users.admit(*credentials):
                 return None
-        except CrowdError:
+        except TooManyLoginsError:
             why = "Too many passwords are waiting to be compared. Try again."
             return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": "1"})
         why = "Give a user and the right password."

@@ -1,6 +1,6 @@
-"""What the web configuration file demands, kept up to date while the server runs.
+"""The demands of the web configuration file, kept up to date while the server runs.
 
-The files are looked at whenever a connection or a request comes: a few calls of `stat`, and no
+The files are checked whenever a connection or a request comes: a few calls of `stat`, and no
 notification that a swapped symbolic link would escape. What is new and right is used from that
 connection or request on; what is wrong is logged once and leaves everything as it was.
 """
@@ -37,7 +37,7 @@ SETTLED_SECONDS = 2.0
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for a connection and its requests.
+    """The rules for a connection and its requests.
 
     Attributes:
         config: The file's content, which the rest was made from.
@@ -90,7 +90,7 @@ class WebSecurity:
             self.context = ChangingContext(self._context)
 
     def rules(self) -> Rules:
-        """Return what holds for a request that comes now."""
+        """Return the rules for a request that comes now."""
         self.refresh()
         return self._rules
 

@@ -1,1 +1,1 @@
-"""What is served, one module for each form: JSON, HTML, text, probe, discovery, reload."""
+"""The endpoints, one module for each form of answer: JSON, HTML, text, probe, discovery."""

@@ -49,8 +49,8 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-class Screens:
-    """The endpoints that answer with HTML; no look at them ever calls a vendor."""
+class HtmlPages:
+    """The endpoints that answer with HTML; none of them ever calls a vendor."""
 
     def __init__(self, view: View) -> None:
         self._view = view

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-class Pages:
+class TextPages:
     """The endpoints that answer with plain text."""
 
     def __init__(self, view: View, *, lifecycle: bool) -> None:

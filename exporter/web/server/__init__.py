@@ -1,1 +1,1 @@
-"""Sockets, connections and their limits."""
+"""The server: sockets, connections and their limits; knows nothing of what is served."""

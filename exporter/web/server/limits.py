@@ -171,8 +171,8 @@ class LimitRequests:
             await send(message)
 
         try:
-            # Most answers are made in one go. Without this step aside, requests that came in
-            # together would wait for each other unseen, each finding nobody under way.
+            # Most answers are made in one go: requests that arrive together have to be counted
+            # before the first of them runs to its end.
             await asyncio.sleep(0)
             await self._app(scope, receive, send_in_time)
         finally:

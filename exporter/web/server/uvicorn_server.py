@@ -75,7 +75,7 @@ class WebServer:
 
     @property
     def scheme(self) -> str:
-        """What its URLs begin with."""
+        """The scheme of its URLs."""
         return "https" if self._tls else "http"
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from exporter.web.access.auth import Bucket, CrowdError, Users
+from exporter.web.access.auth import Bucket, TooManyLoginsError, Users
 from tests.support.clock import FakeClock
 from tests.support.wait import until
 
@@ -173,7 +173,7 @@ async def test_a_crowd_is_refused(users: Users, compare: Compare) -> None:
     waiting = [asyncio.create_task(users.admit("alice", b"%d" % number)) for number in range(32)]
     await until(lambda: len(compare.hashes) == 2)
 
-    with pytest.raises(CrowdError):
+    with pytest.raises(TooManyLoginsError):
         await users.admit("alice", b"one more")
     known = await users.admit("alice", b"right")
     compare.let.set()

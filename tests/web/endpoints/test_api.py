@@ -5,7 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from exporter.alerts.alert import Phase
+from exporter.overview.daemon import alert_view
 from exporter.web.endpoints.api import plain
+from tests.support.alerts import START, alert
 from tests.web import fakes
 
 
@@ -193,3 +196,29 @@ async def test_five_thousand_targets_are_valid() -> None:
         answer = await client.get("/api/v1/targets")
 
     assert 5_000 == len(msgspec.json.decode(answer.content)["data"]["targets"])
+
+
+async def test_an_alert_is_told_whole() -> None:
+    """With its labels, its texts and since when it holds."""
+    view = fakes.FakeView()
+    view.found_alerts = [alert_view(alert("a", fired=300)), alert_view(alert(phase=Phase.PENDING))]
+
+    document = await get(view, "/api/v1/alerts")
+
+    fires, waits = document["data"]["alerts"]
+    assert {
+        "name": "Down",
+        "severity": "critical",
+        "state": "firing",
+        "labels": {"alertname": "Down", "severity": "critical", "agent": "a", "source": "prod"},
+        "annotations": {"summary": "Something is down."},
+        "since_timestamp_seconds": START.unix,
+    } == fires
+    assert "pending" == waits["state"]
+
+
+async def test_where_alerts_are_off_there_are_none() -> None:
+    """Whoever asks gets a list in any case."""
+    document = await get(fakes.FakeView(), "/api/v1/alerts")
+
+    assert {"status": "success", "data": {"alerts": []}} == document

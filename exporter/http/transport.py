@@ -1,4 +1,4 @@
-"""How calls travel: TLS, connections, proxies.
+"""The network under the client: TLS, connections, proxies.
 
 The transport under httpx is aiohttp's. Where a proxy applies it is httpx's own: httpx-aiohttp 0.2
 hands a proxy's credentials on in a way that aiohttp has deprecated, and aiohttp's TLS through TLS
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 15.0
 
 
-class Routes(httpx.AsyncBaseTransport):
+class NetworkTransport(httpx.AsyncBaseTransport):
     """The network, by way of a proxy where one applies.
 
     Args:
