@@ -16,7 +16,7 @@ from exporter import __version__
 from exporter.errors import BlockedError, CallError, Reason
 from exporter.http.body import ENCODINGS, read_body
 from exporter.http.exchange import Reply
-from exporter.http.failures import explain, repeatable
+from exporter.http.failures import call_error, repeatable
 from exporter.http.pace import Budget, Pause, retry_after
 from exporter.http.transport import NetworkTransport
 
@@ -118,7 +118,10 @@ class HttpClient:
         number = 0
         while True:
             number += 1
-            await self._admission(call, total)
+            await self._sit_out_pause(call, total)
+            await self._budget.take()
+            # The wait for the budget may have been long.
+            await self._sit_out_pause(call, total)
             started = self._clock.monotonic()
             outcome = await self._try(call, request, left)
             left -= self._clock.monotonic() - started
@@ -132,13 +135,7 @@ class HttpClient:
             await self._clock.sleep(delay)
             left -= delay
 
-    async def _admission(self, call: Call, total: float) -> None:
-        await self._sit_out(call, total)
-        await self._budget.take()
-        # The wait for the budget may have been long.
-        await self._sit_out(call, total)
-
-    async def _sit_out(self, call: Call, total: float) -> None:
+    async def _sit_out_pause(self, call: Call, total: float) -> None:
         while self._pause.left > 0:
             if self._pause.left > total:
                 raise BlockedError(
@@ -188,7 +185,7 @@ class HttpClient:
             return error
         except Exception as error:  # noqa: BLE001 - the edge: all foreign errors end here
             # Returned, so that it is not raised from the foreign error, whose text holds the URL.
-            return explain(call.operation, error, head=response is not None)
+            return call_error(call.operation, error, head=response is not None)
         return Reply(
             status=response.status_code,
             headers=dict(response.headers.items()),

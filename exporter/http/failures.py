@@ -34,7 +34,7 @@ _CERTIFICATE_FAULTS = {
 }
 
 
-def explain(operation: str, error: BaseException, *, head: bool) -> CallError:
+def call_error(operation: str, error: BaseException, *, head: bool) -> CallError:
     """Translate a foreign error.
 
     Args:
