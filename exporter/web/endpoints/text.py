@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: So much waits for a client at once, beside what the system's socket takes.
+#: Bytes of a large answer that wait for a client at once, beside what the system's socket takes.
 SLICE_BYTES = 1 << 18
 
 
@@ -98,7 +98,8 @@ class TextPages:
 class SlicedResponse(Response):
     """An answer whose body is parts that others hold as well: none is copied as a whole.
 
-    It ends when the client has read nearly all of it or is gone.
+    They are sent slice by slice, so that a slow reader holds a slice in memory and no copy. The
+    answer ends when the client has read nearly all of it or is gone.
     """
 
     def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:

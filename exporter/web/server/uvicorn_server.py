@@ -1,4 +1,4 @@
-"""A web server that starts with one clear error or none and stops within its grace."""
+"""A web server that listens or says in one clear error why not, and stops within its grace."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _LAST_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 10.0
 _GOODBYE_SECONDS = 2.0
 
+_BACKLOG = 128
 
 _REMEDIES = {
     errno.EADDRINUSE: "the port is in use; stop what uses it or set another web.listen_address",
@@ -39,8 +40,6 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "this machine has no such address; set another web.listen_address",
     errno.EAFNOSUPPORT: "this machine has no such kind of address; set another web.listen_address",
 }
-
-BACKLOG = 128
 
 
 class WebServer:
@@ -110,7 +109,7 @@ class WebServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=BACKLOG,
+                backlog=_BACKLOG,
                 limit_concurrency=self._max_connections,
                 timeout_keep_alive=self._idle_seconds,
             ),
@@ -162,7 +161,7 @@ class _Uvicorn(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for sock in sockets or ():
             self.servers.append(
-                await loop.create_server(self._connect, sock=sock, backlog=BACKLOG, **self._tls)
+                await loop.create_server(self._connect, sock=sock, backlog=_BACKLOG, **self._tls)
             )
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -243,7 +242,7 @@ def _listen(family: socket.AddressFamily, place: _Place, *, dual: bool) -> socke
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
         sock.bind(place)
         # Only this, not bind, finds out that the port is taken by a socket that reuses addresses.
-        sock.listen(BACKLOG)
+        sock.listen(_BACKLOG)
     except BaseException:
         sock.close()
         raise
