@@ -1,7 +1,7 @@
-"""The configuration of the alerts, for the commands that print what is made from their table.
+"""What is configured of the alerts, for the commands that print what is made from their table.
 
 Whoever prints rules or dashboards is often not where the daemon runs. So of the configuration only
-the part on alerting is read: no source has to be there, and no secret.
+the part on alerting is looked at: no source has to be there, and no secret.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
-_READ = (_THRESHOLDS, "runbook_url")
+_LOOKED_AT = (_THRESHOLDS, "runbook_url")
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
-    """The thresholds that alerts compare with, and the address of their runbooks."""
+    """What alerts compare with, and where their runbooks are served."""
 
     thresholds: Thresholds
     runbook_url: str
@@ -61,7 +61,7 @@ def configured(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Con
         raise ConfigurationError(problems)
     overrides = flags.overrides((flags.RUNBOOK_URL,), arguments, environ)
     given = _joined(_file(arguments, environ), variables.values, overrides)
-    outcome = checked(AlertingSettings, {key: given[key] for key in _READ if key in given})
+    outcome = checked(AlertingSettings, {key: given[key] for key in _LOOKED_AT if key in given})
     if outcome.mistakes:
         raise ConfigurationError(
             [

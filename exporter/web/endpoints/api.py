@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 #: What each list is filtered by: a row's attribute, and its values where they are a closed list.
-_FILTERS: Mapping[str, Mapping[str, tuple[str, type[StrEnum] | None]]] = {
+_FILTERS: Mapping[str, Mapping[str, tuple[str, Iterable[StrEnum] | None]]] = {
     "targets": {"source": ("source", None), "kind": ("kind", Kind), "state": ("state", Condition)},
     "sources": {"source": ("name", None), "state": ("state", Condition)},
 }
