@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    _Place = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
+    _SocketAddress = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
 
 
 #: How long what was cut off gets to notice.
@@ -201,8 +201,8 @@ def listen(addresses: Sequence[Address]) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for address in addresses:
         try:
-            family, place = _resolve(address)
-            sockets.append(_listen(family, place, dual=ports[address.port] < 2))
+            family, resolved = _resolve(address)
+            sockets.append(_listen(family, resolved, dual=ports[address.port] < 2))
         except OSError as error:
             for bound in sockets:
                 bound.close()
@@ -217,33 +217,21 @@ def bound_address(sock: socket.socket) -> Address:
     return Address(host, port)
 
 
-def _resolve(address: Address) -> tuple[socket.AddressFamily, _Place]:
+def _resolve(address: Address) -> tuple[socket.AddressFamily, _SocketAddress]:
     if not address.host:
-        return _everywhere(), ("", address.port)
+        everywhere = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        return everywhere, ("", address.port)
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     # A name with addresses of both kinds stands for one of them; IPv4 is the safer bet.
-    family, _, _, _, place = min(found, key=lambda info: info[0] is not socket.AF_INET)
-    return family, place
+    family, _, _, _, resolved = min(found, key=lambda info: info[0] is not socket.AF_INET)
+    return family, resolved
 
 
-def _everywhere() -> socket.AddressFamily:
-    return socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-
-
-def _listen(family: socket.AddressFamily, place: _Place, *, dual: bool) -> socket.socket:
+def _listen(family: socket.AddressFamily, address: _SocketAddress, *, dual: bool) -> socket.socket:
+    dual = dual and family is socket.AF_INET6 and socket.has_dualstack_ipv6()
+    made = socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
     # asyncio turns Nagle's algorithm off only where the protocol is stated; with it, every answer
     # would wait 40 ms for the client's delayed acknowledgement.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family is socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
-        sock.bind(place)
-        # Only this, not bind, finds out that the port is taken by a socket that reuses addresses.
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=made.detach())
