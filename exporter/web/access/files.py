@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,16 +38,8 @@ class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
         return max((seen[0] for seen in self.seen.values() if seen), default=0) / 1e9
 
     def is_current(self) -> bool:
-        """Return whether the files look as they did."""
+        """Return whether the files look as they did when they were read."""
         return all(identity(path) == seen for path, seen in self.seen.items())
-
-    def digest(self) -> bytes:
-        """Hash everything that matters."""
-        digest = hashlib.sha256("\n".join(self.problems).encode(errors="replace"))
-        for path, content in self.contents.items():
-            digest.update(f"\0{path}\0{len(content)}\0".encode(errors="surrogateescape"))
-            digest.update(content)
-        return digest.digest()
 
 
 def read(path: Path) -> LoadedFiles:

@@ -98,9 +98,9 @@ class WebSecurity:
         """Take over what changed in the files."""
         if self._settled and self._files.is_current():
             return
-        before = self._files.digest()
+        before = self._files
         self._files, self._settled = self._read()
-        if self._files.digest() == before:
+        if (before.contents, before.problems) == (self._files.contents, self._files.problems):
             return
         try:
             self._rules = self._rules_from(self._files, self._rules)
