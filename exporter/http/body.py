@@ -27,69 +27,67 @@ async def read_body(
     Raises:
         CallError: It is too large, cannot be decompressed or has an encoding not asked for.
     """
-    inflater = _inflater(encoding.strip().lower(), max_bytes, operation)
-    received = 0
+    inflater = _inflater(encoding.strip().lower(), operation)
+    received = expanded = 0
     parts = []
+    broken = False
     async for chunk in chunks:
+        try:
+            part = inflater.feed(chunk, max_bytes - expanded + 1) if inflater else chunk
+        except zlib.error:
+            broken = True  # raised below, or it would be raised from the library's error
+            break
+        parts.append(part)
         received += len(chunk)
+        expanded += len(part)
         # Empty gzip members expand to nothing, so the compressed side has to be counted too.
-        if received > max_bytes:
-            raise _too_large(operation, max_bytes)
-        parts.append(inflater.feed(chunk) if inflater else chunk)
-    if inflater and received and not inflater.complete:
-        raise _broken(operation)
+        if max(received, expanded) > max_bytes:
+            text = f"{operation}: the reply is larger than {max_bytes} bytes"
+            raise CallError(Reason.DECODE, text)
+    if broken or (inflater and received and not inflater.complete):
+        raise CallError(Reason.DECODE, f"{operation}: the reply cannot be decompressed")
     return b"".join(parts)
 
 
-def _inflater(encoding: str, max_bytes: int, operation: str) -> _Inflater | None:
+def _inflater(encoding: str, operation: str) -> _Inflater | None:
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
-        return _Inflater(encoding, max_bytes, operation)
+        return _Inflater(encoding)
     raise CallError(Reason.DECODE, f"{operation}: the reply has an encoding not asked for")
 
 
 class _Inflater:
     """Decompresses up to a limit and not a byte further."""
 
-    def __init__(self, encoding: str, max_bytes: int, operation: str) -> None:
-        self._operation = operation
-        self._max_bytes = max_bytes
-        self._left = max_bytes
+    def __init__(self, encoding: str) -> None:
         self._gzip = encoding != "deflate"
-        self._bits = _GZIP if self._gzip else zlib.MAX_WBITS
-        self._engine = zlib.decompressobj(self._bits)
+        self._engine = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
         self._start = b""
-        self._begun = False
+        self._begun = self._gzip
 
     @property
     def complete(self) -> bool:
         return self._engine.eof
 
-    def feed(self, data: bytes) -> bytes:
-        try:
-            return self._feed(data)
-        except zlib.error:
-            pass
-        raise _broken(self._operation)
+    def feed(self, data: bytes, limit: int) -> bytes:
+        """Decompress up to a limit; beyond it, the rest of the data is lost.
 
-    def _feed(self, data: bytes) -> bytes:
-        if not self._gzip and not self._begun:
+        Raises:
+            zlib.error: It cannot be decompressed.
+        """
+        if not self._begun:
             data = self._begin(data)
-        parts = []
-        while data:
+        expanded = b""
+        while data and len(expanded) < limit:
             if self._engine.eof:
                 if not self._gzip:
-                    raise _broken(self._operation)
+                    raise zlib.error
                 # A gzip file may consist of several members.
-                self._engine = zlib.decompressobj(self._bits)
-            part = self._engine.decompress(data, self._left + 1)
-            if len(part) > self._left:
-                raise _too_large(self._operation, self._max_bytes)
-            self._left -= len(part)
-            parts.append(part)
+                self._engine = zlib.decompressobj(_GZIP)
+            expanded += self._engine.decompress(data, limit - len(expanded))
             data = self._engine.unused_data if self._engine.eof else self._engine.unconsumed_tail
-        return b"".join(parts)
+        return expanded
 
     def _begin(self, data: bytes) -> bytes:
         # "deflate" should come in a zlib wrapper, but some servers leave it out (RFC 9110,
@@ -102,11 +100,3 @@ class _Inflater:
             self._engine = zlib.decompressobj(_RAW_DEFLATE)
         self._begun = True
         return self._start
-
-
-def _too_large(operation: str, max_bytes: int) -> CallError:
-    return CallError(Reason.DECODE, f"{operation}: the reply is larger than {max_bytes} bytes")
-
-
-def _broken(operation: str) -> CallError:
-    return CallError(Reason.DECODE, f"{operation}: the reply cannot be decompressed")
