@@ -60,39 +60,35 @@ class TextPages:
         """Answer whether this process works."""
         del request
         if self._view.healthy:
-            return PlainTextResponse("healthy\n")
-        return PlainTextResponse(
-            "not healthy: the event loop's heartbeat is late\n",
-            status_code=HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+            return _text(HTTPStatus.OK, "healthy")
+        late = "not healthy: the event loop's heartbeat is late"
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, late)
 
     async def ready(self, request: Request) -> Response:
-        """Answer whether the first round of polls is over."""
+        """Answer whether every task was polled once."""
         del request
         if self._view.ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse(
-            "not ready: the first round of polls has not finished\n",
-            status_code=HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+            return _text(HTTPStatus.OK, "ready")
+        early = "not ready: the first polls have not finished"
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, early)
 
     async def reload(self, request: Request) -> Response:
         """Reload the configuration; 500 with every mistake when the old one stays in use."""
         del request
         if not self._lifecycle:
-            return PlainTextResponse(
-                "Reloading by request is off; start with --web.enable-lifecycle.\n",
-                status_code=HTTPStatus.FORBIDDEN,
-            )
+            off = "Reloading by request is off; start with --web.enable-lifecycle."
+            return _text(HTTPStatus.FORBIDDEN, off)
         try:
             await self._view.reload()
         except ConfigurationError as error:
-            lines = [f"configuration: {problem}" for problem in error.problems]
-            return PlainTextResponse(
-                "\n".join(["The old configuration stays in use.", *lines, ""]),
-                status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
-            )
-        return PlainTextResponse("reloaded\n")
+            problems = [f"configuration: {problem}" for problem in error.problems]
+            kept = "The old configuration stays in use."
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, kept, *problems)
+        return _text(HTTPStatus.OK, "reloaded")
+
+
+def _text(status: HTTPStatus, *lines: str) -> Response:
+    return PlainTextResponse("".join(f"{line}\n" for line in lines), status_code=status)
 
 
 class SlicedResponse(Response):

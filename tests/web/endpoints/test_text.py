@@ -129,8 +129,8 @@ class TestHealth:
         assert (status, healthy) == (answer.status_code, "healthy\n" == answer.text)
 
     @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
-    async def test_readiness_is_the_first_round(self, ready: bool, status: int) -> None:
-        """Ready is said once the first round is over."""
+    async def test_readiness_is_about_the_first_polls(self, ready: bool, status: int) -> None:
+        """Ready is said once the first polls are over."""
         view = fakes.FakeView()
         view.ready = ready
 
