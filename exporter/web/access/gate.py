@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from exporter.web.access.auth import Users
     from exporter.web.access.security import Rules, WebSecurity
 
 
@@ -79,23 +78,22 @@ class Gate:
 
     async def _refusal(self, scope: Scope, rules: Rules) -> PlainTextResponse | None:
         credentials = _credentials(Headers(scope=scope).get("authorization", ""))
-        free = scope["path"] in self._watched and _is_cheap(rules.users, credentials)
+        users = rules.users
+        free = scope["path"] in self._watched and (
+            users is None or credentials is None or users.remember(*credentials) is not None
+        )
         if rules.bucket is not None and not free and not rules.bucket.take():
             return _refuse(HTTPStatus.TOO_MANY_REQUESTS, "Ask less often.", {"Retry-After": "1"})
-        if rules.users is None:
+        if users is None:
             return None
         try:
-            if credentials is not None and await rules.users.admit(*credentials):
+            if credentials is not None and await users.admit(*credentials):
                 return None
         except TooManyLoginsError:
             why = "Too many passwords are waiting to be compared. Try again."
             return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": "1"})
         why = "Give a user and the right password."
         return _refuse(HTTPStatus.UNAUTHORIZED, why, {"WWW-Authenticate": "Basic"})
-
-
-def _is_cheap(users: Users | None, credentials: tuple[str, bytes] | None) -> bool:
-    return users is None or credentials is None or users.remember(*credentials) is not None
 
 
 def _credentials(header: str) -> tuple[str, bytes] | None:
