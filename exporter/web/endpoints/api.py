@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: What each list is filtered by: a row's attribute, and its values where they are a closed list.
+#: Rows written between two turns of everybody else; each takes some 50 µs.
+_CHUNK_ROWS = 200
+
+#: The filters of each list: a row's attribute, and its values where they are a closed list.
 _FILTERS: Mapping[str, Mapping[str, tuple[str, Iterable[StrEnum] | None]]] = {
     "targets": {"source": ("source", None), "kind": ("kind", Kind), "state": ("state", Condition)},
     "sources": {"source": ("name", None), "state": ("state", Condition)},
@@ -96,7 +99,7 @@ async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParam
 
 async def _success(name: str, rows: Iterable[msgspec.Struct]) -> Response:
     encoder = msgspec.json.Encoder()
-    items = [encoder.encode(plain(row)) async for row in in_turns(rows)]
+    items = [encoder.encode(plain(row)) async for row in in_turns(rows, turn=_CHUNK_ROWS)]
     body = b'{"status":"success","data":{"%s":[%s]}}' % (name.encode(), b",".join(items))
     return Response(body, media_type="application/json")
 
