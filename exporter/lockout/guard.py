@@ -165,12 +165,12 @@ class Guard:
 
     async def _place(self, priority: Priority) -> None:
         place = self._queue.join(priority)
-        self._pump()
+        self.pump()
         try:
             await place
         except asyncio.CancelledError:
             if place.cancelled():
-                self._pump()
+                self.pump()
             elif place.exception() is None:
                 self._release(priority)
             raise
@@ -212,11 +212,11 @@ class Guard:
     def _landed(self) -> None:
         self._ledger.in_flight -= 1
         for guard in tuple(self._ledger.guards):
-            guard._pump()  # noqa: SLF001 - one of ours
+            guard.pump()
 
     # What follows decides; nothing in it waits.
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Do whatever can be done now: let out, refuse, or prove."""
         if self._proving is not None:
             return

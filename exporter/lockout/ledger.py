@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 
-if TYPE_CHECKING:
-    from exporter.lockout.guard import Guard
+class Waiting(Protocol):
+    """A guard whose calls may go on when another guard's call has ended."""
+
+    def pump(self) -> None:
+        """Do whatever can be done now."""
+        ...
 
 
 class Ledger:
@@ -24,7 +28,7 @@ class Ledger:
         open_until: When the next proof may be sent; `None` while nothing is held back.
         refused: Whether it is open because a proof was refused.
         fingerprint: Of the secret that was refused.
-        guards: Who has to know when a call comes home.
+        guards: Told whenever a call has ended.
     """
 
     def __init__(self) -> None:
@@ -34,7 +38,7 @@ class Ledger:
         self.open_until: float | None = None
         self.refused = False
         self.fingerprint = ""
-        self.guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        self.guards: weakref.WeakSet[Waiting] = weakref.WeakSet()
 
     def forget_before(self, moment: float) -> None:
         """Drop what the vendor no longer counts either."""
