@@ -18,7 +18,8 @@ from exporter.alerts.alert import Alert, Alerts, Key, Phase
 from exporter.alerts.alertmanager import REPEAT_RESOLVED_SECONDS, Connect, Delivery, Receiver
 from exporter.alerts.evaluate import Evaluator
 from exporter.alerts.memory import Remembered, StateFile
-from exporter.alerts.table import Severity, rules
+from exporter.alerts.rule import Severity
+from exporter.alerts.table import rules
 from exporter.clock import Clock
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics

@@ -1,13 +1,23 @@
-"""A row of the alert table: a condition, and what an alert says of it."""
+"""A row of the alert table: a condition, and the texts of its alerts.
+
+A text has places for labels and the value, which Prometheus and the built-in evaluation fill in
+the same.
+"""
 
 from __future__ import annotations
 
+import math
+import string
 from enum import StrEnum, unique
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter.alerts.expression import Expression
-from exporter.alerts.text import Text
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 #: What all names begin with.
@@ -23,6 +33,9 @@ HOLD_SECONDS = 300.0
 #: exporter, must neither resolve a page nor repeat it.
 KEEP_SECONDS = 300.0
 
+#: The field that stands for the value and not for a label.
+VALUE = "value"
+
 
 @unique
 class Severity(StrEnum):
@@ -33,23 +46,23 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True):
     """A row: from what condition on there is an alert, and what it says.
 
     Attributes:
         expression: Each series of its result is an alert of its own.
+        summary: One plain sentence, the same for all its instances.
+        description: What happened to which instance, as the template of a `Text`.
         hold_seconds: How long it is pending before it fires (`for`).
         keep_seconds: How long it goes on firing when the series is gone (`keep_firing_for`).
-        summary: One plain sentence, the same for all its instances.
-        description: What happened to which instance.
         built_in: Whether the exporter can judge it itself; it cannot tell of its own absence.
     """
 
     name: str
-    expression: Expression
     severity: Severity
+    expression: Expression
     summary: str
-    description: Text
+    description: str
     hold_seconds: float = HOLD_SECONDS
     keep_seconds: float = KEEP_SECONDS
     built_in: bool = True
@@ -63,6 +76,85 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         """Return its annotations, the runbook's under a base address."""
         return {
             "summary": Text(self.summary),
-            "description": self.description,
+            "description": Text(self.description),
             "runbook_url": Text(f"{runbook_url.rstrip('/')}/{self.runbook}"),
         }
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text in which `{agent}` is a label and `{value:humanizeDuration}` the formatted value."""
+
+    template: str
+
+    def prometheus(self) -> str:
+        """Return it as a template of Prometheus."""
+        text = ""
+        for literal, field, form in self._parts():
+            text += literal
+            if field == VALUE:
+                text += f"{{{{ $value | {form} }}}}"
+            elif field:
+                text += f"{{{{ $labels.{field} }}}}"
+        return text
+
+    def render(self, labels: Mapping[str, str], value: float) -> str:
+        """Fill it in; a label that is missing is empty."""
+        text = ""
+        for literal, field, form in self._parts():
+            text += literal
+            if field == VALUE:
+                text += FORMATS[form](value)
+            elif field:
+                text += labels.get(field, "")
+        return text
+
+    def _parts(self) -> list[tuple[str, str, str]]:
+        return [
+            (literal, field or "", form or "")
+            for literal, field, form, _ in string.Formatter().parse(self.template)
+        ]
+
+
+def humanize_duration(seconds: float) -> str:
+    """Write a duration as Prometheus' function of that name does, such as `1h 2m 3s`."""
+    if not math.isfinite(seconds):
+        return _infinite(seconds)
+    if abs(seconds) < 1:
+        return _below_a_second(seconds)
+    sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{sign}{days}d {hours}h {minutes}m {rest}s"
+    if hours:
+        return f"{sign}{hours}h {minutes}m {rest}s"
+    if minutes:
+        return f"{sign}{minutes}m {rest}s"
+    return f"{sign}{seconds:.4g}s"
+
+
+def humanize_percentage(ratio: float) -> str:
+    """Write a ratio in per cent as Prometheus' function of that name does."""
+    return f"{ratio * 100:.4g}%" if math.isfinite(ratio) else f"{_infinite(ratio)}%"
+
+
+def _below_a_second(seconds: float) -> str:
+    prefix = ""
+    for smaller in "munpfazy":
+        if seconds == 0 or abs(seconds) >= 1:
+            break
+        prefix, seconds = smaller, seconds * 1000
+    return f"{seconds:.4g}{prefix}s"
+
+
+def _infinite(value: float) -> str:
+    # Go's spelling.
+    return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
+
+
+#: How a value can be written, by the name of Prometheus' function.
+FORMATS: dict[str, Callable[[float], str]] = {
+    "humanizeDuration": humanize_duration,
+    "humanizePercentage": humanize_percentage,
+}

@@ -13,7 +13,7 @@ from tests.support.alerts import START, alert, keyed, later, rule
 
 if TYPE_CHECKING:
     from exporter.alerts.expression import Sample, SampleView
-    from exporter.alerts.table import Rule
+    from exporter.alerts.rule import Rule
 
 
 class Judge:

@@ -13,7 +13,7 @@ import pytest
 from exporter.alerts import samples
 from exporter.alerts.alert import Alerts, Phase
 from exporter.alerts.evaluate import Evaluator
-from exporter.alerts.prometheus import rules_file
+from exporter.alerts.formats import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.clock import Moment

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter.alerts.text import FORMATS, Text, humanize_duration, humanize_percentage
+from exporter.alerts.rule import FORMATS, Text, humanize_duration, humanize_percentage
 from tests.support.servers import require
 
 
@@ -40,10 +40,6 @@ class TestText:
     def test_a_missing_label_is_empty(self) -> None:
         """Prometheus leaves the place empty, and so do we."""
         assert "Agent ." == Text("Agent {agent}.").render({}, 1.0)
-
-    def test_it_names_its_labels(self) -> None:
-        """What is mentioned can be compared with what is there."""
-        assert ("a", "b") == Text("{a} {value:humanizeDuration} {b}.").labels()
 
 
 @pytest.mark.parametrize(
