@@ -11,26 +11,20 @@ import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
+from exporter.alerts.samples import Labels, Sample, SampleView, identity
+
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from prometheus_client import Gauge
 
     from exporter.metrics.catalogue import Family
 
-
-#: The labels of a result, sorted by name, without empty ones.
-Labels = tuple[tuple[str, str], ...]
-
-#: The labels of a series and its newest value.
-Sample = tuple[Mapping[str, str], float]
-
-#: The newest samples by metric name.
-SampleView = Mapping[str, Sequence[Sample]]
 
 Comparison = Literal["==", "<", "<=", ">", ">="]
 Operation = Literal["and", "unless"]
@@ -382,11 +376,6 @@ def own(gauge: Gauge) -> Select:
     """Select the series of one of the exporter's own gauges."""
     (metric,) = gauge.describe()
     return Select(metric=metric.name)
-
-
-def identity(labels: Mapping[str, str]) -> Labels:
-    """Return labels in a form that can be compared and hashed."""
-    return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
 def _key(labels: Mapping[str, str], on: Iterable[str]) -> tuple[str, ...]:

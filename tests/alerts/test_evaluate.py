@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.evaluate import Evaluator
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
 from exporter.alerts.expression import Expression, Select
 from exporter.clock import Moment
 from tests.support.alerts import START, alert, keyed, later, rule
 
 
 if TYPE_CHECKING:
-    from exporter.alerts.expression import Sample, SampleView
     from exporter.alerts.rule import Rule
+    from exporter.alerts.samples import Sample, SampleView
 
 
 class Judge:

@@ -15,10 +15,10 @@ from exporter.alerts.expression import (
     Match,
     Remaining,
     Select,
-    identity,
     own,
     select,
 )
+from exporter.alerts.samples import identity
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.metrics import catalogue as c
@@ -29,7 +29,7 @@ from tests.support.servers import require
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.alerts.expression import Labels, SampleView
+    from exporter.alerts.samples import Labels, SampleView
 
 A = Select(metric="a")
 B = Select(metric="b")

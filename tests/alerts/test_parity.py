@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.alerts import samples
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.evaluate import Evaluator
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
 from exporter.alerts.formats import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds

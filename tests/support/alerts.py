@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from exporter.alerts.alert import Alert, Key, Phase
-from exporter.alerts.expression import Expression, Select, identity
+from exporter.alerts.evaluate import Alert, Key, Phase
+from exporter.alerts.expression import Expression, Select
 from exporter.alerts.rule import Rule, Severity
+from exporter.alerts.samples import identity
 from exporter.clock import Moment
 from exporter.http import HttpClient
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.alerts.alert import Phase
+from exporter.alerts.evaluate import Phase
 from exporter.overview.daemon import alert_view
 from tests.support.alerts import START, alert
 from tests.web import fakes
