@@ -18,6 +18,8 @@ from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.alerts.thresholds import Thresholds
 
 
@@ -56,192 +58,180 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
     )
 
 
-def _exporter() -> list[Rule]:
+def _exporter() -> Iterator[Rule]:
     scraped = Select(metric="up", matches=(Match(label="job", pattern=".*loadfleet.*"),))
     failing = scraped.compared("==", 0)
     nowhere = Absent(metric=own(_telemetry.build_info).metric).where("unless", failing)
-    return [
-        Rule(
-            f"{PREFIX}ExporterGone",
-            Severity.CRITICAL,
-            failing.either(nowhere),
-            "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
-            "No scrape of the exporter has succeeded for five minutes. Whatever happens to the"
-            " fleet now goes unnoticed.",
-            built_in=False,
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}ExporterGone",
+        Severity.CRITICAL,
+        failing.either(nowhere),
+        "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
+        "No scrape of the exporter has succeeded for five minutes. Whatever happens to the"
+        " fleet now goes unnoticed.",
+        built_in=False,
+    )
 
 
-def _sources(thresholds: Thresholds) -> list[Rule]:
+def _sources(thresholds: Thresholds) -> Iterator[Rule]:
     percentage = f"{thresholds.agents_down_ratio * 100:.4g}%"
     up = select(c.AGENT_UP)
     count = up.counted("agent_id", "agent")
     down = up.compared("==", 0).counted("agent_id", "agent")
-    return [
-        Rule(
-            f"{PREFIX}CredentialsRefused",
-            Severity.CRITICAL,
-            select(c.SOURCE_AUTH_FAILED).compared("==", 1),
-            "A vendor refuses the exporter's credentials.",
-            "{provider} refuses the credentials of source {source}. The exporter holds its calls"
-            " back so that its address is not blocked; nothing of this source is watched.",
-        ),
-        Rule(
-            f"{PREFIX}SourceDown",
-            Severity.CRITICAL,
-            select(c.SOURCE_UP).compared("==", 0),
-            "A vendor's API does not answer the exporter.",
-            "The API of source {source} ({provider}) has given no valid answer for five minutes."
-            " Nothing is known of its agents, suites and runs.",
-        ),
-        Rule(
-            f"{PREFIX}HalfOfAgentsDown",
-            Severity.CRITICAL,
-            down.divided_by(count)
-            .compared(">=", thresholds.agents_down_ratio)
-            .where("and", count.compared(">=", 2), "job", "instance", *SOURCE),
-            "A large part of a source's agents cannot be reached.",
-            "{value:humanizePercentage} of the agents of source {source} ({provider}) cannot be"
-            f" reached; the limit is {percentage}. One cause for many, such as a network or a data"
-            " centre, is likely.",
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}CredentialsRefused",
+        Severity.CRITICAL,
+        select(c.SOURCE_AUTH_FAILED).compared("==", 1),
+        "A vendor refuses the exporter's credentials.",
+        "{provider} refuses the credentials of source {source}. The exporter holds its calls"
+        " back so that its address is not blocked; nothing of this source is watched.",
+    )
+    yield Rule(
+        f"{PREFIX}SourceDown",
+        Severity.CRITICAL,
+        select(c.SOURCE_UP).compared("==", 0),
+        "A vendor's API does not answer the exporter.",
+        "The API of source {source} ({provider}) has given no valid answer for five minutes."
+        " Nothing is known of its agents, suites and runs.",
+    )
+    yield Rule(
+        f"{PREFIX}HalfOfAgentsDown",
+        Severity.CRITICAL,
+        down.divided_by(count)
+        .compared(">=", thresholds.agents_down_ratio)
+        .where("and", count.compared(">=", 2), "job", "instance", *SOURCE),
+        "A large part of a source's agents cannot be reached.",
+        "{value:humanizePercentage} of the agents of source {source} ({provider}) cannot be"
+        f" reached; the limit is {percentage}. One cause for many, such as a network or a data"
+        " centre, is likely.",
+    )
 
 
-def _reachability() -> list[Rule]:
+def _reachability() -> Iterator[Rule]:
     # Nothing is known of the members behind a controller that is down; one cause, one page.
     gone = select(c.CONTROLLER_UP).compared("==", 0)
     behind = select(c.CLUSTER_INFO).where("and", gone, *SOURCE, "controller")
     member = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
-    return [
-        Rule(
-            f"{PREFIX}ControllerUnreachable",
-            Severity.CRITICAL,
-            gone,
-            "A cluster controller cannot be reached.",
-            "Controller {controller} of source {source} has not been reached for five minutes."
-            " No test can run on its clusters.",
-        ),
-        Rule(
-            f"{PREFIX}AgentUnreachable",
-            Severity.CRITICAL,
-            select(c.AGENT_UP).compared("==", 0),
-            "A load-generating agent cannot be reached.",
-            "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
-            " minutes. Tests that need it fail or run with less load.",
-        ),
-        Rule(
-            f"{PREFIX}MemberUnreachable",
-            Severity.CRITICAL,
-            member.where("unless", behind, *SOURCE, "cluster_id"),
-            "A controller cannot use a member of its cluster.",
-            "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
-            " been usable by the controller for five minutes. Tests on the cluster run without it.",
-        ),
-        Rule(
-            f"{PREFIX}RecorderUnreachable",
-            Severity.CRITICAL,
-            select(c.RECORDER_UP).compared("==", 0),
-            "A proxy recorder cannot be reached.",
-            "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
-            " five minutes. Nobody can record sessions with it.",
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}ControllerUnreachable",
+        Severity.CRITICAL,
+        gone,
+        "A cluster controller cannot be reached.",
+        "Controller {controller} of source {source} has not been reached for five minutes."
+        " No test can run on its clusters.",
+    )
+    yield Rule(
+        f"{PREFIX}AgentUnreachable",
+        Severity.CRITICAL,
+        select(c.AGENT_UP).compared("==", 0),
+        "A load-generating agent cannot be reached.",
+        "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
+        " minutes. Tests that need it fail or run with less load.",
+    )
+    yield Rule(
+        f"{PREFIX}MemberUnreachable",
+        Severity.CRITICAL,
+        member.where("unless", behind, *SOURCE, "cluster_id"),
+        "A controller cannot use a member of its cluster.",
+        "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
+        " been usable by the controller for five minutes. Tests on the cluster run without it.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderUnreachable",
+        Severity.CRITICAL,
+        select(c.RECORDER_UP).compared("==", 0),
+        "A proxy recorder cannot be reached.",
+        "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
+        " five minutes. Nobody can record sessions with it.",
+    )
 
 
-def _versions() -> list[Rule]:
-    return [
-        Rule(
-            f"{PREFIX}ControllerOutdated",
-            Severity.CRITICAL,
-            select(c.CONTROLLER_OUTDATED).compared("==", 1),
-            "A cluster controller is too old to be used.",
-            "Controller {controller} of source {source} answers but is older than the oldest"
-            " version accepted. No test can run on its clusters until it is updated.",
-        ),
-        Rule(
-            f"{PREFIX}AgentOutdated",
-            Severity.CRITICAL,
-            select(c.AGENT_OUTDATED).compared("==", 1),
-            "An agent is too old to be used.",
-            "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
-            " oldest version accepted. No test can use it until it is updated.",
-        ),
-        Rule(
-            f"{PREFIX}RecorderOutdated",
-            Severity.CRITICAL,
-            select(c.RECORDER_OUTDATED).compared("==", 1),
-            "A proxy recorder is too old to be used.",
-            "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
-            " the oldest version accepted. It is to be updated before it records again.",
-        ),
-    ]
+def _versions() -> Iterator[Rule]:
+    yield Rule(
+        f"{PREFIX}ControllerOutdated",
+        Severity.CRITICAL,
+        select(c.CONTROLLER_OUTDATED).compared("==", 1),
+        "A cluster controller is too old to be used.",
+        "Controller {controller} of source {source} answers but is older than the oldest"
+        " version accepted. No test can run on its clusters until it is updated.",
+    )
+    yield Rule(
+        f"{PREFIX}AgentOutdated",
+        Severity.CRITICAL,
+        select(c.AGENT_OUTDATED).compared("==", 1),
+        "An agent is too old to be used.",
+        "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
+        " oldest version accepted. No test can use it until it is updated.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderOutdated",
+        Severity.CRITICAL,
+        select(c.RECORDER_OUTDATED).compared("==", 1),
+        "A proxy recorder is too old to be used.",
+        "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
+        " the oldest version accepted. It is to be updated before it records again.",
+    )
 
 
-def _clocks(thresholds: Thresholds) -> list[Rule]:
+def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
     if thresholds.clock_skew is None:
-        return []
-    return [
-        Rule(
-            f"{PREFIX}AgentClockSkew",
-            Severity.WARNING,
-            Abs(of=select(c.AGENT_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
-            "An agent's clock is wrong.",
-            "The clock of agent {agent} (id {agent_id}) of source {source} is"
-            " {value:humanizeDuration} off the portal's.",
-        ),
-        Rule(
-            f"{PREFIX}ControllerClockSkew",
-            Severity.WARNING,
-            Abs(of=select(c.CONTROLLER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
-            "A cluster controller's clock is wrong.",
-            "The clock of controller {controller} of source {source} is {value:humanizeDuration}"
-            " off the portal's.",
-        ),
-        Rule(
-            f"{PREFIX}MemberClockSkew",
-            Severity.WARNING,
-            Abs(of=select(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
-            "The clock of a cluster's member differs from its controller's.",
-            "The clock of agent {agent} (id {agent_id}) in cluster {agent_cluster} of source"
-            " {source} is {value:humanizeDuration} off its controller's.",
-        ),
-        Rule(
-            f"{PREFIX}RecorderClockSkew",
-            Severity.WARNING,
-            Abs(of=select(c.RECORDER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
-            "A proxy recorder's clock is wrong.",
-            "The clock of recorder {recorder} (id {recorder_id}) of source {source} is"
-            " {value:humanizeDuration} off the portal's.",
-        ),
-    ]
+        return
+    yield Rule(
+        f"{PREFIX}AgentClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.AGENT_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "An agent's clock is wrong.",
+        "The clock of agent {agent} (id {agent_id}) of source {source} is"
+        " {value:humanizeDuration} off the portal's.",
+    )
+    yield Rule(
+        f"{PREFIX}ControllerClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.CONTROLLER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "A cluster controller's clock is wrong.",
+        "The clock of controller {controller} of source {source} is {value:humanizeDuration}"
+        " off the portal's.",
+    )
+    yield Rule(
+        f"{PREFIX}MemberClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "The clock of a cluster's member differs from its controller's.",
+        "The clock of agent {agent} (id {agent_id}) in cluster {agent_cluster} of source"
+        " {source} is {value:humanizeDuration} off its controller's.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.RECORDER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "A proxy recorder's clock is wrong.",
+        "The clock of recorder {recorder} (id {recorder_id}) of source {source} is"
+        " {value:humanizeDuration} off the portal's.",
+    )
 
 
-def _suites(thresholds: Thresholds) -> list[Rule]:
+def _suites(thresholds: Thresholds) -> Iterator[Rule]:
     suite = (*SOURCE, "suite_id")
-    table = [
-        Rule(
-            f"{PREFIX}SuiteFailed",
-            Severity.WARNING,
-            select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
-            "The newest finished run of a suite failed.",
-            "The newest finished run of suite {suite} (id {suite_id}) of source {source} failed."
-            " The alert ends with the next run that passes.",
-        ),
-        Rule(
-            f"{PREFIX}SuiteUnhealthy",
-            Severity.WARNING,
-            select(c.SUITE_HEALTHY).compared("==", 0),
-            "A suite cannot be run as it is configured.",
-            "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
-            " fault with its configuration or with what it needs.",
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}SuiteFailed",
+        Severity.WARNING,
+        select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
+        "The newest finished run of a suite failed.",
+        "The newest finished run of suite {suite} (id {suite_id}) of source {source} failed."
+        " The alert ends with the next run that passes.",
+    )
+    yield Rule(
+        f"{PREFIX}SuiteUnhealthy",
+        Severity.WARNING,
+        select(c.SUITE_HEALTHY).compared("==", 0),
+        "A suite cannot be run as it is configured.",
+        "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
+        " fault with its configuration or with what it needs.",
+    )
     if thresholds.suite_overdue is not None:
         due = Age(of=select(c.SUITE_LAST_RUN_START)).compared(">", thresholds.suite_overdue)
         running = select(c.SUITE_RUNNING).compared("==", 1)
-        overdue = Rule(
+        yield Rule(
             f"{PREFIX}SuiteOverdue",
             Severity.WARNING,
             due.where("unless", running, *suite),
@@ -249,25 +239,21 @@ def _suites(thresholds: Thresholds) -> list[Rule]:
             "The newest finished run of suite {suite} (id {suite_id}) of source {source} started"
             " {value:humanizeDuration} ago and none is in flight.",
         )
-        table.append(overdue)
-    return table
 
 
-def _runs(thresholds: Thresholds) -> list[Rule]:
+def _runs(thresholds: Thresholds) -> Iterator[Rule]:
     run = (*SOURCE, "run_id")
-    table = [
-        Rule(
-            f"{PREFIX}RunFailed",
-            Severity.WARNING,
-            select(c.RUN_PASSED).compared("==", 0),
-            "A run ended with a failure.",
-            "Run {run} (id {run_id}) of source {source} ended and has failed.",
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}RunFailed",
+        Severity.WARNING,
+        select(c.RUN_PASSED).compared("==", 0),
+        "A run ended with a failure.",
+        "Run {run} (id {run_id}) of source {source} ended and has failed.",
+    )
     if thresholds.run_stuck is not None:
         old = Age(of=select(c.RUN_START)).compared(">", thresholds.run_stuck)
         preparing = select(c.RUN_PHASE, Match(label="phase", values=_PREPARING)).compared("==", 1)
-        stuck = Rule(
+        yield Rule(
             f"{PREFIX}RunStuck",
             Severity.WARNING,
             old.where("and", preparing, *run),
@@ -275,80 +261,72 @@ def _runs(thresholds: Thresholds) -> list[Rule]:
             "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago"
             " and is still being prepared.",
         )
-        table.append(stuck)
-    return table
 
 
-def _operation(thresholds: Thresholds) -> list[Rule]:
+def _operation(thresholds: Thresholds) -> Iterator[Rule]:
     success = own(_telemetry.poll_last_success)
     # A task without any success counts from the start of the exporter or its newest reload.
     since = success.compared(">", 0).either(
         success.plus_one_of(own(_telemetry.reload_success_timestamp), "job", "instance")
     )
     limit = own(_telemetry.poll_interval).times(thresholds.stale_intervals)
-    return [
-        Rule(
-            f"{PREFIX}PollsStale",
-            Severity.WARNING,
-            Age(of=since).compared(">", limit),
-            "A task has not been polled without a failure for too long.",
-            "The newest poll without a failure of task {task} of source {source} ({provider}) is"
-            " {value:humanizeDuration} old. What it reads may be missing or out of date.",
-        ),
-        Rule(
-            f"{PREFIX}ReloadFailed",
-            Severity.WARNING,
-            own(_telemetry.reload_successful).compared("==", 0),
-            "The exporter could not load its configuration anew.",
-            "The newest reload of the configuration was refused. The exporter goes on with the one"
-            " before, and a restart would fail.",
-        ),
-        Rule(
-            f"{PREFIX}NotificationsFailing",
-            Severity.WARNING,
-            own(_telemetry.notifications_failing).compared("==", 1),
-            "The exporter cannot deliver its alerts to an Alertmanager.",
-            "No alert has reached Alertmanager {receiver} from the exporter for five minutes.",
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}PollsStale",
+        Severity.WARNING,
+        Age(of=since).compared(">", limit),
+        "A task has not been polled without a failure for too long.",
+        "The newest poll without a failure of task {task} of source {source} ({provider}) is"
+        " {value:humanizeDuration} old. What it reads may be missing or out of date.",
+    )
+    yield Rule(
+        f"{PREFIX}ReloadFailed",
+        Severity.WARNING,
+        own(_telemetry.reload_successful).compared("==", 0),
+        "The exporter could not load its configuration anew.",
+        "The newest reload of the configuration was refused. The exporter goes on with the one"
+        " before, and a restart would fail.",
+    )
+    yield Rule(
+        f"{PREFIX}NotificationsFailing",
+        Severity.WARNING,
+        own(_telemetry.notifications_failing).compared("==", 1),
+        "The exporter cannot deliver its alerts to an Alertmanager.",
+        "No alert has reached Alertmanager {receiver} from the exporter for five minutes.",
+    )
 
 
-def _certificates(thresholds: Thresholds) -> list[Rule]:
+def _certificates(thresholds: Thresholds) -> Iterator[Rule]:
     if thresholds.certificate_expiry is None:
-        return []
+        return
     unused = select(c.CERTIFICATE_ACTIVE).compared("==", 0)
-    return [
-        Rule(
-            f"{PREFIX}CertificateExpiring",
-            Severity.WARNING,
-            Remaining(of=select(c.CERTIFICATE_NOT_AFTER))
-            .compared("<", thresholds.certificate_expiry)
-            .where("unless", unused, *SOURCE, "certificate_id"),
-            "A client certificate that recorders present expires soon.",
-            "Client certificate {certificate} (id {certificate_id}) for {host} of source {source}"
-            " expires in {value:humanizeDuration}.",
-            hold_seconds=_HOURLY_HOLD_SECONDS,
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}CertificateExpiring",
+        Severity.WARNING,
+        Remaining(of=select(c.CERTIFICATE_NOT_AFTER))
+        .compared("<", thresholds.certificate_expiry)
+        .where("unless", unused, *SOURCE, "certificate_id"),
+        "A client certificate that recorders present expires soon.",
+        "Client certificate {certificate} (id {certificate_id}) for {host} of source {source}"
+        " expires in {value:humanizeDuration}.",
+        hold_seconds=_HOURLY_HOLD_SECONDS,
+    )
 
 
-def _agents(thresholds: Thresholds) -> list[Rule]:
+def _agents(thresholds: Thresholds) -> Iterator[Rule]:
     """Return what there is to know of agents, which disturbs nobody."""
     inactive = select(c.AGENT_ACTIVE).compared("==", 0)
     unprotected = select(c.AGENT_PROTECTED).compared("==", 0)
-    table = [
-        Rule(
-            f"{PREFIX}AgentUnprotected",
-            Severity.INFO,
-            unprotected.where("unless", inactive, *SOURCE, "agent_id"),
-            "An agent can be used by anyone who reaches it.",
-            "Agent {agent} (id {agent_id}) of source {source} demands no token: whoever reaches"
-            " its port can generate load with it.",
-            keep_seconds=0,
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}AgentUnprotected",
+        Severity.INFO,
+        unprotected.where("unless", inactive, *SOURCE, "agent_id"),
+        "An agent can be used by anyone who reaches it.",
+        "Agent {agent} (id {agent_id}) of source {source} demands no token: whoever reaches"
+        " its port can generate load with it.",
+        keep_seconds=0,
+    )
     if thresholds.agent_restarted is not None:
-        restarted = Rule(
+        yield Rule(
             f"{PREFIX}AgentRestarted",
             Severity.INFO,
             Age(of=select(c.AGENT_START)).compared("<", thresholds.agent_restarted),
@@ -357,5 +335,3 @@ def _agents(thresholds: Thresholds) -> list[Rule]:
             " ago.",
             keep_seconds=0,
         )
-        table.append(restarted)
-    return table
