@@ -1,10 +1,10 @@
 """Sends the alerts to one Alertmanager, again and again until it has accepted them.
 
-What is sent is a state and not a queue of events: every evaluation publishes all alerts, and the
-worker sends those that this Alertmanager has not accepted in their newest form, or long enough
-ago. So nothing piles up while it is away, and when it comes back it hears of what fires now and
-of what has ended since. An alert that fired and ended in the meantime is sent as ended:
-Alertmanager makes no page of what it never saw firing, and the log has it.
+It sends a state and not a queue of events: every evaluation publishes all alerts, and the worker
+sends those that this Alertmanager has not accepted in their newest form, or long enough ago. So
+nothing piles up while it is away, and when it comes back it hears of what fires now and of what
+has ended since. An alert that fired and ended in the meantime is sent as ended: Alertmanager makes
+no page of what it never saw firing, and the log has it.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _accepted(reply: Reply) -> bool:
 
 
 def _credentials(settings: AlertmanagerSettings) -> dict[str, str]:
-    """Return the header that tells who we are, read anew as the secret's file may have changed."""
+    """Return the header with the credentials, read anew as the secret's file may have changed."""
     if settings.bearer is not None:
         return {"authorization": f"Bearer {settings.bearer.reveal()}"}
     user = settings.basic_auth

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("exporter.alerts")
 
-#: The labels of an alert, by which it is told from others.
+#: The identity of an alert: its labels.
 Key = Labels
 
 
@@ -45,7 +45,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its rule's name.
         labels: All labels, `alertname` and `severity` included, external ones not.
-        value: What the condition left when it last held.
+        value: The condition's value when it last held.
         since: When the condition began to hold.
         fired: When it had held for long enough.
         lapsed: Since when the condition no longer holds, though the alert is kept firing.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-#: What all names begin with.
+#: The beginning of all alerts' names.
 PREFIX = "LoadFleet"
 
-#: The labels that tell a source.
+#: The labels that identify a source.
 SOURCE = ("provider", "source")
 
 #: How long a condition must hold: five polls, so that a blip pages nobody.
@@ -33,13 +33,13 @@ HOLD_SECONDS = 300.0
 #: exporter, must neither resolve a page nor repeat it.
 KEEP_SECONDS = 300.0
 
-#: The field that stands for the value and not for a label.
+#: The field of a text that stands for the value and not for a label.
 VALUE = "value"
 
 
 @unique
 class Severity(StrEnum):
-    """Whom an alert disturbs: somebody's sleep, somebody's ticket list, nobody."""
+    """The urgency of an alert: it disturbs somebody's sleep, somebody's ticket list, or nobody."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -52,10 +52,10 @@ class Rule(msgspec.Struct, frozen=True):
     Attributes:
         expression: Each series of its result is an alert of its own.
         summary: One plain sentence, the same for all its instances.
-        description: What happened to which instance, as the template of a `Text`.
+        description: The event and the instance it happened to, as the template of a `Text`.
         hold_seconds: How long it is pending before it fires (`for`).
         keep_seconds: How long it goes on firing when the series is gone (`keep_firing_for`).
-        built_in: Whether the exporter can judge it itself; it cannot tell of its own absence.
+        built_in: Whether the exporter can judge it itself; of its own absence it cannot.
     """
 
     name: str

@@ -44,7 +44,7 @@ def view(
     """Return the newest samples of some metrics, vendors' and our own.
 
     Args:
-        snapshots: What is known of the fleet.
+        snapshots: The fleet.
         registry: The exporter's own metrics.
         names: The metrics that are wanted.
     """

@@ -324,7 +324,7 @@ class TestRestart:
         assert [("a", "resolved")] == bench.two.told()
 
     async def test_a_stop_saves_what_is_known(self, tmp_path: Path) -> None:
-        """Whatever was accepted since the newest evaluation is in the file too."""
+        """The file has also the ends that were accepted since the newest evaluation."""
         path = tmp_path / "state.json"
         bench = Bench(state_file=str(path))
         task = asyncio.create_task(bench.alerting.run())
@@ -430,7 +430,7 @@ async def reloading() -> AsyncIterator[ReloadBench]:
 
 class TestBuiltInAlerts:
     async def test_without_an_alertmanager_they_are_off(self) -> None:
-        """Who has Prometheus evaluate must not be paged twice."""
+        """Users whose Prometheus evaluates must not be paged twice."""
         async with reloading() as bench:
             await bench.apply()
 
@@ -455,7 +455,7 @@ class TestBuiltInAlerts:
             assert running is bench.alerts._alerting
 
     async def test_a_change_keeps_what_is_known(self) -> None:
-        """What has been pending for four minutes is not pending anew."""
+        """An alert that has been pending for four minutes is not pending anew."""
         async with reloading() as bench:
             await bench.apply(ONE)
             await bench.until_active(RELOAD_FAILED)

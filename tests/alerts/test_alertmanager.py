@@ -1,4 +1,4 @@
-"""What one Alertmanager is told, when, and again when."""
+"""The notifications to one Alertmanager: their content, their times and their repetition."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestWhen:
         assert 2 == bench.alertmanager.attempts
 
     async def test_the_newest_state_wins(self) -> None:
-        """What ends while earlier calls are under way is not told as firing any more."""
+        """An alert that ends while earlier calls are under way is not sent as firing any more."""
         bench = Bench()
         alerts = [alert(f"a{number}") for number in range(BATCH + 1)]
         ended = [*alerts[:-1], alert(f"a{BATCH}", resolved=0)]
@@ -178,7 +178,7 @@ class TestFailure:
         assert 1.0 == bench.counted("notification_failures_total")
 
     async def test_a_call_that_fails_ends_the_round(self) -> None:
-        """Who does not take the first call is not bothered with the others."""
+        """An Alertmanager that does not take the first call is not bothered with the others."""
         bench = Bench()
         bench.alertmanager.status = 500
 
@@ -200,7 +200,7 @@ class TestFailure:
         assert not bench.receiver.has_accepted(*keyed(ended).popitem())
 
     async def test_an_end_that_was_refused_is_told_until_it_is_taken(self) -> None:
-        """However long ago it was: what stands in front of Alertmanager may be mended."""
+        """Its age does not matter: a proxy in front of Alertmanager may be mended."""
         bench = Bench()
         bench.alertmanager.status = 400
         ended = alert("a", resolved=0)
@@ -212,7 +212,7 @@ class TestFailure:
         assert [[("a", "resolved")], []] == told
 
     async def test_after_an_hour_away_it_hears_what_counts(self) -> None:
-        """What goes on, what ended since, and also what came and went: nothing is lost."""
+        """Nothing is lost: neither what goes on, nor what ended since, nor what came and went."""
         bench = Bench()
         await bench.tell(alert("goes-on"), alert("ends"))
         bench.alertmanager.status = 500

@@ -251,7 +251,7 @@ class TestEvaluate:
         ]
 
     def test_missing_metrics_have_no_series(self) -> None:
-        """What is not known holds no condition."""
+        """No condition holds for what is not known."""
         assert {} == A.compared("==", 0).evaluate({}, NOW)
 
     def test_nothing_compares_with_not_a_number(self) -> None:

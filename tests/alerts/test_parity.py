@@ -202,7 +202,7 @@ def test_prometheus_agrees_with_every_alert_at_every_minute(tmp_path: Path, seed
 
 
 def test_the_histories_take_every_alert_through_its_life() -> None:
-    """What never happens in the histories would agree by itself."""
+    """A state that never occurs in the histories would agree by itself."""
     outcomes = [outcome for seed in SEEDS for outcome in judged(histories_of(seed))]
 
     active = [alert for outcome in outcomes for alert in outcome.active.values()]

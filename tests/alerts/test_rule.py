@@ -61,7 +61,7 @@ def test_ratios_are_written_in_per_cent(text: str, ratio: float) -> None:
 
 
 def test_prometheus_writes_values_the_same(tmp_path: Path) -> None:
-    """Whoever compares the two ways must find no difference in the texts."""
+    """The two ways must not differ in a single text."""
     series, expected = [], []
     for number, value in enumerate(VALUES):
         labels = {"n": str(number)}

@@ -1,4 +1,4 @@
-"""What outlives a restart."""
+"""The file that keeps the alerts over a restart."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def restarted(seconds: float) -> Moment:
 
 
 def by_agent(state: AlertingState) -> dict[str, Any]:
-    """Return all alerts that are remembered."""
+    """Return all alerts of a state."""
     alerts = {**state.alerts.active, **state.alerts.resolved}
     return {one.labels["agent"]: one for one in alerts.values()}
 
@@ -88,7 +88,7 @@ def test_only_what_is_active_is_marked_as_restored(tmp_path: Path) -> None:
     }
 
 
-def test_after_an_hour_only_the_ends_are_remembered(tmp_path: Path) -> None:
+def test_after_an_hour_only_the_ends_are_loaded(tmp_path: Path) -> None:
     """Alertmanager has ended by itself what it heard no more of."""
     file = StateFile(tmp_path / "state.json")
     file.save(STATE, later(0))
@@ -105,7 +105,7 @@ def test_any_value_can_be_saved(tmp_path: Path, value: float) -> None:
     assert value == by_agent(file.load(restarted(0)))["a"].value
 
 
-def test_the_first_start_has_no_memory_and_no_complaint(tmp_path: Path) -> None:
+def test_the_first_start_has_no_state_and_no_complaint(tmp_path: Path) -> None:
     """A file that does not exist yet is no fault."""
     with capture_logs() as logged:
         loaded = StateFile(tmp_path / "state.json").load(later(0))
@@ -145,7 +145,7 @@ SAVED = {
         ),
     ],
 )
-def test_a_damaged_file_costs_the_memory_and_nothing_else(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_costs_the_state_and_nothing_else(tmp_path: Path, content: bytes) -> None:
     """The daemon starts; the log says that something was lost and quotes nothing."""
     path = tmp_path / "state.json"
     path.write_bytes(content)
@@ -158,7 +158,7 @@ def test_a_damaged_file_costs_the_memory_and_nothing_else(tmp_path: Path, conten
     assert "CANARY" not in str(logged)
 
 
-def test_a_file_that_cannot_be_read_costs_the_memory_only(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_costs_the_state_only(tmp_path: Path) -> None:
     """A folder in its place is as good as none."""
     assert AlertingState() == StateFile(tmp_path).load(later(0))
 
@@ -173,7 +173,7 @@ def test_the_file_is_for_nobody_else(tmp_path: Path) -> None:
 
 
 def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Who reads it meanwhile reads the one before, and nothing is left beside it."""
+    """A reader of the time meanwhile has the old file, and nothing is left beside the new one."""
     path = tmp_path / "state.json"
     file = StateFile(path)
     file.save(STATE, later(0))

@@ -80,7 +80,7 @@ def test_overdue_suites_are_reported_on_request() -> None:
 def test_thresholds_come_from_the_configuration(
     name: str, threshold: str, value: str, part: str
 ) -> None:
-    """What the user sets is what the condition compares with."""
+    """The condition compares with the user's value."""
     assert part in table(**{threshold: value})[name].expression.promql()
 
 

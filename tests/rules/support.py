@@ -1,4 +1,4 @@
-"""Where the rules are and how their programs are called."""
+"""The places of the rules, and calls of their programs."""
 
 from __future__ import annotations
 
