@@ -47,7 +47,7 @@ class Severity(StrEnum):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A row: from what condition on there is an alert, and what it says.
+    """A row, by position as rows are: a condition, and what its alerts say.
 
     Attributes:
         expression: Each series of its result is an alert of its own.
