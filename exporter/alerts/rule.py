@@ -88,31 +88,23 @@ class Text(msgspec.Struct, frozen=True):
 
     def prometheus(self) -> str:
         """Return it as a template of Prometheus."""
-        text = ""
-        for literal, field, form in self._parts():
-            text += literal
-            if field == VALUE:
-                text += f"{{{{ $value | {form} }}}}"
-            elif field:
-                text += f"{{{{ $labels.{field} }}}}"
-        return text
+        return self._filled(
+            lambda label: f"{{{{ $labels.{label} }}}}", lambda form: f"{{{{ $value | {form} }}}}"
+        )
 
     def render(self, labels: Mapping[str, str], value: float) -> str:
         """Fill it in; a label that is missing is empty."""
+        return self._filled(lambda label: labels.get(label, ""), lambda form: FORMATS[form](value))
+
+    def _filled(self, label_text: Callable[[str], str], value_text: Callable[[str], str]) -> str:
         text = ""
-        for literal, field, form in self._parts():
+        for literal, field, form, _ in string.Formatter().parse(self.template):
             text += literal
             if field == VALUE:
-                text += FORMATS[form](value)
+                text += value_text(form or "")
             elif field:
-                text += labels.get(field, "")
+                text += label_text(field)
         return text
-
-    def _parts(self) -> list[tuple[str, str, str]]:
-        return [
-            (literal, field or "", form or "")
-            for literal, field, form, _ in string.Formatter().parse(self.template)
-        ]
 
 
 def humanize_duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
@@ -80,14 +81,11 @@ class StateFile:
             now: The time of the restart.
         """
         try:
-            content = self._path.read_bytes()
+            return _state(msgspec.json.decode(self._path.read_bytes(), type=_File), now)
         except FileNotFoundError:
-            return AlertingState()
+            pass
         except OSError as error:
             self._log.warning("alerts_forgotten", message=error.strerror or "cannot be read")
-            return AlertingState()
-        try:
-            return _state(msgspec.json.decode(content, type=_File), now)
         except ValueError:
             # msgspec's own text could quote a label's value.
             self._log.warning("alerts_forgotten", message="the file is damaged or not of ours")
@@ -120,7 +118,7 @@ def _file(state: AlertingState, now: Moment) -> _File:
     return _File(version=VERSION, saved_at=now.unix, alerts=saved)
 
 
-def _saved_alert(alert: Alert, accepted_by: frozenset[str] | tuple[()]) -> _SavedAlert:
+def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
     return _SavedAlert(
         name=alert.name,
         labels=dict(alert.labels),
