@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from exporter import __version__
-from exporter.alerts.alerting import AlertingContext
-from exporter.alerts.builtin import BuiltInAlerts
+from exporter.alerts.alerting import AlertingContext, BuiltInAlerts
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError

@@ -80,7 +80,7 @@ class TestOf:
 
 @pytest.fixture
 async def simulation() -> AsyncIterator[Simulation]:
-    async with Simulation(SimulatorOptions(alive=False, agents=30)) as simulation:
+    async with Simulation(SimulatorOptions(still=True, agents=30)) as simulation:
         yield simulation
 
 

@@ -1,6 +1,6 @@
-"""The built-in alerts: looks at the store on its own ticker and keeps the receivers informed.
+"""The built-in alerts: judge the store on a ticker of their own and keep the receivers informed.
 
-It is apart from polling and from the pages: an Alertmanager that hangs delays nobody but itself.
+They are apart from polling and from the pages: an Alertmanager that hangs delays nobody but itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ import msgspec
 import structlog
 
 from exporter.alerts import samples
-from exporter.alerts.alert import Alert, Alerts, Key, Phase
-from exporter.alerts.alertmanager import REPEAT_RESOLVED_SECONDS, Connect, Delivery, Receiver
-from exporter.alerts.evaluate import Evaluator
-from exporter.alerts.memory import Remembered, StateFile
-from exporter.alerts.table import Severity, rules
+from exporter.alerts.alertmanager import (
+    REPEAT_RESOLVED_SECONDS,
+    Connect,
+    NotificationOptions,
+    Receiver,
+)
+from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
+from exporter.alerts.rule import Severity
+from exporter.alerts.state_file import AlertingState, StateFile
+from exporter.alerts.table import rules
 from exporter.clock import Clock
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
@@ -32,21 +37,22 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: The end of an alert that a receiver never accepted is given up after this long: that receiver
-#: has ended it by itself, having heard nothing for so long.
+#: A resolved alert that a receiver has not accepted is given up after this long: without news, that
+#: receiver has ended it by itself.
 UNDELIVERED_SECONDS = 86_400.0
 
-#: So many ended alerts are kept for the receivers; of more, the oldest are given up.
+#: So many resolved alerts are kept for the receivers; of more, the oldest are given up.
 MAX_RESOLVED = 10_000
 
-#: Without any change the memory is saved after this long, to know how long we were away.
+#: Without any change the state is saved after this long, so that a restart knows how long nothing
+#: was evaluated.
 SAVE_SECONDS = 60.0
 
 _SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
 
 
 class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What the built-in alerts are given beside their settings.
+    """All that the built-in alerts need beside their settings.
 
     Attributes:
         started: Whether the first round of polls is over.
@@ -65,7 +71,7 @@ class Alerting:
 
     Args:
         generator_url: Where people see more: the board.
-        remembered: What an instance before this one knew; without it, what the state file holds.
+        state: That of the instance before this one; without it, the state file's.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class Alerting:
         context: AlertingContext,
         *,
         generator_url: str,
-        remembered: Remembered | None = None,
+        state: AlertingState | None = None,
     ) -> None:
         self._settings = settings
         self._store = context.store
@@ -85,7 +91,7 @@ class Alerting:
         self._rules = tuple(rule for rule in rules(settings.thresholds) if rule.built_in)
         self._evaluator = Evaluator(self._rules, runbook_url=settings.runbook_url)
         self._metrics = samples.metrics(rule.expression for rule in self._rules)
-        delivery = Delivery(
+        options = NotificationOptions(
             resend_seconds=max(settings.resend_interval, settings.evaluation_interval),
             generator_url=generator_url,
             external_labels=settings.external_labels,
@@ -93,7 +99,7 @@ class Alerting:
         self._receivers = tuple(
             Receiver(
                 each,
-                delivery,
+                options,
                 telemetry=context.telemetry,
                 clock=clock,
                 connect=context.connect,
@@ -101,26 +107,26 @@ class Alerting:
             for each in settings.alertmanagers
         )
         self._file = StateFile(settings.state_file) if settings.state_file else None
-        if remembered is None:
-            remembered = self._file.load(clock.now()) if self._file else Remembered()
-        self._alerts = remembered.alerts
-        for key, names in remembered.accepted.items():
+        if state is None:
+            state = self._file.load(clock.now()) if self._file else AlertingState()
+        self._alerts = state.alerts
+        for key, names in state.accepted.items():
             for receiver in self._receivers:
                 if receiver.name in names:
-                    receiver.assume(key, remembered.alerts.resolved[key])
+                    receiver.mark_delivered(key, state.alerts.resolved[key])
         self._saved: tuple[object, float] = (None, clock.monotonic())
         self._count()
 
     def active(self) -> tuple[Alert, ...]:
         """Return what fires, then what is pending, each by severity and name."""
-        return tuple(sorted(self._alerts.active.values(), key=_place))
+        return tuple(sorted(self._alerts.active.values(), key=_rank))
 
-    def remember(self) -> Remembered:
+    def state(self) -> AlertingState:
         """Return all that an instance after this one has to know."""
-        return Remembered(
+        return AlertingState(
             alerts=self._alerts,
             accepted={
-                key: frozenset(r.name for r in self._receivers if r.knows(key, alert))
+                key: frozenset(r.name for r in self._receivers if r.has_accepted(key, alert))
                 for key, alert in self._alerts.resolved.items()
             },
         )
@@ -146,7 +152,7 @@ class Alerting:
             await asyncio.gather(*workers, return_exceptions=True)
             await asyncio.gather(*(receiver.aclose() for receiver in self._receivers))
             if self._file is not None:
-                self._file.save(self.remember(), self._clock.now())
+                self._file.save(self.state(), self._clock.now())
 
     async def tick(self) -> None:
         """Evaluate once, publish the outcome and save it."""
@@ -169,15 +175,15 @@ class Alerting:
         )
 
     def _without_settled(self, alerts: Alerts, now: Moment) -> Alerts:
-        """Forget the ended alerts of which nobody needs to hear any more."""
+        """Forget the resolved alerts that no receiver needs any more."""
         kept: dict[Key, Alert] = {}
         for key, alert in alerts.resolved.items():
             age = now.monotonic - (alert.resolved or now).monotonic
-            known = all(receiver.knows(key, alert) for receiver in self._receivers)
-            if age <= (REPEAT_RESOLVED_SECONDS if known else UNDELIVERED_SECONDS):
+            accepted = all(each.has_accepted(key, alert) for each in self._receivers)
+            if age <= (REPEAT_RESOLVED_SECONDS if accepted else UNDELIVERED_SECONDS):
                 kept[key] = alert
-            elif not known:
-                self._log.warning("resolution_given_up", **_told(alert))
+            elif not accepted:
+                self._log.warning("resolution_given_up", **_log_fields(alert))
         newest = list(kept.items())[-MAX_RESOLVED:]
         return msgspec.structs.replace(alerts, resolved=dict(newest))
 
@@ -185,10 +191,10 @@ class Alerting:
         for key, alert in self._alerts.active.items():
             known = before.active.get(key)
             if alert.phase is Phase.FIRING and (known is None or known.phase is Phase.PENDING):
-                self._log.warning("alert_firing", **_told(alert))
+                self._log.warning("alert_firing", **_log_fields(alert))
         for key, alert in self._alerts.resolved.items():
             if key not in before.resolved:
-                self._log.info("alert_resolved", **_told(alert))
+                self._log.info("alert_resolved", **_log_fields(alert))
 
     def _count(self) -> None:
         active = self._alerts.active.values()
@@ -201,23 +207,68 @@ class Alerting:
         """Save what is known if it has changed in essence, or now and then while there is any."""
         if self._file is None:
             return
-        remembered = self.remember()
-        active = {(key, alert.phase) for key, alert in remembered.alerts.active.items()}
-        essence = (active, remembered.accepted)
+        state = self.state()
+        active = {(key, alert.phase) for key, alert in state.alerts.active.items()}
+        essence = (active, state.accepted)
         known, saved_at = self._saved
         if essence == known and (now.monotonic - saved_at < SAVE_SECONDS or essence == (set(), {})):
             return
         self._saved = (essence, now.monotonic)
-        await asyncio.to_thread(self._file.save, remembered, now)
+        await asyncio.to_thread(self._file.save, state, now)
 
 
-def _told(alert: Alert) -> dict[str, str]:
-    """Return what the log says of an alert."""
+class BuiltInAlerts:
+    """Starts, replaces and stops the built-in alerts; nothing known is lost in between."""
+
+    def __init__(self, context: AlertingContext) -> None:
+        self._context = context
+        self._settings: AlertingSettings | None = None
+        self._generator_url = ""
+        self._alerting: Alerting | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def active(self) -> tuple[Alert, ...] | None:
+        """Return what fires, then what is pending; `None` while they are off."""
+        return self._alerting.active() if self._alerting is not None else None
+
+    async def apply(self, settings: AlertingSettings, *, generator_url: str) -> None:
+        """Go on with these settings; without an Alertmanager in them, the alerts are off.
+
+        Args:
+            settings: The newest.
+            generator_url: Where people see more: the board.
+        """
+        if (settings, generator_url) == (self._settings, self._generator_url):
+            return
+        state = self._alerting.state() if self._alerting is not None else None
+        await self.stop()
+        known = {each.url for each in self._settings.alertmanagers} if self._settings else set()
+        for name in known - {each.url for each in settings.alertmanagers}:
+            self._context.telemetry.forget_receiver(name)
+        self._settings, self._generator_url = settings, generator_url
+        if settings.alertmanagers:
+            self._alerting = Alerting(
+                settings, self._context, generator_url=generator_url, state=state
+            )
+            self._task = asyncio.create_task(self._alerting.run(), name="alerts")
+
+    async def stop(self) -> None:
+        """Stop evaluating and notifying; what is known is saved where a file is configured."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._context.telemetry.fires({})
+        self._alerting = self._task = None
+
+
+def _log_fields(alert: Alert) -> dict[str, str]:
+    """Return an alert as fields of a log entry."""
     labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
     return {"alert": alert.name, "labels": labels}
 
 
-def _place(alert: Alert) -> tuple[object, ...]:
+def _rank(alert: Alert) -> tuple[object, ...]:
+    """Return where an alert stands among the active ones."""
     pending = alert.phase is not Phase.FIRING
     severity = _SEVERITIES.get(alert.labels.get("severity", ""), len(_SEVERITIES))
     return (pending, severity, alert.name, sorted(alert.labels.items()))

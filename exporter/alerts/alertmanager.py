@@ -1,10 +1,10 @@
-"""Tells one Alertmanager, and keeps telling it, until it has heard.
+"""Sends the alerts to one Alertmanager, again and again until it has accepted them.
 
-What is to be told is a state and not a queue of events: every evaluation publishes all alerts,
-and the worker sends what this Alertmanager has not accepted in its newest form, or long enough
-ago. So nothing piles up while it is away, and when it comes back it hears of what fires now and
-of what has ended since. An alert that fired and ended in the meantime is sent as ended:
-Alertmanager makes no page of what it never saw firing, and the log has it.
+It sends a state and not a queue of events: every evaluation publishes all alerts, and the worker
+sends those that this Alertmanager has not accepted in their newest form, or long enough ago. So
+nothing piles up while it is away, and when it comes back it hears of what fires now and of what
+has ended since. An alert that fired and ended in the meantime is sent as ended: Alertmanager makes
+no page of what it never saw firing, and the log has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.alert import Alert, Key, Phase
+from exporter.alerts.evaluate import Alert, Key, Phase
 from exporter.errors import CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, reason_of
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Connect = Callable[[HttpOptions], HttpClient]
 
-#: An ended alert is told again this long after its end, as Prometheus does.
+#: An ended alert is sent again until this long after its end, as Prometheus does.
 REPEAT_RESOLVED_SECONDS = 900.0
 
 #: So many resend intervals without a word from us end an alert in Alertmanager.
@@ -48,11 +48,11 @@ _OPERATION = "postAlerts"
 _PATH = "/api/v2/alerts"
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What every Alertmanager is told in the same way.
+class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a notification that is the same for all Alertmanagers.
 
     Attributes:
-        resend_seconds: What goes on is told again after this long.
+        resend_seconds: An alert that goes on firing is sent again after this long.
         generator_url: Where people see more: the board.
         external_labels: Added to each alert that has no such label of its own.
     """
@@ -65,28 +65,33 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         """Return an alert as `POST /api/v2/alerts` takes it.
 
         Args:
-            alert: One that fires or has ended.
+            alert: A firing or a resolved one.
             now: Seconds since the epoch.
         """
         started = alert.fired or alert.since
         ended = alert.resolved.unix if alert.resolved else None
-        # A firing alert ends by itself unless we go on telling, so that a dead exporter does not
+        # A firing alert ends by itself unless it is sent again, so that a dead exporter does not
         # page for ever; a restart is shorter than that.
         valid_until = now + VALID_INTERVALS * self.resend_seconds
         return {
             "labels": {**self.external_labels, **alert.labels},
             "annotations": alert.annotations,
-            "startsAt": rfc3339(started.unix),
-            "endsAt": rfc3339(valid_until if ended is None else ended),
+            "startsAt": _rfc3339(started.unix),
+            "endsAt": _rfc3339(valid_until if ended is None else ended),
             "generatorURL": self.generator_url,
         }
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What an Alertmanager was last told of an alert, and whether it took it."""
+class _Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest delivery of an alert.
 
-    phase: Phase
-    fired: float
+    Attributes:
+        form: The alert's form by then.
+        at: Seconds of the monotonic clock.
+        accepted: Whether the Alertmanager accepted it.
+    """
+
+    form: tuple[Phase, float]
     at: float
     accepted: bool
 
@@ -101,7 +106,7 @@ class Receiver:
     def __init__(
         self,
         settings: AlertmanagerSettings,
-        delivery: Delivery,
+        options: NotificationOptions,
         *,
         telemetry: SelfMetrics,
         clock: Clock,
@@ -109,32 +114,32 @@ class Receiver:
     ) -> None:
         self.name = settings.url
         self._settings = settings
-        self._delivery = delivery
+        self._options = options
         self._clock = clock
-        self._client = connect(_options(settings))
+        self._client = connect(_http_options(settings))
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts").bind(
             receiver=self.name
         )
         self._alerts: Mapping[Key, Alert] = {}
         self._news = asyncio.Event()
-        self._told: dict[Key, _Told] = {}
+        self._deliveries: dict[Key, _Delivery] = {}
         self._failing = ""
         self._telemetry = telemetry.receiver(self.name)
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
         """Take the newest state of all alerts that fire or have ended; returns at once."""
         self._alerts = alerts
-        self._told = {key: told for key, told in self._told.items() if key in alerts}
+        self._deliveries = {key: one for key, one in self._deliveries.items() if key in alerts}
         self._news.set()
 
-    def knows(self, key: Key, alert: Alert) -> bool:
-        """Tell whether an alert has been accepted in this form."""
-        told = self._told.get(key)
-        return told is not None and told.accepted and _is_of(told, alert)
+    def has_accepted(self, key: Key, alert: Alert) -> bool:
+        """Return whether an alert has been accepted in this form."""
+        newest = self._deliveries.get(key)
+        return newest is not None and newest.accepted and newest.form == _form(alert)
 
-    def assume(self, key: Key, alert: Alert) -> None:
-        """Take it that an alert was accepted before a restart."""
-        self._told[key] = _told(alert, at=-math.inf, accepted=True)
+    def mark_delivered(self, key: Key, alert: Alert) -> None:
+        """Note that an alert was accepted before a restart."""
+        self._deliveries[key] = _Delivery(form=_form(alert), at=-math.inf, accepted=True)
 
     async def run(self) -> None:
         """Send what is published until cancelled."""
@@ -142,11 +147,11 @@ class Receiver:
             await self._news.wait()
             self._news.clear()
             try:
-                await self.tell()
+                await self.send_due()
             except Exception:  # noqa: BLE001 - the worker must outlive a mistake; it is logged
                 self._log.exception("notifier_crashed")
 
-    async def tell(self) -> None:
+    async def send_due(self) -> None:
         """Send what is due; the first call that fails ends it until the next evaluation."""
         now = self._clock.monotonic()
         due = [key for key, alert in self._alerts.items() if self._is_due(key, alert, now)]
@@ -163,13 +168,13 @@ class Receiver:
         await self._client.aclose()
 
     def _is_due(self, key: Key, alert: Alert, now: float) -> bool:
-        told = self._told.get(key)
-        if told is None or not _is_of(told, alert):
+        newest = self._deliveries.get(key)
+        if newest is None or newest.form != _form(alert):
             return True
         ended = alert.resolved
-        if ended and told.accepted and now - ended.monotonic > REPEAT_RESOLVED_SECONDS:
+        if ended and newest.accepted and now - ended.monotonic > REPEAT_RESOLVED_SECONDS:
             return False
-        return now - told.at >= self._delivery.resend_seconds
+        return now - newest.at >= self._options.resend_seconds
 
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
         """Send one call, count it, and return whether to go on."""
@@ -181,7 +186,9 @@ class Receiver:
             self._note_failure(error.reason.value, str(error))
             return False
         for key, alert in batch.items():
-            self._told[key] = _told(alert, at=now.monotonic, accepted=accepted)
+            self._deliveries[key] = _Delivery(
+                form=_form(alert), at=now.monotonic, accepted=accepted
+            )
         if accepted:
             self._note_success()
         else:
@@ -191,7 +198,7 @@ class Receiver:
         return True
 
     def _call(self, batch: Mapping[Key, Alert], now: float) -> Call:
-        content = [self._delivery.payload(alert, now=now) for alert in batch.values()]
+        content = [self._options.payload(alert, now=now) for alert in batch.values()]
         return Call(
             operation=_OPERATION,
             method="POST",
@@ -213,18 +220,14 @@ class Receiver:
             self._log.warning("notification_failed", reason=reason, message=message)
 
 
-def rfc3339(unix: float) -> str:
+def _rfc3339(unix: float) -> str:
     """Write a time stamp as Alertmanager reads it."""
     return datetime.fromtimestamp(unix, tz=UTC).isoformat(timespec="milliseconds")
 
 
-def _told(alert: Alert, *, at: float, accepted: bool) -> _Told:
-    fired = alert.fired.unix if alert.fired else 0.0
-    return _Told(phase=alert.phase, fired=fired, at=at, accepted=accepted)
-
-
-def _is_of(told: _Told, alert: Alert) -> bool:
-    return (told.phase, told.fired) == (alert.phase, alert.fired.unix if alert.fired else 0.0)
+def _form(alert: Alert) -> tuple[Phase, float]:
+    """Return what makes an alert another one to its receivers: its phase and its beginning."""
+    return alert.phase, alert.fired.unix if alert.fired else 0.0
 
 
 def _accepted(reply: Reply) -> bool:
@@ -236,17 +239,16 @@ def _accepted(reply: Reply) -> bool:
     Raises:
         CallError: None was taken.
     """
-    status = reply.status
-    if 200 <= status < 300:
+    if 200 <= reply.status < 300:
         return True
-    if status == 400:
+    if reply.status == 400:
         return False
-    text = f"{_OPERATION}: Alertmanager answered with status {status}"
-    raise CallError(reason_of(status), text, status=status)
+    text = f"{_OPERATION}: Alertmanager answered with status {reply.status}"
+    raise CallError(reason_of(reply.status), text, status=reply.status)
 
 
 def _credentials(settings: AlertmanagerSettings) -> dict[str, str]:
-    """Return the header that tells who we are, read anew as the secret's file may have changed."""
+    """Return the header with the credentials, read anew as the secret's file may have changed."""
     if settings.bearer is not None:
         return {"authorization": f"Bearer {settings.bearer.reveal()}"}
     user = settings.basic_auth
@@ -256,7 +258,7 @@ def _credentials(settings: AlertmanagerSettings) -> dict[str, str]:
     return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def _options(settings: AlertmanagerSettings) -> HttpOptions:
+def _http_options(settings: AlertmanagerSettings) -> HttpOptions:
     return HttpOptions(
         connect_timeout=min(HttpOptions().connect_timeout, settings.timeout),
         read_timeout=settings.timeout,

@@ -1,28 +1,86 @@
-"""From one evaluation to the next: pending, firing, resolved, just as in Prometheus.
+"""Alerts from one evaluation to the next: pending, firing, resolved, just as in Prometheus.
 
 Nothing in here waits, sends or keeps anything: the state goes in and comes out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum, unique
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from exporter.alerts.alert import Alert, Alerts, Key, Phase
-from exporter.alerts.expression import identity
+from exporter.alerts.samples import Labels, identity
+from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from exporter.alerts.expression import SampleView
     from exporter.alerts.rule import Rule
-    from exporter.clock import Moment
+    from exporter.alerts.samples import SampleView
 
 
 _log = structlog.get_logger("exporter.alerts")
+
+#: The identity of an alert: its labels.
+Key = Labels
+
+
+@unique
+class Phase(StrEnum):
+    """The states of an alert, in their order."""
+
+    PENDING = "pending"
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of a rule: its labels, and since when its condition holds.
+
+    Attributes:
+        name: Its rule's name.
+        labels: All labels, `alertname` and `severity` included, external ones not.
+        value: The condition's value when it last held.
+        since: When the condition began to hold.
+        fired: When it had held for long enough.
+        lapsed: Since when the condition no longer holds, though the alert is kept firing.
+        resolved: When it ended.
+        restored: Whether it comes from before a restart and has had no series since.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    value: float
+    phase: Phase
+    since: Moment
+    fired: Moment | None = None
+    lapsed: Moment | None = None
+    resolved: Moment | None = None
+    restored: bool = False
+
+
+class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+    """All alerts after an evaluation.
+
+    Attributes:
+        active: Pending and firing ones.
+        resolved: Those that fired and ended, until every receiver has accepted their end. One
+            that is pending again is in both; one that fires again no longer is.
+    """
+
+    active: Mapping[Key, Alert] = MappingProxyType({})
+    resolved: Mapping[Key, Alert] = MappingProxyType({})
+
+    def announced(self) -> dict[Key, Alert]:
+        """Return the alerts that receivers are sent: firing ones, then resolved ones."""
+        firing = {key: one for key, one in self.active.items() if one.phase is Phase.FIRING}
+        return {**firing, **self.resolved}
 
 
 class Evaluator:

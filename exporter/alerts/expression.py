@@ -1,6 +1,6 @@
-"""Conditions that can be read twice: as PromQL, and over the newest samples in memory.
+"""Conditions as trees that are read twice: as PromQL, and over the newest samples in memory.
 
-The tree knows what the alerts need and no more, and nothing in it needs history: so that the
+There are the nodes that the alerts need and no more, and none of them needs history: so the
 exporter can judge alone what Prometheus would, and a test can compare the two. The semantics are
 PromQL's, an empty label being none; only the metric's name is no label here.
 """
@@ -11,26 +11,20 @@ import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from exporter.alerts.samples import Labels, Sample, SampleView, identity
+
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from prometheus_client import Gauge
 
     from exporter.metrics.catalogue import Family
 
-
-#: The labels of a result, sorted by name, without empty ones.
-Labels = tuple[tuple[str, str], ...]
-
-#: The labels of a series and its newest value.
-Sample = tuple[Mapping[str, str], float]
-
-#: The newest samples by metric name.
-SampleView = Mapping[str, Sequence[Sample]]
 
 Comparison = Literal["==", "<", "<=", ">", ">="]
 Operation = Literal["and", "unless"]
@@ -48,21 +42,11 @@ _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the tree; its methods make larger trees.
-
-    Attributes:
-        strength: How strongly its operator binds.
-    """
-
-    strength: ClassVar[int]
+    """A node of the tree; its methods make larger trees."""
 
     def promql(self) -> str:
         """Return it as PromQL."""
-        raise NotImplementedError
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the series it selects, with their values."""
-        raise NotImplementedError
+        return _promql(self)[0]
 
     def evaluate(self, samples: SampleView, now: float) -> dict[Labels, float]:
         """Return what Prometheus would, had it just scraped the samples.
@@ -71,7 +55,7 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
             samples: The newest samples.
             now: Seconds since the epoch.
         """
-        return {identity(labels): value for labels, value in self.vector(samples, now)}
+        return {identity(labels): value for labels, value in _vector(self, samples, now)}
 
     def compared(self, comparison: Comparison, other: Expression | float) -> Compare:
         """Keep what compares so with a number, or with the series of the same labels."""
@@ -100,10 +84,6 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
     def counted(self, *without: str) -> Count:
         """Count the series that differ only in the labels `without`."""
         return Count(of=self, without=without)
-
-    def within(self, strength: int) -> str:
-        """Return it as PromQL that can stand as an operand of an operator that binds so."""
-        return self.promql() if self.strength > strength else f"({self.promql()})"
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,68 +114,29 @@ class Select(Expression, frozen=True, kw_only=True):
     metric: str
     matches: tuple[Match, ...] = ()
 
-    strength = _ATOM
 
-    def promql(self) -> str:
-        """Return the selector."""
-        matchers = ", ".join(match.promql() for match in self.matches)
-        return f"{self.metric}{{{matchers}}}" if matchers else self.metric
+class Absent(Expression, frozen=True, kw_only=True):
+    """1 while there is no series of a metric."""
 
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the series that match."""
-        del now
-        series = samples.get(self.metric, ())
-        if not self.matches:
-            return list(series)
-        return [one for one in series if all(match.holds(one[0]) for match in self.matches)]
+    metric: str
 
 
 class Age(Expression, frozen=True, kw_only=True):
-    """How long ago a time stamp was; negative when it is still to come."""
+    """The time since a time stamp; negative when it is still to come."""
 
     of: Expression
-
-    strength = _ADDING
-
-    def promql(self) -> str:
-        """Return the difference."""
-        return f"time() - {self.of.within(_ADDING)}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the ages."""
-        return [(labels, now - value) for labels, value in self.of.vector(samples, now)]
 
 
 class Remaining(Expression, frozen=True, kw_only=True):
-    """How long it is until a time stamp."""
+    """The time until a time stamp."""
 
     of: Expression
-
-    strength = _ADDING
-
-    def promql(self) -> str:
-        """Return the difference."""
-        return f"{self.of.within(_ADDING)} - time()"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the times that remain."""
-        return [(labels, value - now) for labels, value in self.of.vector(samples, now)]
 
 
 class Abs(Expression, frozen=True, kw_only=True):
     """The value without its sign."""
 
     of: Expression
-
-    strength = _ATOM
-
-    def promql(self) -> str:
-        """Return the call."""
-        return f"abs({self.of.promql()})"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the values without their signs."""
-        return [(labels, abs(value)) for labels, value in self.of.vector(samples, now)]
 
 
 class Times(Expression, frozen=True, kw_only=True):
@@ -204,15 +145,12 @@ class Times(Expression, frozen=True, kw_only=True):
     of: Expression
     factor: float
 
-    strength = _MULTIPLYING
 
-    def promql(self) -> str:
-        """Return the product."""
-        return f"{_number(self.factor)} * {self.of.within(_MULTIPLYING)}"
+class Count(Expression, frozen=True, kw_only=True):
+    """The number of series that differ only in some labels, which the result has no more."""
 
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the products."""
-        return [(labels, value * self.factor) for labels, value in self.of.vector(samples, now)]
+    of: Expression
+    without: tuple[str, ...]
 
 
 class Ratio(Expression, frozen=True, kw_only=True):
@@ -220,21 +158,6 @@ class Ratio(Expression, frozen=True, kw_only=True):
 
     left: Expression
     right: Expression
-
-    strength = _MULTIPLYING
-
-    def promql(self) -> str:
-        """Return the quotient."""
-        return f"{self.left.within(_ADDING)} / {self.right.within(_MULTIPLYING)}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the quotients."""
-        divisors = self.right.evaluate(samples, now)
-        return [
-            (labels, _divided(value, divisors[identity(labels)]))
-            for labels, value in self.left.vector(samples, now)
-            if identity(labels) in divisors
-        ]
 
 
 class Plus(Expression, frozen=True, kw_only=True):
@@ -244,75 +167,22 @@ class Plus(Expression, frozen=True, kw_only=True):
     right: Expression
     on: tuple[str, ...]
 
-    strength = _ADDING
-
-    def promql(self) -> str:
-        """Return the sum."""
-        left, right = self.left.within(_ADDING - 1), self.right.within(_ADDING)
-        return f"{left} + on ({', '.join(self.on)}) group_left () {right}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the sums."""
-        partners = {
-            _key(labels, self.on): value for labels, value in self.right.vector(samples, now)
-        }
-        return [
-            (labels, value + partners[_key(labels, self.on)])
-            for labels, value in self.left.vector(samples, now)
-            if _key(labels, self.on) in partners
-        ]
-
 
 class Compare(Expression, frozen=True, kw_only=True):
-    """What is left of the left side: where the comparison holds."""
+    """The samples of the left side for which the comparison holds."""
 
     left: Expression
     comparison: Comparison
     right: Expression | float
 
-    strength = _COMPARING
-
-    def promql(self) -> str:
-        """Return the comparison."""
-        other = self.right
-        right = other.within(_COMPARING) if isinstance(other, Expression) else _number(other)
-        return f"{self.left.within(_COMPARING)} {self.comparison} {right}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the samples for which it holds."""
-        holds = _COMPARE[self.comparison]
-        left = self.left.vector(samples, now)
-        if not isinstance(self.right, Expression):
-            bound = self.right
-            return [one for one in left if holds(one[1], bound)]
-        bounds = self.right.evaluate(samples, now)
-        # Nothing compares with what is not a number, as with a series that is missing.
-        return [one for one in left if holds(one[1], bounds.get(identity(one[0]), math.nan))]
-
 
 class Where(Expression, frozen=True, kw_only=True):
-    """What is left of the left side: what has, or has not, a partner on the right."""
+    """The samples of the left side that have, or have not, a partner on the right."""
 
     left: Expression
     operation: Operation
     right: Expression
     on: tuple[str, ...]
-
-    strength = _AND
-
-    def promql(self) -> str:
-        """Return the set operation."""
-        on = f"on ({', '.join(self.on)})"
-        return f"{self.left.within(_OR)} {self.operation} {on} {self.right.within(_AND)}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the left side's samples that stay."""
-        left = self.left.vector(samples, now)
-        if not left:
-            return left
-        partners = {_key(labels, self.on) for labels, _ in self.right.vector(samples, now)}
-        wanted = self.operation == "and"
-        return [one for one in left if (_key(one[0], self.on) in partners) == wanted]
 
 
 class Either(Expression, frozen=True, kw_only=True):
@@ -320,57 +190,6 @@ class Either(Expression, frozen=True, kw_only=True):
 
     left: Expression
     right: Expression
-
-    strength = _OR
-
-    def promql(self) -> str:
-        """Return the union."""
-        return f"{self.left.promql()} or {self.right.within(_OR)}"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return the samples of both sides."""
-        left = self.left.vector(samples, now)
-        taken = {identity(labels) for labels, _ in left}
-        right = self.right.vector(samples, now)
-        return [*left, *(one for one in right if identity(one[0]) not in taken)]
-
-
-class Count(Expression, frozen=True, kw_only=True):
-    """How many series differ only in some labels, which the result has no more."""
-
-    of: Expression
-    without: tuple[str, ...]
-
-    strength = _ATOM
-
-    def promql(self) -> str:
-        """Return the aggregation."""
-        return f"count without ({', '.join(self.without)}) ({self.of.promql()})"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return a number per group."""
-        groups: Counter[Labels] = Counter()
-        for labels, _ in self.of.vector(samples, now):
-            rest = {name: text for name, text in labels.items() if name not in self.without}
-            groups[identity(rest)] += 1
-        return [(dict(group), float(count)) for group, count in groups.items()]
-
-
-class Absent(Expression, frozen=True, kw_only=True):
-    """1 while there is no series of a metric."""
-
-    metric: str
-
-    strength = _ATOM
-
-    def promql(self) -> str:
-        """Return the call."""
-        return f"absent({self.metric})"
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        """Return one sample without labels, or none."""
-        del now
-        return [] if samples.get(self.metric) else [({}, 1.0)]
 
 
 def select(family: Family, *matches: Match) -> Select:
@@ -384,9 +203,110 @@ def own(gauge: Gauge) -> Select:
     return Select(metric=metric.name)
 
 
-def identity(labels: Mapping[str, str]) -> Labels:
-    """Return labels in a form that can be compared and hashed."""
-    return tuple(sorted((name, value) for name, value in labels.items() if value))
+def _promql(node: Expression) -> tuple[str, int]:  # noqa: C901, PLR0911 - a case per node
+    """Return a node as PromQL, and how strongly its operator binds."""
+    match node:
+        case Select(metric=metric, matches=matches):
+            matchers = ", ".join(match.promql() for match in matches)
+            return (f"{metric}{{{matchers}}}" if matchers else metric), _ATOM
+        case Absent(metric=metric):
+            return f"absent({metric})", _ATOM
+        case Abs(of=of):
+            return f"abs({of.promql()})", _ATOM
+        case Count(of=of, without=without):
+            return f"count without ({', '.join(without)}) ({of.promql()})", _ATOM
+        case Times(of=of, factor=factor):
+            return f"{_operand(factor, _MULTIPLYING)} * {_operand(of, _MULTIPLYING)}", _MULTIPLYING
+        case Ratio(left=left, right=right):
+            divisor = _operand(right, _MULTIPLYING)
+            return f"{_operand(left, _ADDING)} / {divisor}", _MULTIPLYING
+        case Age(of=of):
+            return f"time() - {_operand(of, _ADDING)}", _ADDING
+        case Remaining(of=of):
+            return f"{_operand(of, _ADDING)} - time()", _ADDING
+        case Plus(left=left, right=right, on=on):
+            partner = f"on ({', '.join(on)}) group_left () {_operand(right, _ADDING)}"
+            return f"{_operand(left, _COMPARING)} + {partner}", _ADDING
+        case Compare(left=left, comparison=comparison, right=other):
+            bound = _operand(other, _COMPARING)
+            return f"{_operand(left, _COMPARING)} {comparison} {bound}", _COMPARING
+        case Where(left=left, operation=operation, right=right, on=on):
+            partner = f"on ({', '.join(on)}) {_operand(right, _AND)}"
+            return f"{_operand(left, _OR)} {operation} {partner}", _AND
+        case Either(left=left, right=right):
+            return f"{left.promql()} or {_operand(right, _OR)}", _OR
+    raise NotImplementedError
+
+
+def _operand(node: Expression | float, strength: int) -> str:
+    """Return PromQL that can stand beside an operator that binds so strongly."""
+    if not isinstance(node, Expression):
+        return str(int(node)) if node == int(node) else repr(node)
+    text, own_strength = _promql(node)
+    return text if own_strength > strength else f"({text})"
+
+
+def _vector(  # noqa: C901, PLR0911, PLR0912 - a case per node
+    node: Expression, samples: SampleView, now: float
+) -> list[Sample]:
+    """Return the series that a node selects, with their values."""
+    match node:
+        case Select(metric=metric, matches=matches):
+            series = samples.get(metric, ())
+            if not matches:
+                return list(series)
+            return [one for one in series if all(match.holds(one[0]) for match in matches)]
+        case Absent(metric=metric):
+            return [] if samples.get(metric) else [({}, 1.0)]
+        case Abs(of=of):
+            return [(labels, abs(value)) for labels, value in _vector(of, samples, now)]
+        case Age(of=of):
+            return [(labels, now - value) for labels, value in _vector(of, samples, now)]
+        case Remaining(of=of):
+            return [(labels, value - now) for labels, value in _vector(of, samples, now)]
+        case Times(of=of, factor=factor):
+            return [(labels, value * factor) for labels, value in _vector(of, samples, now)]
+        case Count(of=of, without=without):
+            groups = Counter(
+                identity({name: text for name, text in labels.items() if name not in without})
+                for labels, _ in _vector(of, samples, now)
+            )
+            return [(dict(group), float(count)) for group, count in groups.items()]
+        case Ratio(left=left, right=right):
+            divisors = right.evaluate(samples, now)
+            return [
+                (labels, _divided(value, divisors[identity(labels)]))
+                for labels, value in _vector(left, samples, now)
+                if identity(labels) in divisors
+            ]
+        case Plus(left=left, right=right, on=on):
+            addends = {_key(labels, on): value for labels, value in _vector(right, samples, now)}
+            return [
+                (labels, value + addends[_key(labels, on)])
+                for labels, value in _vector(left, samples, now)
+                if _key(labels, on) in addends
+            ]
+        case Compare(left=left, comparison=comparison, right=bound):
+            holds = _COMPARE[comparison]
+            kept = _vector(left, samples, now)
+            if not isinstance(bound, Expression):
+                return [one for one in kept if holds(one[1], bound)]
+            bounds = bound.evaluate(samples, now)
+            # Nothing compares with what is not a number, as with a series that is missing.
+            return [one for one in kept if holds(one[1], bounds.get(identity(one[0]), math.nan))]
+        case Where(left=left, operation=operation, right=right, on=on):
+            kept = _vector(left, samples, now)
+            if not kept:
+                return kept
+            partners = {_key(labels, on) for labels, _ in _vector(right, samples, now)}
+            wanted = operation == "and"
+            return [one for one in kept if (_key(one[0], on) in partners) == wanted]
+        case Either(left=left, right=right):
+            ours = _vector(left, samples, now)
+            taken = {identity(labels) for labels, _ in ours}
+            added = _vector(right, samples, now)
+            return [*ours, *(one for one in added if identity(one[0]) not in taken)]
+    raise NotImplementedError
 
 
 def _key(labels: Mapping[str, str], on: Iterable[str]) -> tuple[str, ...]:
@@ -397,10 +317,6 @@ def _divided(value: float, divisor: float) -> float:
     if divisor:
         return value / divisor
     return math.copysign(math.inf, value) if value else math.nan
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,8 @@
-"""The newest samples as the alerts' conditions want them, and of them only what they ask for."""
+"""The newest samples, and of them only those that the conditions of the alerts read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,22 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from exporter.alerts.expression import Sample, SampleView
     from exporter.fleet.store import Snapshot
+
+
+#: The labels of a series or an alert, sorted by name, without empty ones.
+Labels = tuple[tuple[str, str], ...]
+
+#: The labels of a series and its newest value.
+Sample = tuple[Mapping[str, str], float]
+
+#: The newest samples by metric name.
+SampleView = Mapping[str, Sequence[Sample]]
+
+
+def identity(labels: Mapping[str, str]) -> Labels:
+    """Return labels in a form that can be compared and hashed."""
+    return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
 def metrics(expressions: Iterable[object]) -> frozenset[str]:
@@ -29,7 +44,7 @@ def view(
     """Return the newest samples of some metrics, vendors' and our own.
 
     Args:
-        snapshots: What is known of the fleet.
+        snapshots: The fleet.
         registry: The exporter's own metrics.
         names: The metrics that are wanted.
     """

@@ -1,4 +1,9 @@
-"""The table of alerts, from which the Prometheus rules and the built-in evaluation are made."""
+"""The table of alerts, from which the Prometheus rules and the built-in evaluation are made.
+
+The meaning of the metrics keeps the conditions short: an inactive agent has no `up`, an outdated
+one that answered is up, and what a vendor did not say has no series, so that none of them can
+page.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts import machines
-from exporter.alerts.expression import Absent, Age, Match, Select, own, select
+from exporter.alerts.expression import Abs, Absent, Age, Match, Remaining, Select, own, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
-from exporter.alerts.text import Text
 from exporter.metrics import catalogue as c
 from exporter.metrics.telemetry import SelfMetrics
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.alerts.thresholds import Thresholds
 
 
-__all__ = ["Rule", "Severity", "rules"]
-
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
+
+# Certificates are read once an hour, and what counts is two readings.
+_HOURLY_HOLD_SECONDS = 7200.0
 
 # Only the names of its metrics are used.
 _telemetry = SelfMetrics()
@@ -32,14 +38,14 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
     table = (
         *_exporter(),
         *_sources(thresholds),
-        *machines.reachability(),
-        *machines.versions(),
-        *machines.clocks(thresholds),
+        *_reachability(),
+        *_versions(),
+        *_clocks(thresholds),
         *_suites(thresholds),
         *_runs(thresholds),
         *_operation(thresholds),
-        *machines.certificates(thresholds),
-        *machines.agents(thresholds),
+        *_certificates(thresholds),
+        *_agents(thresholds),
     )
     scale = thresholds.for_scale
     return tuple(
@@ -52,174 +58,280 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
     )
 
 
-def _exporter() -> list[Rule]:
+def _exporter() -> Iterator[Rule]:
     scraped = Select(metric="up", matches=(Match(label="job", pattern=".*loadfleet.*"),))
     failing = scraped.compared("==", 0)
     nowhere = Absent(metric=own(_telemetry.build_info).metric).where("unless", failing)
-    return [
-        Rule(
-            name=f"{PREFIX}ExporterGone",
-            expression=failing.either(nowhere),
-            severity=Severity.CRITICAL,
-            summary="Prometheus cannot scrape the exporter, so nobody watches the fleet.",
-            description=Text(
-                "No scrape of the exporter has succeeded for five minutes. Whatever happens to"
-                " the fleet now goes unnoticed."
-            ),
-            built_in=False,
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}ExporterGone",
+        Severity.CRITICAL,
+        failing.either(nowhere),
+        "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
+        "No scrape of the exporter has succeeded for five minutes. Whatever happens to the"
+        " fleet now goes unnoticed.",
+        built_in=False,
+    )
 
 
-def _sources(thresholds: Thresholds) -> list[Rule]:
+def _sources(thresholds: Thresholds) -> Iterator[Rule]:
     percentage = f"{thresholds.agents_down_ratio * 100:.4g}%"
     up = select(c.AGENT_UP)
     count = up.counted("agent_id", "agent")
     down = up.compared("==", 0).counted("agent_id", "agent")
-    return [
-        Rule(
-            name=f"{PREFIX}CredentialsRefused",
-            expression=select(c.SOURCE_AUTH_FAILED).compared("==", 1),
-            severity=Severity.CRITICAL,
-            summary="A vendor refuses the exporter's credentials.",
-            description=Text(
-                "{provider} refuses the credentials of source {source}. The exporter holds its"
-                " calls back so that its address is not blocked; nothing of this source is watched."
-            ),
-        ),
-        Rule(
-            name=f"{PREFIX}SourceDown",
-            expression=select(c.SOURCE_UP).compared("==", 0),
-            severity=Severity.CRITICAL,
-            summary="A vendor's API does not answer the exporter.",
-            description=Text(
-                "The API of source {source} ({provider}) has given no valid answer for five"
-                " minutes. Nothing is known of its agents, suites and runs."
-            ),
-        ),
-        Rule(
-            name=f"{PREFIX}HalfOfAgentsDown",
-            expression=down.divided_by(count)
-            .compared(">=", thresholds.agents_down_ratio)
-            .where("and", count.compared(">=", 2), "job", "instance", *SOURCE),
-            severity=Severity.CRITICAL,
-            summary="A large part of a source's agents cannot be reached.",
-            description=Text(
-                "{value:humanizePercentage} of the agents of source {source} ({provider}) cannot"
-                f" be reached; the limit is {percentage}. One cause for many, such as a network"
-                " or a data centre, is likely."
-            ),
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}CredentialsRefused",
+        Severity.CRITICAL,
+        select(c.SOURCE_AUTH_FAILED).compared("==", 1),
+        "A vendor refuses the exporter's credentials.",
+        "{provider} refuses the credentials of source {source}. The exporter holds its calls"
+        " back so that its address is not blocked; nothing of this source is watched.",
+    )
+    yield Rule(
+        f"{PREFIX}SourceDown",
+        Severity.CRITICAL,
+        select(c.SOURCE_UP).compared("==", 0),
+        "A vendor's API does not answer the exporter.",
+        "The API of source {source} ({provider}) has given no valid answer for five minutes."
+        " Nothing is known of its agents, suites and runs.",
+    )
+    yield Rule(
+        f"{PREFIX}HalfOfAgentsDown",
+        Severity.CRITICAL,
+        down.divided_by(count)
+        .compared(">=", thresholds.agents_down_ratio)
+        .where("and", count.compared(">=", 2), "job", "instance", *SOURCE),
+        "A large part of a source's agents cannot be reached.",
+        "{value:humanizePercentage} of the agents of source {source} ({provider}) cannot be"
+        f" reached; the limit is {percentage}. One cause for many, such as a network or a data"
+        " centre, is likely.",
+    )
 
 
-def _suites(thresholds: Thresholds) -> list[Rule]:
+def _reachability() -> Iterator[Rule]:
+    # Nothing is known of the members behind a controller that is down; one cause, one page.
+    gone = select(c.CONTROLLER_UP).compared("==", 0)
+    behind = select(c.CLUSTER_INFO).where("and", gone, *SOURCE, "controller")
+    member = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
+    yield Rule(
+        f"{PREFIX}ControllerUnreachable",
+        Severity.CRITICAL,
+        gone,
+        "A cluster controller cannot be reached.",
+        "Controller {controller} of source {source} has not been reached for five minutes."
+        " No test can run on its clusters.",
+    )
+    yield Rule(
+        f"{PREFIX}AgentUnreachable",
+        Severity.CRITICAL,
+        select(c.AGENT_UP).compared("==", 0),
+        "A load-generating agent cannot be reached.",
+        "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
+        " minutes. Tests that need it fail or run with less load.",
+    )
+    yield Rule(
+        f"{PREFIX}MemberUnreachable",
+        Severity.CRITICAL,
+        member.where("unless", behind, *SOURCE, "cluster_id"),
+        "A controller cannot use a member of its cluster.",
+        "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
+        " been usable by the controller for five minutes. Tests on the cluster run without it.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderUnreachable",
+        Severity.CRITICAL,
+        select(c.RECORDER_UP).compared("==", 0),
+        "A proxy recorder cannot be reached.",
+        "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
+        " five minutes. Nobody can record sessions with it.",
+    )
+
+
+def _versions() -> Iterator[Rule]:
+    yield Rule(
+        f"{PREFIX}ControllerOutdated",
+        Severity.CRITICAL,
+        select(c.CONTROLLER_OUTDATED).compared("==", 1),
+        "A cluster controller is too old to be used.",
+        "Controller {controller} of source {source} answers but is older than the oldest"
+        " version accepted. No test can run on its clusters until it is updated.",
+    )
+    yield Rule(
+        f"{PREFIX}AgentOutdated",
+        Severity.CRITICAL,
+        select(c.AGENT_OUTDATED).compared("==", 1),
+        "An agent is too old to be used.",
+        "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
+        " oldest version accepted. No test can use it until it is updated.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderOutdated",
+        Severity.CRITICAL,
+        select(c.RECORDER_OUTDATED).compared("==", 1),
+        "A proxy recorder is too old to be used.",
+        "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
+        " the oldest version accepted. It is to be updated before it records again.",
+    )
+
+
+def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
+    if thresholds.clock_skew is None:
+        return
+    yield Rule(
+        f"{PREFIX}AgentClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.AGENT_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "An agent's clock is wrong.",
+        "The clock of agent {agent} (id {agent_id}) of source {source} is"
+        " {value:humanizeDuration} off the portal's.",
+    )
+    yield Rule(
+        f"{PREFIX}ControllerClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.CONTROLLER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "A cluster controller's clock is wrong.",
+        "The clock of controller {controller} of source {source} is {value:humanizeDuration}"
+        " off the portal's.",
+    )
+    yield Rule(
+        f"{PREFIX}MemberClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "The clock of a cluster's member differs from its controller's.",
+        "The clock of agent {agent} (id {agent_id}) in cluster {agent_cluster} of source"
+        " {source} is {value:humanizeDuration} off its controller's.",
+    )
+    yield Rule(
+        f"{PREFIX}RecorderClockSkew",
+        Severity.WARNING,
+        Abs(of=select(c.RECORDER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        "A proxy recorder's clock is wrong.",
+        "The clock of recorder {recorder} (id {recorder_id}) of source {source} is"
+        " {value:humanizeDuration} off the portal's.",
+    )
+
+
+def _suites(thresholds: Thresholds) -> Iterator[Rule]:
     suite = (*SOURCE, "suite_id")
-    table = [
-        Rule(
-            name=f"{PREFIX}SuiteFailed",
-            expression=select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
-            severity=Severity.WARNING,
-            summary="The newest finished run of a suite failed.",
-            description=Text(
-                "The newest finished run of suite {suite} (id {suite_id}) of source {source}"
-                " failed. The alert ends with the next run that passes."
-            ),
-        ),
-        Rule(
-            name=f"{PREFIX}SuiteUnhealthy",
-            expression=select(c.SUITE_HEALTHY).compared("==", 0),
-            severity=Severity.WARNING,
-            summary="A suite cannot be run as it is configured.",
-            description=Text(
-                "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor"
-                " finds fault with its configuration or with what it needs."
-            ),
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}SuiteFailed",
+        Severity.WARNING,
+        select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
+        "The newest finished run of a suite failed.",
+        "The newest finished run of suite {suite} (id {suite_id}) of source {source} failed."
+        " The alert ends with the next run that passes.",
+    )
+    yield Rule(
+        f"{PREFIX}SuiteUnhealthy",
+        Severity.WARNING,
+        select(c.SUITE_HEALTHY).compared("==", 0),
+        "A suite cannot be run as it is configured.",
+        "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
+        " fault with its configuration or with what it needs.",
+    )
     if thresholds.suite_overdue is not None:
         due = Age(of=select(c.SUITE_LAST_RUN_START)).compared(">", thresholds.suite_overdue)
         running = select(c.SUITE_RUNNING).compared("==", 1)
-        table.append(
-            Rule(
-                name=f"{PREFIX}SuiteOverdue",
-                expression=due.where("unless", running, *suite),
-                severity=Severity.WARNING,
-                summary="A suite has not run for too long.",
-                description=Text(
-                    "The newest finished run of suite {suite} (id {suite_id}) of source {source}"
-                    " started {value:humanizeDuration} ago and none is in flight."
-                ),
-            )
+        yield Rule(
+            f"{PREFIX}SuiteOverdue",
+            Severity.WARNING,
+            due.where("unless", running, *suite),
+            "A suite has not run for too long.",
+            "The newest finished run of suite {suite} (id {suite_id}) of source {source} started"
+            " {value:humanizeDuration} ago and none is in flight.",
         )
-    return table
 
 
-def _runs(thresholds: Thresholds) -> list[Rule]:
+def _runs(thresholds: Thresholds) -> Iterator[Rule]:
     run = (*SOURCE, "run_id")
-    table = [
-        Rule(
-            name=f"{PREFIX}RunFailed",
-            expression=select(c.RUN_PASSED).compared("==", 0),
-            severity=Severity.WARNING,
-            summary="A run ended with a failure.",
-            description=Text("Run {run} (id {run_id}) of source {source} ended and has failed."),
-        )
-    ]
+    yield Rule(
+        f"{PREFIX}RunFailed",
+        Severity.WARNING,
+        select(c.RUN_PASSED).compared("==", 0),
+        "A run ended with a failure.",
+        "Run {run} (id {run_id}) of source {source} ended and has failed.",
+    )
     if thresholds.run_stuck is not None:
-        preparing = select(c.RUN_PHASE, Match(label="phase", values=_PREPARING))
-        table.append(
-            Rule(
-                name=f"{PREFIX}RunStuck",
-                expression=Age(of=select(c.RUN_START))
-                .compared(">", thresholds.run_stuck)
-                .where("and", preparing.compared("==", 1), *run),
-                severity=Severity.WARNING,
-                summary="A run was started long ago and generates no load yet.",
-                description=Text(
-                    "Run {run} (id {run_id}) of source {source} was started"
-                    " {value:humanizeDuration} ago and is still being prepared."
-                ),
-            )
+        old = Age(of=select(c.RUN_START)).compared(">", thresholds.run_stuck)
+        preparing = select(c.RUN_PHASE, Match(label="phase", values=_PREPARING)).compared("==", 1)
+        yield Rule(
+            f"{PREFIX}RunStuck",
+            Severity.WARNING,
+            old.where("and", preparing, *run),
+            "A run was started long ago and generates no load yet.",
+            "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago"
+            " and is still being prepared.",
         )
-    return table
 
 
-def _operation(thresholds: Thresholds) -> list[Rule]:
+def _operation(thresholds: Thresholds) -> Iterator[Rule]:
     success = own(_telemetry.poll_last_success)
     # A task without any success counts from the start of the exporter or its newest reload.
     since = success.compared(">", 0).either(
         success.plus_one_of(own(_telemetry.reload_success_timestamp), "job", "instance")
     )
     limit = own(_telemetry.poll_interval).times(thresholds.stale_intervals)
-    return [
-        Rule(
-            name=f"{PREFIX}PollsStale",
-            expression=Age(of=since).compared(">", limit),
-            severity=Severity.WARNING,
-            summary="A task has not been polled without a failure for too long.",
-            description=Text(
-                "The newest poll without a failure of task {task} of source {source} ({provider})"
-                " is {value:humanizeDuration} old. What it reads may be missing or out of date."
-            ),
-        ),
-        Rule(
-            name=f"{PREFIX}ReloadFailed",
-            expression=own(_telemetry.reload_successful).compared("==", 0),
-            severity=Severity.WARNING,
-            summary="The exporter could not load its configuration anew.",
-            description=Text(
-                "The newest reload of the configuration was refused. The exporter goes on with the"
-                " one before, and a restart would fail."
-            ),
-        ),
-        Rule(
-            name=f"{PREFIX}NotificationsFailing",
-            expression=own(_telemetry.notifications_failing).compared("==", 1),
-            severity=Severity.WARNING,
-            summary="The exporter cannot deliver its alerts to an Alertmanager.",
-            description=Text(
-                "No alert has reached Alertmanager {receiver} from the exporter for five minutes."
-            ),
-        ),
-    ]
+    yield Rule(
+        f"{PREFIX}PollsStale",
+        Severity.WARNING,
+        Age(of=since).compared(">", limit),
+        "A task has not been polled without a failure for too long.",
+        "The newest poll without a failure of task {task} of source {source} ({provider}) is"
+        " {value:humanizeDuration} old. What it reads may be missing or out of date.",
+    )
+    yield Rule(
+        f"{PREFIX}ReloadFailed",
+        Severity.WARNING,
+        own(_telemetry.reload_successful).compared("==", 0),
+        "The exporter could not load its configuration anew.",
+        "The newest reload of the configuration was refused. The exporter goes on with the one"
+        " before, and a restart would fail.",
+    )
+    yield Rule(
+        f"{PREFIX}NotificationsFailing",
+        Severity.WARNING,
+        own(_telemetry.notifications_failing).compared("==", 1),
+        "The exporter cannot deliver its alerts to an Alertmanager.",
+        "No alert has reached Alertmanager {receiver} from the exporter for five minutes.",
+    )
+
+
+def _certificates(thresholds: Thresholds) -> Iterator[Rule]:
+    if thresholds.certificate_expiry is None:
+        return
+    unused = select(c.CERTIFICATE_ACTIVE).compared("==", 0)
+    yield Rule(
+        f"{PREFIX}CertificateExpiring",
+        Severity.WARNING,
+        Remaining(of=select(c.CERTIFICATE_NOT_AFTER))
+        .compared("<", thresholds.certificate_expiry)
+        .where("unless", unused, *SOURCE, "certificate_id"),
+        "A client certificate that recorders present expires soon.",
+        "Client certificate {certificate} (id {certificate_id}) for {host} of source {source}"
+        " expires in {value:humanizeDuration}.",
+        hold_seconds=_HOURLY_HOLD_SECONDS,
+    )
+
+
+def _agents(thresholds: Thresholds) -> Iterator[Rule]:
+    """Return what there is to know of agents, which disturbs nobody."""
+    inactive = select(c.AGENT_ACTIVE).compared("==", 0)
+    unprotected = select(c.AGENT_PROTECTED).compared("==", 0)
+    yield Rule(
+        f"{PREFIX}AgentUnprotected",
+        Severity.INFO,
+        unprotected.where("unless", inactive, *SOURCE, "agent_id"),
+        "An agent can be used by anyone who reaches it.",
+        "Agent {agent} (id {agent_id}) of source {source} demands no token: whoever reaches"
+        " its port can generate load with it.",
+        keep_seconds=0,
+    )
+    if thresholds.agent_restarted is not None:
+        yield Rule(
+            f"{PREFIX}AgentRestarted",
+            Severity.INFO,
+            Age(of=select(c.AGENT_START)).compared("<", thresholds.agent_restarted),
+            "An agent's software was started a short while ago.",
+            "Agent {agent} (id {agent_id}) of source {source} was started {value:humanizeDuration}"
+            " ago.",
+            keep_seconds=0,
+        )

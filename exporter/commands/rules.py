@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.alerts import table
-from exporter.alerts.operator import prometheus_rule
-from exporter.alerts.prometheus import rules_file
+from exporter.alerts.formats import prometheus_rule, rules_file
 from exporter.commands import alerting
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exporter.alerts.alert import Phase
+from exporter.alerts.evaluate import Phase
 from exporter.overview.interface import AlertView, SourceView, TaskView
 from exporter.settings.load import redacted
 from exporter.sources.registry import PROVIDERS
@@ -13,8 +13,8 @@ from exporter.sources.registry import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from exporter.alerts.alert import Alert
-    from exporter.alerts.builtin import BuiltInAlerts
+    from exporter.alerts.alerting import BuiltInAlerts
+    from exporter.alerts.evaluate import Alert
     from exporter.clock import Moment
     from exporter.fleet.history import History
     from exporter.fleet.store import Snapshot, Store

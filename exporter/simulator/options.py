@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides how a simulation looks and lives.
+    """The content and the behaviour of a simulation.
 
     Attributes:
-        seed: Equal seeds give equal fleets with equal lives.
-        pace: How many seconds of life pass in one second.
-        alive: Whether the fleet has a life of its own; else it stays as it begins.
+        seed: Equal seeds give equal worlds.
+        pace: Seconds of the simulated worlds per second.
+        still: Whether the worlds stay as they begin.
         agents, controllers, clusters, cluster_members, recorders, suites: Sizes of the Real Load
             fleet.
         blazemeter_agents, tests: Private-location agents and tests that run again and again.
@@ -37,7 +37,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     pace: float = 1.0
-    alive: bool = True
+    still: bool = False
     agents: int = 20
     controllers: int = 2
     clusters: int = 4
@@ -59,8 +59,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HELP: Final = {
-    "seed": "equal seeds give equal fleets with equal lives",
-    "pace": "seconds of life per second",
+    "seed": "equal seeds give equal worlds",
+    "pace": "simulated seconds per second",
     "agents": "Real Load measuring agents",
     "controllers": "Real Load cluster controllers",
     "clusters": "Real Load clusters",
@@ -83,7 +83,6 @@ _HELP: Final = {
 _FLAGS: Final = {
     "delay_seconds": "--delay",
     "dead_delay_seconds": "--dead-delay",
-    "alive": "--still",
 }
 
 
@@ -107,10 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{text} (default: {default})",
         )
     group.add_argument(
-        flag("alive"),
-        dest="alive",
-        action="store_false",
-        help="no life: the fleet stays as it begins",
+        flag("still"),
+        action="store_true",
+        help="no change by itself: the fleet stays as it begins",
     )
 
 

@@ -1,9 +1,9 @@
-"""What all simulated vendors share: counting, faults, blocking and the control interface.
+"""The part that all simulated vendors share: counts, faults, blocking and the control interface.
 
 `POST /_control` takes a JSON object; every key is optional and says how things shall be from
 now on. `GET /_control` answers like it: with the counts.
 
-    life          false lets the world stand still, true lets it go on
+    still         true lets the world stand still, false lets it go on
     token         the only credential that is valid from now on; null: none is
     delay         seconds each call takes; of Real Load's, those that reach another machine
     dead_delay    seconds a machine that is down adds to that
@@ -49,7 +49,7 @@ BAD_TOKEN_WINDOW_SECONDS: Final = 60.0
 
 
 class Fault(StrEnum):
-    """How a portal misbehaves."""
+    """The ways in which a portal misbehaves."""
 
     NONE = "none"
     BAD_GATEWAY = "bad_gateway"
@@ -61,7 +61,7 @@ class Fault(StrEnum):
 
 
 class Refusal(StrEnum):
-    """How Real Load answers a bad token."""
+    """The ways in which Real Load may answer a bad token."""
 
     ENVELOPE = "envelope"
     FLAGS = "flags"
@@ -71,7 +71,7 @@ class Refusal(StrEnum):
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /_control`."""
 
-    life: bool | msgspec.UnsetType = msgspec.UNSET
+    still: bool | msgspec.UnsetType = msgspec.UNSET
     token: str | msgspec.UnsetType | None = msgspec.UNSET
     delay: float | msgspec.UnsetType = msgspec.UNSET
     dead_delay: float | msgspec.UnsetType = msgspec.UNSET
@@ -163,7 +163,7 @@ class Portal:
             self.in_flight -= 1
 
     def refuse(self, caller: str) -> None:
-        """Note a bad credential; the fifth within a minute blocks the address (section 1)."""
+        """Note a bad credential; the fifth within a minute blocks the address."""
         now = self.clock.monotonic()
         self.refused.append(now)
         bad = self._bad_tokens[caller]
@@ -173,7 +173,7 @@ class Portal:
             bad.clear()
 
     def is_blocked(self, caller: str) -> bool:
-        """Tell, and count, whether an address is blocked."""
+        """Return whether an address is blocked, and count it."""
         blocked = self.clock.monotonic() < self._blocked_until.get(caller, float("-inf"))
         self.blocked_calls += blocked
         return blocked
@@ -192,7 +192,7 @@ class Portal:
             UnknownChangeError: It names something that does not exist.
         """
         targets = {
-            "life": (self.world.timeline, "alive"),
+            "still": (self.world.timeline, "still"),
             "token": (self, "token"),
             "delay": (self, "delay_seconds"),
             "dead_delay": (self, "dead_delay_seconds"),
@@ -232,7 +232,7 @@ class Portal:
                 "blocked_calls": self.blocked_calls,
                 "violations": self.violations,
                 "peak": self.peak,
-                "life": self.world.timeline.alive,
+                "still": self.world.timeline.still,
                 "moment": self.world.timeline.moment(),
             }
         )

@@ -1,4 +1,4 @@
-"""How time passes in a simulated world, and what changes with it by itself."""
+"""A simulated world: its time, the machines that go up and down in it, and changes from outside."""
 
 from __future__ import annotations
 
@@ -15,43 +15,46 @@ if TYPE_CHECKING:
 
 
 class Timeline:
-    """The life of one world: it begins at 0, runs at a pace and can stand still.
+    """The time of one world: it begins at 0, runs at a pace and can stand still.
 
-    A moment is a number of seconds of life; negative moments lie before the beginning.
+    A moment is a number of the world's seconds; negative moments lie before its beginning.
+
+    Args:
+        pace: Seconds of the world per second.
     """
 
-    def __init__(self, clock: Clock, *, pace: float = 1.0, alive: bool = True) -> None:
+    def __init__(self, clock: Clock, *, pace: float = 1.0, still: bool = False) -> None:
         self._clock = clock
         self._pace = pace
-        self._alive = alive
+        self._still = still
         self._anchor = clock.now()
         self._anchor_moment = 0.0
 
     @property
-    def alive(self) -> bool:
-        """Whether life goes on."""
-        return self._alive
+    def still(self) -> bool:
+        """Whether the world stands still."""
+        return self._still
 
-    @alive.setter
-    def alive(self, alive: bool) -> None:
+    @still.setter
+    def still(self, still: bool) -> None:
         moment = self.moment()
         self._anchor = self._clock.now()
         self._anchor_moment = moment
-        self._alive = alive
+        self._still = still
 
     def moment(self) -> float:
-        """Return the present moment of life."""
-        if not self._alive:
+        """Return the present moment."""
+        if self._still:
             return self._anchor_moment
         passed = self._clock.monotonic() - self._anchor.monotonic
         return self._anchor_moment + passed * self._pace
 
     def now(self) -> float:
-        """Return the seconds since the epoch; they pass also while life stands still."""
+        """Return the seconds since the epoch; they pass also while the world stands still."""
         return self._clock.time()
 
     def unix(self, moment: float) -> float:
-        """Convert a moment of life to seconds since the epoch."""
+        """Convert a moment to seconds since the epoch."""
         return self._anchor.unix + (moment - self._anchor_moment) / self._pace
 
 
@@ -61,7 +64,7 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         period_seconds: The length of one turn.
         up_seconds: How much of its beginning is up.
-        phase_seconds: How far into the turn life begins.
+        phase_seconds: How far into the turn the world begins.
     """
 
     period_seconds: float = math.inf
@@ -69,11 +72,11 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     phase_seconds: float = 0.0
 
     def is_up(self, moment: float) -> bool:
-        """Tell whether a moment lies in an upper part."""
+        """Return whether a moment lies in an upper part."""
         return (moment + self.phase_seconds) % self.period_seconds < self.up_seconds
 
     def came_up(self, moment: float) -> float | None:
-        """Return when the present turn began, `None` if life began in it."""
+        """Return when the present turn began, `None` if the world began in it."""
         turn, into = divmod(moment + self.phase_seconds, self.period_seconds)
         return moment - into if turn >= 1 else None
 
@@ -86,11 +89,11 @@ STEADY = Wave()
 
 
 class Machine(msgspec.Struct, kw_only=True):
-    """A machine of a fleet; it can be changed from outside while it lives.
+    """A machine of a fleet; it can be changed from outside at any time.
 
     Attributes:
         up: Forced state; `None` leaves it to the wave.
-        age_seconds: How long it had been up when life began.
+        age_seconds: How long it had been up when the world began.
         outdated: Whether the vendor refuses its version.
         skew_seconds: Its clock minus the true time.
         delay_seconds: How long a call to it takes; `None` for what the portal says.
@@ -107,7 +110,7 @@ class Machine(msgspec.Struct, kw_only=True):
     jitter: float = 0.5
 
     def is_up(self, moment: float) -> bool:
-        """Tell whether it is up at a moment."""
+        """Return whether it is up at a moment."""
         return self.wave.is_up(moment) if self.up is None else self.up
 
     def took(self, moment: float, *, least_millis: int, spread_millis: int) -> int:
@@ -126,7 +129,7 @@ class UnknownChangeError(Exception):
 
 
 class World:
-    """A vendor's side of the simulation: named tables of things that live and can be changed.
+    """A vendor's side of the simulation: named tables of things that can be changed.
 
     Attributes:
         kinds: The names of the tables; each is an attribute, a dictionary of things by id.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
 from exporter.alerts import alerting
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.alerting import Alerting, AlertingContext
-from exporter.alerts.memory import Remembered
+from exporter.alerts.alerting import Alerting, AlertingContext, BuiltInAlerts
+from exporter.alerts.evaluate import Alerts, Phase
 from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.state_file import AlertingState
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
 from exporter.fleet.store import Snapshot, Store
@@ -22,6 +23,7 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from exporter.http import HttpClient, HttpOptions
@@ -44,7 +46,7 @@ class Bench:
         self._connected = 0
         self.alerting = self.begin()
 
-    def begin(self, *, remembered: Remembered | None = None) -> Alerting:
+    def begin(self, *, state: AlertingState | None = None) -> Alerting:
         """Make the alerts, another time after a restart."""
         context = AlertingContext(
             store=self.store,
@@ -53,9 +55,7 @@ class Bench:
             started=lambda: self.started,
             connect=self._connect,
         )
-        self.alerting = Alerting(
-            self.settings, context, generator_url="http://board/", remembered=remembered
-        )
+        self.alerting = Alerting(self.settings, context, generator_url="http://board/", state=state)
         return self.alerting
 
     def _connect(self, options: HttpOptions) -> HttpClient:
@@ -103,7 +103,7 @@ class Bench:
         """Evaluate once and have both workers do what is due."""
         await self.alerting.tick()
         for receiver in self.alerting._receivers:
-            await receiver.tell()
+            await receiver.send_due()
 
     def phases(self) -> list[tuple[str, Phase]]:
         return [(one.name, one.phase) for one in self.alerting.active()]
@@ -242,7 +242,7 @@ class TestReceivers:
 
         await bench.minutes(30, a=True)
 
-        assert {} == bench.alerting.remember().alerts.resolved
+        assert {} == bench.alerting.state().alerts.resolved
 
     async def test_an_end_is_given_up_after_a_day(self) -> None:
         """An Alertmanager that is gone for good must not fill the memory."""
@@ -252,23 +252,23 @@ class TestReceivers:
         await bench.minutes(6, a=True)
         bench.time.shift(alerting.UNDELIVERED_SECONDS - 60)
         await bench.minutes(1, a=True)
-        before = len(bench.alerting.remember().alerts.resolved)
+        before = len(bench.alerting.state().alerts.resolved)
 
         with capture_logs() as logged:
             await bench.minutes(1, a=True)
 
-        assert (1, 0) == (before, len(bench.alerting.remember().alerts.resolved))
+        assert (1, 0) == (before, len(bench.alerting.state().alerts.resolved))
         assert ["resolution_given_up"] == [entry["event"] for entry in logged]
 
     async def test_the_number_of_ends_is_bounded(self) -> None:
         """Of too many, the oldest are given up."""
         bench = Bench()
         many = [alert(f"a{n}", resolved=n) for n in range(alerting.MAX_RESOLVED + 2)]
-        bench.begin(remembered=Remembered(alerts=Alerts(resolved=keyed(*many))))
+        bench.begin(state=AlertingState(alerts=Alerts(resolved=keyed(*many))))
 
         await bench.alerting.tick()
 
-        kept = [a.labels["agent"] for a in bench.alerting.remember().alerts.resolved.values()]
+        kept = [a.labels["agent"] for a in bench.alerting.state().alerts.resolved.values()]
         assert ("a2", alerting.MAX_RESOLVED) == (kept[0], len(kept))
 
 
@@ -324,7 +324,7 @@ class TestRestart:
         assert [("a", "resolved")] == bench.two.told()
 
     async def test_a_stop_saves_what_is_known(self, tmp_path: Path) -> None:
-        """Whatever was accepted since the newest evaluation is in the file too."""
+        """The file has also the ends that were accepted since the newest evaluation."""
         path = tmp_path / "state.json"
         bench = Bench(state_file=str(path))
         task = asyncio.create_task(bench.alerting.run())
@@ -369,3 +369,130 @@ async def test_the_ticker_outlives_a_mistake() -> None:
     await asyncio.wait([task])
 
     assert "evaluation_crashed" in [entry["event"] for entry in logged]
+
+
+RELOAD_FAILED = "LoadFleetReloadFailed"
+
+
+class ReloadBench:
+    """The built-in alerts of a daemon whose newest reload failed."""
+
+    def __init__(self) -> None:
+        self.time = FakeClock()
+        self.alertmanager = FakeAlertmanager(self.time)
+        self.telemetry = SelfMetrics(clock=self.time.clock)
+        self.alerts = BuiltInAlerts(
+            AlertingContext(
+                store=Store(self.time.clock),
+                telemetry=self.telemetry,
+                clock=self.time.clock,
+                started=lambda: True,
+                connect=self.alertmanager.connect,
+            )
+        )
+
+    async def apply(self, *alertmanagers: str, **settings: Any) -> None:
+        """Go over to other settings."""
+        values = {"alertmanagers": list(alertmanagers), **settings}
+        await self.alerts.apply(AlertingSettings.model_validate(values), generator_url="http://b/")
+
+    async def until_active(self, *names: str) -> None:
+        """Wait for an evaluation to have found exactly these alerts."""
+        await until(lambda: list(names) == [one.name for one in self.alerts.active() or ()])
+
+    def receivers(self) -> set[str]:
+        """Return for which receivers there are series of ours."""
+        return {
+            sample.labels["receiver"]
+            for metric in self.telemetry.registry.collect()
+            for sample in metric.samples
+            if "receiver" in sample.labels
+        }
+
+    def alertnames(self) -> set[str]:
+        """Return for which alerts there are series of ours."""
+        return {
+            sample.labels["alertname"]
+            for metric in self.telemetry.registry.collect()
+            for sample in metric.samples
+            if "alertname" in sample.labels
+        }
+
+
+@asynccontextmanager
+async def reloading() -> AsyncIterator[ReloadBench]:
+    made = ReloadBench()
+    try:
+        yield made
+    finally:
+        await made.alerts.stop()
+
+
+class TestBuiltInAlerts:
+    async def test_without_an_alertmanager_they_are_off(self) -> None:
+        """Users whose Prometheus evaluates must not be paged twice."""
+        async with reloading() as bench:
+            await bench.apply()
+
+            assert bench.alerts.active() is None
+            assert set() == bench.alertnames()
+
+    async def test_with_one_they_begin(self) -> None:
+        """Nothing else has to be switched on."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+
+            await bench.until_active(RELOAD_FAILED)
+
+    async def test_the_same_settings_change_nothing(self) -> None:
+        """A reload because of a source must not tell every alert again."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+            running = bench.alerts._alerting
+
+            await bench.apply(ONE)
+
+            assert running is bench.alerts._alerting
+
+    async def test_a_change_keeps_what_is_known(self) -> None:
+        """An alert that has been pending for four minutes is not pending anew."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+            await bench.until_active(RELOAD_FAILED)
+            (before,) = bench.alerts.active() or ()
+            bench.time.shift(240)
+
+            await bench.apply(ONE, TWO)
+
+            (after,) = bench.alerts.active() or ()
+            assert before.since == after.since
+
+    async def test_an_alertmanager_that_is_no_longer_configured_leaves_no_series(self) -> None:
+        """One that failed last would be failing for ever."""
+        async with reloading() as bench:
+            await bench.apply(ONE, TWO)
+            before = bench.receivers()
+
+            await bench.apply(TWO)
+
+            assert ({ONE, TWO}, {TWO}) == (before, bench.receivers())
+
+    async def test_switching_them_off_ends_their_series(self) -> None:
+        """A number of firing alerts that nobody counts any more is wrong."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+
+            await bench.apply()
+
+            assert bench.alerts.active() is None
+            assert (set(), set()) == (bench.receivers(), bench.alertnames())
+
+    async def test_a_threshold_that_is_off_leaves_its_alert_out(self) -> None:
+        """Its series, too, goes with the reload."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+            before = bench.alertnames()
+
+            await bench.apply(ONE, thresholds={"run_stuck": "off"})
+
+            assert {"LoadFleetRunStuck"} == before - bench.alertnames()

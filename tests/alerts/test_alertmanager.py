@@ -1,4 +1,4 @@
-"""What one Alertmanager is told, when, and again when."""
+"""The notifications to one Alertmanager: their content, their times and their repetition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.alerts.alertmanager import BATCH, Delivery, Receiver
+from exporter.alerts.alertmanager import BATCH, NotificationOptions, Receiver
 from exporter.alerts.settings import AlertmanagerSettings
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
@@ -17,7 +17,7 @@ from tests.support.clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.alerts.alert import Alert
+    from exporter.alerts.evaluate import Alert
 
 
 URL = "http://alertmanager.test:9093"
@@ -32,7 +32,7 @@ class Bench:
         self.telemetry = SelfMetrics(clock=self.time.clock)
         self.receiver = Receiver(
             AlertmanagerSettings.model_validate({"url": URL, **settings}),
-            Delivery(
+            NotificationOptions(
                 resend_seconds=60.0,
                 generator_url="https://monitor.example/fleet/",
                 external_labels={"region": "eu", "agent": "external"},
@@ -46,7 +46,7 @@ class Bench:
         """Publish alerts that long after `START` and return what arrives."""
         self.time.shift(START.monotonic + at - self.time.monotonic)
         self.receiver.publish(keyed(*alerts))
-        await self.receiver.tell()
+        await self.receiver.send_due()
         return self.alertmanager.told()
 
     def counted(self, name: str) -> float | None:
@@ -62,7 +62,7 @@ class TestMessage:
         bench = Bench()
         bench.receiver.publish(keyed(alert("a", fired=-60.5)))
 
-        await bench.receiver.tell()
+        await bench.receiver.send_due()
 
         assert [f"{URL}/api/v2/alerts"] == bench.alertmanager.urls
         assert "application/json" == bench.alertmanager.headers["content-type"]
@@ -89,7 +89,7 @@ class TestMessage:
         bench = Bench()
         bench.receiver.publish(keyed(alert("a", resolved=-10)))
 
-        await bench.receiver.tell()
+        await bench.receiver.send_due()
 
         assert "2023-11-14T22:13:10.000+00:00" == bench.alertmanager.calls[0][0]["endsAt"]
 
@@ -149,7 +149,7 @@ class TestWhen:
         assert 2 == bench.alertmanager.attempts
 
     async def test_the_newest_state_wins(self) -> None:
-        """What ends while earlier calls are under way is not told as firing any more."""
+        """An alert that ends while earlier calls are under way is not sent as firing any more."""
         bench = Bench()
         alerts = [alert(f"a{number}") for number in range(BATCH + 1)]
         ended = [*alerts[:-1], alert(f"a{BATCH}", resolved=0)]
@@ -178,7 +178,7 @@ class TestFailure:
         assert 1.0 == bench.counted("notification_failures_total")
 
     async def test_a_call_that_fails_ends_the_round(self) -> None:
-        """Who does not take the first call is not bothered with the others."""
+        """An Alertmanager that does not take the first call is not bothered with the others."""
         bench = Bench()
         bench.alertmanager.status = 500
 
@@ -197,10 +197,10 @@ class TestFailure:
 
         assert 2 == bench.alertmanager.attempts
         assert 2.0 == bench.counted("notification_failures_total")
-        assert not bench.receiver.knows(*keyed(ended).popitem())
+        assert not bench.receiver.has_accepted(*keyed(ended).popitem())
 
     async def test_an_end_that_was_refused_is_told_until_it_is_taken(self) -> None:
-        """However long ago it was: what stands in front of Alertmanager may be mended."""
+        """Its age does not matter: a proxy in front of Alertmanager may be mended."""
         bench = Bench()
         bench.alertmanager.status = 400
         ended = alert("a", resolved=0)
@@ -212,7 +212,7 @@ class TestFailure:
         assert [[("a", "resolved")], []] == told
 
     async def test_after_an_hour_away_it_hears_what_counts(self) -> None:
-        """What goes on, what ended since, and also what came and went: nothing is lost."""
+        """Nothing is lost: neither what goes on, nor what ended since, nor what came and went."""
         bench = Bench()
         await bench.tell(alert("goes-on"), alert("ends"))
         bench.alertmanager.status = 500
@@ -287,12 +287,12 @@ async def test_what_was_accepted_before_a_restart_is_known() -> None:
     """An end of long ago that everybody has heard is not told for ever."""
     bench = Bench()
     ended = alert("a", resolved=-3600)
-    bench.receiver.assume(*keyed(ended).popitem())
+    bench.receiver.mark_delivered(*keyed(ended).popitem())
 
     told = await bench.tell(ended)
 
     assert [] == told
-    assert bench.receiver.knows(*keyed(ended).popitem())
+    assert bench.receiver.has_accepted(*keyed(ended).popitem())
 
 
 async def test_the_series_exist_from_the_start() -> None:

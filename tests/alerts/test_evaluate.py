@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.evaluate import Evaluator
-from exporter.alerts.expression import Expression, Select
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
+from exporter.alerts.expression import Expression
 from exporter.clock import Moment
 from tests.support.alerts import START, alert, keyed, later, rule
 
 
 if TYPE_CHECKING:
-    from exporter.alerts.expression import Sample, SampleView
-    from exporter.alerts.table import Rule
+    from exporter.alerts.rule import Rule
+    from exporter.alerts.samples import SampleView
 
 
 class Judge:
@@ -47,7 +46,7 @@ def up(**agents: float) -> SampleView:
 
 class TestPending:
     def test_a_condition_that_begins_to_hold_is_pending(self) -> None:
-        """What has just begun may be a blip."""
+        """A condition that has just begun may be a blip."""
         judge = Judge(rule(hold=300))
 
         judge.at(0, up(a=0, b=1))
@@ -130,7 +129,7 @@ class TestFiring:
         assert (START, later(60)) == (fired.since, fired.fired)
 
     def test_it_ends_when_the_condition_no_longer_holds(self) -> None:
-        """What is well again must be told."""
+        """Receivers must hear that all is well again."""
         judge = Judge(rule(hold=0))
         judge.at(0, up(a=0))
 
@@ -231,7 +230,7 @@ class TestRestored:
         assert before == judge.alerts.active
 
     def test_it_ends_when_the_first_round_has_brought_nothing_against_it(self) -> None:
-        """What came back while we were away is over."""
+        """The target came back while the exporter was away."""
         before = keyed(alert("a", restored=True), alert("b", restored=True))
         judge = Judge(rule(), alerts=Alerts(active=before))
 
@@ -265,13 +264,4 @@ class TestRestored:
 
 
 class Broken(Expression, frozen=True, kw_only=True):
-    """A condition with a mistake in it."""
-
-    strength = property(lambda _: 0)
-
-    def promql(self) -> str:
-        return Select(metric="up").promql()
-
-    def vector(self, samples: SampleView, now: float) -> list[Sample]:
-        del samples, now
-        raise ZeroDivisionError
+    """A condition that nobody can evaluate."""

@@ -15,10 +15,10 @@ from exporter.alerts.expression import (
     Match,
     Remaining,
     Select,
-    identity,
     own,
     select,
 )
+from exporter.alerts.samples import identity
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.metrics import catalogue as c
@@ -29,7 +29,7 @@ from tests.support.servers import require
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.alerts.expression import Labels, SampleView
+    from exporter.alerts.samples import Labels, SampleView
 
 A = Select(metric="a")
 B = Select(metric="b")
@@ -251,7 +251,7 @@ class TestEvaluate:
         ]
 
     def test_missing_metrics_have_no_series(self) -> None:
-        """What is not known holds no condition."""
+        """No condition holds for what is not known."""
         assert {} == A.compared("==", 0).evaluate({}, NOW)
 
     def test_nothing_compares_with_not_a_number(self) -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.alerts import samples
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.evaluate import Evaluator
-from exporter.alerts.prometheus import rules_file
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
+from exporter.alerts.formats import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.clock import Moment
@@ -203,7 +202,7 @@ def test_prometheus_agrees_with_every_alert_at_every_minute(tmp_path: Path, seed
 
 
 def test_the_histories_take_every_alert_through_its_life() -> None:
-    """What never happens in the histories would agree by itself."""
+    """A state that never occurs in the histories would agree by itself."""
     outcomes = [outcome for seed in SEEDS for outcome in judged(histories_of(seed))]
 
     active = [alert for outcome in outcomes for alert in outcome.active.values()]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from exporter.alerts.table import Rule, Severity, rules
+from exporter.alerts.rule import Rule, Severity
+from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 
 
@@ -79,15 +80,13 @@ def test_overdue_suites_are_reported_on_request() -> None:
 def test_thresholds_come_from_the_configuration(
     name: str, threshold: str, value: str, part: str
 ) -> None:
-    """What the user sets is what the condition compares with."""
+    """The condition compares with the user's value."""
     assert part in table(**{threshold: value})[name].expression.promql()
 
 
 def test_the_text_tells_the_limit_that_holds() -> None:
     """A limit in a text must be that of the condition."""
-    assert (
-        "the limit is 25%" in table(agents_down_ratio=0.25)["HalfOfAgentsDown"].description.template
-    )
+    assert "the limit is 25%" in table(agents_down_ratio=0.25)["HalfOfAgentsDown"].description
 
 
 def test_trials_can_be_made_short() -> None:

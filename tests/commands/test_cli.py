@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def simulation() -> AsyncIterator[Simulation]:
-    async with Simulation(SimulatorOptions(alive=False)) as simulation:
+    async with Simulation(SimulatorOptions(still=True)) as simulation:
         yield simulation
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.alerts.prometheus import rules_file
+from exporter.alerts.formats import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from exporter.metrics import catalogue as c

@@ -181,7 +181,7 @@ async def world() -> AsyncIterator[World]:
 def only(agents: int) -> SimulatorOptions:
     """Return the options of a portal that has agents and nothing else."""
     return SimulatorOptions(
-        alive=False, agents=agents, controllers=0, clusters=0, recorders=0, suites=0
+        still=True, agents=agents, controllers=0, clusters=0, recorders=0, suites=0
     )
 
 

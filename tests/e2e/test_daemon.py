@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-STILL = SimulatorOptions(alive=False)
+STILL = SimulatorOptions(still=True)
 
 
 def fast(simulation: Simulation) -> dict[str, Any]:

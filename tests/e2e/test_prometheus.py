@@ -65,7 +65,7 @@ async def stack(folder: Path, *, stale_after: str) -> AsyncIterator[Stack]:
         vendors = {vendor: f"http://127.0.0.1:{port}" for vendor, port in ports.items()}
         for url in vendors.values():
             await answers(f"{url}/_control", simulator)
-            await fetch(f"{url}/_control", data={"life": False})
+            await fetch(f"{url}/_control", data={"still": True})
         configuration = await announced(simulator)
         configuration["defaults"] = {
             "interval": "1s",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-STILL = SimulatorOptions(alive=False, agents=5)
+STILL = SimulatorOptions(still=True, agents=5)
 
 
 def portal(simulation: Simulation, name: str = "prod") -> dict[str, Any]:

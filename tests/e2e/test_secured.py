@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-FLEET = SimulatorOptions(alive=False, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
+FLEET = SimulatorOptions(still=True, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-FLEET = SimulatorOptions(alive=False, agents=8, controllers=0, clusters=0, recorders=0, suites=0)
+FLEET = SimulatorOptions(still=True, agents=8, controllers=0, clusters=0, recorders=0, suites=0)
 VICTIM = "45"
 ALERT = "LoadFleetAgentUnreachable"
 PING = "pingMeasuringAgent"

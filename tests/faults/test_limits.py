@@ -101,7 +101,7 @@ def resident_bytes(pid: int) -> int:
 
 async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
     """Each is answered, with a whole page or a refusal, and afterwards all is as before."""
-    fleet = SimulatorOptions(alive=False, agents=200)
+    fleet = SimulatorOptions(still=True, agents=200)
     async with (
         Simulation(fleet) as simulation,
         daemon(tmp_path, simulation.configuration()) as (url, process),
@@ -222,7 +222,7 @@ async def test_a_million_samples() -> None:
 async def test_an_inventory_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     """The bound of a fleet is `max_reply_bytes`: what is larger is a failed poll, and no memory."""
     (realload,) = (each for each in CANDIDATES if each.name == "realload")
-    fleet = SimulatorOptions(alive=False, agents=2_000)
+    fleet = SimulatorOptions(still=True, agents=2_000)
     async with Trial({"prod": realload}, tmp_path, options=fleet, max_reply_bytes="64KiB") as trial:
         await trial.engine.round()
 

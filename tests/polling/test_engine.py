@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def simulation() -> AsyncIterator[Simulation]:
-    async with Simulation(SimulatorOptions(alive=False, agents=5)) as simulation:
+    async with Simulation(SimulatorOptions(still=True, agents=5)) as simulation:
         yield simulation
 
 

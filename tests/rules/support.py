@@ -1,15 +1,20 @@
-"""Where the rules are and how their programs are called."""
+"""The places of the rules, and calls of their programs."""
 
 from __future__ import annotations
 
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.alerts.prometheus import rules_file
-from exporter.alerts.table import Rule, rules
+from exporter.alerts.formats import rules_file
+from exporter.alerts.table import rules
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from exporter.alerts.rule import Rule
 
 
 FOLDER = Path(__file__).parent

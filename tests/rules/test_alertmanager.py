@@ -49,7 +49,7 @@ def test_alerts_go_where_they_should(rule: Any) -> None:
 
 
 def test_other_alerts_are_none_of_ours() -> None:
-    """Who adds our routes to an Alertmanager of others does not want their pages."""
+    """Users who add our routes to an Alertmanager of others do not want their pages."""
     labels = ("alertname=NodeDown", "severity=critical")
 
     result = run("amtool", "config", "routes", "test", f"--config.file={FILE}", *labels)
@@ -58,7 +58,7 @@ def test_other_alerts_are_none_of_ours() -> None:
 
 
 def test_secrets_are_files() -> None:
-    """Who fills the example in must not be led to write a secret into it."""
+    """Users who fill the example in must not be led to write a secret into it."""
     keys = re.findall(
         r"(\w*(?:password|secret|token|routing_key|api_url|credentials)\w*):", FILE.read_text()
     )

@@ -18,7 +18,7 @@ OFF_BY_DEFAULT = sorted((FOLDER / "off_by_default").glob("*.yml"))
 
 
 def test_the_committed_rules_are_those_of_the_table() -> None:
-    """Who copies the file must get what the code means; print it anew when this fails."""
+    """The file to copy must say what the code means; print it anew when this fails."""
     assert text_of(Thresholds()) == COMMITTED.read_text()
 
 

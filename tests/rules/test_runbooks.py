@@ -50,7 +50,7 @@ def metrics() -> set[str]:
 
 
 def test_every_alert_has_one_and_nobody_else() -> None:
-    """Who is woken finds help, and no page speaks of an alert that is gone."""
+    """People who are woken find help, and no page speaks of an alert that is gone."""
     assert sorted(RUNBOOKS) == sorted(path.name for path in FOLDER.iterdir())
 
 
@@ -102,7 +102,7 @@ def test_what_is_silenced_is_this_alert(runbook: str) -> None:
 
 @each
 def test_its_links_lead_somewhere(runbook: str) -> None:
-    """What it refers to is beside it."""
+    """Each file it refers to is beside it."""
     assert [] == [
         link for link in re.findall(r"\]\((.+?)\)", read(runbook)) if not (FOLDER / link).exists()
     ]
@@ -110,7 +110,7 @@ def test_its_links_lead_somewhere(runbook: str) -> None:
 
 @pytest.mark.parametrize("threshold", Thresholds.model_fields.keys() - {"for_scale"})
 def test_every_threshold_is_explained(threshold: str) -> None:
-    """Whoever is alerted too early must learn what to turn."""
+    """People who are alerted too early must learn what to turn."""
     assert any(f"{threshold}" in read(runbook) for runbook in RUNBOOKS)
 
 

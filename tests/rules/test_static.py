@@ -1,4 +1,4 @@
-"""What can be seen of the rules without any data, by Prometheus' own grammar."""
+"""The rules without any data, by Prometheus' own grammar."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from exporter.alerts.rule import HOLD_SECONDS, PREFIX
-from exporter.alerts.table import Severity
+from exporter.alerts.rule import HOLD_SECONDS, PREFIX, Severity
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
 from tests.rules.support import EVERYTHING, every_rule, text_of
@@ -151,10 +150,11 @@ def test_its_summary_is_one_plain_sentence(name: str) -> None:
 
 @every_alert
 def test_its_description_tells_whom_it_is_about(name: str) -> None:
-    """Who is woken must not have to look for the place; what concerns all says so."""
+    """People who are woken must not have to look for the place, unless it concerns all."""
     about_the_exporter = {"LoadFleetExporterGone", "LoadFleetReloadFailed"}
+    names_labels = "$labels." in FILE[name]["annotations"]["description"]
 
-    assert bool(RULES[name].description.labels()) == (name not in about_the_exporter)
+    assert names_labels == (name not in about_the_exporter)
 
 
 @every_alert
@@ -165,7 +165,7 @@ def test_it_waits(name: str) -> None:
 
 @every_alert
 def test_a_lost_scrape_does_not_end_it(name: str) -> None:
-    """What somebody is told of must not end and begin again with the next scrape."""
+    """An alert that somebody knows of must not end and begin again with the next scrape."""
     expected = 0.0 if Severity.INFO == RULES[name].severity else 300.0
 
     assert expected == RULES[name].keep_seconds
@@ -186,7 +186,7 @@ class TestTheChecks:
         assert not compares(promql_parser.parse(expression))
 
     def test_an_aggregated_label_is_gone(self) -> None:
-        """What is summed away cannot be mentioned."""
+        """A label that is summed away cannot be mentioned."""
         found = labels(promql_parser.parse("count without (agent) (loadfleet_agent_up)"))
 
         assert {"provider", "source", "agent_id"} | TARGET == found

@@ -24,7 +24,7 @@ def test_flags_set_options() -> None:
     options = parse("--agents=3", "--delay=0.5", "--realload-port=9", "--still", "--token=t")
 
     assert (
-        SimulatorOptions(agents=3, delay_seconds=0.5, realload_port=9, alive=False, token="t")
+        SimulatorOptions(agents=3, delay_seconds=0.5, realload_port=9, still=True, token="t")
         == options
     )
 
@@ -46,7 +46,7 @@ def test_flags_set_options() -> None:
 def test_impossible_values_are_refused(
     flag: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be simulated is a usage error that says what could be."""
+    """A wish that cannot be simulated is a usage error that says what could be."""
     with pytest.raises(SystemExit):
         parse(flag)
 

@@ -83,7 +83,7 @@ async def test_an_address_of_ipv6_stands_in_brackets() -> None:
 def test_a_round_takes_half_the_interval_at_most(
     delay_seconds: float, interval_seconds: float, expected: int
 ) -> None:
-    """What is printed must keep up with the fleet it is printed for."""
+    """The printed configuration must keep up with the fleet it is printed for."""
     simulation = Simulation(SimulatorOptions(agents=1000, delay_seconds=delay_seconds))
 
     source, *_ = simulation.configuration(interval_seconds=interval_seconds)["sources"]
@@ -101,7 +101,7 @@ async def test_connections_are_dropped() -> None:
 
 
 async def test_hanging_calls_do_not_hold_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A simulation stops at once and silently, whoever is still waiting for an answer."""
+    """A simulation stops at once and silently, though callers are still waiting for an answer."""
     async with httpx.AsyncClient() as client:
         async with Simulation(SimulatorOptions(delay_seconds=600)) as simulation:
             simulation.realload.obey(Command(fault=Fault.HANG, fault_on=_LISTS))
@@ -119,7 +119,7 @@ async def test_hanging_calls_do_not_hold_the_end(caplog: pytest.LogCaptureFixtur
 
 
 async def test_run_announces_a_configuration() -> None:
-    """What `simulate` prints is a configuration file with one source per vendor."""
+    """The output of `simulate` is a configuration file with one source per vendor."""
     lines: list[str] = []
     stop = asyncio.Event()
     stop.set()

@@ -34,7 +34,7 @@ async def test_a_bad_token_gets_the_error_envelope(time: FakeClock) -> None:
 async def test_a_bad_token_can_be_answered_otherwise(
     time: FakeClock, refusal: str, status: int, keys: int
 ) -> None:
-    """What is not documented can be tried in other shapes."""
+    """An answer that is not documented can be tried in other shapes."""
     portal = RealLoad(time)
     await portal.control(refusal=refusal)
 
@@ -132,7 +132,7 @@ async def test_a_revoked_token_leaves_none(time: FakeClock) -> None:
 
 async def test_agents_are_changed_and_deleted(time: FakeClock) -> None:
     """The control interface reaches single agents."""
-    portal = RealLoad(time, alive=False)
+    portal = RealLoad(time, still=True)
     await portal.control(
         change={"agents": {"41": {"up": False}, "45": {"outdated": True}}},
         delete={"agents": ["46"]},
@@ -163,9 +163,9 @@ async def test_impossible_commands_are_refused(time: FakeClock, command: dict[st
 
 
 async def test_life_can_be_stopped(time: FakeClock) -> None:
-    """A fleet without life stays as it is."""
+    """A fleet that stands still stays as it is."""
     portal = RealLoad(time)
-    await portal.control(life=False)
+    await portal.control(still=True)
     time.shift(100)
 
     reply = await portal.call("pingMeasuringAgent", agentId=42)
@@ -215,7 +215,7 @@ async def test_a_share_of_calls_fails(time: FakeClock) -> None:
 )
 async def test_pings_take_their_time(time: FakeClock, agent_id: int, seconds: float) -> None:
     """A delay holds for all pings, more for dead agents, or for one agent alone."""
-    portal = RealLoad(time, alive=False, delay_seconds=2.0, dead_delay_seconds=5.0)
+    portal = RealLoad(time, still=True, delay_seconds=2.0, dead_delay_seconds=5.0)
     portal.fleet.change("agents", 45, delay_seconds=0.5)
 
     call = asyncio.create_task(portal.call("pingMeasuringAgent", agentId=agent_id))

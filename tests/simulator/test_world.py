@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-def test_life_runs_at_its_pace(time: FakeClock) -> None:
-    """At pace 10 one second is ten seconds of life."""
+def test_time_runs_at_its_pace(time: FakeClock) -> None:
+    """At pace 10 one second is ten of the world."""
     timeline = Timeline(time.clock, pace=10)
 
     time.shift(3)
@@ -25,13 +25,13 @@ def test_life_runs_at_its_pace(time: FakeClock) -> None:
     assert 30 == timeline.moment()
 
 
-def test_life_stands_still(time: FakeClock) -> None:
-    """A life that was stopped keeps its moment and goes on from there."""
+def test_time_stands_still(time: FakeClock) -> None:
+    """A world that was stopped keeps its moment and goes on from there."""
     timeline = Timeline(time.clock)
     time.shift(5)
-    timeline.alive = False
+    timeline.still = True
     time.shift(100)
-    timeline.alive = True
+    timeline.still = False
 
     time.shift(2)
 
@@ -39,7 +39,7 @@ def test_life_stands_still(time: FakeClock) -> None:
 
 
 def test_moments_become_times_of_the_epoch(time: FakeClock) -> None:
-    """A moment ten seconds of life ago was one second ago at pace 10."""
+    """A moment ten of the world's seconds ago was one second ago at pace 10."""
     timeline = Timeline(time.clock, pace=10)
     time.shift(60)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from exporter.alerts.alert import Alert, Key, Phase
-from exporter.alerts.expression import Expression, Select, identity
-from exporter.alerts.table import Rule, Severity
-from exporter.alerts.text import Text
+from exporter.alerts.evaluate import Alert, Key, Phase
+from exporter.alerts.expression import Expression, Select
+from exporter.alerts.rule import Rule, Severity
+from exporter.alerts.samples import identity
 from exporter.clock import Moment
 from exporter.http import HttpClient
 
@@ -48,7 +48,7 @@ def rule(
         expression=expression,
         severity=Severity.CRITICAL,
         summary="Something is down.",
-        description=Text("{agent} is at {value:humanizeDuration}."),
+        description="{agent} is at {value:humanizeDuration}.",
         hold_seconds=hold,
         keep_seconds=keep,
     )

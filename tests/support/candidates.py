@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Small, standing still, and nothing in it is down.
 SMALL = SimulatorOptions(
-    alive=False,
+    still=True,
     agents=3,
     controllers=1,
     clusters=1,

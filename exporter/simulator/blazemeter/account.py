@@ -83,7 +83,7 @@ class Account(World):
     kinds: ClassVar = frozenset({"workspaces", "locations", "ships", "tests"})
 
     def __init__(self, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> None:
-        super().__init__(Timeline(clock, pace=options.pace, alive=options.alive))
+        super().__init__(Timeline(clock, pace=options.pace, still=options.still))
         chance = random.Random(f"{options.seed}/blazemeter")  # noqa: S311 - not secret
         first, second = 200_001, 200_002
         self.workspaces = {

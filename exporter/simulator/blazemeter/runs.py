@@ -1,4 +1,4 @@
-"""BlazeMeter tests that run again and again, and how far each run has come."""
+"""BlazeMeter tests that run again and again, with the steps and verdicts of their runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: The moment it begins.
-        code, name: As the vendor has them (its reference, section A6).
+        code, name: As the vendor has them.
     """
 
     at: float
@@ -51,8 +51,8 @@ class LoadTest(msgspec.Struct, kw_only=True):
         verdict: What all its runs end with.
         engines: How many sessions each run has.
         hold_seconds: How long each run sends load.
-        history: How many runs had begun before life did.
-        latest_seconds: How long before the beginning of life the latest of them began.
+        history: How many runs had begun before the world did.
+        latest_seconds: How long before the beginning of the world the latest of them began.
         forbidden: Whether the key lacks the right to see its runs.
     """
 

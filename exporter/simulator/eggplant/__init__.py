@@ -1,1 +1,1 @@
-"""The simulated Eggplant DAI server."""
+"""The simulated Eggplant DAI server: a lab of agents, its replies, and the logins."""

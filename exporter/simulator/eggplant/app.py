@@ -1,9 +1,9 @@
 """The simulated Eggplant DAI server: agents' connections and the ways to get a token.
 
 `portal.token` is a token that never expires. A login gives one that lives as long as its scheme
-says (reference, section B1), and ends with the `portal.token` of its time: whoever replaces that
-one revokes them all, and while it is `None` nobody can log in. Licences, lives of tokens and
-whether the status is offered at all are set through the table `servers`, see `Server`.
+says, and ends with the `portal.token` of its time: to replace that one revokes them all, and while
+it is `None` nobody can log in. Licences, lifetimes of tokens and the existence of the status are
+set through the table `servers`, see `Server`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Tokens:
         self._issued = 0
 
     def is_valid(self, token: str) -> bool:
-        """Tell whether a token is accepted now."""
+        """Return whether a token is accepted now."""
         if self._portal.token is None:
             return False
         return token == self._portal.token or token in self._alive()
@@ -103,12 +103,12 @@ class _Tokens:
         licences = self._server.licences
         if licences is not None and len(self._alive()) >= licences:
             return _message(403, "Not enough available concurrent user licenses")
-        life = self._server.life_seconds or scheme.life_seconds
+        lifetime = self._server.life_seconds or scheme.life_seconds
         self._issued += 1
         token = f"simulated-login-token-{self._issued}"
-        expires = self._portal.clock.monotonic() + life
+        expires = self._portal.clock.monotonic() + lifetime
         self._logins[token] = _Login(root=root, expires=expires)
-        return JsonResponse({"access_token": token, "expires_in": int(life), **scheme.more})
+        return JsonResponse({"access_token": token, "expires_in": int(lifetime), **scheme.more})
 
     def _alive(self) -> dict[str, _Login]:
         now = self._portal.clock.monotonic()

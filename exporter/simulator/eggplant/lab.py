@@ -79,14 +79,14 @@ class Lab(World):
     kinds: ClassVar = frozenset({"agents", "servers"})
 
     def __init__(self, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> None:
-        super().__init__(Timeline(clock, pace=options.pace, alive=options.alive))
+        super().__init__(Timeline(clock, pace=options.pace, still=options.still))
         self._seed = options.seed
         self.servers = {"main": Server()}
         chance = random.Random(f"{options.seed}/eggplant")  # noqa: S311 - not secret
         self.agents = {agent.name: agent for agent in _testers(options.eggplant_agents, chance)}
 
     def connections(self) -> list[dict[str, Any]]:
-        """Build the reply: the agents that are connected now (reference, section A2)."""
+        """Build the reply: the agents that are connected now."""
         moment = self.timeline.moment()
         return [
             self._connection(agent, moment) for agent in self.agents.values() if agent.is_up(moment)

@@ -1,1 +1,1 @@
-"""The simulated Real Load portal."""
+"""The simulated Real Load portal: its fleet, and the replies to each action, by subject."""

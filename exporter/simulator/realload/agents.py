@@ -1,4 +1,4 @@
-"""Real Load's replies about agents and recorders (its reference, sections 3.3 and 3.5).
+"""Real Load's replies about agents, recorders and the recorders' client certificates.
 
 A handler takes the fleet and the request and returns the reply without `isError`, which the
 front door adds, or a finished error envelope.
@@ -6,9 +6,17 @@ front door adds, or a finished error envelope.
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+from cryptography.x509.oid import NameOID
 
 from exporter.simulator.realload.fleet import (
     MIN_AGENT_VERSION,
@@ -39,6 +47,7 @@ RECORDER_FLAGS: Final = (
     "recorderIdError",
     "recorderAccessDeniedError",
 )
+_DAYS_LEFT: Final = (300, 10, -3)
 
 
 def failure(text: str, flags: tuple[str, ...] = (), flag: str = "") -> Json:
@@ -167,6 +176,55 @@ def _ping_recorder(fleet: Fleet, request: Json) -> Json:
     }
 
 
+def _certificates(fleet: Fleet, _: Json) -> Json:
+    """Answer with one certificate that is good, one that expires soon, one that has expired."""
+    if fleet.certificates is None:
+        fleet.certificates = _make_rows(fleet.timeline.now())
+    return {"clientCertificatesArray": fleet.certificates}
+
+
+def _make_rows(now: float) -> list[Json]:
+    today = dt.datetime.fromtimestamp(now, dt.UTC)
+    return [
+        {
+            "certificateId": number,
+            "ownerUserId": OWNER_ID,
+            "recorderId": -1,
+            "originalCertFileName": f"client-{number}.p12",
+            "certFileType": "PKCS#12",
+            "certFileDataB64": _container(number, today, today + dt.timedelta(days=days)),
+            "certPassword": _password(number),
+            "certDescription": f"Client {number}",
+            "certActive": days > 0,
+            "applyForHost": f"app{number}.example.net",
+            "applyForPort": 443,
+        }
+        for number, days in enumerate(_DAYS_LEFT, start=1)
+    ]
+
+
+def _password(number: int) -> str:
+    return f"simulated-password-{number}"
+
+
+def _container(number: int, today: dt.datetime, expires: dt.datetime) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"client {number}")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(number)
+        .not_valid_before(today - dt.timedelta(days=365))
+        .not_valid_after(expires)
+        .sign(key, hashes.SHA256())
+    )
+    encryption = BestAvailableEncryption(_password(number).encode())
+    data = pkcs12.serialize_key_and_certificates(b"client", key, certificate, None, encryption)
+    return base64.b64encode(data).decode()
+
+
 AGENT_HANDLERS: Final[dict[str, Handler]] = {
     "getMeasuringAgents": _agents,
     "getMinRequiredMeasuringAgentVersion": lambda *_: {
@@ -178,4 +236,5 @@ AGENT_HANDLERS: Final[dict[str, Handler]] = {
         "minRequiredProxyRecorderVersion": MIN_RECORDER_VERSION
     },
     "pingProxyRecorder": _ping_recorder,
+    "getProxyRecordersClientCertificates": _certificates,
 }

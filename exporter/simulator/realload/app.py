@@ -23,7 +23,6 @@ from exporter.simulator.realload.agents import (
     Json,
     failure,
 )
-from exporter.simulator.realload.certificates import CERTIFICATE_HANDLERS
 from exporter.simulator.realload.clusters import CLUSTER_FLAGS, CLUSTER_HANDLERS, CONTROLLER_FLAGS
 from exporter.simulator.realload.jobs import JOB_HANDLERS
 from exporter.simulator.realload.suites import SUITE_HANDLERS
@@ -44,7 +43,6 @@ _JOBS_ACTION: Final = "getMeasuringAgentTestjobs"
 _MEMBERS_ACTION: Final = "pingMeasuringAgentClusterMembers"
 HANDLERS: Final[dict[str, Handler]] = {
     **AGENT_HANDLERS,
-    **CERTIFICATE_HANDLERS,
     **CLUSTER_HANDLERS,
     **JOB_HANDLERS,
     **SUITE_HANDLERS,

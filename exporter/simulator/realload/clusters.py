@@ -1,4 +1,4 @@
-"""Real Load's replies about clusters and controllers (its reference, section 3.4)."""
+"""Real Load's replies about clusters and controllers."""
 
 from __future__ import annotations
 

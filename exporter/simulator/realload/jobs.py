@@ -1,4 +1,4 @@
-"""Real Load's replies about the account, projects, templates and jobs (sections 3.1 to 3.6)."""
+"""Real Load's replies about the account, projects, templates and jobs."""
 
 from __future__ import annotations
 

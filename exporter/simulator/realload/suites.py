@@ -1,16 +1,20 @@
-"""Real Load's replies about test execution suites and their runs (its reference, section 3.7)."""
+"""Real Load's replies about test execution suites and their runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from exporter.simulator.realload.agents import Handler, Json, agent_row, failure, millis
-from exporter.simulator.realload.fleet import AGENT_VERSION, OWNER_ID, Agent, Fleet
+from exporter.simulator.realload.fleet import (
+    AGENT_VERSION,
+    OWNER_ID,
+    Agent,
+    Fleet,
+    Suite,
+    SuiteRun,
+)
 from exporter.simulator.realload.jobs import template_row
 
-
-if TYPE_CHECKING:
-    from exporter.simulator.realload.suite_runs import Suite, SuiteRun
 
 _RUNNING, _COMPLETED = 1, 2  # the vendor's table is not published; 2 is inferred, 1 a guess
 

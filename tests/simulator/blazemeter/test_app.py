@@ -46,7 +46,7 @@ class Api:
 
 @pytest.fixture
 def api(time: FakeClock) -> Api:
-    """An account whose life begins now."""
+    """An account that begins now."""
     return Api(time)
 
 
@@ -228,7 +228,7 @@ async def test_a_bad_key_is_refused(api: Api) -> None:
     ],
 )
 async def test_errors(api: Api, path: str, status: int) -> None:
-    """What is forbidden, missing or malformed has its status and the vendor's error body."""
+    """Forbidden, missing and malformed requests get their status and the vendor's error body."""
     api.account.change("workspaces", 200002, forbidden=True)
 
     reply = await api.send(path)

@@ -69,7 +69,7 @@ class Dai:
 
 @pytest.fixture
 def dai(time: FakeClock) -> Dai:
-    """A server whose life begins now."""
+    """A server that begins now."""
     return Dai(time)
 
 
@@ -131,7 +131,7 @@ async def test_an_agent_can_be_disconnected(dai: Dai) -> None:
 
 @pytest.mark.parametrize("path", SCHEMES)
 async def test_each_scheme_gives_a_token(dai: Dai, path: str) -> None:
-    """Replies have the printed keys and lives, and the token works."""
+    """Replies have the printed keys and lifetimes, and the token works."""
     reply = (await dai.log_in(path)).json()
 
     example = fixture("eggplant", REPLIES[path])

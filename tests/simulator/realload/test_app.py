@@ -62,7 +62,7 @@ FLAGS = {
 @pytest.fixture
 def portal(time: FakeClock) -> RealLoad:
     """A portal whose fleet stays as it begins."""
-    return RealLoad(time, alive=False)
+    return RealLoad(time, still=True)
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)

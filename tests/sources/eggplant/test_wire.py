@@ -27,7 +27,7 @@ REALM = {"token_url": REALM_PATH, **CLIENT}
 
 def simulation(clock: FakeClock) -> Simulation:
     """Make simulated vendors that stand still."""
-    return Simulation(SimulatorOptions(alive=False), clock=clock.clock)
+    return Simulation(SimulatorOptions(still=True), clock=clock.clock)
 
 
 def connect(url: str, clock: FakeClock, **values: Any) -> Source:

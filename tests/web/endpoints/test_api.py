@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.alerts.alert import Phase
+from exporter.alerts.evaluate import Phase
 from exporter.overview.daemon import alert_view
 from exporter.web.endpoints.api import plain
 from tests.support.alerts import START, alert

@@ -1,7 +1,7 @@
-"""What must outlive a restart, so that it neither ends a page nor repeats one.
+"""The state file: keeps the alerts over a restart, so that it neither ends a page nor repeats one.
 
 The file holds no secrets: labels, texts and times. It is replaced as a whole, so that it is never
-half written; one that cannot be read costs the memory and nothing else.
+half written; one that cannot be read costs the state and nothing else.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.alert import Alert, Alerts, Key, Phase
-from exporter.alerts.expression import identity
+from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
+from exporter.alerts.samples import identity
 from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
 
 
-#: Changed whenever a file of before could be misunderstood.
+#: Changed whenever an older file could be misunderstood.
 VERSION = 1
 
-#: After so long nothing is known any more of what was pending or firing, and Alertmanager has
-#: long ended what it was told.
+#: After so long active alerts are dropped: nothing is known of them any more, and Alertmanager has
+#: long ended them.
 OUTAGE_TOLERANCE_SECONDS = 3600.0
 
 
-class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """All alerts, and which receivers have accepted the end of those that are over."""
+class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
+    """All alerts, and which receivers have accepted the end of the resolved ones."""
 
     alerts: Alerts = Alerts()
     accepted: Mapping[Key, frozenset[str]] = {}
 
 
-class _Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An alert in the file; its times are seconds since the epoch.
 
     Attributes:
@@ -60,11 +61,11 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     saved_at: float
-    alerts: list[_Saved]
+    alerts: list[_SavedAlert]
 
 
 class StateFile:
-    """The file in which the memory is kept."""
+    """The file in which the state is kept."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -73,29 +74,26 @@ class StateFile:
         )
         self._failing = False
 
-    def load(self, now: Moment) -> Remembered:
-        """Return what was known at the end of the run before; nothing if that is long ago.
+    def load(self, now: Moment) -> AlertingState:
+        """Return the state at the end of the run before, without active alerts if it is long ago.
 
         Args:
             now: The time of the restart.
         """
         try:
-            content = self._path.read_bytes()
+            return _state(msgspec.json.decode(self._path.read_bytes(), type=_File), now)
         except FileNotFoundError:
-            return Remembered()
+            pass
         except OSError as error:
             self._log.warning("alerts_forgotten", message=error.strerror or "cannot be read")
-            return Remembered()
-        try:
-            return _remembered(msgspec.json.decode(content, type=_File), now)
         except ValueError:
             # msgspec's own text could quote a label's value.
             self._log.warning("alerts_forgotten", message="the file is damaged or not of ours")
-        return Remembered()
+        return AlertingState()
 
-    def save(self, remembered: Remembered, now: Moment) -> None:
+    def save(self, state: AlertingState, now: Moment) -> None:
         """Write the file anew; a failure is logged, once."""
-        content = msgspec.json.format(msgspec.json.encode(_file(remembered, now)))
+        content = msgspec.json.format(msgspec.json.encode(_file(state, now)))
         fresh = self._path.with_name(f".{self._path.name}.new")
         try:
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -112,16 +110,16 @@ class StateFile:
             self._failing = False
 
 
-def _file(remembered: Remembered, now: Moment) -> _File:
-    alerts = remembered.alerts
-    saved = [_saved(one, ()) for one in alerts.active.values()]
+def _file(state: AlertingState, now: Moment) -> _File:
+    alerts = state.alerts
+    saved = [_saved_alert(one, ()) for one in alerts.active.values()]
     for key, one in alerts.resolved.items():
-        saved.append(_saved(one, remembered.accepted.get(key, ())))
+        saved.append(_saved_alert(one, state.accepted.get(key, ())))
     return _File(version=VERSION, saved_at=now.unix, alerts=saved)
 
 
-def _saved(alert: Alert, accepted_by: frozenset[str] | tuple[()]) -> _Saved:
-    return _Saved(
+def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
+    return _SavedAlert(
         name=alert.name,
         labels=dict(alert.labels),
         annotations=dict(alert.annotations),
@@ -134,8 +132,8 @@ def _saved(alert: Alert, accepted_by: frozenset[str] | tuple[()]) -> _Saved:
     )
 
 
-def _remembered(file: _File, now: Moment) -> Remembered:
-    """Make what is remembered of a file.
+def _state(file: _File, now: Moment) -> AlertingState:
+    """Make the state of a file.
 
     Raises:
         ValueError: It is of another version, or an alert in it cannot be.
@@ -154,10 +152,10 @@ def _remembered(file: _File, now: Moment) -> Remembered:
             accepted[key] = frozenset(saved.accepted_by)
         elif abs(away) <= OUTAGE_TOLERANCE_SECONDS:
             active[key] = alert
-    return Remembered(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
+    return AlertingState(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
 
 
-def _alert(saved: _Saved, now: Moment, *, away: float) -> Alert:
+def _alert(saved: _SavedAlert, now: Moment, *, away: float) -> Alert:
     """Make an alert of a saved one.
 
     Raises:
@@ -167,7 +165,7 @@ def _alert(saved: _Saved, now: Moment, *, away: float) -> Alert:
         raise ValueError("only what is pending has not fired")
     if (saved.resolved is None) == (saved.phase is Phase.RESOLVED):
         raise ValueError("what is resolved has an end, and nothing else has one")
-    # Nobody looked while we were away, so that time does not count as pending.
+    # Nothing was evaluated while the exporter was away: that time does not count as pending.
     since = saved.since + away if saved.phase is Phase.PENDING else saved.since
     return Alert(
         name=saved.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter.alerts.text import FORMATS, Text, humanize_duration, humanize_percentage
+from exporter.alerts.rule import FORMATS, Text, humanize_duration, humanize_percentage
 from tests.support.servers import require
 
 
@@ -41,10 +41,6 @@ class TestText:
         """Prometheus leaves the place empty, and so do we."""
         assert "Agent ." == Text("Agent {agent}.").render({}, 1.0)
 
-    def test_it_names_its_labels(self) -> None:
-        """What is mentioned can be compared with what is there."""
-        assert ("a", "b") == Text("{a} {value:humanizeDuration} {b}.").labels()
-
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
@@ -65,7 +61,7 @@ def test_ratios_are_written_in_per_cent(text: str, ratio: float) -> None:
 
 
 def test_prometheus_writes_values_the_same(tmp_path: Path) -> None:
-    """Whoever compares the two ways must find no difference in the texts."""
+    """The two ways must not differ in a single text."""
     series, expected = [], []
     for number, value in enumerate(VALUES):
         labels = {"n": str(number)}

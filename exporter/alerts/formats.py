@@ -1,7 +1,8 @@
-"""The alert table as Prometheus reads it: a file of rules."""
+"""The alert table as Prometheus reads it: a file of rules, or a resource of its operator's."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 HEADER = """\
 # What Prometheus records and alerts on. Made by `loadfleet-exporter rules`: change the thresholds
 # in the configuration and print it anew instead of editing it.
+"""
+
+_RESOURCE = """\
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: loadfleet-exporter
+spec:
 """
 
 _WIDTH = 100
@@ -41,6 +50,14 @@ def rules_file(rules: Iterable[Rule], *, runbook_url: str) -> str:
     ]
     text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=_WIDTH)
     return HEADER + text
+
+
+def prometheus_rule(rules_file: str) -> str:
+    """Return the Kubernetes resource around a file of rules; its leading comments stay on top."""
+    lines = rules_file.splitlines(keepends=True)
+    count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
+    comments, groups = "".join(lines[:count]), "".join(lines[count:])
+    return comments + _RESOURCE + textwrap.indent(groups, "  ")
 
 
 def _recordings() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What outlives a restart."""
+"""The file that keeps the alerts over a restart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.alerts.alert import Alerts, Phase
-from exporter.alerts.memory import Remembered, StateFile
+from exporter.alerts.evaluate import Alerts, Phase
+from exporter.alerts.state_file import AlertingState, StateFile
 from exporter.clock import Moment
 from tests.support.alerts import alert, keyed, later
 
@@ -24,7 +24,7 @@ ACTIVE = keyed(alert("fires"), alert("waits", phase=Phase.PENDING))
 RESOLVED = keyed(alert("ended", resolved=-60))
 (ENDED,) = RESOLVED
 
-REMEMBERED = Remembered(
+STATE = AlertingState(
     alerts=Alerts(active=ACTIVE, resolved=RESOLVED),
     accepted={ENDED: frozenset({"http://one", "http://two"})},
 )
@@ -35,20 +35,20 @@ def restarted(seconds: float) -> Moment:
     return Moment(unix=later(seconds).unix, monotonic=5.0)
 
 
-def by_agent(remembered: Remembered) -> dict[str, Any]:
-    """Return all alerts that are remembered."""
-    alerts = {**remembered.alerts.active, **remembered.alerts.resolved}
+def by_agent(state: AlertingState) -> dict[str, Any]:
+    """Return all alerts of a state."""
+    alerts = {**state.alerts.active, **state.alerts.resolved}
     return {one.labels["agent"]: one for one in alerts.values()}
 
 
 def test_what_is_saved_is_taken_up_again(tmp_path: Path) -> None:
     """Phases, labels, texts, and who has heard of an end must survive."""
     file = StateFile(tmp_path / "state.json")
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
 
     loaded = file.load(restarted(30))
 
-    assert REMEMBERED.accepted == loaded.accepted
+    assert STATE.accepted == loaded.accepted
     assert {key: (a.phase, a.annotations) for key, a in ACTIVE.items()} == {
         key: (a.phase, a.annotations) for key, a in loaded.alerts.active.items()
     }
@@ -58,7 +58,7 @@ def test_what_is_saved_is_taken_up_again(tmp_path: Path) -> None:
 def test_times_are_those_of_before_on_the_clocks_of_now(tmp_path: Path) -> None:
     """Alertmanager knows an alert by its beginning, and ages go on."""
     file = StateFile(tmp_path / "state.json")
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
 
     fires = by_agent(file.load(restarted(30)))["fires"]
 
@@ -69,7 +69,7 @@ def test_times_are_those_of_before_on_the_clocks_of_now(tmp_path: Path) -> None:
 def test_the_time_we_were_away_does_not_count_as_pending(tmp_path: Path) -> None:
     """Nobody saw the condition hold in that time."""
     file = StateFile(tmp_path / "state.json")
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
 
     waits = by_agent(file.load(restarted(120)))["waits"]
 
@@ -79,7 +79,7 @@ def test_the_time_we_were_away_does_not_count_as_pending(tmp_path: Path) -> None
 def test_only_what_is_active_is_marked_as_restored(tmp_path: Path) -> None:
     """The evaluation has to know what it has not seen itself."""
     file = StateFile(tmp_path / "state.json")
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
 
     alerts = by_agent(file.load(restarted(1)))
 
@@ -88,10 +88,10 @@ def test_only_what_is_active_is_marked_as_restored(tmp_path: Path) -> None:
     }
 
 
-def test_after_an_hour_only_the_ends_are_remembered(tmp_path: Path) -> None:
+def test_after_an_hour_only_the_ends_are_loaded(tmp_path: Path) -> None:
     """Alertmanager has ended by itself what it heard no more of."""
     file = StateFile(tmp_path / "state.json")
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
 
     assert ["ended"] == list(by_agent(file.load(restarted(3601))))
 
@@ -100,17 +100,17 @@ def test_after_an_hour_only_the_ends_are_remembered(tmp_path: Path) -> None:
 def test_any_value_can_be_saved(tmp_path: Path, value: float) -> None:
     """JSON has no infinity, and a limit can be infinite."""
     file = StateFile(tmp_path / "state.json")
-    file.save(Remembered(alerts=Alerts(active=keyed(alert("a", value=value)))), later(0))
+    file.save(AlertingState(alerts=Alerts(active=keyed(alert("a", value=value)))), later(0))
 
     assert value == by_agent(file.load(restarted(0)))["a"].value
 
 
-def test_the_first_start_has_no_memory_and_no_complaint(tmp_path: Path) -> None:
+def test_the_first_start_has_no_state_and_no_complaint(tmp_path: Path) -> None:
     """A file that does not exist yet is no fault."""
     with capture_logs() as logged:
         loaded = StateFile(tmp_path / "state.json").load(later(0))
 
-    assert (Remembered(), []) == (loaded, logged)
+    assert (AlertingState(), []) == (loaded, logged)
 
 
 SAVED = {
@@ -145,7 +145,7 @@ SAVED = {
         ),
     ],
 )
-def test_a_damaged_file_costs_the_memory_and_nothing_else(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_costs_the_state_and_nothing_else(tmp_path: Path, content: bytes) -> None:
     """The daemon starts; the log says that something was lost and quotes nothing."""
     path = tmp_path / "state.json"
     path.write_bytes(content)
@@ -153,34 +153,34 @@ def test_a_damaged_file_costs_the_memory_and_nothing_else(tmp_path: Path, conten
     with capture_logs() as logged:
         loaded = StateFile(path).load(later(0))
 
-    assert Remembered() == loaded
+    assert AlertingState() == loaded
     assert ["alerts_forgotten"] == [entry["event"] for entry in logged]
     assert "CANARY" not in str(logged)
 
 
-def test_a_file_that_cannot_be_read_costs_the_memory_only(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_costs_the_state_only(tmp_path: Path) -> None:
     """A folder in its place is as good as none."""
-    assert Remembered() == StateFile(tmp_path).load(later(0))
+    assert AlertingState() == StateFile(tmp_path).load(later(0))
 
 
 def test_the_file_is_for_nobody_else(tmp_path: Path) -> None:
     """The names of a fleet are nobody's business."""
     path = tmp_path / "state.json"
 
-    StateFile(path).save(REMEMBERED, later(0))
+    StateFile(path).save(STATE, later(0))
 
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
 def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Who reads it meanwhile reads the one before, and nothing is left beside it."""
+    """A reader of the time meanwhile has the old file, and nothing is left beside the new one."""
     path = tmp_path / "state.json"
     file = StateFile(path)
-    file.save(REMEMBERED, later(0))
+    file.save(STATE, later(0))
     with path.open("rb") as before:
         content = path.read_bytes()
 
-        file.save(Remembered(), later(1))
+        file.save(AlertingState(), later(1))
 
         assert content == before.read()
     assert [path] == list(tmp_path.iterdir())
@@ -192,6 +192,6 @@ def test_a_file_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
 
     with capture_logs() as logged:
         for seconds in range(3):
-            file.save(REMEMBERED, later(seconds))
+            file.save(STATE, later(seconds))
 
     assert ["alerts_not_saved"] == [entry["event"] for entry in logged]

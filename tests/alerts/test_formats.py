@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from exporter.alerts.prometheus import rules_file
+from exporter.alerts.formats import rules_file
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 
