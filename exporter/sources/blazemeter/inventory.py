@@ -8,7 +8,7 @@ from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.agents import LocatedShip, locate, names_of, read_agent
 from exporter.sources.blazemeter.cycle import Cycle
 from exporter.sources.blazemeter.replies import ShipsReply, text
-from exporter.sources.fanout import fan_out
+from exporter.sources.calls import fan_out
 from exporter.sources.redact import redacted_reply
 
 

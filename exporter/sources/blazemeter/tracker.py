@@ -21,7 +21,7 @@ from exporter.sources.blazemeter.listing import read_masters
 from exporter.sources.blazemeter.masters import read_master
 from exporter.sources.blazemeter.runs import Watch, read_run, read_status, read_tail
 from exporter.sources.blazemeter.suites import SuiteBook
-from exporter.sources.fanout import fan_out
+from exporter.sources.calls import fan_out
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.sources.guarded import GuardedSource, http_client
+from exporter.sources.base import Source
+from exporter.sources.calls import http_client
 from exporter.sources.realload.account import AccountFacts
 from exporter.sources.realload.agents import Agents
 from exporter.sources.realload.certificates import Certificates
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from exporter.sources.realload.settings import RealLoadSettings
 
 
-def connect(settings: RealLoadSettings, context: SourceContext) -> GuardedSource:
-    """Make a source; sends nothing yet."""
-    return source_over(http_client(settings, context), settings, context)
+def connect(
+    settings: RealLoadSettings, context: SourceContext, *, http: Http | None = None
+) -> Source:
+    """Make a source; sends nothing yet.
 
-
-def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) -> GuardedSource:
-    """Make a source over a client of one's own, such as one with another transport."""
+    Args:
+        settings: The settings.
+        context: Whatever else a source needs.
+        http: The client to send calls with, such as one with another transport.
+    """
+    http = http or http_client(settings, context)
     client = RealLoadClient(settings, context, http=http)
     portal = Portal(
         shard=context.shard,
@@ -42,10 +47,10 @@ def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) 
     agents, account = Agents(portal), AccountFacts(portal)
     controllers, clusters, suites = Controllers(portal), Clusters(portal), Suites(portal)
     recorders = Recorders(portal, account)
-    return GuardedSource(
+    return Source(
         settings,
         client,
-        polls={
+        tasks={
             "agents": agents.poll,
             "controllers": controllers.poll,
             "clusters": clusters.poll,
@@ -56,7 +61,7 @@ def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) 
             "templates": Templates(portal).poll,
             "certificates": Certificates(portal).poll,
         },
-        looks={
+        explainers={
             "agent": agents.explain,
             "controller": controllers.explain,
             "cluster": clusters.explain,

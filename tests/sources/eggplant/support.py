@@ -14,7 +14,7 @@ from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import SourceContext
 from exporter.sources.eggplant.settings import EggplantSettings
-from exporter.sources.eggplant.source import source_over
+from exporter.sources.eggplant.source import connect
 from tests.support.clock import FakeClock
 
 
@@ -106,7 +106,7 @@ class Bench:
             random=self.context.random,
             transport=httpx.MockTransport(self.server.answer),
         )
-        self.source = source_over(self.http, self.settings, self.context)
+        self.source = connect(self.settings, self.context, http=self.http)
 
     def count(self, name: str, **labels: str) -> float:
         """Return the value of one of the exporter's own counters."""

@@ -1,4 +1,4 @@
-"""Many calls at once, of which each may fail on its own."""
+"""A source's calls: the client they are sent with, and many of them at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
+from exporter.http import HttpClient
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from exporter.sources.base import SourceContext
+    from exporter.sources.settings import SourceSettings
+
 
 K = TypeVar("K")
 A = TypeVar("A")
+
+
+def http_client(settings: SourceSettings, context: SourceContext) -> HttpClient:
+    """Make the client that a source's calls are sent with."""
+    return HttpClient(settings.http_options(), clock=context.clock, random=context.random)
 
 
 async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
