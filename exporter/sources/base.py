@@ -80,11 +80,7 @@ class GuardedClient(Protocol):
 
 
 class Source:
-    """One configured account or portal of a vendor.
-
-    Attributes:
-        settings: What it was made from.
-    """
+    """One configured account or portal of a vendor."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
-from exporter.http import HttpClient
+from exporter.http import HttpClient, HttpOptions
 
 
 if TYPE_CHECKING:
@@ -19,10 +19,31 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 A = TypeVar("A")
 
+_CONNECT_TIMEOUT_SECONDS = 5.0
+
 
 def http_client(settings: SourceSettings, context: SourceContext) -> HttpClient:
     """Make the client that a source's calls are sent with."""
-    return HttpClient(settings.http_options(), clock=context.clock, random=context.random)
+    return HttpClient(http_options(settings), clock=context.clock, random=context.random)
+
+
+def http_options(settings: SourceSettings) -> HttpOptions:
+    """Return the limits and the TLS material for a source's calls."""
+    timeout = settings.timeout
+    return HttpOptions(
+        connect_timeout=min(settings.connect_timeout or _CONNECT_TIMEOUT_SECONDS, timeout),
+        read_timeout=min(settings.read_timeout or timeout, timeout),
+        total_timeout=timeout,
+        max_reply_bytes=settings.max_reply_bytes,
+        retries=settings.retries,
+        requests_per_minute=settings.requests_per_minute,
+        connections=settings.concurrency,
+        ca_file=settings.ca_file,
+        insecure_skip_verify=settings.insecure_skip_verify,
+        client_cert_file=settings.client_cert_file,
+        client_key_file=settings.client_key_file,
+        proxy_url=settings.proxy,
+    )
 
 
 async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:

@@ -13,7 +13,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.blazemeter.replies import Location, Ship, text
 from exporter.sources.blazemeter.values import epoch
-from exporter.sources.versions import older
+from exporter.sources.decode import older
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import hashlib
 
 import msgspec
 
-from exporter.config.secret import Secret
+from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import CallError, Reason
 
 
@@ -72,7 +72,7 @@ class Credentials:
         return key.id, key.secret
 
     def __repr__(self) -> str:
-        return "<secret>"
+        return HIDDEN
 
 
 def _parsed(content: str) -> _KeyFile | None:

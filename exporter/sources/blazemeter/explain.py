@@ -12,7 +12,7 @@ from exporter.sources.blazemeter.masters import MasterRow, read_master
 from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
 from exporter.sources.blazemeter.runs import read_run, read_status, read_tail
 from exporter.sources.blazemeter.suites import read_suite
-from exporter.sources.redact import NOT_SHOWN, redacted_reply
+from exporter.sources.decode import NOT_SHOWN, redacted_reply
 
 
 if TYPE_CHECKING:

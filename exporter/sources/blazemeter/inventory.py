@@ -9,7 +9,7 @@ from exporter.sources.blazemeter.agents import LocatedShip, locate, names_of, re
 from exporter.sources.blazemeter.cycle import Cycle
 from exporter.sources.blazemeter.replies import ShipsReply, text
 from exporter.sources.calls import fan_out
-from exporter.sources.redact import redacted_reply
+from exporter.sources.decode import redacted_reply
 
 
 if TYPE_CHECKING:

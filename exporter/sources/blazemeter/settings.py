@@ -12,8 +12,8 @@ from exporter.config.types import Duration, FilePath, Secret, TimeLimit, Url, Wh
 from exporter.config.validation import Mistake
 from exporter.errors import CallError
 from exporter.sources.blazemeter.credentials import Credentials
+from exporter.sources.decode import older
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
-from exporter.sources.versions import older
 
 
 Id = Annotated[Whole, Field(ge=1)]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from exporter.fleet.readings import Agent, Reading, Run
 from exporter.sources.base import Explanation, Poll, Source
 from exporter.sources.calls import http_client
+from exporter.sources.decode import redacted_reply
 from exporter.sources.eggplant.client import EggplantClient
 from exporter.sources.eggplant.fleet import Fleet
 from exporter.sources.eggplant.replies import AgentEntry
-from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from exporter.cooperative import in_turns
 from exporter.fleet.readings import Cluster, Target
 from exporter.sharding import Shard
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import Surprised
+from exporter.sources.decode import Surprised, redacted_reply
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
 from exporter.sources.realload.replies.envelope import Envelope
 from exporter.sources.realload.rounds import Look, Rounds
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.values import seconds, signed_seconds
-from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Recorder, RecorderState
+from exporter.sources.decode import older
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target
 from exporter.sources.realload.replies.machines import RecorderInfo, RecorderItem, RecorderPing
 from exporter.sources.realload.values import flag, measured, megabytes, protected, words
-from exporter.sources.versions import older
 
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import finite
+from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
 from exporter.sources.realload.replies.records import RunResult, SuiteInfo, SuiteItem, SuiteList
 from exporter.sources.realload.values import measured, seconds
-from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:

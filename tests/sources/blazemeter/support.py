@@ -18,6 +18,7 @@ from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import Poll, SourceContext
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.blazemeter.source import connect
+from exporter.sources.calls import http_options
 from exporter.sources.decode import decode
 from tests.support.clock import FakeClock
 
@@ -156,7 +157,7 @@ class Bench:
             random=Random(1),  # noqa: S311 - jitter is no secret
         )
         http = HttpClient(
-            self.settings.http_options(),
+            http_options(self.settings),
             clock=context.clock,
             random=context.random,
             transport=httpx.MockTransport(self.account.handle),

@@ -13,6 +13,7 @@ from exporter.http import HttpClient
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import SourceContext
+from exporter.sources.calls import http_options
 from exporter.sources.eggplant.settings import EggplantSettings
 from exporter.sources.eggplant.source import connect
 from tests.support.clock import FakeClock
@@ -101,7 +102,7 @@ class Bench:
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.http = HttpClient(
-            self.settings.http_options(),
+            http_options(self.settings),
             clock=self.clock.clock,
             random=self.context.random,
             transport=httpx.MockTransport(self.server.answer),
