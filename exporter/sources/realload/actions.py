@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from exporter.errors import Reason
-from exporter.sources.realload.replies import machines, records
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload import replies
+from exporter.sources.realload.replies import Envelope
 
 
 R = TypeVar("R", bound=Envelope)
@@ -91,13 +91,13 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     partial: bool = False
 
 
-ACCOUNT = Action(name="getUserAccountInfo", reply=records.AccountInfo)
-PRICE_PLAN = Action(name="getPricePlanInfo", reply=records.PricePlan)
+ACCOUNT = Action(name="getUserAccountInfo", reply=Envelope)
+PRICE_PLAN = Action(name="getPricePlanInfo", reply=Envelope)
 
-AGENTS = Action(name="getMeasuringAgents", reply=machines.AgentList, data="measuring_agents_array")
+AGENTS = Action(name="getMeasuringAgents", reply=replies.AgentList, data="measuring_agents_array")
 AGENT_PING = Action(
     name="pingMeasuringAgent",
-    reply=machines.AgentPing,
+    reply=replies.AgentPing,
     data="agent_response",
     flags={
         "agent_not_reachable_error": NOT_REACHABLE,
@@ -108,15 +108,15 @@ AGENT_PING = Action(
     remote=True,
 )
 AGENT_JOBS = Action(
-    name="getMeasuringAgentTestjobs", reply=records.JobList, data="agent_response", remote=True
+    name="getMeasuringAgentTestjobs", reply=replies.JobList, data="agent_response", remote=True
 )
 
 CONTROLLERS = Action(
-    name="getClusterControllers", reply=machines.ControllerList, data="cluster_controllers_array"
+    name="getClusterControllers", reply=replies.ControllerList, data="cluster_controllers_array"
 )
 CONTROLLER_PING = Action(
     name="pingClusterController",
-    reply=machines.ControllerPing,
+    reply=replies.ControllerPing,
     data="controller_response",
     flags={
         "controller_not_reachable_error": NOT_REACHABLE,
@@ -130,12 +130,12 @@ CONTROLLER_PING = Action(
 
 CLUSTERS = Action(
     name="getMeasuringAgentClusters",
-    reply=machines.ClusterList,
+    reply=replies.ClusterList,
     data="measuring_agent_clusters_array",
 )
 CLUSTER_PING = Action(
     name="pingMeasuringAgentClusterMembers",
-    reply=machines.ClusterPing,
+    reply=replies.ClusterPing,
     data="controller_response",
     flags={
         "controller_not_reachable_error": NOT_REACHABLE,
@@ -148,11 +148,11 @@ CLUSTER_PING = Action(
 )
 
 RECORDERS = Action(
-    name="getProxyRecorders", reply=machines.RecorderList, data="proxy_recorders_array"
+    name="getProxyRecorders", reply=replies.RecorderList, data="proxy_recorders_array"
 )
 RECORDER_PING = Action(
     name="pingProxyRecorder",
-    reply=machines.RecorderPing,
+    reply=replies.RecorderPing,
     data="pong_response",
     flags={
         "recorder_not_reachable_error": NOT_REACHABLE,
@@ -163,34 +163,34 @@ RECORDER_PING = Action(
 )
 CERTIFICATES = Action(
     name="getProxyRecordersClientCertificates",
-    reply=records.CertificateList,
+    reply=replies.CertificateList,
     data="client_certificates_array",
 )
 
 SUITES = Action(
-    name="getTestExecutionSuites", reply=records.SuiteList, data="test_execution_suites_array"
+    name="getTestExecutionSuites", reply=replies.SuiteList, data="test_execution_suites_array"
 )
 RUNNING_SUITES = Action(
     name="getCurrentlyRunningTestExecutionSuiteIds",
-    reply=records.RunningSuites,
+    reply=replies.RunningSuites,
     data="test_execution_suite_id_array",
 )
 TEMPLATES = Action(
-    name="getTestjobTemplates", reply=records.TemplateList, data="testjob_templates_array"
+    name="getTestjobTemplates", reply=replies.TemplateList, data="testjob_templates_array"
 )
 
 MIN_AGENT_VERSION = Action(
     name="getMinRequiredMeasuringAgentVersion",
-    reply=records.MinAgentVersion,
+    reply=replies.MinVersion,
     data="min_required_measuring_agent_version",
 )
 MIN_CONTROLLER_VERSION = Action(
     name="getMinRequiredClusterControllerVersion",
-    reply=records.MinControllerVersion,
+    reply=replies.MinVersion,
     data="min_required_cluster_controller_version",
 )
 MIN_RECORDER_VERSION = Action(
     name="getMinRequiredProxyRecorderVersion",
-    reply=records.MinRecorderVersion,
+    reply=replies.MinVersion,
     data="min_required_proxy_recorder_version",
 )

@@ -9,7 +9,7 @@ from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, facts, flagged, target
-from exporter.sources.realload.replies.machines import AgentInfo, AgentItem, AgentPing
+from exporter.sources.realload.replies import AgentInfo, AgentItem, AgentPing
 from exporter.sources.realload.values import flag, limit, memory, protected, seconds, words
 
 

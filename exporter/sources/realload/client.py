@@ -18,7 +18,7 @@ from exporter.lockout.queue import Priority
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload.replies import Envelope
 from exporter.sources.realload.values import flag
 
 

@@ -11,7 +11,7 @@ from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory
-from exporter.sources.realload.replies.machines import (
+from exporter.sources.realload.replies import (
     ActionResult,
     ClusterInfo,
     ClusterItem,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.sources.realload.client import Trace
     from exporter.sources.realload.portal import Portal
-    from exporter.sources.realload.replies.machines import FailedMember, MemberItem
+    from exporter.sources.realload.replies import FailedMember, MemberItem
     from exporter.sources.realload.rounds import Look
 
 

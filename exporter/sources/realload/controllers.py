@@ -11,7 +11,7 @@ from exporter.fleet.readings import Controller, State
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target
-from exporter.sources.realload.replies.machines import (
+from exporter.sources.realload.replies import (
     ControllerInfo,
     ControllerItem,
     ControllerPing,

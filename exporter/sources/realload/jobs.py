@@ -11,7 +11,7 @@ from exporter.fleet.readings import JOB_STATES, Agent, AgentJobs, AgentState
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
-from exporter.sources.realload.replies.records import JobInfo, JobList
+from exporter.sources.realload.replies import JobInfo, JobList
 
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import Surprised, redacted_reply
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload.replies import Envelope
 from exporter.sources.realload.rounds import Look, Rounds
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.values import seconds, signed_seconds
 
 
 if TYPE_CHECKING:
-    from exporter.sources.realload.replies.machines import SystemInfo
+    from exporter.sources.realload.replies import SystemInfo
 
 
 R = TypeVar("R", bound=Target | Cluster)

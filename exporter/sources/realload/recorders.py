@@ -9,7 +9,7 @@ from exporter.sources.decode import older
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.portal import Inventory, Portal, facts, flagged, target
-from exporter.sources.realload.replies.machines import RecorderInfo, RecorderItem, RecorderPing
+from exporter.sources.realload.replies import RecorderInfo, RecorderItem, RecorderPing
 from exporter.sources.realload.values import flag, measured, megabytes, protected, words
 
 

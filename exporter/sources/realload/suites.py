@@ -10,7 +10,7 @@ from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
-from exporter.sources.realload.replies.records import RunResult, SuiteInfo, SuiteItem, SuiteList
+from exporter.sources.realload.replies import RunResult, SuiteInfo, SuiteItem, SuiteList
 from exporter.sources.realload.values import measured, seconds
 
 
