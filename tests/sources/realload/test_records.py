@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 
-from exporter.fleet.readings import Certificate
-from tests.support.realload import Rig, exposed
+from exporter.fleet.readings import Certificate, Template
+from tests.support.realload import Rig, exposed, fixture
 
 
 _PASSWORD = "open-sesame"
@@ -110,3 +110,35 @@ async def test_takes_each_certificate_once() -> None:
 
     assert ["1"] == [one.certificate_id for one in readings if isinstance(one, Certificate)]
     assert 1 == source.surprises("missing_field")
+
+
+async def test_exposes_the_documented_templates() -> None:
+    """The printed example becomes exactly these samples."""
+    readings = await Rig({"getTestjobTemplates": "ok"}).readings("templates")
+
+    assert {
+        'template_healthy{template_id="10",template="SimpleTest 1VU"}': 1,
+        'template_healthy{template_id="11",template="SimpleTestWithInputFields 10VU"}': 1,
+    } == exposed(*readings)
+
+
+async def test_reads_an_unhealthy_template_and_one_without_a_verdict() -> None:
+    """A missing verdict is none."""
+    templates = fixture("getTestjobTemplates.ok")
+    templates["testjobTemplatesArray"][0]["testIsHealthy"] = False
+    del templates["testjobTemplatesArray"][1]["testIsHealthy"]
+
+    readings = await Rig({"getTestjobTemplates": templates}).readings("templates")
+
+    assert [False, None] == [each.healthy for each in readings if isinstance(each, Template)]
+
+
+async def test_leaves_out_a_template_that_has_no_id_or_one_that_is_taken() -> None:
+    """Both are surprises."""
+    templates = fixture("getTestjobTemplates.ok")
+    again = templates["testjobTemplatesArray"][0]
+    templates["testjobTemplatesArray"] += [again, {}, {"testjobTemplate": {"templateName": "x"}}]
+    source = Rig({"getTestjobTemplates": templates})
+
+    assert 2 == len(await source.readings("templates"))
+    assert (1, 2) == (source.surprises("type"), source.surprises("missing_field"))
