@@ -1,7 +1,7 @@
 """The actions that may be called, and how each one's reply is to be judged.
 
 The allow-list is what keeps the exporter read-only: the token could also change and delete
-everything (reference section 6). The client sends nothing that is not on it.
+everything. The client sends nothing that is not on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from exporter.sources.realload.replies import Envelope
 
 R = TypeVar("R", bound=Envelope)
 
-#: The read-only actions (reference section 2).
+#: The actions that change nothing.
 READ_ONLY = frozenset(
     {
         "getUserAccountInfo",
@@ -66,7 +66,7 @@ OUTDATED = Flagged(up=True, outdated=True)
 NOT_REACHABLE = Flagged(reason=Reason.NOT_REACHABLE)
 ACCESS_DENIED = Flagged(reason=Reason.ACCESS_DENIED)
 UNKNOWN_ID = Flagged(reason=Reason.UNKNOWN_ID)
-#: The exporter's own verdict when a ping did not come home in time (design section 2, rule 2).
+#: The exporter's own verdict when a ping did not come home in time.
 TIMED_OUT = Flagged(reason=Reason.TIMEOUT)
 
 
@@ -80,7 +80,7 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         flags: The reply's specific error flags, the decisive one first.
         remote: Whether it makes the portal call another machine, so that a time-out is the
             machine's rather than the portal's.
-        partial: Whether data count although `isError` is set (section 3.4).
+        partial: Whether data count although `isError` is set.
     """
 
     name: str
