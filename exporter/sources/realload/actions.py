@@ -51,7 +51,7 @@ FIXED: Mapping[str, Mapping[str, Any]] = {
 
 
 class Flagged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a specific error flag says of a target, in the place of a reply.
+    """The meaning of a specific error flag for a target, in the place of a reply.
 
     Attributes:
         up: An outdated target was reached, all others count as down.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
 from exporter.lockout.queue import Priority
@@ -36,7 +36,7 @@ _HEADERS = {"content-type": "application/json"}
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """How one call is to be made, and how it went.
+    """The wishes for one call, and how it went.
 
     Attributes:
         priority: Where to queue; targets that failed last time may not hold up the others.
@@ -54,7 +54,7 @@ class Trace(msgspec.Struct, kw_only=True):
 
 
 class Http(Protocol):
-    """What of `exporter.http.HttpClient` is needed."""
+    """The part of `exporter.http.HttpClient` that is needed."""
 
     async def send(self, call: Call) -> Reply:
         """Send a call and return the complete answer, whatever its status."""
@@ -164,8 +164,6 @@ class RealLoadClient:
                 if trace.keeps_body:
                     trace.body = reply.body
                 answer = self._judge(action, reply)
-        except BlockedError:
-            raise
         except SuspectError:
             trace.suspect = True
             self.up = self.up and action.remote
@@ -199,7 +197,7 @@ class RealLoadClient:
         )
 
     def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
-        """Tell an answer from an error; the body decides if it can be read, whatever the status."""
+        """Return an answer or raise; the body decides if it can be read, whatever the status."""
         refusal = _refusal(action.name, reply)
         try:
             answer = decode(reply.body, action.reply, operation=action.name, surprise=self.surprise)

@@ -188,7 +188,7 @@ def _listed_recorder(item: RecorderItem) -> Recorder:
 
 
 class _Address(msgspec.Struct, frozen=True, kw_only=True):
-    """What a controller is pinged with; the token is kept for that and shown by nothing."""
+    """The way to a controller; the token is kept for its ping and shown by nothing."""
 
     host: str
     port: int | str

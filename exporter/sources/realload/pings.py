@@ -48,7 +48,7 @@ class PingBatch(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 
 
 class _LastCall(msgspec.Struct, frozen=True, kw_only=True):
-    """How a target's newest call went.
+    """The newest call to a target.
 
     Attributes:
         batch: The number of the batch in which it was made.

@@ -61,7 +61,7 @@ class AgentList(Envelope, frozen=True, kw_only=True):
 
 
 class SystemInfo(Part, frozen=True, kw_only=True):
-    """What every pinged machine says of itself; times in milliseconds."""
+    """The facts that every pinged machine tells of itself; times in milliseconds."""
 
     product_version: str | None = None
     os_name: str | None = None
@@ -167,7 +167,7 @@ class FailedMember(Part, frozen=True, kw_only=True):
 
 
 class MemberInfo(Part, frozen=True, kw_only=True):
-    """What a member answered; its clock is compared with the controller's."""
+    """The answer of a member; its clock is compared with the controller's."""
 
     is_error: VendorBool = None
     delta_time_millis: float | None = None
@@ -183,7 +183,7 @@ class MemberAnswer(Part, frozen=True, kw_only=True):
 
 
 class ConnectResult(Part, frozen=True, kw_only=True):
-    """How the controller's connecting to the members went."""
+    """The outcome of the controller's connecting to the members."""
 
     measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
     connect_successful_cluster_member_array: tuple[Id | str, ...] | None = None
@@ -192,7 +192,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
 
 
 class ActionResult(Part, frozen=True, kw_only=True):
-    """How the members' answering went."""
+    """The outcome of the members' answering."""
 
     action_successful_cluster_member_array: tuple[Id | str, ...] | None = None
     action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None

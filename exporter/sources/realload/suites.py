@@ -56,10 +56,9 @@ class Suites:
         suites = await self._read(trace)
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
-        reply = redacted_reply(trace.body, SuiteList)
-        items = reply["testExecutionSuitesArray"]
-        own = [item for item in items if _shown_id(item) == suite_id]
-        return Explanation(reading=suites[suite_id], reply=own[0] if own else None)
+        items = redacted_reply(trace.body, SuiteList)["testExecutionSuitesArray"]
+        own = (item for item in items if _shown_id(item) == suite_id)
+        return Explanation(reading=suites[suite_id], reply=next(own, None))
 
     async def _read(self, trace: Trace) -> Mapping[str, Suite]:
         """Ask what runs before and after the list.
