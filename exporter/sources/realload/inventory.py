@@ -35,13 +35,14 @@ def wanted_items(
     """
     seen: set[str] = set()
     for number, name, item in listed:
+        target_id = str(number)
         if number is None:
             client.surprise("missing_field")
-        elif str(number) in seen:
+        elif target_id in seen:
             client.surprise("type")
-        elif client.settings.wanted(kind, name or str(number)):
-            seen.add(str(number))
-            yield str(number), name or str(number), item
+        elif client.settings.wanted(kind, name or target_id):
+            seen.add(target_id)
+            yield target_id, name or target_id, item
 
 
 class Inventory(ABC, Generic[R]):
