@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
-from exporter.config.secret import Secret
 from exporter.cooperative import in_turns
 from exporter.fleet.readings import (
     Agent,
@@ -39,6 +38,7 @@ from exporter.sources.realload.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
@@ -187,15 +187,6 @@ def _listed_recorder(item: RecorderItem) -> Recorder:
     )
 
 
-class _Address(msgspec.Struct, frozen=True, kw_only=True):
-    """The way to a controller; the token is kept for its ping and shown by nothing."""
-
-    host: str
-    port: int | str
-    token: Secret
-    active: bool
-
-
 class Controllers(Machines[Controller]):
     """The controllers of an account's clusters, each once however many clusters use it.
 
@@ -211,46 +202,42 @@ class Controllers(Machines[Controller]):
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
-        self._addresses: Mapping[str, _Address] = {}
+        #: By address. Their tokens are kept for pinging and shown by nothing.
+        self._items: Mapping[str, ControllerItem] = {}
+        self._active: AbstractSet[str] = frozenset()
 
     async def listing(self) -> list[Controller]:
         """Return all controllers, without a state."""
-        reply = await self.client.data(actions.CONTROLLERS)
-        controllers: dict[str, Controller] = {}
-        addresses: dict[str, _Address] = {}
+        reply = await self.client.data(self.list_action)
+        items: dict[str, ControllerItem] = {}
+        active: set[str] = set()
         for item in reply.cluster_controllers_array or ():
-            host, port = item.controller_host, item.controller_port
-            if not host or port is None:
+            if not item.controller_host or item.controller_port is None:
                 self.client.surprise("missing_field")
                 continue
-            key = address(host, port)
-            if key not in controllers:
-                controllers[key] = Controller(
-                    controller=key,
-                    host=host,
-                    port=words(port),
-                    protected=protected(item.controller_auth_token),
-                )
-                token = Secret(value=secret_text(item.controller_auth_token) or "")
-                addresses[key] = _Address(host=host, port=port, token=token, active=_active(item))
-            elif _active(item):
-                addresses[key] = msgspec.structs.replace(addresses[key], active=True)
-        self._addresses = addresses
-        return list(controllers.values())
+            key = address(item.controller_host, item.controller_port)
+            if key not in items:
+                # A copy, since the original would keep the whole reply in memory.
+                token = item.controller_auth_token.copy()
+                items[key] = msgspec.structs.replace(item, controller_auth_token=token)
+            if _is_active(item):
+                active.add(key)
+        self._items, self._active = items, active
+        return [_listed_controller(key, item) for key, item in items.items()]
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
         """Ping a controller, which takes its token besides its address."""
-        known = self._addresses[target_id]
+        item = self._items[target_id]
         fields = {
-            "controllerHost": known.host,
-            "controllerPort": known.port,
-            "controllerAuthToken": known.token.reveal(),
+            "controllerHost": item.controller_host,
+            "controllerPort": item.controller_port,
+            "controllerAuthToken": secret_text(item.controller_auth_token) or "",
         }
         return await self.client.call(self.ping_action, fields, trace=trace)
 
     def should_ping(self, listed: Controller) -> bool:
         """Return whether a controller serves any active cluster."""
-        return self._addresses[listed.controller].active
+        return listed.controller in self._active
 
     def facts(self, info: ControllerInfo) -> dict[str, Any]:
         """Return what only controllers say of themselves."""
@@ -261,7 +248,16 @@ class Controllers(Machines[Controller]):
         }
 
 
-def _active(item: ControllerItem) -> bool:
+def _listed_controller(key: str, item: ControllerItem) -> Controller:
+    return Controller(
+        controller=key,
+        host=item.controller_host or "",
+        port=words(item.controller_port),
+        protected=protected(item.controller_auth_token),
+    )
+
+
+def _is_active(item: ControllerItem) -> bool:
     """Return whether any of a controller's clusters is active, or none is known."""
     clusters = item.measuring_agent_clusters_array or ()
     return not clusters or any(flag(cluster.cluster_active) is not False for cluster in clusters)
