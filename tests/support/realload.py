@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from exporter.http import Call, Reply
 from exporter.lockout.ledger import Ledger
@@ -22,6 +22,7 @@ from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from exporter.fleet.readings import Reading
+    from exporter.http import HttpClient
     from exporter.sources.base import Source
 
 
@@ -123,7 +124,9 @@ class Rig:
             ledger=self.ledger,
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
-        self.source: Source = connect(self.settings, self.context, http=self.portal)
+        self.source: Source = connect(
+            self.settings, self.context, http=cast("HttpClient", self.portal)
+        )
 
     @property
     def of_source(self) -> SourceMetrics:

@@ -7,7 +7,7 @@ suspect, and the guard finds out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ from exporter.sources.realload.values import flag
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.http import Reply
+    from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
@@ -53,18 +53,6 @@ class Trace(msgspec.Struct, kw_only=True):
     body: bytes = b""
 
 
-class Http(Protocol):
-    """The part of `exporter.http.HttpClient` that is needed."""
-
-    async def send(self, call: Call) -> Reply:
-        """Send a call and return the complete answer, whatever its status."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        ...
-
-
 class TargetTimeoutError(CallError):
     """A call that makes the portal call another machine did not come home in time."""
 
@@ -78,7 +66,9 @@ class RealLoadClient:
             machine leaves it as it is when it fails: that may be the machine's doing.
     """
 
-    def __init__(self, settings: RealLoadSettings, context: SourceContext, *, http: Http) -> None:
+    def __init__(
+        self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
+    ) -> None:
         self.settings = settings
         self.context = context
         self.surprise = context.telemetry.surprise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from exporter.sources.base import Source
 from exporter.sources.calls import http_client
 from exporter.sources.realload.account import AccountFacts
-from exporter.sources.realload.client import Http, RealLoadClient
+from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.clusters import Clusters
 from exporter.sources.realload.jobs import Jobs
 from exporter.sources.realload.machines import Agents, Controllers, Recorders
@@ -17,12 +17,13 @@ from exporter.sources.realload.suites import Suites
 
 
 if TYPE_CHECKING:
+    from exporter.http import HttpClient
     from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
 
 def connect(
-    settings: RealLoadSettings, context: SourceContext, *, http: Http | None = None
+    settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
     """Make a source; sends nothing yet.
 
