@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from exporter.sources.base import Source
 from exporter.sources.calls import http_client
-from exporter.sources.realload.account import AccountFacts
+from exporter.sources.realload.account import AccountFacts, poll_certificates, poll_templates
 from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.clusters import Clusters
 from exporter.sources.realload.jobs import Jobs
 from exporter.sources.realload.machines import Agents, Controllers, Recorders
-from exporter.sources.realload.records import poll_certificates, poll_templates
 from exporter.sources.realload.suites import Suites
 
 
