@@ -11,6 +11,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from exporter.logging import QUIET
+from tests.support.stalls import REPLAYS
 
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ settings.register_profile(
 # Of a machine that is busy with other things any example may take long.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was played again because the event loop stood still."""
+    if REPLAYS:
+        terminalreporter.section("played again")
+        for replay in REPLAYS:
+            terminalreporter.line(replay)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What every vendor's package offers, so that nothing else has to know one.
+"""The interface to a vendor's package, so that nothing else has to know one.
 
 A provider is a settings model and a way to make a `Source` from it. A source is polled one task
 at a time; what it learnt comes back as readings, what went wrong as failures.
@@ -6,9 +6,10 @@ at a time; what it learnt comes back as readings, what went wrong as failures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pkgutil import resolve_name
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -19,6 +20,10 @@ from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
+
+
+if TYPE_CHECKING:
+    from exporter.lockout.guard import Guard
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +41,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
-    """What one poll of a task learnt.
+    """The outcome of one poll of a task.
 
     Attributes:
         readings: The new snapshot of the task, whole.
-        failures: What went wrong on the way; the readings stand nevertheless.
+        failures: The calls that failed on the way; the readings stand nevertheless.
     """
 
     readings: tuple[Reading, ...]
@@ -48,7 +53,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """One target, looked at now.
+    """The answer of a vendor that was asked about one target just now.
 
     Attributes:
         reading: What was read from the reply.
@@ -59,44 +64,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any
 
 
-class Source(Protocol):
-    """One configured account or portal of a vendor."""
+class GuardedClient(Protocol):
+    """A vendor's client, all of whose calls go through a lock-out guard."""
 
-    @property
-    def settings(self) -> SourceSettings:
-        """The settings it was made from."""
-        ...
+    guard: Guard
 
     @property
     def up(self) -> bool:
-        """Whether the newest call to the vendor's API was answered validly."""
-        ...
-
-    @property
-    def auth_failed(self) -> bool:
-        """Whether calls are held back because the credentials were refused."""
-        ...
-
-    @property
-    def blocked(self) -> bool:
-        """Whether no call may be sent now: the next poll would fail without one."""
-        ...
-
-    async def poll(self, task: str) -> Poll:
-        """Read everything a task covers.
-
-        Raises:
-            PollError: Nothing could be learnt; the snapshot of the task stays until it expires.
-        """
-        ...
-
-    async def explain(self, kind: str, target_id: str) -> Explanation:
-        """Look at one known target now.
-
-        Raises:
-            LookupError: There is no such kind, or no such target in the inventory.
-            PollError: The look failed.
-        """
+        """Whether the newest call was answered validly."""
         ...
 
     async def aclose(self) -> None:
@@ -104,14 +79,79 @@ class Source(Protocol):
         ...
 
 
+class Source:
+    """One configured account or portal of a vendor."""
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        client: GuardedClient,
+        *,
+        tasks: Mapping[str, Callable[[], Awaitable[Poll]]],
+        explainers: Mapping[str, Callable[[str], Awaitable[Explanation]]],
+    ) -> None:
+        """Join a client with what is asked through it.
+
+        Args:
+            settings: What it was made from.
+            client: Closed with the source.
+            tasks: By the task's name, what polls it.
+            explainers: By the kind of target, what asks about one of them, given its id.
+        """
+        self.settings = settings
+        self._client = client
+        self._tasks = tasks
+        self._explainers = explainers
+
+    @property
+    def up(self) -> bool:
+        """Whether the newest call to the vendor's API was answered validly."""
+        return self._client.up
+
+    @property
+    def auth_failed(self) -> bool:
+        """Whether calls are held back because the credentials were refused."""
+        return self._client.guard.auth_failed
+
+    @property
+    def blocked(self) -> bool:
+        """Whether no call may be sent now: the next poll would fail without one."""
+        return self._client.guard.blocked
+
+    async def poll(self, task: str) -> Poll:
+        """Read everything a task covers.
+
+        Raises:
+            LookupError: There is no such task.
+            PollError: Nothing could be learnt; the snapshot of the task stays until it expires.
+        """
+        return await self._tasks[task]()
+
+    async def explain(self, kind: str, target_id: str) -> Explanation:
+        """Ask the vendor about one known target now.
+
+        Raises:
+            LookupError: There is no such kind, or no such target in the inventory.
+            PollError: The call failed.
+        """
+        if kind not in self._explainers:
+            known = ", ".join(self._explainers)
+            raise LookupError(f"there is no kind {kind!r}; there is: {known}")
+        return await self._explainers[kind](target_id)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source is given beside its settings.
+    """Everything a source is given beside its settings.
 
     Attributes:
         ledger: The lock-out guard's ledger, which outlives a reload.
         random: For the jitter of retries.
-        shard: Which of the targets of a spread task are ours.
-        known: What is known by task from before a reload changed the source's settings.
+        shard: Our share of the targets of a spread task.
+        known: The readings by task from before a reload changed the source's settings.
         up: Whether it was up before.
     """
 
@@ -130,7 +170,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: The value of the `provider` label and of the configuration's key.
         settings: Its settings model.
-        connect: Makes a source; sends nothing yet.
+        connector: The function that makes a `Source` from settings and context, as
+            `module:function`. It is imported at its first use, since it brings httpx, which takes
+            longer to load than everything else together, and only polling needs it.
         tasks: Its tasks with their default intervals in seconds; `None` is off by default.
         kinds: Its kinds of targets that `explain` knows.
         spread: Tasks whose calls per target can be divided over several processes; any other
@@ -139,7 +181,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     settings: type[SourceSettings]
-    connect: Callable[[Any, SourceContext], Source]
+    connector: str
     tasks: Mapping[str, float | None]
     kinds: tuple[str, ...]
     spread: frozenset[str] = frozenset()
+
+    def connect(self, settings: SourceSettings, context: SourceContext) -> Source:
+        """Make a source; sends nothing yet."""
+        source: Source = resolve_name(self.connector)(settings, context)
+        return source

@@ -1,9 +1,13 @@
-"""Replies become typed values here, whatever a vendor puts into them.
+"""Replies become typed values here, or what people may see, whatever a vendor puts into them.
 
 A reply as documented takes the fast way: one strict decode that skips all fields nobody asked for,
 secrets included. Only when that fails is it taken apart field by field, so that one odd value
-costs that value and not the poll (design section 2, rule 8). A reply struct therefore gives every
-field a default, and says by it what an absent field means.
+costs that value and not the poll. A reply struct therefore gives every field a default, and says
+by it what an absent field means.
+
+To people only the wanted fields are shown, and of all others the names. What a decoder picks is
+known to be free of secrets, or is typed as `msgspec.Raw` because it is one. Whatever else a vendor
+sends may be anything.
 """
 
 from __future__ import annotations
@@ -11,12 +15,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from exporter.config.secret import HIDDEN
 from exporter.errors import CallError, Reason
 from exporter.metrics.telemetry import Surprise
 
@@ -25,6 +31,7 @@ T = TypeVar("T")
 
 Surprised = Callable[[Surprise], None]
 
+NOT_SHOWN = "<not shown>"
 
 #: A pair of surrogates, a half of one as the group, or any other escape.
 _ESCAPE = re.compile(
@@ -32,6 +39,9 @@ _ESCAPE = re.compile(
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
 )
+
+# Longer versions are nobody's; the bound keeps hostile input cheap.
+_VERSION = re.compile(r"[vV]?([0-9]{1,18}(?:\.[0-9]{1,18}){0,15})(?:[-+._ ]?[A-Za-z].*|[-+_ ].*)?")
 
 
 class _UnfitError(Exception):
@@ -55,17 +65,11 @@ def decode(body: bytes, type_: type[T], *, operation: str, surprise: Surprised) 
             another type. Its message and its causes hold no part of the body.
     """
     value: T
-    try:
+    with suppress(_UnfitError):
         value = _try(body, type_)
-    except _UnfitError:
-        pass
-    else:
         return value
-    try:
+    with suppress(_UnfitError):
         value = _fit(well_formed(body), type_, surprise)
-    except _UnfitError:
-        pass
-    else:
         return value
     # Raised outside the handlers: the causes would quote the body in tracebacks.
     raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
@@ -89,6 +93,51 @@ def finite(value: float | None) -> float | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
+    """Return a JSON body as plain data, with everything hidden that its type does not want.
+
+    Args:
+        body: JSON; what is none is not shown as a whole.
+        type_: The type it is decoded as; see `decode`.
+    """
+    wanted = _without_none(type_)
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if isinstance(body, bytes):  # the whole, not a part
+        body = well_formed(body)
+    try:
+        if wanted is msgspec.Raw:
+            return HIDDEN
+        if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+            members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+            types = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}
+            return {
+                name: redacted_reply(part, types[name]) if name in types else NOT_SHOWN
+                for name, part in members.items()
+            }
+        if origin in (list, tuple):
+            elements = msgspec.json.decode(body, type=list[msgspec.Raw])
+            return [redacted_reply(element, arguments[0]) for element in elements]
+        if origin is dict:
+            members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+            return {name: redacted_reply(part, arguments[1]) for name, part in members.items()}
+        return msgspec.json.decode(body, type=type_)
+    except (ValueError, RecursionError):  # not JSON, or not of the wanted type
+        return NOT_SHOWN
+
+
+def older(version: str, minimum: str) -> bool | None:
+    """Return whether a version is older than another, `None` if either cannot be read.
+
+    Versions are compared number by number, since as text 4.8.9 would follow 4.8.24.
+    Missing parts count as 0 (4.8 equals 4.8.0) and whatever follows the numbers is ignored
+    (4.8.9-beta equals 4.8.9): a suffix has no order that all vendors share.
+    """
+    left, right = _numbers(version), _numbers(minimum)
+    if left is None or right is None:
+        return None
+    return left < right
 
 
 @cache
@@ -158,3 +207,13 @@ def _without_none(type_: Any) -> Any:
         rest = [part for part in get_args(type_) if part is not NoneType]
         return rest[0] if len(rest) == 1 else type_
     return type_
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    match = _VERSION.fullmatch(version.strip())
+    if match is None:
+        return None
+    numbers = [int(part) for part in match[1].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

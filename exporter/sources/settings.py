@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
@@ -28,10 +28,6 @@ from exporter.config.validation import Mistake, Section, nearest
 from exporter.errors import CallError
 
 
-if TYPE_CHECKING:
-    from exporter.http import HttpOptions
-
-
 #: Calls under way at once; with more than 4, a token revoked in mid-round can cost a lock-out.
 DEFAULT_CONCURRENCY = 3
 
@@ -41,7 +37,6 @@ STANDARD_INTERVAL_SECONDS = 60.0
 #: Real Load locks an address out after 5 refused calls in this time.
 AUTH_RETRY_MIN_SECONDS = 60.0
 
-_CONNECT_TIMEOUT_SECONDS = 5.0
 _INTERVALS_TO_STALE = 3
 
 
@@ -249,26 +244,6 @@ class SourceSettings(SourceDefaults):
         if exclude is not None and exclude.fullmatch(name):
             return False
         return include is None or include.fullmatch(name) is not None
-
-    def http_options(self) -> HttpOptions:
-        """Return the limits and the TLS material for the source's calls."""
-        # Only who sends calls loads httpx: it takes longer than everything else together.
-        from exporter.http import HttpOptions  # noqa: PLC0415
-
-        return HttpOptions(
-            connect_timeout=min(self.connect_timeout or _CONNECT_TIMEOUT_SECONDS, self.timeout),
-            read_timeout=min(self.read_timeout or self.timeout, self.timeout),
-            total_timeout=self.timeout,
-            max_reply_bytes=self.max_reply_bytes,
-            retries=self.retries,
-            requests_per_minute=self.requests_per_minute,
-            connections=self.concurrency,
-            ca_file=self.ca_file,
-            insecure_skip_verify=self.insecure_skip_verify,
-            client_cert_file=self.client_cert_file,
-            client_key_file=self.client_key_file,
-            proxy_url=self.proxy,
-        )
 
 
 def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:

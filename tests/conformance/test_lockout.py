@@ -52,7 +52,7 @@ async def minutes(trial: Trial, count: int) -> None:
 
 
 def refused(trial: Trial) -> bool:
-    """Tell whether the credentials are said to be refused."""
+    """Return whether the credentials are said to be refused."""
     return 1 in select(trial.page(), "loadfleet_source_auth_failed").values()
 
 
@@ -70,7 +70,7 @@ async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 14, 22, 35])
-async def test_a_revocation_in_mid_cycle_costs_no_lock_out(trial: Trial, call: int) -> None:
+async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: int) -> None:
     """Wherever it comes, all tasks together never meet five refusals in a minute."""
     subject = trial.only
     subject.front.before = _revoking(subject.front, trial, call)

@@ -22,7 +22,7 @@ def forbidden(trial: Trial) -> list[str]:
 
 
 async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
-    """All tasks, twice, and a look at each kind: reads, and nothing else."""
+    """All tasks, twice, and an explanation of each kind: reads, and nothing else."""
     await trial.poll()
     trial.time.shift(61.0)
     await trial.poll()

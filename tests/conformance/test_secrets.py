@@ -43,7 +43,7 @@ class Ear:
         self.heard: list[str] = []
 
     async def listen(self) -> None:
-        """Poll twice, look at all targets, and take in whatever is shown anywhere."""
+        """Poll twice, explain all targets, and take in whatever is shown anywhere."""
         trial = self.trial
         poller = trial.engine.pollers[trial.only.name]
         for _ in range(2):

@@ -11,6 +11,7 @@ import yaml
 
 from exporter.errors import ConfigurationError
 from exporter.settings.load import Loaded, Settings, from_data, load, load_bytes, redacted
+from exporter.sources.calls import http_options
 from exporter.sources.registry import PROVIDERS
 
 
@@ -674,7 +675,7 @@ class TestSecrets:
         """Neither repr nor the redacted form holds a token or a proxy's password."""
         shown = [repr(settings), str(settings), yaml.safe_dump(redacted(settings))]
         shown += [repr(list(source.secrets())) for source in settings.sources]
-        shown += [repr(settings.sources[0].http_options()), json.dumps(redacted(settings))]
+        shown += [repr(http_options(settings.sources[0])), json.dumps(redacted(settings))]
 
         assert [] == [text for text in shown if "CANARY" in text or "token-from-a-file" in text]
 

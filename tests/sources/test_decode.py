@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import CallError, Reason
-from exporter.sources.decode import decode, finite
+from exporter.sources.decode import decode, finite, older, redacted_reply
 
 
 class Part(msgspec.Struct, rename="camel"):
@@ -192,3 +192,92 @@ def test_raises_nothing_but_its_own_error(body: bytes) -> None:
 def test_lets_finite_numbers_through(value: float | None, expected: float | None) -> None:
     """Only what can be a sample's value is one."""
     assert expected == finite(value)
+
+
+class Secretive(msgspec.Struct, rename="camel"):
+    part_id: int | None = None
+    auth_token: msgspec.Raw = msgspec.Raw()
+
+
+class Holder(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    parts: tuple[Secretive, ...] | None = None
+    by_key: dict[str, Secretive] | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"name": "a"}', {"name": "a"}),
+        (b'{"name": null}', {"name": None}),
+        (b'{"name": {"password": "x"}}', {"name": "<not shown>"}),
+        (b'{"password": "x"}', {"password": "<not shown>"}),
+        (
+            b'{"parts": [{"partId": 1, "authToken": "x", "more": 2}, "y"]}',
+            {
+                "parts": [
+                    {"partId": 1, "authToken": "<secret>", "more": "<not shown>"},
+                    "<not shown>",
+                ]
+            },
+        ),
+        (b'{"byKey": {"k": {"partId": 1}}}', {"byKey": {"k": {"partId": 1}}}),
+        (b'{"parts": "x"}', {"parts": "<not shown>"}),
+        (b"[]", "<not shown>"),
+        (b"secret", "<not shown>"),
+        (b'{"x": ' + b"[" * 100_000, "<not shown>"),
+    ],
+    ids=range(10),
+)
+def test_redaction_shows_only_what_is_wanted(body: bytes, expected: object) -> None:
+    """Wanted fields of the right type are shown, all others are named, secrets are neither."""
+    assert expected == redacted_reply(body, Holder)
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "expected"),
+    [
+        ("4.8.9", "4.8.24", True),
+        ("4.8.24", "4.8.9", False),
+        ("4.8.24", "4.8.24", False),
+        ("4.8", "4.8.0", False),
+        ("4.8.0", "4.8", False),
+        ("4.8", "4.8.1", True),
+        ("4.10", "4.9.9", False),
+        ("0.2.0", "10", True),
+        ("v4.8.9", "4.8.9", False),
+        ("4.8.9-beta", "4.8.9", False),
+        ("4.8.9.RELEASE", "4.8.10", True),
+        ("4.8.9 (build 7)", "4.8.10", True),
+        ("4.8.9_7", "4.8.10", True),
+        (" 4.8.9\n", "4.8.9", False),
+        ("04.08.09", "4.8.9", False),
+    ],
+)
+def test_older_compares_number_by_number(version: str, minimum: str, *, expected: bool) -> None:
+    """Versions have the order of their numbers, not of their text."""
+    assert expected is older(version, minimum)
+
+
+@pytest.mark.parametrize("unreadable", ["", "unknown", "4..8", ".4", "4.", "٤.٨", "9" * 5000])
+def test_older_knows_nothing_about_what_it_cannot_read(unreadable: str) -> None:
+    """An unreadable version is neither older nor newer, on either side."""
+    assert older(unreadable, "4.8.24") is None
+    assert older("4.8.24", unreadable) is None
+
+
+@patient
+@given(st.text(), st.text())
+def test_older_takes_any_text(version: str, minimum: str) -> None:
+    """No text makes the comparison raise."""
+    assert older(version, minimum) in (True, False, None)
+
+
+_numbers = st.lists(st.integers(0, 10**6), min_size=4, max_size=4)
+
+
+@patient
+@given(_numbers, _numbers)
+def test_older_orders_like_tuples(left: list[int], right: list[int]) -> None:
+    """Versions of equal length are ordered as their numbers are."""
+    assert (left < right) is older(".".join(map(str, left)), ".".join(map(str, right)))

@@ -101,39 +101,6 @@ class TestWanted:
             settings().wanted("agent", "any")
 
 
-class TestHttpOptions:
-    def test_no_part_is_allowed_more_time_than_the_whole(self) -> None:
-        """The time-outs of connecting and reading end with the total."""
-        options = settings(timeout="3s", read_timeout="1m").http_options()
-
-        assert (3.0, 3.0, 3.0) == (
-            options.connect_timeout,
-            options.read_timeout,
-            options.total_timeout,
-        )
-
-    def test_defaults_are_those_of_the_reference(self) -> None:
-        """5 s to connect, 15 s in all, 16 MiB."""
-        options = settings().http_options()
-
-        assert (5.0, 15.0, 15.0, 16 << 20, 2, None, 3) == (
-            options.connect_timeout,
-            options.read_timeout,
-            options.total_timeout,
-            options.max_reply_bytes,
-            options.retries,
-            options.requests_per_minute,
-            options.connections,
-        )
-
-    def test_a_proxys_url_stays_secret(self) -> None:
-        """It may hold a password."""
-        source = settings(proxy_url="http://user:CANARY@proxy:1")
-
-        assert "<secret>" == repr(source.http_options().proxy_url)
-        assert "CANARY" not in repr(source)
-
-
 class TestProxy:
     @pytest.mark.parametrize(
         "url", ["http://CANARY@proxy:1", "https://proxy.example", "http://[::1]:3128"]

@@ -157,7 +157,7 @@ CANDIDATES = (
     Candidate(
         name="eggplant-login",
         provider=EGGPLANT,
-        # Each round logs in anew.
+        # Each poll logs in anew.
         vendor=lambda options, clock: _lab(options, clock, life_seconds=60.0),
         settings=lambda url, file: {
             "url": url,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from exporter.http import Call, Reply
 from exporter.lockout.ledger import Ledger
@@ -16,13 +16,14 @@ from exporter.metrics.mapping import samples
 from exporter.metrics.telemetry import SelfMetrics, SourceMetrics
 from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
-from exporter.sources.realload.source import source_over
+from exporter.sources.realload.source import connect
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
     from exporter.fleet.readings import Reading
-    from exporter.sources.guarded import GuardedSource
+    from exporter.http import HttpClient
+    from exporter.sources.base import Source
 
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "realload"
@@ -123,7 +124,9 @@ class Rig:
             ledger=self.ledger,
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
-        self.source: GuardedSource = source_over(self.portal, self.settings, self.context)
+        self.source: Source = connect(
+            self.settings, self.context, http=cast("HttpClient", self.portal)
+        )
 
     @property
     def of_source(self) -> SourceMetrics:

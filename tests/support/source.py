@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter.sources.base import Source
 from exporter.sources.realload.settings import RealLoadSettings
 
 
@@ -11,10 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.sources.base import Explanation, Poll
-    from exporter.sources.settings import SourceSettings
 
 
-class FakeSource:
+class FakeSource(Source):
     """A source whose polls end as scripted.
 
     Attributes:
@@ -22,20 +22,17 @@ class FakeSource:
         polled: The tasks polled so far.
     """
 
+    up = True
+    auth_failed = False
+    blocked = False
+
     def __init__(self, *answers: Poll | Exception, name: str = "prod") -> None:
-        self._settings = RealLoadSettings(
+        self.settings = RealLoadSettings(
             name=name, url="http://portal.example/RemoteUserAPI", labels={"site": "bern"}
         )
         self.answers = list(answers)
         self.polled: list[str] = []
-        self.up = True
-        self.auth_failed = False
-        self.blocked = False
         self.on_poll: Callable[[], None] = lambda: None
-
-    @property
-    def settings(self) -> SourceSettings:
-        return self._settings
 
     async def poll(self, task: str) -> Poll:
         self.polled.append(task)

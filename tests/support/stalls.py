@@ -1,9 +1,14 @@
-"""A busy machine may let the tests stand still for longer than a short time-out in them waits."""
+"""A busy machine may let the tests stand still for longer than a short time-out in them waits.
+
+A play that failed meanwhile is played again. Each of these is told at the end of the test run, so
+that a test that fails now and then by its own fault does not hide behind the machine.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +24,9 @@ BEAT_SECONDS = 0.05
 
 #: So often a play may fail for having stood still.
 REPEATS = 2
+
+#: What was played again in this test run, a line each; `tests/conftest.py` prints them.
+REPLAYS: list[str] = []
 
 
 class Heart:
@@ -54,7 +62,13 @@ async def beating() -> AsyncIterator[Heart]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def undisturbed(play: Play, folder: Path, *, patience_seconds: float) -> None:
+async def undisturbed(
+    play: Play,
+    folder: Path,
+    *,
+    patience_seconds: float,
+    note: Callable[[str], None] = REPLAYS.append,
+) -> None:
     """Play something in which calls time out, and again if it failed because the loop stood still.
 
     What is wrong with the product fails in every play, and what fails while the loop went on is
@@ -64,6 +78,7 @@ async def undisturbed(play: Play, folder: Path, *, patience_seconds: float) -> N
         play: Takes a folder of its own.
         folder: Where these folders go.
         patience_seconds: A stall that is no longer explains nothing.
+        note: Told of each play that failed and is played again.
     """
     for number in range(REPEATS + 1):
         own = folder / f"play-{number}"
@@ -71,9 +86,12 @@ async def undisturbed(play: Play, folder: Path, *, patience_seconds: float) -> N
         async with beating() as heart:
             try:
                 await play(own)
-            except Exception:
-                if number == REPEATS or heart.longest_stall <= patience_seconds:
+            except Exception as error:
+                stall = heart.longest_stall
+                if number == REPEATS or stall <= patience_seconds:
                     raise
+                test = os.environ.get("PYTEST_CURRENT_TEST", "")
+                note(f"{test}: the loop stood still for {stall:.1f} s; {error!r}")
             else:
                 return
 

@@ -15,8 +15,7 @@ from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
 from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch, text
-from exporter.sources.redact import redacted_reply
-from exporter.sources.versions import older
+from exporter.sources.decode import older, redacted_reply
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from exporter.errors import PollError
 from exporter.sources.base import Failure
 from exporter.sources.blazemeter.client import NotFoundError
-from exporter.sources.fanout import fan_out
+from exporter.sources.calls import fan_out
 
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pydantic import Field, SecretStr
 from exporter.config.types import HIDDEN, Duration, FilePath, Secret, TimeLimit, Url, Whole
 from exporter.config.validation import Mistake
 from exporter.errors import CallError, Reason
+from exporter.sources.decode import older
 from exporter.sources.settings import Name, SourceSettings, secret_mistakes
-from exporter.sources.versions import older
 
 
 Id = Annotated[Whole, Field(ge=1)]

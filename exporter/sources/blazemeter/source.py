@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter.sources.base import Source
 from exporter.sources.blazemeter.agents import AgentInventory
 from exporter.sources.blazemeter.client import BlazeMeterClient
 from exporter.sources.blazemeter.tracker import RunTracker
-from exporter.sources.guarded import GuardedSource, http_client
+from exporter.sources.calls import http_client
 
 
 if TYPE_CHECKING:
@@ -16,23 +17,25 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
-def connect(settings: BlazeMeterSettings, context: SourceContext) -> GuardedSource:
-    """Make a source; sends nothing yet."""
-    return source_over(http_client(settings, context), settings, context)
+def connect(
+    settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient | None = None
+) -> Source:
+    """Make a source; sends nothing yet.
 
-
-def source_over(
-    http: HttpClient, settings: BlazeMeterSettings, context: SourceContext
-) -> GuardedSource:
-    """Make a source over a client of one's own, such as one with another transport."""
+    Args:
+        settings: The settings.
+        context: Whatever else a source needs.
+        http: The client to send calls with, such as one with another transport.
+    """
+    http = http or http_client(settings, context)
     client = BlazeMeterClient(settings, context, http=http)
     agents = AgentInventory(settings, context, client)
     runs = RunTracker(settings, context, client, location_names=agents.location_names)
-    return GuardedSource(
+    return Source(
         settings,
         client,
-        polls={"runs": runs.poll, "agents": agents.poll},
-        looks={
+        tasks={"runs": runs.poll, "agents": agents.poll},
+        explainers={
             "agent": agents.explain,
             "run": runs.explain_run,
             "suite": runs.explain_suite,

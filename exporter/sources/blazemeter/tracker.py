@@ -28,8 +28,8 @@ from exporter.sources.blazemeter.runs import (
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
 from exporter.sources.blazemeter.suites import SuiteHistory, read_suite
-from exporter.sources.fanout import fan_out
-from exporter.sources.redact import NOT_SHOWN, redacted_reply
+from exporter.sources.calls import fan_out
+from exporter.sources.decode import NOT_SHOWN, redacted_reply
 
 
 if TYPE_CHECKING:

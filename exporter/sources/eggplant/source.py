@@ -6,13 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter.fleet.readings import Agent, Reading, Run
-from exporter.sources.base import Explanation, Poll
-from exporter.sources.eggplant import EGGPLANT
+from exporter.sources.base import Explanation, Poll, Source
+from exporter.sources.calls import http_client
+from exporter.sources.decode import redacted_reply
 from exporter.sources.eggplant.client import EggplantClient
 from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry
-from exporter.sources.guarded import GuardedSource, http_client
-from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
@@ -21,22 +20,24 @@ if TYPE_CHECKING:
     from exporter.sources.eggplant.settings import EggplantSettings
 
 
-def connect(settings: EggplantSettings, context: SourceContext) -> GuardedSource:
-    """Make a source; sends nothing yet."""
-    return source_over(http_client(settings, context), settings, context)
+def connect(
+    settings: EggplantSettings, context: SourceContext, *, http: HttpClient | None = None
+) -> Source:
+    """Make a source; sends nothing yet.
 
-
-def source_over(
-    http: HttpClient, settings: EggplantSettings, context: SourceContext
-) -> GuardedSource:
-    """Make a source over a client of one's own, such as one with another transport."""
+    Args:
+        settings: The settings.
+        context: Whatever else a source needs.
+        http: The client to send calls with, such as one with another transport.
+    """
+    http = http or http_client(settings, context)
     client = EggplantClient(settings, context, http=http)
     server = _Server(settings, context, client)
-    return GuardedSource(
+    return Source(
         settings,
         client,
-        polls={"agents": server.poll},
-        looks={kind: partial(server.explain, kind) for kind in EGGPLANT.kinds},
+        tasks={"agents": server.poll},
+        explainers={kind: partial(server.explain, kind) for kind in ("agent", "run")},
     )
 
 

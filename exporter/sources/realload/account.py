@@ -1,26 +1,35 @@
-"""What the account may do, and which versions the portal demands (reference section 3)."""
+"""The records of an account: its limits, the versions it demands, job templates, certificates.
+
+The expiry of a client certificate stands only inside the container that holds the private key, so
+the container has to be opened. That happens in a function that keeps nothing but a time stamp.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import pkcs12
 
-from exporter.clock import Moment
 from exporter.errors import BlockedError, PollError
-from exporter.fleet.readings import Account, MinVersion
+from exporter.fleet.readings import Account, Certificate, MinVersion, Template
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
-from exporter.sources.realload.values import limit
+from exporter.sources.realload.inventory import wanted_items
+from exporter.sources.realload.replies import TemplateInfo
+from exporter.sources.realload.values import flag, limit, secret_text
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.sources.realload.actions import Action
-    from exporter.sources.realload.portal import Portal
+    from exporter.sources.realload.client import RealLoadClient
 
 
 _ACCOUNT = "account"
@@ -36,22 +45,20 @@ _VERSIONS: Mapping[str, Action[Any]] = {
 _KNOWN_SECONDS = 3600.0
 _RETRY_SECONDS = 600.0
 
+_NEVER = (-math.inf, None)
+
 _LIMIT_KEY = "maxDurationPerLoadJob"
 _DEEPEST = 20
-
-
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    reading: Account | MinVersion
-    read_at: Moment
 
 
 class AccountFacts:
     """The smallest versions and the price plan: a handful of values that hardly ever change."""
 
-    def __init__(self, portal: Portal) -> None:
-        self._portal = portal
-        self._kept: dict[str, _Kept] = {}
-        self._recorders_asked_at: float | None = None
+    def __init__(self, client: RealLoadClient) -> None:
+        self._client = client
+        #: Each reading with when it was read, on the monotonic clock.
+        self._kept: dict[str, tuple[float, Account | MinVersion]] = {}
+        self._recorders_asked_at = -math.inf
 
     async def poll(self) -> Poll:
         """Ask for all of them; one that cannot be read keeps its value until that is too old.
@@ -72,11 +79,11 @@ class AccountFacts:
                     break  # the others would not be sent either, or cost a proof each
         if not answered:
             raise errors[0]
-        stale_after = self._portal.settings.stale_after_for("versions")
-        not_before = self._portal.clock.monotonic() - stale_after
+        stale_after = self._client.settings.stale_after_for("versions")
+        not_before = self._client.context.clock.monotonic() - stale_after
         kept = [self._kept[key] for key in keys if key in self._kept]
         return Poll(
-            readings=tuple(each.reading for each in kept if each.read_at.monotonic >= not_before),
+            readings=tuple(reading for read_at, reading in kept if read_at >= not_before),
             failures=tuple(Failure(reason=error.reason, message=str(error)) for error in errors),
         )
 
@@ -86,41 +93,38 @@ class AccountFacts:
         A call that fails is counted as a request, but it is no failure of the recorders' poll:
         they are only not compared.
         """
-        now = self._portal.clock.monotonic()
-        kept = self._kept.get(_RECORDER)
-        asked_at = self._recorders_asked_at
-        known = kept is not None and now - kept.read_at.monotonic < _KNOWN_SECONDS
-        if not known and (asked_at is None or now - asked_at >= _RETRY_SECONDS):
+        now = self._client.context.clock.monotonic()
+        read_at, _ = self._kept.get(_RECORDER, _NEVER)
+        if now - read_at >= _KNOWN_SECONDS and now - self._recorders_asked_at >= _RETRY_SECONDS:
             with suppress(PollError):
                 await self._ask(_RECORDER)
-            kept = self._kept.get(_RECORDER)
-        reading = kept.reading if kept else None
+        _, reading = self._kept.get(_RECORDER, _NEVER)
         return reading.version if isinstance(reading, MinVersion) else None
 
     async def _ask(self, key: str) -> None:
         if key == _RECORDER:
-            self._recorders_asked_at = self._portal.clock.monotonic()
+            self._recorders_asked_at = self._client.context.clock.monotonic()
         reading = await (self._plan() if key == _ACCOUNT else self._version(key))
         if reading is None:
             self._kept.pop(key, None)
         else:
-            self._kept[key] = _Kept(reading=reading, read_at=self._portal.clock.now())
+            self._kept[key] = self._client.context.clock.monotonic(), reading
 
     async def _version(self, component: str) -> MinVersion | None:
         action = _VERSIONS[component]
-        reply = await self._portal.client.data(action)
+        reply = await self._client.data(action)
         version: str = getattr(reply, action.data)
         return MinVersion(component=component, version=version) if version else None
 
     async def _plan(self) -> Account | None:
         trace = Trace(keeps_body=True)
-        await self._portal.client.call(actions.PRICE_PLAN, trace=trace)
+        await self._client.call(actions.PRICE_PLAN, trace=trace)
         try:
             value = _found(msgspec.json.decode(trace.body), _DEEPEST)
         except (ValueError, RecursionError):
             value = None
         if value is None:
-            self._portal.surprise("missing_field")
+            self._client.surprise("missing_field")
             return None
         return Account(job_duration_limit_seconds=limit(value))
 
@@ -139,3 +143,69 @@ def _found(value: Any, depth: int) -> float | None:
     else:
         return None
     return next((found for part in parts if (found := _found(part, depth - 1)) is not None), None)
+
+
+async def poll_templates(client: RealLoadClient) -> Poll:
+    """Read all job templates, of which only the portal's verdict is kept.
+
+    Raises:
+        PollError: The call failed.
+    """
+    reply = await client.data(actions.TEMPLATES)
+    listed = (
+        (info.template_id, info.template_name, item)
+        for item in reply.testjob_templates_array or ()
+        for info in (item.testjob_template or TemplateInfo(),)
+    )
+    return Poll(
+        readings=tuple(
+            Template(template_id=template_id, template=name, healthy=item.test_is_healthy)
+            for template_id, name, item in wanted_items(client, "templates", listed)
+        )
+    )
+
+
+async def poll_certificates(client: RealLoadClient) -> Poll:
+    """Read all client certificates of the recorders.
+
+    Raises:
+        PollError: The call failed.
+    """
+    reply = await client.data(actions.CERTIFICATES)
+    listed = (
+        (item.certificate_id, item.cert_description, item)
+        for item in reply.client_certificates_array or ()
+    )
+    certificates = []
+    for certificate_id, name, item in wanted_items(client, "certificates", listed):
+        # In a thread, since the derivation of the container's key is slow on purpose.
+        not_after = await asyncio.to_thread(_expiry, item.cert_file_data_b64, item.cert_password)
+        if not_after is None:
+            client.surprise("type")
+        certificates.append(
+            Certificate(
+                certificate_id=certificate_id,
+                certificate=name,
+                host=item.apply_for_host or "",
+                active=flag(item.cert_active),
+                not_after_timestamp_seconds=not_after,
+            )
+        )
+    return Poll(readings=tuple(certificates))
+
+
+def _expiry(container: msgspec.Raw, password: msgspec.Raw) -> float | None:
+    """Return when a PKCS#12 container's certificate expires, epoch seconds.
+
+    `None` stands for every container that cannot be opened. Errors end here, since their texts
+    and tracebacks could quote what is inside.
+    """
+    try:
+        opened = pkcs12.load_pkcs12(
+            base64.b64decode(secret_text(container) or "", validate=True),
+            (secret_text(password) or "").encode() or None,
+        )
+        found = [each.certificate for each in (opened.cert, *opened.additional_certs) if each]
+        return found[0].not_valid_after_utc.timestamp() if found else None
+    except Exception:  # noqa: BLE001 - the library promises no closed list of errors
+        return None

@@ -1,7 +1,7 @@
 """The actions that may be called, and how each one's reply is to be judged.
 
 The allow-list is what keeps the exporter read-only: the token could also change and delete
-everything (reference section 6). The client sends nothing that is not on it.
+everything. The client sends nothing that is not on it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from exporter.errors import Reason
-from exporter.sources.realload.replies import machines, records
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload import replies
+from exporter.sources.realload.replies import Envelope
 
 
 R = TypeVar("R", bound=Envelope)
 
-#: The read-only actions (reference section 2).
+#: The actions that change nothing.
 READ_ONLY = frozenset(
     {
         "getUserAccountInfo",
@@ -51,7 +51,7 @@ FIXED: Mapping[str, Mapping[str, Any]] = {
 
 
 class Flagged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a specific error flag says of a target, in the place of a reply.
+    """The meaning of a specific error flag for a target, in the place of a reply.
 
     Attributes:
         up: An outdated target was reached, all others count as down.
@@ -66,7 +66,7 @@ OUTDATED = Flagged(up=True, outdated=True)
 NOT_REACHABLE = Flagged(reason=Reason.NOT_REACHABLE)
 ACCESS_DENIED = Flagged(reason=Reason.ACCESS_DENIED)
 UNKNOWN_ID = Flagged(reason=Reason.UNKNOWN_ID)
-#: The exporter's own verdict when a ping did not come home in time (design section 2, rule 2).
+#: The exporter's own verdict when a ping did not come home in time.
 TIMED_OUT = Flagged(reason=Reason.TIMEOUT)
 
 
@@ -80,7 +80,7 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         flags: The reply's specific error flags, the decisive one first.
         remote: Whether it makes the portal call another machine, so that a time-out is the
             machine's rather than the portal's.
-        partial: Whether data count although `isError` is set (section 3.4).
+        partial: Whether data count although `isError` is set.
     """
 
     name: str
@@ -91,13 +91,13 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     partial: bool = False
 
 
-ACCOUNT = Action(name="getUserAccountInfo", reply=records.AccountInfo)
-PRICE_PLAN = Action(name="getPricePlanInfo", reply=records.PricePlan)
+ACCOUNT = Action(name="getUserAccountInfo", reply=Envelope)
+PRICE_PLAN = Action(name="getPricePlanInfo", reply=Envelope)
 
-AGENTS = Action(name="getMeasuringAgents", reply=machines.AgentList, data="measuring_agents_array")
+AGENTS = Action(name="getMeasuringAgents", reply=replies.AgentList, data="measuring_agents_array")
 AGENT_PING = Action(
     name="pingMeasuringAgent",
-    reply=machines.AgentPing,
+    reply=replies.AgentPing,
     data="agent_response",
     flags={
         "agent_not_reachable_error": NOT_REACHABLE,
@@ -108,15 +108,15 @@ AGENT_PING = Action(
     remote=True,
 )
 AGENT_JOBS = Action(
-    name="getMeasuringAgentTestjobs", reply=records.JobList, data="agent_response", remote=True
+    name="getMeasuringAgentTestjobs", reply=replies.JobList, data="agent_response", remote=True
 )
 
 CONTROLLERS = Action(
-    name="getClusterControllers", reply=machines.ControllerList, data="cluster_controllers_array"
+    name="getClusterControllers", reply=replies.ControllerList, data="cluster_controllers_array"
 )
 CONTROLLER_PING = Action(
     name="pingClusterController",
-    reply=machines.ControllerPing,
+    reply=replies.ControllerPing,
     data="controller_response",
     flags={
         "controller_not_reachable_error": NOT_REACHABLE,
@@ -130,12 +130,12 @@ CONTROLLER_PING = Action(
 
 CLUSTERS = Action(
     name="getMeasuringAgentClusters",
-    reply=machines.ClusterList,
+    reply=replies.ClusterList,
     data="measuring_agent_clusters_array",
 )
 CLUSTER_PING = Action(
     name="pingMeasuringAgentClusterMembers",
-    reply=machines.ClusterPing,
+    reply=replies.ClusterPing,
     data="controller_response",
     flags={
         "controller_not_reachable_error": NOT_REACHABLE,
@@ -148,11 +148,11 @@ CLUSTER_PING = Action(
 )
 
 RECORDERS = Action(
-    name="getProxyRecorders", reply=machines.RecorderList, data="proxy_recorders_array"
+    name="getProxyRecorders", reply=replies.RecorderList, data="proxy_recorders_array"
 )
 RECORDER_PING = Action(
     name="pingProxyRecorder",
-    reply=machines.RecorderPing,
+    reply=replies.RecorderPing,
     data="pong_response",
     flags={
         "recorder_not_reachable_error": NOT_REACHABLE,
@@ -163,34 +163,34 @@ RECORDER_PING = Action(
 )
 CERTIFICATES = Action(
     name="getProxyRecordersClientCertificates",
-    reply=records.CertificateList,
+    reply=replies.CertificateList,
     data="client_certificates_array",
 )
 
 SUITES = Action(
-    name="getTestExecutionSuites", reply=records.SuiteList, data="test_execution_suites_array"
+    name="getTestExecutionSuites", reply=replies.SuiteList, data="test_execution_suites_array"
 )
 RUNNING_SUITES = Action(
     name="getCurrentlyRunningTestExecutionSuiteIds",
-    reply=records.RunningSuites,
+    reply=replies.RunningSuites,
     data="test_execution_suite_id_array",
 )
 TEMPLATES = Action(
-    name="getTestjobTemplates", reply=records.TemplateList, data="testjob_templates_array"
+    name="getTestjobTemplates", reply=replies.TemplateList, data="testjob_templates_array"
 )
 
 MIN_AGENT_VERSION = Action(
     name="getMinRequiredMeasuringAgentVersion",
-    reply=records.MinAgentVersion,
+    reply=replies.MinVersion,
     data="min_required_measuring_agent_version",
 )
 MIN_CONTROLLER_VERSION = Action(
     name="getMinRequiredClusterControllerVersion",
-    reply=records.MinControllerVersion,
+    reply=replies.MinVersion,
     data="min_required_cluster_controller_version",
 )
 MIN_RECORDER_VERSION = Action(
     name="getMinRequiredProxyRecorderVersion",
-    reply=records.MinRecorderVersion,
+    reply=replies.MinVersion,
     data="min_required_proxy_recorder_version",
 )

@@ -1,31 +1,31 @@
 """The only way to the Remote User API: what may be sent, and what a reply means.
 
 Every call goes through the lock-out guard, since five refused ones block the exporter's address
-at the portal. As the reply to a bad token is not documented (reference section 1), whatever might
-be one is raised as a suspect, and the guard finds out.
+at the portal. As the reply to a bad token is not documented, whatever might be one is raised as a
+suspect, and the guard finds out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import Call, check_status
 from exporter.lockout.guard import Guard
 from exporter.lockout.queue import Priority
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload.replies import Envelope
 from exporter.sources.realload.values import flag
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.http import Reply
+    from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
@@ -36,7 +36,7 @@ _HEADERS = {"content-type": "application/json"}
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """How one call is to be made, and how it went.
+    """The wishes for one call, and how it went.
 
     Attributes:
         priority: Where to queue; targets that failed last time may not hold up the others.
@@ -53,18 +53,6 @@ class Trace(msgspec.Struct, kw_only=True):
     body: bytes = b""
 
 
-class Http(Protocol):
-    """What of `exporter.http.HttpClient` is needed."""
-
-    async def send(self, call: Call) -> Reply:
-        """Send a call and return the complete answer, whatever its status."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        ...
-
-
 class TargetTimeoutError(CallError):
     """A call that makes the portal call another machine did not come home in time."""
 
@@ -73,17 +61,19 @@ class RealLoadClient:
     """Calls the portal of one source.
 
     Attributes:
+        settings: What it was made from, as is `context`; the tasks find them here.
         up: Whether the newest call was answered validly. One that makes the portal call another
             machine leaves it as it is when it fails: that may be the machine's doing.
     """
 
-    def __init__(self, settings: RealLoadSettings, context: SourceContext, *, http: Http) -> None:
+    def __init__(
+        self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
+    ) -> None:
+        self.settings = settings
+        self.context = context
+        self.surprise = context.telemetry.surprise
         self.up = context.up
-        self._url = settings.url
-        self._token = settings.token
         self._http = http
-        self._telemetry = context.telemetry
-        self._clock = context.clock
         self._proofs: tuple[Action[Any], ...] = (actions.ACCOUNT, actions.AGENTS)
         self.guard = Guard(
             concurrency=settings.concurrency,
@@ -157,19 +147,17 @@ class RealLoadClient:
     async def _attempt(
         self, action: Action[R], fields: Mapping[str, Any], trace: Trace
     ) -> R | Flagged:
-        started = self._clock.monotonic()
+        started = self.context.clock.monotonic()
         try:
-            with self._telemetry.request(action.name):
+            with self.context.telemetry.request(action.name):
                 reply = await self._http.send(self._request(action.name, fields))
                 if trace.keeps_body:
                     trace.body = reply.body
                 answer = self._judge(action, reply)
-        except BlockedError:
-            raise
         except SuspectError:
             trace.suspect = True
             self.up = self.up and action.remote
-            self._token.refresh()
+            self.settings.token.refresh()
             raise
         except CallError as error:
             asked = action.remote and error.sent
@@ -178,7 +166,7 @@ class RealLoadClient:
                 raise TargetTimeoutError(error.reason, str(error)) from error
             raise
         finally:
-            trace.seconds = self._clock.monotonic() - started
+            trace.seconds = self.context.clock.monotonic() - started
         self.up = True
         return answer
 
@@ -187,24 +175,22 @@ class RealLoadClient:
         body = {
             **fields,
             **actions.FIXED.get(name, {}),
-            "authTokenValue": self._token.reveal(),
+            "authTokenValue": self.settings.token.reveal(),
             "action": name,
         }
         return Call(
             operation=name,
             method="POST",
-            url=self._url,
+            url=self.settings.url,
             headers=_HEADERS,
             content=msgspec.json.encode(body),
         )
 
     def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
-        """Tell an answer from an error; the body decides if it can be read, whatever the status."""
+        """Return an answer or raise; the body decides if it can be read, whatever the status."""
         refusal = _refusal(action.name, reply)
         try:
-            answer = decode(
-                reply.body, action.reply, operation=action.name, surprise=self._telemetry.surprise
-            )
+            answer = decode(reply.body, action.reply, operation=action.name, surprise=self.surprise)
         except CallError as error:
             raise _suspected(refusal or error) from None
         is_error = flag(answer.is_error)
@@ -217,7 +203,7 @@ class RealLoadClient:
         if action.data and has_data and (is_error is None or action.partial):
             return answer
         if is_error is False:
-            self._telemetry.surprise("missing_field")
+            self.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{action.name}: the reply lacks its data")
         if refusal is not None and refusal.reason is Reason.RATE_LIMITED:
             raise refusal

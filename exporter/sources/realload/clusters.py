@@ -1,4 +1,4 @@
-"""Clusters and their members (reference section 3.4)."""
+"""Clusters and their members."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Flagged
-from exporter.sources.realload.portal import Inventory
-from exporter.sources.realload.replies.machines import (
+from exporter.sources.realload.inventory import Inventory
+from exporter.sources.realload.replies import (
     ActionResult,
     ClusterInfo,
     ClusterItem,
@@ -27,91 +27,68 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from exporter.clock import Moment
-    from exporter.sources.realload.client import Trace
-    from exporter.sources.realload.portal import Portal
-    from exporter.sources.realload.replies.machines import FailedMember, MemberItem
-    from exporter.sources.realload.rounds import Look
+    from exporter.sources.realload.client import RealLoadClient
+    from exporter.sources.realload.pings import PingResult
+    from exporter.sources.realload.replies import FailedMember, MemberItem
 
 
-class Clusters(Inventory[Cluster, ClusterPing]):
-    """The clusters of an account; one ping looks at all members of one."""
+class Clusters(Inventory[Cluster]):
+    """The clusters of an account; one ping asks all members of one."""
 
     kind = "clusters"
-    reply = ClusterPing
+    list_action = actions.CLUSTERS
+    ping_action = actions.CLUSTER_PING
+    id_field = "cluster_id"
+    name_field = "agent_cluster"
 
-    def __init__(self, portal: Portal) -> None:
-        super().__init__(portal)
+    def __init__(self, client: RealLoadClient) -> None:
+        super().__init__(client)
         self._inactive_members: AbstractSet[str] = frozenset()
 
     async def listing(self) -> list[Cluster]:
         """Return all clusters, without a state."""
-        reply = await self.portal.client.data(actions.CLUSTERS)
-        clusters = []
-        inactive: set[str] = set()
-        for item in reply.measuring_agent_clusters_array or ():
-            if item.cluster_id is None:
-                self.portal.surprise("missing_field")
-                continue
-            clusters.append(self._bare(item))
-            inactive.update(
-                str(member.cluster_member_id)
-                for member in item.cluster_members_array or ()
-                if flag(member.agent_active) is False
-            )
-        self._inactive_members = inactive
-        return clusters
+        items: list[ClusterItem] = await self.items()
+        self._inactive_members = {
+            str(member.cluster_member_id)
+            for item in items
+            for member in item.cluster_members_array or ()
+            if flag(member.agent_active) is False
+        }
+        return [self._listed_cluster(item) for item in items]
 
-    async def ask(self, target_id: str, trace: Trace) -> ClusterPing | Flagged:
-        """Ping all members of a cluster."""
-        return await self.portal.client.call(
-            actions.CLUSTER_PING, {"clusterId": int(target_id)}, trace=trace
-        )
-
-    def key(self, reading: Cluster) -> str:
-        """Return its id."""
-        return reading.cluster_id
-
-    def name(self, reading: Cluster) -> str:
-        """Return its description."""
-        return reading.agent_cluster
-
-    def pinged(self, bare: Cluster) -> bool:
-        """Leave out what the portal was told not to watch."""
-        return bare.active is not False
-
-    def settled(
-        self, bare: Cluster, look: Look[ClusterPing] | None, before: Cluster | None
+    def with_state(
+        self, listed: Cluster, ping: PingResult[ClusterPing] | None, previous: Cluster | None
     ) -> Cluster:
         """Return a cluster with its state and its members'; an inactive one has none.
 
         Members that are inactive agents are not judged either, so that they page nobody.
         """
-        if not self.pinged(bare):
-            return bare
+        if not self.should_ping(listed):
+            return listed
         state: ClusterState | None = None
         found: dict[str, MemberState | None] = {}
-        if look is not None:
-            state, found = _judged(look, bare.members)
-        elif before is not None:
-            state = before.state
-            found = {member.member_id: member.state for member in before.members}
+        if ping is not None:
+            state, found = _judged(ping, listed.members)
+        elif previous is not None:
+            state = previous.state
+            found = {member.member_id: member.state for member in previous.members}
         members = tuple(
             member
             if member.member_id in self._inactive_members
             else msgspec.structs.replace(member, state=found.get(member.member_id))
-            for member in bare.members
+            for member in listed.members
         )
-        return msgspec.structs.replace(bare, state=state, members=members)
+        return msgspec.structs.replace(listed, state=state, members=members)
 
-    def _bare(self, item: ClusterItem) -> Cluster:
+    def _listed_cluster(self, item: ClusterItem) -> Cluster:
         members: dict[str, Member] = {}
         for member in item.cluster_members_array or ():
             if member.cluster_member_id is None or member.agent_id is None:
-                self.portal.surprise("missing_field")
+                self.client.surprise("missing_field")
                 continue
             member_id, agent_id = str(member.cluster_member_id), str(member.agent_id)
             if member_id in members:
-                self.portal.surprise("type")
+                self.client.surprise("type")
                 continue
             members[member_id] = Member(
                 member_id=member_id,
@@ -129,27 +106,27 @@ class Clusters(Inventory[Cluster, ClusterPing]):
 
 
 def _judged(
-    look: Look[ClusterPing], members: tuple[Member, ...]
+    ping: PingResult[ClusterPing], members: tuple[Member, ...]
 ) -> tuple[ClusterState, dict[str, MemberState | None]]:
     """Return what a ping found out about a cluster and, by id, about its members.
 
     An error flag is about the controller or the cluster: no member was asked, so nothing is known
     of any, and the controller's own ping says what is wrong. A ping that did not end in time is
-    the members' failure (design section 2, rule 2), since it is they who are waited for.
+    the members' failure, since it is they who are waited for.
     """
-    if isinstance(look.answer, Flagged):
-        late = look.answer.reason is Reason.TIMEOUT
-        down = MemberState(read_at=look.at, up=False, reason=Reason.TIMEOUT) if late else None
-        return ClusterState(read_at=look.at), {member.member_id: down for member in members}
-    info = look.answer.controller_response or ClusterInfo()
+    if isinstance(ping.answer, Flagged):
+        late = ping.answer.reason is Reason.TIMEOUT
+        down = MemberState(read_at=ping.at, up=False, reason=Reason.TIMEOUT) if late else None
+        return ClusterState(read_at=ping.at), {member.member_id: down for member in members}
+    info = ping.answer.controller_response or ClusterInfo()
     connect = info.cluster_connect_result or ConnectResult()
     action = info.cluster_action_result or ActionResult()
     state_of_cluster = ClusterState(
-        read_at=look.at,
+        read_at=ping.at,
         connect_duration_seconds=seconds(connect.cluster_connect_duration_millis),
         ping_duration_seconds=seconds(info.http_execute_time_millis),
     )
-    return state_of_cluster, _members(look.at, connect, action)
+    return state_of_cluster, _members(ping.at, connect, action)
 
 
 def _members(
@@ -158,8 +135,8 @@ def _members(
     """Return what is known of everybody; nobody is judged by a list that is missing."""
     unconnected = _ids(connect.connect_failed_cluster_member_array)
     idle = _ids(action.action_failed_cluster_member_array)
-    connected = _listed(connect.connect_successful_cluster_member_array)
-    acted = _listed(action.action_successful_cluster_member_array)
+    connected = _as_ids(connect.connect_successful_cluster_member_array)
+    acted = _as_ids(action.action_successful_cluster_member_array)
     answers = {
         str(answer.cluster_member_id): answer.json_response_object
         for answer in action.json_response_cluster_member_array or ()
@@ -180,7 +157,7 @@ def _members(
     }
 
 
-def _listed(members: Iterable[int | str] | None) -> set[str] | None:
+def _as_ids(members: Iterable[int | str] | None) -> set[str] | None:
     return None if members is None else set(map(str, members))
 
 
@@ -191,7 +168,7 @@ def _ids(parts: Iterable[MemberItem | FailedMember] | None) -> set[str]:
 
 
 def _worked(member: str, good: set[str] | None, bad: set[str]) -> bool | None:
-    """Tell whether a part of the look worked for a member, `None` where nothing says so."""
+    """Return whether a part of the ping worked for a member, `None` where nothing says so."""
     if good is not None:
         return member in good
     return False if member in bad else None
@@ -205,7 +182,7 @@ def _member(
     acted: bool | None,
     silent: bool,
 ) -> MemberState | None:
-    """Judge a member, which is up only if all three parts of the look worked."""
+    """Judge a member, which is up only if all three parts of the ping worked."""
     reason = None
     if connected is False:
         reason = Reason.NOT_REACHABLE

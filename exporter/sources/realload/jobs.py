@@ -1,4 +1,4 @@
-"""The jobs that agents keep (reference section 3.6)."""
+"""The jobs that agents keep."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from exporter.fleet.readings import JOB_STATES, Agent, AgentJobs, AgentState
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
-from exporter.sources.realload.replies.records import JobInfo, JobList
+from exporter.sources.realload.pings import Pinger
+from exporter.sources.realload.replies import JobInfo, JobList
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.clock import Moment
-    from exporter.sources.realload.agents import Agents
-    from exporter.sources.realload.client import Trace
-    from exporter.sources.realload.portal import Portal
+    from exporter.sources.realload.client import RealLoadClient, Trace
+    from exporter.sources.realload.machines import Agents
 
 _OTHER = JOB_STATES[-1]
 
@@ -34,10 +34,10 @@ class Jobs:
     known is pinged first.
     """
 
-    def __init__(self, portal: Portal, agents: Agents) -> None:
-        self._portal = portal
+    def __init__(self, client: RealLoadClient, agents: Agents) -> None:
+        self._client = client
         self._agents = agents
-        self._rounds = portal.rounds()
+        self._pinger = Pinger(client)
         self._known: Mapping[str, AgentJobs] = {}
 
     async def poll(self) -> Poll:
@@ -48,16 +48,16 @@ class Jobs:
         """
         listed = await self._agents.listed()
         asked = {agent_id: agent for agent_id, agent in listed.items() if self._answers(agent)}
-        round_ = await self._rounds.go(
+        batch = await self._pinger.run(
             {agent_id: partial(self._ask, agent_id) for agent_id in asked}
         )
-        failures = list(round_.failures)
+        failures = list(batch.failures)
         known: dict[str, AgentJobs] = {}
         for agent_id, agent in asked.items():
-            look = round_.looks.get(agent_id)
-            answer = look.answer if look else None
-            if look and isinstance(answer, JobList):
-                known[agent_id] = self._jobs(agent, look.at, answer)
+            result = batch.results.get(agent_id)
+            answer = result.answer if result else None
+            if result and isinstance(answer, JobList):
+                known[agent_id] = self._jobs(agent, result.at, answer)
             elif answer is None or answer is TIMED_OUT:
                 if answer is TIMED_OUT:
                     failures.append(_late(agent_id))
@@ -69,7 +69,7 @@ class Jobs:
     def _answers(self, agent: Agent) -> bool:
         state = self._state(agent.agent_id)
         down = state is not None and (state.up is False or state.outdated is True)
-        return self._agents.pinged(agent) and not down
+        return self._agents.should_ping(agent) and not down
 
     def _state(self, agent_id: str) -> AgentState | None:
         before = self._agents.known.get(agent_id)
@@ -77,10 +77,10 @@ class Jobs:
 
     async def _ask(self, agent_id: str, trace: Trace) -> JobList | Flagged:
         if self._state(agent_id) is None:
-            ping = await self._agents.ask(agent_id, trace)
+            ping = await self._agents.ping(agent_id, trace)
             if isinstance(ping, Flagged):
                 return ping
-        return await self._portal.client.call(
+        return await self._client.call(
             actions.AGENT_JOBS, {"measuringAgentId": int(agent_id)}, trace=trace
         )
 
@@ -89,9 +89,9 @@ class Jobs:
         for job in (reply.agent_response or JobInfo()).all_testjobs_array or ():
             state = job.testjob_properties.testjob_state if job.testjob_properties else None
             if state is None:
-                self._portal.surprise("missing_field")
+                self._client.surprise("missing_field")
             elif state not in JOB_STATES:
-                self._portal.surprise("enum")
+                self._client.surprise("enum")
             counts[state if state in JOB_STATES else _OTHER] += 1
         return AgentJobs(
             agent_id=agent.agent_id,

@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.sources.guarded import GuardedSource, http_client
-from exporter.sources.realload.account import AccountFacts
-from exporter.sources.realload.agents import Agents
-from exporter.sources.realload.certificates import Certificates
-from exporter.sources.realload.client import Http, RealLoadClient
+from exporter.sources.base import Source
+from exporter.sources.calls import http_client
+from exporter.sources.realload.account import AccountFacts, poll_certificates, poll_templates
+from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.clusters import Clusters
-from exporter.sources.realload.controllers import Controllers
 from exporter.sources.realload.jobs import Jobs
-from exporter.sources.realload.portal import Portal
-from exporter.sources.realload.recorders import Recorders
+from exporter.sources.realload.machines import Agents, Controllers, Recorders
 from exporter.sources.realload.suites import Suites
-from exporter.sources.realload.templates import Templates
 
 
 if TYPE_CHECKING:
+    from exporter.http import HttpClient
     from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
 
-def connect(settings: RealLoadSettings, context: SourceContext) -> GuardedSource:
-    """Make a source; sends nothing yet."""
-    return source_over(http_client(settings, context), settings, context)
+def connect(
+    settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
+) -> Source:
+    """Make a source; sends nothing yet.
 
-
-def source_over(http: Http, settings: RealLoadSettings, context: SourceContext) -> GuardedSource:
-    """Make a source over a client of one's own, such as one with another transport."""
+    Args:
+        settings: The settings.
+        context: Whatever else a source needs.
+        http: The client to send calls with, such as one with another transport.
+    """
+    http = http or http_client(settings, context)
     client = RealLoadClient(settings, context, http=http)
-    portal = Portal(
-        shard=context.shard,
-        known=context.known,
-        client=client,
-        settings=settings,
-        clock=context.clock,
-        surprise=context.telemetry.surprise,
-    )
-    agents, account = Agents(portal), AccountFacts(portal)
-    controllers, clusters, suites = Controllers(portal), Clusters(portal), Suites(portal)
-    recorders = Recorders(portal, account)
-    return GuardedSource(
+    agents, controllers, clusters = Agents(client), Controllers(client), Clusters(client)
+    suites, account = Suites(client), AccountFacts(client)
+    recorders = Recorders(client, account)
+    return Source(
         settings,
         client,
-        polls={
+        tasks={
             "agents": agents.poll,
             "controllers": controllers.poll,
             "clusters": clusters.poll,
             "recorders": recorders.poll,
             "suites": suites.poll,
             "versions": account.poll,
-            "jobs": Jobs(portal, agents).poll,
-            "templates": Templates(portal).poll,
-            "certificates": Certificates(portal).poll,
+            "jobs": Jobs(client, agents).poll,
+            "templates": partial(poll_templates, client),
+            "certificates": partial(poll_certificates, client),
         },
-        looks={
+        explainers={
             "agent": agents.explain,
             "controller": controllers.explain,
             "cluster": clusters.explain,

@@ -1,4 +1,4 @@
-"""Test execution suites and their runs (reference section 3.7)."""
+"""Test execution suites and their runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import finite
+from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
-from exporter.sources.realload.replies.records import RunResult, SuiteInfo, SuiteItem, SuiteList
+from exporter.sources.realload.inventory import wanted_items
+from exporter.sources.realload.replies import RunResult, SuiteInfo, SuiteItem, SuiteList
 from exporter.sources.realload.values import measured, seconds
-from exporter.sources.redact import redacted_reply
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.sources.realload.portal import Portal
+    from exporter.sources.realload.client import RealLoadClient
 
 
-#: The only value of `executionState` that is known (reference section 4).
+#: The only value of `executionState` that is documented.
 _COMPLETED = 2
 _HISTORY = 10
 
@@ -33,8 +33,8 @@ _NEVER: _Start = (-math.inf, -1)
 class Suites:
     """The suites of an account."""
 
-    def __init__(self, portal: Portal) -> None:
-        self._portal = portal
+    def __init__(self, client: RealLoadClient) -> None:
+        self._client = client
         self._rested: Mapping[str, _Start] = {}
 
     async def poll(self) -> Poll:
@@ -56,10 +56,9 @@ class Suites:
         suites = await self._read(trace)
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
-        reply = redacted_reply(trace.body, SuiteList)
-        items = reply["testExecutionSuitesArray"]
-        own = [item for item in items if _shown_id(item) == suite_id]
-        return Explanation(reading=suites[suite_id], reply=own[0] if own else None)
+        items = redacted_reply(trace.body, SuiteList)["testExecutionSuitesArray"]
+        own = (item for item in items if _shown_id(item) == suite_id)
+        return Explanation(reading=suites[suite_id], reply=next(own, None))
 
     async def _read(self, trace: Trace) -> Mapping[str, Suite]:
         """Ask what runs before and after the list.
@@ -67,30 +66,29 @@ class Suites:
         A run that starts or ends between two calls counts as running, so that it is not judged
         while only a part of it is known.
         """
-        client = self._portal.client
+        client = self._client
         before = await client.data(actions.RUNNING_SUITES)
         reply = await client.data(actions.SUITES, trace=trace)
         after = await client.data(actions.RUNNING_SUITES)
         running = {
-            *(before.test_execution_suite_id_array or ()),
-            *(after.test_execution_suite_id_array or ()),
+            str(number)
+            for reply_ in (before, after)
+            for number in reply_.test_execution_suite_id_array or ()
         }
         suites: dict[str, Suite] = {}
         rested: dict[str, _Start] = {}
-        for item in reply.test_execution_suites_array or ():
-            info = item.test_execution_suite
-            if info is None or info.test_execution_suite_id is None:
-                self._portal.surprise("missing_field")
-                continue
-            rest = self._rested.get(str(info.test_execution_suite_id), _NEVER)
-            if info.test_execution_suite_id not in running:
+        listed = (
+            (info.test_execution_suite_id, info.test_execution_suite_name, item)
+            for item in reply.test_execution_suites_array or ()
+            for info in (item.test_execution_suite or SuiteInfo(),)
+        )
+        for suite_id, name, item in wanted_items(client, "suites", listed):
+            rest = self._rested.get(suite_id, _NEVER)
+            is_running = suite_id in running
+            if not is_running:
                 rest = max(map(_started, item.test_run_results_array or ()), default=rest)
-            suite = _suite(info, item, running=info.test_execution_suite_id in running, rested=rest)
-            if suite.suite_id in suites:
-                self._portal.surprise("type")
-            elif self._portal.settings.wanted("suites", suite.suite):
-                suites[suite.suite_id] = suite
-                rested[suite.suite_id] = rest
+            suites[suite_id] = _suite(suite_id, name, item, running=is_running, rested=rest)
+            rested[suite_id] = rest
         self._rested = rested
         return suites
 
@@ -100,18 +98,19 @@ def _shown_id(item: object) -> str:
     return str(info.get("testExecutionSuiteId")) if isinstance(info, dict) else ""
 
 
-def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool, rested: _Start) -> Suite:
-    """Tell of a suite.
+def _suite(suite_id: str, name: str, item: SuiteItem, *, running: bool, rested: _Start) -> Suite:
+    """Read a suite and its runs.
 
     Args:
-        info: What it is.
-        item: It with its runs.
+        suite_id: Its id.
+        name: Its name, or the id for want of one.
+        item: The suite with its runs.
         running: Whether a run of it is in flight, which may or may not have results yet.
         rested: When the newest of its runs started that was there while none was in flight. What
-            the state of a run with failed jobs is, is not documented (reference section 4), so a
-            run is not in flight just because it is not completed.
+            the state of a run with failed jobs is, is not documented, so a run is not in
+            flight just because it is not completed.
     """
-    suite_id = str(info.test_execution_suite_id)
+    info = item.test_execution_suite or SuiteInfo()
     results = item.test_run_results_array
     newest_first = sorted(results or (), key=_started, reverse=True)
     in_flight = [
@@ -123,7 +122,7 @@ def _suite(info: SuiteInfo, item: SuiteItem, *, running: bool, rested: _Start) -
     history = tuple(_run(run, finished=True) for run in finished[:_HISTORY])
     return Suite(
         suite_id=suite_id,
-        suite=info.test_execution_suite_name or suite_id,
+        suite=name,
         healthy=info.is_test_execution_suite_healthy,
         jobs=measured(info.total_number_of_testjobs),
         running=running,

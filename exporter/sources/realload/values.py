@@ -1,7 +1,7 @@
 """The API's ways of writing a value, each read in one place into base units.
 
-`-1` means "no data" or "unlimited", by field (section 1); which of the two is decided by the
-function a field is read with. Where a value cannot be, `None` is returned.
+`-1` means "no data" or "unlimited", by field; which of the two is decided by the function a field
+is read with. Where a value cannot be, `None` is returned.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def megabytes(value: float | None) -> float | None:
     return None if number is None else finite(number * 1024**2)
 
 
-def memory(text: str | None) -> float | None:
+def parse_memory_size(text: str | None) -> float | None:
     """Return a size such as `2048 MB` in bytes."""
     match = _MEMORY.fullmatch(text or "")
     return None if match is None else float(match[1]) * 1024 ** _POWERS[match[2].upper()]
@@ -63,7 +63,7 @@ def words(value: int | str | None) -> str:
     return "" if value is None else str(value)
 
 
-def text(secret: msgspec.Raw) -> str | None:
+def secret_text(secret: msgspec.Raw) -> str | None:
     """Return a secret's text; `None` if the key is absent or holds no text."""
     try:
         return msgspec.json.decode(secret, type=str)
@@ -72,8 +72,8 @@ def text(secret: msgspec.Raw) -> str | None:
 
 
 def protected(secret: msgspec.Raw) -> bool | None:
-    """Tell whether there is a token, masked or not; `None` if the vendor does not say."""
-    token = text(secret)
+    """Return whether there is a token, masked or not; `None` if the vendor does not say."""
+    token = secret_text(secret)
     return None if token is None else bool(token)
 
 

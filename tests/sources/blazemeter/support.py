@@ -17,13 +17,14 @@ from exporter.metrics.mapping import samples
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import Poll, SourceContext
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
-from exporter.sources.blazemeter.source import source_over
+from exporter.sources.blazemeter.source import connect
+from exporter.sources.calls import http_options
 from exporter.sources.decode import decode
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
-    from exporter.sources.guarded import GuardedSource
+    from exporter.sources.base import Source
 
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "blazemeter"
@@ -147,7 +148,7 @@ class Bench:
         self.ledger = Ledger()
         self.source = self.connect()
 
-    def connect(self) -> GuardedSource:
+    def connect(self) -> Source:
         """Make a source, another one after a reload."""
         context = SourceContext(
             telemetry=self.telemetry.source("blazemeter", "acme"),
@@ -156,12 +157,12 @@ class Bench:
             random=Random(1),  # noqa: S311 - jitter is no secret
         )
         http = HttpClient(
-            self.settings.http_options(),
+            http_options(self.settings),
             clock=context.clock,
             random=context.random,
             transport=httpx.MockTransport(self.account.handle),
         )
-        return source_over(http, self.settings, context)
+        return connect(self.settings, context, http=http)
 
     async def poll(self, task: str) -> Poll:
         """Poll a task; the calls of earlier polls are forgotten."""

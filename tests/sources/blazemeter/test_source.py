@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.errors import CallError, PollError
 from exporter.fleet.readings import Agent, Run, Suite
 from exporter.metrics.mapping import samples
-from exporter.sources.redact import NOT_SHOWN
+from exporter.sources.decode import NOT_SHOWN
 from tests.sources.blazemeter.support import Account, Bench, document, exposed, ok
 
 

@@ -13,8 +13,9 @@ from exporter.http import HttpClient
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import SourceContext
+from exporter.sources.calls import http_options
 from exporter.sources.eggplant.settings import EggplantSettings
-from exporter.sources.eggplant.source import source_over
+from exporter.sources.eggplant.source import connect
 from tests.support.clock import FakeClock
 
 
@@ -101,12 +102,12 @@ class Bench:
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.http = HttpClient(
-            self.settings.http_options(),
+            http_options(self.settings),
             clock=self.clock.clock,
             random=self.context.random,
             transport=httpx.MockTransport(self.server.answer),
         )
-        self.source = source_over(self.http, self.settings, self.context)
+        self.source = connect(self.settings, self.context, http=self.http)
 
     def count(self, name: str, **labels: str) -> float:
         """Return the value of one of the exporter's own counters."""

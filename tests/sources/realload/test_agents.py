@@ -188,7 +188,7 @@ async def test_shows_the_reason_while_an_agent_is_down() -> None:
 
 
 async def test_keeps_when_an_agent_was_last_up() -> None:
-    """The time of the last good look stays while the agent is down."""
+    """The time of the last good ping stays while the agent is down."""
     source = rig("ok", one_agent())
     await only(source)
     await source.time.advance(60)

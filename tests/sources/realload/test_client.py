@@ -8,7 +8,7 @@ from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import READ_ONLY, Action
 from exporter.sources.realload.client import RealLoadClient
-from exporter.sources.realload.replies.envelope import Envelope
+from exporter.sources.realload.replies import Envelope
 from tests.support.realload import TOKEN, Rig, Script, fixture, reply
 
 

@@ -135,7 +135,7 @@ async def test_takes_a_member_that_did_not_act_for_down() -> None:
     ],
 )
 async def test_takes_a_member_without_a_good_answer_for_down(change: dict[str, Any]) -> None:
-    """All three parts of the look have to have worked."""
+    """All three parts of the ping have to have worked."""
     ping = fixture("pingMeasuringAgentClusterMembers.ok")
     ping["controllerResponse"]["clusterActionResult"] |= change
 

@@ -38,7 +38,7 @@ def rig() -> Rig:
 async def test_reads_what_a_poll_reads(
     kind: str, target_id: str, type_: type[object], task: str
 ) -> None:
-    """A look at one target finds what the poll finds."""
+    """Explaining one target finds what the poll finds."""
     source = rig()
 
     explanation = await source.source.explain(kind, target_id)
@@ -92,7 +92,7 @@ async def test_takes_one_call_once_the_inventory_is_known() -> None:
 
 
 async def test_leaves_the_polls_alone() -> None:
-    """A look changes nothing of what the next poll carries over."""
+    """Explaining changes nothing of what the next poll carries over."""
     source = rig()
     before = await source.readings("agents")
     source.portal.script["pingMeasuringAgent"] = "not_reachable"
@@ -155,7 +155,7 @@ async def test_fails_as_a_call_fails() -> None:
 
 
 async def test_goes_through_the_guard() -> None:
-    """A look is refused like any call while the token is refused."""
+    """Explaining is refused like any call while the token is refused."""
     source = rig()
     source.portal.script["getUserAccountInfo"] = reply(b"", 401)
     with pytest.raises(PollError):

@@ -145,7 +145,7 @@ async def test_shows_no_secret_in_a_repr(task: str) -> None:
 
     client = source.source._client
     kept = [source.settings, source.source, client, *vars(client).values()]
-    for part in source.source._polls.values():
+    for part in source.source._tasks.values():
         inventory = getattr(part, "__self__", part)
         kept += [inventory, *vars(inventory).values()]
     assert _CANARY not in repr(kept)

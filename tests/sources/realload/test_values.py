@@ -29,7 +29,7 @@ from exporter.sources.realload import values
 )
 def test_reads_memory_with_its_unit(text: str | None, expected: float | None) -> None:
     """Number and unit make bytes; anything else is no measurement."""
-    assert expected == values.memory(text)
+    assert expected == values.parse_memory_size(text)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ async def test_blames_no_target_for_a_missing_connection() -> None:
 
 
 async def test_judges_nobody_when_the_proof_that_followed_times_out_too() -> None:
-    """A portal that begins to hang in mid-round answered others before; nobody is accused."""
+    """A portal that begins to hang in mid-poll answered others before; nobody is accused."""
     source = rig(range(1, 41), {})
     before = await source.readings("agents")
     late = False
@@ -251,7 +251,7 @@ async def test_calls_begin_one_after_the_other() -> None:
 
 
 async def test_starts_with_what_failed_last_time() -> None:
-    """Who takes long begins early, so that the round ends early."""
+    """Who takes long begins early, so that the poll ends early."""
     source = rig(range(1, 31), {17: "not_reachable"})
     await source.readings("agents")
     source.portal.requests.clear()
@@ -282,7 +282,7 @@ async def test_starts_with_what_was_slow_last_time() -> None:
 
 
 async def test_lets_other_tasks_have_their_turn() -> None:
-    """A round of many targets does not hold up the calls of other tasks until its end."""
+    """A poll of many targets does not hold up the calls of other tasks until its end."""
     source = rig(range(1, 200), {})
 
     async def delay(request: dict[str, Any]) -> None:

@@ -1,0 +1,181 @@
+"""Targets that are listed with one call: which of them are watched, and how they are pinged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from exporter.cooperative import in_turns
+from exporter.fleet.readings import Cluster, Target
+from exporter.sources.base import Explanation, Poll
+from exporter.sources.decode import redacted_reply
+from exporter.sources.realload.actions import TIMED_OUT, Action, Flagged
+from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
+from exporter.sources.realload.pings import Pinger, PingResult
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+R = TypeVar("R", bound=Target | Cluster)
+T = TypeVar("T")
+
+
+def wanted_items(
+    client: RealLoadClient, kind: str, listed: Iterable[tuple[int | str | None, str | None, T]]
+) -> Iterator[tuple[str, str, T]]:
+    """Yield id, name and item of all that are to be watched; of two with one id the first counts.
+
+    Args:
+        client: Told of an item without an id, and of a second one with the same.
+        kind: What `include` and `exclude` call the items.
+        listed: Each item with its id and its name, for which the id stands in.
+    """
+    seen: set[str] = set()
+    for number, name, item in listed:
+        target_id = str(number)
+        if number is None:
+            client.surprise("missing_field")
+        elif target_id in seen:
+            client.surprise("type")
+        elif client.settings.wanted(kind, name or target_id):
+            seen.add(target_id)
+            yield target_id, name or target_id, item
+
+
+class Inventory(ABC, Generic[R]):
+    """One kind of targets: listed with one call, then pinged one by one.
+
+    Attributes:
+        kind: Name of the task, and what `include` and `exclude` call the targets.
+        list_action: Lists them.
+        ping_action: Pings one.
+        id_field: The attribute of a reading that holds the target's id. Listed items have it, too,
+            and it names the target in the call that pings it.
+        name_field: The attribute of a reading that `include` and `exclude` are compared with.
+        known: The readings of the newest poll, by id. What a poll cannot find out about a target
+            is taken from here, with the age it had.
+    """
+
+    kind: ClassVar[str]
+    list_action: ClassVar[Action[Any]]
+    ping_action: ClassVar[Action[Any]]
+    id_field: ClassVar[str]
+    name_field: ClassVar[str]
+
+    def __init__(self, client: RealLoadClient) -> None:
+        self.client = client
+        before: tuple[Any, ...] = client.context.known.get(self.kind, ())
+        self.known: Mapping[str, R] = {getattr(each, self.id_field): each for each in before}
+        self._listed: Mapping[str, R] | None = None
+        self._pinger = Pinger(client)
+
+    @abstractmethod
+    async def listing(self) -> list[R]:
+        """Return all targets, without a state and in the portal's order.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+
+    @abstractmethod
+    def with_state(self, listed: R, ping: PingResult[Any] | None, previous: R | None) -> R:
+        """Return a listed target with what is known of its state.
+
+        Args:
+            listed: As it was listed.
+            ping: What was found out now, `None` if nothing was.
+            previous: What the newest poll said of it.
+        """
+
+    async def items(self) -> list[Any]:
+        """Return what the portal lists, as it is, without what has no id.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        reply = await self.client.data(self.list_action)
+        found = []
+        async for item in in_turns(getattr(reply, self.list_action.data) or ()):
+            if getattr(item, self.id_field) is None:
+                self.client.surprise("missing_field")
+            else:
+                found.append(item)
+        return found
+
+    async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
+        """Have the portal call a target.
+
+        Raises:
+            PollError: The call failed.
+        """
+        field = self.id_field.replace("_id", "Id")
+        return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
+
+    def should_ping(self, listed: R) -> bool:
+        """Return whether to ping a target; one that is switched off at the portal is only shown."""
+        return getattr(listed, "active", None) is not False
+
+    async def poll(self) -> Poll:
+        """List the targets, then ping each.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        targets = await self.listed()
+        batch = await self._pinger.run(
+            {
+                target_id: partial(self.ping, target_id)
+                for target_id, listed in targets.items()
+                if self.should_ping(listed)
+            }
+        )
+        self.known = {
+            target_id: self.with_state(
+                listed, batch.results.get(target_id), self.known.get(target_id)
+            )
+            async for target_id, listed in in_turns(targets.items())
+        }
+        return Poll(readings=tuple(self.known.values()), failures=batch.failures)
+
+    async def listed(self) -> Mapping[str, R]:
+        """List the targets that are wanted and ours; of two with the same id the first counts.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        name, shard = self.client.settings.name, self.client.context.shard
+        every = await self.listing()
+        ours = (
+            (getattr(listed, self.id_field), getattr(listed, self.name_field), listed)
+            for listed in every
+            if shard.owns(name, self.kind, getattr(listed, self.id_field))
+        )
+        wanted = in_turns(wanted_items(self.client, self.kind, ours))
+        self._listed = {target_id: listed async for target_id, _, listed in wanted}
+        return self._listed
+
+    async def explain(self, target_id: str) -> Explanation:
+        """Ping one target now; the list is only read if it never was.
+
+        Raises:
+            LookupError: It is not in the inventory.
+            PollError: The call failed.
+        """
+        targets = self._listed if self._listed is not None else await self.listed()
+        if target_id not in targets:
+            raise LookupError(f"{self.kind}: there is no {target_id!r}")
+        listed, previous = targets[target_id], self.known.get(target_id)
+        if not self.should_ping(listed):
+            return Explanation(reading=self.with_state(listed, None, previous), reply=None)
+        trace = Trace(keeps_body=True)
+        answer: Any | Flagged
+        try:
+            answer = await self.ping(target_id, trace)
+        except TargetTimeoutError:
+            answer = TIMED_OUT
+        ping = PingResult(at=self.client.context.clock.now(), answer=answer)
+        reply = redacted_reply(trace.body, self.ping_action.reply) if trace.body else None
+        return Explanation(reading=self.with_state(listed, ping, previous), reply=reply)

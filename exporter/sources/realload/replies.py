@@ -1,0 +1,382 @@
+"""The replies of the Remote User API, cut down to the fields that are wanted.
+
+Only wanted fields are declared. The decoder skips all others, so personal data never gets in. A
+secret that is needed, or of which it matters only whether there is one, is kept as `msgspec.Raw`,
+whose `repr` shows nothing. Every field has a default because any may be missing: `None`, or an
+empty `Raw`, is what an absent one looks like. Numbers are `float` unless they are sent back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+
+#: The vendor prints one and the same flag as a boolean and as a number.
+VendorBool: TypeAlias = bool | int | None
+
+#: What does not fit into 64 bits is none, and nothing is asked about it.
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Port: TypeAlias = Id | str | None
+
+Hidden: TypeAlias = msgspec.Raw
+
+ABSENT: Hidden = msgspec.Raw()
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of whatever stands inside a reply."""
+
+
+class Envelope(Part, frozen=True, kw_only=True):
+    """The base of all replies; of the account and the price plan it is all that is declared.
+
+    Attributes:
+        generic_error_text: Free text for people; for `explain` only, never for a label or a log.
+    """
+
+    is_error: VendorBool = None
+    generic_error_text: str | None = None
+
+
+# -- Agents ---------------------------------------------------------------------------------------
+
+
+class AgentItem(Part, frozen=True, kw_only=True):
+    """A registered measuring agent."""
+
+    agent_id: Id | None = None
+    agent_active: VendorBool = None
+    agent_description: str | None = None
+    agent_host: str | None = None
+    agent_port: Port = None
+    auth_token: Hidden = ABSENT
+
+
+class AgentList(Envelope, frozen=True, kw_only=True):
+    """The reply of getMeasuringAgents."""
+
+    measuring_agents_array: tuple[AgentItem, ...] | None = None
+
+
+class SystemInfo(Part, frozen=True, kw_only=True):
+    """The facts that every pinged machine tells of itself; times in milliseconds."""
+
+    product_version: str | None = None
+    os_name: str | None = None
+    os_version: str | None = None
+    java_version: str | None = None
+    java_vendor: str | None = None
+    delta_time_millis: float | None = None
+    http_execute_time_millis: float | None = None
+
+
+class AgentInfo(SystemInfo, frozen=True, kw_only=True):
+    """A pinged agent."""
+
+    limit_max_users_per_job: float | None = None
+    limit_max_job_duration_seconds: float | None = None
+    java_max_memory: str | None = None
+    agent_startup_time_stamp: float | None = None
+
+
+class AgentPing(Envelope, frozen=True, kw_only=True):
+    """The reply of pingMeasuringAgent."""
+
+    agent_response: AgentInfo | None = None
+    agent_id_error: VendorBool = None
+    agent_access_denied_error: VendorBool = None
+    agent_version_outdated_error: VendorBool = None
+    agent_not_reachable_error: VendorBool = None
+
+
+# -- Controllers and clusters ---------------------------------------------------------------------
+
+
+class ControllerCluster(Part, frozen=True, kw_only=True):
+    """A cluster as the list of controllers shows it."""
+
+    cluster_active: VendorBool = None
+
+
+class ControllerItem(Part, frozen=True, kw_only=True):
+    """A cluster controller; it has no id but its address."""
+
+    controller_host: str | None = None
+    controller_port: Port = None
+    controller_auth_token: Hidden = ABSENT
+    measuring_agent_clusters_array: tuple[ControllerCluster, ...] | None = None
+
+
+class ControllerList(Envelope, frozen=True, kw_only=True):
+    """The reply of getClusterControllers."""
+
+    cluster_controllers_array: tuple[ControllerItem, ...] | None = None
+
+
+class ControllerInfo(SystemInfo, frozen=True, kw_only=True):
+    """A pinged controller."""
+
+    java_max_memory: str | None = None
+    controller_startup_time_stamp: float | None = None
+    cluster_controller_outdated: VendorBool = None
+
+
+class ControllerPing(Envelope, frozen=True, kw_only=True):
+    """The reply of pingClusterController."""
+
+    controller_response: ControllerInfo | None = None
+    controller_host_error: VendorBool = None
+    controller_port_error: VendorBool = None
+    controller_version_outdated_error: VendorBool = None
+    controller_not_reachable_error: VendorBool = None
+
+
+class MemberItem(Part, frozen=True, kw_only=True):
+    """An agent as a member of a cluster; its token is not wanted."""
+
+    cluster_member_id: Id | None = None
+    load_factor: float | None = None
+    agent_id: Id | None = None
+    agent_active: VendorBool = None
+    agent_description: str | None = None
+
+
+class ClusterItem(Part, frozen=True, kw_only=True):
+    """A registered cluster."""
+
+    cluster_id: Id | None = None
+    cluster_active: VendorBool = None
+    cluster_description: str | None = None
+    controller_host: str | None = None
+    controller_port: Port = None
+    cluster_members_array: tuple[MemberItem, ...] | None = None
+
+
+class ClusterList(Envelope, frozen=True, kw_only=True):
+    """The reply of getMeasuringAgentClusters."""
+
+    measuring_agent_clusters_array: tuple[ClusterItem, ...] | None = None
+
+
+class FailedMember(Part, frozen=True, kw_only=True):
+    """A member that could not be connected or did not act."""
+
+    cluster_member_id: Port = None
+
+
+class MemberInfo(Part, frozen=True, kw_only=True):
+    """The answer of a member; its clock is compared with the controller's."""
+
+    is_error: VendorBool = None
+    delta_time_millis: float | None = None
+    sampling_granularity_millis: float | None = None
+    measuring_agent_outdated: VendorBool = None
+
+
+class MemberAnswer(Part, frozen=True, kw_only=True):
+    """A member that answered."""
+
+    cluster_member_id: Port = None
+    json_response_object: MemberInfo | None = None
+
+
+class ConnectResult(Part, frozen=True, kw_only=True):
+    """The outcome of the controller's connecting to the members."""
+
+    measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
+    connect_successful_cluster_member_array: tuple[Id | str, ...] | None = None
+    connect_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
+    cluster_connect_duration_millis: float | None = None
+
+
+class ActionResult(Part, frozen=True, kw_only=True):
+    """The outcome of the members' answering."""
+
+    action_successful_cluster_member_array: tuple[Id | str, ...] | None = None
+    action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
+    json_response_cluster_member_array: tuple[MemberAnswer, ...] | None = None
+
+
+class ClusterInfo(Part, frozen=True, kw_only=True):
+    """A pinged cluster."""
+
+    cluster_connect_result: ConnectResult | None = None
+    cluster_action_result: ActionResult | None = None
+    http_execute_time_millis: float | None = None
+
+
+class ClusterPing(Envelope, frozen=True, kw_only=True):
+    """The reply of pingMeasuringAgentClusterMembers."""
+
+    controller_response: ClusterInfo | None = None
+    cluster_id_error: VendorBool = None
+    cluster_access_denied_error: VendorBool = None
+    controller_version_outdated_error: VendorBool = None
+    controller_not_reachable_error: VendorBool = None
+
+
+# -- Recorders ------------------------------------------------------------------------------------
+
+
+class RecorderItem(Part, frozen=True, kw_only=True):
+    """A registered proxy recorder."""
+
+    recorder_id: Id | None = None
+    recorder_description: str | None = None
+    recorder_proxy_host: str | None = None
+    recorder_proxy_port: Port = None
+    recorder_control_auth_token: Hidden = ABSENT
+
+
+class RecorderList(Envelope, frozen=True, kw_only=True):
+    """The reply of getProxyRecorders."""
+
+    proxy_recorders_array: tuple[RecorderItem, ...] | None = None
+
+
+class RecorderInfo(SystemInfo, frozen=True, kw_only=True):
+    """A pinged recorder; memory in MB, under another name and type than the others'."""
+
+    recorder_component_version: str | None = None
+    is_recording: VendorBool = None
+    num_recorded_elements: float | None = None
+    java_memory_mb: float | None = msgspec.field(default=None, name="javaMemoryMB")
+
+
+class RecorderPing(Envelope, frozen=True, kw_only=True):
+    """The reply of pingProxyRecorder."""
+
+    pong_response: RecorderInfo | None = None
+    recorder_id_error: VendorBool = None
+    recorder_access_denied_error: VendorBool = None
+    recorder_not_reachable_error: VendorBool = None
+
+
+# -- Smallest versions ----------------------------------------------------------------------------
+
+
+class MinVersion(Envelope, frozen=True, kw_only=True):
+    """The reply of getMinRequired…Version; each of the three actions has a field of its own."""
+
+    min_required_measuring_agent_version: str | None = None
+    min_required_cluster_controller_version: str | None = None
+    min_required_proxy_recorder_version: str | None = None
+
+
+# -- Certificates ---------------------------------------------------------------------------------
+
+
+class CertificateItem(Part, frozen=True, kw_only=True):
+    """A client certificate: the container with the private key, and the password to it."""
+
+    certificate_id: Id | None = None
+    cert_description: str | None = None
+    cert_active: VendorBool = None
+    apply_for_host: str | None = None
+    cert_file_data_b64: Hidden = ABSENT
+    cert_password: Hidden = ABSENT
+
+
+class CertificateList(Envelope, frozen=True, kw_only=True):
+    """The reply of getProxyRecordersClientCertificates."""
+
+    client_certificates_array: tuple[CertificateItem, ...] | None = None
+
+
+# -- Jobs and templates ---------------------------------------------------------------------------
+
+
+class JobProperties(Part, frozen=True, kw_only=True):
+    """Properties of a job, of which all values are strings."""
+
+    testjob_state: str | None = None
+
+
+class Job(Part, frozen=True, kw_only=True):
+    """A job an agent keeps."""
+
+    testjob_properties: JobProperties | None = None
+
+
+class JobInfo(Part, frozen=True, kw_only=True):
+    """The jobs of an agent."""
+
+    all_testjobs_array: tuple[Job, ...] | None = None
+
+
+class JobList(Envelope, frozen=True, kw_only=True):
+    """The reply of getMeasuringAgentTestjobs."""
+
+    agent_response: JobInfo | None = None
+
+
+class TemplateInfo(Part, frozen=True, kw_only=True):
+    """A job template."""
+
+    template_id: Id | None = None
+    template_name: str | None = None
+
+
+class TemplateItem(Part, frozen=True, kw_only=True):
+    """A job template with its verdict."""
+
+    testjob_template: TemplateInfo | None = None
+    test_is_healthy: bool | None = None
+
+
+class TemplateList(Envelope, frozen=True, kw_only=True):
+    """The reply of getTestjobTemplates."""
+
+    testjob_templates_array: tuple[TemplateItem, ...] | None = None
+
+
+# -- Suites ---------------------------------------------------------------------------------------
+
+
+class SuiteInfo(Part, frozen=True, kw_only=True):
+    """A test execution suite."""
+
+    test_execution_suite_id: Id | None = None
+    test_execution_suite_name: str | None = None
+    total_number_of_testjobs: float | None = None
+    is_test_execution_suite_healthy: bool | None = None
+
+
+class RunResult(Part, frozen=True, kw_only=True):
+    """The summary of a run; times in milliseconds."""
+
+    test_run_id: Id | None = None
+    execution_state: float | None = None
+    test_run_start_timestamp: float | None = None
+    test_run_last_updated_timestamp: float | None = None
+    num_testjob_templates_to_execute: float | None = None
+    num_testjob_templates_execution_passed: float | None = None
+    num_testjob_templates_execution_failed: float | None = None
+    total_sessions_passed: float | None = None
+    total_sessions_failed: float | None = None
+    total_sessions_passed_time_sum: float | None = None
+    total_samples_passed: float | None = None
+    total_samples_failed: float | None = None
+    max_concurrent_users: float | None = None
+    max_pending_samples: float | None = None
+
+
+class SuiteItem(Part, frozen=True, kw_only=True):
+    """A suite with the runs the vendor keeps."""
+
+    test_execution_suite: SuiteInfo | None = None
+    test_run_results_array: tuple[RunResult, ...] | None = None
+
+
+class SuiteList(Envelope, frozen=True, kw_only=True):
+    """The reply of getTestExecutionSuites."""
+
+    test_execution_suites_array: tuple[SuiteItem, ...] | None = None
+
+
+class RunningSuites(Envelope, frozen=True, kw_only=True):
+    """The reply of getCurrentlyRunningTestExecutionSuiteIds."""
+
+    test_execution_suite_id_array: tuple[Id, ...] | None = None

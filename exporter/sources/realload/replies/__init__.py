@@ -1,1 +1,0 @@
-"""The replies of the Remote User API, cut down to the fields that are wanted."""
