@@ -18,16 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: Folders whose tests start servers or a browser, or search for long. Elsewhere a module or a test
-#: is marked itself.
-SLOW = ("browser", "conformance", "e2e", "faults", "fuzz", "rules")
+#: What starts servers, daemons or a browser, or searches for long.
+SLOW = (
+    "alerts/test_parity.py",
+    "browser",
+    "commands/test_demo.py",
+    "commands/test_status.py",
+    "conformance",
+    "dashboards/test_answers.py",
+    "deploy/test_image.py",
+    "e2e",
+    "faults",
+    "fuzz",
+    "rules",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the slow folders out of the fast lane, `pytest -m "not slow"`."""
-    folders = tuple(Path(__file__).parent / name for name in SLOW)
+    """Keep slow folders and modules out of the fast lane, `pytest -m "not slow"`."""
+    slow = tuple(Path(__file__).parent / name for name in SLOW)
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in folders):
+        if any(item.path.is_relative_to(folder) for folder in slow):
             item.add_marker("slow")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import exporter.alerts
+import exporter.daemon
 from deploy.reference.modules import table_of_modules
 
 
@@ -7,7 +9,9 @@ def test_lists_packages_and_modules_in_their_own_words() -> None:
     """Packages come first; what begins a package is told under the package's name."""
     listed = table_of_modules()
 
-    assert "| `alerts/` | From what is known" in listed
-    assert "| `daemon.py` | The daemon" in listed
+    for name, module in (("alerts/", exporter.alerts), ("daemon.py", exporter.daemon)):
+        assert module.__doc__ is not None
+        purpose = module.__doc__.partition("\n\n")[0]
+        assert f"| `{name}` | {purpose}" in listed
     assert listed.index("`web/`") < listed.index("`__main__.py`")
     assert "`__init__.py`" not in listed
