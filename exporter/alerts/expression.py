@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client import Gauge
 
     from exporter.metrics.catalogue import Family
+    from exporter.metrics.own import OwnFamily
 
 
 #: The labels of a result, sorted by name, without empty ones.
@@ -373,15 +374,9 @@ class Absent(Expression, frozen=True, kw_only=True):
         return [] if samples.get(self.metric) else [({}, 1.0)]
 
 
-def select(family: Family, *matches: Match) -> Select:
-    """Select the series of a vendor family."""
+def select(family: Family | OwnFamily[Gauge], *matches: Match) -> Select:
+    """Select the series of a vendor family, or of one of the exporter's own gauges."""
     return Select(metric=family.name, matches=matches)
-
-
-def own(gauge: Gauge) -> Select:
-    """Select the series of one of the exporter's own gauges."""
-    (metric,) = gauge.describe()
-    return Select(metric=metric.name)
 
 
 def identity(labels: Mapping[str, str]) -> Labels:

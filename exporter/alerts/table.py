@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.alerts import machines
-from exporter.alerts.expression import Absent, Age, Match, Select, own, select
+from exporter.alerts.expression import Absent, Age, Match, Select, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
 from exporter.alerts.text import Text
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ __all__ = ["Rule", "Severity", "rules"]
 
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
-
-# Only the names of its metrics are used.
-_telemetry = SelfMetrics()
 
 
 def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
@@ -55,7 +52,7 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
 def _exporter() -> list[Rule]:
     scraped = Select(metric="up", matches=(Match(label="job", pattern=".*loadfleet.*"),))
     failing = scraped.compared("==", 0)
-    nowhere = Absent(metric=own(_telemetry.build_info).metric).where("unless", failing)
+    nowhere = Absent(metric=own.BUILD_INFO.name).where("unless", failing)
     return [
         Rule(
             name=f"{PREFIX}ExporterGone",
@@ -186,12 +183,12 @@ def _runs(thresholds: Thresholds) -> list[Rule]:
 
 
 def _operation(thresholds: Thresholds) -> list[Rule]:
-    success = own(_telemetry.poll_last_success)
+    success = select(own.POLL_LAST_SUCCESS)
     # A task without any success counts from the start of the exporter or its newest reload.
     since = success.compared(">", 0).either(
-        success.plus_one_of(own(_telemetry.reload_success_timestamp), "job", "instance")
+        success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
     )
-    limit = own(_telemetry.poll_interval).times(thresholds.stale_intervals)
+    limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
     return [
         Rule(
             name=f"{PREFIX}PollsStale",
@@ -205,7 +202,7 @@ def _operation(thresholds: Thresholds) -> list[Rule]:
         ),
         Rule(
             name=f"{PREFIX}ReloadFailed",
-            expression=own(_telemetry.reload_successful).compared("==", 0),
+            expression=select(own.RELOAD_SUCCESSFUL).compared("==", 0),
             severity=Severity.WARNING,
             summary="The exporter could not load its configuration anew.",
             description=Text(
@@ -215,7 +212,7 @@ def _operation(thresholds: Thresholds) -> list[Rule]:
         ),
         Rule(
             name=f"{PREFIX}NotificationsFailing",
-            expression=own(_telemetry.notifications_failing).compared("==", 1),
+            expression=select(own.NOTIFICATIONS_FAILING).compared("==", 1),
             severity=Severity.WARNING,
             summary="The exporter cannot deliver its alerts to an Alertmanager.",
             description=Text(

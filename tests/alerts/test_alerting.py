@@ -37,7 +37,7 @@ class Bench:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
         self.one, self.two = FakeAlertmanager(self.time), FakeAlertmanager(self.time)
         self.telemetry = SelfMetrics(clock=self.time.clock)
-        self.telemetry.reload_successful.set(1)
+        self.telemetry.reloaded()
         self.store = Store(self.time.clock)
         self.started = True
         self.settings = AlertingSettings.model_validate({"alertmanagers": [ONE, TWO], **settings})

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.errors import Reason
 from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
 from exporter.fleet.store import Snapshot, Store
+from exporter.metrics import own
 from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.exposition import Exposition, numbers
 from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
@@ -277,7 +278,7 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     source = telemetry.source("realload", 'pr"od')
     source.declare_task("agents", 60.0)
     source.polled("agents", seconds=0.3, failures=[Reason.TIMEOUT])
-    telemetry.exposition_bytes.set(math.nan)
+    telemetry[own.EXPOSITION_BYTES].set(math.nan)
     writer = Own(telemetry.registry)
 
     first, second = writer.text(form), writer.text(form)
@@ -517,8 +518,8 @@ def test_nothing_is_rendered_by_a_scrape_while_nothing_changed() -> None:
 
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
-def test_own_metrics_are_written_again_when_they_changed(accept_encoding: str) -> None:
-    """Several readers of the same moment get the same bytes, and nobody misses a count."""
+def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
+    """Several readers of the same moment get the same bytes, and then nobody misses a count."""
     world = World()
     world.telemetry.source("realload", "prod").declare_task("agents", 60.0)
 
@@ -527,10 +528,24 @@ def test_own_metrics_are_written_again_when_they_changed(accept_encoding: str) -
 
     first, second = scrape(), scrape()
     world.telemetry.source("realload", "prod").skipped("agents", "missed")
+    world.clock.shift(1.0)
     third = scrape()
 
     assert first[-1] is second[-1]
     assert third[-1] != second[-1]
+
+
+@pytest.mark.parametrize("accept_encoding", ["", "gzip"])
+def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) -> None:
+    """What is counted about a change is seen with it."""
+    world = World()
+    world.exposition.metrics(accept_encoding=accept_encoding)
+
+    world.put(agent())
+
+    page = world.exposition.metrics(accept_encoding=accept_encoding)
+    text = gzip.decompress(page.body) if accept_encoding else page.body
+    assert b'loadfleet_exporter_series{provider="realload",source="prod"} 2.0\n' in text
 
 
 def test_the_figures_of_the_process_are_never_older_than_a_second() -> None:

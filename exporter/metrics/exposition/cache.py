@@ -175,6 +175,7 @@ class Exposition:
         before, self._shown = self._shown, shown
         taken, self._taken = self._taken, {}
         self._body = body
+        self._ends = Ends(self._own, self._telemetry)
         self._outdated = bool(self._dirty)
         self._telemetry.exposes(body.size())
         for key, cause in taken.items():

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
 
 
-#: The figures of the process change by themselves; they may be as old as this.
-PROCESS_SECONDS = 1.0
+#: Under an unchanged page own metrics may be as old as this: to collect them takes a thousand times
+#: as long as to serve the rest of the page.
+OWN_SECONDS = 1.0
 
 
 class Collector(Protocol):
@@ -109,19 +110,17 @@ class _Written(msgspec.Struct, kw_only=True):
     """The end of a page.
 
     Attributes:
-        version: The telemetry's.
         at: When it was written, on the monotonic clock.
         packed: The same, packed, with what it is the end of.
     """
 
     text: bytes
-    version: int
     at: float
     packed: tuple[Packed, bytes] | None = None
 
 
 class Ends:
-    """The ends of whole pages; one is written anew when there is something else to write."""
+    """The ends of whole pages."""
 
     def __init__(self, own: Own, telemetry: SelfMetrics) -> None:
         self._own = own
@@ -140,9 +139,9 @@ class Ends:
         return newest.packed[1]
 
     def _newest(self, form: Format) -> _Written:
-        version, now = self._telemetry.version, self._telemetry.clock.monotonic()
+        now = self._telemetry.clock.monotonic()
         known = self._written.get(form)
-        if known is None or known.version != version or now - known.at >= PROCESS_SECONDS:
-            known = _Written(text=self._own.text(form), version=version, at=now)
+        if known is None or now - known.at >= OWN_SECONDS:
+            known = _Written(text=self._own.text(form), at=now)
             self._written[form] = known
         return known
