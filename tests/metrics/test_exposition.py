@@ -22,9 +22,10 @@ from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, So
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.exposition import Exposition, numbers
-from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
-from exporter.metrics.exposition.own import Own
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.exposition.body import Body, Format, Lines, finish
+from exporter.metrics.exposition.notation import encode_numbers, number_texts
+from exporter.metrics.exposition.own import OwnWriter
 from exporter.metrics.mapping import samples
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock, settle
@@ -249,7 +250,7 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
         None if value is None or math.isnan(value) else float_to_text(value) for value in values
     ]
 
-    assert expected == numbers.texts(values, numbers.encode(values))
+    assert expected == number_texts(values, encode_numbers(values))
 
 
 @given(
@@ -265,7 +266,7 @@ def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[floa
     """A column whose numbers are all about as large has a way of its own, and the same result."""
     expected = [float_to_text(value) for value in values]
 
-    assert expected == numbers.texts(values, numbers.encode(values))
+    assert expected == number_texts(values, encode_numbers(values))
 
 
 @pytest.mark.parametrize("form", Format)
@@ -279,7 +280,7 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     source.declare_task("agents", 60.0)
     source.polled("agents", seconds=0.3, failures=[Reason.TIMEOUT])
     telemetry[own.EXPOSITION_BYTES].set(math.nan)
-    writer = Own(telemetry.registry)
+    writer = OwnWriter(telemetry.registry)
 
     first, second = writer.text(form), writer.text(form)
 
@@ -576,7 +577,7 @@ def test_the_size_of_the_vendor_families_is_shown() -> None:
     assert len(vendor(page)) == world.own("exposition_bytes")
 
 
-async def test_a_refresh_pauses_between_shards() -> None:
+async def test_a_refresh_pauses_between_chunks() -> None:
     """Thousands of targets are rendered in slices, and the loop runs in between."""
     pauses = 0
 
@@ -689,16 +690,16 @@ async def test_a_form_nobody_asks_for_is_not_kept_ready() -> None:
 
 
 def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
-    """Pieces are kept over snapshots as long as their lines are the same."""
+    """They are kept over snapshots as long as their lines are the same."""
     world = World()
     world.put(agent(clock_delta_seconds=1.0, users_limit=math.inf))
     world.text()
-    before = world.exposition._rendered["realload", "prod", "agents"].pieces
+    before = world.exposition._rendered["realload", "prod", "agents"].lines
 
     world.put(agent(clock_delta_seconds=2.0, users_limit=math.inf))
     world.text()
 
-    after = world.exposition._rendered["realload", "prod", "agents"].pieces
+    after = world.exposition._rendered["realload", "prod", "agents"].lines
     changed = [name for name in after if after[name][0] is not before[name][0]]
     assert ["loadfleet_agent_clock_delta_seconds"] == changed
 
@@ -792,8 +793,8 @@ def test_a_packed_page_is_one_member_of_the_same_page(accept: str) -> None:
 
 def test_packing_pauses_now_and_then() -> None:
     """Megabytes are deflated in slices."""
-    pieces = [Piece(b"loadfleet_agent_up 1.0\n" * 50_000, 50_000) for _ in range(3)]
-    body = Body({"loadfleet_agent_up": pieces}, {Format.TEXT: Packer()})
+    lines = [Lines(b"loadfleet_agent_up 1.0\n" * 50_000, samples=50_000) for _ in range(3)]
+    body = Body(FAMILIES, {"loadfleet_agent_up": lines})
 
     pauses = sum(1 for _ in body.packed(Format.TEXT))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
-from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
+from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
-from exporter.metrics.exposition.own import Ends, Own
+from exporter.metrics.exposition.own import OwnWriter
 
 
 if TYPE_CHECKING:
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 #: A form of the page that nobody asked for in this time is no longer kept ready.
 KEEP_READY_SECONDS = 600.0
 
+#: Under an unchanged page the exporter's own metrics may be as old as this: to collect them takes a
+#: thousand times as long as to serve all the rest.
+OWN_SECONDS = 1.0
+
 _Variant = tuple[Format, bool]
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class ScrapeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """An answer to a scrape.
 
     Attributes:
@@ -65,10 +71,10 @@ class Exposition:
         self._monotonic = telemetry.clock.monotonic
         self._rendered: dict[Key, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
-        self._packers = {form: Packer() for form in Format}
-        self._body = Body({}, self._packers)
-        self._own = Own(telemetry.registry)
-        self._ends = Ends(self._own, telemetry)
+        self._body = Body(FAMILIES, {})
+        self._own = OwnWriter(telemetry.registry)
+        # What was made of the page as it is, and when its own metrics were collected.
+        self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
         self._shown: dict[Key, Rendered] = {}
         self._taken: dict[Key, Cause] = {}
         self._outdated = True
@@ -80,7 +86,8 @@ class Exposition:
         """Render what changed since the page was last made."""
         async with self._refreshing:
             while self._outdated:
-                await self._slowly(self._renew())
+                for _ in self._renew():
+                    await self._pause()
 
     def metrics(
         self,
@@ -89,7 +96,7 @@ class Exposition:
         accept_encoding: str = "",
         names: Collection[str] = (),
         sources: Collection[str] = (),
-    ) -> Page:
+    ) -> ScrapeResponse:
         """Serve the page.
 
         Args:
@@ -104,24 +111,24 @@ class Exposition:
             finish(self._renew())
         form, content_type = _negotiate(accept)
         packed = _accepts_gzip(accept_encoding)
-        parts: tuple[bytes, ...]
         if names or sources:
-            body = Body(_pieces(self._shown, names, sources), {form: Packer()})
+            body = Body(FAMILIES, _lines(self._shown, names, sources))
             own = self._own.text(form, names=names, sources=sources)
-            if packed:
-                beginning = finish(body.packed(form))
-                parts = (beginning.data, beginning.end(own))
-            else:
-                parts = (*body.texts(form), own)
+            parts = _packed(body, form, own) if packed else (*body.texts(form), own)
         else:
-            self._asked[form, packed] = self._monotonic()
-            if packed:
-                beginning = finish(self._body.packed(form))
-                parts = (beginning.data, self._ends.packed(form, beginning))
-            else:
-                parts = (self._body.plain(form), self._ends.plain(form))
+            parts = self._whole(form, packed=packed)
         encoding = "gzip" if packed else None
-        return Page(content_type=content_type, content_encoding=encoding, parts=parts)
+        return ScrapeResponse(content_type=content_type, content_encoding=encoding, parts=parts)
+
+    def _whole(self, form: Format, *, packed: bool) -> tuple[bytes, ...]:
+        variant = (form, packed)
+        now = self._asked[variant] = self._monotonic()
+        collected, parts = self._served.get(variant, (-math.inf, ()))
+        if now - collected >= OWN_SECONDS:
+            own = self._own.text(form)
+            parts = _packed(self._body, form, own) if packed else (self._body.plain(form), own)
+            self._served[variant] = (now, parts)
+        return parts
 
     def _changed(self, change: Change) -> None:
         self._dirty[change.key] = change.cause
@@ -159,7 +166,7 @@ class Exposition:
                     self._rendered[key] = after
         # What comes from here on is for the next page.
         shown = dict(self._rendered)
-        body = Body(_pieces(shown), self._packers)
+        body = Body(FAMILIES, _lines(shown), before=self._body)
         now = self._monotonic()
         self._asked = {
             variant: at for variant, at in self._asked.items() if now - at < KEEP_READY_SECONDS
@@ -175,7 +182,7 @@ class Exposition:
         before, self._shown = self._shown, shown
         taken, self._taken = self._taken, {}
         self._body = body
-        self._ends = Ends(self._own, self._telemetry)
+        self._served.clear()
         self._outdated = bool(self._dirty)
         self._telemetry.exposes(body.size())
         for key, cause in taken.items():
@@ -190,12 +197,8 @@ class Exposition:
                 ended = _samples(before.get(key)) - _samples(shown.get(key))
                 telemetry.expired(max(0, ended))
 
-    async def _slowly(self, generator: Generator[None, None, None]) -> None:
-        for _ in generator:
-            await self._pause()
 
-
-def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
+def page_of(snapshot: Snapshot, *, accept: str = "") -> ScrapeResponse:
     """Render a snapshot by itself, without anything of the exporter's own.
 
     Args:
@@ -203,28 +206,33 @@ def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
         accept: The request's `Accept` header.
     """
     form, content_type = _negotiate(accept)
-    body = Body(finish(render(snapshot, None, ())).pieces, {form: Packer()})
+    body = Body(FAMILIES, finish(render(snapshot, None, ())).lines)
     parts = (body.plain(form), form.end.encode())
-    return Page(content_type=content_type, content_encoding=None, parts=parts)
+    return ScrapeResponse(content_type=content_type, content_encoding=None, parts=parts)
 
 
 def _samples(rendered: Rendered | None) -> int:
     return 0 if rendered is None else rendered.samples
 
 
-def _pieces(
+def _lines(
     rendered: Mapping[Key, Rendered],
     names: Collection[str] = (),
     sources: Collection[str] = (),
-) -> dict[str, list[Piece]]:
-    pieces: dict[str, list[Piece]] = {}
+) -> dict[str, list[Lines]]:
+    found: dict[str, list[Lines]] = {}
     for key in sorted(rendered):
         if sources and key[1] not in sources:
             continue
-        for name, some in rendered[key].pieces.items():
+        for name, lines in rendered[key].lines.items():
             if not names or name in names:
-                pieces.setdefault(name, []).extend(some)
-    return pieces
+                found.setdefault(name, []).extend(lines)
+    return found
+
+
+def _packed(body: Body, form: Format, own: bytes) -> tuple[bytes, ...]:
+    start = finish(body.packed(form))
+    return (start.data, start.end(own))
 
 
 def _negotiate(accept: str) -> tuple[Format, str]:
