@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy.reference.markdown import code, table
-from exporter.metrics.catalogue import FAMILIES, PREFIX
+from exporter.metrics.catalogue import FAMILIES, PREFIX, with_former_names
 from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+
+    from exporter.metrics.catalogue import Family
+    from exporter.metrics.own import OwnFamily
 
 
-def table_of_families(*parts: str) -> str:
+def table_of_families(*parts: str, families: Sequence[Family] = FAMILIES) -> str:
     """List the fleet's families whose names, after the common prefix, begin with one of the parts.
 
     Their common labels are left out.
     """
     prefixes = tuple(PREFIX + part for part in parts)
+    listed = [family for family in families if family.name.startswith(prefixes)]
     return table(
         ("Metric", "Labels", "Meaning"),
         (
             (code(family.name), _labels(family.labels), family.help)
-            for family in FAMILIES
-            if family.name.startswith(prefixes)
+            for family in with_former_names(listed)
         ),
     )
 
 
-def table_of_own() -> str:
+def table_of_own(families: Sequence[OwnFamily[Any]] = OWN_FAMILIES) -> str:
     """List the exporter's own metrics."""
     return table(
         ("Metric", "Type", "Labels", "Meaning"),
         (
             (code(family.name), family.kind, _labels(family.labels), family.help)
-            for family in OWN_FAMILIES
+            for family in with_former_names(families)
         ),
     )
 
 
-def _labels(labels: Iterable[str]) -> str:
+def _labels(labels: Sequence[str]) -> str:
     return ", ".join(map(code, labels))

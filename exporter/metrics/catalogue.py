@@ -7,9 +7,13 @@ in `own`. What each family means is a contract: a published name never changes i
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 PREFIX = "loadfleet_"
@@ -20,19 +24,51 @@ COMMON_LABELS = ("provider", "source")
 Kind = Literal["gauge", "info"]
 
 
-class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric family.
+class FormerName(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that a renamed family had: it is served under both for two minor releases.
 
     Attributes:
-        name: The full name, with the `_info` of an info family.
-        kind: `info` families are gauges of value 1 in the text format.
-        labels: Its own labels, after `COMMON_LABELS`.
+        name: The full name.
+        since: The version that renamed the family.
+    """
+
+    name: str
+    since: str
+
+
+class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
+    """As much of a metric family as a vendor's and our own have in common.
+
+    Attributes:
+        name: The full name, with the `_info` of an info family and the `_total` of a counter.
     """
 
     name: str
     help: str
-    kind: Kind = "gauge"
     labels: tuple[str, ...] = ()
+    former_names: tuple[FormerName, ...] = ()
+
+
+class Family(NamedFamily, frozen=True, kw_only=True):
+    """A vendor family; its labels follow upon `COMMON_LABELS`.
+
+    Attributes:
+        kind: `info` families are gauges of value 1 in the text format.
+    """
+
+    kind: Kind = "gauge"
+
+
+F = TypeVar("F", bound=NamedFamily)
+
+
+def with_former_names(families: Iterable[F]) -> Iterator[F]:
+    """Yield the families, and after each what it is under the names it had."""
+    for family in families:
+        yield family
+        for former in family.former_names:
+            text = f"Deprecated since {former.since}, use {family.name}."
+            yield msgspec.structs.replace(family, name=former.name, help=text, former_names=())
 
 
 _families: list[Family] = []

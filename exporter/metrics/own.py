@@ -9,29 +9,23 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from exporter.metrics.catalogue import COMMON_LABELS, PREFIX
+from exporter.metrics.catalogue import COMMON_LABELS, PREFIX, NamedFamily
 
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
-class OwnFamily(msgspec.Struct, Generic[M], frozen=True, kw_only=True):
+class OwnFamily(NamedFamily, Generic[M], frozen=True, kw_only=True):
     """A metric family of the exporter's own.
 
     Attributes:
         metric: Its class in prometheus-client.
-        name: The full name, with the `_total` of a counter.
-        labels: All of its labels.
         buckets: Upper bounds of a histogram's buckets, without infinity.
     """
 
     metric: type[M]
-    name: str
-    help: str
-    labels: tuple[str, ...]
     buckets: tuple[float, ...] = ()
 
     @property

@@ -6,23 +6,26 @@ import itertools
 import math
 import subprocess
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from prometheus_client import Gauge, Metric, generate_latest, utils
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
-from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.exposition import Exposition
+from exporter.metrics.catalogue import AGENT_UP, FAMILIES, FormerName
+from exporter.metrics.exposition import Exposition, page_of
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.notation import encode_numbers, number_texts
 from exporter.metrics.exposition.own import OwnWriter
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 # The client leaves these without types.
 generate_openmetrics: Callable[[object], bytes] = openmetrics_exposition.generate_latest
+parse_openmetrics: Callable[[str], Iterable[Metric]] = (
+    openmetrics_parser.text_string_to_metric_families
+)
 float_to_text: Callable[[float], str] = utils.floatToGoString
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -70,11 +76,11 @@ class Expected:
 class World:
     """A store with its exposition and a clock."""
 
-    def __init__(self, **options: Callable[[], object]) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
         self.store = Store(self.clock.clock)
         self.telemetry = SelfMetrics(clock=self.clock.clock)
-        self.exposition = Exposition(self.store, self.telemetry, **options)  # type: ignore[arg-type]  # only `pause`
+        self.exposition = Exposition(self.store, self.telemetry, **options)
 
     def put(
         self,
@@ -702,6 +708,118 @@ def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
     after = world.exposition._rendered["realload", "prod", "agents"].lines
     changed = [name for name in after if after[name][0] is not before[name][0]]
     assert ["loadfleet_agent_clock_delta_seconds"] == changed
+
+
+# -- Former names -------------------------------------------------------------------------------
+
+FORMER = FormerName(name="loadfleet_agent_alive", since="0.2")
+RENAMED = [
+    structs.replace(family, former_names=(FORMER,)) if family is AGENT_UP else family
+    for family in FAMILIES
+]
+RENAMED_OWN = [
+    structs.replace(
+        family,
+        former_names=(FormerName(name=f"loadfleet_exporter_{former}", since="0.3"),),
+    )
+    for family, former in (
+        (own.POLLS, "cycles_total"),
+        (own.POLL_DURATION, "cycle_seconds"),
+    )
+]
+
+
+class TestFormerNames:
+    @pytest.fixture
+    def world(self) -> World:
+        """Have two agents, in a catalogue with renamed families."""
+        world = World(families=RENAMED, own_families=RENAMED_OWN)
+        world.put(agent("1", up=True), agent("2", up=False))
+        source = world.telemetry.source("realload", "prod")
+        source.polled("agents", seconds=0.3, failures=[])
+        return world
+
+    def test_a_family_is_served_under_both_names(self, world: World) -> None:
+        """Queries with either name get the same series, and the old one's help says what to do."""
+        text = world.text()
+
+        new = [line for line in text.splitlines() if line.startswith("loadfleet_agent_up{")]
+        old = [line for line in text.splitlines() if line.startswith("loadfleet_agent_alive{")]
+        assert 2 == len(new)
+        assert [line.replace("loadfleet_agent_up", "loadfleet_agent_alive") for line in new] == old
+        assert (
+            "# HELP loadfleet_agent_alive Deprecated since 0.2, use loadfleet_agent_up.\n"
+            "# TYPE loadfleet_agent_alive gauge\n"
+        ) in text
+
+    def test_both_are_counted_and_change_together(self, world: World) -> None:
+        """The number of series stays exact, and what is kept of a page hides no change."""
+        world.text()
+
+        world.put(agent("1", up=False))
+
+        lines = world.lines()
+        assert UP.replace("agent_up", "agent_alive") + "0.0" in lines
+        assert len(lines) == world.own("series", provider="realload", source="prod") == 3
+
+    @pytest.mark.parametrize("accept", ["", OPENMETRICS])
+    def test_own_families_too(self, world: World, accept: str) -> None:
+        """Counters keep their ending, histograms those of their samples."""
+        text = world.exposition.metrics(accept=accept).body.decode()
+
+        labels = 'provider="realload",source="prod",task="agents"'
+        assert f"loadfleet_exporter_cycles_total{{{labels}}} 1.0\n" in text
+        assert f'loadfleet_exporter_cycle_seconds_bucket{{le="0.5",{labels}}} 1.0\n' in text
+        assert f"loadfleet_exporter_cycle_seconds_sum{{{labels}}} 0.3\n" in text
+        assert " Deprecated since 0.3, use loadfleet_exporter_polls_total.\n" in text
+        assert f"loadfleet_exporter_polls_total{{{labels}}} 1.0\n" in text
+
+    def test_the_page_stays_valid(self, world: World) -> None:
+        """Both formats' parsers read it, packed or not."""
+        openmetrics = gzip.decompress(
+            world.exposition.metrics(accept=OPENMETRICS, accept_encoding="gzip").body
+        )
+
+        read = {family.name for family in parse_openmetrics(openmetrics.decode())}
+
+        assert {"loadfleet_agent_up", "loadfleet_agent_alive"} <= read
+        assert {"loadfleet_agent_alive", "loadfleet_exporter_cycles_total"} <= families(
+            world.text()
+        )
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "loadfleet_agent_up",
+            "loadfleet_agent_alive",
+            "loadfleet_exporter_polls_total",
+            "loadfleet_exporter_cycles_total",
+        ],
+    )
+    def test_either_name_can_be_asked_for_alone(self, world: World, name: str) -> None:
+        """A filter means the name that it says."""
+        assert {name} == families(world.text(names=(name,)))
+
+    def test_a_single_reading_has_both_names(self) -> None:
+        """What is probed reads as what is scraped."""
+        snapshot = World().put(agent())
+
+        text = page_of(snapshot, families=RENAMED).body.decode()
+
+        assert {"loadfleet_agent_info", "loadfleet_agent_up", "loadfleet_agent_alive"} == families(
+            text
+        )
+
+    def test_they_are_named_in_the_log(self, world: World) -> None:
+        """Who runs the exporter learns at the start what is going to end."""
+        with capture_logs() as logs:
+            world.exposition.log_former_names()
+            World().exposition.log_former_names()
+
+        names = (
+            "loadfleet_agent_alive,loadfleet_exporter_cycles_total,loadfleet_exporter_cycle_seconds"
+        )
+        assert [{"event": "deprecated_metrics", "log_level": "warning", "names": names}] == logs
 
 
 # -- Formats ------------------------------------------------------------------------------------

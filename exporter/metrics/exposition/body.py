@@ -93,6 +93,12 @@ class Lines:
             self._deflated = _deflate(self.text, zlib.Z_FULL_FLUSH)
         return self._deflated
 
+    def renamed(self, name: str, new: str) -> Lines:
+        """Return the same lines under another name."""
+        # Each line begins with the name; a line break in a label is escaped.
+        text = (b"\n" + self.text).replace(f"\n{name}".encode(), f"\n{new}".encode())
+        return Lines(text[1:], samples=self.samples)
+
 
 @cache
 def _head_lines(form: Format, family: Family) -> Lines:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
-from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.catalogue import FAMILIES, with_former_names
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
 from exporter.metrics.exposition.own import OwnWriter
+from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 
+    from exporter.metrics.catalogue import Family
+    from exporter.metrics.own import OwnFamily
     from exporter.metrics.telemetry import SelfMetrics
 
 
@@ -63,6 +67,8 @@ class Exposition:
         store: Store,
         telemetry: SelfMetrics,
         *,
+        families: Sequence[Family] = FAMILIES,
+        own_families: Sequence[OwnFamily[Any]] = OWN_FAMILIES,
         pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> None:
         self._store = store
@@ -71,8 +77,13 @@ class Exposition:
         self._monotonic = telemetry.clock.monotonic
         self._rendered: dict[Key, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
-        self._body = Body(FAMILIES, {})
-        self._own = OwnWriter(telemetry.registry)
+        self._former = [
+            former.name for family in (*families, *own_families) for former in family.former_names
+        ]
+        self._renamed = tuple(family for family in families if family.former_names)
+        self._families = tuple(with_former_names(families))
+        self._body = Body(self._families, {})
+        self._own = OwnWriter(telemetry.registry, own_families)
         # What was made of the page as it is, and when its own metrics were collected.
         self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
         self._shown: dict[Key, Rendered] = {}
@@ -81,6 +92,12 @@ class Exposition:
         self._asked: dict[_Variant, float] = {}
         self._refreshing = asyncio.Lock()
         store.subscribe(self._changed)
+
+    def log_former_names(self) -> None:
+        """Log the deprecated names under which families are served, if there are any."""
+        if self._former:
+            log = structlog.get_logger("exporter.metrics")
+            log.warning("deprecated_metrics", names=",".join(self._former))
 
     async def refresh(self) -> None:
         """Render what changed since the page was last made."""
@@ -112,7 +129,7 @@ class Exposition:
         form, content_type = _negotiate(accept)
         packed = _accepts_gzip(accept_encoding)
         if names or sources:
-            body = Body(FAMILIES, _lines(self._shown, names, sources))
+            body = Body(self._families, _lines(self._shown, names, sources))
             own = self._own.text(form, names=names, sources=sources)
             parts = _packed(body, form, own) if packed else (*body.texts(form), own)
         else:
@@ -157,6 +174,7 @@ class Exposition:
                     if known[:2] == key[:2] and known != key
                 ]
                 after = yield from render(snapshot, before, others)
+                after.repeat(self._renamed)
             if self._store.get(*key) is snapshot:
                 # Else it changed meanwhile and is rendered again.
                 self._taken[key] = self._dirty.pop(key)
@@ -166,7 +184,7 @@ class Exposition:
                     self._rendered[key] = after
         # What comes from here on is for the next page.
         shown = dict(self._rendered)
-        body = Body(FAMILIES, _lines(shown), before=self._body)
+        body = Body(self._families, _lines(shown), before=self._body)
         now = self._monotonic()
         self._asked = {
             variant: at for variant, at in self._asked.items() if now - at < KEEP_READY_SECONDS
@@ -198,15 +216,20 @@ class Exposition:
                 telemetry.expired(max(0, ended))
 
 
-def page_of(snapshot: Snapshot, *, accept: str = "") -> ScrapeResponse:
+def page_of(
+    snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
+) -> ScrapeResponse:
     """Render a snapshot by itself, without anything of the exporter's own.
 
     Args:
         snapshot: A small one: it is rendered without a pause.
         accept: The request's `Accept` header.
+        families: The catalogue.
     """
     form, content_type = _negotiate(accept)
-    body = Body(FAMILIES, finish(render(snapshot, None, ())).lines)
+    rendered = finish(render(snapshot, None, ()))
+    rendered.repeat(families)
+    body = Body(tuple(with_former_names(families)), rendered.lines)
     parts = (body.plain(form), form.end.encode())
     return ScrapeResponse(content_type=content_type, content_encoding=None, parts=parts)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
     from exporter.fleet.store import Snapshot
+    from exporter.metrics.catalogue import Family
 
 
 #: Targets per chunk: some thousand samples, about a millisecond.
@@ -141,6 +142,15 @@ class Rendered:
             if lines.samples:
                 self.lines.setdefault(name, []).append(lines)
                 self.samples += lines.samples
+
+    def repeat(self, families: Iterable[Family]) -> None:
+        """Have some families under the names they had before, too."""
+        for family in families:
+            for former in family.former_names:
+                for lines in self.lines.get(family.name, ()):
+                    renamed = lines.renamed(family.name, former.name)
+                    self.lines.setdefault(former.name, []).append(renamed)
+                    self.samples += lines.samples
 
 
 def render(

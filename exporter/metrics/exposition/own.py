@@ -6,26 +6,36 @@ most of what its own writer does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from prometheus_client import Metric
+
+from exporter.metrics.catalogue import with_former_names
 from exporter.metrics.exposition.body import head
 from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
+from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Iterator
 
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import CollectorRegistry
     from prometheus_client.samples import Sample
 
     from exporter.metrics.exposition.body import Format
+    from exporter.metrics.own import OwnFamily
 
 
 class OwnWriter:
     """Writes own metrics; their samples carry no time stamps and no exemplars."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, families: Iterable[OwnFamily[Any]] = OWN_FAMILIES
+    ) -> None:
         self._registry = registry
+        self._former = {
+            _base(family): tuple(with_former_names([family]))[1:] for family in families
+        }
         self._prefixes: dict[tuple[str, ...], str] = {}
 
     def text(
@@ -47,7 +57,7 @@ class OwnWriter:
         prefixes = []
         values = []
         pending = ""
-        for metric in self._registry.collect():
+        for metric in self._metrics():
             samples = _kept(metric, names, sources)
             if samples or not (names or sources):
                 description = (metric.name, metric.documentation, metric.type, metric.unit)
@@ -65,12 +75,29 @@ class OwnWriter:
             self._prefixes.clear()
         return "".join((*lines, pending, form.end)).encode()
 
+    def _metrics(self) -> Iterator[Metric]:
+        """Collect the metrics, and what is renamed under its former names, too."""
+        for metric in self._registry.collect():
+            yield metric
+            for family in self._former.get(metric.name, ()):
+                renamed = Metric(_base(family), family.help, metric.type, metric.unit)
+                renamed.samples = [
+                    sample._replace(name=renamed.name + sample.name.removeprefix(metric.name))
+                    for sample in metric.samples
+                ]
+                yield renamed
+
     def _prefix(self, sample: Sample) -> str:
         key = (sample.name, *sample.labels.values())
         prefix = self._prefixes.get(key)
         if prefix is None:
             prefix = self._prefixes[key] = sample.name + label_block(sample.labels)
         return prefix
+
+
+def _base(family: OwnFamily[Any]) -> str:
+    """Return the name of a family as prometheus-client has it."""
+    return family.name.removesuffix("_total")
 
 
 def _kept(metric: Metric, names: Collection[str], sources: Collection[str]) -> list[Sample]:
