@@ -48,6 +48,11 @@ class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     former_names: tuple[FormerName, ...] = ()
 
+    @property
+    def base(self) -> str:
+        """Return the name as prometheus-client's `Metric` has it, without such an ending."""
+        return self.name.removesuffix("_info").removesuffix("_total")
+
 
 class Family(NamedFamily, frozen=True, kw_only=True):
     """A vendor family; its labels follow upon `COMMON_LABELS`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from prometheus_client import (
@@ -29,7 +30,7 @@ from exporter.metrics.own import OWN_FAMILIES, M, OwnFamily
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from prometheus_client import Counter, Histogram
+    from prometheus_client import Counter
 
     from exporter.sharding import Shard
 
@@ -132,8 +133,9 @@ class SourceMetrics:
             kind: telemetry[own.VENDOR_SURPRISES].labels(*self._labels, kind)
             for kind in get_args(Surprise)
         }
-        self._requests: dict[tuple[str, str], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
+        # To find a series by its labels costs as much as to write it.
+        self._requests = cache(partial(telemetry[own.HTTP_REQUESTS].labels, *self._labels))
+        self._durations = cache(partial(telemetry[own.HTTP_REQUEST_DURATION].labels, *self._labels))
 
     def declare_task(self, task: str, interval_seconds: float) -> None:
         """Make the series of a task exist, at 0, before its first poll."""
@@ -167,16 +169,8 @@ class SourceMetrics:
             self._in_flight.dec()
 
     def _requested(self, operation: str, outcome: str, started: float) -> None:
-        seconds = self._clock.monotonic() - started
-        labels = (*self._labels, operation)
-        # To find a series by its labels costs as much as to write it.
-        if operation not in self._durations:
-            self._durations[operation] = self._metrics[own.HTTP_REQUEST_DURATION].labels(*labels)
-        if (operation, outcome) not in self._requests:
-            requests = self._metrics[own.HTTP_REQUESTS]
-            self._requests[operation, outcome] = requests.labels(*labels, outcome)
-        self._requests[operation, outcome].inc()
-        self._durations[operation].observe(seconds)
+        self._requests(operation, outcome).inc()
+        self._durations(operation).observe(self._clock.monotonic() - started)
 
     def polled(self, task: str, *, seconds: float, failures: Iterable[Reason]) -> None:
         """Count one poll that ended; without a failure it was a success."""

@@ -26,7 +26,7 @@ from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.catalogue import AGENT_UP, FAMILIES, FormerName
 from exporter.metrics.exposition import Exposition, page_of
-from exporter.metrics.exposition.body import Body, Format, Lines, finish
+from exporter.metrics.exposition.body import Body, Format, Lines
 from exporter.metrics.exposition.notation import encode_numbers, number_texts
 from exporter.metrics.exposition.own import OwnWriter
 from exporter.metrics.mapping import samples
@@ -914,11 +914,10 @@ def test_packing_pauses_now_and_then() -> None:
     lines = [Lines(b"loadfleet_agent_up 1.0\n" * 50_000, samples=50_000) for _ in range(3)]
     body = Body(FAMILIES, {"loadfleet_agent_up": lines})
 
-    pauses = sum(1 for _ in body.packed(Format.TEXT))
+    pauses = sum(1 for _ in body.pack(Format.TEXT))
 
-    packed = finish(body.packed(Format.TEXT))
     assert pauses == 3
-    assert body.plain(Format.TEXT) == gzip.decompress(packed.data + packed.end(b""))
+    assert body.plain(Format.TEXT) == gzip.decompress(b"".join(body.gzip(Format.TEXT, b"")))
 
 
 # -- Filters ------------------------------------------------------------------------------------

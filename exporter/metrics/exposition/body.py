@@ -15,7 +15,6 @@ from functools import cache
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import msgspec
 from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
@@ -102,29 +101,7 @@ class Lines:
 
 @cache
 def _head_lines(form: Format, family: Family) -> Lines:
-    name = family.name.removesuffix("_info") if family.kind == "info" else family.name
-    return Lines(head(form, name, family.help, family.kind))
-
-
-class GzipStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The beginning of a gzip member.
-
-    Attributes:
-        data: Its header and deflated lines, without an end.
-        crc: Checksum of what was packed.
-        size: Length of what was packed.
-    """
-
-    data: bytes
-    crc: int
-    size: int
-
-    def end(self, last: bytes) -> bytes:
-        """Return what follows the data in the whole member, with the last lines in it."""
-        crc = _zlib.crc32(last, self.crc)
-        size = self.size + len(last)
-        trailer = struct.pack("<LL", crc, size & 0xFFFFFFFF)
-        return _deflate(last, zlib.Z_FINISH) + trailer
+    return Lines(head(form, family.base, family.help, family.kind))
 
 
 class Body:
@@ -151,7 +128,8 @@ class Body:
         self._lines = lines
         self._known = before.packed_groups if before is not None else {}
         self._plain: dict[Format, bytes] = {}
-        self._packed: dict[Format, GzipStart] = {}
+        # The beginning of a gzip member; the checksum and the length of what is packed in it.
+        self._packed: dict[Format, tuple[bytes, int, int]] = {}
         self.packed_groups: dict[bytes, bytes] = {}
 
     def texts(self, form: Format) -> tuple[bytes, ...]:
@@ -164,8 +142,15 @@ class Body:
             self._plain[form] = b"".join(self.texts(form))
         return self._plain[form]
 
-    def packed(self, form: Format) -> Generator[None, None, GzipStart]:
-        """Return the families packed, yielding from time to time while they are not yet."""
+    def gzip(self, form: Format, last: bytes) -> tuple[bytes, bytes]:
+        """Return the families packed, and the rest of the gzip member with the last lines in it."""
+        finish(self.pack(form))
+        data, crc, size = self._packed[form]
+        trailer = struct.pack("<LL", _zlib.crc32(last, crc), (size + len(last)) & 0xFFFFFFFF)
+        return data, _deflate(last, zlib.Z_FINISH) + trailer
+
+    def pack(self, form: Format) -> Generator[None, None, None]:
+        """Pack the families if they are not yet, yielding from time to time."""
         if form not in self._packed:
             data = [_GZIP_HEADER]
             crc = size = paused = 0
@@ -177,8 +162,7 @@ class Body:
                 if size - paused >= _SLICE:
                     paused = size
                     yield
-            self._packed[form] = GzipStart(data=b"".join(data), crc=crc, size=size)
-        return self._packed[form]
+            self._packed[form] = (b"".join(data), crc, size)
 
     def size(self) -> int:
         """Compute the length of the text format."""

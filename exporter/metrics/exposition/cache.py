@@ -131,7 +131,7 @@ class Exposition:
         if names or sources:
             body = Body(self._families, _lines(self._shown, names, sources))
             own = self._own.text(form, names=names, sources=sources)
-            parts = _packed(body, form, own) if packed else (*body.texts(form), own)
+            parts = body.gzip(form, own) if packed else (*body.texts(form), own)
         else:
             parts = self._whole(form, packed=packed)
         encoding = "gzip" if packed else None
@@ -143,7 +143,8 @@ class Exposition:
         collected, parts = self._served.get(variant, (-math.inf, ()))
         if now - collected >= OWN_SECONDS:
             own = self._own.text(form)
-            parts = _packed(self._body, form, own) if packed else (self._body.plain(form), own)
+            body = self._body
+            parts = body.gzip(form, own) if packed else (body.plain(form), own)
             self._served[variant] = (now, parts)
         return parts
 
@@ -191,7 +192,7 @@ class Exposition:
         }
         for form, packed in tuple(self._asked):
             if packed:
-                yield from body.packed(form)
+                yield from body.pack(form)
             else:
                 body.plain(form)
         self._show(body, shown)
@@ -251,11 +252,6 @@ def _lines(
             if not names or name in names:
                 found.setdefault(name, []).extend(lines)
     return found
-
-
-def _packed(body: Body, form: Format, own: bytes) -> tuple[bytes, ...]:
-    start = finish(body.packed(form))
-    return (start.data, start.end(own))
 
 
 def _negotiate(accept: str) -> tuple[Format, str]:

@@ -33,9 +33,7 @@ class OwnWriter:
         self, registry: CollectorRegistry, families: Iterable[OwnFamily[Any]] = OWN_FAMILIES
     ) -> None:
         self._registry = registry
-        self._former = {
-            _base(family): tuple(with_former_names([family]))[1:] for family in families
-        }
+        self._former = {family.base: tuple(with_former_names([family]))[1:] for family in families}
         self._prefixes: dict[tuple[str, ...], str] = {}
 
     def text(
@@ -80,7 +78,7 @@ class OwnWriter:
         for metric in self._registry.collect():
             yield metric
             for family in self._former.get(metric.name, ()):
-                renamed = Metric(_base(family), family.help, metric.type, metric.unit)
+                renamed = Metric(family.base, family.help, metric.type, metric.unit)
                 renamed.samples = [
                     sample._replace(name=renamed.name + sample.name.removeprefix(metric.name))
                     for sample in metric.samples
@@ -93,11 +91,6 @@ class OwnWriter:
         if prefix is None:
             prefix = self._prefixes[key] = sample.name + label_block(sample.labels)
         return prefix
-
-
-def _base(family: OwnFamily[Any]) -> str:
-    """Return the name of a family as prometheus-client has it."""
-    return family.name.removesuffix("_total")
 
 
 def _kept(metric: Metric, names: Collection[str], sources: Collection[str]) -> list[Sample]:
