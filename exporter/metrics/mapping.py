@@ -11,6 +11,7 @@ What is absent (`None`, or not a number) has no sample; a boolean is 1 or 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,23 +124,14 @@ def _values(fields: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
     return lambda row: tuple([read(row) for read in reads])
 
 
-def _number(family: c.Family, path: str) -> Column:
-    """Read a quantity, such as `state.users_limit`."""
+def _column(family: c.Family, path: str, *more: str, **options: Any) -> Column:
+    """Read an attribute, such as `state.users_limit`; with `more` of that part, a tuple."""
     part, _, field = path.rpartition(".")
-    return Column(family=family, part=part, read=attrgetter(field))
+    return Column(family=family, part=part, read=attrgetter(field, *more), **options)
 
 
-def _boolean(family: c.Family, path: str) -> Column:
-    part, _, field = path.rpartition(".")
-    return Column(family=family, part=part, read=attrgetter(field), is_boolean=True)
-
-
-def _spread(
-    family: c.Family, path: str, spread: Callable[[Any], Iterable[Labelled]], *more: str
-) -> Column:
-    """Read one attribute, or with `more` of them a tuple, and make values of it."""
-    part, _, field = path.rpartition(".")
-    return Column(family=family, part=part, read=attrgetter(field, *more), spread=spread)
+_number = _column
+_boolean = partial(_column, is_boolean=True)
 
 
 def _by_key(family: c.Family, path: str) -> Column:
@@ -148,7 +140,7 @@ def _by_key(family: c.Family, path: str) -> Column:
     def spread(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
         return [((key,), value) for key, value in (counts or {}).items()]
 
-    return _spread(family, path, spread)
+    return _column(family, path, spread=spread)
 
 
 def _failure(family: c.Family, part: str) -> Column:
@@ -160,7 +152,7 @@ def _failure(family: c.Family, part: str) -> Column:
             return (((reason.value,), True),)
         return ()
 
-    return _spread(family, f"{part}.up", spread, "reason")
+    return _column(family, f"{part}.up", "reason", spread=spread)
 
 
 def _info(family: c.Family, *fields: str) -> Column:
@@ -198,10 +190,6 @@ def _job_states(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
     return [((state,), counts.get(state, 0.0)) for state in r.JOB_STATES]
 
 
-def _members(cluster: r.Cluster) -> Iterator[_ClusterMember]:
-    return (_ClusterMember(cluster, member) for member in cluster.members)
-
-
 _AGENT = _mapping(
     ("agent_id", "agent"),
     _target_info(c.AGENT_INFO),
@@ -220,6 +208,8 @@ _AGENT = _mapping(
     _number(c.AGENT_JOB_DURATION_LIMIT, "state.job_duration_limit_seconds"),
     _boolean(c.AGENT_BUSY, "state.busy"),
 )
+
+_AGENT_JOBS = _mapping(("agent_id", "agent"), _column(c.AGENT_JOBS, "counts", spread=_job_states))
 
 _CONTROLLER = _mapping(
     ("controller",),
@@ -274,7 +264,7 @@ _MEMBER = _mapping(
         "member.agent_id",
         "member.agent",
     ),
-    targets=_members,
+    targets=lambda cluster: [_ClusterMember(cluster, member) for member in cluster.members],
 )
 
 _SUITE = _mapping(
@@ -301,7 +291,7 @@ _SUITE = _mapping(
 _RUN = _mapping(
     ("run_id", "run"),
     _info(c.RUN_INFO, "suite_id", "agent", "location"),
-    _spread(c.RUN_PHASE, "phase", _phases),
+    _column(c.RUN_PHASE, "phase", spread=_phases),
     _number(c.RUN_PROGRESS_CODE, "progress_code"),
     _number(c.RUN_ENGINES, "engines"),
     _by_key(c.RUN_ENGINES_RATIO, "engines_ratio"),
@@ -323,7 +313,7 @@ _CERTIFICATE = _mapping(
 #: The mappings of each kind of reading.
 MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.Agent: (_AGENT,),
-    r.AgentJobs: (_mapping(("agent_id", "agent"), _spread(c.AGENT_JOBS, "counts", _job_states)),),
+    r.AgentJobs: (_AGENT_JOBS,),
     r.Controller: (_CONTROLLER,),
     r.Recorder: (_RECORDER,),
     r.Cluster: (_CLUSTER, _MEMBER),

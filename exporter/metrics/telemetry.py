@@ -45,14 +45,21 @@ Surprise = Literal["enum", "type", "missing_field"]
 class SelfMetrics:
     """All own metrics of one daemon; `self_metrics[family]` is the metric of a family."""
 
-    def __init__(self, *, clock: Clock = SYSTEM_CLOCK, revision: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        revision: str = "",
+        families: tuple[OwnFamily[Any], ...] = OWN_FAMILIES,
+    ) -> None:
         self.clock = clock
+        self.families = families
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._metrics: dict[str, Any] = {
-            family.name: family.register(self.registry) for family in OWN_FAMILIES
+            family.name: family.register(self.registry) for family in families
         }
         self._sources: dict[tuple[str, str], SourceMetrics] = {}
         build = (__version__, revision, platform.python_version())
@@ -111,7 +118,7 @@ class SelfMetrics:
 
     def remove(self, **labels: str) -> None:
         """Remove all series that have these labels, whatever others they have."""
-        for family in OWN_FAMILIES:
+        for family in self.families:
             if labels.keys() <= set(family.labels):
                 self[family].remove_by_labels(labels)
 
@@ -140,7 +147,7 @@ class SourceMetrics:
     def declare_task(self, task: str, interval_seconds: float) -> None:
         """Make the series of a task exist, at 0, before its first poll."""
         labels = (*self._labels, task)
-        for family in OWN_FAMILIES:
+        for family in self._metrics.families:
             if family.labels == own.TASK_LABELS:
                 self._metrics[family].labels(*labels)
         self._metrics[own.POLL_INTERVAL].labels(*labels).set(interval_seconds)

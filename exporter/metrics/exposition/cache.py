@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -15,14 +15,12 @@ from exporter.metrics.catalogue import FAMILIES, with_former_names
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
 from exporter.metrics.exposition.own import OwnWriter
-from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 
     from exporter.metrics.catalogue import Family
-    from exporter.metrics.own import OwnFamily
     from exporter.metrics.telemetry import SelfMetrics
 
 
@@ -68,7 +66,6 @@ class Exposition:
         telemetry: SelfMetrics,
         *,
         families: Sequence[Family] = FAMILIES,
-        own_families: Sequence[OwnFamily[Any]] = OWN_FAMILIES,
         pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> None:
         self._store = store
@@ -77,13 +74,10 @@ class Exposition:
         self._monotonic = telemetry.clock.monotonic
         self._rendered: dict[Key, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
-        self._former = [
-            former.name for family in (*families, *own_families) for former in family.former_names
-        ]
-        self._renamed = tuple(family for family in families if family.former_names)
+        self._catalogue = families
         self._families = tuple(with_former_names(families))
         self._body = Body(self._families, {})
-        self._own = OwnWriter(telemetry.registry, own_families)
+        self._own = OwnWriter(telemetry)
         # What was made of the page as it is, and when its own metrics were collected.
         self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
         self._shown: dict[Key, Rendered] = {}
@@ -95,9 +89,11 @@ class Exposition:
 
     def log_former_names(self) -> None:
         """Log the deprecated names under which families are served, if there are any."""
-        if self._former:
+        families = (*self._catalogue, *self._telemetry.families)
+        names = [former.name for family in families for former in family.former_names]
+        if names:
             log = structlog.get_logger("exporter.metrics")
-            log.warning("deprecated_metrics", names=",".join(self._former))
+            log.warning("deprecated_metrics", names=",".join(names))
 
     async def refresh(self) -> None:
         """Render what changed since the page was last made."""
@@ -175,7 +171,7 @@ class Exposition:
                     if known[:2] == key[:2] and known != key
                 ]
                 after = yield from render(snapshot, before, others)
-                after.repeat(self._renamed)
+                after.repeat(self._catalogue)
             if self._store.get(*key) is snapshot:
                 # Else it changed meanwhile and is rendered again.
                 self._taken[key] = self._dirty.pop(key)

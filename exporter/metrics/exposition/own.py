@@ -6,34 +6,32 @@ most of what its own writer does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
 
 from exporter.metrics.catalogue import with_former_names
 from exporter.metrics.exposition.body import head
 from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
-from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
-    from prometheus_client import CollectorRegistry
     from prometheus_client.samples import Sample
 
     from exporter.metrics.exposition.body import Format
-    from exporter.metrics.own import OwnFamily
+    from exporter.metrics.telemetry import SelfMetrics
 
 
 class OwnWriter:
     """Writes own metrics; their samples carry no time stamps and no exemplars."""
 
-    def __init__(
-        self, registry: CollectorRegistry, families: Iterable[OwnFamily[Any]] = OWN_FAMILIES
-    ) -> None:
-        self._registry = registry
-        self._former = {family.base: tuple(with_former_names([family]))[1:] for family in families}
+    def __init__(self, telemetry: SelfMetrics) -> None:
+        self._registry = telemetry.registry
+        self._former = {
+            family.base: tuple(with_former_names([family]))[1:] for family in telemetry.families
+        }
         self._prefixes: dict[tuple[str, ...], str] = {}
 
     def text(
