@@ -7,7 +7,7 @@ in `own`. What each family means is a contract: a published name never changes i
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -20,8 +20,6 @@ PREFIX = "loadfleet_"
 
 #: Labels of every vendor family, before its own.
 COMMON_LABELS = ("provider", "source")
-
-Kind = Literal["gauge", "info"]
 
 
 class FormerName(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,13 +53,12 @@ class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Family(NamedFamily, frozen=True, kw_only=True):
-    """A vendor family; its labels follow upon `COMMON_LABELS`.
+    """A vendor family; its labels follow upon `COMMON_LABELS`."""
 
-    Attributes:
-        kind: `info` families are gauges of value 1 in the text format.
-    """
-
-    kind: Kind = "gauge"
+    @property
+    def kind(self) -> str:
+        """Return the type; `info` families are gauges of value 1 in the text format."""
+        return "info" if self.name.endswith("_info") else "gauge"
 
 
 F = TypeVar("F", bound=NamedFamily)
@@ -81,8 +78,7 @@ _families: list[Family] = []
 
 def _declare(identity: tuple[str, ...], name: str, text: str, *labels: str) -> Family:
     """Declare a family of targets that the labels `identity` tell apart."""
-    kind: Kind = "info" if name.endswith("_info") else "gauge"
-    family = Family(name=PREFIX + name, help=text, kind=kind, labels=(*identity, *labels))
+    family = Family(name=PREFIX + name, help=text, labels=(*identity, *labels))
     _families.append(family)
     return family
 

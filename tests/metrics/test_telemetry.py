@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import CallError, Reason
+from exporter.metrics.own import OWN_FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock
 
@@ -87,6 +88,20 @@ def test_the_own_families_are_those_published() -> None:
             found[name] = (metric.type, frozenset(labels))
 
     assert {name: (kind, frozenset(labels)) for name, (kind, labels) in CONTRACT.items()} == found
+
+
+def test_the_table_says_what_is_registered() -> None:
+    """Alerts, dashboards and documents name what is exposed, under its name and with its labels."""
+    exposed = {
+        (sample.name, frozenset(sample.labels) - {"le"})
+        for metric in used().registry.collect()
+        for sample in metric.samples
+    }
+
+    assert CONTRACT == {
+        family.name.removeprefix(PREFIX): (family.kind, family.labels) for family in OWN_FAMILIES
+    }
+    assert {(family.series, frozenset(family.labels)) for family in OWN_FAMILIES} <= exposed
 
 
 def test_every_own_family_has_a_help_text() -> None:
