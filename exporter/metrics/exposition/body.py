@@ -163,6 +163,8 @@ class Body:
                     paused = size
                     yield
             self._packed[form] = (b"".join(data), crc, size)
+            # Those of the page before would be kept for nothing.
+            self._known = self.packed_groups
 
     def size(self) -> int:
         """Compute the length of the text format."""
