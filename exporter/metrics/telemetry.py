@@ -82,14 +82,6 @@ class SelfMetrics:
         """Show that the newest load of the configuration did not work."""
         self[own.RELOAD_SUCCESSFUL].set(0)
 
-    def rendered(self, seconds: float) -> None:
-        """Observe how long the rendering of what changed took."""
-        self[own.RENDER_DURATION].observe(seconds)
-
-    def exposes(self, size: int) -> None:
-        """Show how many bytes the vendor families take."""
-        self[own.EXPOSITION_BYTES].set(size)
-
     def fires(self, alerts: Mapping[tuple[str, str], int]) -> None:
         """Show how many alerts fire, by their names and severities; others show no longer."""
         self[own.ALERTS_FIRING].clear()

@@ -74,6 +74,6 @@ def polls(trial: Trial, *names: str) -> dict[tuple[str, str], float]:
         for task, seconds in settings.intervals().items():
             if seconds == INTERVAL_SECONDS:
                 labels = (settings.provider, name, task)
-                polls = trial.engine.telemetry[own.POLLS]
-                counts[name, task] = polls.labels(*labels)._value.get()
+                metric = trial.engine.telemetry[own.POLLS]
+                counts[name, task] = metric.labels(*labels)._value.get()
     return counts

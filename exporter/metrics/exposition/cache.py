@@ -15,6 +15,7 @@ from exporter.metrics.catalogue import FAMILIES, with_former_names
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
 from exporter.metrics.exposition.own import OwnWriter
+from exporter.metrics.own import EXPOSITION_BYTES, RENDER_DURATION
 
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Exposition:
             yield step
             started = self._monotonic()
         seconds += self._monotonic() - started
-        self._telemetry.rendered(seconds)
+        self._telemetry[RENDER_DURATION].observe(seconds)
 
     def _render_changes(self) -> Generator[None, None, None]:
         while self._dirty:
@@ -199,7 +200,7 @@ class Exposition:
         self._body = body
         self._served.clear()
         self._outdated = bool(self._dirty)
-        self._telemetry.exposes(body.size())
+        self._telemetry[EXPOSITION_BYTES].set(body.size())
         for key, cause in taken.items():
             left = [rendered for known, rendered in shown.items() if known[:2] == key[:2]]
             if self._dirty.get(key, cause) is Cause.REMOVED and not left:
