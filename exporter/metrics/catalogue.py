@@ -21,17 +21,8 @@ PREFIX = "loadfleet_"
 #: Labels of every vendor family, before its own.
 COMMON_LABELS = ("provider", "source")
 
-
-class FormerName(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that a renamed family had: it is served under both for two minor releases.
-
-    Attributes:
-        name: The full name.
-        since: The version that renamed the family.
-    """
-
-    name: str
-    since: str
+#: Full names that a renamed family had, each with the version that renamed it.
+FormerNames = tuple[tuple[str, str], ...]
 
 
 class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +30,13 @@ class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The full name, with the `_info` of an info family and the `_total` of a counter.
+        former_names: It is served under these, too, for two minor releases.
     """
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
-    former_names: tuple[FormerName, ...] = ()
+    former_names: FormerNames = ()
 
     @property
     def base(self) -> str:
@@ -68,17 +60,21 @@ def with_former_names(families: Iterable[F]) -> Iterator[F]:
     """Yield the families, and after each what it is under the names it had."""
     for family in families:
         yield family
-        for former in family.former_names:
-            text = f"Deprecated since {former.since}, use {family.name}."
-            yield msgspec.structs.replace(family, name=former.name, help=text, former_names=())
+        for name, version in family.former_names:
+            text = f"Deprecated since {version}, use {family.name}."
+            yield msgspec.structs.replace(family, name=name, help=text, former_names=())
 
 
 _families: list[Family] = []
 
 
-def _declare(identity: tuple[str, ...], name: str, text: str, *labels: str) -> Family:
+def _declare(
+    identity: tuple[str, ...], name: str, text: str, *labels: str, former_names: FormerNames = ()
+) -> Family:
     """Declare a family of targets that the labels `identity` tell apart."""
-    family = Family(name=PREFIX + name, help=text, labels=(*identity, *labels))
+    family = Family(
+        name=PREFIX + name, help=text, labels=(*identity, *labels), former_names=former_names
+    )
     _families.append(family)
     return family
 

@@ -47,12 +47,9 @@ class OwnFamily(NamedFamily, Generic[M], frozen=True, kw_only=True):
 _families: list[OwnFamily[Any]] = []
 
 
-def _declare(
-    metric: type[M], name: str, text: str, *labels: str, buckets: tuple[float, ...] = ()
-) -> OwnFamily[M]:
-    family = OwnFamily(
-        metric=metric, name=f"{PREFIX}exporter_{name}", help=text, labels=labels, buckets=buckets
-    )
+def _declare(metric: type[M], name: str, text: str, *labels: str, **options: Any) -> OwnFamily[M]:
+    name = f"{PREFIX}exporter_{name}"
+    family = OwnFamily(metric=metric, name=name, help=text, labels=labels, **options)
     _families.append(family)
     return family
 

@@ -24,7 +24,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
-from exporter.metrics.catalogue import AGENT_UP, FAMILIES, FormerName
+from exporter.metrics.catalogue import AGENT_UP, FAMILIES
 from exporter.metrics.exposition import Exposition, page_of
 from exporter.metrics.exposition.body import Body, Format, Lines
 from exporter.metrics.exposition.notation import encode_numbers, number_texts
@@ -715,7 +715,7 @@ def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
 
 # -- Former names -------------------------------------------------------------------------------
 
-FORMER = FormerName(name="loadfleet_agent_alive", since="0.2")
+FORMER = ("loadfleet_agent_alive", "0.2")
 RENAMED = [
     structs.replace(family, former_names=(FORMER,)) if family is AGENT_UP else family
     for family in FAMILIES
@@ -724,7 +724,7 @@ CYCLES = {own.POLLS: "cycles_total", own.POLL_DURATION: "cycle_seconds"}
 RENAMED_OWN = tuple(
     structs.replace(
         family,
-        former_names=(FormerName(name=f"loadfleet_exporter_{CYCLES[family]}", since="0.3"),),
+        former_names=((f"loadfleet_exporter_{CYCLES[family]}", "0.3"),),
     )
     if family in CYCLES
     else family

@@ -91,7 +91,7 @@ class Exposition:
     def log_former_names(self) -> None:
         """Log the deprecated names under which families are served, if there are any."""
         families = (*self._catalogue, *self._telemetry.families)
-        names = [former.name for family in families for former in family.former_names]
+        names = [name for family in families for name, _ in family.former_names]
         if names:
             log = structlog.get_logger("exporter.metrics")
             log.warning("deprecated_metrics", names=",".join(names))

@@ -146,10 +146,10 @@ class Rendered:
     def repeat(self, families: Iterable[Family]) -> None:
         """Have some families under the names they had before, too."""
         for family in families:
-            for former in family.former_names:
+            for former, _ in family.former_names:
                 for lines in self.lines.get(family.name, ()):
-                    renamed = lines.renamed(family.name, former.name)
-                    self.lines.setdefault(former.name, []).append(renamed)
+                    renamed = lines.renamed(family.name, former)
+                    self.lines.setdefault(former, []).append(renamed)
                     self.samples += lines.samples
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from deploy.reference.metrics import table_of_families, table_of_own
-from exporter.metrics.catalogue import AGENT_UP, FormerName
+from exporter.metrics.catalogue import AGENT_UP
 from exporter.metrics.own import POLLS
 
 
@@ -17,7 +17,7 @@ def test_lists_families_by_the_beginning_of_their_names() -> None:
 
 def test_lists_former_names_behind_the_families() -> None:
     """Who finds an old name in a query finds out here what to write instead."""
-    former = (FormerName(name="loadfleet_agents_alive", since="0.2"),)
+    former = (("loadfleet_agents_alive", "0.2"),)
 
     listed = table_of_families(
         "agent_", families=[structs.replace(AGENT_UP, former_names=former)]
