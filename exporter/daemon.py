@@ -127,6 +127,7 @@ class Daemon:
         await self._engine.exposition.refresh()
         await server.start()
         self._log.info("started", version=__version__, listen=",".join(map(str, server.addresses)))
+        self._engine.exposition.log_former_names()
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),

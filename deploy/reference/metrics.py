@@ -1,51 +1,47 @@
-"""The metrics: the fleet's from the catalogue, the exporter's own from its telemetry."""
+"""The metrics: the fleet's from the catalogue, the exporter's own from their table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from prometheus_client.metrics import MetricWrapperBase
+from typing import TYPE_CHECKING, Any
 
 from deploy.reference.markdown import code, table
-from exporter.metrics.catalogue import FAMILIES, PREFIX
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.catalogue import FAMILIES, PREFIX, with_former_names
+from exporter.metrics.own import OWN_FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+
+    from exporter.metrics.catalogue import Family
+    from exporter.metrics.own import OwnFamily
 
 
-def table_of_families(*parts: str) -> str:
+def table_of_families(*parts: str, families: Sequence[Family] = FAMILIES) -> str:
     """List the fleet's families whose names, after the common prefix, begin with one of the parts.
 
     Their common labels are left out.
     """
     prefixes = tuple(PREFIX + part for part in parts)
+    listed = [family for family in families if family.name.startswith(prefixes)]
     return table(
         ("Metric", "Labels", "Meaning"),
         (
             (code(family.name), _labels(family.labels), family.help)
-            for family in FAMILIES
-            if family.name.startswith(prefixes)
+            for family in with_former_names(listed)
         ),
     )
 
 
-def table_of_own() -> str:
+def table_of_own(families: Sequence[OwnFamily[Any]] = OWN_FAMILIES) -> str:
     """List the exporter's own metrics."""
-    # Only their names, labels and texts are used.
-    metrics = (
-        metric for metric in vars(SelfMetrics()).values() if isinstance(metric, MetricWrapperBase)
+    return table(
+        ("Metric", "Type", "Labels", "Meaning"),
+        (
+            (code(family.name), family.kind, _labels(family.labels), family.help)
+            for family in with_former_names(families)
+        ),
     )
-    return table(("Metric", "Type", "Labels", "Meaning"), map(_own, metrics))
 
 
-def _own(metric: MetricWrapperBase) -> tuple[str, str, str, str]:
-    (described,) = metric.describe()
-    name = described.name + ("_total" if described.type == "counter" else "")
-    labels = metric._labelnames  # noqa: SLF001 - the client tells them in no other way
-    return code(name), described.type, _labels(labels), described.documentation
-
-
-def _labels(labels: Iterable[str]) -> str:
+def _labels(labels: Sequence[str]) -> str:
     return ", ".join(map(code, labels))

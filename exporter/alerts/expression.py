@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prometheus_client import Gauge
 
     from exporter.metrics.catalogue import Family
+    from exporter.metrics.own import OwnFamily
 
 
 Comparison = Literal["==", "<", "<=", ">", ">="]
@@ -192,15 +193,9 @@ class Either(Expression, frozen=True, kw_only=True):
     right: Expression
 
 
-def select(family: Family, *matches: Match) -> Select:
-    """Select the series of a vendor family."""
+def select(family: Family | OwnFamily[Gauge], *matches: Match) -> Select:
+    """Select the series of a vendor family, or of one of the exporter's own gauges."""
     return Select(metric=family.name, matches=matches)
-
-
-def own(gauge: Gauge) -> Select:
-    """Select the series of one of the exporter's own gauges."""
-    (metric,) = gauge.describe()
-    return Select(metric=metric.name)
 
 
 def _promql(node: Expression) -> tuple[str, int]:  # noqa: C901, PLR0911 - a case per node

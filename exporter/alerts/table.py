@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.expression import Abs, Absent, Age, Match, Remaining, Select, own, select
+from exporter.alerts.expression import Abs, Absent, Age, Match, Remaining, Select, select
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ _PREPARING = ("pending", "booting", "downloading", "ready")
 
 # Certificates are read once an hour, and what counts is two readings.
 _HOURLY_HOLD_SECONDS = 7200.0
-
-# Only the names of its metrics are used.
-_telemetry = SelfMetrics()
 
 
 def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
@@ -61,7 +58,7 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
 def _exporter() -> Iterator[Rule]:
     scraped = Select(metric="up", matches=(Match(label="job", pattern=".*loadfleet.*"),))
     failing = scraped.compared("==", 0)
-    nowhere = Absent(metric=own(_telemetry.build_info).metric).where("unless", failing)
+    nowhere = Absent(metric=own.BUILD_INFO.name).where("unless", failing)
     yield Rule(
         f"{PREFIX}ExporterGone",
         Severity.CRITICAL,
@@ -264,12 +261,12 @@ def _runs(thresholds: Thresholds) -> Iterator[Rule]:
 
 
 def _operation(thresholds: Thresholds) -> Iterator[Rule]:
-    success = own(_telemetry.poll_last_success)
+    success = select(own.POLL_LAST_SUCCESS)
     # A task without any success counts from the start of the exporter or its newest reload.
     since = success.compared(">", 0).either(
-        success.plus_one_of(own(_telemetry.reload_success_timestamp), "job", "instance")
+        success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
     )
-    limit = own(_telemetry.poll_interval).times(thresholds.stale_intervals)
+    limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
     yield Rule(
         f"{PREFIX}PollsStale",
         Severity.WARNING,
@@ -281,7 +278,7 @@ def _operation(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}ReloadFailed",
         Severity.WARNING,
-        own(_telemetry.reload_successful).compared("==", 0),
+        select(own.RELOAD_SUCCESSFUL).compared("==", 0),
         "The exporter could not load its configuration anew.",
         "The newest reload of the configuration was refused. The exporter goes on with the one"
         " before, and a restart would fail.",
@@ -289,7 +286,7 @@ def _operation(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}NotificationsFailing",
         Severity.WARNING,
-        own(_telemetry.notifications_failing).compared("==", 1),
+        select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts to an Alertmanager.",
         "No alert has reached Alertmanager {receiver} from the exporter for five minutes.",
     )

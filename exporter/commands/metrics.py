@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES, with_former_names
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print a family and its meaning per line."""
     del arguments, environ
-    for family in FAMILIES:
+    for family in with_former_names(FAMILIES):
         labels = ", ".join((*COMMON_LABELS, *family.labels))
         print(f"{family.name}{{{labels}}}  {family.help}")
     return 0

@@ -1,21 +1,16 @@
-"""The exporter's own metrics as queries name them: full names and labels.
-
-Names are asked of `telemetry`; which labels a metric has, its client library does not tell, so that
-they stand here and a test compares.
-"""
+"""The metrics that are no vendor families, as queries name them: full names and labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.metrics.catalogue import COMMON_LABELS
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
-    from prometheus_client.metrics import MetricWrapperBase
+    from exporter.metrics.own import OwnFamily
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,41 +25,32 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
-_TASK = (*COMMON_LABELS, "task")
-_OPERATION = (*COMMON_LABELS, "operation")
-
-# Only the names of its metrics are used.
-_telemetry = SelfMetrics()
+def _own(family: OwnFamily[Any]) -> Metric:
+    return Metric(name=family.series, labels=family.labels)
 
 
-def _own(metric: MetricWrapperBase, *labels: str) -> Metric:
-    (described,) = metric.describe()
-    suffix = {"counter": "_total", "histogram": "_bucket"}.get(described.type, "")
-    return Metric(name=described.name + suffix, labels=labels)
-
-
-BUILD_INFO = _own(_telemetry.build_info, "version", "revision", "python")
-RELOAD_SUCCESSFUL = _own(_telemetry.reload_successful)
-RELOAD_SUCCESS_TIMESTAMP = _own(_telemetry.reload_success_timestamp)
-POLL_DURATION = _own(_telemetry.poll_duration, *_TASK)
-POLL_FAILURES = _own(_telemetry.poll_failures, *_TASK, "reason")
-POLL_LAST_SUCCESS = _own(_telemetry.poll_last_success, *_TASK)
-POLL_INTERVAL = _own(_telemetry.poll_interval, *_TASK)
-SCHEDULE_LATENESS = _own(_telemetry.schedule_lateness, *_TASK)
-SCHEDULE_SKIPPED = _own(_telemetry.schedule_skipped, *_TASK, "reason")
-HTTP_REQUESTS = _own(_telemetry.http_requests, *_OPERATION, "outcome")
-HTTP_REQUEST_DURATION = _own(_telemetry.http_request_duration, *_OPERATION)
-HTTP_REQUESTS_IN_FLIGHT = _own(_telemetry.http_requests_in_flight, *COMMON_LABELS)
-BREAKER_OPEN = _own(_telemetry.breaker_open, *COMMON_LABELS)
-SERIES = _own(_telemetry.series, *COMMON_LABELS)
-SERIES_EXPIRED = _own(_telemetry.series_expired, *COMMON_LABELS)
-VENDOR_SURPRISES = _own(_telemetry.vendor_surprises, *COMMON_LABELS, "kind")
-ALERTS_FIRING = _own(_telemetry.alerts_firing, "alertname", "severity")
-NOTIFICATIONS = _own(_telemetry.notifications, "receiver")
-NOTIFICATION_FAILURES = _own(_telemetry.notification_failures, "receiver")
-NOTIFICATIONS_FAILING = _own(_telemetry.notifications_failing, "receiver")
-RENDER_DURATION = _own(_telemetry.render_duration)
-EXPOSITION_BYTES = _own(_telemetry.exposition_bytes)
+BUILD_INFO = _own(own.BUILD_INFO)
+RELOAD_SUCCESSFUL = _own(own.RELOAD_SUCCESSFUL)
+RELOAD_SUCCESS_TIMESTAMP = _own(own.RELOAD_SUCCESS_TIMESTAMP)
+POLL_DURATION = _own(own.POLL_DURATION)
+POLL_FAILURES = _own(own.POLL_FAILURES)
+POLL_LAST_SUCCESS = _own(own.POLL_LAST_SUCCESS)
+POLL_INTERVAL = _own(own.POLL_INTERVAL)
+SCHEDULE_LATENESS = _own(own.SCHEDULE_LATENESS)
+SCHEDULE_SKIPPED = _own(own.SCHEDULE_SKIPPED)
+HTTP_REQUESTS = _own(own.HTTP_REQUESTS)
+HTTP_REQUEST_DURATION = _own(own.HTTP_REQUEST_DURATION)
+HTTP_REQUESTS_IN_FLIGHT = _own(own.HTTP_REQUESTS_IN_FLIGHT)
+BREAKER_OPEN = _own(own.BREAKER_OPEN)
+SERIES = _own(own.SERIES)
+SERIES_EXPIRED = _own(own.SERIES_EXPIRED)
+VENDOR_SURPRISES = _own(own.VENDOR_SURPRISES)
+ALERTS_FIRING = _own(own.ALERTS_FIRING)
+NOTIFICATIONS = _own(own.NOTIFICATIONS)
+NOTIFICATION_FAILURES = _own(own.NOTIFICATION_FAILURES)
+NOTIFICATIONS_FAILING = _own(own.NOTIFICATIONS_FAILING)
+RENDER_DURATION = _own(own.RENDER_DURATION)
+EXPOSITION_BYTES = _own(own.EXPOSITION_BYTES)
 
 # What prometheus-client says of the process.
 CPU_SECONDS = Metric(name="process_cpu_seconds_total")

@@ -9,8 +9,7 @@ import msgspec
 
 from exporter.fleet.history import target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
-from exporter.metrics.exposition.labels import block
-from exporter.metrics.exposition.numbers import encode, texts
+from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
 from exporter.metrics.mapping import samples
 from exporter.overview.build import target_rows
 from exporter.overview.format import duration, instant, signed
@@ -125,8 +124,8 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
             continue
         for sample in samples(reading):
             labels = static | dict(zip(sample.family.labels, sample.labels, strict=True))
-            (value,) = texts([sample.value], encode([sample.value]))
-            yield f"{sample.family.name}{block(labels)}{value}"
+            (value,) = number_texts([sample.value], encode_numbers([sample.value]))
+            yield f"{sample.family.name}{label_block(labels)}{value}"
 
 
 def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:

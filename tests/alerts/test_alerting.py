@@ -16,6 +16,7 @@ from exporter.alerts.state_file import AlertingState
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
 from exporter.fleet.store import Snapshot, Store
+from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
@@ -39,7 +40,7 @@ class Bench:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
         self.one, self.two = FakeAlertmanager(self.time), FakeAlertmanager(self.time)
         self.telemetry = SelfMetrics(clock=self.time.clock)
-        self.telemetry.reload_successful.set(1)
+        self.telemetry[own.RELOAD_SUCCESSFUL].set(1)
         self.store = Store(self.time.clock)
         self.started = True
         self.settings = AlertingSettings.model_validate({"alertmanagers": [ONE, TWO], **settings})

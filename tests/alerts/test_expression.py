@@ -15,14 +15,13 @@ from exporter.alerts.expression import (
     Match,
     Remaining,
     Select,
-    own,
     select,
 )
 from exporter.alerts.samples import identity
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.metrics import catalogue as c
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics import own
 from tests.support.servers import require
 
 
@@ -100,7 +99,6 @@ SAMPLES: SampleView = {
 
 def fleet() -> SampleView:
     """Return samples that make every rule of the table fire for one target and not for another."""
-    telemetry = SelfMetrics()
     source = {"provider": "realload", "source": "prod", "site": "bern"}
 
     def of(good: float, bad: float, **labels: str) -> list[tuple[dict[str, str], float]]:
@@ -150,11 +148,11 @@ def fleet() -> SampleView:
         ],
         c.CERTIFICATE_NOT_AFTER.name: of(NOW + 1_209_600, NOW + 1_209_599, **certificate),
         c.CERTIFICATE_ACTIVE.name: of(1, 1, **certificate),
-        own(telemetry.poll_last_success).metric: of(NOW, NOW - 301, **task),
-        own(telemetry.poll_interval).metric: of(60, 60, **task),
-        own(telemetry.reload_success_timestamp).metric: [({}, NOW - 3000)],
-        own(telemetry.reload_successful).metric: [({}, 0.0)],
-        own(telemetry.notifications_failing).metric: of(0, 1, receiver="r"),
+        own.POLL_LAST_SUCCESS.name: of(NOW, NOW - 301, **task),
+        own.POLL_INTERVAL.name: of(60, 60, **task),
+        own.RELOAD_SUCCESS_TIMESTAMP.name: [({}, NOW - 3000)],
+        own.RELOAD_SUCCESSFUL.name: [({}, 0.0)],
+        own.NOTIFICATIONS_FAILING.name: of(0, 1, receiver="r"),
     }
 
 
@@ -215,9 +213,7 @@ class TestPromql:
 
     def test_own_gauges_are_selected_by_their_names(self) -> None:
         """Nor one of the exporter's own."""
-        assert (
-            "loadfleet_exporter_poll_interval_seconds" == own(SelfMetrics().poll_interval).promql()
-        )
+        assert "loadfleet_exporter_poll_interval_seconds" == select(own.POLL_INTERVAL).promql()
 
 
 class TestEvaluate:

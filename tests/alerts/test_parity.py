@@ -18,7 +18,7 @@ from exporter.alerts.thresholds import Thresholds
 from exporter.clock import Moment
 from exporter.fleet.readings import PHASES
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.own import OWN_FAMILIES
 from tests.support.servers import require
 
 
@@ -60,10 +60,9 @@ def label_names(metric: str) -> tuple[str, ...]:
     for family in FAMILIES:
         if family.name == metric:
             return (*COMMON_LABELS, *family.labels)
-    for own in vars(SelfMetrics()).values():
-        if getattr(own, "_name", "") == metric:
-            names: tuple[str, ...] = own._labelnames
-            return names
+    for own in OWN_FAMILIES:
+        if own.name == metric:
+            return own.labels
     raise LookupError(metric)
 
 

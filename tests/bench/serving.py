@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
-from exporter.metrics.exposition.body import Body, Format, Packer, finish
+from exporter.metrics.catalogue import FAMILIES
+from exporter.metrics.exposition.body import Body, Format, finish
 from exporter.metrics.exposition.lines import render
 from exporter.process import YOUNG_OBJECTS
 from tests.bench import peers
@@ -149,7 +150,7 @@ def rendering(*, quick: bool) -> list[Figure]:
     for turn in range(turns):
         started = time.process_time()
         before = finish(render(snapshots[turn % 2], before, ()))
-        page = Body(before.pieces, {form: Packer() for form in Format}).plain(Format.TEXT)
+        page = Body(FAMILIES, before.lines).plain(Format.TEXT)
         ours.append(time.process_time() - started)
         started = time.process_time()
         expected = generate_latest(families[turn % 2])

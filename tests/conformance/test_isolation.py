@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.metrics import own
 from tests.support.candidates import CANDIDATES
 from tests.support.front import instead
 from tests.support.stalls import undisturbed
@@ -73,5 +74,6 @@ def polls(trial: Trial, *names: str) -> dict[tuple[str, str], float]:
         for task, seconds in settings.intervals().items():
             if seconds == INTERVAL_SECONDS:
                 labels = (settings.provider, name, task)
-                counts[name, task] = trial.engine.telemetry.polls.labels(*labels)._value.get()
+                metric = trial.engine.telemetry[own.POLLS]
+                counts[name, task] = metric.labels(*labels)._value.get()
     return counts

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import promql_parser
-from prometheus_client.metrics import MetricWrapperBase
 
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.own import OWN_FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
 
 
@@ -28,18 +28,11 @@ class Metric:
 
 def _known() -> dict[str, Metric]:
     known = {family.name: Metric("gauge", {*COMMON_LABELS, *family.labels}) for family in FAMILIES}
-    registry = SelfMetrics().registry
-    for collector in registry._collector_to_names:
-        if isinstance(collector, MetricWrapperBase):
-            (described,) = collector.describe()
-            own = set(collector._labelnames)
-            if "counter" == described.type:
-                known[described.name + "_total"] = Metric("counter", own)
-            elif "histogram" == described.type:
-                known[described.name + "_bucket"] = Metric("counter", {*own, "le"})
-            else:
-                known[described.name] = Metric("gauge", own)
-    for described in registry.collect():
+    for family in OWN_FAMILIES:
+        kind = "gauge" if "gauge" == family.kind else "counter"
+        bound = {"le"} if "histogram" == family.kind else set()
+        known[family.series] = Metric(kind, {*family.labels, *bound})
+    for described in SelfMetrics().registry.collect():
         if described.name.startswith("process_"):
             suffix = "_total" if "counter" == described.type else ""
             known[described.name + suffix] = Metric(described.type, set())

@@ -110,8 +110,8 @@ def test_each_variable_matters(board: dict[str, object]) -> None:
     [one for one in vars(metrics).values() if isinstance(one, Metric)],
     ids=lambda metric: metric.name,
 )
-def test_own_metrics_have_the_labels_that_the_generator_believes(metric: Metric) -> None:
-    """The client library does not tell them, so that they are written down twice."""
+def test_metrics_have_the_labels_that_the_generator_believes(metric: Metric) -> None:
+    """Those that Prometheus or its client library adds are written down a second time."""
     expected = KNOWN[metric.name].labels - {"job", "instance", "le"}
 
     assert expected == set(metric.labels)

@@ -6,25 +6,31 @@ import itertools
 import math
 import subprocess
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from prometheus_client import Gauge, Metric, generate_latest, utils
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
 from exporter.fleet.store import Snapshot, Store
-from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.exposition import Exposition, numbers
-from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
-from exporter.metrics.exposition.own import Own
+from exporter.metrics import own
+from exporter.metrics.catalogue import AGENT_UP, FAMILIES
+from exporter.metrics.exposition import Exposition, page_of
+from exporter.metrics.exposition.body import Body, Format, Lines
+from exporter.metrics.exposition.notation import encode_numbers, number_texts
+from exporter.metrics.exposition.own import OwnWriter
 from exporter.metrics.mapping import samples
+from exporter.metrics.own import OWN_FAMILIES, OwnFamily
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock, settle
 from tests.support.fleet import READ_AT, READINGS
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
 
 # The client leaves these without types.
 generate_openmetrics: Callable[[object], bytes] = openmetrics_exposition.generate_latest
+parse_openmetrics: Callable[[str], Iterable[Metric]] = (
+    openmetrics_parser.text_string_to_metric_families
+)
 float_to_text: Callable[[float], str] = utils.floatToGoString
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -68,11 +77,13 @@ class Expected:
 class World:
     """A store with its exposition and a clock."""
 
-    def __init__(self, **options: Callable[[], object]) -> None:
+    def __init__(
+        self, own_families: tuple[OwnFamily[Any], ...] = OWN_FAMILIES, **options: Any
+    ) -> None:
         self.clock = FakeClock()
         self.store = Store(self.clock.clock)
-        self.telemetry = SelfMetrics(clock=self.clock.clock)
-        self.exposition = Exposition(self.store, self.telemetry, **options)  # type: ignore[arg-type]  # only `pause`
+        self.telemetry = SelfMetrics(clock=self.clock.clock, families=own_families)
+        self.exposition = Exposition(self.store, self.telemetry, **options)
 
     def put(
         self,
@@ -248,7 +259,7 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
         None if value is None or math.isnan(value) else float_to_text(value) for value in values
     ]
 
-    assert expected == numbers.texts(values, numbers.encode(values))
+    assert expected == number_texts(values, encode_numbers(values))
 
 
 @given(
@@ -264,7 +275,7 @@ def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[floa
     """A column whose numbers are all about as large has a way of its own, and the same result."""
     expected = [float_to_text(value) for value in values]
 
-    assert expected == numbers.texts(values, numbers.encode(values))
+    assert expected == number_texts(values, encode_numbers(values))
 
 
 @pytest.mark.parametrize("form", Format)
@@ -277,8 +288,8 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     source = telemetry.source("realload", 'pr"od')
     source.declare_task("agents", 60.0)
     source.polled("agents", seconds=0.3, failures=[Reason.TIMEOUT])
-    telemetry.exposition_bytes.set(math.nan)
-    writer = Own(telemetry.registry)
+    telemetry[own.EXPOSITION_BYTES].set(math.nan)
+    writer = OwnWriter(telemetry)
 
     first, second = writer.text(form), writer.text(form)
 
@@ -517,8 +528,8 @@ def test_nothing_is_rendered_by_a_scrape_while_nothing_changed() -> None:
 
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
-def test_own_metrics_are_written_again_when_they_changed(accept_encoding: str) -> None:
-    """Several readers of the same moment get the same bytes, and nobody misses a count."""
+def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
+    """Several readers of the same moment get the same bytes, and then nobody misses a count."""
     world = World()
     world.telemetry.source("realload", "prod").declare_task("agents", 60.0)
 
@@ -527,10 +538,24 @@ def test_own_metrics_are_written_again_when_they_changed(accept_encoding: str) -
 
     first, second = scrape(), scrape()
     world.telemetry.source("realload", "prod").skipped("agents", "missed")
+    world.clock.shift(1.0)
     third = scrape()
 
     assert first[-1] is second[-1]
     assert third[-1] != second[-1]
+
+
+@pytest.mark.parametrize("accept_encoding", ["", "gzip"])
+def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) -> None:
+    """What is counted about a change is seen with it."""
+    world = World()
+    world.exposition.metrics(accept_encoding=accept_encoding)
+
+    world.put(agent())
+
+    page = world.exposition.metrics(accept_encoding=accept_encoding)
+    text = gzip.decompress(page.body) if accept_encoding else page.body
+    assert b'loadfleet_exporter_series{provider="realload",source="prod"} 2.0\n' in text
 
 
 def test_the_figures_of_the_process_are_never_older_than_a_second() -> None:
@@ -561,7 +586,7 @@ def test_the_size_of_the_vendor_families_is_shown() -> None:
     assert len(vendor(page)) == world.own("exposition_bytes")
 
 
-async def test_a_refresh_pauses_between_shards() -> None:
+async def test_a_refresh_pauses_between_chunks() -> None:
     """Thousands of targets are rendered in slices, and the loop runs in between."""
     pauses = 0
 
@@ -674,18 +699,130 @@ async def test_a_form_nobody_asks_for_is_not_kept_ready() -> None:
 
 
 def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
-    """Pieces are kept over snapshots as long as their lines are the same."""
+    """They are kept over snapshots as long as their lines are the same."""
     world = World()
     world.put(agent(clock_delta_seconds=1.0, users_limit=math.inf))
     world.text()
-    before = world.exposition._rendered["realload", "prod", "agents"].pieces
+    before = world.exposition._rendered["realload", "prod", "agents"].lines
 
     world.put(agent(clock_delta_seconds=2.0, users_limit=math.inf))
     world.text()
 
-    after = world.exposition._rendered["realload", "prod", "agents"].pieces
+    after = world.exposition._rendered["realload", "prod", "agents"].lines
     changed = [name for name in after if after[name][0] is not before[name][0]]
     assert ["loadfleet_agent_clock_delta_seconds"] == changed
+
+
+# -- Former names -------------------------------------------------------------------------------
+
+FORMER = ("loadfleet_agent_alive", "0.2")
+RENAMED = [
+    structs.replace(family, former_names=(FORMER,)) if family is AGENT_UP else family
+    for family in FAMILIES
+]
+CYCLES = {own.POLLS: "cycles_total", own.POLL_DURATION: "cycle_seconds"}
+RENAMED_OWN = tuple(
+    structs.replace(
+        family,
+        former_names=((f"loadfleet_exporter_{CYCLES[family]}", "0.3"),),
+    )
+    if family in CYCLES
+    else family
+    for family in OWN_FAMILIES
+)
+
+
+class TestFormerNames:
+    @pytest.fixture
+    def world(self) -> World:
+        """Have two agents, in a catalogue with renamed families."""
+        world = World(families=RENAMED, own_families=RENAMED_OWN)
+        world.put(agent("1", up=True), agent("2", up=False))
+        source = world.telemetry.source("realload", "prod")
+        source.polled("agents", seconds=0.3, failures=[])
+        return world
+
+    def test_a_family_is_served_under_both_names(self, world: World) -> None:
+        """Queries with either name get the same series, and the old one's help says what to do."""
+        text = world.text()
+
+        new = [line for line in text.splitlines() if line.startswith("loadfleet_agent_up{")]
+        old = [line for line in text.splitlines() if line.startswith("loadfleet_agent_alive{")]
+        assert 2 == len(new)
+        assert [line.replace("loadfleet_agent_up", "loadfleet_agent_alive") for line in new] == old
+        assert (
+            "# HELP loadfleet_agent_alive Deprecated since 0.2, use loadfleet_agent_up.\n"
+            "# TYPE loadfleet_agent_alive gauge\n"
+        ) in text
+
+    def test_both_are_counted_and_change_together(self, world: World) -> None:
+        """The number of series stays exact, and what is kept of a page hides no change."""
+        world.text()
+
+        world.put(agent("1", up=False))
+
+        lines = world.lines()
+        assert UP.replace("agent_up", "agent_alive") + "0.0" in lines
+        assert len(lines) == world.own("series", provider="realload", source="prod") == 3
+
+    @pytest.mark.parametrize("accept", ["", OPENMETRICS])
+    def test_own_families_too(self, world: World, accept: str) -> None:
+        """Counters keep their ending, histograms those of their samples."""
+        text = world.exposition.metrics(accept=accept).body.decode()
+
+        labels = 'provider="realload",source="prod",task="agents"'
+        assert f"loadfleet_exporter_cycles_total{{{labels}}} 1.0\n" in text
+        assert f'loadfleet_exporter_cycle_seconds_bucket{{le="0.5",{labels}}} 1.0\n' in text
+        assert f"loadfleet_exporter_cycle_seconds_sum{{{labels}}} 0.3\n" in text
+        assert " Deprecated since 0.3, use loadfleet_exporter_polls_total.\n" in text
+        assert f"loadfleet_exporter_polls_total{{{labels}}} 1.0\n" in text
+
+    def test_the_page_stays_valid(self, world: World) -> None:
+        """Both formats' parsers read it, packed or not."""
+        openmetrics = gzip.decompress(
+            world.exposition.metrics(accept=OPENMETRICS, accept_encoding="gzip").body
+        )
+
+        read = {family.name for family in parse_openmetrics(openmetrics.decode())}
+
+        assert {"loadfleet_agent_up", "loadfleet_agent_alive"} <= read
+        assert {"loadfleet_agent_alive", "loadfleet_exporter_cycles_total"} <= families(
+            world.text()
+        )
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "loadfleet_agent_up",
+            "loadfleet_agent_alive",
+            "loadfleet_exporter_polls_total",
+            "loadfleet_exporter_cycles_total",
+        ],
+    )
+    def test_either_name_can_be_asked_for_alone(self, world: World, name: str) -> None:
+        """A filter means the name that it says."""
+        assert {name} == families(world.text(names=(name,)))
+
+    def test_a_single_reading_has_both_names(self) -> None:
+        """What is probed reads as what is scraped."""
+        snapshot = World().put(agent())
+
+        text = page_of(snapshot, families=RENAMED).body.decode()
+
+        assert {"loadfleet_agent_info", "loadfleet_agent_up", "loadfleet_agent_alive"} == families(
+            text
+        )
+
+    def test_they_are_named_in_the_log(self, world: World) -> None:
+        """Who runs the exporter learns at the start what is going to end."""
+        with capture_logs() as logs:
+            world.exposition.log_former_names()
+            World().exposition.log_former_names()
+
+        names = (
+            "loadfleet_agent_alive,loadfleet_exporter_cycle_seconds,loadfleet_exporter_cycles_total"
+        )
+        assert [{"event": "deprecated_metrics", "log_level": "warning", "names": names}] == logs
 
 
 # -- Formats ------------------------------------------------------------------------------------
@@ -777,14 +914,13 @@ def test_a_packed_page_is_one_member_of_the_same_page(accept: str) -> None:
 
 def test_packing_pauses_now_and_then() -> None:
     """Megabytes are deflated in slices."""
-    pieces = [Piece(b"loadfleet_agent_up 1.0\n" * 50_000, 50_000) for _ in range(3)]
-    body = Body({"loadfleet_agent_up": pieces}, {Format.TEXT: Packer()})
+    lines = [Lines(b"loadfleet_agent_up 1.0\n" * 50_000, samples=50_000) for _ in range(3)]
+    body = Body(FAMILIES, {"loadfleet_agent_up": lines})
 
-    pauses = sum(1 for _ in body.packed(Format.TEXT))
+    pauses = sum(1 for _ in body.pack(Format.TEXT))
 
-    packed = finish(body.packed(Format.TEXT))
     assert pauses == 3
-    assert body.plain(Format.TEXT) == gzip.decompress(packed.data + packed.end(b""))
+    assert body.plain(Format.TEXT) == gzip.decompress(b"".join(body.gzip(Format.TEXT, b"")))
 
 
 # -- Filters ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from exporter.fleet.readings import (
     Template,
 )
 from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.mapping import PLANS, samples
+from exporter.metrics.mapping import MAPPINGS, samples
 from tests.support.fleet import AGENT, READ_AT, READINGS
 
 
@@ -181,14 +181,14 @@ def test_the_expectation_covers_the_catalogue() -> None:
     assert {family.name for family in FAMILIES} == covered
 
 
-def test_every_family_is_filled_by_one_plan_with_its_labels() -> None:
-    """A family stands in one plan, and its labels begin with those of the target."""
+def test_every_family_is_filled_by_one_mapping_with_its_labels() -> None:
+    """A family stands in one mapping, and its labels begin with those of the target."""
     filled = [
-        (column.family, plan.labels)
-        for plans in PLANS.values()
-        for plan in plans
-        for table in plan.tables
-        for column in table.columns
+        (column.family, mapping.labels)
+        for mappings in MAPPINGS.values()
+        for mapping in mappings
+        for _, columns in mapping.parts
+        for column in columns
     ]
 
     assert sorted(f.name for f in FAMILIES) == sorted(family.name for family, _ in filled)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import CallError, Reason
-from exporter.metrics.telemetry import ReceiverMetrics, SelfMetrics, SourceMetrics
-from exporter.sharding import Shard
+from exporter.metrics.own import OWN_FAMILIES
+from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 SOURCE = ("provider", "source")
 TASK = (*SOURCE, "task")
@@ -88,6 +88,20 @@ def test_the_own_families_are_those_published() -> None:
             found[name] = (metric.type, frozenset(labels))
 
     assert {name: (kind, frozenset(labels)) for name, (kind, labels) in CONTRACT.items()} == found
+
+
+def test_the_table_says_what_is_registered() -> None:
+    """Alerts, dashboards and documents name what is exposed, under its name and with its labels."""
+    exposed = {
+        (sample.name, frozenset(sample.labels) - {"le"})
+        for metric in used().registry.collect()
+        for sample in metric.samples
+    }
+
+    assert CONTRACT == {
+        family.name.removeprefix(PREFIX): (family.kind, family.labels) for family in OWN_FAMILIES
+    }
+    assert {(family.series, frozenset(family.labels)) for family in OWN_FAMILIES} <= exposed
 
 
 def test_every_own_family_has_a_help_text() -> None:
@@ -285,66 +299,3 @@ def test_the_state_of_a_source_is_shown() -> None:
     assert 1.0 == value(telemetry, "vendor_surprises_total", **labels, kind="type")
     assert 7.0 == value(telemetry, "series", **labels)
     assert 3.0 == value(telemetry, "series_expired_total", **labels)
-
-
-def _call(telemetry: SelfMetrics) -> None:
-    with telemetry.source("realload", "prod").request("getAgents"):
-        pass
-
-
-#: Whatever writes, by class and name.
-WRITES: dict[tuple[type, str], Callable[[SelfMetrics], object]] = {
-    (SelfMetrics, "sharded"): lambda of: of.sharded(Shard(index=1, total=2)),
-    (SelfMetrics, "reloaded"): SelfMetrics.reloaded,
-    (SelfMetrics, "reload_failed"): SelfMetrics.reload_failed,
-    (SelfMetrics, "rendered"): lambda of: of.rendered(0.5),
-    (SelfMetrics, "exposes"): lambda of: of.exposes(7),
-    (SelfMetrics, "fires"): lambda of: of.fires({}),
-    (SelfMetrics, "source"): lambda of: of.source("realload", "other"),
-    (SelfMetrics, "forget"): lambda of: of.forget("realload", "prod"),
-    (SelfMetrics, "receiver"): lambda of: of.receiver("other"),
-    (SelfMetrics, "forget_receiver"): lambda of: of.forget_receiver("alertmanager"),
-    (ReceiverMetrics, "sending"): lambda of: of.receiver("alertmanager").sending(),
-    (ReceiverMetrics, "succeeded"): lambda of: of.receiver("alertmanager").succeeded(),
-    (ReceiverMetrics, "failed"): lambda of: of.receiver("alertmanager").failed(),
-    (SourceMetrics, "declare_task"): lambda of: prod(of).declare_task("suites", 60.0),
-    (SourceMetrics, "forget_task"): lambda of: prod(of).forget_task("agents"),
-    (SourceMetrics, "request"): _call,
-    (SourceMetrics, "polled"): lambda of: prod(of).polled("agents", seconds=1.0, failures=()),
-    (SourceMetrics, "late"): lambda of: prod(of).late("agents", 1.0),
-    (SourceMetrics, "skipped"): lambda of: prod(of).skipped("agents", "running"),
-    (SourceMetrics, "surprise"): lambda of: prod(of).surprise("enum"),
-    (SourceMetrics, "breaker"): lambda of: prod(of).breaker(is_open=True),
-    (SourceMetrics, "exposed"): lambda of: prod(of).exposed(7),
-    (SourceMetrics, "expired"): lambda of: prod(of).expired(7),
-}
-
-#: What only reads, or is what the others tell with.
-NO_WRITES = {(SelfMetrics, "touch"), (SelfMetrics, "per_task")}
-
-
-def prod(telemetry: SelfMetrics) -> SourceMetrics:
-    return telemetry.source("realload", "prod")
-
-
-def test_each_method_is_known_to_write_or_not() -> None:
-    """A new method must not be left out of the test below."""
-    found = {
-        (kind, name)
-        for kind in (SelfMetrics, SourceMetrics, ReceiverMetrics)
-        for name, value in vars(kind).items()
-        if callable(value) and not name.startswith("_")
-    }
-
-    assert found == WRITES.keys() | NO_WRITES
-
-
-@pytest.mark.parametrize("write", WRITES.values(), ids=[name for _, name in WRITES])
-def test_what_writes_makes_another_version(write: Callable[[SelfMetrics], object]) -> None:
-    """A page that is kept for as long as nothing changes must not outlive a change."""
-    telemetry = used()
-    before = telemetry.version
-
-    write(telemetry)
-
-    assert telemetry.version > before

@@ -92,7 +92,7 @@ def telemetry() -> SourceMetrics:
 
 
 def skipped(telemetry: SourceMetrics, reason: str) -> float:
-    value = telemetry._of.registry.get_sample_value(
+    value = telemetry._metrics.registry.get_sample_value(
         "loadfleet_exporter_schedule_skipped_total",
         {"provider": "realload", "source": "prod", "task": "agents", "reason": reason},
     )
@@ -101,7 +101,7 @@ def skipped(telemetry: SourceMetrics, reason: str) -> float:
 
 
 def lateness_count(telemetry: SourceMetrics) -> float | None:
-    return telemetry._of.registry.get_sample_value(
+    return telemetry._metrics.registry.get_sample_value(
         "loadfleet_exporter_schedule_lateness_seconds_count",
         {"provider": "realload", "source": "prod", "task": "agents"},
     )

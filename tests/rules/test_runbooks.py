@@ -11,7 +11,7 @@ import yaml
 from exporter.alerts.thresholds import Thresholds
 from exporter.cli import parse
 from exporter.metrics.catalogue import FAMILIES
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.own import OWN_FAMILIES
 from exporter.sources.registry import PROVIDERS
 from tests.rules.support import DEPLOY, EVERYTHING, every_rule, text_of
 
@@ -43,7 +43,7 @@ def blocks(runbook: str, language: str) -> list[str]:
 @cache
 def metrics() -> set[str]:
     """Return the names of all samples and of what is recorded."""
-    own = {name for names in SelfMetrics().registry._collector_to_names.values() for name in names}
+    own = {family.series for family in OWN_FAMILIES}
     groups = yaml.safe_load(text_of(EVERYTHING))["groups"]
     recorded = {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
     return {"up"} | {family.name for family in FAMILIES} | own | recorded

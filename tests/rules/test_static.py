@@ -8,11 +8,10 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from exporter.alerts.rule import HOLD_SECONDS, PREFIX, Severity
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.own import OWN_FAMILIES
 from tests.rules.support import EVERYTHING, every_rule, text_of
 
 
@@ -30,9 +29,7 @@ every_alert = pytest.mark.parametrize("name", RULES)
 def known() -> dict[str, set[str]]:
     """Return all metrics with their labels."""
     labels = {family.name: {*COMMON_LABELS, *family.labels} | TARGET for family in FAMILIES}
-    for collector in SelfMetrics().registry._collector_to_names:
-        if isinstance(collector, MetricWrapperBase):
-            labels[next(iter(collector.describe())).name] = {*collector._labelnames} | TARGET
+    labels |= {family.series: {*family.labels} | TARGET for family in OWN_FAMILIES}
     return labels | {"up": set(TARGET)}
 
 

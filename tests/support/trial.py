@@ -14,6 +14,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.fleet.readings import Reading, SourceHealth
+from exporter.metrics import own
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
 from exporter.simulator.vendor import Portal
@@ -182,7 +183,7 @@ class Trial:
     def failures(self) -> dict[str, Counter[str]]:
         """Count the failed polls by source and reason."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self.subjects}
-        for family in self.engine.telemetry.poll_failures.collect():
+        for family in self.engine.telemetry[own.POLL_FAILURES].collect():
             for sample in family.samples:
                 if sample.value and sample.name.endswith("_total"):
                     counts[sample.labels["source"]][sample.labels["reason"]] += int(sample.value)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from exporter.metrics.exposition import Exposition, Page
+    from exporter.metrics.exposition import Exposition, ScrapeResponse
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -168,7 +168,7 @@ class ExposingView(FakeView):
         accept_encoding: str,
         names: Collection[str],
         sources: Collection[str],
-    ) -> Page:
+    ) -> ScrapeResponse:
         """Serve the page."""
         return self._exposition.metrics(
             accept=accept, accept_encoding=accept_encoding, names=names, sources=sources

@@ -1,8 +1,8 @@
 """Join rendered lines to what is sent: plain or packed, in either format.
 
 A packed page is one gzip member, since many clients read only the first. It is put together from
-deflated pieces that each end with a full flush and therefore stand on their own: what did not
-change is not deflated again, and the exporter's own metrics can follow as a last piece.
+deflated groups of lines that each end with a full flush and therefore stand on their own: what did
+not change is not deflated again, and the exporter's own metrics can follow as a last one.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import importlib
 import struct
 import zlib
 from enum import Enum, unique
+from functools import cache
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import msgspec
 from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-
-from exporter.metrics.catalogue import FAMILIES, Family
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-    from types import ModuleType
+
+    from exporter.metrics.catalogue import Family
 
 
 _zlib: ModuleType
@@ -33,7 +33,7 @@ except ImportError:  # pragma: no cover  # only where the extra `speed` is not i
 
 T = TypeVar("T")
 
-# Smaller pieces are packed together, as single ones they would hardly shrink.
+# Shorter lines are packed together, as single ones they would hardly shrink.
 _WORTH_PACKING = 16 * 1024
 # How much is packed between two pauses: about a millisecond with isal.
 _SLICE = 1024 * 1024
@@ -55,37 +55,35 @@ class Format(Enum):
         """Return the last line of a page."""
         return "" if self is Format.TEXT else "# EOF\n"
 
-    def head(self, empty: Metric) -> bytes:
-        """Let prometheus-client write the head of a family, given without samples."""
-        generate: Callable[[Any], bytes] = (
-            generate_latest if self is Format.TEXT else generate_openmetrics
-        )
-        return generate(_Only(empty)).removesuffix(b"# EOF\n")
+
+@cache
+def head(form: Format, name: str, text: str, kind: str, unit: str = "") -> bytes:
+    """Return what stands before a family's samples, as prometheus-client writes it."""
+    generate: Callable[[Any], bytes] = (
+        generate_latest if form is Format.TEXT else generate_openmetrics
+    )
+    empty = Metric(name, text, kind, unit)
+    return generate(SimpleNamespace(collect=lambda: [empty])).removesuffix(b"# EOF\n")
 
 
-class _Only:
-    """A registry of one family."""
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-
-    def collect(self) -> Iterable[Metric]:
-        return (self._metric,)
-
-
-class Piece:
+class Lines:
     """Lines of one family.
 
     Attributes:
         text: The lines.
         samples: How many they are.
+        made_of: The values they were rendered from; equal ones need no rendering.
+        blocks: For a family with more labels than those of the target: all labels, rendered, by
+            target and the values of the further ones.
     """
 
-    __slots__ = ("_deflated", "samples", "text")
+    __slots__ = ("_deflated", "blocks", "made_of", "samples", "text")
 
-    def __init__(self, text: bytes, samples: int) -> None:
+    def __init__(self, text: bytes, *, samples: int = 0, made_of: object = None) -> None:
         self.text = text
         self.samples = samples
+        self.made_of = made_of
+        self.blocks: Mapping[tuple[int, tuple[str, ...]], str] = MappingProxyType({})
         self._deflated: bytes | None = None
 
     def deflated(self) -> bytes:
@@ -94,69 +92,48 @@ class Piece:
             self._deflated = _deflate(self.text, zlib.Z_FULL_FLUSH)
         return self._deflated
 
-
-class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """The beginning of a gzip member.
-
-    Attributes:
-        data: Its header and deflated pieces, without an end.
-        crc: Checksum of what was packed.
-        size: Length of what was packed.
-    """
-
-    data: bytes
-    crc: int
-    size: int
-
-    def end(self, last: bytes) -> bytes:
-        """Return what follows the data in the whole member, with a last piece in it."""
-        crc = _zlib.crc32(last, self.crc)
-        size = self.size + len(last)
-        trailer = struct.pack("<LL", crc, size & 0xFFFFFFFF)
-        return _deflate(last, zlib.Z_FINISH) + trailer
+    def renamed(self, name: str, new: str) -> Lines:
+        """Return the same lines under another name."""
+        # Each line begins with the name; a line break in a label is escaped.
+        text = (b"\n" + self.text).replace(f"\n{name}".encode(), f"\n{new}".encode())
+        return Lines(text[1:], samples=self.samples)
 
 
-class Packer:
-    """Packs small pieces, remembering those of the page before."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, bytes] = {}
-
-    def pack(self, parts: Iterable[Piece]) -> Generator[None, None, Packed]:
-        """Pack the parts of a page, yielding from time to time."""
-        used: dict[bytes, bytes] = {}
-        data = [_GZIP_HEADER]
-        crc = size = paused = 0
-        for group in _groups(parts):
-            if len(group) == 1 and len(group[0].text) >= _WORTH_PACKING:
-                text, deflated = group[0].text, group[0].deflated()
-            else:
-                text = b"".join([part.text for part in group])
-                deflated = self._known.get(text) or _deflate(text, zlib.Z_FULL_FLUSH)
-                used[text] = deflated
-            data.append(deflated)
-            crc = _zlib.crc32(text, crc)
-            size += len(text)
-            if size - paused >= _SLICE:
-                paused = size
-                yield
-        self._known = used
-        return Packed(data=b"".join(data), crc=crc, size=size)
+@cache
+def _head_lines(form: Format, family: Family) -> Lines:
+    return Lines(head(form, family.base, family.help, family.kind))
 
 
 class Body:
-    """All vendor families at one moment, in every form that was asked for."""
+    """All vendor families at one moment, in every form that was asked for.
+
+    Attributes:
+        packed_groups: Groups of short lines, joined, and the same deflated.
+    """
 
     def __init__(
-        self, pieces: Mapping[str, Sequence[Piece]], packers: Mapping[Format, Packer]
+        self,
+        families: Sequence[Family],
+        lines: Mapping[str, Sequence[Lines]],
+        before: Body | None = None,
     ) -> None:
-        self._pieces = pieces
-        self._packers = packers
+        """Take what is on the page.
+
+        Args:
+            families: All there are, in the order of the page.
+            lines: Those of each family, by its name.
+            before: The body of the page before, of which groups may be the same.
+        """
+        self._families = families
+        self._lines = lines
+        self._known = before.packed_groups if before is not None else {}
         self._plain: dict[Format, bytes] = {}
-        self._packed: dict[Format, Packed] = {}
+        # The beginning of a gzip member; the checksum and the length of what is packed in it.
+        self._packed: dict[Format, tuple[bytes, int, int]] = {}
+        self.packed_groups: dict[bytes, bytes] = {}
 
     def texts(self, form: Format) -> tuple[bytes, ...]:
-        """Return the families as they are, piece by piece."""
+        """Return the families as they are, in parts."""
         return tuple(part.text for part in self._parts(form))
 
     def plain(self, form: Format) -> bytes:
@@ -165,22 +142,48 @@ class Body:
             self._plain[form] = b"".join(self.texts(form))
         return self._plain[form]
 
-    def packed(self, form: Format) -> Generator[None, None, Packed]:
-        """Return the families packed, yielding from time to time while they are not yet."""
+    def gzip(self, form: Format, last: bytes) -> tuple[bytes, bytes]:
+        """Return the families packed, and the rest of the gzip member with the last lines in it."""
+        finish(self.pack(form))
+        data, crc, size = self._packed[form]
+        trailer = struct.pack("<LL", _zlib.crc32(last, crc), (size + len(last)) & 0xFFFFFFFF)
+        return data, _deflate(last, zlib.Z_FINISH) + trailer
+
+    def pack(self, form: Format) -> Generator[None, None, None]:
+        """Pack the families if they are not yet, yielding from time to time."""
         if form not in self._packed:
-            self._packed[form] = yield from self._packers[form].pack(self._parts(form))
-        return self._packed[form]
+            data = [_GZIP_HEADER]
+            crc = size = paused = 0
+            for group in _groups(self._parts(form)):
+                text, deflated = self._deflated(group)
+                data.append(deflated)
+                crc = _zlib.crc32(text, crc)
+                size += len(text)
+                if size - paused >= _SLICE:
+                    paused = size
+                    yield
+            self._packed[form] = (b"".join(data), crc, size)
+            # Those of the page before would be kept for nothing.
+            self._known = self.packed_groups
 
     def size(self) -> int:
         """Compute the length of the text format."""
         return sum(len(part.text) for part in self._parts(Format.TEXT))
 
-    def _parts(self, form: Format) -> Iterable[Piece]:
-        for family in FAMILIES:
-            pieces = self._pieces.get(family.name)
-            if pieces:
-                yield _HEADS[form][family.name]
-                yield from pieces
+    def _parts(self, form: Format) -> Iterable[Lines]:
+        for family in self._families:
+            lines = self._lines.get(family.name)
+            if lines:
+                yield _head_lines(form, family)
+                yield from lines
+
+    def _deflated(self, group: Sequence[Lines]) -> tuple[bytes, bytes]:
+        if len(group) == 1 and len(group[0].text) >= _WORTH_PACKING:
+            return group[0].text, group[0].deflated()
+        text = b"".join([part.text for part in group])
+        deflated = self._known.get(text) or _deflate(text, zlib.Z_FULL_FLUSH)
+        self.packed_groups[text] = deflated
+        return text, deflated
 
 
 def finish(generator: Generator[None, None, T]) -> T:
@@ -192,8 +195,9 @@ def finish(generator: Generator[None, None, T]) -> T:
             return cast("T", stop.value)
 
 
-def _groups(parts: Iterable[Piece]) -> Generator[list[Piece], None, None]:
-    group: list[Piece] = []
+def _groups(parts: Iterable[Lines]) -> Generator[list[Lines], None, None]:
+    """Yield long lines by themselves, and short ones together until they are long enough."""
+    group: list[Lines] = []
     length = 0
     for part in parts:
         large = len(part.text) >= _WORTH_PACKING
@@ -202,9 +206,6 @@ def _groups(parts: Iterable[Piece]) -> Generator[list[Piece], None, None]:
             group, length = [], 0
         group.append(part)
         length += len(part.text)
-        if large:
-            yield group
-            group, length = [], 0
     if group:
         yield group
 
@@ -212,13 +213,3 @@ def _groups(parts: Iterable[Piece]) -> Generator[list[Piece], None, None]:
 def _deflate(text: bytes, flush: int) -> bytes:
     compressor = _zlib.compressobj(1, zlib.DEFLATED, _RAW)
     return bytes(compressor.compress(text) + compressor.flush(flush))
-
-
-def _head(family: Family, form: Format) -> Piece:
-    name = family.name.removesuffix("_info") if family.kind == "info" else family.name
-    return Piece(form.head(Metric(name, family.help, family.kind)), 0)
-
-
-_HEADS: Mapping[Format, Mapping[str, Piece]] = {
-    form: {family.name: _head(family, form) for family in FAMILIES} for form in Format
-}

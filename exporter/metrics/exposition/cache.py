@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
-from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
+from exporter.metrics.catalogue import FAMILIES, with_former_names
+from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
-from exporter.metrics.exposition.own import Ends, Own
+from exporter.metrics.exposition.own import OwnWriter
+from exporter.metrics.own import EXPOSITION_BYTES, RENDER_DURATION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 
+    from exporter.metrics.catalogue import Family
     from exporter.metrics.telemetry import SelfMetrics
 
 
 #: A form of the page that nobody asked for in this time is no longer kept ready.
 KEEP_READY_SECONDS = 600.0
 
+#: Under an unchanged page the exporter's own metrics may be as old as this: to collect them takes a
+#: thousand times as long as to serve all the rest.
+OWN_SECONDS = 1.0
+
 _Variant = tuple[Format, bool]
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class ScrapeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """An answer to a scrape.
 
     Attributes:
@@ -57,6 +66,7 @@ class Exposition:
         store: Store,
         telemetry: SelfMetrics,
         *,
+        families: Sequence[Family] = FAMILIES,
         pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> None:
         self._store = store
@@ -65,10 +75,12 @@ class Exposition:
         self._monotonic = telemetry.clock.monotonic
         self._rendered: dict[Key, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
-        self._packers = {form: Packer() for form in Format}
-        self._body = Body({}, self._packers)
-        self._own = Own(telemetry.registry)
-        self._ends = Ends(self._own, telemetry)
+        self._catalogue = families
+        self._families = tuple(with_former_names(families))
+        self._body = Body(self._families, {})
+        self._own = OwnWriter(telemetry)
+        # What was made of the page as it is, and when its own metrics were collected.
+        self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
         self._shown: dict[Key, Rendered] = {}
         self._taken: dict[Key, Cause] = {}
         self._outdated = True
@@ -76,11 +88,20 @@ class Exposition:
         self._refreshing = asyncio.Lock()
         store.subscribe(self._changed)
 
+    def log_former_names(self) -> None:
+        """Log the deprecated names under which families are served, if there are any."""
+        families = (*self._catalogue, *self._telemetry.families)
+        names = [name for family in families for name, _ in family.former_names]
+        if names:
+            log = structlog.get_logger("exporter.metrics")
+            log.warning("deprecated_metrics", names=",".join(names))
+
     async def refresh(self) -> None:
         """Render what changed since the page was last made."""
         async with self._refreshing:
             while self._outdated:
-                await self._slowly(self._renew())
+                for _ in self._renew():
+                    await self._pause()
 
     def metrics(
         self,
@@ -89,7 +110,7 @@ class Exposition:
         accept_encoding: str = "",
         names: Collection[str] = (),
         sources: Collection[str] = (),
-    ) -> Page:
+    ) -> ScrapeResponse:
         """Serve the page.
 
         Args:
@@ -104,24 +125,25 @@ class Exposition:
             finish(self._renew())
         form, content_type = _negotiate(accept)
         packed = _accepts_gzip(accept_encoding)
-        parts: tuple[bytes, ...]
         if names or sources:
-            body = Body(_pieces(self._shown, names, sources), {form: Packer()})
+            body = Body(self._families, _lines(self._shown, names, sources))
             own = self._own.text(form, names=names, sources=sources)
-            if packed:
-                beginning = finish(body.packed(form))
-                parts = (beginning.data, beginning.end(own))
-            else:
-                parts = (*body.texts(form), own)
+            parts = body.gzip(form, own) if packed else (*body.texts(form), own)
         else:
-            self._asked[form, packed] = self._monotonic()
-            if packed:
-                beginning = finish(self._body.packed(form))
-                parts = (beginning.data, self._ends.packed(form, beginning))
-            else:
-                parts = (self._body.plain(form), self._ends.plain(form))
+            parts = self._whole(form, packed=packed)
         encoding = "gzip" if packed else None
-        return Page(content_type=content_type, content_encoding=encoding, parts=parts)
+        return ScrapeResponse(content_type=content_type, content_encoding=encoding, parts=parts)
+
+    def _whole(self, form: Format, *, packed: bool) -> tuple[bytes, ...]:
+        variant = (form, packed)
+        now = self._asked[variant] = self._monotonic()
+        collected, parts = self._served.get(variant, (-math.inf, ()))
+        if now - collected >= OWN_SECONDS:
+            own = self._own.text(form)
+            body = self._body
+            parts = body.gzip(form, own) if packed else (body.plain(form), own)
+            self._served[variant] = (now, parts)
+        return parts
 
     def _changed(self, change: Change) -> None:
         self._dirty[change.key] = change.cause
@@ -135,7 +157,7 @@ class Exposition:
             yield step
             started = self._monotonic()
         seconds += self._monotonic() - started
-        self._telemetry.rendered(seconds)
+        self._telemetry[RENDER_DURATION].observe(seconds)
 
     def _render_changes(self) -> Generator[None, None, None]:
         while self._dirty:
@@ -150,6 +172,7 @@ class Exposition:
                     if known[:2] == key[:2] and known != key
                 ]
                 after = yield from render(snapshot, before, others)
+                after.repeat(self._catalogue)
             if self._store.get(*key) is snapshot:
                 # Else it changed meanwhile and is rendered again.
                 self._taken[key] = self._dirty.pop(key)
@@ -159,14 +182,14 @@ class Exposition:
                     self._rendered[key] = after
         # What comes from here on is for the next page.
         shown = dict(self._rendered)
-        body = Body(_pieces(shown), self._packers)
+        body = Body(self._families, _lines(shown), before=self._body)
         now = self._monotonic()
         self._asked = {
             variant: at for variant, at in self._asked.items() if now - at < KEEP_READY_SECONDS
         }
         for form, packed in tuple(self._asked):
             if packed:
-                yield from body.packed(form)
+                yield from body.pack(form)
             else:
                 body.plain(form)
         self._show(body, shown)
@@ -175,8 +198,9 @@ class Exposition:
         before, self._shown = self._shown, shown
         taken, self._taken = self._taken, {}
         self._body = body
+        self._served.clear()
         self._outdated = bool(self._dirty)
-        self._telemetry.exposes(body.size())
+        self._telemetry[EXPOSITION_BYTES].set(body.size())
         for key, cause in taken.items():
             left = [rendered for known, rendered in shown.items() if known[:2] == key[:2]]
             if self._dirty.get(key, cause) is Cause.REMOVED and not left:
@@ -189,41 +213,42 @@ class Exposition:
                 ended = _samples(before.get(key)) - _samples(shown.get(key))
                 telemetry.expired(max(0, ended))
 
-    async def _slowly(self, generator: Generator[None, None, None]) -> None:
-        for _ in generator:
-            await self._pause()
 
-
-def page_of(snapshot: Snapshot, *, accept: str = "") -> Page:
+def page_of(
+    snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
+) -> ScrapeResponse:
     """Render a snapshot by itself, without anything of the exporter's own.
 
     Args:
         snapshot: A small one: it is rendered without a pause.
         accept: The request's `Accept` header.
+        families: The catalogue.
     """
     form, content_type = _negotiate(accept)
-    body = Body(finish(render(snapshot, None, ())).pieces, {form: Packer()})
+    rendered = finish(render(snapshot, None, ()))
+    rendered.repeat(families)
+    body = Body(tuple(with_former_names(families)), rendered.lines)
     parts = (body.plain(form), form.end.encode())
-    return Page(content_type=content_type, content_encoding=None, parts=parts)
+    return ScrapeResponse(content_type=content_type, content_encoding=None, parts=parts)
 
 
 def _samples(rendered: Rendered | None) -> int:
     return 0 if rendered is None else rendered.samples
 
 
-def _pieces(
+def _lines(
     rendered: Mapping[Key, Rendered],
     names: Collection[str] = (),
     sources: Collection[str] = (),
-) -> dict[str, list[Piece]]:
-    pieces: dict[str, list[Piece]] = {}
+) -> dict[str, list[Lines]]:
+    found: dict[str, list[Lines]] = {}
     for key in sorted(rendered):
         if sources and key[1] not in sources:
             continue
-        for name, some in rendered[key].pieces.items():
+        for name, lines in rendered[key].lines.items():
             if not names or name in names:
-                pieces.setdefault(name, []).extend(some)
-    return pieces
+                found.setdefault(name, []).extend(lines)
+    return found
 
 
 def _negotiate(accept: str) -> tuple[Format, str]:

@@ -1,64 +1,45 @@
 """Render the samples of one snapshot, column by column.
 
-Targets are taken in shards. A shard keeps the rendered labels of its targets and, per family, the
+Targets are taken in chunks. A chunk keeps the rendered labels of its targets and, per family, the
 lines and what they were made of: what did not change is neither written nor packed again, and
-rendering can pause between two shards so that it never holds the event loop for long.
+rendering can pause between two chunks so that it never holds the event loop for long.
 """
 
 from __future__ import annotations
 
 from itertools import chain, islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from exporter.fleet.readings import Reading
-from exporter.metrics.exposition import numbers
-from exporter.metrics.exposition.body import Piece
-from exporter.metrics.exposition.labels import block
-from exporter.metrics.mapping import PLANS
-from exporter.metrics.plans import Column, Plan, Spread
+from exporter.metrics.exposition.body import Lines
+from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
+from exporter.metrics.mapping import MAPPINGS, Column, Labelled, TargetMapping
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
     from exporter.fleet.store import Snapshot
     from exporter.metrics.catalogue import Family
 
 
-#: Targets per shard: some thousand samples, about a millisecond.
-SHARD_TARGETS = 256
+#: Targets per chunk: some thousand samples, about a millisecond.
+CHUNK_TARGETS = 256
 
-_FLAGS = {True: "1.0", False: "0.0"}
+_BOOLEANS = {True: "1.0", False: "0.0"}
 
 Identity = tuple[str, ...]
-PlanKey = tuple[type[Reading], int]
+MappingKey = tuple[type[Reading], int]
 
 
-class _Lines:
-    """The lines of one family in a shard.
+class _Chunk:
+    """Some targets of a snapshot, rendered.
 
     Attributes:
-        made_of: What they were rendered from; equal means that they need no rendering.
-        piece: Their bytes.
-        blocks: The rendered labels of a spread family, by target and further label values.
+        identities: The values of their labels.
+        blocks: Their labels, rendered.
+        lines: Their lines by family name.
     """
-
-    __slots__ = ("blocks", "made_of", "piece")
-
-    def __init__(
-        self,
-        made_of: object,
-        piece: Piece,
-        blocks: Mapping[tuple[int, Identity], str] = MappingProxyType({}),
-    ) -> None:
-        self.made_of = made_of
-        self.piece = piece
-        self.blocks = blocks
-
-
-class _Shard:
-    """Some targets of a snapshot, rendered."""
 
     __slots__ = ("_labels", "blocks", "identities", "lines")
 
@@ -66,10 +47,10 @@ class _Shard:
 
     def __init__(
         self,
-        plan: Plan,
+        mapping: TargetMapping,
         targets: Mapping[Identity, Any],
         labels: dict[str, str],
-        old: _Shard | None,
+        old: _Chunk | None,
     ) -> None:
         self._labels = labels
         self.identities = list(targets)
@@ -78,58 +59,57 @@ class _Shard:
         else:
             old = None
             self.blocks = [
-                block(labels | dict(zip(plan.labels, identity, strict=True)))
+                label_block(labels | dict(zip(mapping.labels, identity, strict=True)))
                 for identity in self.identities
             ]
-        self.lines: dict[str, _Lines] = {}
-        for table in plan.tables:
-            rows = [table.row(target) for target in targets.values()]
-            for column in table.columns:
+        self.lines: dict[str, Lines] = {}
+        for part, columns in mapping.parts:
+            rows = [part(target) for target in targets.values()]
+            for column in columns:
                 name = column.family.name
                 known = old.lines[name] if old is not None else None
-                self.lines[name] = self._render(column, rows, known)
+                lines = self._render(column, list(map(column.read, rows)), known)
+                if known is not None and known.text == lines.text:
+                    # The old lines may be packed already.
+                    lines = known
+                self.lines[name] = lines
 
-    def _render(self, column: Column | Spread, rows: Sequence[Any], known: _Lines | None) -> _Lines:
-        if isinstance(column, Spread):
-            lines = self._render_spread(column, rows, known)
-        else:
-            lines = self._render_column(column, rows, known)
-        if known is not None and known.piece.text == lines.piece.text:
-            # The old piece may be packed already.
-            lines.piece = known.piece
-        return lines
-
-    def _render_column(self, column: Column, rows: Sequence[Any], known: _Lines | None) -> _Lines:
-        values = list(map(column.read, rows))
-        if column.flag:
-            if known is not None and known.made_of == values:
+    def _render(self, column: Column, values: list[Any], known: Lines | None) -> Lines:
+        name = column.family.name
+        if column.spread is None and not column.is_boolean:
+            encoded = encode_numbers(values)
+            # Absent and infinite numbers are encoded alike.
+            if known is not None and known.made_of == encoded and b"null" not in encoded:
                 return known
-            written = list(map(_FLAGS.get, values))
-            return _Lines(values, _piece(column.family, self.blocks, written))
-        encoded = numbers.encode(values)
-        # Absent and infinite numbers are encoded alike.
-        if known is not None and known.made_of == encoded and b"null" not in encoded:
+            return _lines(name, self.blocks, number_texts(values, encoded), encoded)
+        if known is not None and known.made_of == values:
             return known
-        written = numbers.texts(values, encoded)
-        return _Lines(encoded, _piece(column.family, self.blocks, written))
+        if column.spread is None:
+            return _lines(name, self.blocks, list(map(_BOOLEANS.get, values)), values)
+        return self._render_spread(column, column.spread, values, known)
 
-    def _render_spread(self, column: Spread, rows: Sequence[Any], known: _Lines | None) -> _Lines:
-        made_of = list(map(column.read, rows))
-        if known is not None and known.made_of == made_of:
-            return known
+    def _render_spread(
+        self,
+        column: Column,
+        spread: Callable[[Any], Iterable[Labelled]],
+        made_of: list[Any],
+        known: Lines | None,
+    ) -> Lines:
         names = column.family.labels
         old_blocks = known.blocks if known is not None else {}
         blocks: dict[tuple[int, Identity], str] = {}
         values: list[float | None] = []
-        for index, labelled in enumerate(map(column.spread, made_of)):
+        for index, labelled in enumerate(map(spread, made_of)):
             for more, value in labelled:
                 key = (index, more)
-                blocks[key] = old_blocks.get(key) or block(
+                blocks[key] = old_blocks.get(key) or label_block(
                     self._labels | dict(zip(names, (*self.identities[index], *more), strict=True))
                 )
                 values.append(value if value is None else float(value))
-        written = numbers.texts(values, numbers.encode(values))
-        return _Lines(made_of, _piece(column.family, list(blocks.values()), written), blocks)
+        texts = number_texts(values, encode_numbers(values))
+        lines = _lines(column.family.name, list(blocks.values()), texts, made_of)
+        lines.blocks = blocks
+        return lines
 
 
 class Rendered:
@@ -137,38 +117,46 @@ class Rendered:
 
     Attributes:
         labels: The labels of all of its series.
-        pieces: Its lines by family name.
+        lines: Its lines by family name, those of each chunk for themselves.
         samples: How many there are.
     """
 
     def __init__(self, labels: dict[str, str]) -> None:
         self.labels = labels
-        self.pieces: dict[str, list[Piece]] = {}
+        self.lines: dict[str, list[Lines]] = {}
         self.samples = 0
-        self._shards: dict[PlanKey, list[_Shard]] = {}
+        self._chunks: dict[MappingKey, list[_Chunk]] = {}
 
-    def identities(self, key: PlanKey) -> Iterable[Identity]:
-        """Yield who has series of a plan."""
-        return chain.from_iterable(shard.identities for shard in self._shards.get(key, ()))
+    def identities(self, key: MappingKey) -> Iterable[Identity]:
+        """Yield who has series of a mapping."""
+        return chain.from_iterable(chunk.identities for chunk in self._chunks.get(key, ()))
 
-    def shard(self, key: PlanKey, number: int) -> _Shard | None:
-        """Return one of the shards of a plan."""
-        shards = self._shards.get(key, [])
-        return shards[number] if number < len(shards) else None
+    def chunks(self, key: MappingKey) -> Sequence[_Chunk]:
+        """Return the chunks of a mapping."""
+        return self._chunks.get(key, ())
 
-    def add(self, key: PlanKey, shard: _Shard) -> None:
-        """Take in the next shard of a plan."""
-        self._shards.setdefault(key, []).append(shard)
-        for name, lines in shard.lines.items():
-            if lines.piece.samples:
-                self.pieces.setdefault(name, []).append(lines.piece)
-                self.samples += lines.piece.samples
+    def add(self, key: MappingKey, chunk: _Chunk) -> None:
+        """Take in the next chunk of a mapping."""
+        self._chunks.setdefault(key, []).append(chunk)
+        for name, lines in chunk.lines.items():
+            if lines.samples:
+                self.lines.setdefault(name, []).append(lines)
+                self.samples += lines.samples
+
+    def repeat(self, families: Iterable[Family]) -> None:
+        """Have some families under the names they had before, too."""
+        for family in families:
+            for former, _ in family.former_names:
+                for lines in self.lines.get(family.name, ()):
+                    renamed = lines.renamed(family.name, former)
+                    self.lines.setdefault(former, []).append(renamed)
+                    self.samples += lines.samples
 
 
 def render(
     snapshot: Snapshot, before: Rendered | None, others: Collection[Rendered]
 ) -> Generator[None, None, Rendered]:
-    """Render a snapshot, yielding after each shard.
+    """Render a snapshot, yielding after each chunk.
 
     A target that a vendor lists twice, or that another task of the source has listed already, is
     rendered once: the first stands, since a series that occurs twice would spoil the whole page.
@@ -186,42 +174,42 @@ def render(
     for reading in snapshot.readings:
         by_type.setdefault(type(reading), []).append(reading)
     for kind, readings in by_type.items():
-        for index, plan in enumerate(PLANS[kind]):
+        for index, mapping in enumerate(MAPPINGS[kind]):
             key = (kind, index)
             seen = set(chain.from_iterable(other.identities(key) for other in others))
-            targets = chain.from_iterable(map(plan.targets, readings))
-            number = 0
-            while chunk := list(islice(targets, SHARD_TARGETS)):
-                unique = _unseen(plan, chunk, seen)
-                old = before.shard(key, number) if before is not None else None
-                rendered.add(key, _Shard(plan, unique, labels, old))
-                number += 1
+            targets = chain.from_iterable(map(mapping.targets, readings))
+            old = iter(before.chunks(key) if before is not None else ())
+            while some := list(islice(targets, CHUNK_TARGETS)):
+                unique = _unseen(mapping, some, seen)
+                rendered.add(key, _Chunk(mapping, unique, labels, next(old, None)))
                 yield
     return rendered
 
 
-def _unseen(plan: Plan, targets: list[Any], seen: set[Identity]) -> dict[Identity, Any]:
-    unique = dict(zip(map(plan.identity, targets), targets, strict=True))
+def _unseen(mapping: TargetMapping, targets: list[Any], seen: set[Identity]) -> dict[Identity, Any]:
+    unique: dict[Identity, Any] = dict(zip(map(mapping.identity, targets), targets, strict=True))
     if len(unique) < len(targets) or not seen.isdisjoint(unique):
         unique = {}
-        for identity, target in zip(map(plan.identity, targets), targets, strict=True):
+        for identity, target in zip(map(mapping.identity, targets), targets, strict=True):
             if identity not in seen:
                 unique.setdefault(identity, target)
     seen.update(unique)
     return unique
 
 
-def _piece(family: Family, blocks: Sequence[str], written: Sequence[str | None]) -> Piece:
+def _lines(
+    name: str, blocks: Sequence[str], numbers: Sequence[str | None], made_of: object
+) -> Lines:
     """Put lines together from labels and numbers; those without a number are left out."""
-    if None in written:
-        blocks = [block for block, text in zip(blocks, written, strict=True) if text is not None]
-        written = [text for text in written if text is not None]
+    if None in numbers:
+        blocks = [block for block, text in zip(blocks, numbers, strict=True) if text is not None]
+        numbers = [text for text in numbers if text is not None]
     if not blocks:
-        return Piece(b"", 0)
+        return Lines(b"", made_of=made_of)
     # One join of all parts: a string per line would be copied once more.
-    parts: list[Any] = [f"\n{family.name}"] * (3 * len(blocks))
-    parts[0] = family.name
+    parts: list[Any] = [f"\n{name}"] * (3 * len(blocks))
+    parts[0] = name
     parts[1::3] = blocks
-    parts[2::3] = written
+    parts[2::3] = numbers
     parts.append("\n")
-    return Piece("".join(parts).encode(), len(blocks))
+    return Lines("".join(parts).encode(), samples=len(blocks), made_of=made_of)

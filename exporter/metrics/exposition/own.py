@@ -1,4 +1,4 @@
-"""The exporter's own metrics at the end of the page, whole or filtered.
+"""Write the exporter's own metrics, which end the page, whole or filtered.
 
 prometheus-client collects them; their names and labels, which stay, are written once, since that is
 most of what its own writer does.
@@ -6,18 +6,17 @@ most of what its own writer does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import msgspec
 from prometheus_client import Metric
 
-from exporter.metrics.exposition import numbers
-from exporter.metrics.exposition.body import Packed
-from exporter.metrics.exposition.labels import block
+from exporter.metrics.catalogue import with_former_names
+from exporter.metrics.exposition.body import head
+from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterator
 
     from prometheus_client.samples import Sample
 
@@ -25,24 +24,14 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
 
 
-#: The figures of the process change by themselves; they may be as old as this.
-PROCESS_SECONDS = 1.0
-
-
-class Collector(Protocol):
-    """Whatever returns metric families."""
-
-    def collect(self) -> Iterable[Metric]:
-        """Return them."""
-        ...
-
-
-class Own:
+class OwnWriter:
     """Writes own metrics; their samples carry no time stamps and no exemplars."""
 
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-        self._heads: dict[tuple[Format, str], str] = {}
+    def __init__(self, telemetry: SelfMetrics) -> None:
+        self._registry = telemetry.registry
+        self._former = {
+            family.base: tuple(with_former_names([family]))[1:] for family in telemetry.families
+        }
         self._prefixes: dict[tuple[str, ...], str] = {}
 
     def text(
@@ -64,35 +53,41 @@ class Own:
         prefixes = []
         values = []
         pending = ""
-        for metric in self._collector.collect():
+        for metric in self._metrics():
             samples = _kept(metric, names, sources)
             if samples or not (names or sources):
-                pending += self._head(form, metric)
+                description = (metric.name, metric.documentation, metric.type, metric.unit)
+                pending += head(form, *description).decode()
             for sample in samples:
                 prefixes.append(pending + self._prefix(sample))
                 values.append(float(sample.value))
                 pending = ""
-        written = numbers.texts(values, numbers.encode(values))
+        numbers = number_texts(values, encode_numbers(values))
         lines = [
-            f"{prefix}{text or 'NaN'}\n" for prefix, text in zip(prefixes, written, strict=True)
+            f"{prefix}{text or 'NaN'}\n" for prefix, text in zip(prefixes, numbers, strict=True)
         ]
         if len(self._prefixes) > 2 * len(prefixes) and not (names or sources):
             # Most of them belong to sources that are gone.
             self._prefixes.clear()
         return "".join((*lines, pending, form.end)).encode()
 
-    def _head(self, form: Format, metric: Metric) -> str:
-        key = (form, metric.name)
-        if key not in self._heads:
-            empty = Metric(metric.name, metric.documentation, metric.type, metric.unit)
-            self._heads[key] = form.head(empty).decode()
-        return self._heads[key]
+    def _metrics(self) -> Iterator[Metric]:
+        """Collect the metrics, and what is renamed under its former names, too."""
+        for metric in self._registry.collect():
+            yield metric
+            for family in self._former.get(metric.name, ()):
+                renamed = Metric(family.base, family.help, metric.type, metric.unit)
+                renamed.samples = [
+                    sample._replace(name=renamed.name + sample.name.removeprefix(metric.name))
+                    for sample in metric.samples
+                ]
+                yield renamed
 
     def _prefix(self, sample: Sample) -> str:
         key = (sample.name, *sample.labels.values())
         prefix = self._prefixes.get(key)
         if prefix is None:
-            prefix = self._prefixes[key] = sample.name + block(sample.labels)
+            prefix = self._prefixes[key] = sample.name + label_block(sample.labels)
         return prefix
 
 
@@ -103,46 +98,3 @@ def _kept(metric: Metric, names: Collection[str], sources: Collection[str]) -> l
     if sources:
         samples = [sample for sample in samples if sample.labels.get("source") in (None, *sources)]
     return samples
-
-
-class _Written(msgspec.Struct, kw_only=True):
-    """The end of a page.
-
-    Attributes:
-        version: The telemetry's.
-        at: When it was written, on the monotonic clock.
-        packed: The same, packed, with what it is the end of.
-    """
-
-    text: bytes
-    version: int
-    at: float
-    packed: tuple[Packed, bytes] | None = None
-
-
-class Ends:
-    """The ends of whole pages; one is written anew when there is something else to write."""
-
-    def __init__(self, own: Own, telemetry: SelfMetrics) -> None:
-        self._own = own
-        self._telemetry = telemetry
-        self._written: dict[Format, _Written] = {}
-
-    def plain(self, form: Format) -> bytes:
-        """Return it as it is."""
-        return self._newest(form).text
-
-    def packed(self, form: Format, beginning: Packed) -> bytes:
-        """Return what makes a whole gzip member of its beginning."""
-        newest = self._newest(form)
-        if newest.packed is None or newest.packed[0] is not beginning:
-            newest.packed = (beginning, beginning.end(newest.text))
-        return newest.packed[1]
-
-    def _newest(self, form: Format) -> _Written:
-        version, now = self._telemetry.version, self._telemetry.clock.monotonic()
-        known = self._written.get(form)
-        if known is None or known.version != version or now - known.at >= PROCESS_SECONDS:
-            known = _Written(text=self._own.text(form), version=version, at=now)
-            self._written[form] = known
-        return known

@@ -1,4 +1,4 @@
-"""Write many numbers at once, exactly as prometheus-client writes each of them.
+"""Write labels and numbers exactly as prometheus-client does, many numbers at once.
 
 Python's own `repr` of a float is where a renderer would spend most of its time. msgspec's encoder
 finds the same digits several times faster when it is given a whole column; only the places where
@@ -14,7 +14,7 @@ import msgspec
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 _encode = msgspec.json.Encoder().encode
@@ -26,8 +26,16 @@ _LARGEST = 1e6
 _PYTHON_EXPONENT = 1e16
 
 
-def encode(values: Sequence[float | bool | None]) -> bytes:
-    """Encode a column, for `texts` and to compare it with what it was.
+def label_block(labels: Mapping[str, str]) -> str:
+    """Render what stands between a name and its value: sorted labels, and a space."""
+    if not labels:
+        return " "
+    inner = ",".join([f'{name}="{_escape(labels[name])}"' for name in sorted(labels)])
+    return f"{{{inner}}} "
+
+
+def encode_numbers(values: Sequence[float | bool | None]) -> bytes:
+    """Encode a column, for `number_texts` and to compare it with what it was.
 
     Two columns without a `null` in their encodings are equal exactly when these are; absent,
     infinite and undefined numbers all become `null`.
@@ -35,7 +43,7 @@ def encode(values: Sequence[float | bool | None]) -> bytes:
     return _encode(values)
 
 
-def texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
+def number_texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
     """Write the numbers of a column; what is absent or not a number stays `None`.
 
     Args:
@@ -98,7 +106,7 @@ def _scientific(digits: str, exponent: str, *, alike: bool) -> list[str | None]:
 
 
 def _may_be_tiny(encoded: bytes) -> bool:
-    """Tell whether some number of a column may be nearer to 0 than the notations agree."""
+    """Return whether some number of a column may be nearer to 0 than the notations agree."""
     return b"e" in encoded or b"0.0000" in encoded
 
 
@@ -111,3 +119,10 @@ def _write_one(value: float, text: str) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return repr(value)
+
+
+def _escape(value: str) -> str:
+    if not value.isascii():
+        # A lone surrogate cannot be sent: it would break the page for all others.
+        value = value.encode("utf-8", "replace").decode()
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,0 +1,231 @@
+"""The writing of the exporter's own metrics, which `own` declares.
+
+They are ordinary prometheus-client metrics in a registry of their own. What belongs to a source
+goes through its `SourceMetrics`, which knows the `provider` and `source` labels and makes the
+series exist from the start; what belongs to a receiver of alerts through its `ReceiverMetrics`.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from exporter import __version__
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.errors import PollError, Reason
+from exporter.metrics import own
+from exporter.metrics.own import OWN_FAMILIES, M, OwnFamily
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client import Counter
+
+    from exporter.sharding import Shard
+
+
+# Creation times would double the series of every counter and histogram.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
+
+Skip = Literal["running", "missed", "blocked"]
+Surprise = Literal["enum", "type", "missing_field"]
+
+
+class SelfMetrics:
+    """All own metrics of one daemon; `self_metrics[family]` is the metric of a family."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        revision: str = "",
+        families: tuple[OwnFamily[Any], ...] = OWN_FAMILIES,
+    ) -> None:
+        self.clock = clock
+        self.families = families
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._metrics: dict[str, Any] = {
+            family.name: family.register(self.registry) for family in families
+        }
+        self._sources: dict[tuple[str, str], SourceMetrics] = {}
+        build = (__version__, revision, platform.python_version())
+        self[own.BUILD_INFO].labels(*build).set(1)
+
+    def __getitem__(self, family: OwnFamily[M]) -> M:
+        return cast("M", self._metrics[family.name])
+
+    def sharded(self, shard: Shard) -> None:
+        """Show which share of the targets is watched here."""
+        self[own.SHARD_ORDINAL].set(shard.index)
+        self[own.SHARDS].set(shard.total)
+
+    def reloaded(self) -> None:
+        """Show that the newest load of the configuration worked, and when."""
+        self[own.RELOAD_SUCCESSFUL].set(1)
+        self[own.RELOAD_SUCCESS_TIMESTAMP].set(self.clock.time())
+
+    def reload_failed(self) -> None:
+        """Show that the newest load of the configuration did not work."""
+        self[own.RELOAD_SUCCESSFUL].set(0)
+
+    def fires(self, alerts: Mapping[tuple[str, str], int]) -> None:
+        """Show how many alerts fire, by their names and severities; others show no longer."""
+        self[own.ALERTS_FIRING].clear()
+        for labels, count in alerts.items():
+            self[own.ALERTS_FIRING].labels(*labels).set(count)
+
+    def source(self, provider: str, name: str) -> SourceMetrics:
+        """Return the part of a source, made at the first call."""
+        key = (provider, name)
+        if key not in self._sources:
+            self._sources[key] = SourceMetrics(self, provider, name)
+        return self._sources[key]
+
+    def forget(self, provider: str, name: str) -> None:
+        """Remove all series of a source that is no longer configured."""
+        self._sources.pop((provider, name), None)
+        self.remove(provider=provider, source=name)
+
+    def receiver(self, name: str) -> ReceiverMetrics:
+        """Return the part of a receiver of alerts; its series exist from now on."""
+        return ReceiverMetrics(self, name)
+
+    def forget_receiver(self, name: str) -> None:
+        """Remove all series of a receiver that is no longer configured."""
+        self.remove(receiver=name)
+
+    def remove(self, **labels: str) -> None:
+        """Remove all series that have these labels, whatever others they have."""
+        for family in self.families:
+            if labels.keys() <= set(family.labels):
+                self[family].remove_by_labels(labels)
+
+
+class SourceMetrics:
+    """Writes the series of one source."""
+
+    def __init__(self, telemetry: SelfMetrics, provider: str, name: str) -> None:
+        self.provider = provider
+        self.name = name
+        self._metrics = telemetry
+        self._clock = telemetry.clock
+        self._labels = (provider, name)
+        self._in_flight = telemetry[own.HTTP_REQUESTS_IN_FLIGHT].labels(*self._labels)
+        self._breaker = telemetry[own.BREAKER_OPEN].labels(*self._labels)
+        self._series = telemetry[own.SERIES].labels(*self._labels)
+        self._expired = telemetry[own.SERIES_EXPIRED].labels(*self._labels)
+        self._surprises: dict[Surprise, Counter] = {
+            kind: telemetry[own.VENDOR_SURPRISES].labels(*self._labels, kind)
+            for kind in get_args(Surprise)
+        }
+        # To find a series by its labels costs as much as to write it.
+        self._requests = cache(partial(telemetry[own.HTTP_REQUESTS].labels, *self._labels))
+        self._durations = cache(partial(telemetry[own.HTTP_REQUEST_DURATION].labels, *self._labels))
+
+    def declare_task(self, task: str, interval_seconds: float) -> None:
+        """Make the series of a task exist, at 0, before its first poll."""
+        labels = (*self._labels, task)
+        for family in self._metrics.families:
+            if family.labels == own.TASK_LABELS:
+                self._metrics[family].labels(*labels)
+        self._metrics[own.POLL_INTERVAL].labels(*labels).set(interval_seconds)
+        for skip in get_args(Skip):
+            self._metrics[own.SCHEDULE_SKIPPED].labels(*labels, skip)
+        for reason in Reason:
+            self._metrics[own.POLL_FAILURES].labels(*labels, reason.value)
+
+    def forget_task(self, task: str) -> None:
+        """Remove the series of a task that is no longer polled."""
+        self._metrics.remove(provider=self.provider, source=self.name, task=task)
+
+    @contextmanager
+    def request(self, operation: str) -> Iterator[None]:
+        """Count one call and its duration, also when it fails; a cancelled one has no outcome."""
+        started = self._clock.monotonic()
+        self._in_flight.inc()
+        try:
+            yield
+        except PollError as error:
+            self._requested(operation, error.reason.value, started)
+            raise
+        else:
+            self._requested(operation, "ok", started)
+        finally:
+            self._in_flight.dec()
+
+    def _requested(self, operation: str, outcome: str, started: float) -> None:
+        self._requests(operation, outcome).inc()
+        self._durations(operation).observe(self._clock.monotonic() - started)
+
+    def polled(self, task: str, *, seconds: float, failures: Iterable[Reason]) -> None:
+        """Count one poll that ended; without a failure it was a success."""
+        labels = (*self._labels, task)
+        now = self._clock.time()
+        reasons = set(failures)
+        self._metrics[own.POLLS].labels(*labels).inc()
+        self._metrics[own.POLL_DURATION].labels(*labels).observe(seconds)
+        self._metrics[own.POLL_LAST_ATTEMPT].labels(*labels).set(now)
+        for reason in reasons:
+            self._metrics[own.POLL_FAILURES].labels(*labels, reason.value).inc()
+        if not reasons:
+            self._metrics[own.POLL_LAST_SUCCESS].labels(*labels).set(now)
+
+    def late(self, task: str, seconds: float) -> None:
+        """Observe how long after its time a poll started."""
+        self._metrics[own.SCHEDULE_LATENESS].labels(*self._labels, task).observe(seconds)
+
+    def skipped(self, task: str, reason: Skip, *, count: int = 1) -> None:
+        """Count a poll that did not take place, or several."""
+        self._metrics[own.SCHEDULE_SKIPPED].labels(*self._labels, task, reason).inc(count)
+
+    def surprise(self, kind: Surprise) -> None:
+        """Count a value that the vendor's reference does not know."""
+        self._surprises[kind].inc()
+
+    def breaker(self, *, is_open: bool) -> None:
+        """Show whether calls are held back."""
+        self._breaker.set(is_open)
+
+    def exposed(self, series: int) -> None:
+        """Show how many vendor series there are."""
+        self._series.set(series)
+
+    def expired(self, series: int) -> None:
+        """Count vendor series that ended for want of a newer reading."""
+        self._expired.inc(series)
+
+
+class ReceiverMetrics:
+    """Writes the series of one receiver of alerts."""
+
+    def __init__(self, telemetry: SelfMetrics, name: str) -> None:
+        self._sent = telemetry[own.NOTIFICATIONS].labels(name)
+        self._failed = telemetry[own.NOTIFICATION_FAILURES].labels(name)
+        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(name)
+
+    def sending(self) -> None:
+        """Count a call."""
+        self._sent.inc()
+
+    def succeeded(self) -> None:
+        """Show that the newest call was accepted."""
+        self._is_failing.set(0)
+
+    def failed(self) -> None:
+        """Count a call that failed, and show that it was the newest."""
+        self._failed.inc()
+        self._is_failing.set(1)
