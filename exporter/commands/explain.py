@@ -10,9 +10,9 @@ import yaml
 
 from exporter.commands.configuration import load_settings
 from exporter.errors import PollError
+from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.logging import configure_for
 from exporter.metrics.catalogue import FAMILIES
-from exporter.overview.rows import Kind
 from exporter.polling.engine import Engine
 from exporter.settings import flags
 from exporter.sources.registry import PROVIDERS
@@ -33,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that name a configuration, and the target."""
     for flag in flags.COMMON:
         flag.add_to(parser)
-    kinds = sorted({kind for provider in PROVIDERS.values() for kind in provider.kinds})
     parser.add_argument("source", metavar="SOURCE", help="the source's name")
-    parser.add_argument("kind", metavar="KIND", help=f"one of: {', '.join(kinds)}")
+    parser.add_argument("kind", metavar="KIND", help=f"one of: {', '.join(sorted(EXPLAINED))}")
     parser.add_argument("id", metavar="ID", help="the target's id, as in the labels")
 
 
@@ -62,7 +61,7 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     if poller is None or kind not in PROVIDERS[poller.source.settings.provider].kinds:
         return ""
     # The table has no rows of runs.
-    listing = "status" if kind in set(Kind) else "status --format=json"
+    listing = "status" if kind in LISTED else "status --format=json"
     return f"; give the id, as `{listing}` lists it"
 
 

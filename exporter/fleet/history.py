@@ -7,22 +7,22 @@ about a kilobyte, and one that left the inventory takes nothing.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from operator import attrgetter
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.cooperative import in_turns
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Run, Suite
+from exporter.fleet.kinds import LISTED, target_of
+from exporter.fleet.readings import Cluster, Reading, Suite, Target
 from exporter.fleet.store import Cause
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from exporter.clock import Moment
-    from exporter.fleet.store import Change, Key, Snapshot, Store
+    from exporter.fleet.store import Snapshot, SnapshotChange, Store, TaskKey
 
 
 #: So many readings are kept of each target: an hour of them at the default interval.
@@ -30,19 +30,6 @@ KEPT_READINGS = 60
 
 #: So many failures are kept beside them.
 KEPT_FAILURES = 10
-
-#: So many readings are added between two turns of everybody else, in less than a millisecond.
-_STEP = 500
-
-#: How each kind of target is identified; runs are looked up by it but have no history.
-_IDENTITIES: dict[type[Reading], tuple[str, Callable[[Any], str]]] = {
-    Agent: ("agent", attrgetter("agent_id")),
-    Controller: ("controller", attrgetter("controller")),
-    Cluster: ("cluster", attrgetter("cluster_id")),
-    Recorder: ("recorder", attrgetter("recorder_id")),
-    Suite: ("suite", attrgetter("suite_id")),
-    Run: ("run", attrgetter("run_id")),
-}
 
 # Time stamp, duration (not a number: unknown), outcome and reason by their places.
 _PACKED = Struct("<dfBB")
@@ -142,13 +129,13 @@ class History:
     """The records of all targets that are in the newest snapshots."""
 
     def __init__(self) -> None:
-        self._records: dict[Key, dict[tuple[str, str], Record]] = {}
-        self._due: dict[Key, Snapshot] = {}
+        self._records: dict[TaskKey, dict[tuple[str, str], Record]] = {}
+        self._due: dict[TaskKey, Snapshot] = {}
 
     def follow(self, store: Store) -> None:
-        """Have whatever the store is given from now on taken."""
+        """Subscribe to the store and take each new snapshot."""
 
-        def note(change: Change) -> None:
+        def note(change: SnapshotChange) -> None:
             snapshot = store.get(*change.key)
             if change.cause is Cause.PUT and snapshot is not None:
                 self.take(snapshot)
@@ -159,22 +146,20 @@ class History:
         store.subscribe(note)
 
     def take(self, snapshot: Snapshot) -> None:
-        """Have the readings of a snapshot added by the next `catch_up`."""
+        """Queue a snapshot whose readings the next `catch_up` adds."""
         self._due[snapshot.key] = snapshot
 
     async def catch_up(self) -> None:
-        """Add what is due, letting others run in between; what left the inventory is forgotten."""
+        """Add what is queued, in turns; targets that left the inventory are forgotten."""
         while self._due:
             key, snapshot = next(iter(self._due.items()))
             known = self._records.get(key, {})
             records: dict[tuple[str, str], Record] = {}
-            for number, reading in enumerate(snapshot.readings, start=1):
+            async for reading in in_turns(snapshot.readings):
                 target = target_of(reading)
-                if target is not None and not isinstance(reading, Run):
+                if target is not None and target[0] in LISTED:
                     records[target] = record = known.get(target) or Record()
                     _add(record, reading, snapshot.taken)
-                if number % _STEP == 0:
-                    await asyncio.sleep(0)
             if key in self._due:  # else it was removed meanwhile
                 self._records[key] = records
             if self._due.get(key) is snapshot:  # else a newer one came meanwhile
@@ -190,22 +175,15 @@ class History:
         return NOTHING
 
 
-def target_of(reading: Reading) -> tuple[str, str] | None:
-    """Return kind and id of the target a reading is about, `None` if it is about none."""
-    identity = _IDENTITIES.get(type(reading))
-    return None if identity is None else (identity[0], identity[1](reading))
-
-
 def _add(record: Record, reading: Reading, taken: Moment) -> None:
     match reading:
-        case Agent(state=state) | Controller(state=state) | Recorder(state=state):
-            if state is not None:
-                record.add(
-                    state.read_at,
-                    up=state.up,
-                    reason=state.reason,
-                    duration_seconds=state.ping_duration_seconds,
-                )
+        case Target(state=state) if state is not None:
+            record.add(
+                state.read_at,
+                up=state.up,
+                reason=state.reason,
+                duration_seconds=state.ping_duration_seconds,
+            )
         case Cluster(state=looked) if looked is not None:
             states = [member.state for member in reading.members]
             down = [state for state in states if state is not None and not state.up]

@@ -11,17 +11,7 @@ from enum import StrEnum, unique
 import msgspec
 
 from exporter.errors import Reason
-
-
-@unique
-class Kind(StrEnum):
-    """The kinds of targets, in the order in which they are shown."""
-
-    AGENT = "agent"
-    CONTROLLER = "controller"
-    CLUSTER = "cluster"
-    RECORDER = "recorder"
-    SUITE = "suite"
+from exporter.fleet.kinds import Kind
 
 
 @unique

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from exporter.errors import Reason
-from exporter.overview.filters import Mark, marks_of
+from exporter.fleet.kinds import Kind
+from exporter.overview.filters import Badge, badges_of
 from exporter.overview.format import count, listed
-from exporter.overview.rows import Condition, Kind, SuiteRow, TargetRow, word
+from exporter.overview.rows import Condition, SuiteRow, TargetRow, word
 
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of target at a glance.
 
     Attributes:
-        marks: How many targets have which mark.
+        badges: How many targets have which badge.
         bar: Condition, beginning and length in percent of each part of a bar.
     """
 
     kind: Kind
     total: int
-    marks: tuple[tuple[Mark, int], ...]
+    badges: tuple[tuple[Badge, int], ...]
     bar: tuple[tuple[Condition, float, float], ...]
 
 
@@ -175,7 +176,7 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
         Tile(
             kind=group.kind,
             total=len(group.rows),
-            marks=tuple(marks_of(group.rows)),
+            badges=tuple(badges_of(group.rows)),
             bar=tuple(_bar(group)),
         )
         for group in groups(rows)

@@ -8,11 +8,11 @@ import pytest
 
 from exporter.commands.terminal import Paper, report, showing
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
     Condition,
-    Kind,
     MemberRow,
     RecorderRow,
     RunRow,

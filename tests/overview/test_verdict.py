@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import Reason
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Mark
+from exporter.overview.filters import Badge
 from exporter.overview.rows import Condition
 from exporter.overview.verdict import Headline, groups, headline, public_url, source_row, tiles
 from exporter.polling.poller import TaskFailure, TaskStatus
@@ -239,5 +239,5 @@ def test_tiles_sum_up() -> None:
 
     (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
-    assert (3, ((Mark.DOWN, 1), (Mark.UP, 2))) == (tile.total, tile.marks)
+    assert (3, ((Badge.DOWN, 1), (Badge.UP, 2))) == (tile.total, tile.badges)
     assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar

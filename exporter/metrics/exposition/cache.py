@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
-from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
+from exporter.fleet.store import Cause, Snapshot, SnapshotChange, Store, TaskKey
 from exporter.metrics.exposition.body import Body, Format, Packer, Piece, finish
 from exporter.metrics.exposition.lines import Rendered, render
 from exporter.metrics.exposition.own import Ends, Own
@@ -63,14 +63,14 @@ class Exposition:
         self._telemetry = telemetry
         self._pause = pause
         self._monotonic = telemetry.clock.monotonic
-        self._rendered: dict[Key, Rendered] = {}
+        self._rendered: dict[TaskKey, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
         self._packers = {form: Packer() for form in Format}
         self._body = Body({}, self._packers)
         self._own = Own(telemetry.registry)
         self._ends = Ends(self._own, telemetry)
-        self._shown: dict[Key, Rendered] = {}
-        self._taken: dict[Key, Cause] = {}
+        self._shown: dict[TaskKey, Rendered] = {}
+        self._taken: dict[TaskKey, Cause] = {}
         self._outdated = True
         self._asked: dict[_Variant, float] = {}
         self._refreshing = asyncio.Lock()
@@ -123,7 +123,7 @@ class Exposition:
         encoding = "gzip" if packed else None
         return Page(content_type=content_type, content_encoding=encoding, parts=parts)
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: SnapshotChange) -> None:
         self._dirty[change.key] = change.cause
         self._outdated = True
 
@@ -171,7 +171,7 @@ class Exposition:
                 body.plain(form)
         self._show(body, shown)
 
-    def _show(self, body: Body, shown: dict[Key, Rendered]) -> None:
+    def _show(self, body: Body, shown: dict[TaskKey, Rendered]) -> None:
         before, self._shown = self._shown, shown
         taken, self._taken = self._taken, {}
         self._body = body
@@ -212,7 +212,7 @@ def _samples(rendered: Rendered | None) -> int:
 
 
 def _pieces(
-    rendered: Mapping[Key, Rendered],
+    rendered: Mapping[TaskKey, Rendered],
     names: Collection[str] = (),
     sources: Collection[str] = (),
 ) -> dict[str, list[Piece]]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
+from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.rows import Condition, Kind
+from exporter.overview.rows import Condition
 from exporter.overview.verdict import source_row
 from exporter.web.slices import in_slices
 
@@ -37,7 +38,7 @@ class Api:
     async def targets(self, request: Request) -> Response:
         """Answer with all targets, filtered by `source`, `kind` and `state`, each repeatable."""
         try:
-            kinds = _chosen(request.query_params, "kind", Kind)
+            kinds = _chosen(request.query_params, "kind", LISTED)
             states = _chosen(request.query_params, "state", Condition)
         except ValueError as error:
             return _bad_data(str(error))
@@ -95,7 +96,7 @@ def plain(value: Any) -> Any:
             return value
 
 
-def _chosen(query: QueryParams, name: str, values: type[StrEnum]) -> list[str]:
+def _chosen(query: QueryParams, name: str, values: Iterable[StrEnum]) -> list[str]:
     chosen = query.getlist(name)
     if not set(chosen) <= set(values):
         raise ValueError(f"{name} must be one of: {', '.join(values)}")

@@ -7,18 +7,20 @@ keeps the hosts it has.
 from __future__ import annotations
 
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import PlainTextResponse, Response
 
-from exporter.fleet.readings import Agent, Controller, Recorder, Target
+from exporter.fleet.kinds import Kind, kind_of
+from exporter.fleet.readings import Agent, Target
 from exporter.web.slices import in_slices
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from starlette.requests import Request
 
@@ -33,22 +35,13 @@ _HOST = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
 
 class Discovery:
-    """The endpoints below `/sd`; each lists what one task found."""
+    """The endpoints below `/sd`; each lists the hosts of one kind of target."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-
-    async def agents(self, request: Request) -> Response:
-        """Answer with the hosts of agents."""
-        return await self._hosts("agents", request)
-
-    async def controllers(self, request: Request) -> Response:
-        """Answer with the hosts of cluster controllers."""
-        return await self._hosts("controllers", request)
-
-    async def recorders(self, request: Request) -> Response:
-        """Answer with the hosts of proxy recorders."""
-        return await self._hosts("recorders", request)
+        self.agents = partial(self._hosts, Kind.AGENT.task)
+        self.controllers = partial(self._hosts, Kind.CONTROLLER.task)
+        self.recorders = partial(self._hosts, Kind.RECORDER.task)
 
     async def _hosts(self, task: str, request: Request) -> Response:
         wanted = request.query_params.getlist("source")
@@ -80,40 +73,33 @@ class Discovery:
 
 def _groups(snapshot: Snapshot, port: str) -> Iterator[dict[str, Any]]:
     for reading in snapshot.readings:
-        if isinstance(reading, Target) and _HOST.fullmatch(reading.host):
+        kind = kind_of(reading)
+        if kind and isinstance(reading, Target) and _HOST.fullmatch(reading.host):
             host = reading.host
             if ":" in host and not host.startswith("["):
                 host = f"[{host}]"
             at = port or reading.port
             address = f"{host}:{at}" if at else host
-            yield {"targets": [_sendable(address)], "labels": _labels(snapshot, reading)}
+            yield {"targets": [_sendable(address)], "labels": _labels(snapshot, kind, reading)}
 
 
-def _labels(snapshot: Snapshot, target: Target) -> Mapping[str, str]:
-    facts = {
+def _labels(snapshot: Snapshot, kind: Kind, target: Target) -> Mapping[str, str]:
+    labels = {
         "provider": snapshot.provider,
         "source": snapshot.source,
         "host": target.host,
         "port": target.port,
         "location": target.location,
+        "kind": kind.value,
+        "id": kind.id_of(target),
+        "name": kind.name_of(target),
     }
-    labels = {**facts, **dict(_identity(target))}
+    if isinstance(target, Agent) and target.active is not None:
+        labels["active"] = str(target.active).lower()
     if target.state is not None:
         labels |= {"version": target.state.version, "os": target.state.os}
     labels |= {f"label_{name}": value for name, value in snapshot.labels.items()}
     return {_META + name: _sendable(value) for name, value in labels.items() if value}
-
-
-def _identity(target: Target) -> Iterable[tuple[str, str]]:
-    match target:
-        case Agent(agent_id=key, agent=name, active=active):
-            yield from (("kind", "agent"), ("id", key), ("name", name))
-            if active is not None:
-                yield "active", str(active).lower()
-        case Controller(controller=key):
-            yield from (("kind", "controller"), ("id", key), ("name", key))
-        case Recorder(recorder_id=key, recorder=name):
-            yield from (("kind", "recorder"), ("id", key), ("name", name))
 
 
 def _sendable(text: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import BlockedError, PollError, Reason
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Run, Suite
+from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
 from exporter.web.endpoints.api import plain
 
@@ -36,16 +36,6 @@ OFFSET_SECONDS = 0.5
 PARALLEL = 10
 
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
-
-#: The kinds of targets, and where their ids stand.
-_KINDS: Mapping[str, tuple[type[Reading], str]] = {
-    "agent": (Agent, "agent_id"),
-    "controller": (Controller, "controller"),
-    "cluster": (Cluster, "cluster_id"),
-    "recorder": (Recorder, "recorder_id"),
-    "suite": (Suite, "suite_id"),
-    "run": (Run, "run_id"),
-}
 
 
 class _RefusalError(Exception):
@@ -115,11 +105,9 @@ class Probe:
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
         """Return the snapshot in which a target is."""
-        reading_type, key = _KINDS[kind]
         for snapshot in self._view.snapshots():
             if snapshot.source == source and any(
-                isinstance(reading, reading_type) and getattr(reading, key) == target_id
-                for reading in snapshot.readings
+                target_of(reading) == (kind, target_id) for reading in snapshot.readings
             ):
                 return snapshot
         return None
@@ -129,8 +117,8 @@ def _asked(request: Request) -> tuple[str, str, str]:
     query = request.query_params
     if any(not query.get(name) for name in ("source", "kind", "id")):
         raise _RefusalError(HTTPStatus.BAD_REQUEST, "give source, kind and id")
-    if query["kind"] not in _KINDS:
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(_KINDS)}")
+    if query["kind"] not in EXPLAINED:
+        raise _RefusalError(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(EXPLAINED)}")
     return query["source"], query["kind"], query["id"]
 
 

@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.fleet.history import target_of
+from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition.labels import block
 from exporter.metrics.exposition.numbers import encode, texts
 from exporter.metrics.mapping import samples
-from exporter.overview.build import target_rows
+from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import duration, instant, signed
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
-    Kind,
     RecorderRow,
     RunRow,
     SuiteRow,
     TargetRow,
 )
-from exporter.overview.runs import run_row
 
 
 if TYPE_CHECKING:
