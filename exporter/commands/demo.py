@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.config.types import format_duration
-from exporter.daemon import Daemon, stop_signals
+from exporter.daemon import Daemon
 from exporter.errors import StartError
 from exporter.logging import configure_for
+from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.settings.load import Loaded, from_data
 from exporter.simulator import options

@@ -11,13 +11,13 @@ import msgspec
 
 from exporter.commands.configuration import load_settings
 from exporter.commands.terminal import Paper, report, showing
-from exporter.daemon import stop_signals
 from exporter.logging import configure_for
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.daemon import source_view
 from exporter.overview.rows import RunRow, TargetRow
-from exporter.overview.verdict import Headline, SourceRow, headline, source_row
+from exporter.overview.sources import SourceRow, source_rows
+from exporter.overview.verdict import Headline, headline
 from exporter.polling.engine import Engine
+from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.web.endpoints.api import plain
 
@@ -93,14 +93,11 @@ class _Picture(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, engine: Engine) -> _Picture:
         """Take one."""
         now = engine.clock.now()
-        engine.store.expire()
+        sources = source_rows(engine.pollers.values(), engine.store, now)
         snapshots = engine.store.snapshots()
-        sources = [
-            source_row(source_view(poller, engine.store), now) for poller in engine.pollers.values()
-        ]
         targets = arranged(target_rows(snapshots, now))
         return cls(
-            answer=headline(targets, sources, ready=engine.first_round_done),
+            answer=headline(targets, sources, ready=engine.first_polls_done),
             sources=sources,
             targets=targets,
             runs=runs_in_flight(snapshots, now),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from exporter.overview.rows import RunRow, TargetRow
-    from exporter.overview.verdict import Headline, SourceRow
+    from exporter.overview.sources import SourceRow
+    from exporter.overview.verdict import Headline
 
     #: Writes a report on the paper it is given.
     Written = Callable[["Paper"], str]

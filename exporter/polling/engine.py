@@ -64,7 +64,7 @@ class Engine:
         self._ledgers = ledgers or Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._pollers: dict[str, Poller] = {}
-        self._first_round: set[tuple[str, str]] = set()
+        self._first_polls: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
 
     @property
@@ -73,9 +73,9 @@ class Engine:
         return self._pollers
 
     @property
-    def first_round_done(self) -> bool:
+    def first_polls_done(self) -> bool:
         """Whether each scheduled task was polled, or left out for a reason, at least once."""
-        return not self._first_round
+        return not self._first_polls
 
     def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
@@ -183,7 +183,7 @@ class Engine:
         settings = poller.source.settings
         for task in poller.intervals:
             await self.schedule.remove(name, task)
-            self._first_round.discard((name, task))
+            self._first_polls.discard((name, task))
         await poller.source.aclose()
         if following is None or not _same_account(settings, following):
             self.store.remove_source(settings.provider, name)
@@ -200,7 +200,7 @@ class Engine:
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
         for task, interval in poller.intervals.items():
-            self._first_round.add((name, task))
+            self._first_polls.add((name, task))
             self.schedule.add(
                 telemetry,
                 task,
@@ -211,13 +211,13 @@ class Engine:
 
     async def _poll(self, poller: Poller, task: str) -> None:
         await poller.poll(task)
-        self._first_round.discard((poller.source.settings.name, task))
+        self._first_polls.discard((poller.source.settings.name, task))
 
     def _blocked(self, poller: Poller, task: str) -> bool:
         # The breaker opens and closes with time, so its gauges are looked at here as well.
         poller.publish_health()
         if poller.source.blocked:
-            self._first_round.discard((poller.source.settings.name, task))
+            self._first_polls.discard((poller.source.settings.name, task))
             return True
         return False
 

@@ -19,7 +19,8 @@ from exporter.overview.rows import (
     SuiteRow,
     TargetRow,
 )
-from exporter.overview.verdict import FailureRow, Headline, SourceRow, TaskRow
+from exporter.overview.sources import FailureRow, SourceRow, TaskRow
+from exporter.overview.verdict import Headline
 
 
 if TYPE_CHECKING:

@@ -22,8 +22,13 @@ class FakeSource:
         polled: The tasks polled so far.
     """
 
-    def __init__(self, *answers: Poll | Exception, name: str = "prod") -> None:
-        self._settings = RealLoadSettings(
+    def __init__(
+        self,
+        *answers: Poll | Exception,
+        name: str = "prod",
+        settings: SourceSettings | None = None,
+    ) -> None:
+        self._settings = settings or RealLoadSettings(
             name=name, url="http://portal.example/RemoteUserAPI", labels={"site": "bern"}
         )
         self.answers = list(answers)

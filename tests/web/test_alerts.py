@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.alerts.alert import Phase
-from exporter.overview.daemon import alert_view
+from exporter.overview.interface import AlertView
 from tests.support.alerts import START, alert
 from tests.web import fakes
 
@@ -11,7 +11,10 @@ from tests.web import fakes
 async def test_an_alert_is_told_whole() -> None:
     """With its labels, its texts and since when it holds."""
     view = fakes.FakeView()
-    view.found_alerts = [alert_view(alert("a", fired=300)), alert_view(alert(phase=Phase.PENDING))]
+    view.found_alerts = [
+        AlertView.of(alert("a", fired=300)),
+        AlertView.of(alert(phase=Phase.PENDING)),
+    ]
 
     async with fakes.browsing(view) as client:
         answer = await client.get("/api/v1/alerts")

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.rows import Condition
-from exporter.overview.verdict import source_row
 from exporter.web.slices import in_slices
 
 
@@ -62,13 +61,11 @@ class Api:
         except ValueError as error:
             return _bad_data(str(error))
         names = request.query_params.getlist("source")
-        now = self._view.now()
-        rows = (source_row(source, now) for source in self._view.sources())
         return await _success(
             "sources",
             (
                 row
-                for row in rows
+                for row in self._view.sources()
                 if (not states or row.state in states) and (not names or row.name in names)
             ),
         )

@@ -18,7 +18,7 @@ from exporter.overview.details import details
 from exporter.overview.filters import Filters, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
 from exporter.overview.trend import trend
-from exporter.overview.verdict import groups, headline, source_row, tiles
+from exporter.overview.verdict import groups, headline, tiles
 from exporter.web.slices import in_slices
 
 
@@ -63,7 +63,7 @@ class Screens:
         view, now = self._view, self._view.now()
         filters = Filters.of(request.query_params)
         snapshots = tuple(view.snapshots())
-        sources = [source_row(source, now) for source in view.sources()]
+        sources = view.sources()
         rows = arranged(await in_slices(target_rows(snapshots, now)))
         matches = filters.matcher()
         chosen = filters.arranged(await in_slices(row for row in rows if matches(row)))
