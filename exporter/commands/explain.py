@@ -13,7 +13,7 @@ from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.logging import configure_for
 from exporter.metrics.catalogue import FAMILIES
-from exporter.polling.engine import Engine
+from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
 from exporter.sources.registry import PROVIDERS
 from exporter.web.endpoints.api import plain
@@ -39,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Look once and print."""
+    """Ask once and print."""
     settings = load_settings(arguments, environ).settings
     configure_for(settings, level="warn")
     try:
-        document = asyncio.run(_look(settings, arguments))
+        document = asyncio.run(_explain(settings, arguments))
     except LookupError as error:
         print(f"explain: {error.args[0]}", file=sys.stderr)
         return 2
@@ -65,18 +65,14 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     return f"; give the id, as `{listing}` lists it"
 
 
-async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
-    engine = Engine()
-    engine.connect(settings)
-    try:
+async def _explain(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
+    async with connected(settings) as engine:
         try:
             explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
         except LookupError as error:
             remedy = _remedy(engine, arguments)
             raise LookupError(f"{error.args[0]}{remedy}") from error
         engine.pollers[arguments.source].show(explanation.reading)
-    finally:
-        await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(
         accept="",
         accept_encoding="",

@@ -1,4 +1,4 @@
-"""`status`: one round of polls, as a table for people or as data for scripts."""
+"""`status`: every task polled once, as a table for people or as data for scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.rows import RunRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline
-from exporter.polling.engine import Engine
+from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.web.endpoints.api import plain
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
 
 
@@ -114,12 +115,8 @@ class _Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _status(settings: Settings, form: str, *, colour: bool) -> int:
-    engine = Engine()
-    engine.connect(settings)
-    try:
-        await engine.round()
-    finally:
-        await engine.end(grace_seconds=0)
+    async with connected(settings) as engine:
+        await engine.poll_once()
     picture = _Picture.of(engine)
     if form == "prom":
         page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
@@ -134,15 +131,11 @@ async def _status(settings: Settings, form: str, *, colour: bool) -> int:
 
 async def _watch(settings: Settings, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
-    engine = Engine()
-    engine.connect(settings)
-    engine.begin()
-    try:
+    async with connected(settings) as engine:
+        engine.begin()
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
                 show(_Picture.of(engine).text)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
-    finally:
-        await engine.end(grace_seconds=0)
     return _Picture.of(engine).code

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from exporter.overview.format import count, duration, signed
-from exporter.overview.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow, word
+from exporter.overview.rows import (
+    URGENCY,
+    AgentRow,
+    ClusterRow,
+    Condition,
+    RecorderRow,
+    SuiteRow,
+    word,
+)
 
 
 if TYPE_CHECKING:
@@ -31,7 +39,6 @@ _COLOURS = {
     Condition.UNKNOWN: "33",
     Condition.INACTIVE: "2",
 }
-_URGENCY = {condition: place for place, condition in enumerate(Condition)}
 _LEVELS = {"good": "32", "unsure": "33", "bad": "1;31"}
 # The alternate screen and a hidden cursor; home; to the end of line or screen, cleared.
 _TAKE_SCREEN, _GIVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -82,7 +89,7 @@ def report(
     written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
     if rows:
         room = None if paper.height is None else max(1, paper.height - len(written) - 3)
-        shown = sorted(rows, key=lambda row: _URGENCY[row.state])[:room]
+        shown = sorted(rows, key=lambda row: URGENCY[row.state])[:room]
         written += ["", *_table(shown, paper)]
         if len(rows) > len(shown):
             written.append(f"and {count(len(rows) - len(shown), 'more target')}")
@@ -203,55 +210,30 @@ def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]
     On a terminal it takes the whole screen and gives it back in the end, with the last report
     below what was there before. Elsewhere it is written whenever it has become another.
     """
-    place = (_Screen if out.isatty() else _Log)(out, colour=colour)
-    place.begin()
-    try:
-        yield place.show
-    finally:
-        place.end()
+    last = ""
 
+    def append(written: Written) -> None:
+        nonlocal last
+        text = written(Paper(colour=colour))
+        if text != last:
+            out.write(f"\n{text}" if last else text)
+            out.flush()
+            last = text
 
-class _Log:
-    """Reports one below the other, each only if it says something new."""
-
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        self._out = out
-        self._colour = colour
-        self._last = ""
-
-    def begin(self) -> None:
-        """Need nothing."""
-
-    def show(self, written: Written) -> None:
-        text = written(Paper(colour=self._colour))
-        if text != self._last:
-            self._out.write(f"\n{text}" if self._last else text)
-            self._out.flush()
-            self._last = text
-
-    def end(self) -> None:
-        """Leave what was written."""
-
-
-class _Screen:
-    """A terminal's second screen, with one report that is written over again and again."""
-
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        self._out = out
-        self._colour = colour
-        self._last = ""
-
-    def begin(self) -> None:
-        self._out.write(_TAKE_SCREEN)
-
-    def show(self, written: Written) -> None:
+    def redraw(written: Written) -> None:
+        nonlocal last
         size = shutil.get_terminal_size()
-        text = written(Paper(colour=self._colour, width=size.columns, height=size.lines))
+        last = written(Paper(colour=colour, width=size.columns, height=size.lines))
         # Line by line over what is there: a cleared screen would flicker.
-        self._out.write(_HOME + text.removesuffix("\n").replace("\n", _LINE_END) + _REST)
-        self._out.flush()
-        self._last = text
+        out.write(_HOME + last.removesuffix("\n").replace("\n", _LINE_END) + _REST)
+        out.flush()
 
-    def end(self) -> None:
-        self._out.write(_GIVE_SCREEN + self._last)
-        self._out.flush()
+    if not out.isatty():
+        yield append
+        return
+    out.write(_TAKE_SCREEN)
+    try:
+        yield redraw
+    finally:
+        out.write(_GIVE_SCREEN + last)
+        out.flush()

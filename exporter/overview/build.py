@@ -20,6 +20,7 @@ from exporter.fleet.readings import (
     Target,
 )
 from exporter.overview.rows import (
+    URGENCY,
     AgentRow,
     ClusterRow,
     Condition,
@@ -45,8 +46,6 @@ _RUNNING = "running"
 #: The phase of a run that is no longer in flight.
 _ENDED = "ended"
 
-_KIND_ORDER = {kind: position for position, kind in enumerate(LISTED)}
-_CONDITION_ORDER = {condition: position for position, condition in enumerate(Condition)}
 _PHASE_ORDER = {phase: position for position, phase in enumerate(PHASES)}
 _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 
@@ -89,7 +88,7 @@ def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
 
 
 def _urgency(row: TargetRow) -> tuple[object, ...]:
-    order = (_KIND_ORDER[row.kind], _CONDITION_ORDER[row.state])
+    order = (LISTED.index(row.kind), URGENCY[row.state])
     return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.fleet.kinds import LISTED, Kind
-from exporter.overview.rows import ClusterRow, Condition, SuiteRow
+from exporter.overview.rows import URGENCY, ClusterRow, Condition, SuiteRow
 
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class Order(StrEnum):
 #: Where the first click wants the largest on top.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
-_KIND_ORDER = {kind: position for position, kind in enumerate(LISTED)}
-_CONDITION_ORDER = {condition: position for position, condition in enumerate(Condition)}
 _NO_BADGES: frozenset[Badge] = frozenset()
 
 
@@ -133,8 +131,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
                 return False
             if not words:
                 return True
-            said = _said(row)
-            return all(word in said for word in words)
+            text = _searchable(row)
+            return all(word in text for word in words)
 
         return matches
 
@@ -152,7 +150,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 known.append((found, row))
         known.sort(key=lambda pair: pair[0], reverse=self.descending)
-        return sorted([*(row for _, row in known), *unknown], key=lambda row: _KIND_ORDER[row.kind])
+        return sorted(
+            [*(row for _, row in known), *unknown], key=lambda row: LISTED.index(row.kind)
+        )
 
 
 def badges_of(rows: Iterable[TargetRow]) -> list[tuple[Badge, int]]:
@@ -178,7 +178,7 @@ _TESTS: dict[Badge, Callable[[TargetRow], bool]] = {
 }
 
 
-def _said(row: TargetRow) -> str:
+def _searchable(row: TargetRow) -> str:
     """Return everything of a row that can be searched, in one lower-case text."""
     parts: list[str | None] = [
         row.name,
@@ -204,19 +204,19 @@ def _version(row: TargetRow) -> Sequence[int] | None:
     return [int(number) for number in re.findall(r"[0-9]{1,18}", row.version or "")] or None
 
 
+def _clock(row: TargetRow) -> float | None:
+    return None if row.clock_delta_seconds is None else abs(row.clock_delta_seconds)
+
+
 def _newest_run(row: TargetRow) -> float | None:
     return row.last_run_end_timestamp_seconds if isinstance(row, SuiteRow) else None
 
 
-def _distance(value: float | None) -> float | None:
-    return None if value is None else abs(value)
-
-
 _VALUES: dict[Order, Callable[[TargetRow], Any]] = {
     Order.NAME: lambda row: (row.name or row.id).casefold(),
-    Order.STATE: lambda row: _CONDITION_ORDER[row.state],
+    Order.STATE: lambda row: URGENCY[row.state],
     Order.VERSION: _version,
-    Order.CLOCK: lambda row: _distance(row.clock_delta_seconds),
+    Order.CLOCK: _clock,
     Order.PING: lambda row: row.ping_duration_seconds,
     Order.READ: lambda row: row.age_seconds,
     Order.RUN: _newest_run,

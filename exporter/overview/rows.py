@@ -1,4 +1,4 @@
-"""The rows of the pages and of the JSON API: what is told of each thing, in base units.
+"""The rows of targets and runs, as the pages and the JSON API have them, in base units.
 
 `None` is unknown.
 """
@@ -16,13 +16,16 @@ from exporter.fleet.kinds import Kind
 
 @unique
 class Condition(StrEnum):
-    """How a target or a source is, in the order of urgency."""
+    """The condition of a target or a source, in the order of urgency."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
     INACTIVE = "inactive"
     UP = "up"
 
+
+#: The positions of the conditions when rows are sorted.
+URGENCY = {condition: position for position, condition in enumerate(Condition)}
 
 _OF_SUITES: Mapping[str, str] = {Condition.UP: "runnable", Condition.DOWN: "not runnable"}
 

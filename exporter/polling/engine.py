@@ -6,6 +6,7 @@ The daemon runs it on a schedule and serves it; `status` and `explain` run it on
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
@@ -81,7 +82,7 @@ class Engine:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self._pollers[source.name] = self._connected(source)
+            self._pollers[source.name] = self._connect(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
@@ -109,7 +110,7 @@ class Engine:
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
             try:
-                started[name] = self._connected(by_name[name])
+                started[name] = self._connect(by_name[name])
             except ConfigurationError as error:
                 problems += error.problems
             else:
@@ -122,17 +123,17 @@ class Engine:
             raise ConfigurationError(problems)
         return found
 
-    async def round(self) -> None:
+    async def poll_once(self) -> None:
         """Poll every task of every source once."""
-        await asyncio.gather(*(self._round(poller) for poller in self._pollers.values()))
+        await asyncio.gather(*(_poll_once(poller) for poller in self._pollers.values()))
         await self.exposition.refresh()
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Look at one target of the inventory now.
+        """Ask the vendor about one target of the inventory.
 
         Raises:
             LookupError: There is no such source, kind or target.
-            PollError: The look failed.
+            PollError: The call failed.
         """
         poller = self._pollers.get(source)
         if poller is None:
@@ -145,7 +146,7 @@ class Engine:
         await self.schedule.stop(grace_seconds=grace_seconds)
         await asyncio.gather(*(poller.source.aclose() for poller in self._pollers.values()))
 
-    def _connected(self, settings: SourceSettings) -> Poller:
+    def _connect(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
         known = {
             snapshot.task: snapshot.readings
@@ -161,20 +162,15 @@ class Engine:
             up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
         )
         provider = PROVIDERS[settings.provider]
-        tasks = settings.intervals()
-        # Who tells of the source's health has to call it.
-        teller = () if provider.spread & tasks.keys() else (next(iter(tasks), ""),)
         return Poller(
             provider.connect(settings, context),
-            intervals={
-                task: seconds
-                for task, seconds in tasks.items()
-                if task in provider.spread or self._shard.owns(settings.name, task)
-            },
+            intervals=self._shard.tasks(settings.name, settings.intervals(), provider.spread),
             store=self.store,
             telemetry=telemetry,
             clock=self.clock,
-            tells_health=self._shard.owns(settings.name, *teller),
+            shows_health=self._shard.shows_health(
+                settings.name, settings.intervals(), provider.spread
+            ),
         )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
@@ -214,20 +210,32 @@ class Engine:
         self._first_polls.discard((poller.source.settings.name, task))
 
     def _blocked(self, poller: Poller, task: str) -> bool:
-        # The breaker opens and closes with time, so its gauges are looked at here as well.
+        # The breaker opens and closes with time, so its gauges are brought up to date here as well.
         poller.publish_health()
         if poller.source.blocked:
             self._first_polls.discard((poller.source.settings.name, task))
             return True
         return False
 
-    async def _round(self, poller: Poller) -> None:
-        # The first task finds out whether the vendor answers, and what it learns spares others
-        # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
-        tasks = list(poller.intervals)
-        for some in (tasks[:1], tasks[1:]):
-            if not poller.source.blocked:
-                await asyncio.gather(*(poller.poll(task) for task in some))
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Engine]:
+    """Yield an engine over the sources of a configuration; in the end it is stopped."""
+    engine = Engine()
+    engine.connect(settings)
+    try:
+        yield engine
+    finally:
+        await engine.end(grace_seconds=0)
+
+
+async def _poll_once(poller: Poller) -> None:
+    # The first task finds out whether the vendor answers, and what it learns spares others
+    # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
+    tasks = list(poller.intervals)
+    for some in (tasks[:1], tasks[1:]):
+        if not poller.source.blocked:
+            await asyncio.gather(*(poller.poll(task) for task in some))
 
 
 def _same_account(old: SourceSettings, new: SourceSettings) -> bool:

@@ -196,7 +196,7 @@ async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> No
     async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="1s", retries=0) as trial:
         trial.only.front.treatment = instead(hang)
 
-        await trial.engine.round()
+        await trial.engine.poll_once()
 
         assert 2 == trial.only.front.treated
         assert 2 < len(trial.engine.pollers["prod"].intervals)

@@ -17,7 +17,6 @@ from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.details import details
 from exporter.overview.filters import Filters, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
-from exporter.overview.trend import trend
 from exporter.overview.verdict import groups, headline, tiles
 from exporter.web.slices import in_slices
 
@@ -88,7 +87,7 @@ class Screens:
             badges=[badge for badge, _ in badges_of(rows)],
             orders=Order,
             record=self._record,
-            trend=trend,
+            trend=text.trend,
             newest_failure=_newest_failure,
         )
 
@@ -114,7 +113,7 @@ class Screens:
             level=_LEVELS.get(row.state, "unsure") if isinstance(row, TargetRow) else "unsure",
             readings=readings,
             failures=list(record.failures()),
-            trend=trend(record, width=720, height=96, readings=max(2, len(readings))),
+            trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
         )
 
     def _record(self, row: TargetRow) -> Record:
