@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 #: What runs at the end gets this long; then it is cancelled.
 STOP_GRACE_SECONDS = 5.0
 
-#: How often the loop looks after itself.
+#: The interval of housekeeping.
 HOUSEKEEPING_SECONDS = 1.0
 
-#: The loop counts as stuck when it has not looked after itself for this long.
+#: The loop counts as stuck when there was no housekeeping for this long.
 HEARTBEAT_LIMIT_SECONDS = 30.0
 
 #: Ready at the latest after this long: a source that hangs must not hold the metrics back that

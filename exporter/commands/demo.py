@@ -61,7 +61,7 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
 
 
 def _announce(simulation: Simulation, url: str) -> None:
-    """Tell where to look, and how to make something happen there."""
+    """Print the URLs to open, and a command that makes something happen."""
     agents = list(simulation.fleet.agents)[-1:]
     change = json.dumps({"change": {"agents": {agent: {"up": False} for agent in agents}}})
     print(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-SUMMARY = "look at one target now: the reply, what was read from it, the samples"
+SUMMARY = "ask about one target now: the reply, what was read from it, the samples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -73,7 +73,7 @@ def report(
     Args:
         answer: Whether the fleet is well.
         sources: Only those that are down or fail are named, with why.
-        rows: The targets; whatever their kind, those that need a look come first, and the last
+        rows: The targets; whatever their kind, the most urgent come first, and the last
             are left out where there is no room.
         runs: Those in flight, told by their phases.
         paper: What it is written on.

@@ -1,4 +1,4 @@
-"""What became of each target lately: its newest readings, and its newest failures kept apart.
+"""History: the newest readings of each target, and its newest failures kept apart.
 
 Good readings come every minute and would push a failure out within the hour, which is when
 somebody asks for it; so failures have a ring of their own. Everything is bounded: a target takes
@@ -31,11 +31,11 @@ KEPT_READINGS = 60
 #: So many failures are kept beside them.
 KEPT_FAILURES = 10
 
-# Time stamp, duration (not a number: unknown), outcome and reason by their places.
+# Time stamp, duration (not a number: unknown), outcome and reason by their positions.
 _PACKED = Struct("<dfBB")
 _OUTCOMES = (None, False, True)
 _REASONS: tuple[Reason | None, ...] = (None, *Reason)
-_REASON_PLACES = {reason: place for place, reason in enumerate(_REASONS)}
+_REASON_POSITIONS = {reason: position for position, reason in enumerate(_REASONS)}
 
 
 class Entry(NamedTuple):
@@ -44,8 +44,8 @@ class Entry(NamedTuple):
     Attributes:
         timestamp_seconds: When it was read, epoch.
         duration_seconds: How long the vendor's call to the target took, to a ten-millionth.
-        up: What it found; a suite is up when it can run, a cluster when all its members are.
-        reason: Why it was not up.
+        up: The outcome; a suite is up when it can run, a cluster when all its members are.
+        reason: The reason why it was not up.
     """
 
     timestamp_seconds: float
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class _Ring:
-    """Packed entries; the newest takes the place of the oldest."""
+    """Packed entries; the newest replaces the oldest."""
 
     __slots__ = ("_data", "_next", "_size")
 
@@ -113,7 +113,7 @@ class Record:
             return
         self._seen = at.monotonic
         seconds = math.nan if duration_seconds is None else duration_seconds
-        packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_PLACES[reason])
+        packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_POSITIONS[reason])
         self._readings.append(packed)
         if up is False:
             if self._failures is None:
@@ -184,14 +184,14 @@ def _add(record: Record, reading: Reading, taken: Moment) -> None:
                 reason=state.reason,
                 duration_seconds=state.ping_duration_seconds,
             )
-        case Cluster(state=looked) if looked is not None:
-            states = [member.state for member in reading.members]
-            down = [state for state in states if state is not None and not state.up]
+        case Cluster(state=state) if state is not None:
+            members = [member.state for member in reading.members]
+            down = [member for member in members if member is not None and not member.up]
             record.add(
-                looked.read_at,
-                up=False if down else None if None in states else True,
+                state.read_at,
+                up=False if down else None if None in members else True,
                 reason=down[0].reason if down else None,
-                duration_seconds=looked.ping_duration_seconds,
+                duration_seconds=state.ping_duration_seconds,
             )
         case Suite():
             record.add(taken, up=reading.healthy)

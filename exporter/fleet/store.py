@@ -1,4 +1,4 @@
-"""What is known now: one whole snapshot per source and task, none older than its limit.
+"""The store: one whole snapshot per source and task, none older than its limit.
 
 Everything that shows something (the exposition, the pages, the alerts) reads from here, and
 nothing that shows something ever calls a vendor.
@@ -61,7 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 @unique
 class Cause(StrEnum):
-    """Why a snapshot is no longer what it was."""
+    """The reason why a snapshot is no longer what it was."""
 
     PUT = "put"
     EXPIRED = "expired"
@@ -71,15 +71,8 @@ class Cause(StrEnum):
 class SnapshotChange(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot that came, went or aged."""
 
-    provider: str
-    source: str
-    task: str
+    key: TaskKey
     cause: Cause
-
-    @property
-    def key(self) -> TaskKey:
-        """Return the task whose snapshot it was."""
-        return (self.provider, self.source, self.task)
 
 
 class Store:
@@ -163,8 +156,7 @@ class Store:
         self._next_deadline = min(self._deadlines.values(), default=math.inf)
 
     def _report(self, key: TaskKey, cause: Cause) -> SnapshotChange:
-        provider, source, task = key
-        change = SnapshotChange(provider=provider, source=source, task=task, cause=cause)
+        change = SnapshotChange(key=key, cause=cause)
         for callback in self._subscribers:
             callback(change)
         return change

@@ -83,7 +83,7 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
-    """Sort rows by kind, what needs a look first."""
+    """Sort rows by kind, the most urgent first."""
     return sorted(rows, key=_urgency)
 
 

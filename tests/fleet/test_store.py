@@ -72,9 +72,7 @@ def test_a_snapshot_lives_until_its_limit_and_not_longer() -> None:
     after = store.expire()
 
     assert () == at_limit
-    assert (
-        SnapshotChange(provider="realload", source="prod", task="agents", cause=Cause.EXPIRED),
-    ) == after
+    assert (SnapshotChange(key=("realload", "prod", "agents"), cause=Cause.EXPIRED),) == after
     assert store.get("realload", "prod", "agents") is None
 
 

@@ -99,16 +99,16 @@ class FakeView:
         self.healthy = True
         self.reloads = 0
         self.mistakes: tuple[str, ...] = ()
-        self.looks: list[tuple[str, str, str]] = []
-        self.look_error: Exception | None = None
-        self.before_look: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+        self.explained: list[tuple[str, str, str]] = []
+        self.explain_error: Exception | None = None
+        self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
         """Remember the look, and end it as the test says."""
-        self.looks.append((source, kind, target_id))
-        await self.before_look()
-        if self.look_error is not None:
-            raise self.look_error
+        self.explained.append((source, kind, target_id))
+        await self.before_reply()
+        if self.explain_error is not None:
+            raise self.explain_error
         return Explanation(reading=self.snapshot.readings[0], reply={"known": 1})
 
     async def reload(self) -> None:

@@ -1,4 +1,4 @@
-"""One look at one known target, for those who want Prometheus to drive."""
+"""Probes: one call about one known target, for those who want Prometheus to drive."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: How long a look may take when the scraper does not say.
+#: How long a probe may take when the scraper does not say.
 DEFAULT_SECONDS = 30.0
 
 #: What is left of the scraper's time for the way back.
 OFFSET_SECONDS = 0.5
 
-#: Looks at once; fewer than `web.max_requests`, so that they leave room for scrapes.
+#: Probes at once; fewer than `web.max_requests`, so that they leave room for scrapes.
 PARALLEL = 10
 
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
@@ -63,13 +63,13 @@ class Probe:
         self._under_way = 0
 
     async def answer(self, request: Request) -> Response:
-        """Look at the target named by `source`, `kind` and `id` and answer with its samples.
+        """Ask about the target named by `source`, `kind` and `id` and answer with its samples.
 
-        Only what is in the store can be looked at, so that nobody reaches anything else through
+        Only what is in the store can be asked about, so that nobody reaches anything else through
         this. With `debug=true` the answer is for people: reply, reading and samples.
         """
         try:
-            found, reply = await self._look(request)
+            found, reply = await self._explain(request)
         except _RefusalError as error:
             text = f"{error.status.value} {error.status.phrase}: {error}.\n"
             return PlainTextResponse(text, status_code=error.status, headers=error.headers)
@@ -78,7 +78,7 @@ class Probe:
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
-    async def _look(self, request: Request) -> tuple[Snapshot, Any]:
+    async def _explain(self, request: Request) -> tuple[Snapshot, Any]:
         """Return the target's reading as a snapshot, and the vendor's reply."""
         source, kind, target_id = _asked(request)
         seconds = _seconds(request)
@@ -86,7 +86,7 @@ class Probe:
         if listed is None:
             raise _RefusalError(HTTPStatus.NOT_FOUND, "no such target is known now")
         if self._under_way >= self._parallel:
-            raise _busy(f"{self._parallel} looks are under way, which is the limit")
+            raise _busy(f"{self._parallel} probes are under way, which is the limit")
         self._under_way += 1
         try:
             async with asyncio.timeout(seconds):
@@ -123,7 +123,7 @@ def _asked(request: Request) -> tuple[str, str, str]:
 
 
 def _seconds(request: Request) -> float:
-    """Return how long the look may take: the scraper's time less the offset, or half of it."""
+    """Return how long the probe may take: the scraper's time less the offset, or half of it."""
     text = request.headers.get(_TIMEOUT_HEADER)
     if text is None:
         return DEFAULT_SECONDS
@@ -138,7 +138,7 @@ def _seconds(request: Request) -> float:
 
 
 def _failure(error: PollError) -> _RefusalError:
-    """Make a failed scrape, not a value, of a look that says nothing about the target."""
+    """Make a failed scrape, not a value, of a call that says nothing about the target."""
     if isinstance(error, BlockedError):
         return _busy(f"{error.reason}: {error}")
     timed_out = error.reason is Reason.TIMEOUT
