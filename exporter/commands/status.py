@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.commands.configuration import load_settings
-from exporter.commands.terminal import Paper, report, showing
+from exporter.commands.terminal import Paper, Report, showing
 from exporter.logging import configure_for
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.rows import RunRow, TargetRow
-from exporter.overview.sources import SourceRow, source_rows
-from exporter.overview.verdict import Headline, headline
+from exporter.overview.sources import source_rows
+from exporter.overview.verdict import headline
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
@@ -82,51 +81,32 @@ def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-class _Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet at one moment."""
-
-    answer: Headline
-    sources: list[SourceRow]
-    targets: list[TargetRow]
-    runs: list[RunRow]
-
-    @classmethod
-    def of(cls, engine: Engine) -> _Picture:
-        """Take one."""
-        now = engine.clock.now()
-        sources = source_rows(engine.pollers.values(), engine.store, now)
-        snapshots = engine.store.snapshots()
-        targets = arranged(target_rows(snapshots, now))
-        return cls(
-            answer=headline(targets, sources, ready=engine.first_polls_done),
-            sources=sources,
-            targets=targets,
-            runs=runs_in_flight(snapshots, now),
-        )
-
-    @property
-    def code(self) -> int:
-        """The exit code."""
-        return int(self.answer.alarming)
-
-    def text(self, paper: Paper) -> str:
-        """Write it down."""
-        return report(self.answer, self.sources, self.targets, self.runs, paper=paper)
+def _report(engine: Engine) -> Report:
+    now = engine.clock.now()
+    sources = source_rows(engine.pollers.values(), engine.store, now)
+    snapshots = engine.store.snapshots()
+    targets = arranged(target_rows(snapshots, now))
+    return Report(
+        answer=headline(targets, sources, ready=engine.first_polls_done),
+        sources=sources,
+        targets=targets,
+        runs=runs_in_flight(snapshots, now),
+    )
 
 
 async def _status(settings: Settings, form: str, *, colour: bool) -> int:
     async with connected(settings) as engine:
         await engine.poll_once()
-    picture = _Picture.of(engine)
+    report = _report(engine)
     if form == "prom":
         page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
         sys.stdout.write(page.body.decode())
     elif form == "json":
-        data = {"sources": picture.sources, "targets": picture.targets, "runs": picture.runs}
+        data = {"sources": report.sources, "targets": report.targets, "runs": report.runs}
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
-        sys.stdout.write(picture.text(Paper(colour=colour)))
-    return picture.code
+        sys.stdout.write(report.text(Paper(colour=colour)))
+    return int(report.answer.alarming)
 
 
 async def _watch(settings: Settings, *, colour: bool) -> int:
@@ -135,7 +115,7 @@ async def _watch(settings: Settings, *, colour: bool) -> int:
         engine.begin()
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
-                show(_Picture.of(engine).text)
+                show(_report(engine).text)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
-    return _Picture.of(engine).code
+    return int(_report(engine).answer.alarming)

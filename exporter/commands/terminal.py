@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,17 +18,17 @@ from exporter.overview.rows import (
     ClusterRow,
     Condition,
     RecorderRow,
+    RunRow,
     SuiteRow,
+    TargetRow,
     word,
 )
+from exporter.overview.sources import SourceRow
+from exporter.overview.verdict import Headline
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from exporter.overview.rows import RunRow, TargetRow
-    from exporter.overview.sources import SourceRow
-    from exporter.overview.verdict import Headline
+    from collections.abc import Callable, Iterable, Iterator
 
     #: Writes a report on the paper it is given.
     Written = Callable[["Paper"], str]
@@ -60,40 +61,40 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     height: int | None = None
 
 
-def report(
-    answer: Headline,
-    sources: Sequence[SourceRow],
-    rows: Sequence[TargetRow],
-    runs: Sequence[RunRow] = (),
-    *,
-    paper: Paper,
-) -> str:
-    """Write the whole of `status`.
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet at one moment.
 
-    Args:
-        answer: Whether the fleet is well.
+    Attributes:
+        answer: Whether it is well.
         sources: Only those that are down or fail are named, with why.
-        rows: The targets; whatever their kind, the most urgent come first, and the last
-            are left out where there is no room.
+        targets: Whatever their kind, the most urgent come first, and the last are left out where
+            there is no room.
         runs: Those in flight, told by their phases.
-        paper: What it is written on.
     """
-    lines = [(answer.text, _LEVELS[answer.level])]
-    if answer.details:
-        lines.append((f"({', '.join(answer.details)})", ""))
-    lines += ((line, "") for source in sources for line in _complaints(source))
-    if runs:
-        phases = Counter(run.phase for run in runs)
-        told = ", ".join(f"{number} {_printable(phase)}" for phase, number in phases.items())
-        lines.append((f"Runs in flight: {told}", ""))
-    written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
-    if rows:
-        room = None if paper.height is None else max(1, paper.height - len(written) - 3)
-        shown = sorted(rows, key=lambda row: URGENCY[row.state])[:room]
-        written += ["", *_table(shown, paper)]
-        if len(rows) > len(shown):
-            written.append(f"and {count(len(rows) - len(shown), 'more target')}")
-    return "\n".join(written) + "\n"
+
+    answer: Headline
+    sources: Sequence[SourceRow]
+    targets: Sequence[TargetRow]
+    runs: Sequence[RunRow] = ()
+
+    def text(self, paper: Paper) -> str:
+        """Write the whole of it."""
+        lines = [(self.answer.text, _LEVELS[self.answer.level])]
+        if self.answer.details:
+            lines.append((f"({', '.join(self.answer.details)})", ""))
+        lines += ((line, "") for source in self.sources for line in _complaints(source))
+        if self.runs:
+            phases = Counter(run.phase for run in self.runs)
+            told = ", ".join(f"{number} {_printable(phase)}" for phase, number in phases.items())
+            lines.append((f"Runs in flight: {told}", ""))
+        written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
+        if self.targets:
+            room = None if paper.height is None else max(1, paper.height - len(written) - 3)
+            shown = sorted(self.targets, key=lambda row: URGENCY[row.state])[:room]
+            written += ["", *_table(shown, paper)]
+            if len(self.targets) > len(shown):
+                written.append(f"and {count(len(self.targets) - len(shown), 'more target')}")
+        return "\n".join(written) + "\n"
 
 
 def _complaints(source: SourceRow) -> Iterable[str]:

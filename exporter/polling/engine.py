@@ -29,7 +29,7 @@ from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """The sources of one configuration and what they have said."""
+    """The sources of one configuration and what they have said.
+
+    Attributes:
+        pollers: By the names of their sources, in the order of the configuration.
+    """
 
     def __init__(
         self,
@@ -64,14 +68,9 @@ class Engine:
         self.schedule = Schedule(clock=clock)
         self._ledgers = ledgers or Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
-        self._pollers: dict[str, Poller] = {}
+        self.pollers: dict[str, Poller] = {}
         self._first_polls: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
-
-    @property
-    def pollers(self) -> Mapping[str, Poller]:
-        """The pollers by the names of their sources, in the order of the configuration."""
-        return self._pollers
 
     @property
     def first_polls_done(self) -> bool:
@@ -82,12 +81,12 @@ class Engine:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self._pollers[source.name] = self._connect(source)
+            self.pollers[source.name] = self._connect(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
         self.schedule.start()
-        for name in self._pollers:
+        for name in self.pollers:
             self._schedule(name)
 
     async def apply(self, settings: Settings) -> Difference:
@@ -105,7 +104,7 @@ class Engine:
         by_name = {source.name: source for source in settings.sources}
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
-            del self._identities[name], self._pollers[name]
+            del self._identities[name], self.pollers[name]
         problems: list[str] = []
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
@@ -115,8 +114,8 @@ class Engine:
                 problems += error.problems
             else:
                 self._identities[name] = new[name]
-        pollers = self._pollers | started
-        self._pollers = {name: pollers[name] for name in by_name if name in pollers}
+        pollers = self.pollers | started
+        self.pollers = {name: pollers[name] for name in by_name if name in pollers}
         for name in started:
             self._schedule(name)
         if problems:
@@ -125,7 +124,7 @@ class Engine:
 
     async def poll_once(self) -> None:
         """Poll every task of every source once."""
-        await asyncio.gather(*(_poll_once(poller) for poller in self._pollers.values()))
+        await asyncio.gather(*(_poll_once(poller) for poller in self.pollers.values()))
         await self.exposition.refresh()
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
@@ -135,16 +134,16 @@ class Engine:
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
         """
-        poller = self._pollers.get(source)
+        poller = self.pollers.get(source)
         if poller is None:
-            known = ", ".join(self._pollers)
+            known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
         return await poller.source.explain(kind, target_id)
 
     async def end(self, *, grace_seconds: float) -> None:
         """Stop polling, give what runs the grace, close all connections."""
         await self.schedule.stop(grace_seconds=grace_seconds)
-        await asyncio.gather(*(poller.source.aclose() for poller in self._pollers.values()))
+        await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
 
     def _connect(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
@@ -175,7 +174,7 @@ class Engine:
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
         """Stop polling a source and drop what does not hold for the one that follows it."""
-        poller = self._pollers[name]
+        poller = self.pollers[name]
         settings = poller.source.settings
         for task in poller.intervals:
             await self.schedule.remove(name, task)
@@ -192,7 +191,7 @@ class Engine:
             self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
-        poller = self._pollers[name]
+        poller = self.pollers[name]
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
         for task, interval in poller.intervals.items():

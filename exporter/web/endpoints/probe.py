@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import BlockedError, PollError, Reason
@@ -18,8 +19,6 @@ from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from starlette.requests import Request
 
     from exporter.fleet.store import Snapshot
@@ -38,22 +37,6 @@ PARALLEL = 10
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
 
 
-class _RefusalError(Exception):
-    """There is nothing to show.
-
-    Attributes:
-        status: Of the answer.
-        headers: Sent with it.
-    """
-
-    def __init__(
-        self, status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = dict(headers or {})
-
-
 class Probe:
     """The endpoint `/probe`."""
 
@@ -70,9 +53,10 @@ class Probe:
         """
         try:
             found, reply = await self._explain(request)
-        except _RefusalError as error:
-            text = f"{error.status.value} {error.status.phrase}: {error}.\n"
-            return PlainTextResponse(text, status_code=error.status, headers=error.headers)
+        except HTTPException as error:
+            status = HTTPStatus(error.status_code)
+            text = f"{status.value} {status.phrase}: {error.detail}.\n"
+            return PlainTextResponse(text, status_code=status, headers=error.headers)
         if request.query_params.get("debug") == "true":
             return PlainTextResponse(_debug(found, reply))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
@@ -84,7 +68,7 @@ class Probe:
         seconds = _seconds(request)
         listed = self._listing(source, kind, target_id)
         if listed is None:
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "no such target is known now")
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such target is known now")
         if self._under_way >= self._parallel:
             raise _busy(f"{self._parallel} probes are under way, which is the limit")
         self._under_way += 1
@@ -93,9 +77,9 @@ class Probe:
                 explanation = await self._view.explain(source, kind, target_id)
         except TimeoutError:
             why = f"no answer within {seconds:g} s"
-            raise _RefusalError(HTTPStatus.GATEWAY_TIMEOUT, why) from None
+            raise HTTPException(HTTPStatus.GATEWAY_TIMEOUT, why) from None
         except LookupError:
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "the target is gone") from None
+            raise HTTPException(HTTPStatus.NOT_FOUND, "the target is gone") from None
         except PollError as error:
             raise _failure(error) from error
         finally:
@@ -116,9 +100,9 @@ class Probe:
 def _asked(request: Request) -> tuple[str, str, str]:
     query = request.query_params
     if any(not query.get(name) for name in ("source", "kind", "id")):
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, "give source, kind and id")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "give source, kind and id")
     if query["kind"] not in EXPLAINED:
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(EXPLAINED)}")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(EXPLAINED)}")
     return query["source"], query["kind"], query["id"]
 
 
@@ -133,22 +117,22 @@ def _seconds(request: Request) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         why = f"{_TIMEOUT_HEADER} must be a number of seconds"
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, why)
+        raise HTTPException(HTTPStatus.BAD_REQUEST, why)
     return max(seconds - OFFSET_SECONDS, seconds / 2)
 
 
-def _failure(error: PollError) -> _RefusalError:
+def _failure(error: PollError) -> HTTPException:
     """Make a failed scrape, not a value, of a call that says nothing about the target."""
     if isinstance(error, BlockedError):
         return _busy(f"{error.reason}: {error}")
     timed_out = error.reason is Reason.TIMEOUT
     status = HTTPStatus.GATEWAY_TIMEOUT if timed_out else HTTPStatus.BAD_GATEWAY
-    return _RefusalError(status, f"{error.reason}: {error}")
+    return HTTPException(status, f"{error.reason}: {error}")
 
 
-def _busy(message: str) -> _RefusalError:
+def _busy(message: str) -> HTTPException:
     headers = {"Retry-After": "1"}
-    return _RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
+    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
 
 
 def _debug(found: Snapshot, reply: Any) -> str:
