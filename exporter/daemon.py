@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from exporter.web.server.uvicorn_server import WebServer
 
 
-#: What runs at the end gets this long; then it is cancelled.
+#: Polls that run at the end get this long; then they are cancelled.
 STOP_GRACE_SECONDS = 5.0
 
 #: The interval of housekeeping.

@@ -38,7 +38,7 @@ FORMATS = ("table", "json", "prom")
 
 COLOURS = ("auto", "always", "never")
 
-#: How often a watched table is brought up to date.
+#: The interval at which a watched table is brought up to date.
 REDRAW_SECONDS = 1.0
 
 

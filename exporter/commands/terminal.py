@@ -49,7 +49,7 @@ _HEADINGS = ("STATE", "KIND", "SOURCE", "ID", "NAME", "VERSION", "CLOCK", "PING"
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is written on.
+    """The terminal or file a report is written on.
 
     Attributes:
         colour: Whether it knows ANSI colours.

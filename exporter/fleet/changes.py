@@ -1,4 +1,4 @@
-"""What changed between two snapshots of a task: the lines people want to find in the log.
+"""Changes of targets between two snapshots of a task: the lines people want to find in the log.
 
 A target that stays down is not a change, so it is logged once and not at every poll.
 """

@@ -307,7 +307,7 @@ JOB_STATES = (
 
 
 class Account(Reading, frozen=True, kw_only=True):
-    """What the account allows."""
+    """The limits of the account."""
 
     job_duration_limit_seconds: float | None = None
 
@@ -338,7 +338,7 @@ class Certificate(Reading, frozen=True, kw_only=True):
 
 
 class SourceHealth(Reading, frozen=True, kw_only=True):
-    """How a source itself is; present from the start and never stale.
+    """The health of a source itself; present from the start and never stale.
 
     Attributes:
         up: Whether the newest call to the vendor's API was answered validly.

@@ -53,7 +53,7 @@ class Order(StrEnum):
     SOURCE = "source"
 
 
-#: Where the first click wants the largest on top.
+#: Columns that the first click sorts from the largest down.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
 _NO_BADGES: frozenset[Badge] = frozenset()
@@ -141,26 +141,16 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         if self.order is None:
             return list(rows)
         value = _VALUES[self.order]
-        known: list[tuple[Any, TargetRow]] = []
-        unknown: list[TargetRow] = []
-        for row in rows:
-            found = value(row)
-            if found is None:
-                unknown.append(row)
-            else:
-                known.append((found, row))
+        found = [(value(row), row) for row in rows]
+        known = [pair for pair in found if pair[0] is not None]
         known.sort(key=lambda pair: pair[0], reverse=self.descending)
-        return sorted(
-            [*(row for _, row in known), *unknown], key=lambda row: LISTED.index(row.kind)
-        )
+        unknown = [pair for pair in found if pair[0] is None]
+        return sorted((row for _, row in known + unknown), key=lambda row: LISTED.index(row.kind))
 
 
-def badges_of(rows: Iterable[TargetRow]) -> list[tuple[Badge, int]]:
+def badges_of(rows: Sequence[TargetRow]) -> list[tuple[Badge, int]]:
     """Count the rows of each badge, leaving out badges of none."""
-    counts = dict.fromkeys(Badge, 0)
-    for row in rows:
-        for badge, test in _TESTS.items():
-            counts[badge] += test(row)
+    counts = {badge: sum(map(test, rows)) for badge, test in _TESTS.items()}
     return [(badge, number) for badge, number in counts.items() if number]
 
 

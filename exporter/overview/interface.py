@@ -40,7 +40,7 @@ class MetricsPage(Protocol):
 
     @property
     def parts(self) -> Sequence[bytes]:
-        """What is sent."""
+        """The bytes to send."""
         ...
 
 
@@ -102,7 +102,7 @@ class View(Protocol):
 
     @property
     def history(self) -> History:
-        """What became of each target lately."""
+        """The newest readings and failures of each target."""
         ...
 
     def config(self) -> Mapping[str, Any]:

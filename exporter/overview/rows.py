@@ -36,7 +36,7 @@ def word(state: str, kind: str) -> str:
 
 
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one target.
+    """The row of one target.
 
     A cluster is up when all its members are, down when one of them is. A suite is up when the
     vendor finds it runnable: the verdict on its runs is another matter.

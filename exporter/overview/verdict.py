@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -61,14 +63,12 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
 
 def groups(rows: Sequence[TargetRow]) -> list[Group]:
     """Part arranged rows by kind, leaving out kinds of which there is none."""
-    parted: dict[Kind, list[TargetRow]] = {}
-    for row in rows:
-        parted.setdefault(row.kind, []).append(row)
     found = []
-    for kind, members in parted.items():
-        counted = Counter(row.state for row in members)
+    for kind, members in groupby(rows, key=attrgetter("kind")):
+        same = tuple(members)
+        counted = Counter(row.state for row in same)
         counts = tuple((state, counted[state]) for state in Condition if counted[state])
-        found.append(Group(kind=kind, rows=tuple(members), counts=counts))
+        found.append(Group(kind=kind, rows=same, counts=counts))
     return found
 
 

@@ -47,7 +47,6 @@ class Engine:
         self,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        ledgers: Ledgers | None = None,
         random: Random | None = None,
         shard: Shard | None = None,
     ) -> None:
@@ -55,7 +54,6 @@ class Engine:
 
         Args:
             clock: Where time comes from.
-            ledgers: What is known of refused credentials.
             random: For the jitter of retries.
             shard: The share of the targets that is ours; all of them if not given.
         """
@@ -66,7 +64,7 @@ class Engine:
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
-        self._ledgers = ledgers or Ledgers()
+        self._ledgers = Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
         self._first_polls: set[tuple[str, str]] = set()

@@ -56,7 +56,7 @@ class TaskFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the polls of a task have gone.
+    """The outcome of the polls of a task.
 
     Attributes:
         last_attempt: When the newest poll ended.

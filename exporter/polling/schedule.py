@@ -1,4 +1,4 @@
-"""When each task of each source is polled: one APScheduler job per (source, task).
+"""The schedule: one APScheduler job per source and task.
 
 The phase of a job is a hash of its source and task, spread over the interval, so that tasks do
 not all start together and a restart keeps the rhythm. There is no jitter: APScheduler adds it to
@@ -93,7 +93,7 @@ _ON_TIME_SECONDS = 1e-4
 
 @dataclass(slots=True)
 class _Job:
-    """What is known of one job while it is scheduled."""
+    """One job while it is scheduled."""
 
     task: str
     trigger: SlotTrigger

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: How long a probe may take when the scraper does not say.
+#: The time for a probe when the scraper does not give one.
 DEFAULT_SECONDS = 30.0
 
-#: What is left of the scraper's time for the way back.
+#: Time kept back from the scraper's for the way back.
 OFFSET_SECONDS = 0.5
 
 #: Probes at once; fewer than `web.max_requests`, so that they leave room for scrapes.
