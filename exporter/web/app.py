@@ -103,15 +103,17 @@ def _to(location: str) -> Endpoint:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answer what the routes raise: 404 and 405."""
+    """Answer what routes and endpoints raise, such as 404 and 405; the detail tells the reason."""
     del request
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
-    hint = ". The first page links to all others" if status is HTTPStatus.NOT_FOUND else ""
-    return PlainTextResponse(
-        f"{status.value} {status.phrase}{hint}.\n", status_code=status, headers=error.headers
-    )
+    text = f"{status.value} {status.phrase}"
+    if error.detail != status.phrase:
+        text += f": {error.detail}"
+    elif status is HTTPStatus.NOT_FOUND:
+        text += ". The first page links to all others"
+    return PlainTextResponse(f"{text}.\n", status_code=status, headers=error.headers)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -12,11 +12,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
+from exporter.cooperative import in_turns
 from exporter.fleet.kinds import Kind, kind_of
 from exporter.fleet.readings import Agent, Target
-from exporter.web.slices import in_slices
 
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Discovery:
         wanted = request.query_params.getlist("source")
         port = request.query_params.get("port", "")
         if port and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536):
-            return _text(HTTPStatus.BAD_REQUEST, "port must be a number from 1 to 65535")
+            why = "port must be a number from 1 to 65535"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, why)
         watching = {
             source.name
             for source in self._view.sources()
@@ -55,19 +57,21 @@ class Discovery:
         }
         strangers = sorted(set(wanted) - watching)
         if strangers:
-            return _text(HTTPStatus.NOT_FOUND, f"no source of that name watches {task}")
+            why = f"no source of that name watches {task}"
+            raise HTTPException(HTTPStatus.NOT_FOUND, why)
         found = [snapshot for snapshot in self._view.snapshots() if snapshot.task == task]
         known = {snapshot.source for snapshot in found}
         # Whoever names sources wants them whole; else one that is broken must not hide the others.
         if not known.issuperset(wanted) or (watching and not known):
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"the {task} are not known now")
+            why = f"the {task} are not known now"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why)
         encoder = msgspec.json.Encoder()
-        groups = await in_slices(
+        groups = [
             encoder.encode(group)
             for snapshot in found
             if not wanted or snapshot.source in wanted
-            for group in _groups(snapshot, port)
-        )
+            async for group in in_turns(_groups(snapshot, port))
+        ]
         return Response(b"[%s]" % b",".join(groups), media_type="application/json")
 
 
@@ -104,7 +108,3 @@ def _labels(snapshot: Snapshot, kind: Kind, target: Target) -> Mapping[str, str]
 
 def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _text(status: HTTPStatus, message: str) -> Response:
-    return PlainTextResponse(f"{status.value} {status.phrase}: {message}.\n", status_code=status)

@@ -50,13 +50,11 @@ class Probe:
 
         Only what is in the store can be asked about, so that nobody reaches anything else through
         this. With `debug=true` the answer is for people: reply, reading and samples.
+
+        Raises:
+            HTTPException: There is nothing to show.
         """
-        try:
-            found, reply = await self._explain(request)
-        except HTTPException as error:
-            status = HTTPStatus(error.status_code)
-            text = f"{status.value} {status.phrase}: {error.detail}.\n"
-            return PlainTextResponse(text, status_code=status, headers=error.headers)
+        found, reply = await self._explain(request)
         if request.query_params.get("debug") == "true":
             return PlainTextResponse(_debug(found, reply))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
