@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from exporter.cooperative import in_turns
-from exporter.fleet.kinds import Kind, kind_of
+from exporter.fleet.kinds import BY_READING, Kind
 from exporter.fleet.readings import Agent, Cluster, MemberState, Reading, State, Target
 
 
@@ -82,22 +82,25 @@ def _differences(old: _Condition, new: _Condition) -> Iterator[What]:
 
 
 def _conditions(reading: Reading) -> Iterator[tuple[tuple[Kind, str], _Condition]]:
-    if isinstance(reading, Cluster):
-        for member in reading.members:
-            yield (
-                (Kind.MEMBER, f"{reading.cluster_id}/{member.member_id}"),
-                _condition(f"{reading.agent_cluster}/{member.agent}", member.state),
-            )
-    elif isinstance(reading, Target) and (kind := kind_of(reading)):
-        active = reading.active if isinstance(reading, Agent) else None
-        yield (
-            (kind, kind.id_of(reading)),
-            _condition(kind.name_of(reading), reading.state, active=active),
-        )
+    match reading:
+        case Agent():
+            condition = _condition(reading.agent, reading.state, reading.active)
+            yield (Kind.AGENT, reading.agent_id), condition
+        case Target():
+            kind = BY_READING[type(reading)]
+            yield (kind, kind.id_of(reading)), _condition(kind.name_of(reading), reading.state)
+        case Cluster():
+            for member in reading.members:
+                key = (Kind.MEMBER, f"{reading.cluster_id}/{member.member_id}")
+                yield key, _condition(f"{reading.agent_cluster}/{member.agent}", member.state)
+        case _:
+            pass
 
 
 def _condition(
-    target: str, state: State | MemberState | None, *, active: bool | None = None
+    target: str,
+    state: State | MemberState | None,
+    active: bool | None = None,  # noqa: FBT001 - a field
 ) -> _Condition:
     if state is None:
         return _Condition(target=target, active=active)

@@ -6,7 +6,8 @@ This is the only list of them. Whoever needs to know what an agent is asks here.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Any, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
 
 from exporter.fleet.readings import (
     Agent,
@@ -20,6 +21,10 @@ from exporter.fleet.readings import (
 )
 
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
 @unique
 class Kind(StrEnum):
     """A kind of target, in the order in which they are shown.
@@ -27,6 +32,7 @@ class Kind(StrEnum):
     Attributes:
         reading: The type of what is known of one.
         id_field, name_field: The fields of the reading that hold a target's id and its name.
+        id_of, name_of: Return the contents of these fields.
         task: The task that lists them; also the plural that people read.
         component: The vendor's name for what runs on them, where it has an oldest accepted version.
     """
@@ -36,6 +42,8 @@ class Kind(StrEnum):
     name_field: str
     task: str
     component: str
+    id_of: Callable[[Any], str]
+    name_of: Callable[[Any], str]
 
     def __new__(  # noqa: PLR0913, PLR0917 - the columns of the table below
         cls,
@@ -54,6 +62,8 @@ class Kind(StrEnum):
         kind.name_field = name_field
         kind.task = task
         kind.component = component
+        kind.id_of = attrgetter(id_field)
+        kind.name_of = attrgetter(name_field)
         return kind
 
     AGENT = "agent", Agent, "agent_id", "agent", "agents", "measuring_agent"
@@ -71,16 +81,6 @@ class Kind(StrEnum):
     RUN = "run", Run, "run_id", "run", "runs"
     MEMBER = "member", Member, "member_id", "agent", "clusters"
 
-    def id_of(self, reading: Any) -> str:
-        """Return the id of the target of this kind that a reading is about."""
-        target_id: str = getattr(reading, self.id_field)
-        return target_id
-
-    def name_of(self, reading: Any) -> str:
-        """Return the name of the target of this kind that a reading is about."""
-        name: str = getattr(reading, self.name_field)
-        return name
-
 
 #: Kinds with rows of their own and a history. A run comes and goes; a member is part of a cluster.
 LISTED: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in {Kind.RUN, Kind.MEMBER})
@@ -88,15 +88,11 @@ LISTED: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in {Kind.RUN,
 #: Kinds of which a source can explain a single target.
 EXPLAINED: tuple[Kind, ...] = (*LISTED, Kind.RUN)
 
-_BY_READING: dict[type[Any], Kind] = {kind.reading: kind for kind in Kind}
-
-
-def kind_of(reading: Reading) -> Kind | None:
-    """Return the kind of the target a reading is about, `None` if it is about none."""
-    return _BY_READING.get(type(reading))
+#: The kind of target a reading is about, by the reading's type.
+BY_READING: dict[type[Any], Kind] = {kind.reading: kind for kind in Kind}
 
 
 def target_of(reading: Reading) -> tuple[Kind, str] | None:
     """Return kind and id of the target a reading is about, `None` if it is about none."""
-    kind = _BY_READING.get(type(reading))
+    kind = BY_READING.get(type(reading))
     return None if kind is None else (kind, kind.id_of(reading))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exporter.fleet.kinds import LISTED, Kind, kind_of
+from exporter.fleet.kinds import BY_READING, LISTED, Kind
 from exporter.fleet.readings import (
     PHASES,
     Agent,
@@ -58,17 +58,22 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
         base = {name: getattr(snapshot, name) for name in ("provider", "source", "labels")}
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
-            kind = kind_of(reading)
+            kind = BY_READING.get(type(reading))
             if kind not in LISTED:
                 continue
-            identity = {"kind": kind, "id": kind.id_of(reading), "name": kind.name_of(reading)}
+            facts = {
+                **base,
+                "kind": kind,
+                "id": kind.id_of(reading),
+                "name": kind.name_of(reading),
+            }
             match reading:
                 case Target():
-                    yield _machine(reading, base | identity, oldest.get(kind), now)
+                    yield _machine(reading, facts, oldest.get(kind), now)
                 case Cluster():
-                    yield _cluster(reading, base | identity, now)
+                    yield _cluster(reading, facts, now)
                 case Suite():
-                    yield _suite(reading, base | identity, snapshot.taken, now)
+                    yield _suite(reading, facts, snapshot.taken, now)
 
 
 def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[Kind, str]]:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from exporter.cooperative import in_turns
-from exporter.fleet.kinds import Kind, kind_of
+from exporter.fleet.kinds import BY_READING, Kind
 from exporter.fleet.readings import Agent, Target
 
 
@@ -77,7 +77,7 @@ class Discovery:
 
 def _groups(snapshot: Snapshot, port: str) -> Iterator[dict[str, Any]]:
     for reading in snapshot.readings:
-        kind = kind_of(reading)
+        kind = BY_READING.get(type(reading))
         if kind and isinstance(reading, Target) and _HOST.fullmatch(reading.host):
             host = reading.host
             if ":" in host and not host.startswith("["):
