@@ -45,25 +45,13 @@ class Kind(StrEnum):
     id_of: Callable[[Any], str]
     name_of: Callable[[Any], str]
 
-    def __new__(  # noqa: PLR0913, PLR0917 - the columns of the table below
-        cls,
-        word: str,
-        reading: type[Reading | Member],
-        id_field: str,
-        name_field: str,
-        task: str,
-        component: str = "",
-    ) -> Self:
+    def __new__(cls, word: str, *columns: Any) -> Self:
         """Make a row of the table; the kind's value is its word."""
         kind = str.__new__(cls, word)
         kind._value_ = word
-        kind.reading = reading
-        kind.id_field = id_field
-        kind.name_field = name_field
-        kind.task = task
-        kind.component = component
-        kind.id_of = attrgetter(id_field)
-        kind.name_of = attrgetter(name_field)
+        kind.reading, kind.id_field, kind.name_field, kind.task, kind.component = columns
+        kind.id_of = attrgetter(kind.id_field)
+        kind.name_of = attrgetter(kind.name_field)
         return kind
 
     AGENT = "agent", Agent, "agent_id", "agent", "agents", "measuring_agent"
@@ -75,11 +63,11 @@ class Kind(StrEnum):
         "controllers",
         "cluster_controller",
     )
-    CLUSTER = "cluster", Cluster, "cluster_id", "agent_cluster", "clusters"
+    CLUSTER = "cluster", Cluster, "cluster_id", "agent_cluster", "clusters", ""
     RECORDER = "recorder", Recorder, "recorder_id", "recorder", "recorders", "proxy_recorder"
-    SUITE = "suite", Suite, "suite_id", "suite", "suites"
-    RUN = "run", Run, "run_id", "run", "runs"
-    MEMBER = "member", Member, "member_id", "agent", "clusters"
+    SUITE = "suite", Suite, "suite_id", "suite", "suites", ""
+    RUN = "run", Run, "run_id", "run", "runs", ""
+    MEMBER = "member", Member, "member_id", "agent", "clusters", ""
 
 
 #: Kinds with rows of their own and a history. A run comes and goes; a member is part of a cluster.
