@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from exporter.commands.configuration import load_settings
 from exporter.errors import PollError
@@ -16,7 +14,7 @@ from exporter.metrics.catalogue import FAMILIES
 from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
 from exporter.sources.registry import PROVIDERS
-from exporter.web.endpoints.api import plain
+from exporter.web.endpoints.probe import explained
 
 
 if TYPE_CHECKING:
@@ -43,14 +41,14 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = load_settings(arguments, environ).settings
     configure_for(settings, level="warn")
     try:
-        document = asyncio.run(_explain(settings, arguments))
+        text = asyncio.run(_explain(settings, arguments))
     except LookupError as error:
         print(f"explain: {error.args[0]}", file=sys.stderr)
         return 2
     except PollError as error:
         print(f"explain: {error.reason}: {error}", file=sys.stderr)
         return 1
-    yaml.safe_dump(document, sys.stdout, sort_keys=False, allow_unicode=True, width=1000)
+    sys.stdout.write(text)
     return 0
 
 
@@ -65,7 +63,7 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     return f"; give the id, as `{listing}` lists it"
 
 
-async def _explain(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
+async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
     async with connected(settings) as engine:
         try:
             explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
@@ -79,8 +77,4 @@ async def _explain(settings: Settings, arguments: argparse.Namespace) -> dict[st
         names=[family.name for family in FAMILIES],
         sources=[arguments.source],
     )
-    return {
-        "reply": plain(explanation.reply),
-        "reading": plain(explanation.reading),
-        "samples": [line for line in page.body.decode().splitlines() if not line.startswith("#")],
-    }
+    return explained(explanation, page.body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import yaml
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.store import Snapshot
     from exporter.overview.interface import View
+    from exporter.sources.base import Explanation
 
 
 #: The time for a probe when the scraper does not give one.
@@ -54,14 +55,14 @@ class Probe:
         Raises:
             HTTPException: There is nothing to show.
         """
-        found, reply = await self._explain(request)
+        found, explanation = await self._explain(request)
         if request.query_params.get("debug") == "true":
-            return PlainTextResponse(_debug(found, reply))
+            return PlainTextResponse(explained(explanation, page_of(found).body))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
-    async def _explain(self, request: Request) -> tuple[Snapshot, Any]:
-        """Return the target's reading as a snapshot, and the vendor's reply."""
+    async def _explain(self, request: Request) -> tuple[Snapshot, Explanation]:
+        """Return the target's reading as a snapshot, and by itself with the vendor's reply."""
         source, kind, target_id = _asked(request)
         seconds = _seconds(request)
         listed = self._listing(source, kind, target_id)
@@ -82,8 +83,7 @@ class Probe:
             raise _failure(error) from error
         finally:
             self._under_way -= 1
-        found = msgspec.structs.replace(listed, readings=(explanation.reading,))
-        return found, explanation.reply
+        return msgspec.structs.replace(listed, readings=(explanation.reading,)), explanation
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
         """Return the snapshot in which a target is."""
@@ -133,12 +133,13 @@ def _busy(message: str) -> HTTPException:
     return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
 
 
-def _debug(found: Snapshot, reply: Any) -> str:
-    samples = page_of(found).body.decode().splitlines()
+def explained(explanation: Explanation, exposition: bytes) -> str:
+    """Write as YAML what the vendor replied, what was read from it, and the samples of that."""
+    lines = exposition.decode().splitlines()
     document = {
-        "reply": plain(reply),
-        "reading": plain(found.readings[0]),
-        "samples": [line for line in samples if not line.startswith("#")],
+        "reply": plain(explanation.reply),
+        "reading": plain(explanation.reading),
+        "samples": [line for line in lines if not line.startswith("#")],
     }
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
     return text
