@@ -1,4 +1,9 @@
-"""Long work in turns with everybody else on the event loop."""
+"""Long work in turns with everybody else on the event loop.
+
+The only way in which Python code that goes through thousands of targets yields. A thread would not
+help: it takes the interpreter's lock for milliseconds at a time from the loop, and what it reads
+could change under it. Threads are for calls that leave the interpreter: gzip, files, certificates.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Items between two turns of everybody else: a few milliseconds of the usual work on a target.
-TURN = 500
+#: Items between two turns of everybody else: a few milliseconds of work at 20 µs an item.
+TURN = 200
 
 
 async def in_turns(items: Iterable[T], *, turn: int = TURN) -> AsyncIterator[T]:

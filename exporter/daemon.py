@@ -1,4 +1,4 @@
-"""The daemon: the engine on its schedule, the web server in front, and a clean end.
+"""The daemon: the engine on its schedule, the alerts, the web server in front, and a clean end.
 
 Only this module knows the whole.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -23,36 +23,47 @@ from exporter.errors import ConfigurationError
 from exporter.fleet.history import History
 from exporter.http import HttpClient
 from exporter.logging import configure_for
-from exporter.overview.daemon import DaemonView
+from exporter.overview.interface import AlertView
+from exporter.overview.sources import SourceRow, source_rows
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
+from exporter.settings.load import redacted
 from exporter.sharding import Shard
 from exporter.web.app import create_app, make_server
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
+    from exporter.fleet.store import Snapshot
     from exporter.settings.load import Loaded, Settings
     from exporter.web.server.uvicorn_server import WebServer
 
 
-#: What runs at the end gets this long; then it is cancelled.
+#: Polls that run at the end get this long; then they are cancelled.
 STOP_GRACE_SECONDS = 5.0
 
-#: How often the loop looks after itself.
+#: The interval of housekeeping.
 HOUSEKEEPING_SECONDS = 1.0
 
-#: The loop counts as stuck when it has not looked after itself for this long.
+#: The loop counts as stuck when there was no housekeeping for this long.
 HEARTBEAT_LIMIT_SECONDS = 30.0
 
 #: Ready at the latest after this long: a source that hangs must not hold the metrics back that
 #: would tell so.
-FIRST_ROUND_LIMIT_SECONDS = 60.0
+FIRST_POLLS_LIMIT_SECONDS = 60.0
 
 
 class Daemon:
-    """One running exporter."""
+    """One running exporter; what its pages may use of it is in `exporter.overview.interface`.
+
+    Attributes:
+        history: What became of each target lately.
+        metrics: Returns the exposition.
+        explain: Asks the vendor about one target.
+        reload: Loads the configuration again and goes over to it.
+        now: Reads the clock.
+    """
 
     def __init__(
         self,
@@ -73,7 +84,7 @@ class Daemon:
             announce: Told the URL once it can be opened.
         """
         self._settings: Settings = loaded.settings
-        self.clock = clock
+        self._clock = clock
         self._shard = Shard.of(loaded.settings.sharding, host=socket.gethostname())
         self._engine = Engine(clock=clock, shard=self._shard)
         self._announce = announce
@@ -82,14 +93,14 @@ class Daemon:
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
         self._generator_url = ""
-        self._history = History()
-        self._history.follow(self._engine.store)
+        self.history = History()
+        self.history.follow(self._engine.store)
         self._alerts = BuiltInAlerts(
             AlertingContext(
                 store=self._engine.store,
                 telemetry=self._engine.telemetry,
                 clock=clock,
-                started=self._ready,
+                started=lambda: self.ready,
                 # The jitter of retries is no secret.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
@@ -98,6 +109,10 @@ class Daemon:
         self._reloader = Reloader(
             load or (lambda: loaded), loaded, self._apply, telemetry=self._engine.telemetry
         )
+        self.metrics = self._engine.exposition.metrics
+        self.explain = self._engine.explain
+        self.reload = self._reloader.reload
+        self.now = clock.now
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -108,20 +123,12 @@ class Daemon:
         """
         web = self._settings.web
         app = create_app(
-            DaemonView(
-                self._engine,
-                history=self._history,
-                alerts=self._alerts,
-                settings=lambda: self._settings,
-                reload=self.reload,
-                ready=self._ready,
-                healthy=self.healthy,
-            ),
+            self,
             route_prefix=web.route_prefix,
             max_requests=web.max_requests,
             lifecycle=web.enable_lifecycle,
         )
-        server = make_server(app, web, clock=self.clock)
+        server = make_server(app, web, clock=self._clock)
         self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
@@ -161,38 +168,50 @@ class Daemon:
             await asyncio.gather(*background, return_exceptions=True)
             self._log.info("stopped")
 
-    async def reload(self) -> None:
-        """Load the configuration again and go over to it.
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return what is known now."""
+        self._engine.store.expire()
+        return self._engine.store.snapshots()
 
-        Raises:
-            ConfigurationError: With every mistake; the old one stays in use.
-        """
-        await self._reloader.reload()
+    def sources(self) -> list[SourceRow]:
+        """Return how each source is."""
+        return source_rows(self._engine.pollers.values(), self._engine.store, self.now())
 
-    def _ready(self) -> bool:
-        """Tell whether the first round of polls has finished or was given up."""
-        age = self.clock.monotonic() - self._started
-        return self._engine.first_round_done or age >= FIRST_ROUND_LIMIT_SECONDS
+    def alerts(self) -> list[AlertView] | None:
+        """Return what the built-in alerts have found, `None` where they are off."""
+        active = self._alerts.active()
+        return None if active is None else [AlertView.of(alert) for alert in active]
 
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective settings, redacted."""
+        return redacted(self._settings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether each task was polled once, or the time for that is over."""
+        age = self._clock.monotonic() - self._started
+        return self._engine.first_polls_done or age >= FIRST_POLLS_LIMIT_SECONDS
+
+    @property
     def healthy(self) -> bool:
-        """Tell whether the event loop turns."""
-        return self.clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
+        """Whether the event loop turns."""
+        return self._clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
 
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
         await self._alerts.apply(
             settings.alerting.of_shard(self._shard), generator_url=self._generator_url
         )
-        for section in BY_RESTART:
-            if getattr(settings, section) != getattr(self._settings, section):
+        changed = [
+            section
+            for section in (*BY_RELOAD, *BY_RESTART)
+            if getattr(settings, section) != getattr(self._settings, section)
+        ]
+        for section in changed:
+            if section in BY_RESTART:
                 self._log.warning(
                     "restart_needed", message=f"changes of `{section}` need a restart"
                 )
-        sections = [
-            section
-            for section in BY_RELOAD
-            if getattr(settings, section) != getattr(self._settings, section)
-        ]
         self._settings = settings
         configure_for(settings)
         self._log.info(
@@ -201,7 +220,7 @@ class Daemon:
             changed=",".join(found.changed),
             removed=",".join(found.removed),
             kept=len(found.kept),
-            sections=",".join(sections),
+            sections=",".join(section for section in changed if section in BY_RELOAD),
         )
 
     async def _render(self) -> None:
@@ -211,7 +230,7 @@ class Daemon:
             self._changed.clear()
             try:
                 await self._engine.exposition.refresh()
-                await self._history.catch_up()
+                await self.history.catch_up()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
 
@@ -225,33 +244,19 @@ class Daemon:
 
     async def _watch(self) -> None:
         while True:
-            await self.clock.sleep(self._auto_reload_seconds)
+            await self._clock.sleep(self._auto_reload_seconds)
             await self._reloader.look()
 
     async def _keep_house(self) -> None:
         while True:
-            self._heartbeat = self.clock.monotonic()
+            self._heartbeat = self._clock.monotonic()
             try:
                 self._engine.store.expire()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
-            await self.clock.sleep(HOUSEKEEPING_SECONDS)
-
-
-@contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """Set the event on SIGTERM and SIGINT instead of dying of them."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+            await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
 
 def _browsable(server: WebServer, path: str, *, everywhere: str = "localhost") -> str:

@@ -1,4 +1,4 @@
-"""Which share of the fleet this process watches, when several share the work.
+"""The share of the fleet that this process watches, when several share the work.
 
 Every process knows its number and how many there are; a stable hash of the target decides, so
 that they need not talk to each other. What is read with one call for all targets cannot be
@@ -17,6 +17,8 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from exporter.settings.sections import ShardingSettings
 
 
@@ -24,7 +26,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One of several shares.
 
     Attributes:
-        index: Which one, from 0.
+        index: Its number, from 0.
         total: How many there are.
     """
 
@@ -32,8 +34,32 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 1
 
     def owns(self, *key: str) -> bool:
-        """Tell whether what a key names belongs to this share; it belongs to exactly one."""
+        """Return whether what a key names belongs to this share; it belongs to exactly one."""
         return self.total == 1 or _bucket("\0".join(key), self.total) == self.index
+
+    def tasks(
+        self, source: str, intervals: Mapping[str, float], spread: Collection[str]
+    ) -> dict[str, float]:
+        """Return the tasks of a source that this share polls, with their intervals.
+
+        Args:
+            source: The source's name.
+            intervals: All of its tasks, with the seconds between their polls.
+            spread: Tasks that every share polls for its own targets.
+        """
+        return {
+            task: seconds
+            for task, seconds in intervals.items()
+            if task in spread or self.owns(source, task)
+        }
+
+    def shows_health(
+        self, source: str, intervals: Mapping[str, float], spread: Collection[str]
+    ) -> bool:
+        """Return whether this share shows the health of a source; it must be one that polls it."""
+        if any(task in spread for task in intervals):
+            return self.owns(source)
+        return self.owns(source, next(iter(intervals), ""))
 
     @classmethod
     def of(cls, settings: ShardingSettings, *, host: str) -> Shard:

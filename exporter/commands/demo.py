@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.config.types import format_duration
-from exporter.daemon import Daemon, stop_signals
+from exporter.daemon import Daemon
 from exporter.errors import StartError
 from exporter.logging import configure_for
+from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.settings.load import Loaded, from_data
 from exporter.simulator import options
@@ -60,7 +61,7 @@ async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, ob
 
 
 def _announce(simulation: Simulation, url: str) -> None:
-    """Tell where to look, and how to make something happen there."""
+    """Print the URLs to open, and a command that makes something happen."""
     agents = list(simulation.fleet.agents)[-1:]
     change = json.dumps({"change": {"agents": {agent: {"up": False} for agent in agents}}})
     print(

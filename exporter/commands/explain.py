@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from exporter.commands.configuration import load_settings
 from exporter.errors import PollError
+from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.logging import configure_for
 from exporter.metrics.catalogue import FAMILIES
-from exporter.overview.rows import Kind
-from exporter.polling.engine import Engine
+from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
 from exporter.sources.registry import PROVIDERS
-from exporter.web.endpoints.api import plain
+from exporter.web.endpoints.probe import explained
 
 
 if TYPE_CHECKING:
@@ -26,32 +24,31 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-SUMMARY = "look at one target now: the reply, what was read from it, the samples"
+SUMMARY = "ask about one target now: the reply, what was read from it, the samples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that name a configuration, and the target."""
     for flag in flags.COMMON:
         flag.add_to(parser)
-    kinds = sorted({kind for provider in PROVIDERS.values() for kind in provider.kinds})
     parser.add_argument("source", metavar="SOURCE", help="the source's name")
-    parser.add_argument("kind", metavar="KIND", help=f"one of: {', '.join(kinds)}")
+    parser.add_argument("kind", metavar="KIND", help=f"one of: {', '.join(sorted(EXPLAINED))}")
     parser.add_argument("id", metavar="ID", help="the target's id, as in the labels")
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Look once and print."""
+    """Ask once and print."""
     settings = load_settings(arguments, environ).settings
     configure_for(settings, level="warn")
     try:
-        document = asyncio.run(_look(settings, arguments))
+        text = asyncio.run(_explain(settings, arguments))
     except LookupError as error:
         print(f"explain: {error.args[0]}", file=sys.stderr)
         return 2
     except PollError as error:
         print(f"explain: {error.reason}: {error}", file=sys.stderr)
         return 1
-    yaml.safe_dump(document, sys.stdout, sort_keys=False, allow_unicode=True, width=1000)
+    sys.stdout.write(text)
     return 0
 
 
@@ -62,30 +59,22 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     if poller is None or kind not in PROVIDERS[poller.source.settings.provider].kinds:
         return ""
     # The table has no rows of runs.
-    listing = "status" if kind in set(Kind) else "status --format=json"
+    listing = "status" if kind in LISTED else "status --format=json"
     return f"; give the id, as `{listing}` lists it"
 
 
-async def _look(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
-    engine = Engine()
-    engine.connect(settings)
-    try:
+async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
+    async with connected(settings) as engine:
         try:
             explanation = await engine.explain(arguments.source, arguments.kind, arguments.id)
         except LookupError as error:
             remedy = _remedy(engine, arguments)
             raise LookupError(f"{error.args[0]}{remedy}") from error
         engine.pollers[arguments.source].show(explanation.reading)
-    finally:
-        await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(
         accept="",
         accept_encoding="",
         names=[family.name for family in FAMILIES],
         sources=[arguments.source],
     )
-    return {
-        "reply": plain(explanation.reply),
-        "reading": plain(explanation.reading),
-        "samples": [line for line in page.body.decode().splitlines() if not line.startswith("#")],
-    }
+    return explained(explanation, page.body)

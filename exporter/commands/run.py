@@ -10,7 +10,7 @@ from exporter import process
 from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import auto_reload_seconds, load_settings
-from exporter.daemon import Daemon, stop_signals
+from exporter.daemon import Daemon
 from exporter.logging import configure_for
 from exporter.settings import flags
 from exporter.systemd import Notifier
@@ -50,9 +50,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _serve(daemon: Daemon, notifier: Notifier) -> None:
-    with stop_signals() as stop:
+    with process.stop_signals() as stop:
         following = asyncio.create_task(
-            notifier.follow(stop, healthy=daemon.healthy, clock=SYSTEM_CLOCK)
+            notifier.follow(stop, healthy=lambda: daemon.healthy, clock=SYSTEM_CLOCK)
         )
         try:
             await daemon.run(stop)

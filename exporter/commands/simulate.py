@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from exporter.daemon import stop_signals
+from exporter.process import stop_signals
 from exporter.simulator import options
 from exporter.simulator.server import run
 

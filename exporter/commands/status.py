@@ -1,4 +1,4 @@
-"""`status`: one round of polls, as a table for people or as data for scripts."""
+"""`status`: every task polled once, as a table for people or as data for scripts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.commands.configuration import load_settings
-from exporter.commands.terminal import Paper, report, showing
-from exporter.daemon import stop_signals
+from exporter.commands.terminal import Paper, Report, showing
 from exporter.logging import configure_for
-from exporter.overview.build import arranged, target_rows
-from exporter.overview.daemon import source_view
-from exporter.overview.rows import RunRow, TargetRow
-from exporter.overview.runs import runs_in_flight
-from exporter.overview.verdict import Headline, SourceRow, headline, source_row
-from exporter.polling.engine import Engine
+from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.sources import source_rows
+from exporter.overview.verdict import headline
+from exporter.polling.engine import connected
+from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.web.endpoints.api import plain
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
 
 
@@ -39,7 +38,7 @@ FORMATS = ("table", "json", "prom")
 
 COLOURS = ("auto", "always", "never")
 
-#: How often a watched table is brought up to date.
+#: The interval at which a watched table is brought up to date.
 REDRAW_SECONDS = 1.0
 
 
@@ -82,71 +81,41 @@ def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-class _Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet at one moment."""
-
-    answer: Headline
-    sources: list[SourceRow]
-    targets: list[TargetRow]
-    runs: list[RunRow]
-
-    @classmethod
-    def of(cls, engine: Engine) -> _Picture:
-        """Take one."""
-        now = engine.clock.now()
-        engine.store.expire()
-        snapshots = engine.store.snapshots()
-        sources = [
-            source_row(source_view(poller, engine.store), now) for poller in engine.pollers.values()
-        ]
-        targets = arranged(target_rows(snapshots, now))
-        return cls(
-            answer=headline(targets, sources, ready=engine.first_round_done),
-            sources=sources,
-            targets=targets,
-            runs=runs_in_flight(snapshots, now),
-        )
-
-    @property
-    def code(self) -> int:
-        """The exit code."""
-        return int(self.answer.alarming)
-
-    def text(self, paper: Paper) -> str:
-        """Write it down."""
-        return report(self.answer, self.sources, self.targets, self.runs, paper=paper)
+def _report(engine: Engine) -> Report:
+    now = engine.clock.now()
+    sources = source_rows(engine.pollers.values(), engine.store, now)
+    snapshots = engine.store.snapshots()
+    targets = arranged(target_rows(snapshots, now))
+    return Report(
+        answer=headline(targets, sources, ready=engine.first_polls_done),
+        sources=sources,
+        targets=targets,
+        runs=runs_in_flight(snapshots, now),
+    )
 
 
 async def _status(settings: Settings, form: str, *, colour: bool) -> int:
-    engine = Engine()
-    engine.connect(settings)
-    try:
-        await engine.round()
-    finally:
-        await engine.end(grace_seconds=0)
-    picture = _Picture.of(engine)
+    async with connected(settings) as engine:
+        await engine.poll_once()
+    report = _report(engine)
     if form == "prom":
         page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
         sys.stdout.write(page.body.decode())
     elif form == "json":
-        data = {"sources": picture.sources, "targets": picture.targets, "runs": picture.runs}
+        data = {"sources": report.sources, "targets": report.targets, "runs": report.runs}
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
-        sys.stdout.write(picture.text(Paper(colour=colour)))
-    return picture.code
+        sys.stdout.write(report.text(Paper(colour=colour)))
+    return int(report.answer.alarming)
 
 
 async def _watch(settings: Settings, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
-    engine = Engine()
-    engine.connect(settings)
-    engine.begin()
-    try:
+    async with connected(settings) as engine:
+        engine.begin()
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
-                show(_Picture.of(engine).text)
+                show(_report(engine).text)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
-    finally:
-        await engine.end(grace_seconds=0)
-    return _Picture.of(engine).code
+    return int(_report(engine).answer.alarming)

@@ -5,20 +5,30 @@ from __future__ import annotations
 import shutil
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
 from exporter.overview.format import count, duration, signed
-from exporter.overview.rows import AgentRow, ClusterRow, Condition, RecorderRow, SuiteRow, word
+from exporter.overview.rows import (
+    URGENCY,
+    AgentRow,
+    ClusterRow,
+    Condition,
+    RecorderRow,
+    RunRow,
+    SuiteRow,
+    TargetRow,
+    word,
+)
+from exporter.overview.sources import SourceRow
+from exporter.overview.verdict import Headline
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from exporter.overview.rows import RunRow, TargetRow
-    from exporter.overview.verdict import Headline, SourceRow
+    from collections.abc import Callable, Iterable, Iterator
 
     #: Writes a report on the paper it is given.
     Written = Callable[["Paper"], str]
@@ -30,7 +40,6 @@ _COLOURS = {
     Condition.UNKNOWN: "33",
     Condition.INACTIVE: "2",
 }
-_URGENCY = {condition: place for place, condition in enumerate(Condition)}
 _LEVELS = {"good": "32", "unsure": "33", "bad": "1;31"}
 # The alternate screen and a hidden cursor; home; to the end of line or screen, cleared.
 _TAKE_SCREEN, _GIVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -40,7 +49,7 @@ _HEADINGS = ("STATE", "KIND", "SOURCE", "ID", "NAME", "VERSION", "CLOCK", "PING"
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is written on.
+    """The terminal or file a report is written on.
 
     Attributes:
         colour: Whether it knows ANSI colours.
@@ -52,40 +61,40 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     height: int | None = None
 
 
-def report(
-    answer: Headline,
-    sources: Sequence[SourceRow],
-    rows: Sequence[TargetRow],
-    runs: Sequence[RunRow] = (),
-    *,
-    paper: Paper,
-) -> str:
-    """Write the whole of `status`.
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet at one moment.
 
-    Args:
-        answer: Whether the fleet is well.
+    Attributes:
+        answer: Whether it is well.
         sources: Only those that are down or fail are named, with why.
-        rows: The targets; whatever their kind, those that need a look come first, and the last
-            are left out where there is no room.
+        targets: Whatever their kind, the most urgent come first, and the last are left out where
+            there is no room.
         runs: Those in flight, told by their phases.
-        paper: What it is written on.
     """
-    lines = [(answer.text, _LEVELS[answer.level])]
-    if answer.details:
-        lines.append((f"({', '.join(answer.details)})", ""))
-    lines += ((line, "") for source in sources for line in _complaints(source))
-    if runs:
-        phases = Counter(run.phase for run in runs)
-        told = ", ".join(f"{number} {_printable(phase)}" for phase, number in phases.items())
-        lines.append((f"Runs in flight: {told}", ""))
-    written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
-    if rows:
-        room = None if paper.height is None else max(1, paper.height - len(written) - 3)
-        shown = sorted(rows, key=lambda row: _URGENCY[row.state])[:room]
-        written += ["", *_table(shown, paper)]
-        if len(rows) > len(shown):
-            written.append(f"and {count(len(rows) - len(shown), 'more target')}")
-    return "\n".join(written) + "\n"
+
+    answer: Headline
+    sources: Sequence[SourceRow]
+    targets: Sequence[TargetRow]
+    runs: Sequence[RunRow] = ()
+
+    def text(self, paper: Paper) -> str:
+        """Write the whole of it."""
+        lines = [(self.answer.text, _LEVELS[self.answer.level])]
+        if self.answer.details:
+            lines.append((f"({', '.join(self.answer.details)})", ""))
+        lines += ((line, "") for source in self.sources for line in _complaints(source))
+        if self.runs:
+            phases = Counter(run.phase for run in self.runs)
+            told = ", ".join(f"{number} {_printable(phase)}" for phase, number in phases.items())
+            lines.append((f"Runs in flight: {told}", ""))
+        written = [_paint(_clipped(text, paper.width), code, paper) for text, code in lines]
+        if self.targets:
+            room = None if paper.height is None else max(1, paper.height - len(written) - 3)
+            shown = sorted(self.targets, key=lambda row: URGENCY[row.state])[:room]
+            written += ["", *_table(shown, paper)]
+            if len(self.targets) > len(shown):
+                written.append(f"and {count(len(self.targets) - len(shown), 'more target')}")
+        return "\n".join(written) + "\n"
 
 
 def _complaints(source: SourceRow) -> Iterable[str]:
@@ -202,55 +211,30 @@ def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]
     On a terminal it takes the whole screen and gives it back in the end, with the last report
     below what was there before. Elsewhere it is written whenever it has become another.
     """
-    place = (_Screen if out.isatty() else _Log)(out, colour=colour)
-    place.begin()
-    try:
-        yield place.show
-    finally:
-        place.end()
+    last = ""
 
+    def append(written: Written) -> None:
+        nonlocal last
+        text = written(Paper(colour=colour))
+        if text != last:
+            out.write(f"\n{text}" if last else text)
+            out.flush()
+            last = text
 
-class _Log:
-    """Reports one below the other, each only if it says something new."""
-
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        self._out = out
-        self._colour = colour
-        self._last = ""
-
-    def begin(self) -> None:
-        """Need nothing."""
-
-    def show(self, written: Written) -> None:
-        text = written(Paper(colour=self._colour))
-        if text != self._last:
-            self._out.write(f"\n{text}" if self._last else text)
-            self._out.flush()
-            self._last = text
-
-    def end(self) -> None:
-        """Leave what was written."""
-
-
-class _Screen:
-    """A terminal's second screen, with one report that is written over again and again."""
-
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        self._out = out
-        self._colour = colour
-        self._last = ""
-
-    def begin(self) -> None:
-        self._out.write(_TAKE_SCREEN)
-
-    def show(self, written: Written) -> None:
+    def redraw(written: Written) -> None:
+        nonlocal last
         size = shutil.get_terminal_size()
-        text = written(Paper(colour=self._colour, width=size.columns, height=size.lines))
+        last = written(Paper(colour=colour, width=size.columns, height=size.lines))
         # Line by line over what is there: a cleared screen would flicker.
-        self._out.write(_HOME + text.removesuffix("\n").replace("\n", _LINE_END) + _REST)
-        self._out.flush()
-        self._last = text
+        out.write(_HOME + last.removesuffix("\n").replace("\n", _LINE_END) + _REST)
+        out.flush()
 
-    def end(self) -> None:
-        self._out.write(_GIVE_SCREEN + self._last)
-        self._out.flush()
+    if not out.isatty():
+        yield append
+        return
+    out.write(_TAKE_SCREEN)
+    try:
+        yield redraw
+    finally:
+        out.write(_GIVE_SCREEN + last)
+        out.flush()

@@ -1,1 +1,1 @@
-"""What is known of the fleet: readings, snapshots, changes, history."""
+"""The fleet as it is known: kinds of targets, readings, snapshots in a store, changes, history."""

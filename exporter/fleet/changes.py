@@ -1,4 +1,4 @@
-"""What changed between two snapshots of a task: the lines people want to find in the log.
+"""Changes of targets between two snapshots of a task: the lines people want to find in the log.
 
 A target that stays down is not a change, so it is logged once and not at every poll.
 """
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from exporter.cooperative import in_turns
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder
+from exporter.fleet.kinds import BY_READING, Kind
+from exporter.fleet.readings import Agent, Cluster, MemberState, Reading, State, Target
 
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 What = Literal["down", "up", "outdated", "gone", "inactive", "active"]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class TargetChange(msgspec.Struct, frozen=True, kw_only=True):
     """One target that is not what it was.
 
     Attributes:
@@ -30,7 +31,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     what: What
-    kind: str
+    kind: Kind
     target_id: str
     target: str
     reason: str = ""
@@ -44,7 +45,9 @@ class _Condition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
 
 
-async def changes(before: Iterable[Reading], after: Iterable[Reading]) -> AsyncIterator[Change]:
+async def changes(
+    before: Iterable[Reading], after: Iterable[Reading]
+) -> AsyncIterator[TargetChange]:
     """Compare two snapshots of the same task, in turns with everybody else.
 
     What is seen for the first time and is well makes no change, so that a start is quiet.
@@ -54,7 +57,7 @@ async def changes(before: Iterable[Reading], after: Iterable[Reading]) -> AsyncI
         for (kind, target_id), new in _conditions(reading):
             known = old.pop((kind, target_id), _Condition(target=new.target))
             for what in _differences(known, new) if known != new else ():
-                yield Change(
+                yield TargetChange(
                     what=what,
                     kind=kind,
                     target_id=target_id,
@@ -62,7 +65,7 @@ async def changes(before: Iterable[Reading], after: Iterable[Reading]) -> AsyncI
                     reason=new.reason if what == "down" else "",
                 )
     for (kind, target_id), lost in old.items():
-        yield Change(what="gone", kind=kind, target_id=target_id, target=lost.target)
+        yield TargetChange(what="gone", kind=kind, target_id=target_id, target=lost.target)
 
 
 def _differences(old: _Condition, new: _Condition) -> Iterator[What]:
@@ -78,50 +81,33 @@ def _differences(old: _Condition, new: _Condition) -> Iterator[What]:
         yield "active"
 
 
-def _conditions(reading: Reading) -> Iterator[tuple[tuple[str, str], _Condition]]:
+def _conditions(reading: Reading) -> Iterator[tuple[tuple[Kind, str], _Condition]]:
     match reading:
         case Agent():
-            yield ("agent", reading.agent_id), _of(reading, reading.agent, reading.active)
-        case Controller():
-            yield ("controller", reading.controller), _of(reading, reading.controller, None)
-        case Recorder():
-            yield ("recorder", reading.recorder_id), _of(reading, reading.recorder, None)
+            condition = _condition(reading.agent, reading.state, reading.active)
+            yield (Kind.AGENT, reading.agent_id), condition
+        case Target():
+            kind = BY_READING[type(reading)]
+            yield (kind, kind.id_of(reading)), _condition(kind.name_of(reading), reading.state)
         case Cluster():
-            yield from _members(reading)
+            for member in reading.members:
+                key = (Kind.MEMBER, f"{reading.cluster_id}/{member.member_id}")
+                yield key, _condition(f"{reading.agent_cluster}/{member.agent}", member.state)
         case _:
             pass
 
 
-def _of(
-    reading: Agent | Controller | Recorder,
+def _condition(
     target: str,
-    active: bool | None,  # noqa: FBT001 - a field
+    state: State | MemberState | None,
+    active: bool | None = None,  # noqa: FBT001 - a field
 ) -> _Condition:
-    state = reading.state
     if state is None:
         return _Condition(target=target, active=active)
     return _Condition(
         target=target,
-        active=active,
         up=state.up,
+        active=active,
         outdated=state.outdated,
         reason=state.reason or "",
     )
-
-
-def _members(cluster: Cluster) -> Iterator[tuple[tuple[str, str], _Condition]]:
-    for member in cluster.members:
-        key = ("member", f"{cluster.cluster_id}/{member.member_id}")
-        target = f"{cluster.agent_cluster}/{member.agent}"
-        if member.state is None:
-            yield key, _Condition(target=target)
-        else:
-            yield (
-                key,
-                _Condition(
-                    target=target,
-                    up=member.state.up,
-                    outdated=member.state.outdated,
-                    reason=member.state.reason or "",
-                ),
-            )

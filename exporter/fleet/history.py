@@ -1,4 +1,4 @@
-"""What became of each target lately: its newest readings, and its newest failures kept apart.
+"""History: the newest readings of each target, and its newest failures kept apart.
 
 Good readings come every minute and would push a failure out within the hour, which is when
 somebody asks for it; so failures have a ring of their own. Everything is bounded: a target takes
@@ -7,22 +7,22 @@ about a kilobyte, and one that left the inventory takes nothing.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from operator import attrgetter
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.cooperative import in_turns
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Run, Suite
+from exporter.fleet.kinds import LISTED, target_of
+from exporter.fleet.readings import Cluster, Reading, Suite, Target
 from exporter.fleet.store import Cause
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from exporter.clock import Moment
-    from exporter.fleet.store import Change, Key, Snapshot, Store
+    from exporter.fleet.store import Snapshot, SnapshotChange, Store, TaskKey
 
 
 #: So many readings are kept of each target: an hour of them at the default interval.
@@ -31,24 +31,11 @@ KEPT_READINGS = 60
 #: So many failures are kept beside them.
 KEPT_FAILURES = 10
 
-#: So many readings are added between two turns of everybody else, in less than a millisecond.
-_STEP = 500
-
-#: How each kind of target is identified; runs are looked up by it but have no history.
-_IDENTITIES: dict[type[Reading], tuple[str, Callable[[Any], str]]] = {
-    Agent: ("agent", attrgetter("agent_id")),
-    Controller: ("controller", attrgetter("controller")),
-    Cluster: ("cluster", attrgetter("cluster_id")),
-    Recorder: ("recorder", attrgetter("recorder_id")),
-    Suite: ("suite", attrgetter("suite_id")),
-    Run: ("run", attrgetter("run_id")),
-}
-
-# Time stamp, duration (not a number: unknown), outcome and reason by their places.
+# Time stamp, duration (not a number: unknown), outcome and reason by their positions.
 _PACKED = Struct("<dfBB")
 _OUTCOMES = (None, False, True)
 _REASONS: tuple[Reason | None, ...] = (None, *Reason)
-_REASON_PLACES = {reason: place for place, reason in enumerate(_REASONS)}
+_REASON_POSITIONS = {reason: position for position, reason in enumerate(_REASONS)}
 
 
 class Entry(NamedTuple):
@@ -57,8 +44,8 @@ class Entry(NamedTuple):
     Attributes:
         timestamp_seconds: When it was read, epoch.
         duration_seconds: How long the vendor's call to the target took, to a ten-millionth.
-        up: What it found; a suite is up when it can run, a cluster when all its members are.
-        reason: Why it was not up.
+        up: The outcome; a suite is up when it can run, a cluster when all its members are.
+        reason: The reason why it was not up.
     """
 
     timestamp_seconds: float
@@ -68,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class _Ring:
-    """Packed entries; the newest takes the place of the oldest."""
+    """Packed entries; the newest replaces the oldest."""
 
     __slots__ = ("_data", "_next", "_size")
 
@@ -126,7 +113,7 @@ class Record:
             return
         self._seen = at.monotonic
         seconds = math.nan if duration_seconds is None else duration_seconds
-        packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_PLACES[reason])
+        packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_POSITIONS[reason])
         self._readings.append(packed)
         if up is False:
             if self._failures is None:
@@ -142,13 +129,13 @@ class History:
     """The records of all targets that are in the newest snapshots."""
 
     def __init__(self) -> None:
-        self._records: dict[Key, dict[tuple[str, str], Record]] = {}
-        self._due: dict[Key, Snapshot] = {}
+        self._records: dict[TaskKey, dict[tuple[str, str], Record]] = {}
+        self._due: dict[TaskKey, Snapshot] = {}
 
     def follow(self, store: Store) -> None:
-        """Have whatever the store is given from now on taken."""
+        """Subscribe to the store and take each new snapshot."""
 
-        def note(change: Change) -> None:
+        def note(change: SnapshotChange) -> None:
             snapshot = store.get(*change.key)
             if change.cause is Cause.PUT and snapshot is not None:
                 self.take(snapshot)
@@ -159,22 +146,20 @@ class History:
         store.subscribe(note)
 
     def take(self, snapshot: Snapshot) -> None:
-        """Have the readings of a snapshot added by the next `catch_up`."""
+        """Queue a snapshot whose readings the next `catch_up` adds."""
         self._due[snapshot.key] = snapshot
 
     async def catch_up(self) -> None:
-        """Add what is due, letting others run in between; what left the inventory is forgotten."""
+        """Add what is queued, in turns; targets that left the inventory are forgotten."""
         while self._due:
             key, snapshot = next(iter(self._due.items()))
             known = self._records.get(key, {})
             records: dict[tuple[str, str], Record] = {}
-            for number, reading in enumerate(snapshot.readings, start=1):
+            async for reading in in_turns(snapshot.readings):
                 target = target_of(reading)
-                if target is not None and not isinstance(reading, Run):
+                if target is not None and target[0] in LISTED:
                     records[target] = record = known.get(target) or Record()
                     _add(record, reading, snapshot.taken)
-                if number % _STEP == 0:
-                    await asyncio.sleep(0)
             if key in self._due:  # else it was removed meanwhile
                 self._records[key] = records
             if self._due.get(key) is snapshot:  # else a newer one came meanwhile
@@ -190,30 +175,23 @@ class History:
         return NOTHING
 
 
-def target_of(reading: Reading) -> tuple[str, str] | None:
-    """Return kind and id of the target a reading is about, `None` if it is about none."""
-    identity = _IDENTITIES.get(type(reading))
-    return None if identity is None else (identity[0], identity[1](reading))
-
-
 def _add(record: Record, reading: Reading, taken: Moment) -> None:
     match reading:
-        case Agent(state=state) | Controller(state=state) | Recorder(state=state):
-            if state is not None:
-                record.add(
-                    state.read_at,
-                    up=state.up,
-                    reason=state.reason,
-                    duration_seconds=state.ping_duration_seconds,
-                )
-        case Cluster(state=looked) if looked is not None:
-            states = [member.state for member in reading.members]
-            down = [state for state in states if state is not None and not state.up]
+        case Target(state=state) if state is not None:
             record.add(
-                looked.read_at,
-                up=False if down else None if None in states else True,
+                state.read_at,
+                up=state.up,
+                reason=state.reason,
+                duration_seconds=state.ping_duration_seconds,
+            )
+        case Cluster(state=state) if state is not None:
+            members = [member.state for member in reading.members]
+            down = [member for member in members if member is not None and not member.up]
+            record.add(
+                state.read_at,
+                up=False if down else None if None in members else True,
                 reason=down[0].reason if down else None,
-                duration_seconds=looked.ping_duration_seconds,
+                duration_seconds=state.ping_duration_seconds,
             )
         case Suite():
             record.add(taken, up=reading.healthy)

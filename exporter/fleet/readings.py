@@ -1,10 +1,10 @@
-"""What pollers learn, as typed values without a vendor's or a metric's name.
+"""Readings: what polls learn, as typed values without a vendor's or a metric's name.
 
 Quantities are in base units. `None` (or an empty string in a describing field) means that the
 vendor did not say; it never becomes a sample. `math.inf` means unlimited.
 
 They are not garbage-collected: frozen and made from the inside out they cannot form cycles, and
-looking through tens of thousands of them for some would hold the event loop.
+a collection that goes through tens of thousands of them would hold the event loop.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The base of everything a snapshot holds."""
 
     def fresh(self, *, not_before: float) -> Self:
-        """Forget what was learnt before a point of the monotonic clock.
+        """Return the reading without what was learnt before a point of the monotonic clock.
 
-        A snapshot can carry the state of a target over from an earlier poll (design section 2,
-        rule 1); this is how such a state expires on its own.
+        A snapshot carries the state of a target over from an earlier poll where a call about it
+        failed without saying anything of the target; so such a state expires on its own.
         """
-        del not_before
-        return self
+        oldest = self.oldest()
+        return self if oldest is None or oldest >= not_before else self._forgetting()
 
     def oldest(self) -> float | None:
-        """Tell when, on the monotonic clock, the oldest thing was learnt that `fresh` can forget.
+        """Return when, on the monotonic clock, that was learnt which `fresh` can forget.
 
         `None` means that there is nothing to forget.
         """
         return None
 
+    def _forgetting(self) -> Self:
+        return self
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one look at a target found.
+    """The state of a target as it was read once.
 
     Attributes:
-        read_at: When the look ended.
+        read_at: When the call that read it ended.
         up: Whether the target was reached; `None` where the vendor leaves that unknown.
         reason: Why it was not; only with `up=False`.
         outdated: Whether it is older than the vendor or the configuration demands.
@@ -68,7 +71,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AgentState(State, frozen=True, kw_only=True):
-    """A look at an agent.
+    """The state of an agent.
 
     Attributes:
         users_limit: Most virtual users of one job.
@@ -84,7 +87,7 @@ class AgentState(State, frozen=True, kw_only=True):
 
 
 class RecorderState(State, frozen=True, kw_only=True):
-    """A look at a proxy recorder."""
+    """The state of a proxy recorder."""
 
     component_version: str = ""
     recording: bool | None = None
@@ -92,7 +95,7 @@ class RecorderState(State, frozen=True, kw_only=True):
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A look at a cluster through its controller."""
+    """The state of a cluster, read through its controller."""
 
     read_at: Moment
     connect_duration_seconds: float | None = None
@@ -100,7 +103,7 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class MemberState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A look at one member of a cluster; its clock is compared with the controller's."""
+    """The state of one member of a cluster; its clock is compared with the controller's."""
 
     read_at: Moment
     up: bool
@@ -117,7 +120,7 @@ class Target(Reading, frozen=True, kw_only=True):
         host, port, location: Where it is; empty where the vendor has none.
         protected: Whether it demands a token.
         last_up_timestamp_seconds: When it was last seen up, epoch.
-        state: What the newest look found; `None` where there was none or it is too old.
+        state: The newest one read; `None` where there was none or it is too old.
     """
 
     host: str = ""
@@ -127,15 +130,12 @@ class Target(Reading, frozen=True, kw_only=True):
     last_up_timestamp_seconds: float | None = None
     state: State | None = None
 
-    def fresh(self, *, not_before: float) -> Self:
-        """Forget a state that is too old."""
-        if self.state is None or self.state.read_at.monotonic >= not_before:
-            return self
-        return msgspec.structs.replace(self, state=None)
-
     def oldest(self) -> float | None:
-        """Tell when its state was found."""
+        """Return when its state was read."""
         return None if self.state is None else self.state.read_at.monotonic
+
+    def _forgetting(self) -> Self:
+        return msgspec.structs.replace(self, state=None)
 
 
 class Agent(Target, frozen=True, kw_only=True):
@@ -181,16 +181,13 @@ class Cluster(Reading, frozen=True, kw_only=True):
     members: tuple[Member, ...] = ()
     state: ClusterState | None = None
 
-    def fresh(self, *, not_before: float) -> Self:
-        """Forget a look, and what it said of the members, that is too old."""
-        if self.state is None or self.state.read_at.monotonic >= not_before:
-            return self
+    def oldest(self) -> float | None:
+        """Return when its state, and with it that of its members, was read."""
+        return None if self.state is None else self.state.read_at.monotonic
+
+    def _forgetting(self) -> Self:
         members = tuple(msgspec.structs.replace(member, state=None) for member in self.members)
         return msgspec.structs.replace(self, state=None, members=members)
-
-    def oldest(self) -> float | None:
-        """Tell when the look at it was."""
-        return None if self.state is None else self.state.read_at.monotonic
 
 
 class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -289,15 +286,12 @@ class AgentJobs(Reading, frozen=True, kw_only=True):
     read_at: Moment
     counts: Mapping[str, float] | None = None
 
-    def fresh(self, *, not_before: float) -> Self:
-        """Forget counts that are too old."""
-        if self.read_at.monotonic >= not_before:
-            return self
-        return msgspec.structs.replace(self, counts=None)
-
     def oldest(self) -> float | None:
-        """Tell when they were counted."""
+        """Return when they were counted."""
         return None if self.counts is None else self.read_at.monotonic
+
+    def _forgetting(self) -> Self:
+        return msgspec.structs.replace(self, counts=None)
 
 
 #: The states a job can be counted under; what a vendor adds to them falls into the last.
@@ -313,7 +307,7 @@ JOB_STATES = (
 
 
 class Account(Reading, frozen=True, kw_only=True):
-    """What the account allows."""
+    """The limits of the account."""
 
     job_duration_limit_seconds: float | None = None
 
@@ -344,7 +338,7 @@ class Certificate(Reading, frozen=True, kw_only=True):
 
 
 class SourceHealth(Reading, frozen=True, kw_only=True):
-    """How a source itself is; present from the start and never stale.
+    """The health of a source itself; present from the start and never stale.
 
     Attributes:
         up: Whether the newest call to the vendor's API was answered validly.

@@ -1,4 +1,4 @@
-"""What is known now: one whole snapshot per source and task, none older than its limit.
+"""The store: one whole snapshot per source and task, none older than its limit.
 
 Everything that shows something (the exposition, the pages, the alerts) reads from here, and
 nothing that shows something ever calls a vendor.
@@ -16,7 +16,8 @@ from exporter.clock import Clock, Moment
 from exporter.fleet.readings import Reading
 
 
-Key = tuple[str, str, str]
+#: Provider, source and task.
+TaskKey = tuple[str, str, str]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +38,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
 
     @property
-    def key(self) -> Key:
-        """Return what it replaces its predecessor by."""
+    def key(self) -> TaskKey:
+        """Return the task it is of; the newest snapshot of a task replaces the one before."""
         return (self.provider, self.source, self.task)
 
     def deadline(self) -> float:
@@ -60,25 +61,18 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 @unique
 class Cause(StrEnum):
-    """Why a snapshot is no longer what it was."""
+    """The reason why a snapshot is no longer what it was."""
 
     PUT = "put"
     EXPIRED = "expired"
     REMOVED = "removed"
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class SnapshotChange(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot that came, went or aged."""
 
-    provider: str
-    source: str
-    task: str
+    key: TaskKey
     cause: Cause
-
-    @property
-    def key(self) -> Key:
-        """Return whose snapshot it was."""
-        return (self.provider, self.source, self.task)
 
 
 class Store:
@@ -86,12 +80,12 @@ class Store:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._snapshots: dict[Key, Snapshot] = {}
-        self._deadlines: dict[Key, float] = {}
+        self._snapshots: dict[TaskKey, Snapshot] = {}
+        self._deadlines: dict[TaskKey, float] = {}
         self._next_deadline = math.inf
-        self._subscribers: list[Callable[[Change], None]] = []
+        self._subscribers: list[Callable[[SnapshotChange], None]] = []
 
-    def subscribe(self, callback: Callable[[Change], None]) -> None:
+    def subscribe(self, callback: Callable[[SnapshotChange], None]) -> None:
         """Have every change reported, after it was made."""
         self._subscribers.append(callback)
 
@@ -128,7 +122,7 @@ class Store:
         for snapshot in self.of_source(provider, source):
             self.remove(*snapshot.key)
 
-    def expire(self) -> tuple[Change, ...]:
+    def expire(self) -> tuple[SnapshotChange, ...]:
         """Drop what is too old: whole snapshots, and states carried over inside of others.
 
         It costs one comparison while nothing is due, so that every scrape can ask for it.
@@ -150,7 +144,7 @@ class Store:
         self._find_next_deadline()
         return tuple(self._report(key, Cause.EXPIRED) for key in expired)
 
-    def _set(self, key: Key, snapshot: Snapshot | None) -> None:
+    def _set(self, key: TaskKey, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             del self._snapshots[key]
             del self._deadlines[key]
@@ -161,9 +155,8 @@ class Store:
     def _find_next_deadline(self) -> None:
         self._next_deadline = min(self._deadlines.values(), default=math.inf)
 
-    def _report(self, key: Key, cause: Cause) -> Change:
-        provider, source, task = key
-        change = Change(provider=provider, source=source, task=task, cause=cause)
+    def _report(self, key: TaskKey, cause: Cause) -> SnapshotChange:
+        change = SnapshotChange(key=key, cause=cause)
         for callback in self._subscribers:
             callback(change)
         return change

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exporter.fleet.kinds import BY_READING, LISTED, Kind
 from exporter.fleet.readings import (
+    PHASES,
     Agent,
     AgentState,
     Cluster,
-    Controller,
     Member,
     MinVersion,
-    Reading,
     Recorder,
-    RecorderState,
+    Run,
     State,
     Suite,
     SuiteRun,
     Target,
 )
 from exporter.overview.rows import (
+    URGENCY,
     AgentRow,
     ClusterRow,
     Condition,
     FinishedRun,
-    Kind,
     MemberRow,
     RecorderRow,
+    RunRow,
     SuiteRow,
     TargetRow,
 )
@@ -39,8 +40,14 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-_KINDS = {kind: place for place, kind in enumerate(Kind)}
-_CONDITIONS = {condition: place for place, condition in enumerate(Condition)}
+#: The phase of a run of which only its suite tells.
+_RUNNING = "running"
+
+#: The phase of a run that is no longer in flight.
+_ENDED = "ended"
+
+_PHASE_ORDER = {phase: position for position, phase in enumerate(PHASES)}
+_KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 
 
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
@@ -51,93 +58,86 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
         base = {name: getattr(snapshot, name) for name in ("provider", "source", "labels")}
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
-            row = _row(reading, base, oldest, snapshot.taken, now)
-            if row is not None:
-                yield row
+            kind = BY_READING.get(type(reading))
+            if kind not in LISTED:
+                continue
+            facts = {
+                **base,
+                "kind": kind,
+                "id": kind.id_of(reading),
+                "name": kind.name_of(reading),
+            }
+            match reading:
+                case Target():
+                    yield _machine(reading, facts, oldest.get(kind), now)
+                case Cluster():
+                    yield _cluster(reading, facts, now)
+                case Suite():
+                    yield _suite(reading, facts, snapshot.taken, now)
 
 
 def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[Kind, str]]:
-    """Return the oldest accepted versions by source and kind.
-
-    The names of components (`component` in the metrics) end in the kind of what they run on.
-    """
+    """Return the oldest accepted versions by source and kind."""
     found: dict[tuple[str, str], dict[Kind, str]] = {}
     for snapshot in snapshots:
         for reading in snapshot.readings:
-            if isinstance(reading, MinVersion):
-                word = reading.component.rpartition("_")[2]
-                if word in _KINDS:
-                    source = found.setdefault((snapshot.provider, snapshot.source), {})
-                    source[Kind(word)] = reading.version
+            if isinstance(reading, MinVersion) and reading.component in _KIND_OF_COMPONENT:
+                source = found.setdefault((snapshot.provider, snapshot.source), {})
+                source[_KIND_OF_COMPONENT[reading.component]] = reading.version
     return found
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
-    """Sort rows by kind, what needs a look first."""
-    return sorted(rows, key=_place)
+    """Sort rows by kind, the most urgent first."""
+    return sorted(rows, key=_urgency)
 
 
-def _place(row: TargetRow) -> tuple[object, ...]:
-    urgency = (_KINDS[row.kind], _CONDITIONS[row.state])
-    return (*urgency, row.provider, row.source, row.name.casefold(), row.id)
+def _urgency(row: TargetRow) -> tuple[object, ...]:
+    order = (LISTED.index(row.kind), URGENCY[row.state])
+    return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 
-def _row(
-    reading: Reading, base: dict[str, Any], oldest: dict[Kind, str], taken: Moment, now: Moment
-) -> TargetRow | None:
-    match reading:
+def _machine(
+    target: Target, base: dict[str, Any], minimum_version: str | None, now: Moment
+) -> TargetRow:
+    active = target.active if isinstance(target, Agent) else None
+    state = target.state or State(read_at=now, up=None)
+    facts = {
+        **base,
+        "state": Condition.INACTIVE if active is False else _condition(state.up),
+        "reason": None if active is False else state.reason,
+        "outdated": state.outdated,
+        "active": active,
+        "protected": target.protected,
+        "host": target.host or None,
+        "port": target.port or None,
+        "location": target.location or None,
+        "version": state.version or None,
+        "minimum_version": minimum_version,
+        "clock_delta_seconds": state.clock_delta_seconds,
+        "ping_duration_seconds": state.ping_duration_seconds,
+        "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
+        **_reading_time(target.state.read_at if target.state else None, now),
+    }
+    match target:
         case Agent():
-            return _agent(reading, base | _minimum(oldest, Kind.AGENT), now)
-        case Controller(controller=address):
-            facts = base | _minimum(oldest, Kind.CONTROLLER) | _facts(reading, None, now)
-            return TargetRow(kind=Kind.CONTROLLER, id=address, name=address, **facts)
+            agent = target.state or AgentState(read_at=now, up=None)
+            return AgentRow(
+                busy=agent.busy,
+                users_limit=agent.users_limit,
+                job_duration_limit_seconds=agent.job_duration_limit_seconds,
+                heartbeat_timestamp_seconds=agent.heartbeat_timestamp_seconds,
+                **facts,
+            )
         case Recorder():
-            return _recorder(reading, base | _minimum(oldest, Kind.RECORDER), now)
-        case Cluster():
-            return _cluster(reading, base, now)
-        case Suite():
-            return _suite(reading, base, taken, now)
+            return RecorderRow(recording=target.state.recording if target.state else None, **facts)
         case _:
-            return None
-
-
-def _minimum(oldest: dict[Kind, str], kind: Kind) -> dict[str, str | None]:
-    return {"minimum_version": oldest.get(kind)}
-
-
-def _agent(agent: Agent, base: dict[str, Any], now: Moment) -> AgentRow:
-    state = agent.state or AgentState(read_at=now, up=None)
-    return AgentRow(
-        kind=Kind.AGENT,
-        id=agent.agent_id,
-        name=agent.agent,
-        busy=state.busy,
-        users_limit=state.users_limit,
-        job_duration_limit_seconds=state.job_duration_limit_seconds,
-        heartbeat_timestamp_seconds=state.heartbeat_timestamp_seconds,
-        **_facts(agent, agent.active, now),
-        **base,
-    )
-
-
-def _recorder(recorder: Recorder, base: dict[str, Any], now: Moment) -> RecorderRow:
-    state = recorder.state or RecorderState(read_at=now, up=None)
-    return RecorderRow(
-        kind=Kind.RECORDER,
-        id=recorder.recorder_id,
-        name=recorder.recorder,
-        recording=state.recording,
-        **_facts(recorder, None, now),
-        **base,
-    )
+            return TargetRow(**facts)
 
 
 def _cluster(cluster: Cluster, base: dict[str, Any], now: Moment) -> ClusterRow:
     members = tuple(_member(member) for member in cluster.members)
     return ClusterRow(
-        kind=Kind.CLUSTER,
-        id=cluster.cluster_id,
-        name=cluster.agent_cluster,
         state=_cluster_condition(cluster, members),
         active=cluster.active,
         controller=cluster.controller,
@@ -176,9 +176,6 @@ def _member(member: Member) -> MemberRow:
 def _suite(suite: Suite, base: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
-        kind=Kind.SUITE,
-        id=suite.suite_id,
-        name=suite.suite,
         state=_condition(suite.healthy),
         jobs=suite.jobs,
         running=suite.running,
@@ -200,25 +197,6 @@ def _finished(run: SuiteRun) -> FinishedRun:
     )
 
 
-def _facts(target: Target, active: bool | None, now: Moment) -> dict[str, Any]:  # noqa: FBT001 - three-valued, no flag
-    state = target.state or State(read_at=now, up=None)
-    return {
-        "state": Condition.INACTIVE if active is False else _condition(state.up),
-        "reason": None if active is False else state.reason,
-        "outdated": state.outdated,
-        "active": active,
-        "protected": target.protected,
-        "host": target.host or None,
-        "port": target.port or None,
-        "location": target.location or None,
-        "version": state.version or None,
-        "clock_delta_seconds": state.clock_delta_seconds,
-        "ping_duration_seconds": state.ping_duration_seconds,
-        "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
-        **_reading_time(target.state.read_at if target.state else None, now),
-    }
-
-
 def _reading_time(read_at: Moment | None, now: Moment) -> dict[str, Any]:
     if read_at is None:
         return {"read_timestamp_seconds": None, "age_seconds": None}
@@ -232,3 +210,71 @@ def _condition(up: bool | None) -> Condition:  # noqa: FBT001 - three-valued, no
     if up is None:
         return Condition.UNKNOWN
     return Condition.UP if up else Condition.DOWN
+
+
+def runs_in_flight(snapshots: Iterable[Snapshot], now: Moment) -> list[RunRow]:
+    """Return each run in flight once, by phase and then the oldest first.
+
+    A run that is followed by itself is not told again from its suite, even when it has ended.
+    """
+    known = [
+        (snapshot, reading)
+        for snapshot in snapshots
+        for reading in snapshot.readings
+        if isinstance(reading, Suite | Run)
+    ]
+    names: dict[tuple[str, str], str] = {}
+    runs: dict[tuple[str, str], RunRow] = {}
+    for snapshot, reading in known:
+        if isinstance(reading, Suite):
+            names[snapshot.source, reading.suite_id] = reading.suite
+            if reading.current_run is not None:
+                row = _run_of_suite(reading, reading.current_run, snapshot, now)
+                runs.setdefault((row.source, row.id or f"of {row.suite_id}"), row)
+    for snapshot, reading in known:
+        if isinstance(reading, Run):
+            suite = names.get((snapshot.source, reading.suite_id), "")
+            runs[snapshot.source, reading.run_id] = run_row(reading, snapshot, now, suite=suite)
+    return sorted((row for row in runs.values() if row.phase != _ENDED), key=_flight_order)
+
+
+def _run_of_suite(suite: Suite, run: SuiteRun, snapshot: Snapshot, now: Moment) -> RunRow:
+    return RunRow(
+        provider=snapshot.provider,
+        source=snapshot.source,
+        id=run.run_id,
+        name=suite.suite,
+        phase=_RUNNING,
+        followed=False,
+        suite_id=suite.suite_id,
+        suite=suite.suite,
+        **_start_time(run.start_timestamp_seconds, now),
+    )
+
+
+def run_row(run: Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> RunRow:
+    """Make the row of a run that is followed by itself."""
+    return RunRow(
+        provider=snapshot.provider,
+        source=snapshot.source,
+        id=run.run_id,
+        name=run.run or run.run_id,
+        phase=run.phase,
+        followed=True,
+        suite_id=run.suite_id,
+        suite=suite or run.suite_id,
+        agent=run.agent,
+        location=run.location,
+        engines=run.engines,
+        **_start_time(run.start_timestamp_seconds, now),
+    )
+
+
+def _start_time(started: float | None, now: Moment) -> dict[str, Any]:
+    age = None if started is None else max(0.0, now.unix - started)
+    return {"start_timestamp_seconds": started, "age_seconds": age}
+
+
+def _flight_order(row: RunRow) -> tuple[object, ...]:
+    phase = _PHASE_ORDER.get(row.phase, len(_PHASE_ORDER))
+    return (phase, row.start_timestamp_seconds or 0.0, row.source, row.id)

@@ -1,6 +1,6 @@
-"""What somebody wants to see of the fleet: filters and an order, all of it in the address.
+"""Filters and an order of targets, all of it in the page's address.
 
-So that a view can be sent to a colleague, kept as a bookmark and found again with "back".
+So a view of the fleet can be sent to a colleague, kept as a bookmark and found again with "back".
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from exporter.overview.rows import ClusterRow, Condition, Kind, SuiteRow
+from exporter.fleet.kinds import LISTED, Kind
+from exporter.overview.rows import URGENCY, ClusterRow, Condition, SuiteRow
 
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ S = TypeVar("S", bound=StrEnum)
 
 
 @unique
-class Mark(StrEnum):
-    """What targets can be chosen by: the conditions, and what is wrong with one that is up."""
+class Badge(StrEnum):
+    """A property targets are filtered by: a condition, or what is wrong with one that is up."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
@@ -40,7 +41,7 @@ class Mark(StrEnum):
 
 @unique
 class Order(StrEnum):
-    """What targets can be sorted by; none is by urgency."""
+    """A column targets are sorted by; without one they are sorted by urgency."""
 
     NAME = "name"
     STATE = "state"
@@ -52,38 +53,36 @@ class Order(StrEnum):
     SOURCE = "source"
 
 
-#: Where the first click wants the largest on top.
+#: Columns that the first click sorts from the largest down.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
-_KINDS = {kind: place for place, kind in enumerate(Kind)}
-_CONDITIONS = {condition: place for place, condition in enumerate(Condition)}
-_NO_MARKS: frozenset[Mark] = frozenset()
+_NO_BADGES: frozenset[Badge] = frozenset()
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """A view of the fleet.
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the fleet somebody wants to see, and its order.
 
     Attributes:
         text: Words that must all occur in what a row says.
-        marks: Any of them must hold; all targets if there are none.
+        badges: Any of them must hold; all targets if there are none.
         descending: Turns `order` around; what is unknown stays at the end.
     """
 
     text: str = ""
-    marks: frozenset[Mark] = _NO_MARKS
+    badges: frozenset[Badge] = _NO_BADGES
     kind: Kind | None = None
     source: str = ""
     order: Order | None = None
     descending: bool = False
 
     @classmethod
-    def of(cls, query: QueryParams) -> Choice:
+    def of(cls, query: QueryParams) -> Filters:
         """Read an address; what it says that is not known is left out of account."""
         order = query.get("sort", "")
         return cls(
             text=query.get("q", "").strip(),
-            marks=frozenset(Mark(text) for text in query.getlist("state") if text in set(Mark)),
-            kind=_member(Kind, query.get("kind", "")),
+            badges=frozenset(Badge(text) for text in query.getlist("state") if text in set(Badge)),
+            kind=_member(LISTED, query.get("kind", "")),
             source=query.get("source", ""),
             order=_member(Order, order.removeprefix("-")),
             descending=order.startswith("-"),
@@ -92,14 +91,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def narrows(self) -> bool:
         """Whether anything is left out."""
-        return bool(self.text or self.marks or self.kind or self.source)
+        return bool(self.text or self.badges or self.kind or self.source)
 
     def address(self, **changes: Any) -> str:
-        """Return the relative address of this choice with some of it changed."""
+        """Return the relative address of these filters with some of them changed."""
         new = msgspec.structs.replace(self, **changes)
         pairs = [
             ("q", new.text),
-            *(("state", mark) for mark in Mark if mark in new.marks),
+            *(("state", badge) for badge in Badge if badge in new.badges),
             ("kind", new.kind or ""),
             ("source", new.source),
             ("sort", ("-" if new.descending else "") + new.order if new.order else ""),
@@ -121,7 +120,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     def matcher(self) -> Callable[[TargetRow], bool]:
         """Return what tells whether a row is wanted."""
         words = self.text.casefold().split()
-        tests = [_TESTS[mark] for mark in self.marks]
+        tests = [_TESTS[badge] for badge in self.badges]
 
         def matches(row: TargetRow) -> bool:
             if self.kind and row.kind is not self.kind:
@@ -132,8 +131,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
                 return False
             if not words:
                 return True
-            said = _said(row)
-            return all(word in said for word in words)
+            text = _searchable(row)
+            return all(word in text for word in words)
 
         return matches
 
@@ -142,42 +141,34 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         if self.order is None:
             return list(rows)
         value = _VALUES[self.order]
-        known: list[tuple[Any, TargetRow]] = []
-        unknown: list[TargetRow] = []
-        for row in rows:
-            found = value(row)
-            if found is None:
-                unknown.append(row)
-            else:
-                known.append((found, row))
+        found = [(value(row), row) for row in rows]
+        known = [pair for pair in found if pair[0] is not None]
         known.sort(key=lambda pair: pair[0], reverse=self.descending)
-        return sorted([*(row for _, row in known), *unknown], key=lambda row: _KINDS[row.kind])
+        unknown = [pair for pair in found if pair[0] is None]
+        return sorted((row for _, row in known + unknown), key=lambda row: LISTED.index(row.kind))
 
 
-def marks_of(rows: Iterable[TargetRow]) -> list[tuple[Mark, int]]:
-    """Count the rows of each mark, leaving out marks of none."""
-    counts = dict.fromkeys(Mark, 0)
-    for row in rows:
-        for mark, test in _TESTS.items():
-            counts[mark] += test(row)
-    return [(mark, number) for mark, number in counts.items() if number]
+def badges_of(rows: Sequence[TargetRow]) -> list[tuple[Badge, int]]:
+    """Count the rows of each badge, leaving out badges of none."""
+    counts = {badge: sum(map(test, rows)) for badge, test in _TESTS.items()}
+    return [(badge, number) for badge, number in counts.items() if number]
 
 
 def _is(condition: Condition) -> Callable[[TargetRow], bool]:
     return lambda row: row.state is condition
 
 
-_TESTS: dict[Mark, Callable[[TargetRow], bool]] = {
-    Mark.DOWN: _is(Condition.DOWN),
-    Mark.UNKNOWN: _is(Condition.UNKNOWN),
-    Mark.INACTIVE: _is(Condition.INACTIVE),
-    Mark.UP: _is(Condition.UP),
-    Mark.OUTDATED: lambda row: row.outdated is True,
-    Mark.FAILED: lambda row: isinstance(row, SuiteRow) and row.last_run_passed is False,
+_TESTS: dict[Badge, Callable[[TargetRow], bool]] = {
+    Badge.DOWN: _is(Condition.DOWN),
+    Badge.UNKNOWN: _is(Condition.UNKNOWN),
+    Badge.INACTIVE: _is(Condition.INACTIVE),
+    Badge.UP: _is(Condition.UP),
+    Badge.OUTDATED: lambda row: row.outdated is True,
+    Badge.FAILED: lambda row: isinstance(row, SuiteRow) and row.last_run_passed is False,
 }
 
 
-def _said(row: TargetRow) -> str:
+def _searchable(row: TargetRow) -> str:
     """Return everything of a row that can be searched, in one lower-case text."""
     parts: list[str | None] = [
         row.name,
@@ -203,19 +194,19 @@ def _version(row: TargetRow) -> Sequence[int] | None:
     return [int(number) for number in re.findall(r"[0-9]{1,18}", row.version or "")] or None
 
 
+def _clock(row: TargetRow) -> float | None:
+    return None if row.clock_delta_seconds is None else abs(row.clock_delta_seconds)
+
+
 def _newest_run(row: TargetRow) -> float | None:
     return row.last_run_end_timestamp_seconds if isinstance(row, SuiteRow) else None
 
 
-def _distance(value: float | None) -> float | None:
-    return None if value is None else abs(value)
-
-
 _VALUES: dict[Order, Callable[[TargetRow], Any]] = {
     Order.NAME: lambda row: (row.name or row.id).casefold(),
-    Order.STATE: lambda row: _CONDITIONS[row.state],
+    Order.STATE: lambda row: URGENCY[row.state],
     Order.VERSION: _version,
-    Order.CLOCK: lambda row: _distance(row.clock_delta_seconds),
+    Order.CLOCK: _clock,
     Order.PING: lambda row: row.ping_duration_seconds,
     Order.READ: lambda row: row.age_seconds,
     Order.RUN: _newest_run,
@@ -223,5 +214,5 @@ _VALUES: dict[Order, Callable[[TargetRow], Any]] = {
 }
 
 
-def _member(values: type[S], text: str) -> S | None:
-    return values(text) if text in set(values) else None
+def _member(values: Iterable[S], text: str) -> S | None:
+    return next((value for value in values if value == text), None)

@@ -1,14 +1,19 @@
-"""Quantities as people read them."""
+"""Quantities as people read them: in words, and ping times as a small line."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import msgspec
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from exporter.fleet.history import Record
 
 
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -47,8 +52,10 @@ def signed(seconds: float | None) -> str:
     return ("+" if seconds > 0 else "\N{MINUS SIGN}") + duration(abs(seconds))
 
 
-def instant(unix_seconds: float) -> str:
-    """Write a time stamp in UTC, to the second."""
+def instant(unix_seconds: float | None) -> str:
+    """Write a time stamp in UTC, to the second, or nothing where it is unknown."""
+    if unix_seconds is None:
+        return ""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -65,3 +72,53 @@ def listed(words: Sequence[str]) -> str:
 def count(number: int, noun: str) -> str:
     """Write a number with its noun in the right form."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """A line from the oldest reading on the left to the newest on the right.
+
+    Attributes:
+        line: The path of the ping times; it has a gap where there was none.
+        failures: The path of a tick for each reading that found the target down.
+        longest_seconds: What stands at the top, `None` if there is no ping time at all.
+    """
+
+    width: int
+    height: int
+    line: str
+    failures: str
+    longest_seconds: float | None
+
+
+def trend(record: Record, *, width: int = 96, height: int = 20, readings: int = 24) -> Trend | None:
+    """Draw the newest readings of a target; `None` if it has none.
+
+    The scale begins at 0, so that a flat line means what it says.
+    """
+    entries = list(islice(record.readings(), readings))
+    if not entries:
+        return None
+    known = [entry.duration_seconds for entry in entries if entry.duration_seconds is not None]
+    longest = max(known, default=None)
+    # Room for the line's own width at both ends, and some air above the longest.
+    scale = 0.8 * (height - 4) / longest if longest else 0.0
+    step = (width - 4) / max(1, readings - 1)
+    line, failures, pen = [], [], "M"
+    for position, entry in enumerate(entries):
+        x = round(width - 2 - position * step)
+        if entry.duration_seconds is None:
+            pen = "M"
+        else:
+            y = round(height - 2 - entry.duration_seconds * scale)
+            # A line of no length makes a single reading a dot.
+            line.append(f"M{x} {y}h0" if pen == "M" else f"L{x} {y}")
+            pen = "L"
+        if entry.up is False:
+            failures.append(f"M{x} 0v{height}")
+    return Trend(
+        width=width,
+        height=height,
+        line="".join(line),
+        failures="".join(failures),
+        longest_seconds=longest,
+    )

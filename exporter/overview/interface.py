@@ -1,6 +1,6 @@
-"""What the pages need of the daemon, and nothing more.
+"""The part of the daemon that the pages use.
 
-The daemon implements `View`; tests hand in a fake. Nothing here but `explain` can cause a call to a
+The daemon is a `View`; tests hand in a fake. Nothing here but `explain` can cause a call to a
 vendor, and no secret passes through it.
 """
 
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from exporter.polling.poller import TaskStatus
+from exporter.alerts.evaluate import Phase
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from exporter.alerts.evaluate import Alert
     from exporter.clock import Moment
     from exporter.fleet.history import History
     from exporter.fleet.store import Snapshot
+    from exporter.overview.sources import SourceRow
     from exporter.sources.base import Explanation
 
 
@@ -38,42 +40,8 @@ class MetricsPage(Protocol):
 
     @property
     def parts(self) -> Sequence[bytes]:
-        """What is sent."""
+        """The bytes to send."""
         ...
-
-
-class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of a source.
-
-    Attributes:
-        interval_seconds: From the start of a poll to the next.
-        status: How its polls have gone.
-        unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
-    """
-
-    name: str
-    interval_seconds: float
-    status: TaskStatus
-    unread: bool
-
-
-class SourceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured source as it is now.
-
-    Attributes:
-        url: Where it is; user-info and query are cut off before it is shown.
-        up: Whether the newest call to the vendor's API was answered validly.
-        auth_failed: Whether calls are held back because the credentials were refused.
-        blocked: Whether calls are held back for any reason.
-    """
-
-    provider: str
-    name: str
-    url: str
-    up: bool
-    auth_failed: bool = False
-    blocked: bool = False
-    tasks: tuple[TaskView, ...] = ()
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +60,18 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     since_timestamp_seconds: float
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertView:
+        """Return a pending or firing alert as it is now."""
+        return cls(
+            name=alert.name,
+            severity=alert.labels.get("severity", ""),
+            state="firing" if alert.phase is Phase.FIRING else "pending",
+            labels=alert.labels,
+            annotations=alert.annotations,
+            since_timestamp_seconds=alert.since.unix,
+        )
 
 
 class View(Protocol):
@@ -112,8 +92,8 @@ class View(Protocol):
         """Return what is known now; what has expired must be gone already."""
         ...
 
-    def sources(self) -> Sequence[SourceView]:
-        """Return all configured sources, in the configuration's order."""
+    def sources(self) -> Sequence[SourceRow]:
+        """Return how each configured source is, in the configuration's order."""
         ...
 
     def alerts(self) -> Sequence[AlertView] | None:
@@ -122,7 +102,7 @@ class View(Protocol):
 
     @property
     def history(self) -> History:
-        """What became of each target lately."""
+        """The newest readings and failures of each target."""
         ...
 
     def config(self) -> Mapping[str, Any]:
@@ -130,11 +110,11 @@ class View(Protocol):
         ...
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Look at one target of the inventory now: the one call to a vendor that a page causes.
+        """Ask the vendor about one target of the inventory: the one call that a page causes.
 
         Raises:
             LookupError: There is no such source, kind or target.
-            PollError: The look failed.
+            PollError: The call failed.
         """
         ...
 

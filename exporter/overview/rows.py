@@ -1,4 +1,4 @@
-"""The rows of the pages and of the JSON API: what is told of each thing, in base units.
+"""The rows of targets and runs, as the pages and the JSON API have them, in base units.
 
 `None` is unknown.
 """
@@ -11,28 +11,21 @@ from enum import StrEnum, unique
 import msgspec
 
 from exporter.errors import Reason
-
-
-@unique
-class Kind(StrEnum):
-    """The kinds of targets, in the order in which they are shown."""
-
-    AGENT = "agent"
-    CONTROLLER = "controller"
-    CLUSTER = "cluster"
-    RECORDER = "recorder"
-    SUITE = "suite"
+from exporter.fleet.kinds import Kind
 
 
 @unique
 class Condition(StrEnum):
-    """How a target or a source is, in the order of urgency."""
+    """The condition of a target or a source, in the order of urgency."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
     INACTIVE = "inactive"
     UP = "up"
 
+
+#: The positions of the conditions when rows are sorted.
+URGENCY = {condition: position for position, condition in enumerate(Condition)}
 
 _OF_SUITES: Mapping[str, str] = {Condition.UP: "runnable", Condition.DOWN: "not runnable"}
 
@@ -43,7 +36,7 @@ def word(state: str, kind: str) -> str:
 
 
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one target.
+    """The row of one target.
 
     A cluster is up when all its members are, down when one of them is. A suite is up when the
     vendor finds it runnable: the verdict on its runs is another matter.

@@ -1,68 +1,27 @@
-"""The sources, and the fleet as a whole: is it well?"""
+"""The verdict on the fleet as a whole: the headline, and a tile for each kind of target."""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from exporter.errors import Reason
-from exporter.overview.filters import Mark, marks_of
+from exporter.fleet.kinds import Kind
+from exporter.overview.filters import Badge, badges_of
 from exporter.overview.format import count, listed
-from exporter.overview.rows import Condition, Kind, SuiteRow, TargetRow, word
+from exporter.overview.rows import Condition, SuiteRow, TargetRow, word
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter.clock import Moment
-    from exporter.overview.interface import SourceView, TaskView
-    from exporter.polling.poller import TaskFailure
+    from exporter.overview.sources import SourceRow
 
 
 Level = Literal["good", "unsure", "bad"]
-
-
-class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest failure of a task."""
-
-    timestamp_seconds: float
-    age_seconds: float
-    reason: Reason
-    message: str
-
-
-class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of a source.
-
-    Attributes:
-        failing: Whether the newest failure is newer than the newest success.
-        unread: Whether it had its turn, and yet nothing it tells of targets is known now.
-    """
-
-    name: str
-    interval_seconds: float
-    failing: bool
-    unread: bool
-    last_attempt_timestamp_seconds: float | None = None
-    last_success_timestamp_seconds: float | None = None
-    last_success_age_seconds: float | None = None
-    last_failure: FailureRow | None = None
-
-
-class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A source; its state is unknown until something was polled."""
-
-    provider: str
-    name: str
-    url: str
-    state: Condition
-    up: bool
-    auth_failed: bool
-    blocked: bool
-    tasks: tuple[TaskRow, ...] = ()
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,13 +36,13 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of target at a glance.
 
     Attributes:
-        marks: How many targets have which mark.
+        badges: How many targets have which badge.
         bar: Condition, beginning and length in percent of each part of a bar.
     """
 
     kind: Kind
     total: int
-    marks: tuple[tuple[Mark, int], ...]
+    badges: tuple[tuple[Badge, int], ...]
     bar: tuple[tuple[Condition, float, float], ...]
 
 
@@ -102,70 +61,14 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     alarming: bool = False
 
 
-def source_row(source: SourceView, now: Moment) -> SourceRow:
-    """Make the row of a source."""
-    attempted = any(task.status.last_attempt for task in source.tasks)
-    if source.up:
-        state = Condition.UP
-    else:
-        state = Condition.DOWN if attempted or source.blocked else Condition.UNKNOWN
-    return SourceRow(
-        provider=source.provider,
-        name=source.name,
-        url=public_url(source.url),
-        state=state,
-        up=source.up,
-        auth_failed=source.auth_failed,
-        blocked=source.blocked,
-        tasks=tuple(_task_row(task, now) for task in source.tasks),
-    )
-
-
-def public_url(url: str) -> str:
-    """Cut off whatever of a URL can be a secret: user-info, query, fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _task_row(task: TaskView, now: Moment) -> TaskRow:
-    status = task.status
-    attempt, success, failure = status.last_attempt, status.last_success, status.failure
-    failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
-    return TaskRow(
-        name=task.name,
-        interval_seconds=task.interval_seconds,
-        failing=failing,
-        unread=task.unread,
-        last_attempt_timestamp_seconds=attempt.unix if attempt else None,
-        last_success_timestamp_seconds=success.unix if success else None,
-        last_success_age_seconds=_age(success, now) if success else None,
-        last_failure=_failure_row(failure, now) if failure else None,
-    )
-
-
-def _failure_row(failure: TaskFailure, now: Moment) -> FailureRow:
-    return FailureRow(
-        timestamp_seconds=failure.at.unix,
-        age_seconds=_age(failure.at, now),
-        reason=failure.reason,
-        message=failure.message,
-    )
-
-
-def _age(moment: Moment, now: Moment) -> float:
-    return max(0.0, now.monotonic - moment.monotonic)
-
-
 def groups(rows: Sequence[TargetRow]) -> list[Group]:
     """Part arranged rows by kind, leaving out kinds of which there is none."""
-    parted: dict[Kind, list[TargetRow]] = {}
-    for row in rows:
-        parted.setdefault(row.kind, []).append(row)
     found = []
-    for kind, members in parted.items():
-        counted = Counter(row.state for row in members)
+    for kind, members in groupby(rows, key=attrgetter("kind")):
+        same = tuple(members)
+        counted = Counter(row.state for row in same)
         counts = tuple((state, counted[state]) for state in Condition if counted[state])
-        found.append(Group(kind=kind, rows=tuple(members), counts=counts))
+        found.append(Group(kind=kind, rows=same, counts=counts))
     return found
 
 
@@ -175,7 +78,7 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
         Tile(
             kind=group.kind,
             total=len(group.rows),
-            marks=tuple(marks_of(group.rows)),
+            badges=tuple(badges_of(group.rows)),
             bar=tuple(_bar(group)),
         )
         for group in groups(rows)
@@ -260,7 +163,7 @@ def _unread(sources: Sequence[SourceRow]) -> str:
 
 
 def _is_silent(source: SourceRow) -> bool:
-    """Tell whether a source is down for all of its tasks, not only for the newest call."""
+    """Return whether a source is down for all of its tasks, not only for the newest call."""
     answered = any(
         not task.failing and task.last_success_age_seconds is not None for task in source.tasks
     )

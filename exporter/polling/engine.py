@@ -6,6 +6,7 @@ The daemon runs it on a schedule and serves it; `status` and `explain` run it on
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator
 
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
@@ -36,13 +37,16 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """The sources of one configuration and what they have said."""
+    """The sources of one configuration and what they have said.
+
+    Attributes:
+        pollers: By the names of their sources, in the order of the configuration.
+    """
 
     def __init__(
         self,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        ledgers: Ledgers | None = None,
         random: Random | None = None,
         shard: Shard | None = None,
     ) -> None:
@@ -50,7 +54,6 @@ class Engine:
 
         Args:
             clock: Where time comes from.
-            ledgers: What is known of refused credentials.
             random: For the jitter of retries.
             shard: The share of the targets that is ours; all of them if not given.
         """
@@ -61,32 +64,27 @@ class Engine:
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
-        self._ledgers = ledgers or Ledgers()
+        self._ledgers = Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
-        self._pollers: dict[str, Poller] = {}
-        self._first_round: set[tuple[str, str]] = set()
+        self.pollers: dict[str, Poller] = {}
+        self._first_polls: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
 
     @property
-    def pollers(self) -> Mapping[str, Poller]:
-        """The pollers by the names of their sources, in the order of the configuration."""
-        return self._pollers
-
-    @property
-    def first_round_done(self) -> bool:
+    def first_polls_done(self) -> bool:
         """Whether each scheduled task was polled, or left out for a reason, at least once."""
-        return not self._first_round
+        return not self._first_polls
 
     def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self._pollers[source.name] = self._connected(source)
+            self.pollers[source.name] = self._connect(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
         self.schedule.start()
-        for name in self._pollers:
+        for name in self.pollers:
             self._schedule(name)
 
     async def apply(self, settings: Settings) -> Difference:
@@ -104,48 +102,48 @@ class Engine:
         by_name = {source.name: source for source in settings.sources}
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
-            del self._identities[name], self._pollers[name]
+            del self._identities[name], self.pollers[name]
         problems: list[str] = []
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
             try:
-                started[name] = self._connected(by_name[name])
+                started[name] = self._connect(by_name[name])
             except ConfigurationError as error:
                 problems += error.problems
             else:
                 self._identities[name] = new[name]
-        pollers = self._pollers | started
-        self._pollers = {name: pollers[name] for name in by_name if name in pollers}
+        pollers = self.pollers | started
+        self.pollers = {name: pollers[name] for name in by_name if name in pollers}
         for name in started:
             self._schedule(name)
         if problems:
             raise ConfigurationError(problems)
         return found
 
-    async def round(self) -> None:
+    async def poll_once(self) -> None:
         """Poll every task of every source once."""
-        await asyncio.gather(*(self._round(poller) for poller in self._pollers.values()))
+        await asyncio.gather(*(_poll_once(poller) for poller in self.pollers.values()))
         await self.exposition.refresh()
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Look at one target of the inventory now.
+        """Ask the vendor about one target of the inventory.
 
         Raises:
             LookupError: There is no such source, kind or target.
-            PollError: The look failed.
+            PollError: The call failed.
         """
-        poller = self._pollers.get(source)
+        poller = self.pollers.get(source)
         if poller is None:
-            known = ", ".join(self._pollers)
+            known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
         return await poller.source.explain(kind, target_id)
 
     async def end(self, *, grace_seconds: float) -> None:
         """Stop polling, give what runs the grace, close all connections."""
         await self.schedule.stop(grace_seconds=grace_seconds)
-        await asyncio.gather(*(poller.source.aclose() for poller in self._pollers.values()))
+        await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
 
-    def _connected(self, settings: SourceSettings) -> Poller:
+    def _connect(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
         known = {
             snapshot.task: snapshot.readings
@@ -161,29 +159,24 @@ class Engine:
             up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
         )
         provider = PROVIDERS[settings.provider]
-        tasks = settings.intervals()
-        # Who tells of the source's health has to call it.
-        teller = () if provider.spread & tasks.keys() else (next(iter(tasks), ""),)
         return Poller(
             provider.connect(settings, context),
-            intervals={
-                task: seconds
-                for task, seconds in tasks.items()
-                if task in provider.spread or self._shard.owns(settings.name, task)
-            },
+            intervals=self._shard.tasks(settings.name, settings.intervals(), provider.spread),
             store=self.store,
             telemetry=telemetry,
             clock=self.clock,
-            tells_health=self._shard.owns(settings.name, *teller),
+            shows_health=self._shard.shows_health(
+                settings.name, settings.intervals(), provider.spread
+            ),
         )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
         """Stop polling a source and drop what does not hold for the one that follows it."""
-        poller = self._pollers[name]
+        poller = self.pollers[name]
         settings = poller.source.settings
         for task in poller.intervals:
             await self.schedule.remove(name, task)
-            self._first_round.discard((name, task))
+            self._first_polls.discard((name, task))
         await poller.source.aclose()
         if following is None or not _same_account(settings, following):
             self.store.remove_source(settings.provider, name)
@@ -196,11 +189,11 @@ class Engine:
             self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
-        poller = self._pollers[name]
+        poller = self.pollers[name]
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
         for task, interval in poller.intervals.items():
-            self._first_round.add((name, task))
+            self._first_polls.add((name, task))
             self.schedule.add(
                 telemetry,
                 task,
@@ -211,23 +204,35 @@ class Engine:
 
     async def _poll(self, poller: Poller, task: str) -> None:
         await poller.poll(task)
-        self._first_round.discard((poller.source.settings.name, task))
+        self._first_polls.discard((poller.source.settings.name, task))
 
     def _blocked(self, poller: Poller, task: str) -> bool:
-        # The breaker opens and closes with time, so its gauges are looked at here as well.
+        # The breaker opens and closes with time, so its gauges are brought up to date here as well.
         poller.publish_health()
         if poller.source.blocked:
-            self._first_round.discard((poller.source.settings.name, task))
+            self._first_polls.discard((poller.source.settings.name, task))
             return True
         return False
 
-    async def _round(self, poller: Poller) -> None:
-        # The first task finds out whether the vendor answers, and what it learns spares others
-        # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
-        tasks = list(poller.intervals)
-        for some in (tasks[:1], tasks[1:]):
-            if not poller.source.blocked:
-                await asyncio.gather(*(poller.poll(task) for task in some))
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Engine]:
+    """Yield an engine over the sources of a configuration; in the end it is stopped."""
+    engine = Engine()
+    engine.connect(settings)
+    try:
+        yield engine
+    finally:
+        await engine.end(grace_seconds=0)
+
+
+async def _poll_once(poller: Poller) -> None:
+    # The first task finds out whether the vendor answers, and what it learns spares others
+    # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
+    tasks = list(poller.intervals)
+    for some in (tasks[:1], tasks[1:]):
+        if not poller.source.blocked:
+            await asyncio.gather(*(poller.poll(task) for task in some))
 
 
 def _same_account(old: SourceSettings, new: SourceSettings) -> bool:

@@ -7,6 +7,7 @@ their freshness and nobody else anything.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,7 @@ from exporter.errors import PollError, Reason
 from exporter.fleet.changes import changes
 from exporter.fleet.readings import Reading, SourceHealth
 from exporter.fleet.store import Snapshot
+from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.store import Store
     from exporter.metrics.telemetry import SourceMetrics
-    from exporter.sources.base import Failure, Source
+    from exporter.sources.base import Source
 
 
 #: The task under which a source's own health is kept; it never expires.
@@ -54,7 +56,7 @@ class TaskFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the polls of a task have gone.
+    """The outcome of the polls of a task.
 
     Attributes:
         last_attempt: When the newest poll ended.
@@ -78,7 +80,7 @@ class Poller:
         store: Store,
         telemetry: SourceMetrics,
         clock: Clock,
-        tells_health: bool = True,
+        shows_health: bool = True,
     ) -> None:
         """Take over a source.
 
@@ -88,12 +90,12 @@ class Poller:
             store: Where readings go.
             telemetry: Where polls are counted.
             clock: Where time comes from.
-            tells_health: Whether the source's health is ours to show; of several processes that
-                share a source one shows it.
+            shows_health: Whether this process shows the source's health; of several that share a
+                source one does.
         """
         self.source = source
         self.intervals = intervals
-        self._tells_health = tells_health
+        self._shows_health = shows_health
         self._settings = source.settings
         self._store = store
         self._telemetry = telemetry
@@ -102,7 +104,7 @@ class Poller:
             provider=self._settings.provider, source=self._settings.name
         )
         self._status: dict[str, TaskStatus] = {}
-        self._logged: dict[str, tuple[str, float]] = {}
+        self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self.publish_health()
 
@@ -113,19 +115,19 @@ class Poller:
     async def poll(self, task: str) -> None:
         """Poll a task once; never raises but for being cancelled."""
         started = self._clock.monotonic()
-        failures: list[tuple[Reason, str]]
         try:
             poll = await self.source.poll(task)
         except PollError as error:
-            failures = [(error.reason, str(error))]
+            failures = [Failure(reason=error.reason, message=str(error))]
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the schedule
             self._log.exception("poll_crashed", task=task)
-            failures = [(Reason.DECODE, "the poll ended in an unexpected error, see the log")]
+            message = "the poll ended in an unexpected error, see the log"
+            failures = [Failure(reason=Reason.DECODE, message=message)]
         else:
             failures = _grouped(poll.failures)
             await self._keep(task, poll.readings, seconds=self._clock.monotonic() - started)
         seconds = self._clock.monotonic() - started
-        self._telemetry.polled(task, seconds=seconds, failures=[reason for reason, _ in failures])
+        self._telemetry.polled(task, seconds=seconds, failures=[each.reason for each in failures])
         self._note(task, failures)
         self.publish_health()
 
@@ -138,18 +140,18 @@ class Poller:
             self._log_health(self._health, health)
         self._health = health
         self._telemetry.breaker(is_open=self.source.blocked)
-        if self._tells_health:
+        if self._shows_health:
             self._put(HEALTH, (health,), stale_after=math.inf)
 
     def show(self, reading: Reading) -> None:
-        """Have one reading exposed that no task has brought."""
+        """Expose one reading that came from `explain`."""
         self._put("explained", (reading,), stale_after=math.inf)
         self.publish_health()
 
     async def _keep(self, task: str, readings: tuple[Reading, ...], *, seconds: float) -> None:
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
-        # What a long poll finds out first is told at its end, and renewed at the end of the next.
+        # A poll that overruns publishes its first result `overtime` late, and so does the next.
         overtime = max(0.0, seconds - self.intervals[task])
         stale_after = settings.stale_after_for(task) + 2 * overtime
         # What a source carries over for too long has expired already and does not come back.
@@ -183,7 +185,7 @@ class Poller:
             )
         )
 
-    def _note(self, task: str, failures: Sequence[tuple[Reason, str]]) -> None:
+    def _note(self, task: str, failures: Sequence[Failure]) -> None:
         now = self._clock.now()
         known = self.status(task)
         if not failures:
@@ -193,17 +195,19 @@ class Poller:
             if self._logged.pop(task, None) is not None:
                 self._log.info("poll_recovered", task=task)
             return
-        reason, message = failures[0]
+        first = failures[0]
         self._status[task] = TaskStatus(
             last_attempt=now,
             last_success=known.last_success,
-            failure=TaskFailure(at=now, reason=reason, message=message),
+            failure=TaskFailure(at=now, reason=first.reason, message=first.message),
         )
-        logged_reason, logged_at = self._logged.get(task, ("", 0.0))
-        if logged_reason != reason.value or now.monotonic - logged_at >= REPEAT_SECONDS:
-            self._logged[task] = (reason.value, now.monotonic)
-            for reason, message in failures:
-                self._log.warning("poll_failed", task=task, reason=reason.value, message=message)
+        logged_reason, logged_at = self._logged.get(task, (None, 0.0))
+        if logged_reason is not first.reason or now.monotonic - logged_at >= REPEAT_SECONDS:
+            self._logged[task] = (first.reason, now.monotonic)
+            for each in failures:
+                self._log.warning(
+                    "poll_failed", task=task, reason=each.reason.value, message=each.message
+                )
 
     def _log_health(self, before: SourceHealth, now: SourceHealth) -> None:
         if before.up != now.up:
@@ -221,17 +225,15 @@ class Poller:
                 self._log.info("credentials_tried_again")
 
 
-def _grouped(failures: Sequence[Failure]) -> list[tuple[Reason, str]]:
-    """Return one message per reason, with the number of calls it stands for."""
-    by_reason: dict[Reason, list[Failure]] = {}
-    for failure in failures:
-        by_reason.setdefault(failure.reason, []).append(failure)
+def _grouped(failures: Sequence[Failure]) -> list[Failure]:
+    """Return the first failure of each reason, with the number of calls it stands for."""
+    counts = Counter(failure.reason for failure in failures)
+    firsts = {failure.reason: failure for failure in reversed(failures)}
     return [
-        (
-            reason,
-            same[0].message
-            if len(same) == 1
-            else f"{same[0].message} (and {len(same) - 1} more calls)",
-        )
-        for reason, same in by_reason.items()
+        Failure(reason=reason, message=firsts[reason].message + _further(number - 1))
+        for reason, number in counts.items()
     ]
+
+
+def _further(calls: int) -> str:
+    return f" (and {calls} more calls)" if calls else ""

@@ -1,4 +1,4 @@
-"""When each task of each source is polled: one APScheduler job per (source, task).
+"""The schedule: one APScheduler job per source and task.
 
 The phase of a job is a hash of its source and task, spread over the interval, so that tasks do
 not all start together and a restart keeps the rhythm. There is no jitter: APScheduler adds it to
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,24 +91,17 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
 _ON_TIME_SECONDS = 1e-4
 
 
+@dataclass(slots=True)
 class _Job:
-    """What is known of one job while it is scheduled."""
+    """One job while it is scheduled."""
 
-    def __init__(
-        self,
-        task: str,
-        trigger: SlotTrigger,
-        telemetry: SourceMetrics,
-        run: Callable[[], Awaitable[None]],
-        blocked: Callable[[], bool],
-    ) -> None:
-        self.task = task
-        self.trigger = trigger
-        self.telemetry = telemetry
-        self.run = run
-        self.blocked = blocked
-        self.first = True
-        self.newest_slot: int | None = None
+    task: str
+    trigger: SlotTrigger
+    telemetry: SourceMetrics
+    run: Callable[[], Awaitable[None]]
+    blocked: Callable[[], bool]
+    first: bool = True
+    newest_slot: int | None = None
 
 
 class Schedule:

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from exporter import process
-from exporter.daemon import Daemon, stop_signals
+from exporter.daemon import Daemon
 from exporter.logging import configure_for
+from exporter.process import stop_signals
 from exporter.settings.load import load
 
 

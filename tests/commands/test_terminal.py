@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.commands.terminal import Paper, report, showing
+from exporter.commands.terminal import Paper, Report, showing
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
     Condition,
-    Kind,
     MemberRow,
     RecorderRow,
     RunRow,
     SuiteRow,
     TargetRow,
 )
-from exporter.overview.verdict import FailureRow, Headline, SourceRow, TaskRow
+from exporter.overview.sources import FailureRow, SourceRow, TaskRow
+from exporter.overview.verdict import Headline
 
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def written(
     *,
     paper: Paper | None = None,
 ) -> list[str]:
-    return report(WELL, sources, rows, runs, paper=paper or Paper()).splitlines()
+    report = Report(answer=WELL, sources=sources, targets=rows, runs=runs)
+    return report.text(paper or Paper()).splitlines()
 
 
 def source(state: Condition = Condition.UP, **facts: Any) -> SourceRow:
@@ -60,7 +62,7 @@ class TestReport:
         """The first line tells whether the fleet is well, the second what else there is."""
         answer = Headline(level="bad", text="The fleet is not well.", details=("1 outdated",))
 
-        lines = report(answer, [], [], paper=Paper()).splitlines()
+        lines = Report(answer=answer, sources=[], targets=[]).text(Paper()).splitlines()
 
         assert ["The fleet is not well.", "(1 outdated)"] == lines
 

@@ -74,7 +74,7 @@ class Case:
     async def round(self) -> None:
         """Poll everything once, counting failures from here on."""
         self._before = self.trial.failures()
-        await self.trial.engine.round()
+        await self.trial.engine.poll_once()
 
     async def later(self) -> None:
         """Poll everything once, after the longest pause."""

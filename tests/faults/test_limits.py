@@ -224,7 +224,7 @@ async def test_an_inventory_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     (realload,) = (each for each in CANDIDATES if each.name == "realload")
     fleet = SimulatorOptions(still=True, agents=2_000)
     async with Trial({"prod": realload}, tmp_path, options=fleet, max_reply_bytes="64KiB") as trial:
-        await trial.engine.round()
+        await trial.engine.poll_once()
 
     assert "decode" in trial.failures()["prod"]
     assert {} == select(trial.page(), "loadfleet_agent_up")

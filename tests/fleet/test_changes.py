@@ -4,7 +4,8 @@ import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.changes import Change, changes
+from exporter.fleet.changes import TargetChange, changes
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import (
     Agent,
     AgentState,
@@ -29,7 +30,7 @@ def agent(up: bool | None = True, *, active: bool = True, outdated: bool = False
     return Agent(agent_id="46", agent="Local", active=active, state=state if active else None)
 
 
-async def found(before: list[Reading], after: list[Reading]) -> list[Change]:
+async def found(before: list[Reading], after: list[Reading]) -> list[TargetChange]:
     return [change async for change in changes(before, after)]
 
 
@@ -44,8 +45,8 @@ class TestChanges:
 
     async def test_a_first_look_names_what_is_down(self) -> None:
         """Somebody who starts the exporter wants to know what is wrong already."""
-        expected = Change(
-            what="down", kind="agent", target_id="46", target="Local", reason="not_reachable"
+        expected = TargetChange(
+            what="down", kind=Kind.AGENT, target_id="46", target="Local", reason="not_reachable"
         )
 
         assert [expected] == await found([], [agent(up=False)])

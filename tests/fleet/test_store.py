@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.fleet.readings import Agent, AgentJobs, AgentState, Cluster, ClusterState
-from exporter.fleet.store import Cause, Change, Snapshot, Store
+from exporter.fleet.store import Cause, Snapshot, SnapshotChange, Store
 from tests.support.clock import FakeClock
 from tests.support.fleet import AGENT, CLUSTER
 
@@ -72,9 +72,7 @@ def test_a_snapshot_lives_until_its_limit_and_not_longer() -> None:
     after = store.expire()
 
     assert () == at_limit
-    assert (
-        Change(provider="realload", source="prod", task="agents", cause=Cause.EXPIRED),
-    ) == after
+    assert (SnapshotChange(key=("realload", "prod", "agents"), cause=Cause.EXPIRED),) == after
     assert store.get("realload", "prod", "agents") is None
 
 
@@ -206,7 +204,7 @@ def test_removing_what_is_not_there_is_no_change() -> None:
     """A task that never had a snapshot can be removed silently."""
     clock = FakeClock()
     store = Store(clock.clock)
-    heard: list[Change] = []
+    heard: list[SnapshotChange] = []
     store.subscribe(heard.append)
 
     store.remove("realload", "prod", "agents")

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from exporter.fleet.readings import Agent, AgentState
-from exporter.fleet.store import Cause, Change, Snapshot, Store
+from exporter.fleet.store import Cause, Snapshot, SnapshotChange, Store
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
     from exporter.clock import Moment
-    from exporter.fleet.store import Key
+    from exporter.fleet.store import TaskKey
 
 
 SOURCES = st.sampled_from([("realload", "prod"), ("realload", "lab"), ("eggplant", "prod")])
@@ -24,7 +24,7 @@ TASKS = st.sampled_from(["agents", "suites", "source"])
 #: Whole numbers, so that the model's sums are exact.
 SECONDS = st.integers(0, 400)
 
-Model = dict["Key", tuple[float, float, list["float | None"]]]
+Model = dict["TaskKey", tuple[float, float, list["float | None"]]]
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -39,7 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.time = FakeClock()
         self.store = Store(self.time.clock)
         self.model: Model = {}
-        self.heard: list[Change] = []
+        self.heard: list[SnapshotChange] = []
         self.store.subscribe(self.heard.append)
 
     @rule(
@@ -134,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
         moment: Moment = type(now)(unix=now.unix - (now.monotonic - at), monotonic=at)
         return AgentState(read_at=moment, up=True)
 
-    def _heard(self) -> dict[Key, Cause]:
+    def _heard(self) -> dict[TaskKey, Cause]:
         """Return what was reported since last asked, each key at most once."""
         heard, self.heard[:] = self.heard[:], []
         causes = {change.key: change.cause for change in heard}

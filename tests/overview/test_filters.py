@@ -7,18 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
+from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Choice, Mark, Order, marks_of
-from exporter.overview.rows import Kind, TargetRow
+from exporter.overview.filters import Badge, Filters, Order, badges_of
 from tests.web import fakes
 
 
 if TYPE_CHECKING:
     from exporter.fleet.readings import Reading
+    from exporter.overview.rows import TargetRow
 
 
-def choice(query: str) -> Choice:
-    return Choice.of(QueryParams(query))
+def filters(query: str) -> Filters:
+    return Filters.of(QueryParams(query))
 
 
 def rows(*readings: Reading) -> list[TargetRow]:
@@ -27,7 +28,7 @@ def rows(*readings: Reading) -> list[TargetRow]:
 
 def named(query: str, *readings: Reading) -> list[str]:
     """Return the names of what is shown, from top to bottom."""
-    wanted = choice(query)
+    wanted = filters(query)
     matches = wanted.matcher()
     return [row.name for row in wanted.arranged(row for row in rows(*readings) if matches(row))]
 
@@ -41,47 +42,47 @@ def pinged(name: str, seconds: float | None) -> Reading:
 class TestAddress:
     @given(
         st.builds(
-            Choice,
+            Filters,
             text=st.text().map(str.strip),
-            marks=st.frozensets(st.sampled_from(Mark)),
-            kind=st.none() | st.sampled_from(Kind),
+            badges=st.frozensets(st.sampled_from(Badge)),
+            kind=st.none() | st.sampled_from(LISTED),
             source=st.text(),
             order=st.none() | st.sampled_from(Order),
             descending=st.booleans(),
         )
     )
-    def test_holds_all_of_it(self, wanted: Choice) -> None:
+    def test_holds_all_of_it(self, wanted: Filters) -> None:
         """Whoever opens the address of a view sees the same view."""
         wanted = fakes.changed(wanted, descending=wanted.descending and wanted.order is not None)
 
-        assert wanted == choice(wanted.address().removeprefix("?"))
+        assert wanted == filters(wanted.address().removeprefix("?"))
 
     @pytest.mark.parametrize(
         "query", ["state=burning", "kind=toaster", "sort=colour", "sort=-", "unknown=1"]
     )
     def test_leaves_out_what_is_not_known(self, query: str) -> None:
         """What another release could say is no error and filters nothing."""
-        wanted = choice(query)
+        wanted = filters(query)
 
         assert (False, None) == (wanted.narrows, wanted.order)
 
-    def test_of_a_mark_that_is_added(self) -> None:
+    def test_of_a_badge_that_is_added(self) -> None:
         """A link can change one thing and keep the rest."""
-        wanted = choice("q=a&sort=-ping")
+        wanted = filters("q=a&sort=-ping")
 
-        assert "?q=a&state=down&sort=-ping" == wanted.address(marks=(Mark.DOWN,))
+        assert "?q=a&state=down&sort=-ping" == wanted.address(badges=(Badge.DOWN,))
 
     def test_of_a_column_s_head(self) -> None:
         """The first click sorts, with the slowest ping on top; the next turns around."""
-        first = choice("").sorted_by(Order.PING)
-        second = choice("sort=-ping").sorted_by(Order.PING)
-        name = choice("sort=-ping").sorted_by(Order.NAME)
+        first = filters("").sorted_by(Order.PING)
+        second = filters("sort=-ping").sorted_by(Order.PING)
+        name = filters("sort=-ping").sorted_by(Order.NAME)
 
         assert ("?sort=-ping", "?sort=ping", "?sort=name") == (first, second, name)
 
     def test_says_the_direction(self) -> None:
         """Only the column that is sorted by has a direction."""
-        wanted = choice("sort=-ping")
+        wanted = filters("sort=-ping")
 
         assert ("descending", None) == (
             wanted.direction(Order.PING),
@@ -193,8 +194,8 @@ class TestOrder:
         assert 5 == len(named(f"sort={order}", *fleet))
 
 
-def test_marks_are_counted() -> None:
+def test_badges_are_counted() -> None:
     """A summary leaves out what there is none of."""
     fleet = rows(fakes.agent("a"), fakes.agent("b", up=False), fakes.suite(passed=False))
 
-    assert [(Mark.DOWN, 1), (Mark.UP, 2), (Mark.FAILED, 1)] == marks_of(fleet)
+    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == badges_of(fleet)

@@ -4,6 +4,9 @@ import math
 
 import pytest
 
+from exporter.clock import Moment
+from exporter.errors import Reason
+from exporter.fleet.history import Record
 from exporter.overview import format as text
 
 
@@ -38,7 +41,7 @@ def test_differences_have_a_sign(seconds: float | None, expected: str) -> None:
 
 def test_instants_are_utc() -> None:
     """Time stamps do not depend on the machine's zone."""
-    assert "2023-11-14 22:13:20 UTC" == text.instant(1_700_000_000.9)
+    assert ("2023-11-14 22:13:20 UTC", "") == (text.instant(1_700_000_000.9), text.instant(None))
 
 
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 suites"), (1, "1 suite"), (2, "2 suites")])
@@ -74,3 +77,59 @@ def test_codes_are_words(code: str | None, expected: str) -> None:
 def test_ages_are_whole_seconds(seconds: float, expected: str) -> None:
     """Nobody reads how many milliseconds ago something was."""
     assert expected == text.ago(seconds)
+
+
+def record(*readings: tuple[float | None, bool | None]) -> Record:
+    """Make a history of ping times and outcomes, the oldest first."""
+    found = Record()
+    for number, (seconds, up) in enumerate(readings):
+        found.add(
+            Moment(unix=float(number), monotonic=float(number)),
+            up=up,
+            reason=Reason.TIMEOUT if up is False else None,
+            duration_seconds=seconds,
+        )
+    return found
+
+
+class TestTrend:
+    def test_nothing_was_read(self) -> None:
+        """There is no line without readings."""
+        assert text.trend(record()) is None
+
+    def test_the_newest_is_on_the_right(self) -> None:
+        """The line goes from the newest reading leftwards; twice as slow is twice as high."""
+        found = text.trend(record((0.25, True), (0.125, True)), width=14, height=14, readings=3)
+
+        assert found is not None
+        assert ("M12 8h0L7 4", "", 0.25) == (found.line, found.failures, found.longest_seconds)
+
+    def test_older_readings_are_left_out(self) -> None:
+        """A line has room for so many readings."""
+        found = text.trend(record(*[(9.0, True)], *[(0.5, True)] * 3), readings=3)
+
+        assert found is not None
+        assert (0.5, 2) == (found.longest_seconds, found.line.count("L"))
+
+    def test_a_failure_is_a_tick_and_a_gap(self) -> None:
+        """Where the target was down there is no line but a tick, and the line begins anew."""
+        found = text.trend(
+            record((0.1, True), (None, False), (0.1, True)), width=14, height=14, readings=3
+        )
+
+        assert found is not None
+        assert ("M12 4h0M2 4h0", "M7 0v14") == (found.line, found.failures)
+
+    def test_unknown_outcomes_are_no_failures(self) -> None:
+        """Where nothing is known there is neither line nor tick."""
+        found = text.trend(record((None, None)))
+
+        assert found is not None
+        assert ("", "", None) == (found.line, found.failures, found.longest_seconds)
+
+    def test_a_ping_of_no_time(self) -> None:
+        """A time of 0 is drawn at the bottom and divides nothing."""
+        found = text.trend(record((0.0, True)), width=14, height=14, readings=2)
+
+        assert found is not None
+        assert "M12 12h0" == found.line

@@ -4,24 +4,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.errors import Reason
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Mark
+from exporter.overview.filters import Badge
 from exporter.overview.rows import Condition
-from exporter.overview.verdict import Headline, groups, headline, public_url, source_row, tiles
-from exporter.polling.poller import TaskFailure, TaskStatus
+from exporter.overview.verdict import Headline, groups, headline, tiles
+from exporter.polling.poller import TaskStatus
 from tests.web import fakes
 
 
 if TYPE_CHECKING:
     from exporter.fleet.readings import Reading
-    from exporter.overview.interface import SourceView
+    from exporter.overview.sources import SourceRow
 
 
-def answer(*readings: Reading, source: SourceView | None = None, ready: bool = True) -> Headline:
+def answer(*readings: Reading, source: SourceRow | None = None, ready: bool = True) -> Headline:
     """Return the headline over readings of one source."""
     rows = arranged(target_rows(fakes.FakeView(*readings).snapshots(), fakes.NOW))
-    sources = [source_row(source or fakes.source(), fakes.NOW)]
+    sources = [source or fakes.source()]
     return headline(rows, sources, ready=ready)
 
 
@@ -114,7 +113,7 @@ class TestHeadline:
         ],
         ids=["failing", "never well", "held back"],
     )
-    def test_names_no_tasks_of_a_source_that_is_silent(self, source: SourceView) -> None:
+    def test_names_no_tasks_of_a_source_that_is_silent(self, source: SourceRow) -> None:
         """That a source is down says already that nothing of it could be read."""
         found = answer(fakes.agent(), source=source)
 
@@ -164,7 +163,7 @@ class TestHeadline:
             (fakes.agent(), fakes.source(unread=True), True),
         ],
     )
-    def test_alarms_a_script(self, reading: Reading, source: SourceView, expected: bool) -> None:
+    def test_alarms_a_script(self, reading: Reading, source: SourceRow, expected: bool) -> None:
         """A job that asks fails on what is down or could not be read, and on nothing else."""
         assert expected is answer(reading, source=source).alarming
 
@@ -184,46 +183,6 @@ class TestHeadline:
         )
 
 
-class TestSources:
-    def test_is_unknown_before_the_first_poll(self) -> None:
-        """A source that was not asked yet is not said to be down."""
-        found = source_row(fakes.source(up=False, status=TaskStatus()), fakes.NOW)
-
-        assert Condition.UNKNOWN is found.state
-
-    def test_is_down_when_asking_failed(self) -> None:
-        """A source whose newest call failed is down."""
-        found = source_row(fakes.source(up=False), fakes.NOW)
-
-        assert Condition.DOWN is found.state
-
-    def test_task_fails_until_a_success(self) -> None:
-        """A failure after the newest success is current, one before it is history."""
-        failure = TaskFailure(at=fakes.ago(100), reason=Reason.DNS, message="no such host")
-        healed = TaskStatus(last_attempt=fakes.NOW, last_success=fakes.NOW, failure=failure)
-
-        current = source_row(fakes.source(status=fakes.failed()), fakes.NOW).tasks[0]
-        past = source_row(fakes.source(status=healed), fakes.NOW).tasks[0]
-
-        assert (True, False) == (current.failing, past.failing)
-        assert past.last_failure is not None
-        assert 100.0 == past.last_failure.age_seconds
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://portal.example/api", "https://portal.example/api"),
-        ("https://user:pa@ss@portal.example:8443/api", "https://portal.example:8443/api"),
-        ("https://portal.example/api?key=1#x", "https://portal.example/api"),
-        ("https://u:p@[2001:db8::1]/", "https://[2001:db8::1]/"),
-    ],
-)
-def test_urls_lose_what_can_be_secret(url: str, expected: str) -> None:
-    """User-info, query and fragment of a URL are not shown."""
-    assert expected == public_url(url)
-
-
 def test_groups_count_states() -> None:
     """A group counts its states, the urgent ones first, and empty kinds have no group."""
     view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
@@ -239,5 +198,5 @@ def test_tiles_sum_up() -> None:
 
     (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
-    assert (3, ((Mark.DOWN, 1), (Mark.UP, 2))) == (tile.total, tile.marks)
+    assert (3, ((Badge.DOWN, 1), (Badge.UP, 2))) == (tile.total, tile.badges)
     assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar

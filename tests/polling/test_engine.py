@@ -55,7 +55,7 @@ def settings(*sources: dict[str, Any]) -> Settings:
 async def begun(engine: Engine, wanted: Settings) -> None:
     engine.connect(wanted)
     engine.begin()
-    await until(lambda: engine.first_round_done)
+    await until(lambda: engine.first_polls_done)
 
 
 def page(engine: Engine) -> str:
@@ -95,7 +95,7 @@ class TestApply:
         await begun(engine, settings(source(simulation, "old")))
 
         await engine.apply(settings(source(simulation, "new")))
-        await until(lambda: engine.first_round_done)
+        await until(lambda: engine.first_polls_done)
 
         assert 4 == len(agents_up(engine, "new"))
         assert 'source="old"' not in page(engine)
@@ -124,7 +124,7 @@ class TestApply:
 
         await engine.apply(settings(source(simulation, "prod", retries=0)))
         assert 'loadfleet_source_up{provider="realload",source="prod"} 1.0' in page(engine)
-        await until(lambda: engine.first_round_done)
+        await until(lambda: engine.first_polls_done)
 
         assert 4 == len(before)
         assert before == agents_up(engine, "prod")
@@ -161,7 +161,7 @@ class TestApply:
 
         for seconds in range(5, 15):
             await engine.apply(settings(bad | {"timeout": f"{seconds}s"}))
-            await until(lambda: engine.first_round_done)
+            await until(lambda: engine.first_polls_done)
 
         assert (1, 1) == (refused, len(simulation.realload.refused))
         assert engine.pollers["prod"].source.auth_failed
@@ -184,7 +184,7 @@ class TestApply:
         assert ["second"] == list(engine.pollers)
         authority.write_bytes(good)
         found = await engine.apply(wanted)
-        await until(lambda: engine.first_round_done)
+        await until(lambda: engine.first_polls_done)
 
         assert (("first",), ("second",)) == (found.added, found.kept)
         assert ["first", "second"] == list(engine.pollers)
@@ -196,7 +196,7 @@ async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> No
     async with Trial({"prod": CANDIDATES[0]}, tmp_path, timeout="1s", retries=0) as trial:
         trial.only.front.treatment = instead(hang)
 
-        await trial.engine.round()
+        await trial.engine.poll_once()
 
         assert 2 == trial.only.front.treated
         assert 2 < len(trial.engine.pollers["prod"].intervals)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.sources.base import Explanation, Poll
+    from exporter.sources.settings import SourceSettings
 
 
 class FakeSource(Source):
@@ -26,8 +27,13 @@ class FakeSource(Source):
     auth_failed = False
     blocked = False
 
-    def __init__(self, *answers: Poll | Exception, name: str = "prod") -> None:
-        self.settings = RealLoadSettings(
+    def __init__(
+        self,
+        *answers: Poll | Exception,
+        name: str = "prod",
+        settings: SourceSettings | None = None,
+    ) -> None:
+        self.settings = settings or RealLoadSettings(
             name=name, url="http://portal.example/RemoteUserAPI", labels={"site": "bern"}
         )
         self.answers = list(answers)

@@ -28,10 +28,12 @@ from exporter.fleet.readings import (
     SuiteRun,
 )
 from exporter.fleet.store import Snapshot
-from exporter.overview.interface import AlertView, SourceView, TaskView
+from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
 from exporter.sources.base import Explanation
+from exporter.sources.realload.settings import RealLoadSettings
 from exporter.web.app import create_app
+from tests.support.source import FakeSource
 
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     )
 
     from exporter.metrics.exposition import Exposition, ScrapeResponse
+    from exporter.overview.interface import AlertView
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -74,7 +77,7 @@ class FakeView:
     def __init__(
         self,
         *readings: Reading,
-        sources: Sequence[SourceView] = (),
+        sources: Sequence[SourceRow] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
         self.snapshot = Snapshot(
@@ -86,7 +89,7 @@ class FakeView:
             stale_after=180.0,
             labels={"site": "bern"},
         )
-        self.source_views = sources
+        self.source_rows = sources
         self.history = History()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
@@ -96,16 +99,16 @@ class FakeView:
         self.healthy = True
         self.reloads = 0
         self.mistakes: tuple[str, ...] = ()
-        self.looks: list[tuple[str, str, str]] = []
-        self.look_error: Exception | None = None
-        self.before_look: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+        self.explained: list[tuple[str, str, str]] = []
+        self.explain_error: Exception | None = None
+        self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
         """Remember the look, and end it as the test says."""
-        self.looks.append((source, kind, target_id))
-        await self.before_look()
-        if self.look_error is not None:
-            raise self.look_error
+        self.explained.append((source, kind, target_id))
+        await self.before_reply()
+        if self.explain_error is not None:
+            raise self.explain_error
         return Explanation(reading=self.snapshot.readings[0], reply={"known": 1})
 
     async def reload(self) -> None:
@@ -137,9 +140,9 @@ class FakeView:
         """Return the one snapshot."""
         return (self.snapshot,)
 
-    def sources(self) -> Sequence[SourceView]:
+    def sources(self) -> Sequence[SourceRow]:
         """Return the sources handed in."""
-        return self.source_views
+        return self.source_rows
 
     def alerts(self) -> Sequence[AlertView] | None:
         """Return the alerts handed in."""
@@ -183,18 +186,13 @@ def source(
     auth_failed: bool = False,
     status: TaskStatus | None = None,
     unread: bool = False,
-) -> SourceView:
+) -> SourceRow:
     """Make a source with one task, polled successfully unless told otherwise."""
     status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
-    return SourceView(
-        provider="realload",
-        name=name,
-        url=url,
-        up=up,
-        auth_failed=auth_failed,
-        blocked=auth_failed,
-        tasks=(TaskView(name="agents", interval_seconds=60.0, status=status, unread=unread),),
-    )
+    # Not validated: a URL with secrets in it must not be shown, even if it came that far.
+    fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))
+    fake.up, fake.auth_failed, fake.blocked = up, auth_failed, auth_failed
+    return source_row(fake, task_row("agents", 60.0, status, unread=unread, now=NOW))
 
 
 def failed(message: str = "pingMeasuringAgent: no reply within 15 s") -> TaskStatus:

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
-from exporter.fleet.store import Cause, Change, Key, Snapshot, Store
+from exporter.fleet.store import Cause, Snapshot, SnapshotChange, Store, TaskKey
 from exporter.metrics.catalogue import FAMILIES, with_former_names
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
@@ -73,7 +73,7 @@ class Exposition:
         self._telemetry = telemetry
         self._pause = pause
         self._monotonic = telemetry.clock.monotonic
-        self._rendered: dict[Key, Rendered] = {}
+        self._rendered: dict[TaskKey, Rendered] = {}
         self._dirty = {snapshot.key: Cause.PUT for snapshot in store.snapshots()}
         self._catalogue = families
         self._families = tuple(with_former_names(families))
@@ -81,8 +81,8 @@ class Exposition:
         self._own = OwnWriter(telemetry)
         # What was made of the page as it is, and when its own metrics were collected.
         self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
-        self._shown: dict[Key, Rendered] = {}
-        self._taken: dict[Key, Cause] = {}
+        self._shown: dict[TaskKey, Rendered] = {}
+        self._taken: dict[TaskKey, Cause] = {}
         self._outdated = True
         self._asked: dict[_Variant, float] = {}
         self._refreshing = asyncio.Lock()
@@ -145,7 +145,7 @@ class Exposition:
             self._served[variant] = (now, parts)
         return parts
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: SnapshotChange) -> None:
         self._dirty[change.key] = change.cause
         self._outdated = True
 
@@ -194,7 +194,7 @@ class Exposition:
                 body.plain(form)
         self._show(body, shown)
 
-    def _show(self, body: Body, shown: dict[Key, Rendered]) -> None:
+    def _show(self, body: Body, shown: dict[TaskKey, Rendered]) -> None:
         before, self._shown = self._shown, shown
         taken, self._taken = self._taken, {}
         self._body = body
@@ -237,7 +237,7 @@ def _samples(rendered: Rendered | None) -> int:
 
 
 def _lines(
-    rendered: Mapping[Key, Rendered],
+    rendered: Mapping[TaskKey, Rendered],
     names: Collection[str] = (),
     sources: Collection[str] = (),
 ) -> dict[str, list[Lines]]:

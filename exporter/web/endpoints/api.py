@@ -13,9 +13,9 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.cooperative import in_turns
+from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.rows import Condition, Kind
-from exporter.overview.verdict import source_row
+from exporter.overview.rows import Condition
 
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ _CHUNK_ROWS = 200
 
 #: The filters of each list: a row's attribute, and its values where they are a closed list.
 _FILTERS: Mapping[str, Mapping[str, tuple[str, Iterable[StrEnum] | None]]] = {
-    "targets": {"source": ("source", None), "kind": ("kind", Kind), "state": ("state", Condition)},
+    "targets": {
+        "source": ("source", None),
+        "kind": ("kind", LISTED),
+        "state": ("state", Condition),
+    },
     "sources": {"source": ("name", None), "state": ("state", Condition)},
 }
 
@@ -52,9 +56,7 @@ class Api:
 
     async def sources(self, request: Request) -> Response:
         """Answer with all sources, filtered by `source` and `state`, each repeatable."""
-        now = self._view.now()
-        rows = [source_row(source, now) for source in self._view.sources()]
-        return await _filtered("sources", rows, request.query_params)
+        return await _filtered("sources", self._view.sources(), request.query_params)
 
     async def alerts(self, request: Request) -> Response:
         """Answer with what the built-in evaluation has found; with nothing where it is off."""

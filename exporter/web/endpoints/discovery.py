@@ -7,18 +7,21 @@ keeps the hosts it has.
 from __future__ import annotations
 
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from exporter.cooperative import in_turns
-from exporter.fleet.readings import Agent, Controller, Recorder, Target
+from exporter.fleet.kinds import BY_READING, Kind
+from exporter.fleet.readings import Agent, Target
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from starlette.requests import Request
 
@@ -33,28 +36,20 @@ _HOST = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
 
 class Discovery:
-    """The endpoints below `/sd`; each lists what one task found."""
+    """The endpoints below `/sd`; each lists the hosts of one kind of target."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-
-    async def agents(self, request: Request) -> Response:
-        """Answer with the hosts of agents."""
-        return await self._hosts("agents", request)
-
-    async def controllers(self, request: Request) -> Response:
-        """Answer with the hosts of cluster controllers."""
-        return await self._hosts("controllers", request)
-
-    async def recorders(self, request: Request) -> Response:
-        """Answer with the hosts of proxy recorders."""
-        return await self._hosts("recorders", request)
+        self.agents = partial(self._hosts, Kind.AGENT.task)
+        self.controllers = partial(self._hosts, Kind.CONTROLLER.task)
+        self.recorders = partial(self._hosts, Kind.RECORDER.task)
 
     async def _hosts(self, task: str, request: Request) -> Response:
         wanted = request.query_params.getlist("source")
         port = request.query_params.get("port", "")
         if port and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536):
-            return _text(HTTPStatus.BAD_REQUEST, "port must be a number from 1 to 65535")
+            why = "port must be a number from 1 to 65535"
+            raise HTTPException(HTTPStatus.BAD_REQUEST, why)
         watching = {
             source.name
             for source in self._view.sources()
@@ -62,12 +57,14 @@ class Discovery:
         }
         strangers = sorted(set(wanted) - watching)
         if strangers:
-            return _text(HTTPStatus.NOT_FOUND, f"no source of that name watches {task}")
+            why = f"no source of that name watches {task}"
+            raise HTTPException(HTTPStatus.NOT_FOUND, why)
         found = [snapshot for snapshot in self._view.snapshots() if snapshot.task == task]
         known = {snapshot.source for snapshot in found}
         # Whoever names sources wants them whole; else one that is broken must not hide the others.
         if not known.issuperset(wanted) or (watching and not known):
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"the {task} are not known now")
+            why = f"the {task} are not known now"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why)
         encoder = msgspec.json.Encoder()
         groups = [
             encoder.encode(group)
@@ -80,45 +77,34 @@ class Discovery:
 
 def _groups(snapshot: Snapshot, port: str) -> Iterator[dict[str, Any]]:
     for reading in snapshot.readings:
-        if isinstance(reading, Target) and _HOST.fullmatch(reading.host):
+        kind = BY_READING.get(type(reading))
+        if kind and isinstance(reading, Target) and _HOST.fullmatch(reading.host):
             host = reading.host
             if ":" in host and not host.startswith("["):
                 host = f"[{host}]"
             at = port or reading.port
             address = f"{host}:{at}" if at else host
-            yield {"targets": [_sendable(address)], "labels": _labels(snapshot, reading)}
+            yield {"targets": [_sendable(address)], "labels": _labels(snapshot, kind, reading)}
 
 
-def _labels(snapshot: Snapshot, target: Target) -> Mapping[str, str]:
-    facts = {
+def _labels(snapshot: Snapshot, kind: Kind, target: Target) -> Mapping[str, str]:
+    labels = {
         "provider": snapshot.provider,
         "source": snapshot.source,
         "host": target.host,
         "port": target.port,
         "location": target.location,
+        "kind": kind.value,
+        "id": kind.id_of(target),
+        "name": kind.name_of(target),
     }
-    labels = {**facts, **dict(_identity(target))}
+    if isinstance(target, Agent) and target.active is not None:
+        labels["active"] = str(target.active).lower()
     if target.state is not None:
         labels |= {"version": target.state.version, "os": target.state.os}
     labels |= {f"label_{name}": value for name, value in snapshot.labels.items()}
     return {_META + name: _sendable(value) for name, value in labels.items() if value}
 
 
-def _identity(target: Target) -> Iterable[tuple[str, str]]:
-    match target:
-        case Agent(agent_id=key, agent=name, active=active):
-            yield from (("kind", "agent"), ("id", key), ("name", name))
-            if active is not None:
-                yield "active", str(active).lower()
-        case Controller(controller=key):
-            yield from (("kind", "controller"), ("id", key), ("name", key))
-        case Recorder(recorder_id=key, recorder=name):
-            yield from (("kind", "recorder"), ("id", key), ("name", name))
-
-
 def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _text(status: HTTPStatus, message: str) -> Response:
-    return PlainTextResponse(f"{status.value} {status.phrase}: {message}.\n", status_code=status)

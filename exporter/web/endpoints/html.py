@@ -12,14 +12,13 @@ from starlette.responses import Response
 
 from exporter import __version__
 from exporter.cooperative import in_turns
+from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
-from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Choice, Order, marks_of
-from exporter.overview.rows import Condition, Kind, TargetRow, word
-from exporter.overview.runs import runs_in_flight
-from exporter.overview.target import details
-from exporter.overview.trend import trend
-from exporter.overview.verdict import groups, headline, source_row, tiles
+from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.details import details
+from exporter.overview.filters import Filters, Order, badges_of
+from exporter.overview.rows import Condition, TargetRow, word
+from exporter.overview.verdict import groups, headline, tiles
 
 
 if TYPE_CHECKING:
@@ -59,36 +58,36 @@ class HtmlPages:
         self._target = templates.get_template("target.html")
 
     async def fleet(self, request: Request) -> Response:
-        """Answer with the state of the fleet; the query narrows and sorts it, see `Choice`."""
+        """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
         view, now = self._view, self._view.now()
-        choice = Choice.of(request.query_params)
+        filters = Filters.of(request.query_params)
         snapshots = tuple(view.snapshots())
-        sources = [source_row(source, now) for source in view.sources()]
+        sources = view.sources()
         rows = arranged([row async for row in in_turns(target_rows(snapshots, now))])
-        matches = choice.matcher()
-        chosen = choice.arranged([row async for row in in_turns(rows) if matches(row)])
+        matches = filters.matcher()
+        chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
         # Whoever looks for certain targets is not interested in the rest of the page.
-        whole = not (choice.text or choice.marks or choice.kind)
+        whole = not (filters.text or filters.badges or filters.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
         return await _answer(
             request,
             self._fleet,
             now=now,
             headline=headline(rows, sources, ready=view.ready),
-            alerts=_firing(view) if not choice.narrows else [],
-            sources=[row for row in sources if whole and choice.source in ("", row.name)],
+            alerts=_firing(view) if not filters.narrows else [],
+            sources=[row for row in sources if whole and filters.source in ("", row.name)],
             source_names=[row.name for row in sources],
             tiles=tiles(rows),
             total=len(rows),
             shown=len(chosen),
             groups=groups(chosen),
-            flights=[run for run in flights if choice.source in ("", run.source)],
-            choice=choice,
-            kinds=Kind,
-            marks=[mark for mark, _ in marks_of(rows)],
+            flights=[run for run in flights if filters.source in ("", run.source)],
+            filters=filters,
+            kinds=LISTED,
+            badges=[badge for badge, _ in badges_of(rows)],
             orders=Order,
             record=self._record,
-            trend=trend,
+            trend=text.trend,
             newest_failure=_newest_failure,
         )
 
@@ -114,7 +113,7 @@ class HtmlPages:
             level=_LEVELS.get(row.state, "unsure") if isinstance(row, TargetRow) else "unsure",
             readings=readings,
             failures=list(record.failures()),
-            trend=trend(record, width=720, height=96, readings=max(2, len(readings))),
+            trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
         )
 
     def _record(self, row: TargetRow) -> Record:

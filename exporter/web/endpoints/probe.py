@@ -1,67 +1,41 @@
-"""One look at one known target, for those who want Prometheus to drive."""
+"""Probes: one call about one known target, for those who want Prometheus to drive."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import yaml
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import BlockedError, PollError, Reason
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Run, Suite
+from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
 from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from starlette.requests import Request
 
     from exporter.fleet.store import Snapshot
     from exporter.overview.interface import View
+    from exporter.sources.base import Explanation
 
 
-#: How long a look may take when the scraper does not say.
+#: The time for a probe when the scraper does not give one.
 DEFAULT_SECONDS = 30.0
 
-#: What is left of the scraper's time for the way back.
+#: Time kept back from the scraper's for the way back.
 OFFSET_SECONDS = 0.5
 
-#: Looks at once; fewer than `web.max_requests`, so that they leave room for scrapes.
+#: Probes at once; fewer than `web.max_requests`, so that they leave room for scrapes.
 PARALLEL = 10
 
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
-
-#: The kinds of targets, and where their ids stand.
-_KINDS: Mapping[str, tuple[type[Reading], str]] = {
-    "agent": (Agent, "agent_id"),
-    "controller": (Controller, "controller"),
-    "cluster": (Cluster, "cluster_id"),
-    "recorder": (Recorder, "recorder_id"),
-    "suite": (Suite, "suite_id"),
-    "run": (Run, "run_id"),
-}
-
-
-class _RefusalError(Exception):
-    """There is nothing to show.
-
-    Attributes:
-        status: Of the answer.
-        headers: Sent with it.
-    """
-
-    def __init__(
-        self, status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = dict(headers or {})
 
 
 class Probe:
@@ -73,53 +47,49 @@ class Probe:
         self._under_way = 0
 
     async def answer(self, request: Request) -> Response:
-        """Look at the target named by `source`, `kind` and `id` and answer with its samples.
+        """Ask about the target named by `source`, `kind` and `id` and answer with its samples.
 
-        Only what is in the store can be looked at, so that nobody reaches anything else through
+        Only what is in the store can be asked about, so that nobody reaches anything else through
         this. With `debug=true` the answer is for people: reply, reading and samples.
+
+        Raises:
+            HTTPException: There is nothing to show.
         """
-        try:
-            found, reply = await self._look(request)
-        except _RefusalError as error:
-            text = f"{error.status.value} {error.status.phrase}: {error}.\n"
-            return PlainTextResponse(text, status_code=error.status, headers=error.headers)
+        found, explanation = await self._explain(request)
         if request.query_params.get("debug") == "true":
-            return PlainTextResponse(_debug(found, reply))
+            return PlainTextResponse(explained(explanation, page_of(found).body))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
-    async def _look(self, request: Request) -> tuple[Snapshot, Any]:
-        """Return the target's reading as a snapshot, and the vendor's reply."""
+    async def _explain(self, request: Request) -> tuple[Snapshot, Explanation]:
+        """Return the target's reading as a snapshot, and by itself with the vendor's reply."""
         source, kind, target_id = _asked(request)
         seconds = _seconds(request)
         listed = self._listing(source, kind, target_id)
         if listed is None:
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "no such target is known now")
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such target is known now")
         if self._under_way >= self._parallel:
-            raise _busy(f"{self._parallel} looks are under way, which is the limit")
+            raise _busy(f"{self._parallel} probes are under way, which is the limit")
         self._under_way += 1
         try:
             async with asyncio.timeout(seconds):
                 explanation = await self._view.explain(source, kind, target_id)
         except TimeoutError:
             why = f"no answer within {seconds:g} s"
-            raise _RefusalError(HTTPStatus.GATEWAY_TIMEOUT, why) from None
+            raise HTTPException(HTTPStatus.GATEWAY_TIMEOUT, why) from None
         except LookupError:
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "the target is gone") from None
+            raise HTTPException(HTTPStatus.NOT_FOUND, "the target is gone") from None
         except PollError as error:
             raise _failure(error) from error
         finally:
             self._under_way -= 1
-        found = msgspec.structs.replace(listed, readings=(explanation.reading,))
-        return found, explanation.reply
+        return msgspec.structs.replace(listed, readings=(explanation.reading,)), explanation
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
         """Return the snapshot in which a target is."""
-        reading_type, key = _KINDS[kind]
         for snapshot in self._view.snapshots():
             if snapshot.source == source and any(
-                isinstance(reading, reading_type) and getattr(reading, key) == target_id
-                for reading in snapshot.readings
+                target_of(reading) == (kind, target_id) for reading in snapshot.readings
             ):
                 return snapshot
         return None
@@ -128,14 +98,14 @@ class Probe:
 def _asked(request: Request) -> tuple[str, str, str]:
     query = request.query_params
     if any(not query.get(name) for name in ("source", "kind", "id")):
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, "give source, kind and id")
-    if query["kind"] not in _KINDS:
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(_KINDS)}")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "give source, kind and id")
+    if query["kind"] not in EXPLAINED:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(EXPLAINED)}")
     return query["source"], query["kind"], query["id"]
 
 
 def _seconds(request: Request) -> float:
-    """Return how long the look may take: the scraper's time less the offset, or half of it."""
+    """Return how long the probe may take: the scraper's time less the offset, or half of it."""
     text = request.headers.get(_TIMEOUT_HEADER)
     if text is None:
         return DEFAULT_SECONDS
@@ -145,30 +115,31 @@ def _seconds(request: Request) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         why = f"{_TIMEOUT_HEADER} must be a number of seconds"
-        raise _RefusalError(HTTPStatus.BAD_REQUEST, why)
+        raise HTTPException(HTTPStatus.BAD_REQUEST, why)
     return max(seconds - OFFSET_SECONDS, seconds / 2)
 
 
-def _failure(error: PollError) -> _RefusalError:
-    """Make a failed scrape, not a value, of a look that says nothing about the target."""
+def _failure(error: PollError) -> HTTPException:
+    """Make a failed scrape, not a value, of a call that says nothing about the target."""
     if isinstance(error, BlockedError):
         return _busy(f"{error.reason}: {error}")
     timed_out = error.reason is Reason.TIMEOUT
     status = HTTPStatus.GATEWAY_TIMEOUT if timed_out else HTTPStatus.BAD_GATEWAY
-    return _RefusalError(status, f"{error.reason}: {error}")
+    return HTTPException(status, f"{error.reason}: {error}")
 
 
-def _busy(message: str) -> _RefusalError:
+def _busy(message: str) -> HTTPException:
     headers = {"Retry-After": "1"}
-    return _RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
+    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
 
 
-def _debug(found: Snapshot, reply: Any) -> str:
-    samples = page_of(found).body.decode().splitlines()
+def explained(explanation: Explanation, exposition: bytes) -> str:
+    """Write as YAML what the vendor replied, what was read from it, and the samples of that."""
+    lines = exposition.decode().splitlines()
     document = {
-        "reply": plain(reply),
-        "reading": plain(found.readings[0]),
-        "samples": [line for line in samples if not line.startswith("#")],
+        "reply": plain(explanation.reply),
+        "reading": plain(explanation.reading),
+        "samples": [line for line in lines if not line.startswith("#")],
     }
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
     return text

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from exporter.alerts.evaluate import Phase
-from exporter.overview.daemon import alert_view
+from exporter.overview.interface import AlertView
 from exporter.web.endpoints.api import plain
 from tests.support.alerts import START, alert
 from tests.web import fakes
@@ -201,7 +201,10 @@ async def test_five_thousand_targets_are_valid() -> None:
 async def test_an_alert_is_told_whole() -> None:
     """With its labels, its texts and since when it holds."""
     view = fakes.FakeView()
-    view.found_alerts = [alert_view(alert("a", fired=300)), alert_view(alert(phase=Phase.PENDING))]
+    view.found_alerts = [
+        AlertView.of(alert("a", fired=300)),
+        AlertView.of(alert(phase=Phase.PENDING)),
+    ]
 
     document = await get(view, "/api/v1/alerts")
 

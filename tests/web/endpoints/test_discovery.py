@@ -108,9 +108,9 @@ async def test_leaves_out_what_has_no_usable_host(host: str) -> None:
 async def test_lists_controllers_and_recorders(path: str, kind: str, reading: Reading) -> None:
     """All machines of the fleet can be discovered, not only agents."""
     view = View(reading, task=path)
-    (source,) = view.source_views
+    (source,) = view.source_rows
     tasks = (msgspec.structs.replace(source.tasks[0], name=path),)
-    view.source_views = [msgspec.structs.replace(source, tasks=tasks)]
+    view.source_rows = [msgspec.structs.replace(source, tasks=tasks)]
 
     (found,) = await groups(view, f"/sd/{path}")
 
@@ -132,7 +132,7 @@ async def test_an_unknown_inventory_is_no_empty_list() -> None:
 async def test_a_broken_source_hides_no_other() -> None:
     """What is known is listed, unless the broken source was asked for by name."""
     view = View(fakes.agent(host="a.example"))
-    view.source_views = [fakes.source(), fakes.source("broken")]
+    view.source_rows = [fakes.source(), fakes.source("broken")]
 
     found = await groups(view)
     named = [

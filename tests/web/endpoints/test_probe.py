@@ -33,7 +33,7 @@ async def test_answers_with_the_samples_of_one_target() -> None:
 
     answer = await ask(view)
 
-    assert (200, [("prod", "agent", "id-agent-1")]) == (answer.status_code, view.looks)
+    assert (200, [("prod", "agent", "id-agent-1")]) == (answer.status_code, view.explained)
     labels = 'agent="agent-1",agent_id="id-agent-1",provider="realload",site="bern",source="prod"'
     lines = answer.text.splitlines()
     assert f"loadfleet_agent_up{{{labels}}} 1.0" in lines
@@ -65,7 +65,7 @@ async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
 
     answer = await ask(view, f"/probe?{query}")
 
-    assert (404, []) == (answer.status_code, view.looks)
+    assert (404, []) == (answer.status_code, view.explained)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_refuses_what_names_no_target(query: str) -> None:
 
     answer = await ask(view, f"/probe?{query}")
 
-    assert (400, []) == (answer.status_code, view.looks)
+    assert (400, []) == (answer.status_code, view.explained)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_refuses_what_names_no_target(query: str) -> None:
 async def test_a_failed_look_is_a_failed_scrape(error: Exception, status: int) -> None:
     """A call that fails says nothing about the target, so there must be no sample of it."""
     view = fakes.FakeView(AGENT)
-    view.look_error = error
+    view.explain_error = error
 
     answer = await ask(view)
 
@@ -115,7 +115,7 @@ async def test_is_done_before_the_scraper_gives_up(seconds: str) -> None:
         finally:
             given_up.set()
 
-    view.before_look = hang
+    view.before_reply = hang
     headers = {"X-Prometheus-Scrape-Timeout-Seconds": seconds}
 
     async with asyncio.timeout(5):
@@ -131,7 +131,7 @@ async def test_is_done_before_the_scraper_gives_up(seconds: str) -> None:
 async def test_leaves_time_for_the_way_back(header: str | None, told: str) -> None:
     """Half a second of the scraper's time is kept, of a short time half."""
     view = fakes.FakeView(AGENT)
-    view.look_error = TimeoutError()
+    view.explain_error = TimeoutError()
     headers = {} if header is None else {"X-Prometheus-Scrape-Timeout-Seconds": header}
 
     answer = await ask(view, headers=headers)
@@ -151,7 +151,7 @@ async def test_looks_at_once_are_bounded() -> None:
     """Many probes of a slow portal must leave room for scrapes; what exceeds the bound is told."""
     view = fakes.FakeView(AGENT)
     let = asyncio.Event()
-    view.before_look = let.wait
+    view.before_reply = let.wait
     async with fakes.browsing(view) as client:
         asking = [asyncio.create_task(client.get(KNOWN)) for _ in range(PARALLEL + 3)]
         await settle()
@@ -161,7 +161,7 @@ async def test_looks_at_once_are_bounded() -> None:
         again = await client.get(KNOWN)
 
     assert [200] * PARALLEL + [503] * 3 == sorted(answers)
-    assert PARALLEL + 1 == len(view.looks)
+    assert PARALLEL + 1 == len(view.explained)
     assert (200, 200) == (scrape.status_code, again.status_code)
 
 

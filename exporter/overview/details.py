@@ -1,28 +1,27 @@
-"""Everything about one target, from what is known already: no look at it ever calls a vendor."""
+"""Everything that is known of one target; nothing here calls a vendor."""
 
 from __future__ import annotations
 
 import shlex
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.fleet.history import target_of
+from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
 from exporter.metrics.mapping import samples
-from exporter.overview.build import target_rows
+from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import duration, instant, signed
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
-    Kind,
     RecorderRow,
     RunRow,
     SuiteRow,
     TargetRow,
 )
-from exporter.overview.runs import run_row
 
 
 if TYPE_CHECKING:
@@ -36,10 +35,9 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     """A target, or a run, with what is told of it.
 
     Attributes:
-        row: What it is.
         clusters: Those an agent is a member of.
-        samples: What it is in the metrics, as lines of the text format.
-        command: What looks at it now.
+        samples: Its samples in the metrics, as lines of the text format.
+        command: The command line that asks the vendor about it.
     """
 
     name: str
@@ -70,7 +68,7 @@ def details(
 
 
 def command(source: str, kind: str, target_id: str) -> str:
-    """Return the command line that looks at a target now, safe to be pasted into a shell."""
+    """Return the command line that asks about a target, safe to be pasted into a shell."""
     arguments = [source, kind, target_id]
     if any(argument.startswith("-") for argument in arguments):
         arguments.insert(0, "--")
@@ -92,13 +90,14 @@ def _narrowed(snapshot: Snapshot, kind: str, target_id: str) -> Snapshot:
 
 
 def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
-    for row in target_rows(snapshots, now):
-        return row
-    for snapshot in snapshots:
-        for reading in snapshot.readings:
-            if isinstance(reading, Run):
-                return run_row(reading, snapshot, now)
-    return None
+    runs = (
+        run_row(reading, snapshot, now)
+        for snapshot in snapshots
+        for reading in snapshot.readings
+        if isinstance(reading, Run)
+    )
+    rows: Iterator[TargetRow | RunRow] = chain(target_rows(snapshots, now), runs)
+    return next(rows, None)
 
 
 def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[ClusterRow, ...]:
@@ -140,7 +139,7 @@ def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
     yield "Oldest accepted version", row.minimum_version or ""
     yield "Clock", signed(row.clock_delta_seconds)
     yield "Ping", duration(row.ping_duration_seconds)
-    yield "Last seen up", _instant(row.last_up_timestamp_seconds)
+    yield "Last seen up", instant(row.last_up_timestamp_seconds)
     if row.protected is not None:
         yield "Demands a token", _yes(row.protected)
     yield from _own_facts(row)
@@ -155,14 +154,14 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
                 yield "Busy", _yes(row.busy)
             yield "Most users", _limit(row.users_limit)
             yield "Longest job", duration(row.job_duration_limit_seconds)
-            yield "Heartbeat", _instant(row.heartbeat_timestamp_seconds)
+            yield "Heartbeat", instant(row.heartbeat_timestamp_seconds)
         case RecorderRow(recording=recording) if recording is not None:
             yield "Records", _yes(recording)
         case ClusterRow():
             yield "Controller", row.controller
         case SuiteRow():
             yield "Jobs", _limit(row.jobs)
-            yield "Newest run ended", _instant(row.last_run_end_timestamp_seconds)
+            yield "Newest run ended", instant(row.last_run_end_timestamp_seconds)
         case _:
             pass
 
@@ -172,7 +171,7 @@ def _run_facts(row: RunRow) -> Iterator[tuple[str, str]]:
     yield "Agent", row.agent
     yield "Location", row.location
     yield "Engines", _limit(row.engines)
-    yield "Started", _instant(row.start_timestamp_seconds)
+    yield "Started", instant(row.start_timestamp_seconds)
 
 
 def _yes(flag: bool) -> str:  # noqa: FBT001 - the value to be written
@@ -183,7 +182,3 @@ def _limit(number: float | None) -> str:
     if number is None:
         return ""
     return "unlimited" if number == float("inf") else f"{number:g}"
-
-
-def _instant(unix_seconds: float | None) -> str:
-    return "" if unix_seconds is None else instant(unix_seconds)

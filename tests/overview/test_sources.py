@@ -9,11 +9,13 @@ from exporter.errors import CallError, Reason
 from exporter.fleet.readings import Agent
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.overview.daemon import source_view
-from exporter.polling.poller import Poller
+from exporter.overview.rows import Condition
+from exporter.overview.sources import public_url, source_rows
+from exporter.polling.poller import Poller, TaskFailure, TaskStatus
 from exporter.sources.base import Failure, Poll
 from tests.support.clock import FakeClock
 from tests.support.source import FakeSource
+from tests.web import fakes
 
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ class Stage:
             await self.poller.poll(task)
 
     def unread(self) -> list[str]:
-        self.store.expire()
-        return [task.name for task in source_view(self.poller, self.store).tasks if task.unread]
+        (row,) = source_rows([self.poller], self.store, self.fake.clock.now())
+        return [task.name for task in row.tasks if task.unread]
 
 
 class TestUnread:
@@ -133,3 +135,43 @@ class TestUnread:
         await stage.poll()
 
         assert [*tasks] == stage.unread()
+
+
+class TestSources:
+    def test_is_unknown_before_the_first_poll(self) -> None:
+        """A source that was not asked yet is not said to be down."""
+        found = fakes.source(up=False, status=TaskStatus())
+
+        assert Condition.UNKNOWN is found.state
+
+    def test_is_down_when_asking_failed(self) -> None:
+        """A source whose newest call failed is down."""
+        found = fakes.source(up=False)
+
+        assert Condition.DOWN is found.state
+
+    def test_task_fails_until_a_success(self) -> None:
+        """A failure after the newest success is current, one before it is history."""
+        failure = TaskFailure(at=fakes.ago(100), reason=Reason.DNS, message="no such host")
+        healed = TaskStatus(last_attempt=fakes.NOW, last_success=fakes.NOW, failure=failure)
+
+        current = fakes.source(status=fakes.failed()).tasks[0]
+        past = fakes.source(status=healed).tasks[0]
+
+        assert (True, False) == (current.failing, past.failing)
+        assert past.last_failure is not None
+        assert 100.0 == past.last_failure.age_seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://portal.example/api", "https://portal.example/api"),
+        ("https://user:pa@ss@portal.example:8443/api", "https://portal.example:8443/api"),
+        ("https://portal.example/api?key=1#x", "https://portal.example/api"),
+        ("https://u:p@[2001:db8::1]/", "https://[2001:db8::1]/"),
+    ],
+)
+def test_urls_lose_what_can_be_secret(url: str, expected: str) -> None:
+    """User-info, query and fragment of a URL are not shown."""
+    assert expected == public_url(url)

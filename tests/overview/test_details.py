@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from exporter.fleet.readings import AgentJobs, Run
-from exporter.overview.target import command, details
+from exporter.overview.details import command, details
 from tests.web import fakes
 
 

@@ -1,0 +1,165 @@
+"""The rows of the sources: how each is, and how the polls of its tasks have gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from exporter.errors import Reason
+from exporter.fleet.kinds import EXPLAINED
+from exporter.overview.rows import Condition
+from exporter.sources.registry import PROVIDERS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.clock import Moment
+    from exporter.fleet.store import Snapshot, Store
+    from exporter.polling.poller import Poller, TaskFailure, TaskStatus
+    from exporter.sources.base import Source
+
+
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest failure of a task."""
+
+    timestamp_seconds: float
+    age_seconds: float
+    reason: Reason
+    message: str
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a source.
+
+    Attributes:
+        interval_seconds: From the start of a poll to the next.
+        failing: Whether the newest failure is newer than the newest success.
+        unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
+    """
+
+    name: str
+    interval_seconds: float
+    failing: bool
+    unread: bool
+    last_attempt_timestamp_seconds: float | None = None
+    last_success_timestamp_seconds: float | None = None
+    last_success_age_seconds: float | None = None
+    last_failure: FailureRow | None = None
+
+
+class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured source as it is now.
+
+    Attributes:
+        url: Where it is, without user-info and query.
+        state: Unknown until something was polled.
+        up: Whether the newest call to the vendor's API was answered validly.
+        auth_failed: Whether calls are held back because the credentials were refused.
+        blocked: Whether calls are held back for any reason.
+    """
+
+    provider: str
+    name: str
+    url: str
+    state: Condition
+    up: bool
+    auth_failed: bool
+    blocked: bool
+    tasks: tuple[TaskRow, ...] = ()
+
+
+def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[SourceRow]:
+    """Make the rows of polled sources."""
+    store.expire()
+    rows = []
+    for poller in pollers:
+        tasks = [
+            task_row(
+                task, interval, poller.status(task), unread=_is_unread(poller, task, store), now=now
+            )
+            for task, interval in poller.intervals.items()
+        ]
+        rows.append(source_row(poller.source, *tasks))
+    return rows
+
+
+def source_row(source: Source, *tasks: TaskRow) -> SourceRow:
+    """Make the row of a source from those of its tasks."""
+    attempted = any(task.last_attempt_timestamp_seconds is not None for task in tasks)
+    if source.up:
+        state = Condition.UP
+    else:
+        state = Condition.DOWN if attempted or source.blocked else Condition.UNKNOWN
+    return SourceRow(
+        provider=source.settings.provider,
+        name=source.settings.name,
+        url=public_url(source.settings.url),
+        state=state,
+        up=source.up,
+        auth_failed=source.auth_failed,
+        blocked=source.blocked,
+        tasks=tasks,
+    )
+
+
+def public_url(url: str) -> str:
+    """Cut off whatever of a URL can be a secret: user-info, query, fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def task_row(
+    name: str, interval_seconds: float, status: TaskStatus, *, unread: bool, now: Moment
+) -> TaskRow:
+    """Make the row of a task from how its polls have gone."""
+    attempt, success, failure = status.last_attempt, status.last_success, status.failure
+    failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
+    return TaskRow(
+        name=name,
+        interval_seconds=interval_seconds,
+        failing=failing,
+        unread=unread,
+        last_attempt_timestamp_seconds=attempt.unix if attempt else None,
+        last_success_timestamp_seconds=success.unix if success else None,
+        last_success_age_seconds=_age(success, now) if success else None,
+        last_failure=_failure_row(failure, now) if failure else None,
+    )
+
+
+def _failure_row(failure: TaskFailure, now: Moment) -> FailureRow:
+    return FailureRow(
+        timestamp_seconds=failure.at.unix,
+        age_seconds=_age(failure.at, now),
+        reason=failure.reason,
+        message=failure.message,
+    )
+
+
+def _age(moment: Moment, now: Moment) -> float:
+    return max(0.0, now.monotonic - moment.monotonic)
+
+
+def _is_unread(poller: Poller, task: str, store: Store) -> bool:
+    """Return whether the targets of a task are not known, although it had its turn."""
+    settings, status = poller.source.settings, poller.status(task)
+    kinds = PROVIDERS[settings.provider].kinds
+    if not any(kind.task == task for kind in EXPLAINED if kind in kinds):
+        return False  # it lists no targets
+    if status.last_attempt is None and not poller.source.blocked:
+        return False
+    known = store.get(settings.provider, settings.name, task)
+    return known is None or (not known.readings and _is_partial(known, status))
+
+
+def _is_partial(snapshot: Snapshot, status: TaskStatus) -> bool:
+    """Return whether the poll that brought a snapshot had failures."""
+    success, failure = status.last_success, status.failure
+    if failure is None:
+        return False
+    # The status is set a little after the snapshot: a poll that goes on is not judged by it.
+    return success is None or success.monotonic < min(
+        failure.at.monotonic, snapshot.taken.monotonic
+    )

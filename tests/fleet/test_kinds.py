@@ -1,0 +1,153 @@
+"""Whatever has a kind of target must have it from the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from exporter.clock import Moment
+from exporter.fleet import readings as r
+from exporter.fleet.changes import changes
+from exporter.fleet.history import History
+from exporter.fleet.kinds import EXPLAINED, LISTED, Kind, target_of
+from exporter.fleet.store import Snapshot
+from exporter.overview.build import target_rows
+from exporter.sources.registry import PROVIDERS
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+#: Readings that are about no single target.
+UNTARGETED = {
+    r.Account,
+    r.AgentJobs,
+    r.Certificate,
+    r.MinVersion,
+    r.SourceHealth,
+    r.Target,
+    r.Template,
+}
+
+#: Tasks that list no targets.
+OTHER_TASKS = {"certificates", "jobs", "templates", "versions"}
+
+NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
+
+
+def made(kind: Kind) -> r.Reading:
+    """Return the least that can be known of a target."""
+    fields = msgspec.structs.fields(kind.reading)
+    facts: dict[str, Any] = {field.name: field.name for field in fields if field.required}
+    reading = kind.reading(**facts)
+    assert isinstance(reading, r.Reading)
+    return reading
+
+
+def snapshot(reading: r.Reading) -> Snapshot:
+    return Snapshot(
+        provider="realload",
+        source="prod",
+        task="task",
+        readings=(reading,),
+        taken=NOW,
+        stale_after=180.0,
+    )
+
+
+def subclasses(base: type[r.Reading]) -> Iterator[type[r.Reading]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
+def test_each_reading_of_a_target_is_in_the_table() -> None:
+    """A new kind of target that is not in the table would be shown nowhere."""
+    assert {kind.reading for kind in Kind} - {r.Member} == set(subclasses(r.Reading)) - UNTARGETED
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_id_and_name_are_fields(kind: Kind) -> None:
+    """What names a target must be part of what is known of it."""
+    assert {kind.id_field, kind.name_field} <= set(kind.reading.__struct_fields__)
+
+
+@pytest.mark.parametrize("kind", EXPLAINED)
+def test_a_target_is_found_by_its_reading(kind: Kind) -> None:
+    """Kind and id lead to the target, on the pages and in the history."""
+    assert (kind, kind.id_field) == target_of(made(kind))
+
+
+def test_other_readings_are_about_no_target() -> None:
+    """The account is no target."""
+    assert target_of(r.Account()) is None
+
+
+def test_providers_have_kinds_of_the_table_only() -> None:
+    """A kind that a provider can explain is known to the pages, and none is without a provider."""
+    offered = {kind for provider in PROVIDERS.values() for kind in provider.kinds}
+
+    assert set(EXPLAINED) == offered
+
+
+def test_filters_of_sources_are_plurals_of_the_table() -> None:
+    """The configuration calls a kind what everybody else calls it."""
+    filters = {name for provider in PROVIDERS.values() for name in provider.settings.FILTERS}
+
+    assert filters - OTHER_TASKS <= {kind.task for kind in Kind}
+
+
+def test_each_task_lists_a_kind_or_no_target() -> None:
+    """A task that lists targets bears their plural, or nobody notices that they are not known."""
+    tasks = {task for provider in PROVIDERS.values() for task in provider.tasks}
+
+    assert {kind.task for kind in Kind} == tasks - OTHER_TASKS
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_each_listed_kind_has_rows(kind: Kind) -> None:
+    """What has a place on the board must get there."""
+    (row,) = target_rows([snapshot(made(kind))], NOW)
+
+    assert (kind, kind.id_field, kind.name_field) == (row.kind, row.id, row.name)
+
+
+@pytest.mark.parametrize("kind", LISTED)
+async def test_each_listed_kind_has_a_history(kind: Kind) -> None:
+    """What has a page of its own has a record, be it an empty one."""
+    history = History()
+    history.take(snapshot(made(kind)))
+
+    await history.catch_up()
+
+    assert history.of("realload", "prod", kind, kind.id_field) is not history.of("", "", kind, "")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if issubclass(kind.reading, r.Target)])
+async def test_each_machine_that_goes_is_a_change(kind: Kind) -> None:
+    """A machine that left the inventory is found in the log, whatever its kind."""
+    found = [change async for change in changes([made(kind)], [])]
+
+    assert [("gone", kind)] == [(change.what, change.kind) for change in found]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if issubclass(kind.reading, r.Target)])
+async def test_each_machine_can_be_discovered(kind: Kind) -> None:
+    """What has a host has a path of its own for Prometheus' service discovery."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        answer = await client.get(f"/sd/{kind.task}")
+
+    assert 200 == answer.status_code
+
+
+@pytest.mark.parametrize("kind", EXPLAINED)
+async def test_each_explained_kind_can_be_probed(kind: Kind) -> None:
+    """A kind that a source explains is no unknown one for a probe."""
+    async with fakes.browsing(fakes.FakeView(made(kind))) as client:
+        answer = await client.get(f"/probe?source=prod&kind={kind}&id={kind.id_field}")
+
+    assert 200 == answer.status_code
