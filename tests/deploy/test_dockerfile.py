@@ -5,28 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from pathlib import Path
-
-import pytest
 
 from exporter import __version__
+from tests.deploy.locks import IMAGE, LOCK, ROOT, pins
 from tests.deploy.tools import tool
 
 
-ROOT = Path(__file__).parent.parent.parent
+RUNTIME, _ = IMAGE
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-REGENERATE = """
-uv pip compile pyproject.toml --extra speed --constraints constraints.txt --universal \\
-    --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/image/runtime.txt
-echo hatchling | uv pip compile - --constraints constraints.txt --universal \\
-    --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/image/build.txt
-"""
-
-
-def pins(path: str) -> dict[str, str]:
-    """Return each package of a requirements file with its version and hashes."""
-    blocks = re.split(r"\n(?=\S)", (ROOT / path).read_text().strip())
-    return {re.split(r"[=<> ;\[]", block)[0]: block.strip() for block in blocks}
 
 
 def direct_dependencies() -> set[str]:
@@ -48,28 +34,20 @@ def test_hadolint_finds_nothing() -> None:
     assert (0, "") == (checked.returncode, checked.stdout)
 
 
-@pytest.mark.parametrize("path", ["deploy/image/runtime.txt", "deploy/image/build.txt"])
-def test_every_package_comes_with_hashes(path: str) -> None:
-    """What gets into the image must be what was looked at when it was pinned."""
-    unhashed = [name for name, block in pins(path).items() if "--hash=sha256:" not in block]
-
-    assert [] == unhashed
-
-
 def test_the_image_has_what_was_tested() -> None:
     """The image must hold the very wheels that the tests run with, and all that are needed."""
-    tested, runtime = pins("constraints.txt"), pins("deploy/image/runtime.txt")
+    tested, runtime = pins(LOCK), pins(RUNTIME)
     differing = sorted(name for name in runtime if runtime[name] != tested.get(name))
 
-    assert [] == differing, REGENERATE
-    assert set() == direct_dependencies() - set(runtime), REGENERATE
+    assert [] == differing, "run `just lock`"
+    assert set() == direct_dependencies() - set(runtime), "run `just lock`"
 
 
 def test_development_stays_outside() -> None:
     """The image must not carry what only developers need."""
     developers = {"pytest", "mypy", "ruff", "hypothesis", "coverage", "hatchling", "pip"}
 
-    assert set() == developers & set(pins("deploy/image/runtime.txt"))
+    assert set() == developers & set(pins(RUNTIME))
 
 
 def test_its_version_is_ours() -> None:
