@@ -1,0 +1,47 @@
+# The project's verbs. They use the virtual environment that the README's test block makes.
+
+export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
+
+compile := "uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes" + \
+    " --no-emit-index-url --no-annotate --custom-compile-command 'just lock'"
+
+[private]
+default:
+    @just --list --unsorted
+
+# The fast lane: no servers, no browser, under 90 seconds on 2 cores
+test *arguments:
+    pytest -m "not slow" {{ arguments }}
+
+# Every test, as CI runs them
+all *arguments:
+    pytest {{ arguments }}
+
+# What takes hours: long chaos, repeated kills, long fuzzing, pictures, benchmarks
+slow:
+    .ci/slow
+
+# ruff, mypy and import-linter
+lint:
+    ruff check .
+    ruff format --check .
+    mypy
+    lint-imports
+
+# Bring the generated parts of the documents up to date
+docs:
+    python -m deploy.reference README.md deploy/docs/*.md
+
+# Watch a simulated fleet
+demo *arguments:
+    loadfleet-exporter demo {{ arguments }}
+
+# Take the newest versions that pyproject.toml allows into the lock and into the image's lists
+lock:
+    {{ compile }} --upgrade --extra dev --output-file constraints.txt pyproject.toml
+    {{ compile }} --constraint constraints.txt --extra speed --output-file deploy/image/runtime.txt pyproject.toml
+    echo hatchling | {{ compile }} --constraint constraints.txt --output-file deploy/image/build.txt -
+
+# Measure beside peers
+bench *arguments:
+    python -m tests.bench {{ arguments }}
