@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,19 @@ from exporter.logging import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+#: Folders whose tests start servers or a browser, or search for long. Elsewhere a module or a test
+#: is marked itself.
+SLOW = ("browser", "conformance", "e2e", "faults", "fuzz", "rules")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the slow folders out of the fast lane, `pytest -m "not slow"`."""
+    folders = tuple(Path(__file__).parent / name for name in SLOW)
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker("slow")
 
 
 # For tests/fuzz, which leave the number of examples to the profile; see the README there.
