@@ -1,11 +1,13 @@
-"""What all panels have in common, and the two that ask nothing."""
+"""The kinds of panels, each with the options that make it read well; `tables` has the largest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
+
+from exporter.dashboards import states
 
 
 #: The one data source of all queries: a variable, so that a dashboard fits every Grafana.
@@ -20,13 +22,6 @@ COLUMNS = 24
 
 #: From which value on which colour; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A query and what its series are called."""
-
-    expression: str
-    legend: str = ""
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +39,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     width: int = COLUMNS
     height: int = 8
     answers: tuple[str, ...] = ()
-
-    def own(self) -> dict[str, Any]:
-        """Return what this type of panel has beside the common fields."""
-        raise NotImplementedError
 
     def json(self, *, number: int, x: int, y: int, runbook_url: str) -> dict[str, Any]:
         """Return it as Grafana reads it.
@@ -72,17 +63,20 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
                 {"title": f"Runbook: {name}", "url": f"{runbook_url}{name}.md", "targetBlank": True}
                 for name in self.answers
             ]
-        return panel | self.own()
+        return panel | self._own()
+
+    def _own(self) -> dict[str, Any]:
+        """Return what this type of panel has beside the common fields."""
+        raise NotImplementedError
 
 
 class Row(Panel, frozen=True, kw_only=True):
-    """A heading over the panels that follow."""
+    """A heading over the panels that follow; it is open, so that they stand beside it."""
 
     type = "row"
     height: int = 1
 
-    def own(self) -> dict[str, Any]:
-        """Return that it is open; its panels stand beside it."""
+    def _own(self) -> dict[str, Any]:
         return {"collapsed": False, "panels": []}
 
 
@@ -92,16 +86,160 @@ class Text(Panel, frozen=True, kw_only=True):
     type = "text"
     content: str
 
-    def own(self) -> dict[str, Any]:
-        """Return the text."""
+    def _own(self) -> dict[str, Any]:
         return {"options": {"mode": "markdown", "content": self.content}}
 
 
-def targets(wanted: Sequence[Target], *, instant: bool, table: bool = False) -> dict[str, Any]:
+class Stat(Panel, frozen=True, kw_only=True):
+    """A number, or a word for it, on a coloured ground.
+
+    Attributes:
+        named: The words for the values, if it is no number.
+    """
+
+    type = "stat"
+    height: int = 4
+    query: str
+    unit: str = "none"
+    steps: Steps = ((None, states.GREEN),)
+    named: tuple[states.State, ...] = ()
+
+    def _own(self) -> dict[str, Any]:
+        return {
+            **targets([("", self.query)], instant=True),
+            "fieldConfig": {
+                "defaults": {
+                    "unit": self.unit,
+                    "noValue": states.NO_DATA,
+                    "mappings": states.mappings(self.named) if self.named else [],
+                    "thresholds": thresholds(self.steps),
+                    "color": {"mode": "thresholds"},
+                },
+                "overrides": [],
+            },
+            "options": {
+                "colorMode": "background",
+                "graphMode": "none",
+                "justifyMode": "center",
+                "textMode": "value",
+                "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            },
+        }
+
+
+class TimeSeries(Panel, frozen=True, kw_only=True):
+    """Lines over time.
+
+    Attributes:
+        queries: By the legend of their series.
+        steps: Drawn as dashed lines.
+        stacked: The series are parts of a whole.
+        signed: The values have a sign; else the axis begins at 0.
+        colours: Of series that have a name of their own.
+    """
+
+    type = "timeseries"
+    width: int = 12
+    queries: Mapping[str, str]
+    unit: str
+    steps: Steps = ()
+    stacked: bool = False
+    signed: bool = False
+    colours: Mapping[str, str] = {}
+
+    def _own(self) -> dict[str, Any]:
+        return {
+            **targets(self.queries.items(), instant=False),
+            "fieldConfig": {
+                "defaults": {
+                    "unit": self.unit,
+                    "noValue": states.NO_DATA,
+                    **({} if self.signed else {"min": 0}),
+                    "color": {"mode": "palette-classic"},
+                    "thresholds": thresholds(self.steps or ((None, states.GREEN),)),
+                    "custom": {
+                        "drawStyle": "line",
+                        "lineWidth": 1,
+                        "fillOpacity": 60 if self.stacked else 10,
+                        "showPoints": "auto",
+                        "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
+                        "thresholdsStyle": {"mode": "dashed" if self.steps else "off"},
+                    },
+                },
+                "overrides": [
+                    override(name, color={"mode": "fixed", "fixedColor": colour})
+                    for name, colour in self.colours.items()
+                ],
+            },
+            "options": {
+                "legend": {
+                    "displayMode": "table",
+                    "placement": "bottom",
+                    "showLegend": True,
+                    "calcs": ["lastNotNull", "max"],
+                },
+                "tooltip": {"mode": "multi", "sort": "desc"},
+            },
+        }
+
+
+class StateTimeline(Panel, frozen=True, kw_only=True):
+    """A bar per object that is coloured by its state over time.
+
+    Attributes:
+        shape: The options that only bars have.
+        queries: By the legend of their series.
+        named: The words for the values.
+    """
+
+    type = "state-timeline"
+    shape: ClassVar[Mapping[str, Any]] = {"alignValue": "left", "mergeValues": True}
+    width: int = 12
+    queries: Mapping[str, str]
+    named: tuple[states.State, ...]
+
+    def _own(self) -> dict[str, Any]:
+        return {
+            **targets(self.queries.items(), instant=False),
+            "fieldConfig": {
+                "defaults": {
+                    "noValue": states.NO_DATA,
+                    "mappings": states.mappings(self.named),
+                    "color": {"mode": "thresholds"},
+                    "thresholds": thresholds(((None, states.GREY),)),
+                    "custom": {"fillOpacity": 70, "lineWidth": 0},
+                },
+                "overrides": [],
+            },
+            "options": {
+                **self.shape,
+                "rowHeight": 0.85,
+                "perPage": 20,
+                "showValue": "never",
+                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+                "tooltip": {"mode": "single", "sort": "none"},
+            },
+        }
+
+
+class StatusHistory(StateTimeline, frozen=True, kw_only=True):
+    """A row of cells per object, each coloured by its state at a time."""
+
+    type = "status-history"
+    shape: ClassVar[Mapping[str, Any]] = {"colWidth": 0.9}
+
+    def _own(self) -> dict[str, Any]:
+        # A suite's verdict changes with each run; a cell is as long as a frequent suite's run.
+        return {**super()._own(), "interval": "5m", "maxDataPoints": 288}
+
+
+def targets(
+    queries: Iterable[tuple[str, str]], *, instant: bool, table: bool = False
+) -> dict[str, Any]:
     """Return the fields of a panel that ask for something.
 
     Args:
-        wanted: What is asked.
+        queries: What is asked, each after the legend of its series.
         instant: Whether only the newest values are.
         table: Whether labels become columns.
     """
@@ -112,13 +250,13 @@ def targets(wanted: Sequence[Target], *, instant: bool, table: bool = False) -> 
                 "refId": ref_id(index),
                 "datasource": DATA_SOURCE,
                 "editorMode": "code",
-                "expr": target.expression,
-                "legendFormat": target.legend or "__auto",
+                "expr": query,
+                "legendFormat": legend or "__auto",
                 "format": "table" if table else "time_series",
                 "instant": instant,
                 "range": not instant,
             }
-            for index, target in enumerate(wanted)
+            for index, (legend, query) in enumerate(queries)
         ],
     }
 
@@ -129,7 +267,7 @@ def ref_id(index: int) -> str:
 
 
 def thresholds(steps: Steps) -> dict[str, Any]:
-    """Return thresholds."""
+    """Return thresholds as Grafana reads them."""
     return {
         "mode": "absolute",
         "steps": [{"value": value, "color": colour} for value, colour in steps],
@@ -144,14 +282,6 @@ def override(name: str, **properties: Any) -> dict[str, Any]:
             {"id": key.replace("__", "."), "value": value} for key, value in properties.items()
         ],
     }
-
-
-def coloured(known: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return overrides that give series the colours of their names."""
-    return [
-        override(word, color={"mode": "fixed", "fixedColor": colour})
-        for word, colour in known.items()
-    ]
 
 
 def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
+IDLE = "#5f6b7a"
 
 #: What a cell without a value says.
 NO_DATA = "no data"
@@ -32,16 +33,17 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     colour: str
 
 
-def _states(*words: tuple[str, str]) -> tuple[State, ...]:
+def _states(*words: tuple[str, str], first: int = 0) -> tuple[State, ...]:
     return tuple(
-        State(code=code, word=word, colour=colour) for code, (word, colour) in enumerate(words)
+        State(code=code, word=word, colour=colour)
+        for code, (word, colour) in enumerate(words, start=first)
     )
 
 
 #: How a machine is, the most urgent last.
 MACHINE = _states(
     ("unknown", GREY),
-    ("inactive", "#5f6b7a"),
+    ("inactive", IDLE),
     ("up", GREEN),
     ("outdated", ORANGE),
     ("unreachable", RED),
@@ -49,16 +51,16 @@ MACHINE = _states(
 UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
 
 SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
-SOURCE_DOWN, SOURCE_UP, REFUSED = SOURCE
+REFUSED = SOURCE[-1]
 
 VERDICT = _states(("failed", RED), ("passed", GREEN), ("running", BLUE))
-FAILED, PASSED, RUNNING = VERDICT
+RUNNING = VERDICT[-1]
 
 RUNNABLE = _states(("not runnable", RED), ("runnable", GREEN))
 PROTECTED = _states(("unprotected", ORANGE), ("protected", GREEN))
 CERTIFICATE = _states(("not in use", GREY), ("in use", GREEN))
-WORK = _states(("idle", "#5f6b7a"), ("busy", BLUE))
-RECORDING = _states(("idle", "#5f6b7a"), ("recording", BLUE))
+WORK = _states(("idle", IDLE), ("busy", BLUE))
+RECORDING = _states(("idle", IDLE), ("recording", BLUE))
 BREAKER = _states(("closed", GREEN), ("open", RED))
 SCRAPE = _states(("gone", RED), ("scraped", GREEN))
 RELOAD = _states(("refused", RED), ("loaded", GREEN))
@@ -74,11 +76,10 @@ _PHASE_COLOURS = {
     "ended": "#4a4a4a",
     "unknown": GREY,
 }
+#: The colours of a run's phases in their order.
+PHASE_COLOURS: Mapping[str, str] = {phase: _PHASE_COLOURS[phase] for phase in PHASES}
 #: The phases of a run; code 0 is none of them.
-PHASE = tuple(
-    State(code=code, word=phase, colour=_PHASE_COLOURS[phase])
-    for code, phase in enumerate(PHASES, start=1)
-)
+PHASE = _states(*PHASE_COLOURS.items(), first=1)
 
 _JOB_COLOURS = {
     "defined": "super-light-blue",
@@ -98,11 +99,6 @@ SEVERITY_COLOURS: Mapping[str, str] = {
 }
 
 
-def colours(states: Iterable[State]) -> dict[str, str]:
-    """Return the colour of each word."""
-    return {state.word: state.colour for state in states}
-
-
 def mappings(states: Iterable[State]) -> list[dict[str, Any]]:
     """Return the value mappings that turn codes into words, and nothing into `NO_DATA`."""
     return [
@@ -120,14 +116,12 @@ def mappings(states: Iterable[State]) -> list[dict[str, Any]]:
     ]
 
 
-def words(known: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the value mappings that colour words."""
-    return [
-        {
-            "type": "value",
-            "options": {
-                word: {"text": word, "color": colour, "index": index}
-                for index, (word, colour) in enumerate(known.items())
-            },
-        }
-    ]
+def mapping(colours: Mapping[str, str]) -> dict[str, Any]:
+    """Return the value mapping that gives words their colours."""
+    return {
+        "type": "value",
+        "options": {
+            word: {"text": word, "color": colour, "index": index}
+            for index, (word, colour) in enumerate(colours.items())
+        },
+    }

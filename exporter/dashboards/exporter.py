@@ -1,0 +1,272 @@
+"""The exporter: are the numbers fresh, what do the vendors' APIs cost, and do alerts get out."""
+
+from __future__ import annotations
+
+from exporter.dashboards import metrics as m
+from exporter.dashboards import states
+from exporter.dashboards.annotations import reloads
+from exporter.dashboards.dashboard import EXPORTER, Context, Dashboard
+from exporter.dashboards.panels import Panel, Row, Stat, StateTimeline, TimeSeries, above
+from exporter.dashboards.query import Scope, by, rate
+from exporter.dashboards.tables import Column, Table
+from exporter.metrics.catalogue import COMMON_LABELS
+
+
+_TASK = (*COMMON_LABELS, "task")
+_OPERATION = (*COMMON_LABELS, "operation")
+_scope = Scope(variables=_TASK)
+
+_SOURCE_LEGEND = "{{source}} ({{provider}})"
+_TASK_LEGEND = "{{source}} {{task}}"
+
+_NONE_IS_WELL = above(1, states.RED, states.GREEN)
+
+# The age of each task's newest good poll, in intervals, so that tasks of every pace compare.
+_success = by("max", _TASK, f"{_scope.select(m.POLL_LAST_SUCCESS)} > 0")
+_AGE = f"(time() - {_success}) / {_scope.each(m.POLL_INTERVAL)}"
+
+
+def exporter(context: Context) -> Dashboard:
+    """Make the dashboard."""
+    return Dashboard(
+        uid=EXPORTER,
+        title="Load test fleet: exporter",
+        description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
+        variables={"task": m.POLL_INTERVAL},
+        annotations=(reloads(_scope),),
+        panels=(
+            *_numbers(context),
+            *_polls(context),
+            Row(title="The vendors' APIs"),
+            *_calls(),
+            Row(title="The process and its notifications"),
+            *_process(context),
+        ),
+    )
+
+
+def _numbers(context: Context) -> list[Panel]:
+    limit = context.thresholds.stale_intervals
+    return [
+        Stat(
+            title="Oldest reading",
+            description="The age of the newest good poll of the task that is worst off, in its"
+            f" intervals. Below 2 is well. From `{m.POLL_LAST_SUCCESS.name}` and"
+            f" `{m.POLL_INTERVAL.name}`.",
+            query=f"max({_AGE})",
+            width=5,
+            steps=((None, states.GREEN), (2, states.ORANGE), (limit, states.RED)),
+        ),
+        Stat(
+            title="Tasks without success",
+            description="Tasks that have never been polled without a failure since the start. 0 is"
+            f" well. From `{m.POLL_LAST_SUCCESS.name}`.",
+            query=f"sum({_scope.each(m.POLL_LAST_SUCCESS)} == bool 0)",
+            width=5,
+            steps=_NONE_IS_WELL,
+        ),
+        Stat(
+            title="Breakers open",
+            description="Sources to which calls are held back because the credentials were"
+            f" refused. 0 is well. From `{m.BREAKER_OPEN.name}`.",
+            query=f"sum({_scope.each(m.BREAKER_OPEN)})",
+            width=5,
+            steps=_NONE_IS_WELL,
+        ),
+        Stat(
+            title="Configuration",
+            description="Whether the newest load of the configuration worked. If not, the exporter"
+            f" goes on with the one before. From `{m.RELOAD_SUCCESSFUL.name}`.",
+            query=f"min({_scope.select(m.RELOAD_SUCCESSFUL)})",
+            width=5,
+            named=states.RELOAD,
+            answers=context.answers("ReloadFailed"),
+        ),
+        Stat(
+            title="Notifications",
+            description="Whether the newest notification of each Alertmanager was delivered; there"
+            " is no value while the built-in alerts are off. From"
+            f" `{m.NOTIFICATIONS_FAILING.name}`.",
+            query=f"max({_scope.select(m.NOTIFICATIONS_FAILING)})",
+            width=4,
+            named=states.DELIVERY,
+            answers=context.answers("NotificationsFailing"),
+        ),
+    ]
+
+
+def _polls(context: Context) -> list[Panel]:
+    failures = _scope.per_minute(m.POLL_FAILURES, *_TASK, "reason")
+    skipped = _scope.per_minute(m.SCHEDULE_SKIPPED, *_TASK, "reason")
+    return [
+        TimeSeries(
+            title="Age of readings",
+            description="How old each task's newest good poll is, in its intervals: a saw between"
+            " 0 and 1 is well; beyond the dashed line its readings may be missing. From"
+            f" `{m.POLL_LAST_SUCCESS.name}` and `{m.POLL_INTERVAL.name}`.",
+            queries={_TASK_LEGEND: _AGE},
+            unit="none",
+            steps=above(context.thresholds.stale_intervals, states.RED, states.GREEN),
+            answers=context.answers("PollsStale"),
+        ),
+        TimeSeries(
+            title="Failed polls",
+            description="Polls per minute in which something failed, by reason. None is well;"
+            f" targets that are down are no failures. From `{m.POLL_FAILURES.name}`.",
+            queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{failures} > 0"},
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Lateness of polls",
+            description="How long after their time 99 % of the polls started. Milliseconds are"
+            " well; seconds are an exporter short of CPU. From"
+            f" `{m.SCHEDULE_LATENESS.name}`.",
+            queries={_TASK_LEGEND: _scope.quantile(0.99, m.SCHEDULE_LATENESS, *_TASK)},
+            unit="s",
+        ),
+        TimeSeries(
+            title="Skipped polls",
+            description="Polls per minute that did not take place: the one before was still"
+            " running, its time was missed, or calls were held back. None is well. From"
+            f" `{m.SCHEDULE_SKIPPED.name}`.",
+            queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), skipped)},
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Durations of polls",
+            description="Below what 90 % of the polls of each task stay. Well below the interval"
+            f" is well. From `{m.POLL_DURATION.name}`.",
+            queries={_TASK_LEGEND: _scope.quantile(0.9, m.POLL_DURATION, *_TASK)},
+            unit="s",
+        ),
+        StateTimeline(
+            title="Breakers",
+            description="Whether calls to each source are held back because the credentials were"
+            f" refused. Green is well. From `{m.BREAKER_OPEN.name}`.",
+            queries={_SOURCE_LEGEND: _scope.each(m.BREAKER_OPEN)},
+            named=states.BREAKER,
+        ),
+    ]
+
+
+def _calls() -> list[Panel]:
+    slowest = _scope.quantile(0.95, m.HTTP_REQUEST_DURATION, *_OPERATION)
+    failed = _scope.per_minute(m.HTTP_REQUESTS, *_OPERATION, "outcome", matchers=('outcome!="ok"',))
+    waiting = by("sum", COMMON_LABELS, _scope.select(m.HTTP_REQUESTS_IN_FLIGHT))
+    surprises = _scope.per_minute(m.VENDOR_SURPRISES, *COMMON_LABELS, "kind")
+    exposed = by("sum", COMMON_LABELS, _scope.select(m.SERIES))
+    expired = _scope.per_minute(m.SERIES_EXPIRED, *COMMON_LABELS)
+    return [
+        TimeSeries(
+            title="Calls",
+            description="Calls per minute to each source's API; compare with"
+            " `requests_per_minute` and with what the vendor allows. From"
+            f" `{m.HTTP_REQUESTS.name}`.",
+            queries={_SOURCE_LEGEND: _scope.per_minute(m.HTTP_REQUESTS, *COMMON_LABELS)},
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Durations of calls",
+            description="Below what 95 % of the calls of each operation stay. Steady is well; near"
+            f" the time-out the vendor is overloaded. From `{m.HTTP_REQUEST_DURATION.name}`.",
+            queries={"{{operation}} ({{source}})": slowest},
+            unit="s",
+        ),
+        TimeSeries(
+            title="Failed calls",
+            description="Calls per minute without a valid answer, by operation and reason. None is"
+            f" well. From `{m.HTTP_REQUESTS.name}`.",
+            queries={"{{operation}}: {{outcome}} ({{source}})": f"{failed} > 0"},
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Calls under way",
+            description="Calls to each source that wait for their answers. At the source's"
+            " `concurrency` for long means that polls take long. From"
+            f" `{m.HTTP_REQUESTS_IN_FLIGHT.name}`.",
+            queries={_SOURCE_LEGEND: waiting},
+            unit="none",
+        ),
+        TimeSeries(
+            title="Surprises in replies",
+            description="Values per minute that the vendors' API references do not know. None is"
+            " well; many after a vendor's release are worth a report. From"
+            f" `{m.VENDOR_SURPRISES.name}`.",
+            queries={"{{source}} {{kind}}": surprises},
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Series",
+            description="Series of each source's targets, and how many per minute ended for want"
+            f" of a newer reading. Steady and none is well. From `{m.SERIES.name}` and"
+            f" `{m.SERIES_EXPIRED.name}`.",
+            queries={"{{source}} exposed": exposed, "{{source}} expired per minute": expired},
+            unit="none",
+        ),
+    ]
+
+
+def _process(context: Context) -> list[Panel]:
+    labels = ("job", "instance")
+    build = by("max", (*labels, "version", "python"), _scope.select(m.BUILD_INFO))
+    memory = by("max", labels, _ours(_scope.select(m.RESIDENT_MEMORY)))
+    exposition = by("max", labels, _scope.select(m.EXPOSITION_BYTES))
+    loaded = by("max", labels, _scope.select(m.RELOAD_SUCCESS_TIMESTAMP))
+    scraped = by("min", labels, _ours(_scope.select(m.UP)))
+    return [
+        TimeSeries(
+            title="Notifications",
+            description="Notifications per minute to each Alertmanager, and failed ones, while the"
+            " built-in alerts are on (`alerting.alertmanagers`). No failure is well. From"
+            f" `{m.NOTIFICATIONS.name}` and `{m.NOTIFICATION_FAILURES.name}`.",
+            queries={
+                "{{receiver}}": _scope.per_minute(m.NOTIFICATIONS, "receiver"),
+                "{{receiver}} failed": _scope.per_minute(m.NOTIFICATION_FAILURES, "receiver"),
+            },
+            unit="cpm",
+        ),
+        TimeSeries(
+            title="Durations of rendering",
+            description="Below what 99 % of the renderings of what a poll changed stay."
+            f" Milliseconds are well. From `{m.RENDER_DURATION.name}`.",
+            queries={"{{instance}}": _scope.quantile(0.99, m.RENDER_DURATION, "instance")},
+            unit="s",
+        ),
+        TimeSeries(
+            title="CPU",
+            description="Cores that each exporter uses. Near 1 it is at its limit: shard the"
+            f" fleet. From `{m.CPU_SECONDS.name}`.",
+            queries={
+                "{{instance}}": by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
+            },
+            unit="none",
+        ),
+        Table(
+            title="Exporters",
+            description="Each exporter: whether Prometheus can scrape it, its version, its memory,"
+            " the size of its exposition, and when its configuration was loaded. From"
+            f" `{m.UP.name}` and `{m.BUILD_INFO.name}`.",
+            columns=(
+                Column("Scrape", scraped, named=states.SCRAPE),
+                Column("Build", build),
+                Column("Memory", memory, unit="bytes"),
+                Column("Exposition", exposition, unit="bytes"),
+                Column("Configuration loaded", f"{loaded} * 1000", unit="dateTimeFromNow"),
+            ),
+            labels=("instance", "version", "python"),
+            hidden=("job",),
+            sort="instance",
+            width=12,
+            height=8,
+            answers=context.answers("ExporterGone"),
+        ),
+    ]
+
+
+def _ours(expression: str) -> str:
+    """Leave out other programs, which have these metrics too: all jobs are theirs as well.
+
+    An exporter that is gone is still one of ours while it was there at some time shown.
+    """
+    seen = f"last_over_time({_scope.select(m.BUILD_INFO)}[$__range])"
+    return f"{expression} and on (job, instance) {seen}"
