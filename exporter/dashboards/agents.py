@@ -44,9 +44,9 @@ def _agents(context: Context) -> list[Panel]:
         panels.states("Agents", width=24, height=9),
         Table(
             title="Agents now",
-            description="What is known of each agent now: why it is not up, its version, its"
-            " clock, how often it was started in the time shown; blue is a start a short while"
-            f" ago. The name shows this agent alone. From `{c.AGENT_INFO.name}` and its like.",
+            description="What is known of each agent now: why it is not up, its version, its clock,"
+            " how often it was started in the time shown; blue is a start a short while ago. The"
+            f" name shows this agent alone. From `{c.AGENT_INFO.name}` and its like.",
             columns=panels.facts("version", "location"),
             labels=("agent", "source", "version", "location", "reason"),
             hidden=("provider", "agent_id"),
@@ -58,30 +58,29 @@ def _agents(context: Context) -> list[Panel]:
         TimeSeries(
             title="Agents' pings",
             description="How long the vendor's call to each agent took. Steady is well; what rises"
-            f" announces an overloaded host or network. From `{c.AGENT_PING_DURATION.name}`.",
+            " announces an overloaded host or network.",
             queries={AGENT.legend: _scope.each(c.AGENT_PING_DURATION)},
             unit="s",
         ),
         StateTimeline(
             title="Agents at work",
             description="Whether each agent executes something, where the vendor tells it"
-            f" (BlazeMeter, Eggplant). Neither is bad. From `{c.AGENT_BUSY.name}`.",
+            " (BlazeMeter, Eggplant). Neither is bad.",
             queries={AGENT.legend: _scope.each(c.AGENT_BUSY)},
             named=states.WORK,
         ),
         TimeSeries(
             title="Age of heartbeats",
-            description="How long ago the vendor last heard of each agent (BlazeMeter). Seconds"
-            " are well; an agent whose heartbeat is older than `heartbeat_max_age` is unreachable."
-            f" From `{c.AGENT_HEARTBEAT.name}`.",
+            description="How long ago the vendor last heard of each agent (BlazeMeter). Seconds are"
+            " well; an agent whose heartbeat is older than `heartbeat_max_age` is unreachable.",
             queries={AGENT.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
             unit="s",
         ),
         Table(
             title="Agents' limits",
-            description="What each agent may take, and whether it demands a token; unprotected"
-            " ones can be used by anyone who reaches them. From"
-            f" `{c.AGENT_USERS_LIMIT.name}` and its like.",
+            description="What each agent may take, and whether it demands a token; unprotected ones"
+            f" can be used by anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its"
+            " like.",
             columns=(
                 Column("Users", _scope.each(c.AGENT_USERS_LIMIT), unit="none", limit=True),
                 Column(
@@ -102,10 +101,8 @@ def _agents(context: Context) -> list[Panel]:
         TimeSeries(
             title="Jobs on the agents",
             description="Jobs that the agents keep, by state. Invalid ones cannot run. Needs the"
-            " task `jobs` (Real Load), which is off by default. From"
-            f" `{c.AGENT_JOBS.name}`.",
+            " task `jobs` (Real Load), which is off by default.",
             queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
-            unit="none",
             stacked=True,
             colours=states.JOB_COLOURS,
         ),
@@ -156,8 +153,7 @@ def _controllers(context: Context) -> list[Panel]:
         members.clocks("Members' clocks", against="their controller's"),
         TimeSeries(
             title="Controllers' pings",
-            description="How long the portal's call to each controller took. Steady is well. From"
-            f" `{c.CONTROLLER_PING_DURATION.name}`.",
+            description="How long the portal's call to each controller took. Steady is well.",
             queries={CONTROLLER.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
             unit="s",
         ),
@@ -165,8 +161,7 @@ def _controllers(context: Context) -> list[Panel]:
             title="Clusters' pings",
             description="How long it took to ping all members of each cluster, and for the"
             " controller to connect to them alone. Steady is well; a member that hangs makes both"
-            f" long. From `{c.CLUSTER_PING_DURATION.name}` and"
-            f" `{c.CLUSTER_CONNECT_DURATION.name}`.",
+            " long.",
             queries={
                 "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
                 "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
@@ -202,9 +197,9 @@ def _recorders(context: Context) -> list[Panel]:
         ),
         Table(
             title="Client certificates",
-            description="How long each client certificate that recorders present is still good."
-            " Red has expired, orange expires soon. Needs the task `certificates` (Real Load),"
-            f" which is off by default. From `{c.CERTIFICATE_NOT_AFTER.name}`.",
+            description="How long each client certificate that recorders present is still good. Red"
+            " has expired, orange expires soon. Needs the task `certificates` (Real Load), which is"
+            f" off by default. From `{c.CERTIFICATE_NOT_AFTER.name}`.",
             columns=(
                 Column(
                     "Expires in",

@@ -51,8 +51,7 @@ def _numbers(context: Context) -> list[Panel]:
         Stat(
             title="Oldest reading",
             description="The age of the newest good poll of the task that is worst off, in its"
-            f" intervals. Below 2 is well. From `{m.POLL_LAST_SUCCESS.name}` and"
-            f" `{m.POLL_INTERVAL.name}`.",
+            " intervals. Below 2 is well.",
             query=f"max({_AGE})",
             width=5,
             steps=((None, states.GREEN), (2, states.ORANGE), (limit, states.RED)),
@@ -60,15 +59,15 @@ def _numbers(context: Context) -> list[Panel]:
         Stat(
             title="Tasks without success",
             description="Tasks that have never been polled without a failure since the start. 0 is"
-            f" well. From `{m.POLL_LAST_SUCCESS.name}`.",
+            " well.",
             query=f"sum({_scope.each(m.POLL_LAST_SUCCESS)} == bool 0)",
             width=5,
             steps=_NONE_IS_WELL,
         ),
         Stat(
             title="Breakers open",
-            description="Sources to which calls are held back because the credentials were"
-            f" refused. 0 is well. From `{m.BREAKER_OPEN.name}`.",
+            description="Sources to which calls are held back because the credentials were refused."
+            " 0 is well.",
             query=f"sum({_scope.each(m.BREAKER_OPEN)})",
             width=5,
             steps=_NONE_IS_WELL,
@@ -76,7 +75,7 @@ def _numbers(context: Context) -> list[Panel]:
         Stat(
             title="Configuration",
             description="Whether the newest load of the configuration worked. If not, the exporter"
-            f" goes on with the one before. From `{m.RELOAD_SUCCESSFUL.name}`.",
+            " goes on with the one before.",
             query=f"min({_scope.select(m.RELOAD_SUCCESSFUL)})",
             width=5,
             named=states.RELOAD,
@@ -85,8 +84,7 @@ def _numbers(context: Context) -> list[Panel]:
         Stat(
             title="Notifications",
             description="Whether the newest notification of each Alertmanager was delivered; there"
-            " is no value while the built-in alerts are off. From"
-            f" `{m.NOTIFICATIONS_FAILING.name}`.",
+            " is no value while the built-in alerts are off.",
             query=f"max({_scope.select(m.NOTIFICATIONS_FAILING)})",
             width=4,
             named=states.DELIVERY,
@@ -101,48 +99,44 @@ def _polls(context: Context) -> list[Panel]:
     return [
         TimeSeries(
             title="Age of readings",
-            description="How old each task's newest good poll is, in its intervals: a saw between"
-            " 0 and 1 is well; beyond the dashed line its readings may be missing. From"
-            f" `{m.POLL_LAST_SUCCESS.name}` and `{m.POLL_INTERVAL.name}`.",
+            description="How old each task's newest good poll is, in its intervals: a saw between 0"
+            " and 1 is well; beyond the dashed line its readings may be missing.",
             queries={_TASK_LEGEND: _AGE},
-            unit="none",
             steps=above(context.thresholds.stale_intervals, states.RED, states.GREEN),
             answers=context.answers("PollsStale"),
         ),
         TimeSeries(
             title="Failed polls",
             description="Polls per minute in which something failed, by reason. None is well;"
-            f" targets that are down are no failures. From `{m.POLL_FAILURES.name}`.",
+            " targets that are down are no failures.",
             queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{failures} > 0"},
             unit="cpm",
         ),
         TimeSeries(
             title="Lateness of polls",
             description="How long after their time 99 % of the polls started. Milliseconds are"
-            " well; seconds are an exporter short of CPU. From"
-            f" `{m.SCHEDULE_LATENESS.name}`.",
+            " well; seconds are an exporter short of CPU.",
             queries={_TASK_LEGEND: _scope.quantile(0.99, m.SCHEDULE_LATENESS, *_TASK)},
             unit="s",
         ),
         TimeSeries(
             title="Skipped polls",
             description="Polls per minute that did not take place: the one before was still"
-            " running, its time was missed, or calls were held back. None is well. From"
-            f" `{m.SCHEDULE_SKIPPED.name}`.",
+            " running, its time was missed, or calls were held back. None is well.",
             queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), skipped)},
             unit="cpm",
         ),
         TimeSeries(
             title="Durations of polls",
-            description="Below what 90 % of the polls of each task stay. Well below the interval"
-            f" is well. From `{m.POLL_DURATION.name}`.",
+            description="Below what 90 % of the polls of each task stay. Well below the interval is"
+            " well.",
             queries={_TASK_LEGEND: _scope.quantile(0.9, m.POLL_DURATION, *_TASK)},
             unit="s",
         ),
         StateTimeline(
             title="Breakers",
             description="Whether calls to each source are held back because the credentials were"
-            f" refused. Green is well. From `{m.BREAKER_OPEN.name}`.",
+            " refused. Green is well.",
             queries={_SOURCE_LEGEND: _scope.each(m.BREAKER_OPEN)},
             named=states.BREAKER,
         ),
@@ -159,49 +153,43 @@ def _calls() -> list[Panel]:
     return [
         TimeSeries(
             title="Calls",
-            description="Calls per minute to each source's API; compare with"
-            " `requests_per_minute` and with what the vendor allows. From"
-            f" `{m.HTTP_REQUESTS.name}`.",
+            description="Calls per minute to each source's API; compare with `requests_per_minute`"
+            " and with what the vendor allows.",
             queries={_SOURCE_LEGEND: _scope.per_minute(m.HTTP_REQUESTS, *COMMON_LABELS)},
             unit="cpm",
         ),
         TimeSeries(
             title="Durations of calls",
             description="Below what 95 % of the calls of each operation stay. Steady is well; near"
-            f" the time-out the vendor is overloaded. From `{m.HTTP_REQUEST_DURATION.name}`.",
+            " the time-out the vendor is overloaded.",
             queries={"{{operation}} ({{source}})": slowest},
             unit="s",
         ),
         TimeSeries(
             title="Failed calls",
             description="Calls per minute without a valid answer, by operation and reason. None is"
-            f" well. From `{m.HTTP_REQUESTS.name}`.",
+            " well.",
             queries={"{{operation}}: {{outcome}} ({{source}})": f"{failed} > 0"},
             unit="cpm",
         ),
         TimeSeries(
             title="Calls under way",
             description="Calls to each source that wait for their answers. At the source's"
-            " `concurrency` for long means that polls take long. From"
-            f" `{m.HTTP_REQUESTS_IN_FLIGHT.name}`.",
+            " `concurrency` for long means that polls take long.",
             queries={_SOURCE_LEGEND: waiting},
-            unit="none",
         ),
         TimeSeries(
             title="Surprises in replies",
             description="Values per minute that the vendors' API references do not know. None is"
-            " well; many after a vendor's release are worth a report. From"
-            f" `{m.VENDOR_SURPRISES.name}`.",
+            " well; many after a vendor's release are worth a report.",
             queries={"{{source}} {{kind}}": surprises},
             unit="cpm",
         ),
         TimeSeries(
             title="Series",
-            description="Series of each source's targets, and how many per minute ended for want"
-            f" of a newer reading. Steady and none is well. From `{m.SERIES.name}` and"
-            f" `{m.SERIES_EXPIRED.name}`.",
+            description="Series of each source's targets, and how many per minute ended for want of"
+            " a newer reading. Steady and none is well.",
             queries={"{{source}} exposed": exposed, "{{source}} expired per minute": expired},
-            unit="none",
         ),
     ]
 
@@ -217,8 +205,7 @@ def _process(context: Context) -> list[Panel]:
         TimeSeries(
             title="Notifications",
             description="Notifications per minute to each Alertmanager, and failed ones, while the"
-            " built-in alerts are on (`alerting.alertmanagers`). No failure is well. From"
-            f" `{m.NOTIFICATIONS.name}` and `{m.NOTIFICATION_FAILURES.name}`.",
+            " built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
             queries={
                 "{{receiver}}": _scope.per_minute(m.NOTIFICATIONS, "receiver"),
                 "{{receiver}} failed": _scope.per_minute(m.NOTIFICATION_FAILURES, "receiver"),
@@ -228,18 +215,17 @@ def _process(context: Context) -> list[Panel]:
         TimeSeries(
             title="Durations of rendering",
             description="Below what 99 % of the renderings of what a poll changed stay."
-            f" Milliseconds are well. From `{m.RENDER_DURATION.name}`.",
+            " Milliseconds are well.",
             queries={"{{instance}}": _scope.quantile(0.99, m.RENDER_DURATION, "instance")},
             unit="s",
         ),
         TimeSeries(
             title="CPU",
-            description="Cores that each exporter uses. Near 1 it is at its limit: shard the"
-            f" fleet. From `{m.CPU_SECONDS.name}`.",
+            description="Cores that each exporter uses. Near 1 it is at its limit: shard the fleet."
+            f" From `{m.CPU_SECONDS.name}`.",
             queries={
                 "{{instance}}": by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
             },
-            unit="none",
         ),
         Table(
             title="Exporters",

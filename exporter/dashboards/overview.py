@@ -64,8 +64,7 @@ def _numbers() -> list[Panel]:
         Stat(
             title="Sources down",
             description="Sources whose vendor's API gives no valid answer, or refuses the"
-            " credentials. 0 is well; otherwise nothing is known of all behind it. From"
-            f" `{c.SOURCE_UP.name}`.",
+            " credentials. 0 is well; otherwise nothing is known of all behind it.",
             query=f"sum({_scope.each(c.SOURCE_UP)} == bool 0)",
             width=4,
             steps=_NONE_IS_WELL,
@@ -84,8 +83,7 @@ def _numbers() -> list[Panel]:
         ),
         Stat(
             title="Suites failed",
-            description="Suites whose newest finished run has failed. 0 is well. From"
-            f" `{c.SUITE_LAST_RUN_PASSED.name}`.",
+            description="Suites whose newest finished run has failed. 0 is well.",
             query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
             width=4,
             steps=_NONE_IS_BETTER,
@@ -135,8 +133,7 @@ def _lists(context: Context) -> list[Panel]:
         Table(
             title="Firing alerts",
             description="How many alerts of each name fire, by Prometheus' rules or by the"
-            " exporter's built-in evaluation. From"
-            f" `{m.ALERTS.name}` and `{m.ALERTS_FIRING.name}`.",
+            " exporter's built-in evaluation.",
             columns=(
                 Column(
                     "Alerts",
@@ -170,8 +167,8 @@ def _lists(context: Context) -> list[Panel]:
         StateTimeline(
             title="Sources",
             description="Whether each vendor's API answers. Green is well; red is no valid answer;"
-            " dark red are refused credentials, after which the exporter holds its calls back."
-            f" From `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
+            " dark red are refused credentials, after which the exporter holds its calls back. From"
+            f" `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
             queries={"{{source}} ({{provider}})": either(refused, _scope.each(c.SOURCE_UP))},
             named=states.SOURCE,
             width=10,
@@ -194,15 +191,13 @@ def _lines(context: Context) -> list[Panel]:
                 state.word: machines.AGENT.count(_scope, state)
                 for state in reversed(states.MACHINE)
             },
-            unit="none",
             stacked=True,
             colours={state.word: state.colour for state in states.MACHINE},
         ),
         TimeSeries(
             title="Share of agents unreachable",
             description="Of the agents that are watched, how many cannot be reached, by source."
-            " Near 0 is well; at the dashed line one cause for many is likely. From"
-            f" `{c.AGENT_UP.name}`.",
+            " Near 0 is well; at the dashed line one cause for many is likely.",
             queries={"{{source}} ({{provider}})": down},
             unit="percentunit",
             steps=above(context.thresholds.agents_down_ratio, states.RED, states.GREEN),
@@ -213,7 +208,6 @@ def _lines(context: Context) -> list[Panel]:
             description="How many machines of each kind are unreachable or outdated. 0 is well."
             f" From `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
             queries={"{{kind}}": by("sum", ("kind",), urgent)},
-            unit="none",
         ),
         TimeSeries(
             title="Runs in flight",
@@ -224,7 +218,6 @@ def _lines(context: Context) -> list[Panel]:
                 "{{phase}}": by("sum", ("phase",), in_flight),
                 "{{what}}": labelled(suites, "what", "suites"),
             },
-            unit="none",
             colours=states.PHASE_COLOURS,
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -29,7 +30,8 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         type: One of Grafana's core types.
-        description: What is good, what is bad, and which metric it comes from.
+        description: What is good and what is bad; unless it says which metrics it comes from, those
+            that the panel asks are added.
         answers: The alerts of the table that this panel explains.
     """
 
@@ -49,6 +51,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
             y: Its first row.
             runbook_url: Where the runbooks are served.
         """
+        own = self._own()
         panel: dict[str, Any] = {
             "id": number,
             "type": self.type,
@@ -57,13 +60,14 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
         }
         if self.description:
-            panel["description"] = self.description
+            asked = [target["expr"] for target in own.get("targets", ())]
+            panel["description"] = _with_metrics(self.description, asked)
         if self.answers:
             panel["links"] = [
                 {"title": f"Runbook: {name}", "url": f"{runbook_url}{name}.md", "targetBlank": True}
                 for name in self.answers
             ]
-        return panel | self._own()
+        return panel | own
 
     def _own(self) -> dict[str, Any]:
         """Return what this type of panel has beside the common fields."""
@@ -141,7 +145,7 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
     type = "timeseries"
     width: int = 12
     queries: Mapping[str, str]
-    unit: str
+    unit: str = "none"
     steps: Steps = ()
     stacked: bool = False
     signed: bool = False
@@ -259,6 +263,15 @@ def targets(
             for index, (legend, query) in enumerate(queries)
         ],
     }
+
+
+def _with_metrics(description: str, queries: Sequence[str]) -> str:
+    if not queries or " From `" in description:
+        return description
+    # Every selector has braces, for every one obeys a variable.
+    names = dict.fromkeys(re.findall(r"(\w+){", " ".join(queries)))
+    listed = " and ".join(f"`{name}`" for name in names)
+    return f"{description} From {listed}."
 
 
 def ref_id(index: int) -> str:

@@ -52,8 +52,7 @@ def _numbers() -> list[Panel]:
     return [
         Stat(
             title="Pass rate",
-            description="The share of suites whose newest finished run has passed. 100 % is well."
-            f" From `{c.SUITE_LAST_RUN_PASSED.name}`.",
+            description="The share of suites whose newest finished run has passed. 100 % is well.",
             query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
             width=6,
             unit="percentunit",
@@ -61,23 +60,21 @@ def _numbers() -> list[Panel]:
         ),
         Stat(
             title="Suites failed",
-            description="Suites whose newest finished run has failed. From"
-            f" `{c.SUITE_LAST_RUN_PASSED.name}`.",
+            description="Suites whose newest finished run has failed.",
             query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
             width=6,
             steps=above(1, states.ORANGE, states.GREEN),
         ),
         Stat(
             title="Suites not runnable",
-            description="Suites that the vendor finds fault with (Real Load). 0 is well. From"
-            f" `{c.SUITE_HEALTHY.name}`.",
+            description="Suites that the vendor finds fault with (Real Load). 0 is well.",
             query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
             width=6,
             steps=above(1, states.RED, states.GREEN),
         ),
         Stat(
             title="Suites running",
-            description=f"Suites with a run in flight. From `{c.SUITE_RUNNING.name}`.",
+            description="Suites with a run in flight.",
             query=f"sum({_scope.each(c.SUITE_RUNNING)})",
             width=6,
             steps=above(1, states.BLUE, states.GREEN),
@@ -103,8 +100,8 @@ def _results(context: Context) -> list[Panel]:
         Table(
             title="Newest finished runs",
             description="Each suite's newest finished run, and whether the vendor finds the suite"
-            f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}`"
-            " and its like.",
+            f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and"
+            " its like.",
             columns=(
                 Column("Verdict", passed, named=states.VERDICT),
                 Column(
@@ -141,8 +138,7 @@ def _newest_runs() -> list[Panel]:
     return [
         TimeSeries(
             title="Pass rate by source",
-            description="The share of suites whose newest finished run has passed. 100 % is well."
-            f" From `{c.SUITE_LAST_RUN_PASSED.name}`.",
+            description="The share of suites whose newest finished run has passed. 100 % is well.",
             queries={
                 "{{source}} ({{provider}})": by(
                     "avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED)
@@ -153,43 +149,38 @@ def _newest_runs() -> list[Panel]:
         TimeSeries(
             title="Durations of runs",
             description="How long each suite's newest finished run took. Steady is well; longer"
-            f" runs may collide with the next. From `{c.SUITE_LAST_RUN_DURATION.name}`.",
+            " runs may collide with the next.",
             queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
             unit="s",
         ),
         TimeSeries(
             title="Share of failed samples",
             description="Of the samples of each suite's newest finished run, how many failed (Real"
-            f" Load). Near 0 is well. From `{c.SUITE_LAST_RUN_SAMPLES.name}`.",
+            " Load). Near 0 is well.",
             queries={_SUITE_LEGEND: f"{failed} / {samples}"},
             unit="percentunit",
         ),
         TimeSeries(
             title="Mean durations of sessions",
             description="How long a passed session of each suite's newest finished run took on"
-            " average (Real Load). Steady is well; what rises is the tested system getting slower."
-            f" From `{c.SUITE_LAST_RUN_SESSION_MEAN.name}`.",
+            " average (Real Load). Steady is well; what rises is the tested system getting slower.",
             queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
             unit="s",
         ),
         TimeSeries(
             title="Peaks of users and pending samples",
-            description="The most users, and samples that waited for their replies, of each"
-            " suite's newest finished run. Pending samples near the users mean a tested system"
-            f" that hangs. From `{c.SUITE_LAST_RUN_MAX_USERS.name}` and"
-            f" `{c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES.name}`.",
+            description="The most users, and samples that waited for their replies, of each suite's"
+            " newest finished run. Pending samples near the users mean a tested system that hangs.",
             queries={
                 "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
                 "{{suite}} pending ({{source}})": pending,
             },
-            unit="none",
         ),
         TimeSeries(
             title="Jobs of the runs in flight",
-            description="How the jobs of suites' runs in flight ended so far (Real Load); without"
-            f" a run in flight there is nothing. From `{c.SUITE_CURRENT_RUN_JOBS.name}`.",
+            description="How the jobs of suites' runs in flight ended so far (Real Load); without a"
+            " run in flight there is nothing.",
             queries={"{{result}} ({{source}})": jobs},
-            unit="none",
             stacked=True,
         ),
     ]
@@ -261,16 +252,15 @@ def _phases() -> list[Panel]:
         StateTimeline(
             title="Phases of runs",
             description="Each run from its start to its end. Blue is a run that generates load;"
-            f" much before it is time lost in preparation. From `{c.RUN_PHASE.name}`.",
+            " much before it is time lost in preparation.",
             queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
             named=states.PHASE,
         ),
         TimeSeries(
             title="Runs by phase",
             description="How many runs are in each phase. Those that pile up before `running` wait"
-            f" for engines. From `{c.RUN_PHASE.name}`.",
+            " for engines.",
             queries={"{{phase}}": by("sum", ("phase",), in_flight)},
-            unit="none",
             stacked=True,
             colours=states.PHASE_COLOURS,
         ),
@@ -280,7 +270,6 @@ def _phases() -> list[Panel]:
             f" (BlazeMeter). Compare with what the account allows. From `{c.RUN_ENGINES.name}` and"
             f" `{c.RUN_ENGINES_RATIO.name}`.",
             queries={"{{phase}}": by("sum", ("phase",), engines)},
-            unit="none",
             stacked=True,
             colours=states.PHASE_COLOURS,
         ),
@@ -288,7 +277,7 @@ def _phases() -> list[Panel]:
             title="Durations of phases",
             description="How long the runs that ended a short while ago were in each phase, on"
             " average (BlazeMeter). All but `running` is preparation and clearing up; steady is"
-            f" well. From `{c.RUN_PHASE_DURATION.name}`.",
+            " well.",
             queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
             unit="s",
             colours=states.PHASE_COLOURS,
