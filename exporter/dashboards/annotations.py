@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from exporter.dashboards import metrics as m
 from exporter.dashboards import states
 from exporter.dashboards.panels import DATA_SOURCE
@@ -17,72 +15,49 @@ if TYPE_CHECKING:
     from exporter.dashboards.query import Scope
 
 
-class Annotation(msgspec.Struct, frozen=True, kw_only=True):
-    """Lines at the times that are the values of a query, in milliseconds.
-
-    Attributes:
-        text: What a line says, with labels in double braces.
-        enabled: Whether they are shown until somebody decides otherwise.
-    """
-
-    name: str
-    query: str
-    text: str
-    colour: str
-    enabled: bool = True
-
-    def json(self) -> dict[str, Any]:
-        """Return it as Grafana reads it."""
-        return {
-            "name": self.name,
-            "datasource": DATA_SOURCE,
-            "enable": self.enabled,
-            "hide": False,
-            "iconColor": self.colour,
-            "expr": self.query,
-            "titleFormat": self.name,
-            "textFormat": self.text,
-            "useValueForTime": True,
-        }
-
-
-def suite_runs(scope: Scope) -> Annotation:
+def suite_runs(scope: Scope) -> dict[str, Any]:
     """Annotate the starts of suites' runs."""
-    return Annotation(
-        name="Suite started",
-        query=f"{scope.each(c.SUITE_CURRENT_RUN_START)} * 1000",
-        text="{{suite}} ({{source}})",
-        colour=states.BLUE,
-    )
+    query = scope.each(c.SUITE_CURRENT_RUN_START)
+    return _annotation("Suite started", query, "{{suite}} ({{source}})", states.BLUE)
 
 
-def other_runs(scope: Scope) -> Annotation:
+def other_runs(scope: Scope) -> dict[str, Any]:
     """Annotate the starts of runs that belong to no suite."""
     alone = scope.select(c.RUN_INFO, 'suite_id=""')
-    return Annotation(
-        name="Run started",
-        query=f"({scope.each(c.RUN_START)} and {on(labels_of(c.RUN_START))} {alone}) * 1000",
-        text="{{run}} ({{source}})",
-        colour=states.BLUE,
-    )
+    query = f"({scope.each(c.RUN_START)} and {on(labels_of(c.RUN_START))} {alone})"
+    return _annotation("Run started", query, "{{run}} ({{source}})", states.BLUE)
 
 
-def restarts(scope: Scope, *, enabled: bool = True) -> Annotation:
+def restarts(scope: Scope, *, enabled: bool = True) -> dict[str, Any]:
     """Annotate the starts of agents' software."""
-    return Annotation(
-        name="Agent started",
-        query=f"{scope.each(c.AGENT_START)} * 1000",
-        text="{{agent}} ({{source}})",
-        colour=states.ORANGE,
-        enabled=enabled,
-    )
+    query = scope.each(c.AGENT_START)
+    made = _annotation("Agent started", query, "{{agent}} ({{source}})", states.ORANGE)
+    return made | {"enable": enabled}
 
 
-def reloads(scope: Scope) -> Annotation:
+def reloads(scope: Scope) -> dict[str, Any]:
     """Annotate the times from which on a configuration holds."""
-    return Annotation(
-        name="Configuration loaded",
-        query=f"{by('max', ('instance',), scope.select(m.RELOAD_SUCCESS_TIMESTAMP))} * 1000",
-        text="{{instance}}",
-        colour="purple",
-    )
+    query = by("max", ("instance",), scope.select(m.RELOAD_SUCCESS_TIMESTAMP))
+    return _annotation("Configuration loaded", query, "{{instance}}", "purple")
+
+
+def _annotation(name: str, query: str, text: str, colour: str) -> dict[str, Any]:
+    """Return lines over all panels as Grafana reads them.
+
+    Args:
+        name: What happened.
+        query: When it happened, in seconds.
+        text: What is said beside the name, with labels in double braces.
+        colour: The lines'.
+    """
+    return {
+        "name": name,
+        "datasource": DATA_SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "expr": f"{query} * 1000",
+        "titleFormat": name,
+        "textFormat": text,
+        "useValueForTime": True,
+    }

@@ -11,7 +11,6 @@ import msgspec
 from exporter.alerts.rule import PREFIX
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from exporter.dashboards import metrics as m
-from exporter.dashboards.annotations import Annotation
 from exporter.dashboards.metrics import Metric
 from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel
 from exporter.dashboards.query import Scope
@@ -96,6 +95,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         uid: By which others and alerts link to it; it never changes.
+        annotations: As Grafana reads them, by the functions of `annotations`.
         variables: Labels that choose objects, after data source, job, provider and source, each
             with the metric whose values it offers.
         panels: Line by line, from left to right; those of a line are of one height and fill it.
@@ -105,9 +105,9 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     title: str
     description: str
+    annotations: tuple[dict[str, Any], ...]
     panels: tuple[Panel, ...]
     variables: Mapping[str, Family | Metric] = {}
-    annotations: tuple[Annotation, ...] = ()
     since: str = "now-6h"
 
     @property
@@ -138,7 +138,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
             "time": {"from": self.since, "to": "now"},
             "timezone": "browser",
             "links": list(_LINKS),
-            "annotations": {"list": [_BUILT_IN, *(each.json() for each in self.annotations)]},
+            "annotations": {"list": [_BUILT_IN, *self.annotations]},
             "templating": {"list": self._variables()},
             "panels": self._panels(f"{runbook_url.rstrip('/')}/"),
         }

@@ -101,27 +101,23 @@ SEVERITY_COLOURS: Mapping[str, str] = {
 
 def mappings(states: Iterable[State]) -> list[dict[str, Any]]:
     """Return the value mappings that turn codes into words, and nothing into `NO_DATA`."""
+    nothing = {"match": "null+nan", "result": {"text": NO_DATA, "color": GREY}}
     return [
-        {
-            "type": "value",
-            "options": {
-                str(state.code): {"text": state.word, "color": state.colour, "index": index}
-                for index, state in enumerate(states)
-            },
-        },
-        {
-            "type": "special",
-            "options": {"match": "null+nan", "result": {"text": NO_DATA, "color": GREY}},
-        },
+        _mapping((str(state.code), state.word, state.colour) for state in states),
+        {"type": "special", "options": nothing},
     ]
 
 
-def mapping(colours: Mapping[str, str]) -> dict[str, Any]:
-    """Return the value mapping that gives words their colours."""
+def words(colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the value mappings that give words their colours."""
+    return [_mapping((word, word, colour) for word, colour in colours.items())]
+
+
+def _mapping(values: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
     return {
         "type": "value",
         "options": {
-            word: {"text": word, "color": colour, "index": index}
-            for index, (word, colour) in enumerate(colours.items())
+            value: {"text": text, "color": colour, "index": index}
+            for index, (value, text, colour) in enumerate(values)
         },
     }

@@ -138,7 +138,7 @@ class Table(Panel, frozen=True, kw_only=True):
         if name in self.links:
             properties["links"] = [{"title": f"{shown} in detail", "url": self.links[name]}]
         if name in self.words:
-            properties["mappings"] = [states.mapping(self.words[name])]
+            properties["mappings"] = states.words(self.words[name])
             properties["custom__cellOptions"] = _GROUND
         return properties
 
