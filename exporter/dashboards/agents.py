@@ -6,7 +6,7 @@ from exporter.dashboards import states
 from exporter.dashboards.annotations import reloads, restarts, suite_runs
 from exporter.dashboards.dashboard import AGENTS, Context, Dashboard, link
 from exporter.dashboards.machines import AGENT, CONTROLLER, MEMBER, RECORDER, MachinePanels
-from exporter.dashboards.panels import Panel, Row, StateTimeline, TimeSeries
+from exporter.dashboards.panels import Panels, Row, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, on
 from exporter.dashboards.tables import Column, Table
 from exporter.metrics import catalogue as c
@@ -28,56 +28,46 @@ def agents(context: Context) -> Dashboard:
             "recorder": c.RECORDER_INFO,
         },
         annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),
-        panels=(
-            *_agents(context),
-            Row(title="Controllers and their clusters"),
-            *_controllers(context),
-            Row(title="Proxy recorders and certificates"),
-            *_recorders(context),
+        sections=(
+            _agents(context),
+            {"Controllers and their clusters": Row()},
+            _controllers(context),
+            {"Proxy recorders and certificates": Row()},
+            _recorders(context),
         ),
     )
 
 
-def _agents(context: Context) -> list[Panel]:
+def _agents(context: Context) -> Panels:
     panels = MachinePanels(machine=AGENT, scope=_scope, context=context)
-    return [
-        panels.states("Agents", width=24, height=9),
-        Table(
-            title="Agents now",
-            description="What is known of each agent now: why it is not up, its version, its clock,"
-            " how often it was started in the time shown; blue is a start a short while ago. The"
-            f" name shows this agent alone. From `{c.AGENT_INFO.name}` and its like.",
-            columns=panels.facts("version", "location"),
-            labels=("agent", "source", "version", "location", "reason"),
-            hidden=("provider", "agent_id"),
-            links={"agent": link(AGENTS, "agent")},
-            sort="-Value #A",
-            answers=context.answers("AgentRestarted"),
+    return {
+        "Agents": panels.states(width=24, height=9),
+        "Agents now": panels.now(
+            "how often it was started in the time shown; blue is a start a short while ago",
+            *panels.starts(),
+            labels=("location",),
+            height=9,
         ),
-        panels.clocks("Agents' clocks", against="the portal's"),
-        TimeSeries(
-            title="Agents' pings",
+        "Agents' clocks": panels.clocks(against="the portal's"),
+        "Agents' pings": TimeSeries(
             description="How long the vendor's call to each agent took. Steady is well; what rises"
             " announces an overloaded host or network.",
             queries={AGENT.legend: _scope.each(c.AGENT_PING_DURATION)},
             unit="s",
         ),
-        StateTimeline(
-            title="Agents at work",
+        "Agents at work": StateTimeline(
             description="Whether each agent executes something, where the vendor tells it"
             " (BlazeMeter, Eggplant). Neither is bad.",
             queries={AGENT.legend: _scope.each(c.AGENT_BUSY)},
             named=states.WORK,
         ),
-        TimeSeries(
-            title="Age of heartbeats",
+        "Age of heartbeats": TimeSeries(
             description="How long ago the vendor last heard of each agent (BlazeMeter). Seconds are"
             " well; an agent whose heartbeat is older than `heartbeat_max_age` is unreachable.",
             queries={AGENT.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
             unit="s",
         ),
-        Table(
-            title="Agents' limits",
+        "Agents' limits": Table(
             description="What each agent may take, and whether it demands a token; unprotected ones"
             f" can be used by anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its"
             " like.",
@@ -98,18 +88,17 @@ def _agents(context: Context) -> list[Panel]:
             height=8,
             answers=context.answers("AgentUnprotected"),
         ),
-        TimeSeries(
-            title="Jobs on the agents",
+        "Jobs on the agents": TimeSeries(
             description="Jobs that the agents keep, by state. Invalid ones cannot run. Needs the"
             " task `jobs` (Real Load), which is off by default.",
             queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
             stacked=True,
             colours=states.JOB_COLOURS,
         ),
-    ]
+    }
 
 
-def _controllers(context: Context) -> list[Panel]:
+def _controllers(context: Context) -> Panels:
     controllers = MachinePanels(machine=CONTROLLER, scope=_scope, context=context)
     members = MachinePanels(machine=MEMBER, scope=_scope, context=context)
     load_factor = (
@@ -117,23 +106,15 @@ def _controllers(context: Context) -> list[Panel]:
         f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
     )
     granularity = _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY)
-    return [
-        controllers.states("Controllers"),
-        members.states("Cluster members"),
-        Table(
-            title="Controllers now",
-            description="What is known of each controller now: why it is not up, its version, its"
-            " clock, how often it was started in the time shown. The name shows this controller"
-            f" alone. From `{c.CONTROLLER_INFO.name}` and its like.",
-            columns=(*controllers.facts("version"), *controllers.limits()),
-            labels=("controller", "source", "version", "reason"),
-            hidden=("provider",),
-            links={"controller": link(AGENTS, "controller")},
-            sort="-Value #A",
-            height=6,
+    return {
+        "Controllers": controllers.states(),
+        "Cluster members": members.states(),
+        "Controllers now": controllers.now(
+            "how often it was started in the time shown",
+            *controllers.starts(),
+            *controllers.limits(),
         ),
-        Table(
-            title="Clusters and their members now",
+        "Clusters and their members now": Table(
             description="Which clusters each agent belongs to, under which controller, and whether"
             " the controller could use it: it has to connect, act and reply well. From"
             f" `{c.CLUSTER_MEMBER_UP.name}` and its like.",
@@ -149,16 +130,14 @@ def _controllers(context: Context) -> list[Panel]:
             links={"agent": link(AGENTS, "agent")},
             sort="-Value #A",
         ),
-        controllers.clocks("Controllers' clocks", against="the portal's"),
-        members.clocks("Members' clocks", against="their controller's"),
-        TimeSeries(
-            title="Controllers' pings",
+        "Controllers' clocks": controllers.clocks(against="the portal's"),
+        "Members' clocks": members.clocks(against="their controller's"),
+        "Controllers' pings": TimeSeries(
             description="How long the portal's call to each controller took. Steady is well.",
             queries={CONTROLLER.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
             unit="s",
         ),
-        TimeSeries(
-            title="Clusters' pings",
+        "Clusters' pings": TimeSeries(
             description="How long it took to ping all members of each cluster, and for the"
             " controller to connect to them alone. Steady is well; a member that hangs makes both"
             " long.",
@@ -168,35 +147,23 @@ def _controllers(context: Context) -> list[Panel]:
             },
             unit="s",
         ),
-    ]
+    }
 
 
-def _recorders(context: Context) -> list[Panel]:
+def _recorders(context: Context) -> Panels:
     recorders = MachinePanels(machine=RECORDER, scope=_scope, context=context)
     limit = context.thresholds.certificate_expiry
     soon = ((0, "text"),) if limit is None else ((0, states.ORANGE), (limit, "text"))
-    return [
-        recorders.states("Recorders"),
-        recorders.clocks("Recorders' clocks", against="the portal's"),
-        Table(
-            title="Recorders now",
-            description="What is known of each recorder now: why it is not up, its version, its"
-            " clock, what it records. The name shows this recorder alone. From"
-            f" `{c.RECORDER_INFO.name}` and its like.",
-            columns=(
-                *recorders.facts("version"),
-                *recorders.limits(),
-                Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
-                Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS), unit="none"),
-            ),
-            labels=("recorder", "source", "version", "reason"),
-            hidden=("provider", "recorder_id"),
-            links={"recorder": link(AGENTS, "recorder")},
-            sort="-Value #A",
-            height=6,
+    return {
+        "Recorders": recorders.states(),
+        "Recorders' clocks": recorders.clocks(against="the portal's"),
+        "Recorders now": recorders.now(
+            "what it records",
+            *recorders.limits(),
+            Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
+            Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS), unit="none"),
         ),
-        Table(
-            title="Client certificates",
+        "Client certificates": Table(
             description="How long each client certificate that recorders present is still good. Red"
             " has expired, orange expires soon. Needs the task `certificates` (Real Load), which is"
             f" off by default. From `{c.CERTIFICATE_NOT_AFTER.name}`.",
@@ -215,4 +182,4 @@ def _recorders(context: Context) -> list[Panel]:
             height=6,
             answers=context.answers("CertificateExpiring"),
         ),
-    ]
+    }

@@ -12,7 +12,7 @@ from exporter.alerts.rule import PREFIX
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from exporter.dashboards import metrics as m
 from exporter.dashboards.metrics import Metric
-from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel
+from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel, Panels
 from exporter.dashboards.query import Scope
 from exporter.metrics import catalogue as c
 from exporter.metrics.catalogue import Family
@@ -98,7 +98,8 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
         annotations: As Grafana reads them, by the functions of `annotations`.
         variables: Labels that choose objects, after data source, job, provider and source, each
             with the metric whose values it offers.
-        panels: Line by line, from left to right; those of a line are of one height and fill it.
+        sections: The panels line by line, from left to right; those of a line are of one height
+            and fill it.
         since: How far back it looks until somebody decides otherwise.
     """
 
@@ -106,7 +107,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     description: str
     annotations: tuple[dict[str, Any], ...]
-    panels: tuple[Panel, ...]
+    sections: tuple[Panels, ...]
     variables: Mapping[str, Family | Metric] = {}
     since: str = "now-6h"
 
@@ -117,7 +118,12 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     def numbered(self) -> list[tuple[int, Panel]]:
         """Return the panels with their ids."""
-        return list(enumerate(self.panels, start=1))
+        titled = (
+            msgspec.structs.replace(panel, title=title)
+            for section in self.sections
+            for title, panel in section.items()
+        )
+        return list(enumerate(titled, start=1))
 
     def text(self, *, runbook_url: str) -> str:
         """Return the file's text."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import Context
-from exporter.dashboards.panels import StateTimeline, TimeSeries, above, beyond
+from exporter.dashboards.dashboard import AGENTS, Context, link
+from exporter.dashboards.panels import StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, copied, either, labelled, labels_of, on
-from exporter.dashboards.tables import Column
+from exporter.dashboards.tables import Column, Table
 from exporter.metrics import catalogue as c
 from exporter.metrics.catalogue import COMMON_LABELS, Family
 
@@ -21,32 +21,30 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of machine.
 
     Attributes:
+        kind: It gives the kind's families in the catalogue the beginning of their names.
         name: The label that people know it by, for which there is a variable.
-        families: What the names of its families begin with in the catalogue.
-        known: The family of which each one has a series, whatever its state.
         alerts: What the names of its alerts begin with.
         legend: What its series are called.
+        known: How the name of that family ends of which each one has a series, whatever its state.
     """
 
     kind: str
     name: str
-    families: str
-    known: Family
     alerts: str
     legend: str
+    known: str = "INFO"
 
     def family(self, ending: str) -> Family:
-        """Return the family with this ending of a name in the catalogue.
-
-        Raises:
-            AttributeError: There is none of this kind.
-        """
-        found: Family = getattr(c, f"{self.families}_{ending}")
+        """Return the family of this kind whose name in the catalogue ends so."""
+        found: Family = getattr(c, self._of(ending))
         return found
 
     def has(self, ending: str) -> bool:
-        """Return whether the catalogue has a family with this ending for this kind."""
-        return hasattr(c, f"{self.families}_{ending}")
+        """Return whether the catalogue has such a family."""
+        return hasattr(c, self._of(ending))
+
+    def _of(self, ending: str) -> str:
+        return f"{self.kind.replace(' ', '_').upper()}_{ending}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,7 +61,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.has("ACTIVE"):
             known.append(f"({scope.select(self.family('ACTIVE'))} == 0) + {states.INACTIVE.code}")
-        known.append(f"{scope.select(self.known)} * {states.UNKNOWN.code}")
+        known.append(f"{scope.select(self.family(self.known))} * {states.UNKNOWN.code}")
         return by("max", self.labels, either(*known))
 
     def count(self, scope: Scope, state: states.State) -> str:
@@ -79,32 +77,25 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 AGENT = Machine(
     kind="agent",
     name="agent",
-    families="AGENT",
-    known=c.AGENT_INFO,
     alerts="Agent",
     legend="{{agent}} ({{source}})",
 )
 CONTROLLER = Machine(
     kind="controller",
     name="controller",
-    families="CONTROLLER",
-    known=c.CONTROLLER_INFO,
     alerts="Controller",
     legend="{{controller}} ({{source}})",
 )
 MEMBER = Machine(
     kind="cluster member",
     name="agent",
-    families="CLUSTER_MEMBER",
-    known=c.CLUSTER_MEMBER_LOAD_FACTOR,
+    known="LOAD_FACTOR",
     alerts="Member",
     legend="{{agent}} in {{agent_cluster}} ({{source}})",
 )
 RECORDER = Machine(
     kind="recorder",
     name="recorder",
-    families="RECORDER",
-    known=c.RECORDER_INFO,
     alerts="Recorder",
     legend="{{recorder}} ({{source}})",
 )
@@ -144,11 +135,10 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     context: Context
 
-    def states(self, title: str, *, width: int = 12, height: int = 8) -> StateTimeline:
+    def states(self, *, width: int = 12, height: int = 8) -> StateTimeline:
         """Make a bar per machine with its states over time."""
         machine = self.machine
         return StateTimeline(
-            title=title,
             description="Each one's state over time. Green is well, orange is outdated, red is"
             " unreachable; grey is unknown, or inactive and so not looked at. From"
             f" `{machine.family('UP').name}` and `{machine.family('OUTDATED').name}`.",
@@ -159,18 +149,53 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
             answers=self._answers("Unreachable", "Outdated"),
         )
 
-    def clocks(self, title: str, *, against: str) -> TimeSeries:
+    def clocks(self, *, against: str) -> TimeSeries:
         """Make lines of how far clocks are off the right one."""
         delta = self.machine.family("CLOCK_DELTA")
         return TimeSeries(
-            title=title,
             description=f"How far each clock is off {against}, in both directions. 0 is well;"
             f" beyond the dashed lines results are dated wrongly. From `{delta.name}`.",
             queries={self.machine.legend: self.scope.each(delta)},
             unit="s",
             signed=True,
-            steps=beyond(self.context.thresholds.clock_skew, states.RED, states.GREEN),
+            steps=states.beyond(self.context.thresholds.clock_skew, states.RED, states.GREEN),
             answers=self._answers("ClockSkew"),
+        )
+
+    def now(
+        self, more: str, *columns: Column, labels: tuple[str, ...] = (), height: int = 6
+    ) -> Table:
+        """Make a table of what is known of each machine now.
+
+        Args:
+            more: What the table tells beside state, version and clock.
+            columns: Those that only this kind has.
+            labels: The labels of its info family that are shown beside the version.
+            height: The panel's.
+        """
+        machine, scope = self.machine, self.scope
+        name, info = machine.name, machine.family("INFO")
+        shown = (name, "source", "version", *labels, "reason")
+        facts = by("max", (*machine.labels, "version", *labels), scope.select(info))
+        seen = f"{scope.each(machine.family('LAST_UP'))} * 1000"
+        return Table(
+            description=f"What is known of each {name} now: why it is not up, its version, its"
+            f" clock, {more}. The name shows this {name} alone. From `{info.name}` and its like.",
+            columns=(
+                self.state(),
+                Column("Facts", facts),
+                self.reason(),
+                self.clock(),
+                Column("Ping", scope.each(machine.family("PING_DURATION")), unit="s"),
+                Column("Last seen up", seen, unit="dateTimeFromNow"),
+                *columns,
+            ),
+            labels=shown,
+            hidden=tuple(label for label in machine.labels if label not in shown),
+            links={name: link(AGENTS, name)},
+            sort="-Value #A",
+            height=height,
+            answers=self._answers("Restarted"),
         )
 
     def state(self) -> Column:
@@ -183,32 +208,20 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
 
     def clock(self) -> Column:
         """Make the column of the clock."""
-        steps = beyond(self.context.thresholds.clock_skew, states.RED)
+        steps = states.beyond(self.context.thresholds.clock_skew, states.RED)
         delta = self.scope.each(self.machine.family("CLOCK_DELTA"))
         return Column("Clock", delta, unit="s", steps=steps)
 
-    def facts(self, *known: str) -> tuple[Column, ...]:
-        """Make the columns of what is known of each one now, as far as its kind has it.
-
-        Args:
-            known: The labels of its info family that the table shows.
-        """
-        machine, scope = self.machine, self.scope
-        info = by("max", (*machine.labels, *known), scope.select(machine.known))
-        columns = [self.state(), Column("Facts", info), self.reason(), self.clock()]
-        if machine.has("PING_DURATION"):
-            columns.append(Column("Ping", scope.each(machine.family("PING_DURATION")), unit="s"))
-        if machine.has("LAST_UP"):
-            seen = f"{scope.each(machine.family('LAST_UP'))} * 1000"
-            columns.append(Column("Last seen up", seen, unit="dateTimeFromNow"))
-        if machine.has("START"):
-            start = machine.family("START")
-            steps = above(self.context.thresholds.agent_restarted, "text", states.BLUE)
-            running = f"time() - {scope.each(start)}"
-            restarts = by("max", machine.labels, f"changes({scope.select(start)}[$__range])")
-            columns.append(Column("Running for", running, unit="dtdurations", steps=steps))
-            columns.append(Column("Restarts", restarts, unit="none"))
-        return tuple(columns)
+    def starts(self) -> tuple[Column, ...]:
+        """Make the columns of when, and how often, its software was started."""
+        start = self.machine.family("START")
+        running = f"time() - {self.scope.each(start)}"
+        steps = states.above(self.context.thresholds.agent_restarted, "text", states.BLUE)
+        changes = f"changes({self.scope.select(start)}[$__range])"
+        return (
+            Column("Running for", running, unit="dtdurations", steps=steps),
+            Column("Restarts", by("max", self.machine.labels, changes), unit="none"),
+        )
 
     def limits(self) -> tuple[Column, ...]:
         """Make the columns of what it may take, and whether anyone can use it."""

@@ -21,22 +21,20 @@ OLDEST = "11.0.0"
 #: The width of a dashboard in columns.
 COLUMNS = 24
 
-#: From which value on which colour; the first step has no value.
-Steps = Sequence[tuple[float | None, str]]
-
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """A panel without its place.
 
     Attributes:
         type: One of Grafana's core types.
+        title: Given by the dashboard.
         description: What is good and what is bad; unless it says which metrics it comes from, those
             that the panel asks are added.
         answers: The alerts of the table that this panel explains.
     """
 
     type: ClassVar[str]
-    title: str
+    title: str = ""
     description: str = ""
     width: int = COLUMNS
     height: int = 8
@@ -74,6 +72,10 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
 
+#: Panels by their titles.
+Panels = Mapping[str, Panel]
+
+
 class Row(Panel, frozen=True, kw_only=True):
     """A heading over the panels that follow; it is open, so that they stand beside it."""
 
@@ -105,7 +107,7 @@ class Stat(Panel, frozen=True, kw_only=True):
     height: int = 4
     query: str
     unit: str = "none"
-    steps: Steps = ((None, states.GREEN),)
+    steps: states.Steps = ((None, states.GREEN),)
     named: tuple[states.State, ...] = ()
 
     def _own(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class Stat(Panel, frozen=True, kw_only=True):
                     "unit": self.unit,
                     "noValue": states.NO_DATA,
                     "mappings": states.mappings(self.named) if self.named else [],
-                    "thresholds": thresholds(self.steps),
+                    "thresholds": states.thresholds(self.steps),
                     "color": {"mode": "thresholds"},
                 },
                 "overrides": [],
@@ -146,7 +148,7 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
     width: int = 12
     queries: Mapping[str, str]
     unit: str = "none"
-    steps: Steps = ()
+    steps: states.Steps = ()
     stacked: bool = False
     signed: bool = False
     colours: Mapping[str, str] = {}
@@ -160,7 +162,7 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
                     "noValue": states.NO_DATA,
                     **({} if self.signed else {"min": 0}),
                     "color": {"mode": "palette-classic"},
-                    "thresholds": thresholds(self.steps or ((None, states.GREEN),)),
+                    "thresholds": states.thresholds(self.steps or ((None, states.GREEN),)),
                     "custom": {
                         "drawStyle": "line",
                         "lineWidth": 1,
@@ -210,7 +212,7 @@ class StateTimeline(Panel, frozen=True, kw_only=True):
                     "noValue": states.NO_DATA,
                     "mappings": states.mappings(self.named),
                     "color": {"mode": "thresholds"},
-                    "thresholds": thresholds(((None, states.GREY),)),
+                    "thresholds": states.thresholds(((None, states.GREY),)),
                     "custom": {"fillOpacity": 70, "lineWidth": 0},
                 },
                 "overrides": [],
@@ -279,14 +281,6 @@ def ref_id(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def thresholds(steps: Steps) -> dict[str, Any]:
-    """Return thresholds as Grafana reads them."""
-    return {
-        "mode": "absolute",
-        "steps": [{"value": value, "color": colour} for value, colour in steps],
-    }
-
-
 def override(name: str, **properties: Any) -> dict[str, Any]:
     """Return what is different for a field; `__` in a property's name stands for a dot."""
     return {
@@ -295,13 +289,3 @@ def override(name: str, **properties: Any) -> dict[str, Any]:
             {"id": key.replace("__", "."), "value": value} for key, value in properties.items()
         ],
     }
-
-
-def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:
-    """Return the steps that colour what is farther from 0 than a limit, on either side."""
-    return () if limit is None else ((None, colour), (-limit, inside), (limit, colour))
-
-
-def above(limit: float | None, colour: str, below: str = "text") -> Steps:
-    """Return the steps that colour what is greater than a limit."""
-    return () if limit is None else ((None, below), (limit, colour))

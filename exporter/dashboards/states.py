@@ -1,4 +1,4 @@
-"""What can be shown instead of a number: its code, its word, its colour. Once for all dashboards.
+"""Words and colours of values, once for all dashboards.
 
 The same word has the same colour everywhere: green is well, blue is at work, orange is degraded,
 red is failed, grey is unknown.
@@ -6,7 +6,8 @@ red is failed, grey is unknown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,11 @@ from exporter.alerts.rule import Severity
 from exporter.fleet.readings import JOB_STATES, PHASES
 
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
 IDLE = "#5f6b7a"
+
+#: From which value on which colour; the first step has no value.
+Steps = Sequence[tuple[float | None, str]]
 
 #: What a cell without a value says.
 NO_DATA = "no data"
@@ -121,3 +121,21 @@ def _mapping(values: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
             for index, (value, text, colour) in enumerate(values)
         },
     }
+
+
+def thresholds(steps: Steps) -> dict[str, Any]:
+    """Return thresholds as Grafana reads them."""
+    return {
+        "mode": "absolute",
+        "steps": [{"value": value, "color": colour} for value, colour in steps],
+    }
+
+
+def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:
+    """Return the steps that colour what is farther from 0 than a limit, on either side."""
+    return () if limit is None else ((None, colour), (-limit, inside), (limit, colour))
+
+
+def above(limit: float | None, colour: str, below: str = "text") -> Steps:
+    """Return the steps that colour what is greater than a limit."""
+    return () if limit is None else ((None, below), (limit, colour))

@@ -5,15 +5,7 @@ from __future__ import annotations
 from exporter.dashboards import states
 from exporter.dashboards.annotations import other_runs, reloads, suite_runs
 from exporter.dashboards.dashboard import SUITES, Context, Dashboard, link
-from exporter.dashboards.panels import (
-    Panel,
-    Row,
-    Stat,
-    StateTimeline,
-    StatusHistory,
-    TimeSeries,
-    above,
-)
+from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labels_of, on
 from exporter.dashboards.tables import Column, Table
 from exporter.metrics import catalogue as c
@@ -37,57 +29,52 @@ def suites(context: Context) -> Dashboard:
         variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
         annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
         since="now-24h",
-        panels=(
-            *_numbers(),
-            *_results(context),
-            *_newest_runs(),
-            Row(title="Runs in flight and just ended"),
-            *_runs(context),
-            *_phases(),
+        sections=(
+            _numbers(),
+            _results(context),
+            _newest_runs(),
+            {"Runs in flight and just ended": Row()},
+            _runs(context),
+            _phases(),
         ),
     )
 
 
-def _numbers() -> list[Panel]:
-    return [
-        Stat(
-            title="Pass rate",
+def _numbers() -> Panels:
+    return {
+        "Pass rate": Stat(
             description="The share of suites whose newest finished run has passed. 100 % is well.",
             query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
             width=6,
             unit="percentunit",
             steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
         ),
-        Stat(
-            title="Suites failed",
+        "Suites failed": Stat(
             description="Suites whose newest finished run has failed.",
             query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
             width=6,
-            steps=above(1, states.ORANGE, states.GREEN),
+            steps=states.above(1, states.ORANGE, states.GREEN),
         ),
-        Stat(
-            title="Suites not runnable",
+        "Suites not runnable": Stat(
             description="Suites that the vendor finds fault with (Real Load). 0 is well.",
             query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
             width=6,
-            steps=above(1, states.RED, states.GREEN),
+            steps=states.above(1, states.RED, states.GREEN),
         ),
-        Stat(
-            title="Suites running",
+        "Suites running": Stat(
             description="Suites with a run in flight.",
             query=f"sum({_scope.each(c.SUITE_RUNNING)})",
             width=6,
-            steps=above(1, states.BLUE, states.GREEN),
+            steps=states.above(1, states.BLUE, states.GREEN),
         ),
-    ]
+    }
 
 
-def _results(context: Context) -> list[Panel]:
+def _results(context: Context) -> Panels:
     passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
     running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.code}"
-    return [
-        StatusHistory(
-            title="Results run by run",
+    return {
+        "Results run by run": StatusHistory(
             description="Per suite the verdict on its newest finished run, and in blue the runs in"
             " flight. A column of green is well; red is at least one failed job. From"
             f" `{c.SUITE_LAST_RUN_PASSED.name}` and `{c.SUITE_RUNNING.name}`.",
@@ -97,8 +84,7 @@ def _results(context: Context) -> list[Panel]:
             height=9,
             answers=context.answers("SuiteFailed"),
         ),
-        Table(
-            title="Newest finished runs",
+        "Newest finished runs": Table(
             description="Each suite's newest finished run, and whether the vendor finds the suite"
             f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and"
             " its like.",
@@ -108,7 +94,7 @@ def _results(context: Context) -> list[Panel]:
                     "Started before",
                     f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
                     unit="dtdurations",
-                    steps=above(context.thresholds.suite_overdue, states.ORANGE),
+                    steps=states.above(context.thresholds.suite_overdue, states.ORANGE),
                 ),
                 Column("Took", _scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
                 Column("Jobs passed", _jobs("passed"), unit="none"),
@@ -123,21 +109,20 @@ def _results(context: Context) -> list[Panel]:
             sort="Value #A",
             answers=context.answers("SuiteUnhealthy", "SuiteOverdue"),
         ),
-    ]
+    }
 
 
 def _jobs(result: str) -> str:
     return by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_JOBS, f'result="{result}"'))
 
 
-def _newest_runs() -> list[Panel]:
+def _newest_runs() -> Panels:
     failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
     samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
     pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
     jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
-    return [
-        TimeSeries(
-            title="Pass rate by source",
+    return {
+        "Pass rate by source": TimeSeries(
             description="The share of suites whose newest finished run has passed. 100 % is well.",
             queries={
                 "{{source}} ({{provider}})": by(
@@ -146,29 +131,25 @@ def _newest_runs() -> list[Panel]:
             },
             unit="percentunit",
         ),
-        TimeSeries(
-            title="Durations of runs",
+        "Durations of runs": TimeSeries(
             description="How long each suite's newest finished run took. Steady is well; longer"
             " runs may collide with the next.",
             queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
             unit="s",
         ),
-        TimeSeries(
-            title="Share of failed samples",
+        "Share of failed samples": TimeSeries(
             description="Of the samples of each suite's newest finished run, how many failed (Real"
             " Load). Near 0 is well.",
             queries={_SUITE_LEGEND: f"{failed} / {samples}"},
             unit="percentunit",
         ),
-        TimeSeries(
-            title="Mean durations of sessions",
+        "Mean durations of sessions": TimeSeries(
             description="How long a passed session of each suite's newest finished run took on"
             " average (Real Load). Steady is well; what rises is the tested system getting slower.",
             queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
             unit="s",
         ),
-        TimeSeries(
-            title="Peaks of users and pending samples",
+        "Peaks of users and pending samples": TimeSeries(
             description="The most users, and samples that waited for their replies, of each suite's"
             " newest finished run. Pending samples near the users mean a tested system that hangs.",
             queries={
@@ -176,14 +157,13 @@ def _newest_runs() -> list[Panel]:
                 "{{suite}} pending ({{source}})": pending,
             },
         ),
-        TimeSeries(
-            title="Jobs of the runs in flight",
+        "Jobs of the runs in flight": TimeSeries(
             description="How the jobs of suites' runs in flight ended so far (Real Load); without a"
             " run in flight there is nothing.",
             queries={"{{result}} ({{source}})": jobs},
             stacked=True,
         ),
-    ]
+    }
 
 
 def _phase_codes(*, ended: bool) -> str:
@@ -196,14 +176,13 @@ def _phase_codes(*, ended: bool) -> str:
     return by("max", _RUN, either(*coded))
 
 
-def _runs(context: Context) -> list[Panel]:
+def _runs(context: Context) -> Panels:
     phase = f"{_phase_codes(ended=False)} > 0"
     in_flight = f"{on(_RUN)} ({phase})"
     severe = 'level=~"error|critical|alert|emergency"'
     errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, severe))
-    return [
-        Table(
-            title="Runs in flight",
+    return {
+        "Runs in flight": Table(
             description="Every run that has not ended, its phase, and how long ago it was started;"
             f" orange are times by which it should be running. From `{c.RUN_PHASE.name}` and"
             f" `{c.RUN_START.name}`.",
@@ -213,7 +192,7 @@ def _runs(context: Context) -> list[Panel]:
                     "Started before",
                     f"time() - {_scope.each(c.RUN_START)} and {in_flight}",
                     unit="dtdurations",
-                    steps=above(context.thresholds.run_stuck, states.ORANGE),
+                    steps=states.above(context.thresholds.run_stuck, states.ORANGE),
                 ),
                 Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {in_flight}", unit="none"),
             ),
@@ -224,8 +203,7 @@ def _runs(context: Context) -> list[Panel]:
             width=12,
             answers=context.answers("RunStuck"),
         ),
-        Table(
-            title="Runs that ended",
+        "Runs that ended": Table(
             description="Runs that ended within `run_linger`: verdict, worst exit code of the"
             " engines (0 is well), and events of level error and above (BlazeMeter). From"
             f" `{c.RUN_PASSED.name}`, `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
@@ -241,31 +219,28 @@ def _runs(context: Context) -> list[Panel]:
             width=12,
             answers=context.answers("RunFailed"),
         ),
-    ]
+    }
 
 
-def _phases() -> list[Panel]:
+def _phases() -> Panels:
     in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
     share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
     engines = f"{share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
-    return [
-        StateTimeline(
-            title="Phases of runs",
+    return {
+        "Phases of runs": StateTimeline(
             description="Each run from its start to its end. Blue is a run that generates load;"
             " much before it is time lost in preparation.",
             queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
             named=states.PHASE,
         ),
-        TimeSeries(
-            title="Runs by phase",
+        "Runs by phase": TimeSeries(
             description="How many runs are in each phase. Those that pile up before `running` wait"
             " for engines.",
             queries={"{{phase}}": by("sum", ("phase",), in_flight)},
             stacked=True,
             colours=states.PHASE_COLOURS,
         ),
-        TimeSeries(
-            title="Engines by phase",
+        "Engines by phase": TimeSeries(
             description="How many engines the runs in flight have, by what these are doing"
             f" (BlazeMeter). Compare with what the account allows. From `{c.RUN_ENGINES.name}` and"
             f" `{c.RUN_ENGINES_RATIO.name}`.",
@@ -273,8 +248,7 @@ def _phases() -> list[Panel]:
             stacked=True,
             colours=states.PHASE_COLOURS,
         ),
-        TimeSeries(
-            title="Durations of phases",
+        "Durations of phases": TimeSeries(
             description="How long the runs that ended a short while ago were in each phase, on"
             " average (BlazeMeter). All but `running` is preparation and clearing up; steady is"
             " well.",
@@ -282,4 +256,4 @@ def _phases() -> list[Panel]:
             unit="s",
             colours=states.PHASE_COLOURS,
         ),
-    ]
+    }

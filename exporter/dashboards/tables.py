@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.dashboards import states
-from exporter.dashboards.panels import Panel, Steps, override, ref_id, targets, thresholds
+from exporter.dashboards.panels import Panel, override, ref_id, targets
 
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Column(msgspec.Struct, frozen=True):
     query: str
     unit: str = ""
     named: tuple[states.State, ...] = ()
-    steps: Steps = ()
+    steps: states.Steps = ()
     limit: bool = False
 
     @property
@@ -71,7 +71,7 @@ class Column(msgspec.Struct, frozen=True):
         if self.limit:
             properties["mappings"] = [_UNLIMITED]
         if self.steps:
-            properties["thresholds"] = thresholds(self.steps)
+            properties["thresholds"] = states.thresholds(self.steps)
             properties["custom__cellOptions"] = {"type": "color-text"}
         return properties
 
@@ -108,7 +108,7 @@ class Table(Panel, frozen=True, kw_only=True):
                     "unit": "none",
                     "noValue": self.empty,
                     "color": {"mode": "thresholds"},
-                    "thresholds": thresholds(((None, "text"),)),
+                    "thresholds": states.thresholds(((None, "text"),)),
                     "custom": {
                         "align": "auto",
                         "filterable": True,
