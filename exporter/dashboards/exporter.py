@@ -178,6 +178,7 @@ def _calls() -> Panels:
 
 
 def _process(context: Context) -> Panels:
+    cores = by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
     labels = ("job", "instance")
     build = by("max", (*labels, "version", "python"), _scope.select(m.BUILD_INFO))
     memory = by("max", labels, _ours(_scope.select(m.RESIDENT_MEMORY)))
@@ -203,9 +204,7 @@ def _process(context: Context) -> Panels:
         "CPU": TimeSeries(
             description="Cores that each exporter uses. Near 1 it is at its limit: shard the fleet."
             f" From `{m.CPU_SECONDS.name}`.",
-            queries={
-                "{{instance}}": by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
-            },
+            queries={"{{instance}}": cores},
         ),
         "Exporters": Table(
             description="Each exporter: whether Prometheus can scrape it, its version, its memory,"

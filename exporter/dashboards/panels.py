@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -27,17 +27,23 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         type: One of Grafana's core types.
+        instant: Whether only the newest values are asked.
+        format: Whether the labels of what is asked become columns.
         title: Given by the dashboard.
         description: What is good and what is bad; unless it says which metrics it comes from, those
             that the panel asks are added.
+        queries: By the legend of their series.
         answers: The alerts of the table that this panel explains.
     """
 
     type: ClassVar[str]
+    instant: ClassVar[bool] = False
+    format: ClassVar[str] = "time_series"
     title: str = ""
     description: str = ""
     width: int = COLUMNS
     height: int = 8
+    queries: Mapping[str, str] = {}
     answers: tuple[str, ...] = ()
 
     def json(self, *, number: int, x: int, y: int, runbook_url: str) -> dict[str, Any]:
@@ -49,7 +55,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
             y: Its first row.
             runbook_url: Where the runbooks are served.
         """
-        own = self._own()
         panel: dict[str, Any] = {
             "id": number,
             "type": self.type,
@@ -58,14 +63,42 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
         }
         if self.description:
-            asked = [target["expr"] for target in own.get("targets", ())]
-            panel["description"] = _with_metrics(self.description, asked)
+            panel["description"] = self._text()
         if self.answers:
             panel["links"] = [
                 {"title": f"Runbook: {name}", "url": f"{runbook_url}{name}.md", "targetBlank": True}
                 for name in self.answers
             ]
-        return panel | own
+        if targets := self._targets():
+            panel |= {"datasource": DATA_SOURCE, "targets": targets}
+        return panel | self._own()
+
+    def _text(self) -> str:
+        # Every selector has braces, because it chooses by labels.
+        asked = re.findall(r"(\w+){", " ".join(query for _, query in self._queries()))
+        if not asked or " From `" in self.description:
+            return self.description
+        names = " and ".join(f"`{name}`" for name in dict.fromkeys(asked))
+        return f"{self.description} From {names}."
+
+    def _targets(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "refId": ref_id(index),
+                "datasource": DATA_SOURCE,
+                "editorMode": "code",
+                "expr": query,
+                "legendFormat": legend or "__auto",
+                "format": self.format,
+                "instant": self.instant,
+                "range": not self.instant,
+            }
+            for index, (legend, query) in enumerate(self._queries())
+        ]
+
+    def _queries(self) -> Iterable[tuple[str, str]]:
+        """Return what is asked, each query after the legend of its series."""
+        return self.queries.items()
 
     def _own(self) -> dict[str, Any]:
         """Return what this type of panel has beside the common fields."""
@@ -104,15 +137,18 @@ class Stat(Panel, frozen=True, kw_only=True):
     """
 
     type = "stat"
+    instant = True
     height: int = 4
     query: str
     unit: str = "none"
     steps: states.Steps = ((None, states.GREEN),)
     named: tuple[states.State, ...] = ()
 
+    def _queries(self) -> Iterable[tuple[str, str]]:
+        return [("", self.query)]
+
     def _own(self) -> dict[str, Any]:
         return {
-            **targets([("", self.query)], instant=True),
             "fieldConfig": {
                 "defaults": {
                     "unit": self.unit,
@@ -137,7 +173,6 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
     """Lines over time.
 
     Attributes:
-        queries: By the legend of their series.
         steps: Drawn as dashed lines.
         stacked: The series are parts of a whole.
         signed: The values have a sign; else the axis begins at 0.
@@ -146,7 +181,6 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
 
     type = "timeseries"
     width: int = 12
-    queries: Mapping[str, str]
     unit: str = "none"
     steps: states.Steps = ()
     stacked: bool = False
@@ -155,7 +189,6 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
 
     def _own(self) -> dict[str, Any]:
         return {
-            **targets(self.queries.items(), instant=False),
             "fieldConfig": {
                 "defaults": {
                     "unit": self.unit,
@@ -194,19 +227,16 @@ class StateTimeline(Panel, frozen=True, kw_only=True):
 
     Attributes:
         shape: The options that only bars have.
-        queries: By the legend of their series.
         named: The words for the values.
     """
 
     type = "state-timeline"
     shape: ClassVar[Mapping[str, Any]] = {"alignValue": "left", "mergeValues": True}
     width: int = 12
-    queries: Mapping[str, str]
     named: tuple[states.State, ...]
 
     def _own(self) -> dict[str, Any]:
         return {
-            **targets(self.queries.items(), instant=False),
             "fieldConfig": {
                 "defaults": {
                     "noValue": states.NO_DATA,
@@ -237,43 +267,6 @@ class StatusHistory(StateTimeline, frozen=True, kw_only=True):
     def _own(self) -> dict[str, Any]:
         # A suite's verdict changes with each run; a cell is as long as a frequent suite's run.
         return {**super()._own(), "interval": "5m", "maxDataPoints": 288}
-
-
-def targets(
-    queries: Iterable[tuple[str, str]], *, instant: bool, table: bool = False
-) -> dict[str, Any]:
-    """Return the fields of a panel that ask for something.
-
-    Args:
-        queries: What is asked, each after the legend of its series.
-        instant: Whether only the newest values are.
-        table: Whether labels become columns.
-    """
-    return {
-        "datasource": DATA_SOURCE,
-        "targets": [
-            {
-                "refId": ref_id(index),
-                "datasource": DATA_SOURCE,
-                "editorMode": "code",
-                "expr": query,
-                "legendFormat": legend or "__auto",
-                "format": "table" if table else "time_series",
-                "instant": instant,
-                "range": not instant,
-            }
-            for index, (legend, query) in enumerate(queries)
-        ],
-    }
-
-
-def _with_metrics(description: str, queries: Sequence[str]) -> str:
-    if not queries or " From `" in description:
-        return description
-    # Every selector has braces, for every one obeys a variable.
-    names = dict.fromkeys(re.findall(r"(\w+){", " ".join(queries)))
-    listed = " and ".join(f"`{name}`" for name in names)
-    return f"{description} From {listed}."
 
 
 def ref_id(index: int) -> str:

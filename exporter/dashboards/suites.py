@@ -117,6 +117,7 @@ def _jobs(result: str) -> str:
 
 
 def _newest_runs() -> Panels:
+    pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
     failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
     samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
     pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
@@ -124,11 +125,7 @@ def _newest_runs() -> Panels:
     return {
         "Pass rate by source": TimeSeries(
             description="The share of suites whose newest finished run has passed. 100 % is well.",
-            queries={
-                "{{source}} ({{provider}})": by(
-                    "avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED)
-                )
-            },
+            queries={"{{source}} ({{provider}})": pass_rate},
             unit="percentunit",
         ),
         "Durations of runs": TimeSeries(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.dashboards import states
-from exporter.dashboards.panels import Panel, override, ref_id, targets
+from exporter.dashboards.panels import Panel, override, ref_id
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 # No limit is an infinite one; the largest number that JSON can write stands in for it.
@@ -91,6 +91,8 @@ class Table(Panel, frozen=True, kw_only=True):
     """
 
     type = "table"
+    instant = True
+    format = "table"
     height: int = 9
     columns: tuple[Column, ...]
     labels: tuple[str, ...]
@@ -100,9 +102,11 @@ class Table(Panel, frozen=True, kw_only=True):
     sort: str
     empty: str = states.NO_DATA
 
+    def _queries(self) -> Iterable[tuple[str, str]]:
+        return (("", column.query) for column in self.columns)
+
     def _own(self) -> dict[str, Any]:
         return {
-            **targets((("", column.query) for column in self.columns), instant=True, table=True),
             "fieldConfig": {
                 "defaults": {
                     "unit": "none",
