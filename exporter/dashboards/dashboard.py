@@ -40,6 +40,15 @@ _COMMON: Mapping[str, Family | Metric] = {
     "source": c.SOURCE_UP,
 }
 
+# The first variable of every dashboard.
+_DATA_SOURCE = {
+    "type": "datasource",
+    "name": "datasource",
+    "label": "Data source",
+    "query": "prometheus",
+    "refresh": 1,
+}
+
 # Grafana adds it by itself to what is made in its editor.
 _BUILT_IN = {
     "builtIn": 1,
@@ -71,20 +80,20 @@ _LINKS = (
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What the dashboards share with the alerts.
+    """The alerts' limits and names, which the dashboards share.
 
     Attributes:
-        alerts: The names of the rows of the table that the thresholds leave on.
+        alerts: The names of the alerts that the thresholds leave on.
     """
 
     thresholds: Thresholds
     alerts: tuple[str, ...]
 
     def answers(self, *endings: str) -> tuple[str, ...]:
-        """Return the full names of those alerts that there are.
+        """Return the full names of some alerts, without those that are off.
 
         Args:
-            endings: Names without the prefix that all have.
+            endings: The names without the prefix that all have.
         """
         names = (f"{PREFIX}{ending}" for ending in endings)
         return tuple(name for name in names if name in self.alerts)
@@ -150,17 +159,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def _variables(self) -> list[dict[str, Any]]:
-        first = {
-            "type": "datasource",
-            "name": "datasource",
-            "label": "Data source",
-            "query": "prometheus",
-            "refresh": 1,
-        }
         labels = {**_COMMON, **self.variables}
         names = tuple(labels)
         return [
-            first,
+            _DATA_SOURCE,
             *(
                 _variable(label, metric, before=names[:index])
                 for index, (label, metric) in enumerate(labels.items())

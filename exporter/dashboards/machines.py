@@ -21,11 +21,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of machine.
 
     Attributes:
-        kind: It gives the kind's families in the catalogue the beginning of their names.
-        name: The label that people know it by, for which there is a variable.
-        alerts: What the names of its alerts begin with.
-        legend: What its series are called.
-        known: How the name of that family ends of which each one has a series, whatever its state.
+        kind: In capitals, the beginning of its families' names in the catalogue.
+        name: The label with the name that people know a machine by; it has a variable.
+        alerts: The beginning of its alerts' names.
+        legend: The name of its series.
+        known: The ending of the family that has a series of each machine, whatever its state.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What tells one from the others."""
+        """The labels that tell one machine from the others."""
         return labels_of(self.family("UP"))
 
     def state(self, scope: Scope) -> str:
@@ -113,13 +113,13 @@ def offenders(scope: Scope) -> str:
 
 
 def last_up(scope: Scope) -> str:
-    """Return the query for when those were last seen up, in milliseconds."""
+    """Return the query for when the machines that need attention were last up, in milliseconds."""
     newest = by("max", OFFENDER, _of_all("LAST_UP", scope))
     return f"{newest} * 1000 and {on(OFFENDER)} {offenders(scope)}"
 
 
 def reasons(scope: Scope) -> str:
-    """Return the query for why the unreachable ones are so, in the label `reason`."""
+    """Return the query for why machines are unreachable, in the label `reason`."""
     return by("max", (*OFFENDER, "reason"), _of_all("FAILURE", scope))
 
 
@@ -129,7 +129,7 @@ def _of_all(ending: str, scope: Scope) -> str:
 
 
 class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
-    """Makes the panels and columns that every kind has, for one kind."""
+    """The panels and columns that every kind of machine has, for one kind."""
 
     machine: Machine
     scope: Scope
@@ -150,7 +150,11 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def clocks(self, *, against: str) -> TimeSeries:
-        """Make lines of how far clocks are off the right one."""
+        """Make the lines of how far the machines' clocks are off.
+
+        Args:
+            against: Whose clock is the right one.
+        """
         delta = self.machine.family("CLOCK_DELTA")
         return TimeSeries(
             description=f"How far each clock is off {against}, in both directions. 0 is well;"
@@ -168,7 +172,7 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
         """Make a table of what is known of each machine now.
 
         Args:
-            more: What the table tells beside state, version and clock.
+            more: The end of the list of facts in the description.
             columns: Those that only this kind has.
             labels: The labels of its info family that are shown beside the version.
             height: The panel's.
@@ -203,17 +207,17 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
         return Column("State", self.machine.state(self.scope), named=states.MACHINE)
 
     def reason(self) -> Column:
-        """Make the column of why it is not up."""
+        """Make the column of the reason why a machine is not up."""
         return Column("Reason", self.scope.each(self.machine.family("FAILURE")))
 
     def clock(self) -> Column:
-        """Make the column of the clock."""
+        """Make the column of how far a machine's clock is off."""
         steps = states.beyond(self.context.thresholds.clock_skew, states.RED)
         delta = self.scope.each(self.machine.family("CLOCK_DELTA"))
         return Column("Clock", delta, unit="s", steps=steps)
 
     def starts(self) -> tuple[Column, ...]:
-        """Make the columns of when, and how often, its software was started."""
+        """Make the columns of when, and how often, a machine's software was started."""
         start = self.machine.family("START")
         running = f"time() - {self.scope.each(start)}"
         steps = states.above(self.context.thresholds.agent_restarted, "text", states.BLUE)
@@ -224,7 +228,7 @@ class MachinePanels(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def limits(self) -> tuple[Column, ...]:
-        """Make the columns of what it may take, and whether anyone can use it."""
+        """Make the columns of a machine's memory limit and protection."""
         memory = self.scope.each(self.machine.family("MEMORY_LIMIT"))
         protected = self.scope.each(self.machine.family("PROTECTED"))
         return (

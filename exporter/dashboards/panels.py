@@ -97,11 +97,11 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _queries(self) -> Iterable[tuple[str, str]]:
-        """Return what is asked, each query after the legend of its series."""
+        """Return the queries, each after the legend of its series."""
         return self.queries.items()
 
     def _own(self) -> dict[str, Any]:
-        """Return what this type of panel has beside the common fields."""
+        """Return the fields that only this type of panel has."""
         raise NotImplementedError
 
 
@@ -275,7 +275,7 @@ def ref_id(index: int) -> str:
 
 
 def override(name: str, **properties: Any) -> dict[str, Any]:
-    """Return what is different for a field; `__` in a property's name stands for a dot."""
+    """Return the properties of one field; `__` in a property's name stands for a dot."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [

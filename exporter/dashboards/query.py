@@ -19,7 +19,7 @@ Aggregation = Literal["avg", "count", "max", "min", "sum"]
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dashboard's variables choose.
+    """The choice that a dashboard's variables make.
 
     Attributes:
         variables: The labels that have a variable of their own name, beside the job.
@@ -51,7 +51,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         return f"{by('sum', labels, rate(self.select(counter, *matchers)))} * 60"
 
     def quantile(self, share: float, histogram: Metric, *labels: str) -> str:
-        """Return below what a share of a histogram's newest observations are, by labels."""
+        """Return the quantile of a histogram's newest observations, by labels."""
         grown = by("sum", ("le", *labels), rate(self.select(histogram)))
         return f"histogram_quantile({share:g}, {grown})"
 

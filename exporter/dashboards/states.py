@@ -21,7 +21,7 @@ IDLE = "#5f6b7a"
 #: From which value on which colour; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
 
-#: What a cell without a value says.
+#: The text of a cell without a value.
 NO_DATA = "no data"
 
 
@@ -40,7 +40,7 @@ def _states(*words: tuple[str, str], first: int = 0) -> tuple[State, ...]:
     )
 
 
-#: How a machine is, the most urgent last.
+#: The states of a machine, the most urgent last.
 MACHINE = _states(
     ("unknown", GREY),
     ("inactive", IDLE),

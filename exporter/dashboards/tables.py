@@ -57,11 +57,11 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def hidden(self) -> bool:
-        """Whether only the labels are wanted."""
+        """Only the labels are wanted."""
         return not self.unit and not self.named
 
     def properties(self) -> dict[str, Any]:
-        """Return what is different for it."""
+        """Return the properties in which it differs from other fields."""
         properties: dict[str, Any] = {"displayName": self.title, "noValue": _NOTHING}
         if self.named:
             properties["mappings"] = states.mappings(self.named)
