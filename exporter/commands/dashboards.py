@@ -5,15 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.alerts import table
 from exporter.commands import alerting
-from exporter.dashboards.fleet import dashboards
-from exporter.dashboards.uids import UIDS
+from exporter.dashboards.agents import agents
+from exporter.dashboards.dashboard import UIDS, Context
+from exporter.dashboards.exporter import exporter
+from exporter.dashboards.overview import overview
+from exporter.dashboards.suites import suites
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from exporter.alerts.thresholds import Thresholds
+    from exporter.dashboards.dashboard import Dashboard
 
 
 SUMMARY = "print the dashboards for Grafana, or write them to a folder"
@@ -52,6 +59,17 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         for one in made:
             print(f"{one.uid:20}{one.title}")
     return 0
+
+
+def dashboards(thresholds: Thresholds) -> tuple[Dashboard, ...]:
+    """Make all dashboards, the most general first.
+
+    Args:
+        thresholds: Limits of the alerts; of those that are off, nothing is shown.
+    """
+    names = tuple(rule.name for rule in table.rules(thresholds))
+    context = Context(thresholds=thresholds, alerts=names)
+    return (overview(context), agents(context), suites(context), exporter(context))
 
 
 def _write(path: Path, text: str) -> None:

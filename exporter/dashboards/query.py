@@ -19,7 +19,7 @@ Aggregation = Literal["avg", "count", "max", "min", "sum"]
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dashboard's variables choose.
+    """The choice that a dashboard's variables make.
 
     Attributes:
         variables: The labels that have a variable of their own name, beside the job.
@@ -35,8 +35,9 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
             matchers: What else must hold, such as `phase="running"`.
         """
         labels = labels_of(metric)
-        chosen = [name for name in self.variables if name in labels]
-        return f"{metric.name}{{{', '.join((*_variables('job', *chosen), *matchers))}}}"
+        variables = ("job", *(name for name in self.variables if name in labels))
+        chosen = (f'{name}=~"${name}"' for name in variables)
+        return f"{metric.name}{{{', '.join((*chosen, *matchers))}}}"
 
     def each(self, metric: Family | Metric, *matchers: str) -> str:
         """Select one series per object, however many exporters watch it.
@@ -48,6 +49,11 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     def per_minute(self, counter: Metric, *labels: str, matchers: tuple[str, ...] = ()) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""
         return f"{by('sum', labels, rate(self.select(counter, *matchers)))} * 60"
+
+    def quantile(self, share: float, histogram: Metric, *labels: str) -> str:
+        """Return the quantile of a histogram's newest observations, by labels."""
+        grown = by("sum", ("le", *labels), rate(self.select(histogram)))
+        return f"histogram_quantile({share:g}, {grown})"
 
 
 def labels_of(metric: Family | Metric) -> tuple[str, ...]:
@@ -62,6 +68,11 @@ def by(aggregation: Aggregation, labels: Iterable[str], expression: str) -> str:
     return f"{aggregation} by ({', '.join(labels)}) ({expression})"
 
 
+def on(labels: Iterable[str]) -> str:
+    """Return by which labels two expressions are matched."""
+    return f"on ({', '.join(labels)})"
+
+
 def either(*expressions: str) -> str:
     """Unite what expressions select; where the labels are the same, the first one's counts."""
     return " or ".join(expressions)
@@ -72,12 +83,6 @@ def rate(selector: str) -> str:
     return f"rate({selector}[$__rate_interval])"
 
 
-def quantile(share: float, labels: Iterable[str], selector: str) -> str:
-    """Return below what a share of a histogram's newest observations are."""
-    grown = by("sum", ("le", *labels), rate(selector))
-    return f"histogram_quantile({share:g}, {grown})"
-
-
 def labelled(expression: str, label: str, value: str) -> str:
     """Give all series a label."""
     return f'label_replace({expression}, "{label}", "{value}", "", "")'
@@ -86,7 +91,3 @@ def labelled(expression: str, label: str, value: str) -> str:
 def copied(expression: str, label: str, source: str) -> str:
     """Give all series a label with the value of another one."""
     return f'label_replace({expression}, "{label}", "$1", "{source}", "(.*)")'
-
-
-def _variables(*labels: str) -> tuple[str, ...]:
-    return tuple(f'{label}=~"${label}"' for label in labels)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from exporter.alerts.rule import PREFIX
-from exporter.dashboards import marks, runs, states
-from exporter.dashboards.charts import Stat, StatusHistory, TimeSeries
-from exporter.dashboards.dashboard import Context, Dashboard, Variable, link
-from exporter.dashboards.panels import Panel, Row, Target, above
-from exporter.dashboards.query import Scope, by, either
+from exporter.dashboards import states
+from exporter.dashboards.annotations import other_runs, reloads, suite_runs
+from exporter.dashboards.dashboard import SUITES, Context, Dashboard, link
+from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
+from exporter.dashboards.query import Scope, by, either, labels_of, on
 from exporter.dashboards.tables import Column, Table
-from exporter.dashboards.uids import SUITES
 from exporter.metrics import catalogue as c
 from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _scope = Scope(variables=(*COMMON_LABELS, "suite", "run"))
 
-_SUITE = "{{suite}} ({{source}})"
+_SUITE = labels_of(c.SUITE_RUNNING)
+_RUN = labels_of(c.RUN_START)
 
-# A suite's verdict changes with each run; a cell is as long as a frequent suite's run.
-_CELL, _CELLS = "5m", 288
+_SUITE_LEGEND = "{{suite}} ({{source}})"
 
 
 def suites(context: Context) -> Dashboard:
@@ -28,209 +26,231 @@ def suites(context: Context) -> Dashboard:
         uid=SUITES,
         title="Load test fleet: suites and runs",
         description="Do the tests pass, how long do they take, and what is running?",
-        variables=(
-            Variable(label="suite", title="Suite", metric=c.SUITE_RUNNING),
-            Variable(label="run", title="Run", metric=c.RUN_INFO),
-        ),
-        annotations=(
-            marks.suite_runs(_scope),
-            marks.other_runs(_scope),
-            marks.reloads(_scope),
-        ),
+        variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
+        annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
         since="now-24h",
-        rows=(
+        sections=(
             _numbers(),
-            (_results(context),),
-            (_table(context),),
-            (_pass_rate(), _durations()),
-            (_failures(), _sessions()),
-            (_users(), _current_jobs()),
-            (Row(title="Runs in flight and just ended"),),
-            *runs.rows(_scope, context),
+            _results(context),
+            _newest_runs(),
+            {"Runs in flight and just ended": Row()},
+            _runs(context),
+            _phases(),
         ),
     )
 
 
-def _numbers() -> tuple[Panel, ...]:
-    return (
-        Stat(
-            title="Pass rate",
-            description="The share of suites whose newest finished run has passed. 100 % is well."
-            f" From `{c.SUITE_LAST_RUN_PASSED.name}`.",
-            expression=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
+def _numbers() -> Panels:
+    return {
+        "Pass rate": Stat(
+            description="The share of suites whose newest finished run has passed. 100 % is well.",
+            query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
             width=6,
             unit="percentunit",
             steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
         ),
-        Stat(
-            title="Suites failed",
-            description="Suites whose newest finished run has failed. From"
-            f" `{c.SUITE_LAST_RUN_PASSED.name}`.",
-            expression=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
+        "Suites failed": Stat(
+            description="Suites whose newest finished run has failed.",
+            query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
             width=6,
-            steps=((None, states.GREEN), (1, states.ORANGE)),
+            steps=states.above(1, states.ORANGE, states.GREEN),
         ),
-        Stat(
-            title="Suites not runnable",
-            description="Suites that the vendor finds fault with (Real Load). 0 is well. From"
-            f" `{c.SUITE_HEALTHY.name}`.",
-            expression=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
+        "Suites not runnable": Stat(
+            description="Suites that the vendor finds fault with (Real Load). 0 is well.",
+            query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
             width=6,
-            steps=((None, states.GREEN), (1, states.RED)),
+            steps=states.above(1, states.RED, states.GREEN),
         ),
-        Stat(
-            title="Suites running",
-            description=f"Suites with a run in flight. From `{c.SUITE_RUNNING.name}`.",
-            expression=f"sum({_scope.each(c.SUITE_RUNNING)})",
+        "Suites running": Stat(
+            description="Suites with a run in flight.",
+            query=f"sum({_scope.each(c.SUITE_RUNNING)})",
             width=6,
-            steps=((None, states.GREEN), (1, states.BLUE)),
+            steps=states.above(1, states.BLUE, states.GREEN),
         ),
-    )
-
-
-def _results(context: Context) -> Panel:
-    running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.code}"
-    return StatusHistory(
-        title="Results run by run",
-        description="Per suite the verdict on its newest finished run, and in blue the runs in"
-        " flight. A column of green is well; red is at least one failed job. From"
-        f" `{c.SUITE_LAST_RUN_PASSED.name}` and `{c.SUITE_RUNNING.name}`.",
-        target=Target(either(running, _scope.each(c.SUITE_LAST_RUN_PASSED)), _SUITE),
-        named=states.VERDICT,
-        width=24,
-        height=9,
-        answers=context.answers(f"{PREFIX}SuiteFailed"),
-        cell=_CELL,
-        cells=_CELLS,
-    )
-
-
-def _table(context: Context) -> Panel:
-    overdue = context.thresholds.suite_overdue
-    jobs = c.SUITE_LAST_RUN_JOBS
-    result = {
-        "Jobs passed": 'result="passed"',
-        "Jobs failed": 'result="failed"',
-        "Not executed": 'result="not_executed"',
     }
-    return Table(
-        title="Newest finished runs",
-        description="Each suite's newest finished run, and whether the vendor finds the suite"
-        f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and"
-        " its like.",
-        columns=(
-            Column(
-                title="Verdict",
-                expression=_scope.each(c.SUITE_LAST_RUN_PASSED),
-                named=states.VERDICT,
-            ),
-            Column(
-                title="Started before",
-                expression=f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
-                unit="dtdurations",
-                steps=above(overdue, states.ORANGE),
-            ),
-            Column(title="Took", expression=_scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
-            *(
+
+
+def _results(context: Context) -> Panels:
+    passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
+    running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.code}"
+    return {
+        "Results run by run": StatusHistory(
+            description="Per suite the verdict on its newest finished run, and in blue the runs in"
+            " flight. A column of green is well; red is at least one failed job. From"
+            f" `{c.SUITE_LAST_RUN_PASSED.name}` and `{c.SUITE_RUNNING.name}`.",
+            queries={_SUITE_LEGEND: either(running, passed)},
+            named=states.VERDICT,
+            width=24,
+            height=9,
+            answers=context.answers("SuiteFailed"),
+        ),
+        "Newest finished runs": Table(
+            description="Each suite's newest finished run, and whether the vendor finds the suite"
+            f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and"
+            " its like.",
+            columns=(
+                Column("Verdict", passed, named=states.VERDICT),
                 Column(
-                    title=title,
-                    expression=by("max", _SUITE_LABELS, _scope.select(jobs, matcher)),
-                    unit="none",
-                )
-                for title, matcher in result.items()
+                    "Started before",
+                    f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
+                    unit="dtdurations",
+                    steps=states.above(context.thresholds.suite_overdue, states.ORANGE),
+                ),
+                Column("Took", _scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
+                Column("Jobs passed", _jobs("passed"), unit="none"),
+                Column("Jobs failed", _jobs("failed"), unit="none"),
+                Column("Not executed", _jobs("not_executed"), unit="none"),
+                Column("Most users", _scope.each(c.SUITE_LAST_RUN_MAX_USERS), unit="none"),
+                Column("Configuration", _scope.each(c.SUITE_HEALTHY), named=states.RUNNABLE),
             ),
-            Column(
-                title="Most users",
-                expression=_scope.each(c.SUITE_LAST_RUN_MAX_USERS),
-                unit="none",
-            ),
-            Column(
-                title="Configuration",
-                expression=_scope.each(c.SUITE_HEALTHY),
-                named=states.RUNNABLE,
-            ),
+            labels=("suite", "source"),
+            hidden=("provider", "suite_id"),
+            links={"suite": link(SUITES, "suite")},
+            sort="Value #A",
+            answers=context.answers("SuiteUnhealthy", "SuiteOverdue"),
         ),
-        labels={"suite": "Suite", "source": "Source"},
-        hidden=("provider", "suite_id"),
-        links={"suite": link(SUITES, source="source", suite="suite")},
-        sort="Value #A",
-        answers=context.answers(f"{PREFIX}SuiteUnhealthy", f"{PREFIX}SuiteOverdue"),
-    )
+    }
 
 
-_SUITE_LABELS = (*COMMON_LABELS, *c.SUITE_RUNNING.labels)
+def _jobs(result: str) -> str:
+    return by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_JOBS, f'result="{result}"'))
 
 
-def _pass_rate() -> Panel:
-    rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
-    return TimeSeries(
-        title="Pass rate by source",
-        description="The share of suites whose newest finished run has passed. 100 % is well. From"
-        f" `{c.SUITE_LAST_RUN_PASSED.name}`.",
-        targets=(Target(rate, "{{source}} ({{provider}})"),),
-        unit="percentunit",
-    )
-
-
-def _durations() -> Panel:
-    return TimeSeries(
-        title="Durations of runs",
-        description="How long each suite's newest finished run took. Steady is well; longer runs"
-        f" may collide with the next. From `{c.SUITE_LAST_RUN_DURATION.name}`.",
-        targets=(Target(_scope.each(c.SUITE_LAST_RUN_DURATION), _SUITE),),
-        unit="s",
-    )
-
-
-def _failures() -> Panel:
-    samples = c.SUITE_LAST_RUN_SAMPLES
-    failed = by("max", _SUITE_LABELS, _scope.select(samples, 'result="failed"'))
-    everything = by("sum", _SUITE_LABELS, _scope.each(samples))
-    return TimeSeries(
-        title="Share of failed samples",
-        description="Of the samples of each suite's newest finished run, how many failed (Real"
-        f" Load). Near 0 is well. From `{samples.name}`.",
-        targets=(Target(f"{failed} / {everything}", _SUITE),),
-        unit="percentunit",
-    )
-
-
-def _sessions() -> Panel:
-    return TimeSeries(
-        title="Mean durations of sessions",
-        description="How long a passed session of each suite's newest finished run took on average"
-        " (Real Load). Steady is well; what rises is the tested system getting slower. From"
-        f" `{c.SUITE_LAST_RUN_SESSION_MEAN.name}`.",
-        targets=(Target(_scope.each(c.SUITE_LAST_RUN_SESSION_MEAN), _SUITE),),
-        unit="s",
-    )
-
-
-def _users() -> Panel:
-    return TimeSeries(
-        title="Peaks of users and pending samples",
-        description="The most users, and samples that waited for their replies, of each suite's"
-        " newest finished run. Pending samples near the users mean a tested system that hangs."
-        f" From `{c.SUITE_LAST_RUN_MAX_USERS.name}` and"
-        f" `{c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES.name}`.",
-        targets=(
-            Target(_scope.each(c.SUITE_LAST_RUN_MAX_USERS), "{{suite}} users ({{source}})"),
-            Target(
-                _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
-                "{{suite}} pending ({{source}})",
-            ),
-        ),
-        unit="none",
-    )
-
-
-def _current_jobs() -> Panel:
+def _newest_runs() -> Panels:
+    pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
+    failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
+    samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
+    pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
     jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
-    return TimeSeries(
-        title="Jobs of the runs in flight",
-        description="How the jobs of suites' runs in flight ended so far (Real Load); without a"
-        f" run in flight there is nothing. From `{c.SUITE_CURRENT_RUN_JOBS.name}`.",
-        targets=(Target(jobs, "{{result}} ({{source}})"),),
-        unit="none",
-        stacked=True,
+    return {
+        "Pass rate by source": TimeSeries(
+            description="The share of suites whose newest finished run has passed. 100 % is well.",
+            queries={"{{source}} ({{provider}})": pass_rate},
+            unit="percentunit",
+        ),
+        "Durations of runs": TimeSeries(
+            description="How long each suite's newest finished run took. Steady is well; longer"
+            " runs may collide with the next.",
+            queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
+            unit="s",
+        ),
+        "Share of failed samples": TimeSeries(
+            description="Of the samples of each suite's newest finished run, how many failed (Real"
+            " Load). Near 0 is well.",
+            queries={_SUITE_LEGEND: f"{failed} / {samples}"},
+            unit="percentunit",
+        ),
+        "Mean durations of sessions": TimeSeries(
+            description="How long a passed session of each suite's newest finished run took on"
+            " average (Real Load). Steady is well; what rises is the tested system getting slower.",
+            queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
+            unit="s",
+        ),
+        "Peaks of users and pending samples": TimeSeries(
+            description="The most users, and samples that waited for their replies, of each suite's"
+            " newest finished run. Pending samples near the users mean a tested system that hangs.",
+            queries={
+                "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
+                "{{suite}} pending ({{source}})": pending,
+            },
+        ),
+        "Jobs of the runs in flight": TimeSeries(
+            description="How the jobs of suites' runs in flight ended so far (Real Load); without a"
+            " run in flight there is nothing.",
+            queries={"{{result}} ({{source}})": jobs},
+            stacked=True,
+        ),
+    }
+
+
+def _phase_codes(*, ended: bool) -> str:
+    """Return the query for the codes of `states.PHASE`, one series per run."""
+    phases = [state for state in states.PHASE if ended or state.word != "ended"]
+    coded = (
+        f"""{_scope.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.code}"""
+        for state in phases
     )
+    return by("max", _RUN, either(*coded))
+
+
+def _runs(context: Context) -> Panels:
+    phase = f"{_phase_codes(ended=False)} > 0"
+    in_flight = f"{on(_RUN)} ({phase})"
+    severe = 'level=~"error|critical|alert|emergency"'
+    errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, severe))
+    return {
+        "Runs in flight": Table(
+            description="Every run that has not ended, its phase, and how long ago it was started;"
+            f" orange are times by which it should be running. From `{c.RUN_PHASE.name}` and"
+            f" `{c.RUN_START.name}`.",
+            columns=(
+                Column("Phase", phase, named=states.PHASE),
+                Column(
+                    "Started before",
+                    f"time() - {_scope.each(c.RUN_START)} and {in_flight}",
+                    unit="dtdurations",
+                    steps=states.above(context.thresholds.run_stuck, states.ORANGE),
+                ),
+                Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {in_flight}", unit="none"),
+            ),
+            labels=("run", "run_id", "source"),
+            hidden=("provider",),
+            sort="-Value #B",
+            empty="No run is in flight, as far as is known.",
+            width=12,
+            answers=context.answers("RunStuck"),
+        ),
+        "Runs that ended": Table(
+            description="Runs that ended within `run_linger`: verdict, worst exit code of the"
+            " engines (0 is well), and events of level error and above (BlazeMeter). From"
+            f" `{c.RUN_PASSED.name}`, `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
+            columns=(
+                Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
+                Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
+                Column("Exit code", _scope.each(c.RUN_EXIT_CODE), unit="none"),
+                Column("Errors", errors, unit="none"),
+            ),
+            labels=("run", "run_id", "source"),
+            hidden=("provider",),
+            sort="-Value #B",
+            width=12,
+            answers=context.answers("RunFailed"),
+        ),
+    }
+
+
+def _phases() -> Panels:
+    in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
+    share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
+    engines = f"{share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
+    return {
+        "Phases of runs": StateTimeline(
+            description="Each run from its start to its end. Blue is a run that generates load;"
+            " much before it is time lost in preparation.",
+            queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
+            named=states.PHASE,
+        ),
+        "Runs by phase": TimeSeries(
+            description="How many runs are in each phase. Those that pile up before `running` wait"
+            " for engines.",
+            queries={"{{phase}}": by("sum", ("phase",), in_flight)},
+            stacked=True,
+            colours=states.PHASE_COLOURS,
+        ),
+        "Engines by phase": TimeSeries(
+            description="How many engines the runs in flight have, by what these are doing"
+            f" (BlazeMeter). Compare with what the account allows. From `{c.RUN_ENGINES.name}` and"
+            f" `{c.RUN_ENGINES_RATIO.name}`.",
+            queries={"{{phase}}": by("sum", ("phase",), engines)},
+            stacked=True,
+            colours=states.PHASE_COLOURS,
+        ),
+        "Durations of phases": TimeSeries(
+            description="How long the runs that ended a short while ago were in each phase, on"
+            " average (BlazeMeter). All but `running` is preparation and clearing up; steady is"
+            " well.",
+            queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
+            unit="s",
+            colours=states.PHASE_COLOURS,
+        ),
+    }

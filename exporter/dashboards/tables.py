@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.dashboards import states
-from exporter.dashboards.panels import Panel, Steps, Target, override, ref_id, targets, thresholds
+from exporter.dashboards.panels import Panel, override, ref_id
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 # No limit is an infinite one; the largest number that JSON can write stands in for it.
 _UNLIMITED = {
     "type": "range",
     "options": {"from": 1e308, "to": None, "result": {"text": "unlimited", "index": 0}},
+}
+
+# What labels are called that are not called by their names.
+_CALLED = {
+    "agent_cluster": "Cluster",
+    "alertname": "Alert",
+    "instance": "Exporter",
+    "object": "Machine",
 }
 
 # What a cell without a value says.
@@ -30,7 +38,7 @@ _GROUND = {"type": "color-background", "mode": "basic"}
 _ONLY_VALUE = "Value"
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True):
+class Column(msgspec.Struct, frozen=True):
     """A query whose values are a column.
 
     Attributes:
@@ -41,19 +49,19 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     title: str
-    expression: str
+    query: str
     unit: str = ""
     named: tuple[states.State, ...] = ()
-    steps: Steps = ()
+    steps: states.Steps = ()
     limit: bool = False
 
     @property
     def hidden(self) -> bool:
-        """Whether only the labels are wanted."""
+        """Only the labels are wanted."""
         return not self.unit and not self.named
 
     def properties(self) -> dict[str, Any]:
-        """Return what is different for it."""
+        """Return the properties in which it differs from other fields."""
         properties: dict[str, Any] = {"displayName": self.title, "noValue": _NOTHING}
         if self.named:
             properties["mappings"] = states.mappings(self.named)
@@ -63,7 +71,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         if self.limit:
             properties["mappings"] = [_UNLIMITED]
         if self.steps:
-            properties["thresholds"] = thresholds(self.steps)
+            properties["thresholds"] = states.thresholds(self.steps)
             properties["custom__cellOptions"] = {"type": "color-text"}
         return properties
 
@@ -74,7 +82,7 @@ class Table(Panel, frozen=True, kw_only=True):
     All queries must have the labels that tell the rows apart; what only one has is a column too.
 
     Attributes:
-        labels: The labels that are shown, in their order, and what they are called.
+        labels: The labels that are shown, in their order.
         hidden: The labels that are not.
         links: Where the cells of a label lead.
         words: The colours of a label's values.
@@ -83,26 +91,28 @@ class Table(Panel, frozen=True, kw_only=True):
     """
 
     type = "table"
+    instant = True
+    format = "table"
     height: int = 9
     columns: tuple[Column, ...]
-    labels: Mapping[str, str]
+    labels: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     links: Mapping[str, str] = {}
     words: Mapping[str, Mapping[str, str]] = {}
     sort: str
     empty: str = states.NO_DATA
 
-    def own(self) -> dict[str, Any]:
-        """Return what a table is made of."""
-        wanted = [Target(column.expression) for column in self.columns]
+    def _queries(self) -> Iterable[tuple[str, str]]:
+        return (("", column.query) for column in self.columns)
+
+    def _own(self) -> dict[str, Any]:
         return {
-            **targets(wanted, instant=True, table=True),
             "fieldConfig": {
                 "defaults": {
                     "unit": "none",
                     "noValue": self.empty,
                     "color": {"mode": "thresholds"},
-                    "thresholds": thresholds(((None, "text"),)),
+                    "thresholds": states.thresholds(((None, "text"),)),
                     "custom": {
                         "align": "auto",
                         "filterable": True,
@@ -114,7 +124,7 @@ class Table(Panel, frozen=True, kw_only=True):
                     override(_ONLY_VALUE, **self.columns[0].properties()),
                     *(
                         override(field, **column.properties())
-                        for field, column in zip(self._fields(), self.columns, strict=True)
+                        for field, column in self._fields().items()
                         if not column.hidden
                     ),
                 ],
@@ -123,11 +133,11 @@ class Table(Panel, frozen=True, kw_only=True):
             "transformations": self._transformations(),
         }
 
-    def _fields(self) -> list[str]:
-        return [f"Value #{ref_id(index)}" for index in range(len(self.columns))]
+    def _fields(self) -> dict[str, Column]:
+        return {f"Value #{ref_id(index)}": column for index, column in enumerate(self.columns)}
 
     def _label(self, name: str) -> dict[str, Any]:
-        shown = self.labels[name]
+        shown = _CALLED.get(name) or name.replace("_", " ").capitalize()
         properties: dict[str, Any] = {"displayName": shown, "noValue": _NOTHING}
         if name in self.links:
             properties["links"] = [{"title": f"{shown} in detail", "url": self.links[name]}]
@@ -138,24 +148,16 @@ class Table(Panel, frozen=True, kw_only=True):
 
     def _transformations(self) -> list[dict[str, Any]]:
         fields = self._fields()
-        unwanted = [
-            field for field, column in zip(fields, self.columns, strict=True) if column.hidden
-        ]
+        unwanted = [field for field, column in fields.items() if column.hidden]
         order = ("Time", *self.labels, *self.hidden, _ONLY_VALUE, *fields)
+        organised = {
+            "excludeByName": dict.fromkeys(("Time", *self.hidden, *unwanted), True),
+            "indexByName": {name: index for index, name in enumerate(order)},
+            "renameByName": {},
+        }
+        sorting = {"field": self.sort.lstrip("-"), "desc": self.sort.startswith("-")}
         return [
             {"id": "merge", "options": {}},
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": dict.fromkeys(("Time", *self.hidden, *unwanted), True),
-                    "indexByName": {name: index for index, name in enumerate(order)},
-                    "renameByName": {},
-                },
-            },
-            {
-                "id": "sortBy",
-                "options": {
-                    "sort": [{"field": self.sort.lstrip("-"), "desc": self.sort.startswith("-")}]
-                },
-            },
+            {"id": "organize", "options": organised},
+            {"id": "sortBy", "options": {"sort": [sorting]}},
         ]

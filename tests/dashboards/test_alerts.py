@@ -8,7 +8,7 @@ import pytest
 from exporter.alerts.rule import PREFIX
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.dashboards.fleet import dashboards
+from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import filled
 from tests.dashboards.grammar import selectors
 

@@ -6,7 +6,7 @@ import yaml
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
 from exporter.cli import main
-from exporter.dashboards.fleet import dashboards
+from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import FOLDER, GRAFANA
 
 
