@@ -1,38 +1,46 @@
-"""What each module is for, in its own words: the first sentence of its docstring."""
+"""The purpose of each module and package: the first paragraph of its docstring."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 from deploy.reference.markdown import code, table
 
 
-_ROOT = Path(__file__).parents[2] / "exporter"
+_ROOT = Path(__file__).parents[2]
+_PACKAGE = _ROOT / "exporter"
 
 
-def table_of_modules(folder: str = "") -> str:
-    """List the modules and packages of a folder of the package.
+def table_of_modules() -> str:
+    """List what stands at the top of the package by its layers, the highest first.
 
     Raises:
-        LookupError: There are none.
+        LookupError: The contract of the layers names a module that is not there.
     """
-    top = _ROOT / folder
-    files = {path: path.relative_to(top).as_posix() for path in sorted(top.glob("*.py"))}
-    packages = {
-        path: f"{path.parent.relative_to(top).as_posix()}/"
-        for path in sorted(top.glob("*/__init__.py"))
-    }
     return table(
         ("Module", "Is for"),
-        (
-            (code(name), _purpose(path))
-            for path, name in {**packages, **files}.items()
-            if path != top / "__init__.py"
-        ),
+        ((code(path.name + "/" * path.is_dir()), _purpose(path)) for path in map(_path, _layers())),
     )
 
 
+def _layers() -> list[str]:
+    """Return the names in the order of the contract that import-linter holds."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["type"] == "layers")
+    return [name.strip() for layer in layers for name in layer.split("|")]
+
+
+def _path(name: str) -> Path:
+    for path in (_PACKAGE / name, _PACKAGE / f"{name}.py"):
+        if path.exists():
+            return path
+    raise LookupError(f"there is no {name} in the package")
+
+
 def _purpose(path: Path) -> str:
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return text.split("\n\n")[0]
+    source = path / "__init__.py" if path.is_dir() else path
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n\n")[0].replace("\n", " ")

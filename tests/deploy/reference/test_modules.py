@@ -6,12 +6,12 @@ from deploy.reference.modules import table_of_modules
 
 
 def test_lists_packages_and_modules_in_their_own_words() -> None:
-    """Packages come first; what begins a package is told under the package's name."""
+    """The layers go from the highest to the lowest; a package is told by its own docstring."""
     listed = table_of_modules()
 
     for name, module in (("alerts/", exporter.alerts), ("daemon.py", exporter.daemon)):
         assert module.__doc__ is not None
         purpose = module.__doc__.partition("\n\n")[0]
         assert f"| `{name}` | {purpose}" in listed
-    assert listed.index("`web/`") < listed.index("`__main__.py`")
-    assert "`__init__.py`" not in listed
+    assert listed.index("`cli.py`") < listed.index("`web/`") < listed.index("`errors.py`")
+    assert "__init__" not in listed
