@@ -22,10 +22,10 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.fleet.history import History
 from exporter.http import HttpClient
-from exporter.logging import configure_for
 from exporter.overview.daemon import DaemonView
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
+from exporter.settings.load import configure_for
 from exporter.sharding import Shard
 from exporter.web.app import create_app
 from exporter.web.server.address import Address

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 import structlog
 from pydantic import SecretStr
 
-from exporter.config.types import HIDDEN, Secret
+from exporter.config.secret import HIDDEN, Secret
 
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from exporter.settings.load import Settings
-
 
 Level = Literal["debug", "info", "warn", "error"]
 Format = Literal["logfmt", "json"]
 
-LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
-FORMATS: tuple[Format, ...] = ("logfmt", "json")
+LEVELS: tuple[Level, ...] = get_args(Level)
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: Libraries that say more than anybody wants to read; some of it whole URLs.
 QUIET = {
@@ -47,22 +45,6 @@ SHORTEST_IN_TEXTS = 4
 
 #: Parts of key names whose values are never printed.
 SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
-
-
-def configure_for(settings: Settings, *, level: Level | None = None) -> None:
-    """Set up logging as settings say, with their secrets taken out.
-
-    Args:
-        settings: Whose form, level and secrets.
-        level: For commands whose answer is not the log: the lowest level that may disturb it.
-    """
-    secrets = [secret for source in settings.sources for secret in source.secrets()]
-    secrets += settings.alerting.secrets()
-    configure(
-        level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
-        log_format=settings.log.format,
-        secrets=lambda: [secret.known() for secret in secrets],
-    )
 
 
 def configure(

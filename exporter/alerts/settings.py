@@ -1,23 +1,23 @@
-"""The settings of the built-in alerts: what is judged, and whom it is told, in what security."""
+"""Settings of the built-in alerts: thresholds, Alertmanagers and how to reach them."""
 
 from __future__ import annotations
 
 import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.config.checks import label_mistakes, tls_mistakes
-from exporter.config.types import FilePath, Flag, Secret, TimeLimit, Url, WrongValueError, check_url
+from exporter.config.checks import label_mistakes, secret_mistakes, tls_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import Boolean, FilePath, TimeLimit, Url, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
-from exporter.sources.settings import secret_mistakes
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from exporter.sharding import Shard
 
@@ -77,7 +77,7 @@ class AlertmanagerSettings(Section):
     bearer_token: SecretStr | None = None
     bearer_token_file: FilePath | None = None
     ca_file: FilePath | None = None
-    insecure_skip_verify: Flag = False
+    insecure_skip_verify: Boolean = False
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
 
@@ -92,6 +92,19 @@ class AlertmanagerSettings(Section):
                 yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
         yield from secret_mistakes(self, "bearer_token", required=False)
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret that is sent."""
+        if self.bearer is not None:
+            yield self.bearer
+        if self.basic_auth is not None:
+            yield self.basic_auth.secret
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read: for TLS, and with a secret."""
+        named = (self.ca_file, self.client_cert_file, self.client_key_file)
+        yield from (path for path in named if path is not None)
+        yield from (secret.path for secret in self.secrets() if secret.path is not None)
 
     @cached_property
     def bearer(self) -> Secret | None:
@@ -108,10 +121,6 @@ def _from_url(value: object) -> object:
 
 #: An Alertmanager, written as a URL or as a mapping.
 Alertmanager = Annotated[AlertmanagerSettings, BeforeValidator(_from_url)]
-
-#: A file that is ours to write: unlike one that we are given, its content is no configuration, so
-#: that it does not count when somebody asks what has changed.
-OwnFile = Annotated[Path, PlainSerializer(str)]
 
 
 class AlertingSettings(Section):
@@ -132,16 +141,18 @@ class AlertingSettings(Section):
     external_labels: dict[str, str] = Field(default_factory=dict)
     evaluation_interval: TimeLimit = 15.0
     resend_interval: TimeLimit = 60.0
-    state_file: OwnFile | None = None
+    state_file: FilePath | None = None
     runbook_url: Url = RUNBOOK_URL
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret of the way to the Alertmanagers."""
         for each in self.alertmanagers:
-            if each.bearer is not None:
-                yield each.bearer
-            if each.basic_auth is not None:
-                yield each.basic_auth.secret
+            yield from each.secrets()
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read; the state file is ours, and no configuration."""
+        for each in self.alertmanagers:
+            yield from each.files()
 
     def of_shard(self, shard: Shard) -> AlertingSettings:
         """Return how one of several processes that share the targets alerts: under its number.

@@ -34,7 +34,6 @@ def load_settings(
         config_path(arguments, environ),
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
-        known_environment=flags.ENVIRONMENT,
     )
 
 

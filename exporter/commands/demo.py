@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from exporter.config.types import format_duration
 from exporter.daemon import Daemon, stop_signals
 from exporter.errors import StartError
-from exporter.logging import configure_for
 from exporter.settings import flags
-from exporter.settings.load import Loaded, from_data
+from exporter.settings.load import Loaded, configure_for, from_data
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
 

@@ -10,11 +10,11 @@ import yaml
 
 from exporter.commands.configuration import load_settings
 from exporter.errors import PollError
-from exporter.logging import configure_for
 from exporter.metrics.catalogue import FAMILIES
 from exporter.overview.rows import Kind
 from exporter.polling.engine import Engine
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.sources.registry import PROVIDERS
 from exporter.web.endpoints.api import plain
 

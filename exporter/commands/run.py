@@ -11,8 +11,8 @@ from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import auto_reload_seconds, load_settings
 from exporter.daemon import Daemon, stop_signals
-from exporter.logging import configure_for
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.systemd import Notifier
 
 

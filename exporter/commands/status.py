@@ -12,7 +12,6 @@ import msgspec
 from exporter.commands.configuration import load_settings
 from exporter.commands.terminal import Paper, report, showing
 from exporter.daemon import stop_signals
-from exporter.logging import configure_for
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.daemon import source_view
 from exporter.overview.rows import RunRow, TargetRow
@@ -20,6 +19,7 @@ from exporter.overview.runs import runs_in_flight
 from exporter.overview.verdict import Headline, SourceRow, headline, source_row
 from exporter.polling.engine import Engine
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.web.endpoints.api import plain
 
 

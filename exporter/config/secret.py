@@ -17,30 +17,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What stands wherever a secret would.
+#: Printed in place of a secret.
 HIDDEN = "<secret>"
 
-#: Larger files are no secrets but a mistaken path.
+#: A larger file is no secret, but a mistaken path.
 LIMIT_BYTES = 65_536
-
-#: What a secret file is told to be that holds nothing.
-EMPTY = "it is empty"
 
 _FOR_HEADERS = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def fits_header(text: str) -> bool:
-    """Tell whether an HTTP header can carry a text as it is."""
+    """Return whether an HTTP header can carry a text as it is."""
     return _FOR_HEADERS.fullmatch(text) is not None
 
 
 def is_text(text: str) -> bool:
-    """Tell whether all of a text can be encoded: bytes that were none of UTF-8 cannot."""
+    """Return whether a text can be encoded; what stands for bytes that are not UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+class SecretFileError(CallError):
+    """A file with a secret cannot be used; the message names its path.
+
+    Attributes:
+        remedy: How to mend it.
+    """
+
+    def __init__(
+        self, path: Path, why: str, *, remedy: str = "correct the path or its rights"
+    ) -> None:
+        super().__init__(Reason.AUTH, f"cannot use the secret file {path}: {why}")
+        self.remedy = remedy
 
 
 class Secret:
@@ -74,7 +85,7 @@ class Secret:
         One newline at the end of a file is not part of the secret.
 
         Raises:
-            CallError: The file cannot be read or holds no text; the message names the path.
+            SecretFileError: The file cannot be read or holds no text.
         """
         if self._path is None:
             return self._value
@@ -82,10 +93,10 @@ class Secret:
             seen = _identity(self._path.stat())
             if seen != self._seen:
                 self._content, self._seen = self._read(self._path)
-        except (OSError, ValueError) as error:
-            raise CallError(
-                Reason.AUTH, f"cannot use the secret file {self._path}: {_why(error)}"
-            ) from None
+        except OSError as error:
+            raise SecretFileError(self._path, error.strerror or "unknown error") from None
+        except ValueError as error:
+            raise SecretFileError(self._path, str(error)) from None
         return self._content
 
     def known(self) -> str:
@@ -121,7 +132,7 @@ class Secret:
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8 text") from None
         if not text:
-            raise ValueError(EMPTY)
+            raise SecretFileError(path, "it is empty", remedy="write the secret into it")
         return text, _identity(status)
 
     def __eq__(self, other: object) -> bool:
@@ -138,7 +149,3 @@ class Secret:
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _why(error: OSError | ValueError) -> str:
-    return (error.strerror or "unknown error") if isinstance(error, OSError) else str(error)

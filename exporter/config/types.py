@@ -14,29 +14,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from exporter.config.secret import HIDDEN, Secret
-
-
-__all__ = [
-    "HIDDEN",
-    "Duration",
-    "FilePath",
-    "Flag",
-    "Interval",
-    "Regex",
-    "Secret",
-    "Size",
-    "TimeLimit",
-    "Url",
-    "Whole",
-    "WrongValueError",
-    "check_url",
-    "format_duration",
-    "format_size",
-    "parse_duration",
-    "parse_flag",
-    "parse_size",
-]
 
 _UNITS_MS = {
     "y": 31_536_000_000,
@@ -130,7 +107,7 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
-def parse_flag(value: object) -> bool:
+def parse_boolean(value: object) -> bool:
     """Read true or false, also as the text of a variable, where 1 and 0 are the same.
 
     Raises:
@@ -197,7 +174,7 @@ Interval = Annotated[
 ]
 
 #: True or false, from the environment also 1 or 0.
-Flag = Annotated[bool, BeforeValidator(parse_flag)]
+Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
 #: A whole number, from the environment as digits; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]

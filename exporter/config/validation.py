@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import copy
 import difflib
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+import types
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporter.config.types import WrongValueError
-from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 #: Where a value is: keys of mappings and indexes of lists.
@@ -88,14 +97,6 @@ class Section(BaseModel):
         yield from ()
 
 
-class MistakesError(ConfigurationError):
-    """The settings have mistakes, kept with their places apart."""
-
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__([f"{dotted(mistake.path)}: {mistake.text}" for mistake in mistakes])
-        self.mistakes = tuple(mistakes)
-
-
 class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """The outcome of a check.
 
@@ -130,17 +131,40 @@ def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> 
         except ValidationError as error:
             fresh = {mistake.path: mistake for mistake in _translate(model, error)}
             # A list from which every element was taken away is not too short by itself.
-            beginnings = {place for path in found for place in _beginnings(path)}
-            found |= {path: fresh[path] for path in fresh if path not in beginnings}
+            emptied = {place for path in found for place in beginnings(path)}
+            found |= {path: fresh[path] for path in fresh if path not in emptied}
             rest = _without(data, fresh)
-            # Validation would never end if it found fault with what cannot be taken away.
+            # If nothing could be removed, defaults stand in; otherwise this would never end.
             data = rest if rest != data else {}
     failed = {*wrong, *found}
     fields = {path[0] for path in failed if path}
     for mistake in settings.mistakes():
-        if fields.isdisjoint(mistake.about) and failed.isdisjoint(_beginnings(mistake.path)):
+        if fields.isdisjoint(mistake.about) and failed.isdisjoint(beginnings(mistake.path)):
             found[mistake.path] = mistake
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
+
+
+def checked_sections(
+    models: Mapping[str, type[Section]], raw: Mapping[str, Any], *, others: Collection[str]
+) -> tuple[dict[str, Checked[Any]], list[Mistake]]:
+    """Validate the sections of a file one by one.
+
+    Args:
+        models: The sections' models by their keys.
+        raw: The file's data.
+        others: Keys that are no sections.
+
+    Returns:
+        The outcomes by the sections' keys, and all mistakes, those of unknown keys first.
+    """
+    known = {*models, *others}
+    found = [
+        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
+    ]
+    outcomes = {name: checked(model, raw.get(name, {})) for name, model in models.items()}
+    for name, outcome in outcomes.items():
+        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
+    return outcomes, found
 
 
 def nearest(
@@ -168,6 +192,21 @@ def dotted(path: KeyPath) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def plain(annotation: Any) -> Any:
+    """Return an annotation without its metadata and without `None`."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Annotated:
+        return plain(parts[0])
+    if get_origin(annotation) in {Union, types.UnionType} and len(parts) == 1:
+        return plain(parts[0])
+    return annotation
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether a plain annotation is written as a list."""
+    return get_origin(kind) in {list, tuple, set, frozenset}
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
@@ -199,9 +238,9 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
     return model.model_fields.keys()
 
 
-def _beginnings(path: KeyPath) -> set[KeyPath]:
-    """Return a place and those it stands in."""
-    return {path[: end + 1] for end in range(len(path))}
+def beginnings(path: KeyPath) -> list[KeyPath]:
+    """Return a place and those it stands in, the innermost first."""
+    return [path[:end] for end in range(len(path), 0, -1)]
 
 
 def _without(data: dict[str, Any], paths: Collection[KeyPath]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.config.validation import model_of, plain
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from pydantic import BaseModel
 
 
 LIMIT_BYTES = 1 << 20
@@ -82,6 +85,23 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
         raise ConfigurationError([f"{name}: a key at its top is not text; put it in quotes"])
     given: dict[str, Any] = _given(data)
     return given
+
+
+def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
+    """Return a file's data in which relative paths, by their fields' types, count from a folder."""
+    if isinstance(raw, list):
+        return [absolute(model, each, folder) for each in raw]
+    if not isinstance(raw, dict):
+        return raw
+    result = dict(raw)
+    for key in raw.keys() & model.model_fields.keys():
+        annotation = model.model_fields[key].annotation
+        inner = model_of(annotation)
+        if inner is not None:
+            result[key] = absolute(inner, raw[key], folder)
+        elif plain(annotation) is Path and isinstance(raw[key], str):
+            result[key] = str(folder / raw[key])
+    return result
 
 
 def _load(text: str, name: str) -> Any:

@@ -63,8 +63,8 @@ def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
     read again by itself.
     """
     digest = hashlib.sha256()
-    for path in (settings.ca_file, settings.client_cert_file, settings.client_key_file):
-        digest.update(path.read_bytes() if path is not None and path.is_file() else b"")
+    for path in settings.tls_files():
+        digest.update(path.read_bytes() if path.is_file() else b"")
         digest.update(b"\0")
     return settings, digest.hexdigest()
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.config.types import WrongValueError, parse_flag
+from exporter.config.environment import PREFIX
+from exporter.config.types import WrongValueError, parse_boolean
 from exporter.errors import ConfigurationError
 from exporter.logging import FORMATS, LEVELS
 
@@ -19,8 +20,6 @@ from exporter.logging import FORMATS, LEVELS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-
-ENVIRONMENT_PREFIX = "LOADFLEET_"
 
 #: Read when no file is named and this one exists.
 DEFAULT_CONFIG_FILE = "loadfleet.yml"
@@ -47,7 +46,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def environment(self) -> str:
         """The environment variable that does the same."""
-        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
+        return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
     def spelled(self) -> str:
@@ -89,7 +88,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if self.boolean:
             try:
-                return parse_flag(text)
+                return parse_boolean(text)
             except WrongValueError as error:
                 raise ConfigurationError([f"{self.environment}: {error}"]) from None
         if self.repeatable:

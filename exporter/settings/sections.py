@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from exporter.config.types import FilePath, Flag, Url, Whole, WrongValueError, check_url
+from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
 from exporter.web.server.address import parse_address
@@ -60,9 +60,9 @@ class WebSettings(Section):
         BeforeValidator(_listed),
         Field(min_length=1),
     ] = ("0.0.0.0:10871",)
-    systemd_socket: Flag = False
+    systemd_socket: Boolean = False
     config_file: FilePath | None = None
-    enable_lifecycle: Flag = False
+    enable_lifecycle: Boolean = False
     external_url: Url | None = None
     route_prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
     max_requests: Annotated[Whole, Field(ge=1)] = 40

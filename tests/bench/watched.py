@@ -14,8 +14,7 @@ from pathlib import Path
 
 from exporter import process
 from exporter.daemon import Daemon, stop_signals
-from exporter.logging import configure_for
-from exporter.settings.load import load
+from exporter.settings.load import configure_for, load
 
 
 _TICK_SECONDS = 0.002

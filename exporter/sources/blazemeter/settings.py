@@ -8,11 +8,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
-from exporter.config.types import Duration, FilePath, Secret, TimeLimit, Url, Whole
+from exporter.config.checks import secret_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import Duration, FilePath, TimeLimit, Url, Whole
 from exporter.config.validation import Mistake
 from exporter.errors import CallError
 from exporter.sources.blazemeter.credentials import Credentials
-from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.sources.settings import Name, SourceSettings
 from exporter.sources.versions import older
 
 

@@ -10,9 +10,11 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, TypeAdapter
 
-from exporter.config.types import Duration, FilePath, Secret, Url, WrongValueError
+from exporter.config.checks import secret_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import Duration, FilePath, Url, WrongValueError
 from exporter.config.validation import Mistake, Section
-from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.sources.settings import Name, SourceSettings
 
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
-from exporter.config import yaml_file as config_file
-from exporter.config.environment import absolute
-from exporter.config.types import Duration, FilePath, Flag, Whole, WrongValueError
-from exporter.config.validation import Mistake, Section, checked, dotted, nearest
+from exporter.config import yaml_file
+from exporter.config.types import Boolean, Duration, FilePath, Whole, WrongValueError
+from exporter.config.validation import Mistake, Section, checked, checked_sections, dotted, nearest
 from exporter.errors import ConfigurationError
 from exporter.web.access.ciphers import CIPHER_SUITES, CURVES
 
@@ -129,7 +128,7 @@ class TlsConfig(Section):
     min_version: _Version = "TLS12"
     max_version: _Version = "TLS13"
     cipher_suites: tuple[Annotated[str, AfterValidator(_check_cipher)], ...] = ()
-    prefer_server_cipher_suites: Flag = True
+    prefer_server_cipher_suites: Boolean = True
     curve_preferences: tuple[Annotated[str, _one_of(CURVES)], ...] = ()
 
     @property
@@ -186,7 +185,7 @@ class HttpConfig(Section):
         headers: Sent with every answer, in place of our own; an empty value takes a header out.
     """
 
-    http2: Flag = True
+    http2: Boolean = True
     headers: dict[str, str] = Field(default_factory=dict)
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -243,13 +242,14 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: RateLimit
 
 
+_TLS, _USERS = "tls_server_config", "basic_auth_users"
+
 #: The parts that are mappings of their own, by their keys.
 SECTIONS: Mapping[str, type[Section]] = {
-    "tls_server_config": TlsConfig,
+    _TLS: TlsConfig,
     "http_server_config": HttpConfig,
     "rate_limit": RateLimit,
 }
-_USERS = "basic_auth_users"
 
 
 def parse(content: bytes, *, path: Path) -> WebConfig:
@@ -258,18 +258,13 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    raw = config_file.parse(content, name=str(path))
-    known = {*SECTIONS, _USERS}
-    found = [
-        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
-    ]
-    parts: dict[str, Any] = {}
-    for name, model in SECTIONS.items():
-        if name not in raw and model is TlsConfig:
-            continue
-        outcome = checked(model, absolute(model, _unblank(model, raw.get(name, {})), path.parent))
-        parts[name] = outcome.settings
-        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
+    raw = yaml_file.parse(content, name=str(path))
+    models = {name: model for name, model in SECTIONS.items() if name != _TLS or _TLS in raw}
+    given = raw | {
+        name: yaml_file.absolute(models[name], _unblank(name, raw[name]), path.parent)
+        for name in models.keys() & raw.keys()
+    }
+    outcomes, found = checked_sections(models, given, others=[_TLS, _USERS])
     users = checked(_UsersConfig, {_USERS: raw.get(_USERS, {})})
     found += users.mistakes
     # What is begun is meant: an empty part must not let everybody in.
@@ -278,14 +273,14 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
     if found:
         raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in found])
     return WebConfig(
-        tls=parts.get("tls_server_config"),
-        headers=parts["http_server_config"].headers,
+        tls=outcomes[_TLS].settings if _TLS in outcomes else None,
+        headers=outcomes["http_server_config"].settings.headers,
         users=users.settings.basic_auth_users,
-        rate_limit=parts["rate_limit"],
+        rate_limit=outcomes["rate_limit"].settings,
     )
 
 
-def _unblank(model: type[Section], raw: Any) -> Any:
-    if model is not TlsConfig or not isinstance(raw, dict):
+def _unblank(section: str, raw: Any) -> Any:
+    if section != _TLS or not isinstance(raw, dict):
         return raw
     return {key: value for key, value in raw.items() if value != ""}

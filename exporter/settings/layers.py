@@ -1,0 +1,193 @@
+"""The layers of the settings, flags over environment over file, and who gave which key.
+
+Who set a variable does not look for `sources[0].auth_token`: a problem is told by the flag, the
+variable or the key in the file that its author used.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from exporter.config.environment import EnvironmentSource, source_variable
+from exporter.config.validation import beginnings, dotted, known_keys
+from exporter.config.yaml_file import absolute
+from exporter.settings import flags
+from exporter.settings.assemble import SECTIONS, SOURCES
+from exporter.sources.registry import PROVIDERS
+from exporter.sources.settings import SourceSettings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exporter.config.validation import KeyPath, Mistake
+
+
+#: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
+#: word of the language as well.
+_NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
+
+
+class Given(BaseSettings):
+    """Everything that was given, joined by the settings library and not checked yet."""
+
+    model_config = SettingsConfigDict(extra="allow", case_sensitive=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the layers in place of the process's own environment and files."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        layers: tuple[PydanticBaseSettingsSource, ...] = init_settings()["layers"]
+        return layers
+
+
+class FlagSource(InitSettingsSource):
+    """The settings that flags and their twins give, nested as in the file."""
+
+    def location(self, path: KeyPath) -> str:
+        """Return how messages call the flag that gave a setting, empty if none did."""
+        for start in beginnings(path):
+            if self._gives(start):
+                return flags.spelled(start) or dotted(path)
+        return ""
+
+    def _gives(self, path: KeyPath) -> bool:
+        data: Any = self.init_kwargs
+        for part in path:
+            if not isinstance(data, dict) or part not in data:
+                return False
+            data = data[part]
+        return not isinstance(data, dict)
+
+
+class FileSource(InitSettingsSource):
+    """The settings that the configuration file gives, with the environment's sources after its own.
+
+    The list of sources is joined here, since one layer cannot extend the list of another.
+
+    Attributes:
+        listed: How many sources the file itself lists.
+    """
+
+    def __init__(
+        self,
+        settings: type[BaseSettings],
+        data: Mapping[str, Any],
+        *,
+        folder: Path,
+        environment: EnvironmentSource,
+    ) -> None:
+        """Take over the file's data; its relative paths count from the folder."""
+        given = {
+            key: absolute(SECTIONS[key], value, folder) if key in SECTIONS else value
+            for key, value in data.items()
+        }
+        sources = given.get(SOURCES, [])
+        self.listed = len(sources) if isinstance(sources, list) else 0
+        if isinstance(sources, list):
+            own = (absolute(_model_of_source(source), source, folder) for source in sources)
+            given[SOURCES] = [*own, *environment.sources.values()]
+        super().__init__(settings, given)
+
+
+class Layers(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given, layer by layer, the strongest first."""
+
+    flags: FlagSource
+    environment: EnvironmentSource
+    file: FileSource
+
+    @classmethod
+    def of(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, Any],
+        folder: Path = Path(),
+    ) -> Self:
+        """Read the layers.
+
+        Args:
+            data: The file's data.
+            environ: The environment.
+            overrides: What flags set, nested as in the file.
+            folder: From where relative paths in the data count.
+        """
+        environment = EnvironmentSource(
+            Given,
+            environ,
+            sections=SECTIONS,
+            providers={name: provider.settings for name, provider in PROVIDERS.items()},
+            known=flags.ENVIRONMENT,
+        )
+        return cls(
+            flags=FlagSource(Given, dict(overrides)),
+            environment=environment,
+            file=FileSource(Given, data, folder=folder, environment=environment),
+        )
+
+    def joined(self) -> dict[str, Any]:
+        """Return what was given by its keys, where a stronger layer hides a weaker one."""
+        return Given(layers=(self.flags, self.environment, self.file)).model_extra or {}  # type: ignore[call-arg]
+
+    def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
+        """Return complete messages: on variables that cannot be read, and on mistakes."""
+        unread = self.environment.problems
+        located = [(self.location_of(mistake.path), mistake) for mistake in mistakes]
+        return [f"{name}: {why}" for name, why in unread.items()] + [
+            f"{location}: {self.message_for(mistake)}"
+            for location, mistake in located
+            if location not in unread  # what could not be read is not missing
+        ]
+
+    def location_of(self, path: KeyPath) -> str:
+        """Write a place as its author knows it."""
+        provider = self._provider(path)
+        if provider:
+            return source_variable(provider, path[2:])
+        return self.flags.location(path) or self.environment.location(path) or dotted(path)
+
+    def message_for(self, mistake: Mistake) -> str:
+        """Return the text, with other settings of the environment's sources by their variables."""
+        provider = self._provider(mistake.path)
+        if not provider:
+            return mistake.text
+        known = known_keys(PROVIDERS[provider].settings, mistake.path[2:-1])
+
+        def variable(match: re.Match[str]) -> str:
+            sibling = (*mistake.path[2:-1], match[0])
+            return source_variable(provider, sibling) if match[0] in known else match[0]
+
+        return _NAME.sub(variable, mistake.text)
+
+    def _provider(self, path: KeyPath) -> str:
+        """Return the provider of the source a place is in, if the environment gave the source."""
+        first, index = (*path, "")[:2]
+        if first != SOURCES or not isinstance(index, int) or index < self.file.listed:
+            return ""
+        return list(self.environment.sources)[index - self.file.listed]
+
+
+def _model_of_source(source: Any) -> type[SourceSettings]:
+    provider = source.get("provider") if isinstance(source, dict) else None
+    if isinstance(provider, str) and provider in PROVIDERS:
+        return PROVIDERS[provider].settings
+    return SourceSettings
