@@ -55,12 +55,8 @@ def configured(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Con
         environ=environ,
         overrides=flags.overrides((flags.RUNBOOK_URL,), arguments, environ),
     )
-    about = f"{PREFIX}{_ALERTING.upper()}"
-    problems = [
-        f"{name}: {why}"
-        for name, why in layers.environment.problems.items()
-        if name.startswith(about)
-    ]
+    about = (f"{PREFIX}{_ALERTING.upper()}", _ALERTING)
+    problems = [problem for problem in layers.problems(()) if problem.startswith(about)]
     if problems:
         raise ConfigurationError(problems)
     given = layers.joined().get(_ALERTING, {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from exporter.settings.load import Settings
+    from exporter.settings.load import Loaded
 
 
 SUMMARY = "check the configuration; exit 2 if something is wrong with it"
@@ -35,34 +35,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Check, then tell what is watched or what a reload would change."""
-    settings = checked(arguments, environ)
+    loaded = checked(arguments, environ)
     if arguments.diff:
         try:
             running = diff.running(arguments.diff)
         except diff.NotAskedError as error:
             print(f"--diff: {error}", file=sys.stderr)
             return 1
-        print("\n".join(diff.lines(running, settings)))
+        print("\n".join(diff.lines(running, loaded.settings)))
         return 0
-    return tell(settings)
+    return tell(loaded)
 
 
-def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded:
     """Load the configuration, the web configuration file it names, and all else the daemon reads.
 
     Raises:
         ConfigurationError: With the mistakes in the first of them that has any.
     """
-    settings = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON)).settings
-    if settings.web.config_file is not None:
-        WebSecurity(settings.web.config_file)
+    loaded = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON))
+    if loaded.settings.web.config_file is not None:
+        WebSecurity(loaded.settings.web.config_file)
     auto_reload_seconds(arguments, environ)
-    return settings
+    return loaded
 
 
-def tell(settings: Settings) -> int:
-    """Print what a configuration without mistakes watches."""
-    for source in settings.sources:
+def tell(loaded: Loaded) -> int:
+    """Print what a configuration without mistakes watches, and what should be changed in it."""
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for source in loaded.settings.sources:
         tasks = ", ".join(source.intervals())
         print(f"{source.provider} {source.name}: {tasks}")
     print("configuration: fine")

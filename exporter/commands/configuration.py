@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from exporter.config.types import WrongValueError, parse_duration
 from exporter.errors import ConfigurationError
 from exporter.settings import flags
@@ -30,11 +32,13 @@ def load_settings(
     Raises:
         ConfigurationError: With every mistake in it.
     """
-    return load(
+    loaded = load(
         config_path(arguments, environ),
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
     )
+    warnings = (*flags.warnings(flags.ALL, arguments, environ), *loaded.warnings)
+    return msgspec.structs.replace(loaded, warnings=warnings)
 
 
 def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str]) -> float:

@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Look once and print."""
-    settings = load_settings(arguments, environ).settings
-    configure_for(settings, level="warn")
+    loaded = load_settings(arguments, environ)
+    settings = loaded.settings
+    configure_for(settings, level="warn", warnings=loaded.warnings)
     try:
         document = asyncio.run(_look(settings, arguments))
     except LookupError as error:

@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON))
     seconds = auto_reload_seconds(arguments, environ)
     loaded = load()
-    configure_for(loaded.settings)
+    configure_for(loaded.settings, warnings=loaded.warnings)
     notifier = Notifier.of(environ)
     daemon = Daemon(
         loaded,

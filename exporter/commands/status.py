@@ -68,8 +68,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.watch and arguments.format != "table":
         print("status: --watch goes with --format table only", file=sys.stderr)
         return 2
-    settings = load_settings(arguments, environ).settings
-    configure_for(settings, level="warn")
+    loaded = load_settings(arguments, environ)
+    settings = loaded.settings
+    configure_for(settings, level="warn", warnings=loaded.warnings)
     colour = _colour(arguments.color, environ)
     if arguments.watch:
         return asyncio.run(_watch(settings, colour=colour))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "LOADFLEET_"
-_NEST = "__"
+NEST = "__"
 
 #: Kubernetes gives every container of a namespace such variables for each of its services, also
 #: for one that is called loadfleet or loadfleet-exporter.
@@ -75,7 +75,7 @@ class EnvironmentSource(InitSettingsSource):
             try:
                 self._take(name, environ[name], values)
             except _UnusableError as error:
-                offered = {*_offered(sections, _NEST), *_offered(providers, "_"), *known}
+                offered = {*_offered(sections, NEST), *_offered(providers, "_"), *known}
                 why = str(error) or f"unknown variable; {nearest(name, offered, prefix=PREFIX)}"
                 self.problems[name] = why
         super().__init__(settings, {key: value for key, value in values.items() if value})
@@ -91,7 +91,7 @@ class EnvironmentSource(InitSettingsSource):
         Raises:
             _UnusableError: It is unknown, then without a text, or its value does not fit.
         """
-        first, *rest = name.removeprefix(PREFIX).lower().split(_NEST)
+        first, *rest = name.removeprefix(PREFIX).lower().split(NEST)
         provider = next((key for key in self._providers if first.startswith(f"{key}_")), None)
         if first in self._sections and rest:
             _put(self._sections[first], rest, text, values.setdefault(first, {}))
@@ -109,7 +109,7 @@ class EnvironmentSource(InitSettingsSource):
 def source_variable(provider: str, path: KeyPath) -> str:
     """Return the variable that gives a place of a provider's source."""
     parts = [str(part) for part in path if not isinstance(part, int)]
-    return f"{PREFIX}{provider}_{_NEST.join(parts) or '*'}".upper()
+    return f"{PREFIX}{provider}_{NEST.join(parts) or '*'}".upper()
 
 
 def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, A
         _put(inner, rest, text, target.setdefault(key, {}))
     elif get_origin(kind) is dict:
         mapping = target.setdefault(key, {})
-        mapping[_NEST.join(rest)] = _value(plain(get_args(kind)[1]), text)
+        mapping[NEST.join(rest)] = _value(plain(get_args(kind)[1]), text)
     else:
         raise _UnusableError
 
@@ -165,4 +165,4 @@ def _offered(models: Mapping[str, type[BaseModel]], joint: str) -> Iterator[str]
             inner = None if is_list(kind) else model_of(kind)
             yield variable
             for nested in inner.model_fields if inner is not None else ():
-                yield f"{variable}{_NEST}{nested}".upper()
+                yield f"{variable}{NEST}{nested}".upper()

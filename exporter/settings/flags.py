@@ -15,10 +15,11 @@ from exporter.config.environment import PREFIX
 from exporter.config.types import WrongValueError, parse_boolean
 from exporter.errors import ConfigurationError
 from exporter.logging import FORMATS, LEVELS
+from exporter.settings.deprecation import beside, warning
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 #: Read when no file is named and this one exists.
@@ -33,6 +34,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         setting: Where its value goes in the settings; empty for what is not a setting.
         boolean: It takes no value, and `--no-…` is its opposite.
         repeatable: Each use adds a value; its twin separates them by commas.
+        former: The name it had before, and the version since which that is deprecated.
     """
 
     name: str
@@ -42,6 +44,14 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     boolean: bool = False
     repeatable: bool = False
+    former: tuple[str, str] | None = None
+
+    @property
+    def old(self) -> Flag | None:
+        """The same flag under the name it had before."""
+        if self.former is None:
+            return None
+        return msgspec.structs.replace(self, name=self.former[0], former=None, help="")
 
     @property
     def environment(self) -> str:
@@ -50,8 +60,9 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spelled(self) -> str:
-        """How messages call it, which do not know which of the two was used."""
-        return f"--{self.name} or {self.environment}"
+        """How messages call it, which do not know which of its names was used."""
+        old = f", formerly --{self.former[0]}" if self.former else ""
+        return f"--{self.name} or {self.environment}{old}"
 
     @property
     def destination(self) -> str:
@@ -63,7 +74,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         options: dict[str, Any] = {
             "dest": self.destination,
             "default": None,
-            "help": f"{self.help} [${self.environment}]",
+            "help": f"{self.help} [${self.environment}]" if self.help else argparse.SUPPRESS,
         }
         if self.boolean:
             options["action"] = argparse.BooleanOptionalAction
@@ -73,13 +84,23 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             if self.repeatable:
                 options["action"] = "append"
         parser.add_argument(f"--{self.name}", **options)
+        if self.old is not None:
+            self.old.add_to(parser)
 
     def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
         """Return what was given, by flag before environment, or `None`.
 
         Raises:
-            ConfigurationError: The twin of a switch says neither true nor false.
+            ConfigurationError: The twin of a switch says neither true nor false, or the flag is
+                given by its old name as well.
         """
+        given = self._value(arguments, environ)
+        old = self.old.value(arguments, environ) if self.old is not None else None
+        if self.old is not None and None not in (given, old):
+            raise ConfigurationError([f"{self.old.spelled}: {beside(f'--{self.name}')}"])
+        return old if given is None else given
+
+    def _value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
         given = getattr(arguments, self.destination, None)
         if given is not None:
             return given
@@ -188,7 +209,20 @@ DAEMON = (
 ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
 
 #: Variables that are flags and not settings by themselves.
-ENVIRONMENT = frozenset(flag.environment for flag in ALL)
+ENVIRONMENT = frozenset(each.environment for flag in ALL for each in (flag, flag.old) if each)
+
+
+def warnings(
+    flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield one sentence per flag that is given by its old name."""
+    for flag in flags:
+        if flag.old is None or flag.former is None:
+            continue
+        if getattr(arguments, flag.old.destination, None) is not None:
+            yield warning(f"--{flag.old.name}", f"--{flag.name}", flag.former[1])
+        elif environ.get(flag.old.environment):
+            yield warning(flag.old.environment, flag.environment, flag.former[1])
 
 
 def spelled(setting: tuple[str | int, ...]) -> str:

@@ -23,6 +23,7 @@ from exporter.config.validation import beginnings, dotted, known_keys
 from exporter.config.yaml_file import absolute
 from exporter.settings import flags
 from exporter.settings.assemble import SECTIONS, SOURCES
+from exporter.settings.deprecation import RENAMED, OldNames
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceSettings
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.config.validation import KeyPath, Mistake
+    from exporter.settings.deprecation import Renamed
 
 
 #: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
@@ -113,6 +115,7 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     flags: FlagSource
     environment: EnvironmentSource
     file: FileSource
+    old_names: OldNames
 
     @classmethod
     def of(
@@ -122,6 +125,7 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str],
         overrides: Mapping[str, Any],
         folder: Path = Path(),
+        renamed: Sequence[Renamed] = RENAMED,
     ) -> Self:
         """Read the layers.
 
@@ -130,10 +134,12 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
             environ: The environment.
             overrides: What flags set, nested as in the file.
             folder: From where relative paths in the data count.
+            renamed: Settings whose old names work as well.
         """
+        old_names = OldNames(renamed)
         environment = EnvironmentSource(
             Given,
-            environ,
+            old_names.in_environment(environ),
             sections=SECTIONS,
             providers={name: provider.settings for name, provider in PROVIDERS.items()},
             known=flags.ENVIRONMENT,
@@ -141,7 +147,8 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             flags=FlagSource(Given, dict(overrides)),
             environment=environment,
-            file=FileSource(Given, data, folder=folder, environment=environment),
+            file=FileSource(Given, old_names.in_file(data), folder=folder, environment=environment),
+            old_names=old_names,
         )
 
     def joined(self) -> dict[str, Any]:
@@ -150,20 +157,29 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
         """Return complete messages: on variables that cannot be read, and on mistakes."""
-        unread = self.environment.problems
+        unread = {
+            self.old_names.location(name): why for name, why in self.environment.problems.items()
+        }
         located = [(self.location_of(mistake.path), mistake) for mistake in mistakes]
-        return [f"{name}: {why}" for name, why in unread.items()] + [
-            f"{location}: {self.message_for(mistake)}"
-            for location, mistake in located
-            if location not in unread  # what could not be read is not missing
+        return [
+            *self.old_names.problems,
+            *(f"{location}: {why}" for location, why in unread.items()),
+            *(
+                f"{location}: {self.message_for(mistake)}"
+                for location, mistake in located
+                if location not in unread  # what could not be read is not missing
+            ),
         ]
 
     def location_of(self, path: KeyPath) -> str:
         """Write a place as its author knows it."""
         provider = self._provider(path)
         if provider:
-            return source_variable(provider, path[2:])
-        return self.flags.location(path) or self.environment.location(path) or dotted(path)
+            location = source_variable(provider, path[2:])
+        else:
+            given = self.flags.location(path) or self.environment.location(path)
+            location = given or dotted(path)
+        return self.old_names.location(location)
 
     def message_for(self, mistake: Mistake) -> str:
         """Return the text, with other settings of the environment's sources by their variables."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 
 from exporter.alerts.settings import AlertingSettings
@@ -18,13 +19,16 @@ from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import ConfigurationError
 from exporter.logging import LEVELS, Level, configure
 from exporter.settings.assemble import SOURCES, assemble
+from exporter.settings.deprecation import RENAMED
 from exporter.settings.layers import Layers
 from exporter.settings.sections import LogSettings, ShardingSettings, WebSettings
 from exporter.sources.settings import SourceDefaults, SourceSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from exporter.settings.deprecation import Renamed
 
 
 class Settings(BaseModel):
@@ -59,10 +63,12 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         hash: Of the file and of all files it names; changes when one of them does.
+        warnings: Sentences on what works and should be changed.
     """
 
     settings: Settings
     hash: str
+    warnings: tuple[str, ...] = ()
 
 
 def load(
@@ -71,6 +77,7 @@ def load(
     environ: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
     content: bytes | None = None,
+    renamed: Sequence[Renamed] = RENAMED,
 ) -> Loaded:
     """Read the configuration file, if there is one, and everything on top of it.
 
@@ -79,19 +86,23 @@ def load(
         environ: The environment.
         overrides: What flags set, nested as in the file.
         content: The file's bytes, if they were read already.
+        renamed: Settings whose old names work as well.
 
     Raises:
         ConfigurationError: With every mistake at once.
     """
     if content is None:
         content = yaml_file.read(path) if path is not None else b""
-    settings = from_data(
+    layers = Layers.of(
         yaml_file.parse(content, name=str(path or "configuration")),
         environ=environ,
-        overrides=overrides,
+        overrides=overrides or {},
         folder=path.parent if path is not None else Path(),
+        renamed=renamed,
     )
-    return Loaded(settings=settings, hash=content_hash(content, settings))
+    settings = _settings(layers)
+    warnings = tuple(layers.old_names.warnings)
+    return Loaded(settings=settings, hash=content_hash(content, settings), warnings=warnings)
 
 
 def from_data(
@@ -112,7 +123,12 @@ def from_data(
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    layers = Layers.of(data, environ=environ or {}, overrides=overrides or {}, folder=folder)
+    return _settings(
+        Layers.of(data, environ=environ or {}, overrides=overrides or {}, folder=folder)
+    )
+
+
+def _settings(layers: Layers) -> Settings:
     parts, mistakes = assemble(layers.joined())
     problems = layers.problems(mistakes)
     if problems:
@@ -133,12 +149,15 @@ def content_hash(content: bytes, settings: Settings) -> str:
     return digest.hexdigest()
 
 
-def configure_for(settings: Settings, *, level: Level | None = None) -> None:
+def configure_for(
+    settings: Settings, *, level: Level | None = None, warnings: Sequence[str] = ()
+) -> None:
     """Set up logging as settings say, with their secrets taken out.
 
     Args:
         settings: Whose form, level and secrets.
         level: For commands whose answer is not the log: the lowest level that may disturb it.
+        warnings: What is logged first.
     """
     secrets = tuple(settings.secrets())
     configure(
@@ -146,6 +165,8 @@ def configure_for(settings: Settings, *, level: Level | None = None) -> None:
         log_format=settings.log.format,
         secrets=lambda: [secret.known() for secret in secrets],
     )
+    for warning in warnings:
+        structlog.get_logger("exporter.settings").warning("deprecated", problem=warning)
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
