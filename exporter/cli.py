@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-#: Exit codes.
-FINE, FAILED, USAGE = 0, 1, 2
+#: Exit codes other than 0.
+FAILED, USAGE = 1, 2
 
 #: The command when none is named.
 DEFAULT_COMMAND = "run"
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     command = COMMANDS[arguments.command]
     try:
         code = command.execute(arguments, os.environ if environ is None else environ)
-        # What is printed at the end of the process is printed after the last `except`.
+        # Flushed here: at the interpreter's exit a BrokenPipeError would be past our handlers.
         sys.stdout.flush()
     except ConfigurationError as error:
         for problem in error.problems:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import copy
 import difflib
-import types
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     Generic,
     TypeVar,
-    Union,
     get_args,
     get_origin,
 )
@@ -196,12 +194,9 @@ def dotted(path: KeyPath) -> str:
 
 def plain(annotation: Any) -> Any:
     """Return an annotation without its metadata and without `None`."""
-    parts = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is Annotated:
-        return plain(parts[0])
-    if get_origin(annotation) in {Union, types.UnionType} and len(parts) == 1:
-        return plain(parts[0])
-    return annotation
+    parts = get_args(annotation)
+    optional = len(parts) == 2 and parts[1] is type(None)
+    return plain(parts[0]) if optional or get_origin(annotation) is Annotated else annotation
 
 
 def is_list(kind: Any) -> bool:

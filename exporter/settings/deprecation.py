@@ -67,7 +67,7 @@ class OldNames:
 
     def in_file(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return the file's data with the new names of its keys."""
-        result = copy.deepcopy(dict(data))
+        result = copy.deepcopy(dict(data)) if self._renamed else dict(data)
         sources = result.get(SOURCES)
         for each in self._renamed:
             old, new = each.old.split("."), each.new.split(".")

@@ -128,60 +128,11 @@ LOG_LEVEL = Flag(
 LOG_FORMAT = Flag(
     name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
 )
-LISTEN_ADDRESS = Flag(
-    name="web.listen-address",
-    metavar="HOST:PORT",
-    help="address to listen on, repeatable",
-    setting=("web", "listen_address"),
-    repeatable=True,
-)
-ROUTE_PREFIX = Flag(
-    name="web.route-prefix",
-    metavar="PATH",
-    help="path under which everything is served",
-    setting=("web", "route_prefix"),
-)
-EXTERNAL_URL = Flag(
-    name="web.external-url",
-    metavar="URL",
-    help="URL under which others reach this; its path becomes the prefix if none is given",
-    setting=("web", "external_url"),
-)
-WEB_CONFIG_FILE = Flag(
-    name="web.config.file",
-    metavar="FILE",
-    help="file that sets TLS, users, headers and rate limit",
-    setting=("web", "config_file"),
-)
-SYSTEMD_SOCKET = Flag(
-    name="web.systemd-socket",
-    help="listen on the sockets of a systemd socket unit instead of the addresses",
-    setting=("web", "systemd_socket"),
-    boolean=True,
-)
-SHARD = Flag(
-    name="shard",
-    metavar="N",
-    help="which share of the targets to watch, from 0; found from the host's name if not given",
-    setting=("sharding", "shard"),
-)
-TOTAL_SHARDS = Flag(
-    name="total-shards",
-    metavar="N",
-    help="into how many shares the targets are divided",
-    setting=("sharding", "total_shards"),
-)
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
     help="where the runbooks are served",
     setting=("alerting", "runbook_url"),
-)
-ENABLE_LIFECYCLE = Flag(
-    name="web.enable-lifecycle",
-    help="reload on POST to /-/reload",
-    setting=("web", "enable_lifecycle"),
-    boolean=True,
 )
 AUTO_RELOAD = Flag(
     name="config.auto-reload-interval",
@@ -195,14 +146,55 @@ COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 
 #: What only the daemon takes.
 DAEMON = (
-    LISTEN_ADDRESS,
-    SYSTEMD_SOCKET,
-    WEB_CONFIG_FILE,
-    EXTERNAL_URL,
-    ROUTE_PREFIX,
-    ENABLE_LIFECYCLE,
-    SHARD,
-    TOTAL_SHARDS,
+    Flag(
+        name="web.listen-address",
+        metavar="HOST:PORT",
+        help="address to listen on, repeatable",
+        setting=("web", "listen_address"),
+        repeatable=True,
+    ),
+    Flag(
+        name="web.systemd-socket",
+        help="listen on the sockets of a systemd socket unit instead of the addresses",
+        setting=("web", "systemd_socket"),
+        boolean=True,
+    ),
+    Flag(
+        name="web.config.file",
+        metavar="FILE",
+        help="file that sets TLS, users, headers and rate limit",
+        setting=("web", "config_file"),
+    ),
+    Flag(
+        name="web.external-url",
+        metavar="URL",
+        help="URL under which others reach this; its path becomes the prefix if none is given",
+        setting=("web", "external_url"),
+    ),
+    Flag(
+        name="web.route-prefix",
+        metavar="PATH",
+        help="path under which everything is served",
+        setting=("web", "route_prefix"),
+    ),
+    Flag(
+        name="web.enable-lifecycle",
+        help="reload on POST to /-/reload",
+        setting=("web", "enable_lifecycle"),
+        boolean=True,
+    ),
+    Flag(
+        name="shard",
+        metavar="N",
+        help="which share of the targets to watch, from 0; found from the host's name if not given",
+        setting=("sharding", "shard"),
+    ),
+    Flag(
+        name="total-shards",
+        metavar="N",
+        help="into how many shares the targets are divided",
+        setting=("sharding", "total_shards"),
+    ),
     RUNBOOK_URL,
 )
 

@@ -50,12 +50,11 @@ class Given(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        *args: Any,
+        **kwargs: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take the layers in place of the process's own environment and files."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        del settings_cls, args, kwargs
         layers: tuple[PydanticBaseSettingsSource, ...] = init_settings()["layers"]
         return layers
 
