@@ -85,11 +85,8 @@ class AlertmanagerSettings(Section):
         """Yield what is wrong although each field is right by itself."""
         if not self.url:
             yield Mistake(("url",), "is missing; give the Alertmanager's URL")
-        if self.basic_auth is not None:
-            for mistake in self.basic_auth.mistakes():
-                yield Mistake(("basic_auth", *mistake.path), mistake.text)
-            if self.bearer is not None:
-                yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
+        if self.basic_auth is not None and self.bearer is not None:
+            yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
         yield from secret_mistakes(self, "bearer_token", required=False)
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
@@ -170,13 +167,9 @@ class AlertingSettings(Section):
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
         for index, each in enumerate(self.alertmanagers):
-            place = ("alertmanagers", index)
-            # What is wrong is taken out of the list before, so that the places of others move.
-            about = ("alertmanagers",)
             if first.setdefault(each.url, index) != index:
-                yield Mistake(place, "is listed twice; remove one", about)
-            for mistake in each.mistakes():
-                yield Mistake((*place, *mistake.path), mistake.text, about)
+                place = ("alertmanagers", index)
+                yield Mistake(place, "is listed twice; remove one", place[:1])
         if self.state_file is not None and self.state_file.is_dir():
             yield Mistake(("state_file",), "is a folder; name a file in it")
         elif self.state_file is not None and not self.state_file.parent.is_dir():

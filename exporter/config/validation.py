@@ -91,7 +91,10 @@ class Section(BaseModel):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield what is wrong although each field is right by itself.
+
+        The sections within yield their own. A mistake without a path is one of the whole section.
+        """
         yield from ()
 
 
@@ -134,35 +137,8 @@ def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> 
             rest = _without(data, fresh)
             # If nothing could be removed, defaults stand in; otherwise this would never end.
             data = rest if rest != data else {}
-    failed = {*wrong, *found}
-    fields = {path[0] for path in failed if path}
-    for mistake in settings.mistakes():
-        if fields.isdisjoint(mistake.about) and failed.isdisjoint(beginnings(mistake.path)):
-            found[mistake.path] = mistake
+    found |= {mistake.path: mistake for mistake in _joint_mistakes(settings, {*wrong, *found})}
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
-
-
-def checked_sections(
-    models: Mapping[str, type[Section]], raw: Mapping[str, Any], *, others: Collection[str]
-) -> tuple[dict[str, Checked[Any]], list[Mistake]]:
-    """Validate the sections of a file one by one.
-
-    Args:
-        models: The sections' models by their keys.
-        raw: The file's data.
-        others: Keys that are no sections.
-
-    Returns:
-        The outcomes by the sections' keys, and all mistakes, those of unknown keys first.
-    """
-    known = {*models, *others}
-    found = [
-        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
-    ]
-    outcomes = {name: checked(model, raw.get(name, {})) for name, model in models.items()}
-    for name, outcome in outcomes.items():
-        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
-    return outcomes, found
 
 
 def nearest(
@@ -211,6 +187,27 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) or annotation is Any:
         return None
     return next((model for part in get_args(annotation) if (model := model_of(part))), None)
+
+
+def _joint_mistakes(
+    section: Section, failed: Collection[KeyPath], place: KeyPath = ()
+) -> Iterator[Mistake]:
+    """Yield what is wrong in a section and in those within it, without echoes of what failed."""
+    depth = len(place)
+    wrong = {path[depth] for path in failed if len(path) > depth and path[:depth] == place}
+    for mistake in section.mistakes():
+        path = (*place, *mistake.path)
+        echoed = wrong.intersection(mistake.about) if mistake.path else wrong
+        if not echoed and not any(start in failed for start in beginnings(path)):
+            yield Mistake(path, mistake.text)
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _joint_mistakes(value, failed, (*place, name))
+        # What failed was taken out of its list before, so that the places of others moved.
+        elif isinstance(value, tuple) and name not in wrong:
+            for index, each in enumerate(value):
+                if isinstance(each, Section):
+                    yield from _joint_mistakes(each, failed, (*place, name, index))
 
 
 def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exporter.alerts.settings import AlertingSettings
-from exporter.config.validation import Mistake, Section, checked, checked_sections, dotted, nearest
+from exporter.config.validation import Mistake, Section, checked, dotted, nearest
 from exporter.settings.sections import LogSettings, ShardingSettings, WebSettings
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
@@ -33,8 +33,14 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
     Returns:
         The parts by their keys, made from what is right, and every mistake.
     """
-    outcomes, found = checked_sections(SECTIONS, raw, others=[SOURCES])
+    known = {*SECTIONS, SOURCES}
+    found = [
+        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
+    ]
+    outcomes = {name: checked(model, raw.get(name, {})) for name, model in SECTIONS.items()}
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
+    for name, outcome in outcomes.items():
+        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
     sources = raw.get(SOURCES, [])
     if not isinstance(sources, list | tuple):
         found.append(Mistake((SOURCES,), "must be a list; begin each source with a dash"))

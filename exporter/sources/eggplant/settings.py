@@ -136,8 +136,6 @@ class EggplantSettings(SourceSettings):
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
         yield from super().mistakes()
-        for mistake in self.auth.mistakes():
-            yield Mistake(("auth", *mistake.path), mistake.text, ("auth",))
         yield from self._endpoint_mistakes()
         for index, agent in enumerate(self.expected_agents):
             if not self.wanted("agents", agent):

@@ -8,21 +8,19 @@ since clients negotiate it and this server speaks HTTP/1.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
 from exporter.config import yaml_file
 from exporter.config.types import Boolean, Duration, FilePath, Whole, WrongValueError
-from exporter.config.validation import Mistake, Section, checked, checked_sections, dotted, nearest
+from exporter.config.validation import Mistake, Section, checked, dotted, nearest
 from exporter.errors import ConfigurationError
 from exporter.web.access.ciphers import CIPHER_SUITES, CURVES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 
@@ -218,30 +216,6 @@ class RateLimit(Section):
             yield Mistake(about[1:], "must be at least 1, or no request would pass", about)
 
 
-class _UsersConfig(Section):
-    """`basic_auth_users`, within a mapping of their own so that places come out right."""
-
-    basic_auth_users: dict[
-        Annotated[str, AfterValidator(_check_user)],
-        Annotated[SecretStr, AfterValidator(_check_hash)],
-    ] = Field(default_factory=dict)
-
-
-class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says.
-
-    Attributes:
-        tls: `None` is plain HTTP.
-        headers: Sent with every answer; an empty one is not sent at all.
-        users: Bcrypt hashes by name; without any, everybody is let in.
-    """
-
-    tls: TlsConfig | None
-    headers: Mapping[str, str]
-    users: Mapping[str, SecretStr]
-    rate_limit: RateLimit
-
-
 _TLS, _USERS = "tls_server_config", "basic_auth_users"
 
 #: The parts that are mappings of their own, by their keys.
@@ -252,6 +226,40 @@ SECTIONS: Mapping[str, type[Section]] = {
 }
 
 
+class WebConfig(Section):
+    """The whole file."""
+
+    tls_server_config: TlsConfig | None = None
+    http_server_config: HttpConfig = HttpConfig()
+    basic_auth_users: dict[
+        Annotated[str, AfterValidator(_check_user)],
+        Annotated[SecretStr, AfterValidator(_check_hash)],
+    ] = Field(default_factory=dict)
+    rate_limit: RateLimit = RateLimit()
+
+    @property
+    def tls(self) -> TlsConfig | None:
+        """What TLS is made from; `None` is plain HTTP."""
+        return self.tls_server_config
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with every answer; an empty one is not sent at all."""
+        return self.http_server_config.headers
+
+    @property
+    def users(self) -> Mapping[str, SecretStr]:
+        """Bcrypt hashes by name; without any, everybody is let in."""
+        return self.basic_auth_users
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        # What is begun is meant: an empty part must not let everybody in.
+        if _USERS in self.model_fields_set and not self.users:
+            remedy = "names nobody with a hash; remove it to let everybody in"
+            yield Mistake((_USERS,), remedy, (_USERS,))
+
+
 def parse(content: bytes, *, path: Path) -> WebConfig:
     """Read the content of a web configuration file; relative paths count from its folder.
 
@@ -259,28 +267,10 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
         ConfigurationError: With every mistake at once.
     """
     raw = yaml_file.parse(content, name=str(path))
-    models = {name: model for name, model in SECTIONS.items() if name != _TLS or _TLS in raw}
-    given = raw | {
-        name: yaml_file.absolute(models[name], _unblank(name, raw[name]), path.parent)
-        for name in models.keys() & raw.keys()
-    }
-    outcomes, found = checked_sections(models, given, others=[_TLS, _USERS])
-    users = checked(_UsersConfig, {_USERS: raw.get(_USERS, {})})
-    found += users.mistakes
-    # What is begun is meant: an empty part must not let everybody in.
-    if raw.get(_USERS) == {}:
-        found.append(Mistake((_USERS,), "names nobody with a hash; remove it to let everybody in"))
-    if found:
-        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in found])
-    return WebConfig(
-        tls=outcomes[_TLS].settings if _TLS in outcomes else None,
-        headers=outcomes["http_server_config"].settings.headers,
-        users=users.settings.basic_auth_users,
-        rate_limit=outcomes["rate_limit"].settings,
-    )
-
-
-def _unblank(section: str, raw: Any) -> Any:
-    if section != _TLS or not isinstance(raw, dict):
-        return raw
-    return {key: value for key, value in raw.items() if value != ""}
+    if isinstance(raw.get(_TLS), dict):
+        # A template that was not filled in leaves texts empty.
+        raw[_TLS] = {key: value for key, value in raw[_TLS].items() if value != ""}
+    outcome = checked(WebConfig, yaml_file.absolute(WebConfig, raw, path.parent))
+    if outcome.mistakes:
+        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in outcome.mistakes])
+    return outcome.settings
