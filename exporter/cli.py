@@ -35,7 +35,7 @@ DEFAULT_COMMAND = "run"
 
 
 class Command(Protocol):
-    """What a module of `exporter.commands` offers."""
+    """The interface of a module in `exporter.commands`."""
 
     SUMMARY: str
 

@@ -227,7 +227,7 @@ class Daemon:
     async def _watch(self) -> None:
         while True:
             await self.clock.sleep(self._auto_reload_seconds)
-            await self._reloader.look()
+            await self._reloader.reload_if_changed()
 
     async def _keep_house(self) -> None:
         while True:

@@ -60,7 +60,7 @@ def configure(
         level: The lowest level printed.
         log_format: `logfmt` or `json`, one line per event.
         secrets: Returns the values to take out, asked for each record.
-        stream: Where to; standard error if not given.
+        stream: The destination; standard error if not given.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [

@@ -1,7 +1,7 @@
-"""What is configured of the alerts, for the commands that print what is made from their table.
+"""The configured thresholds, for the commands that print rules or dashboards.
 
-Whoever prints rules or dashboards is often not where the daemon runs. So of the configuration only
-the part on alerting is looked at: no source has to be there, and no secret.
+These often do not run where the daemon does. So they read only the part on alerting of the
+configuration: no source has to be there, and no secret.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOKED_AT = (_THRESHOLDS, "runbook_url")
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
-    """What alerts compare with, and where their runbooks are served."""
+    """The values that alerts compare with, and the address of their runbooks."""
 
     thresholds: Thresholds
     runbook_url: str
@@ -50,7 +50,7 @@ def configured(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Con
         ConfigurationError: It cannot be used.
     """
     path = config_path(arguments, environ)
-    layers = Layers.of(
+    layers = Layers(
         yaml_file.parse(yaml_file.read(path), name=str(path)) if path is not None else {},
         environ=environ,
         overrides=flags.overrides((flags.RUNBOOK_URL,), arguments, environ),

@@ -45,7 +45,7 @@ def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str
     """Return how often to look for changes of the configuration's files; 0 is never.
 
     Raises:
-        ConfigurationError: What is given is no duration.
+        ConfigurationError: The value is no duration.
     """
     text = flags.AUTO_RELOAD.value(arguments, environ)
     if text is None:

@@ -1,4 +1,4 @@
-"""What a reload would do: a configuration compared with the one a daemon runs."""
+"""The effect of a reload: a configuration compared with the one that a daemon runs."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def _why(error: Exception) -> str:
 
 
 def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """Say what a reload would start, restart, stop and apply.
+    """Yield what a reload would start, restart, stop and apply.
 
     Secrets are not compared: nobody shows them, and a changed secret restarts nothing.
 
     Args:
         old: A redacted configuration.
-        settings: What would be loaded.
+        settings: The ones that would be loaded.
     """
     new = redacted(settings)
     before, after = _by_name(old), _by_name(new)

@@ -90,7 +90,7 @@ def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -
     Args:
         settings: The model that has the two fields.
         field: The field with the value.
-        required: Whether one of them has to be given.
+        required: True if one of them has to be given.
     """
     file_field = f"{field}_file"
     value, file = getattr(settings, field), getattr(settings, file_field)

@@ -44,7 +44,7 @@ class SecretFileError(CallError):
     """A file with a secret cannot be used; the message names its path.
 
     Attributes:
-        remedy: How to mend it.
+        remedy: The way to mend it.
     """
 
     def __init__(
@@ -58,13 +58,16 @@ class Secret:
     """A secret that follows its file: rotation needs no restart.
 
     Two secrets are equal when they come from the same value or the same path.
+
+    Attributes:
+        path: The file it is read from.
     """
 
-    __slots__ = ("_content", "_path", "_seen", "_value")
+    __slots__ = ("_content", "_seen", "_value", "path")
 
     def __init__(self, *, value: str = "", path: Path | None = None) -> None:
         self._value = value
-        self._path = path
+        self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._content = ""
 
@@ -74,11 +77,6 @@ class Secret:
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         return cls(value=plain or "", path=file)
 
-    @property
-    def path(self) -> Path | None:
-        """The file it is read from."""
-        return self._path
-
     def reveal(self) -> str:
         """Return the secret, read again when its file changed.
 
@@ -87,21 +85,21 @@ class Secret:
         Raises:
             SecretFileError: The file cannot be read or holds no text.
         """
-        if self._path is None:
+        if self.path is None:
             return self._value
         try:
-            seen = _identity(self._path.stat())
+            seen = _identity(self.path.stat())
             if seen != self._seen:
-                self._content, self._seen = self._read(self._path)
+                self._content, self._seen = self._read(self.path)
         except OSError as error:
-            raise SecretFileError(self._path, error.strerror or "unknown error") from None
+            raise SecretFileError(self.path, error.strerror or "unknown error") from None
         except ValueError as error:
-            raise SecretFileError(self._path, str(error)) from None
+            raise SecretFileError(self.path, str(error)) from None
         return self._content
 
     def known(self) -> str:
         """Return the secret as far as it was read, without looking at its file."""
-        return self._value if self._path is None else self._content
+        return self._value if self.path is None else self._content
 
     def refresh(self) -> None:
         """Forget what was read, so that the next use reads the file whatever its time says."""
@@ -138,10 +136,10 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return (self._value, self._path) == (other._value, other._path)
+        return (self._value, self.path) == (other._value, other.path)
 
     def __hash__(self) -> int:
-        return hash((self._value, self._path))
+        return hash((self._value, self.path))
 
     def __repr__(self) -> str:
         return HIDDEN

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
-#: Where a value is: keys of mappings and indexes of lists.
+#: The place of a value: keys of mappings and indexes of lists.
 KeyPath = tuple[str | int, ...]
 
 S = TypeVar("S", bound="Section")
@@ -66,7 +66,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
     Attributes:
         path: The place, relative to the model that reports it.
-        text: What is wrong and the remedy; never a value that could be a secret.
+        text: The fault and the remedy; never a value that could be a secret.
         about: The model's fields on which the mistake hangs. If one of them is wrong by itself,
             this mistake would only be its echo.
     """
@@ -104,7 +104,7 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     Attributes:
         settings: Made from what is right; defaults stand for the rest.
         raw: The raw data without what is wrong.
-        mistakes: All that is wrong.
+        mistakes: Everything that is wrong.
     """
 
     settings: S
@@ -147,9 +147,9 @@ def nearest(
     """Return a remedy for an unknown word: the nearest known one, if one is near.
 
     Args:
-        word: What was written.
-        known: What could have been.
-        prefix: What all begin with, so that it makes nothing alike.
+        word: The unknown word.
+        known: All that are known.
+        prefix: The beginning of all, left out of the comparison.
         otherwise: The remedy if none is near.
     """
     rests = sorted(other.removeprefix(prefix) for other in known)
@@ -203,7 +203,7 @@ def _joint_mistakes(
     for name, value in section:
         if isinstance(value, Section):
             yield from _joint_mistakes(value, failed, (*place, name))
-        # What failed was taken out of its list before, so that the places of others moved.
+        # Failed elements were taken out of their list before, so that the others moved.
         elif isinstance(value, tuple) and name not in wrong:
             for index, each in enumerate(value):
                 if isinstance(each, Section):

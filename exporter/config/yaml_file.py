@@ -49,7 +49,7 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
 
     Args:
         content: The file as it was read.
-        name: What messages call it.
+        name: The name of the file in messages.
 
     Raises:
         ConfigurationError: It is no such file; all doubled keys are named at once.

@@ -60,7 +60,7 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
             text = f"is already the name of {dotted((SOURCES, first))}; give each its own"
             found.append(Mistake((SOURCES, index, "name"), text))
     parts[SOURCES] = tuple(parts[SOURCES])
-    # What several sources inherit is one mistake.
+    # A mistake that several sources inherit is one.
     return parts, tuple({(mistake.path, mistake.text): mistake for mistake in found}.values())
 
 

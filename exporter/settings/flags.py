@@ -31,7 +31,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Without the dashes, dotted as in the Prometheus family.
-        setting: Where its value goes in the settings; empty for what is not a setting.
+        setting: The place of its value in the settings; empty for what is not a setting.
         boolean: It takes no value, and `--no-…` is its opposite.
         repeatable: Each use adds a value; its twin separates them by commas.
         former: The name it had before, and the version since which that is deprecated.
@@ -60,7 +60,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spelled(self) -> str:
-        """How messages call it, which do not know which of its names was used."""
+        """All its names, for messages, which do not know the one that was used."""
         old = f", formerly --{self.former[0]}" if self.former else ""
         return f"--{self.name} or {self.environment}{old}"
 
@@ -141,10 +141,10 @@ AUTO_RELOAD = Flag(
 )
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
-#: What every command that reads a configuration takes.
+#: The flags of every command that reads a configuration.
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 
-#: What only the daemon takes.
+#: The flags of the daemon alone.
 DAEMON = (
     Flag(
         name="web.listen-address",
@@ -218,7 +218,7 @@ def warnings(
 
 
 def spelled(setting: tuple[str | int, ...]) -> str:
-    """Return how messages call the flag of a setting, empty if it has none."""
+    """Return the names of the flag of a setting for messages, empty if it has none."""
     return next((flag.spelled for flag in ALL if flag.setting == setting), "")
 
 

@@ -1,16 +1,15 @@
-"""The layers of the settings, flags over environment over file, and who gave which key.
+"""The layers of the settings, flags over environment over file, and the origin of each key.
 
-Who set a variable does not look for `sources[0].auth_token`: a problem is told by the flag, the
-variable or the key in the file that its author used.
+A problem is named by the flag, the variable or the key in the file that its author used: nobody
+who set a variable searches for `sources[0].auth_token`.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -29,7 +28,7 @@ from exporter.sources.settings import SourceSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.config.validation import KeyPath, Mistake
     from exporter.settings.deprecation import Renamed
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
 #: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
 #: word of the language as well.
 _NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
+
+_MODELS = {name: provider.settings for name, provider in PROVIDERS.items()}
 
 
 class Given(BaseSettings):
@@ -63,7 +64,7 @@ class FlagSource(InitSettingsSource):
     """The settings that flags and their twins give, nested as in the file."""
 
     def location(self, path: KeyPath) -> str:
-        """Return how messages call the flag that gave a setting, empty if none did."""
+        """Return the names of the flag that gave a setting, empty if none did."""
         for start in beginnings(path):
             if self._gives(start):
                 return flags.spelled(start) or dotted(path)
@@ -84,18 +85,11 @@ class FileSource(InitSettingsSource):
     The list of sources is joined here, since one layer cannot extend the list of another.
 
     Attributes:
-        listed: How many sources the file itself lists.
+        listed: The number of sources in the file itself.
     """
 
-    def __init__(
-        self,
-        settings: type[BaseSettings],
-        data: Mapping[str, Any],
-        *,
-        folder: Path,
-        environment: EnvironmentSource,
-    ) -> None:
-        """Take over the file's data; its relative paths count from the folder."""
+    def __init__(self, data: Mapping[str, Any], *, folder: Path, more: Iterable[Any]) -> None:
+        """Take over the file's data; relative paths in it count from the folder."""
         given = {
             key: absolute(SECTIONS[key], value, folder) if key in SECTIONS else value
             for key, value in data.items()
@@ -103,61 +97,56 @@ class FileSource(InitSettingsSource):
         sources = given.get(SOURCES, [])
         self.listed = len(sources) if isinstance(sources, list) else 0
         if isinstance(sources, list):
-            own = (absolute(_model_of_source(source), source, folder) for source in sources)
-            given[SOURCES] = [*own, *environment.sources.values()]
-        super().__init__(settings, given)
+            own = (absolute(_model_of(source), source, folder) for source in sources)
+            given[SOURCES] = [*own, *more]
+        super().__init__(Given, given)
 
 
-class Layers(msgspec.Struct, frozen=True, kw_only=True):
-    """What was given, layer by layer, the strongest first."""
+class Layers:
+    """All that was given, layer by layer.
 
-    flags: FlagSource
-    environment: EnvironmentSource
-    file: FileSource
-    old_names: OldNames
+    Attributes:
+        old_names: Those that were used.
+    """
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         data: Mapping[str, Any],
         *,
-        environ: Mapping[str, str],
-        overrides: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
         folder: Path = Path(),
-        renamed: Sequence[Renamed] = RENAMED,
-    ) -> Self:
+        renamed: Iterable[Renamed] = RENAMED,
+    ) -> None:
         """Read the layers.
 
         Args:
             data: The file's data.
             environ: The environment.
-            overrides: What flags set, nested as in the file.
+            overrides: The settings that flags give, nested as in the file.
             folder: From where relative paths in the data count.
             renamed: Settings whose old names work as well.
         """
-        old_names = OldNames(renamed)
-        environment = EnvironmentSource(
+        self.old_names = OldNames(renamed)
+        self._flags = FlagSource(Given, dict(overrides or {}))
+        self._environment = EnvironmentSource(
             Given,
-            old_names.in_environment(environ),
+            self.old_names.in_environment(environ or {}),
             sections=SECTIONS,
-            providers={name: provider.settings for name, provider in PROVIDERS.items()},
+            providers=_MODELS,
             known=flags.ENVIRONMENT,
         )
-        return cls(
-            flags=FlagSource(Given, dict(overrides)),
-            environment=environment,
-            file=FileSource(Given, old_names.in_file(data), folder=folder, environment=environment),
-            old_names=old_names,
-        )
+        more = self._environment.sources.values()
+        self._file = FileSource(self.old_names.in_file(data), folder=folder, more=more)
 
     def joined(self) -> dict[str, Any]:
         """Return what was given by its keys, where a stronger layer hides a weaker one."""
-        return Given(layers=(self.flags, self.environment, self.file)).model_extra or {}  # type: ignore[call-arg]
+        return Given(layers=(self._flags, self._environment, self._file)).model_extra or {}  # type: ignore[call-arg]
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
         """Return complete messages: on variables that cannot be read, and on mistakes."""
         unread = {
-            self.old_names.location(name): why for name, why in self.environment.problems.items()
+            self.old_names.location(name): why for name, why in self._environment.problems.items()
         }
         located = [(self.location_of(mistake.path), mistake) for mistake in mistakes]
         return [
@@ -171,12 +160,12 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def location_of(self, path: KeyPath) -> str:
-        """Write a place as its author knows it."""
+        """Return a place as its author knows it."""
         provider = self._provider(path)
         if provider:
             location = source_variable(provider, path[2:])
         else:
-            given = self.flags.location(path) or self.environment.location(path)
+            given = self._flags.location(path) or self._environment.location(path)
             location = given or dotted(path)
         return self.old_names.location(location)
 
@@ -185,7 +174,7 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
         provider = self._provider(mistake.path)
         if not provider:
             return mistake.text
-        known = known_keys(PROVIDERS[provider].settings, mistake.path[2:-1])
+        known = known_keys(_MODELS[provider], mistake.path[2:-1])
 
         def variable(match: re.Match[str]) -> str:
             sibling = (*mistake.path[2:-1], match[0])
@@ -196,13 +185,11 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     def _provider(self, path: KeyPath) -> str:
         """Return the provider of the source a place is in, if the environment gave the source."""
         first, index = (*path, "")[:2]
-        if first != SOURCES or not isinstance(index, int) or index < self.file.listed:
+        if first != SOURCES or not isinstance(index, int) or index < self._file.listed:
             return ""
-        return list(self.environment.sources)[index - self.file.listed]
+        return list(self._environment.sources)[index - self._file.listed]
 
 
-def _model_of_source(source: Any) -> type[SourceSettings]:
+def _model_of(source: Any) -> type[SourceSettings]:
     provider = source.get("provider") if isinstance(source, dict) else None
-    if isinstance(provider, str) and provider in PROVIDERS:
-        return PROVIDERS[provider].settings
-    return SourceSettings
+    return _MODELS.get(str(provider), SourceSettings)

@@ -84,7 +84,7 @@ def load(
     Args:
         path: The file; relative paths in it count from its folder.
         environ: The environment.
-        overrides: What flags set, nested as in the file.
+        overrides: The settings that flags give, nested as in the file.
         content: The file's bytes, if they were read already.
         renamed: Settings whose old names work as well.
 
@@ -93,14 +93,14 @@ def load(
     """
     if content is None:
         content = yaml_file.read(path) if path is not None else b""
-    layers = Layers.of(
+    layers = Layers(
         yaml_file.parse(content, name=str(path or "configuration")),
         environ=environ,
-        overrides=overrides or {},
+        overrides=overrides,
         folder=path.parent if path is not None else Path(),
         renamed=renamed,
     )
-    settings = _settings(layers)
+    settings = _checked(layers)
     warnings = tuple(layers.old_names.warnings)
     return Loaded(settings=settings, hash=content_hash(content, settings), warnings=warnings)
 
@@ -112,23 +112,15 @@ def from_data(
     overrides: Mapping[str, Any] | None = None,
     folder: Path = Path(),
 ) -> Settings:
-    """Make settings from the plain data of a file and everything on top of it.
-
-    Args:
-        data: The file's data.
-        environ: The environment.
-        overrides: What flags set, nested as in the file.
-        folder: From where relative paths in the data count.
+    """Make settings from the plain data of a file, whose relative paths count from a folder.
 
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    return _settings(
-        Layers.of(data, environ=environ or {}, overrides=overrides or {}, folder=folder)
-    )
+    return _checked(Layers(data, environ=environ, overrides=overrides, folder=folder))
 
 
-def _settings(layers: Layers) -> Settings:
+def _checked(layers: Layers) -> Settings:
     parts, mistakes = assemble(layers.joined())
     problems = layers.problems(mistakes)
     if problems:
@@ -155,9 +147,9 @@ def configure_for(
     """Set up logging as settings say, with their secrets taken out.
 
     Args:
-        settings: Whose form, level and secrets.
+        settings: They give form, level and secrets.
         level: For commands whose answer is not the log: the lowest level that may disturb it.
-        warnings: What is logged first.
+        warnings: Sentences that are logged first.
     """
     secrets = tuple(settings.secrets())
     configure(
@@ -172,7 +164,7 @@ def configure_for(
 def redacted(settings: Settings) -> dict[str, Any]:
     """Return the effective settings as plain values that YAML and JSON know, without secrets."""
     plain: dict[str, Any] = _plain(settings.model_dump())
-    # Who a source is comes first, for whoever reads the page.
+    # The identity of a source comes first, for the readers of the page.
     plain[SOURCES] = [
         {key: source[key] for key in ("provider", "name", "url")} | source
         for source in plain[SOURCES]

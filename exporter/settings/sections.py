@@ -41,7 +41,7 @@ def _check_prefix(path: str) -> str:
 
 
 class WebSettings(Section):
-    """What is served, and where.
+    """The web server.
 
     Attributes:
         listen_address: Where to listen, as `host:port`, `[IPv6 address]:port` or `:port`.
@@ -100,7 +100,7 @@ class LogSettings(Section):
 
 
 class ShardingSettings(Section):
-    """Which share of the targets is ours.
+    """The share of the targets that is ours.
 
     Attributes:
         shard: Which share, from 0; the number at the end of the host's name if not given.

@@ -1,4 +1,4 @@
-"""What every source's settings have in common, and what `defaults` hands down to them."""
+"""Settings that all sources have in common, and those that `defaults` hands down to them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
 
 
 class SourceDefaults(Section):
-    """What `defaults` may hold; every source inherits it and may set its own.
+    """The section `defaults`: every source inherits it and may set its own.
 
     Attributes:
         interval: Time from the start of a poll to the start of the next. A task that is slow by its
@@ -264,7 +264,7 @@ class SourceSettings(SourceDefaults):
 
     def http_options(self) -> HttpOptions:
         """Return the limits and the TLS material for the source's calls."""
-        # Only who sends calls loads httpx: it takes longer than everything else together.
+        # Loaded only to send calls: importing httpx takes longer than everything else together.
         from exporter.http import HttpOptions  # noqa: PLC0415
 
         return HttpOptions(

@@ -65,5 +65,5 @@ class RealLoadSettings(SourceSettings):
 
     @cached_property
     def token(self) -> Secret:
-        """The API authentication token, sent in the body of every call (reference section 1)."""
+        """The API authentication token, sent in the body of every call."""
         return Secret.of(self.auth_token, self.auth_token_file)

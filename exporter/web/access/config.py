@@ -131,12 +131,12 @@ class TlsConfig(Section):
 
     @property
     def verifies_clients(self) -> bool:
-        """Whether a client's certificate, if it has one, is verified."""
+        """True if a client's certificate, if it has one, is verified."""
         return self.client_auth_type in CLIENT_AUTH_TYPES[2:]
 
     @property
     def requires_clients(self) -> bool:
-        """Whether clients without a certificate are refused."""
+        """True if clients without a certificate are refused."""
         return self.client_auth_type == CLIENT_AUTH_TYPES[-1]
 
     def files(self) -> tuple[Path, ...]:
@@ -239,7 +239,7 @@ class WebConfig(Section):
 
     @property
     def tls(self) -> TlsConfig | None:
-        """What TLS is made from; `None` is plain HTTP."""
+        """The certificate and all else of TLS; `None` is plain HTTP."""
         return self.tls_server_config
 
     @property
@@ -254,7 +254,7 @@ class WebConfig(Section):
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
-        # What is begun is meant: an empty part must not let everybody in.
+        # An empty part was begun, and must not let everybody in.
         if _USERS in self.model_fields_set and not self.users:
             remedy = "names nobody with a hash; remove it to let everybody in"
             yield Mistake((_USERS,), remedy, (_USERS,))
