@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.config.checks import label_mistakes, secret_mistakes, tls_mistakes
+from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import Boolean, FilePath, TimeLimit, Url, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
+from exporter.sources.settings import label_mistakes
 
 
 if TYPE_CHECKING:

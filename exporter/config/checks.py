@@ -1,30 +1,21 @@
-"""Checks of settings against what Prometheus, TLS and HTTP demand."""
+"""Checks of settings that several sections have: secrets and files for TLS."""
 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from typing import TYPE_CHECKING
 
 from exporter.config.secret import Secret, SecretFileError, fits_header, is_text
 from exporter.config.validation import Mistake
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydantic import BaseModel
 
-
-#: Labels that nobody may add: Prometheus' and those of our own families.
-RESERVED_LABELS = frozenset(
-    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
-        *(family.labels for family in FAMILIES)
-    )
-)
 
 #: Secrets that may hold any character, since they are encoded before they are sent.
 _ENCODED = frozenset({"password", "proxy_url"})
@@ -33,22 +24,6 @@ _UNFIT = (
     "holds what no HTTP header can carry, such as a line break or a space at an end;"
     " give the secret alone, on one line of plain characters"
 )
-
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-
-def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
-    """Yield a mistake for every added label that Prometheus or our own series do not allow."""
-    for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name):
-            text = "is not a label name; use letters, digits and _, and no digit first"
-        elif name in RESERVED_LABELS or name.startswith("__"):
-            text = "is a label of the exporter's own or of Prometheus; rename it"
-        elif not value:
-            text = "is empty, which Prometheus takes for absent; give a value or remove it"
-        else:
-            continue
-        yield Mistake((field, name), text)
 
 
 def tls_mistakes(

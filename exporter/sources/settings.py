@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from exporter.config.checks import label_mistakes, secret_mistakes, tls_mistakes
+from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import (
     Boolean,
@@ -26,6 +27,7 @@ from exporter.config.types import (
 )
 from exporter.config.validation import Mistake, Section, nearest
 from exporter.errors import CallError
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ STANDARD_INTERVAL_SECONDS = 60.0
 #: Real Load locks an address out after 5 refused calls in this time.
 AUTH_RETRY_MIN_SECONDS = 60.0
 
+#: Labels that nobody may add: Prometheus' and those of our own families.
+RESERVED_LABELS = frozenset(
+    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
+        *(family.labels for family in FAMILIES)
+    )
+)
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _INTERVALS_TO_STALE = 3
 
@@ -281,3 +291,17 @@ class SourceSettings(SourceDefaults):
             client_key_file=self.client_key_file,
             proxy_url=self.proxy,
         )
+
+
+def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
+    """Yield a mistake for every added label that Prometheus or our own series do not allow."""
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name):
+            text = "is not a label name; use letters, digits and _, and no digit first"
+        elif name in RESERVED_LABELS or name.startswith("__"):
+            text = "is a label of the exporter's own or of Prometheus; rename it"
+        elif not value:
+            text = "is empty, which Prometheus takes for absent; give a value or remove it"
+        else:
+            continue
+        yield Mistake((field, name), text)
