@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.commands import alerting
+from exporter.commands import configuration
 from exporter.dashboards.fleet import dashboards
 from exporter.dashboards.uids import UIDS
 from exporter.errors import ConfigurationError
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
     )
-    alerting.add_arguments(parser)
+    configuration.add_alerting_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigurationError: The folder cannot be written to.
     """
-    given = alerting.configured(arguments, environ)
+    given = configuration.alerting(arguments, environ)
     made = dashboards(given.thresholds)
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from exporter.alerts import table
 from exporter.alerts.operator import prometheus_rule
 from exporter.alerts.prometheus import rules_file
-from exporter.commands import alerting
+from exporter.commands import configuration
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FORMATS = ("prometheus", OPERATOR)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that change the rules."""
-    alerting.add_arguments(parser)
+    configuration.add_alerting_arguments(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print the rules for the configured thresholds."""
-    given = alerting.configured(arguments, environ)
+    given = configuration.alerting(arguments, environ)
     text = rules_file(table.rules(given.thresholds), runbook_url=given.runbook_url)
     print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
     return 0
