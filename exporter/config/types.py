@@ -97,10 +97,6 @@ def _read_interval(value: object) -> float | None:
     return seconds
 
 
-def _format_interval(seconds: float | None) -> str:
-    return "off" if seconds is None else format_duration(seconds)
-
-
 def _positive(seconds: float) -> float:
     if seconds <= 0:
         raise WrongValueError("must be longer than 0")
@@ -170,7 +166,9 @@ TimeLimit = Annotated[Duration, AfterValidator(_positive)]
 
 #: Seconds, or `None` for `off`, which YAML delivers as false.
 Interval = Annotated[
-    float | None, BeforeValidator(_read_interval), PlainSerializer(_format_interval)
+    float | None,
+    BeforeValidator(_read_interval),
+    PlainSerializer(lambda seconds: "off" if seconds is None else format_duration(seconds)),
 ]
 
 #: True or false, from the environment also 1 or 0.

@@ -31,7 +31,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Without the dashes, dotted as in the Prometheus family.
-        setting: The place of its value in the settings; empty for what is not a setting.
+        setting: The section and key of its value; empty for what is not a setting.
         boolean: It takes no value, and `--no-…` is its opposite.
         repeatable: Each use adds a value; its twin separates them by commas.
         former: The name it had before, and the version since which that is deprecated.
@@ -40,7 +40,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     help: str
     metavar: str = ""
-    setting: tuple[str, ...] = ()
+    setting: tuple[str, str] | tuple[()] = ()
     choices: tuple[str, ...] = ()
     boolean: bool = False
     repeatable: bool = False
@@ -246,12 +246,9 @@ def overrides(
         except ConfigurationError as error:
             problems += error.problems
             continue
-        if value is None or not flag.setting:
-            continue
-        place = result
-        for part in flag.setting[:-1]:
-            place = place.setdefault(part, {})
-        place[flag.setting[-1]] = value
+        if value is not None and flag.setting:
+            section, key = flag.setting
+            result.setdefault(section, {})[key] = value
     if problems:
         raise ConfigurationError(problems)
     return result

@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from exporter.config.environment import EnvironmentSource, source_variable
-from exporter.config.validation import beginnings, dotted, known_keys
+from exporter.config.validation import dotted, known_keys
 from exporter.config.yaml_file import absolute
 from exporter.settings import flags
 from exporter.settings.assemble import SECTIONS, SOURCES
@@ -65,18 +65,10 @@ class FlagSource(InitSettingsSource):
 
     def location(self, path: KeyPath) -> str:
         """Return the names of the flag that gave a setting, empty if none did."""
-        for start in beginnings(path):
-            if self._gives(start):
-                return flags.spelled(start) or dotted(path)
-        return ""
-
-    def _gives(self, path: KeyPath) -> bool:
-        data: Any = self.init_kwargs
-        for part in path:
-            if not isinstance(data, dict) or part not in data:
-                return False
-            data = data[part]
-        return not isinstance(data, dict)
+        section, key = (*path, "", "")[:2]
+        if key not in self.init_kwargs.get(str(section), {}):
+            return ""
+        return flags.spelled((section, key)) or dotted(path)
 
 
 class FileSource(InitSettingsSource):
