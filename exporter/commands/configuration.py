@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,12 +95,15 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
     Raises:
         ConfigurationError: It cannot be used.
     """
+    used = (flags.CONFIG_FILE, flags.RUNBOOK_URL)
     path = config_path(arguments, environ)
     layers = Layers(
         yaml_file.parse(yaml_file.read(path), name=str(path)) if path is not None else {},
         environ=environ,
-        overrides=flags.overrides((flags.RUNBOOK_URL,), arguments, environ),
+        overrides=flags.overrides(used, arguments, environ),
     )
+    for warning in (*flags.warnings(used, arguments, environ), *layers.old_names.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
     about = (f"{PREFIX}{_ALERTING.upper()}", _ALERTING)
     problems = [problem for problem in layers.problems(()) if problem.startswith(about)]
     if problems:
