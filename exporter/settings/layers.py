@@ -133,7 +133,9 @@ class Layers:
 
     def joined(self) -> dict[str, Any]:
         """Return what was given by its keys, where a stronger layer hides a weaker one."""
-        return Given(layers=(self._flags, self._environment, self._file)).model_extra or {}  # type: ignore[call-arg]
+        layers = (self._flags, self._environment, self._file)
+        given = Given(layers=layers)  # type: ignore[call-arg]  # no field: the class's sources
+        return given.model_extra or {}
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
         """Return complete messages: on variables that cannot be read, and on mistakes."""
