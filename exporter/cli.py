@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-#: Exit codes of what went wrong.
+#: Exit codes other than 0.
 FAILED, USAGE = 1, 2
 
 #: The command when none is named.
@@ -35,7 +35,7 @@ DEFAULT_COMMAND = "run"
 
 
 class Command(Protocol):
-    """What a module of `exporter.commands` offers."""
+    """The interface of a module in `exporter.commands`."""
 
     SUMMARY: str
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     command = COMMANDS[arguments.command]
     try:
         code = command.execute(arguments, os.environ if environ is None else environ)
-        # What is printed at the end of the process is printed after the last `except`.
+        # Flushed here: at the interpreter's exit a BrokenPipeError would be past our handlers.
         sys.stdout.flush()
     except ConfigurationError as error:
         for problem in error.problems:

@@ -22,12 +22,11 @@ from exporter.config.address import Address
 from exporter.errors import ConfigurationError
 from exporter.fleet.history import History
 from exporter.http import HttpClient
-from exporter.logging import configure_for
 from exporter.overview.interface import AlertView
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
-from exporter.settings.load import redacted
+from exporter.settings.load import configure_for, redacted
 from exporter.sharding import Shard
 from exporter.web.app import create_app, make_server
 
@@ -245,7 +244,7 @@ class Daemon:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(self._auto_reload_seconds)
-            await self._reloader.look()
+            await self._reloader.reload_if_changed()
 
     async def _keep_house(self) -> None:
         while True:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 import structlog
 from pydantic import SecretStr
 
-from exporter.config.types import HIDDEN, Secret
+from exporter.config.secret import HIDDEN, Secret
 
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from exporter.settings.load import Settings
-
 
 Level = Literal["debug", "info", "warn", "error"]
 Format = Literal["logfmt", "json"]
 
-LEVELS: tuple[Level, ...] = ("debug", "info", "warn", "error")
-FORMATS: tuple[Format, ...] = ("logfmt", "json")
+LEVELS: tuple[Level, ...] = get_args(Level)
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: Libraries that say more than anybody wants to read; some of it whole URLs.
 QUIET = {
@@ -49,22 +47,6 @@ SHORTEST_IN_TEXTS = 4
 SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
 
 
-def configure_for(settings: Settings, *, level: Level | None = None) -> None:
-    """Set up logging as settings say, with their secrets taken out.
-
-    Args:
-        settings: Whose form, level and secrets.
-        level: For commands whose answer is not the log: the lowest level that may disturb it.
-    """
-    secrets = [secret for source in settings.sources for secret in source.secrets()]
-    secrets += settings.alerting.secrets()
-    configure(
-        level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
-        log_format=settings.log.format,
-        secrets=lambda: [secret.known() for secret in secrets],
-    )
-
-
 def configure(
     *,
     level: Level,
@@ -78,7 +60,7 @@ def configure(
         level: The lowest level printed.
         log_format: `logfmt` or `json`, one line per event.
         secrets: Returns the values to take out, asked for each record.
-        stream: Where to; standard error if not given.
+        stream: The destination; standard error if not given.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from exporter.config.types import Secret
+from exporter.config.secret import Secret
 from exporter.logging import configure
 
 

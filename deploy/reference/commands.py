@@ -63,6 +63,8 @@ def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
     parser = argparse.ArgumentParser(add_help=False)
     cli.COMMANDS[command].add_arguments(parser)
     for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
+        if action.help == argparse.SUPPRESS:
+            continue  # an old name
         yield (action.option_strings or [str(action.metavar)])[0], action
 
 

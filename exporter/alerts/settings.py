@@ -1,23 +1,24 @@
-"""The settings of the built-in alerts: what is judged, and whom it is told, in what security."""
+"""Settings of the built-in alerts: thresholds, Alertmanagers and how to reach them."""
 
 from __future__ import annotations
 
 import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.config.checks import label_mistakes, tls_mistakes
-from exporter.config.types import FilePath, Flag, Secret, TimeLimit, Url, WrongValueError, check_url
+from exporter.config.checks import secret_mistakes, tls_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import Boolean, FilePath, TimeLimit, Url, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
-from exporter.sources.settings import secret_mistakes
+from exporter.sources.settings import label_mistakes
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from exporter.sharding import Shard
 
@@ -77,7 +78,7 @@ class AlertmanagerSettings(Section):
     bearer_token: SecretStr | None = None
     bearer_token_file: FilePath | None = None
     ca_file: FilePath | None = None
-    insecure_skip_verify: Flag = False
+    insecure_skip_verify: Boolean = False
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
 
@@ -85,13 +86,23 @@ class AlertmanagerSettings(Section):
         """Yield what is wrong although each field is right by itself."""
         if not self.url:
             yield Mistake(("url",), "is missing; give the Alertmanager's URL")
-        if self.basic_auth is not None:
-            for mistake in self.basic_auth.mistakes():
-                yield Mistake(("basic_auth", *mistake.path), mistake.text)
-            if self.bearer is not None:
-                yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
+        if self.basic_auth is not None and self.bearer is not None:
+            yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
         yield from secret_mistakes(self, "bearer_token", required=False)
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret that is sent."""
+        if self.bearer is not None:
+            yield self.bearer
+        if self.basic_auth is not None:
+            yield self.basic_auth.secret
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read: for TLS, and with a secret."""
+        named = (self.ca_file, self.client_cert_file, self.client_key_file)
+        yield from (path for path in named if path is not None)
+        yield from (secret.path for secret in self.secrets() if secret.path is not None)
 
     @cached_property
     def bearer(self) -> Secret | None:
@@ -108,10 +119,6 @@ def _from_url(value: object) -> object:
 
 #: An Alertmanager, written as a URL or as a mapping.
 Alertmanager = Annotated[AlertmanagerSettings, BeforeValidator(_from_url)]
-
-#: A file that is ours to write: unlike one that we are given, its content is no configuration, so
-#: that it does not count when somebody asks what has changed.
-OwnFile = Annotated[Path, PlainSerializer(str)]
 
 
 class AlertingSettings(Section):
@@ -132,16 +139,18 @@ class AlertingSettings(Section):
     external_labels: dict[str, str] = Field(default_factory=dict)
     evaluation_interval: TimeLimit = 15.0
     resend_interval: TimeLimit = 60.0
-    state_file: OwnFile | None = None
+    state_file: FilePath | None = None
     runbook_url: Url = RUNBOOK_URL
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret of the way to the Alertmanagers."""
         for each in self.alertmanagers:
-            if each.bearer is not None:
-                yield each.bearer
-            if each.basic_auth is not None:
-                yield each.basic_auth.secret
+            yield from each.secrets()
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read; the state file is ours, and no configuration."""
+        for each in self.alertmanagers:
+            yield from each.files()
 
     def of_shard(self, shard: Shard) -> AlertingSettings:
         """Return how one of several processes that share the targets alerts: under its number.
@@ -159,13 +168,9 @@ class AlertingSettings(Section):
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
         for index, each in enumerate(self.alertmanagers):
-            place = ("alertmanagers", index)
-            # What is wrong is taken out of the list before, so that the places of others move.
-            about = ("alertmanagers",)
             if first.setdefault(each.url, index) != index:
-                yield Mistake(place, "is listed twice; remove one", about)
-            for mistake in each.mistakes():
-                yield Mistake((*place, *mistake.path), mistake.text, about)
+                place = ("alertmanagers", index)
+                yield Mistake(place, "is listed twice; remove one", place[:1])
         if self.state_file is not None and self.state_file.is_dir():
             yield Mistake(("state_file",), "is a folder; name a file in it")
         elif self.state_file is not None and not self.state_file.parent.is_dir():

@@ -1,4 +1,4 @@
-"""From when on alerts fire: the one place of the defaults, and the settings' section for them."""
+"""Thresholds of the alerts: the settings' section for them, and the one place of their defaults."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from exporter.config.types import Interval
 from exporter.config.validation import Section
 
 
-#: Where this project's runbooks are.
+#: The address of this project's runbooks.
 RUNBOOK_URL = "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/runbooks/"
 
 
 class Thresholds(Section):
-    """What the alerts compare with; an `Interval` that is `off` leaves its alert out.
+    """The values that alerts compare with; an `Interval` that is `off` leaves its alert out.
 
     Attributes:
         clock_skew: How far a clock may be off.

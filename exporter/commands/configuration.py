@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.thresholds import Thresholds
+from exporter.config import yaml_file
+from exporter.config.environment import PREFIX
 from exporter.config.types import WrongValueError, parse_duration
+from exporter.config.validation import checked
 from exporter.errors import ConfigurationError
 from exporter.settings import flags
+from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
 
 
@@ -18,6 +27,15 @@ if TYPE_CHECKING:
 
 #: How often to look for changes of the configuration's files.
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
+
+_ALERTING, _THRESHOLDS = "alerting", "thresholds"
+
+
+class Alerting(msgspec.Struct, frozen=True, kw_only=True):
+    """The values that alerts compare with, and the address of their runbooks."""
+
+    thresholds: Thresholds
+    runbook_url: str
 
 
 def load_settings(
@@ -30,19 +48,20 @@ def load_settings(
     Raises:
         ConfigurationError: With every mistake in it.
     """
-    return load(
+    loaded = load(
         config_path(arguments, environ),
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
-        known_environment=flags.ENVIRONMENT,
     )
+    warnings = (*flags.warnings(flags.ALL, arguments, environ), *loaded.warnings)
+    return msgspec.structs.replace(loaded, warnings=warnings)
 
 
 def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str]) -> float:
     """Return how often to look for changes of the configuration's files; 0 is never.
 
     Raises:
-        ConfigurationError: What is given is no duration.
+        ConfigurationError: The value is no duration.
     """
     text = flags.AUTO_RELOAD.value(arguments, environ)
     if text is None:
@@ -60,3 +79,49 @@ def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Pa
         return Path(named)
     default = Path(flags.DEFAULT_CONFIG_FILE)
     return default if default.exists() else None
+
+
+def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the flags that `alerting` reads."""
+    for flag in (flags.CONFIG_FILE, flags.RUNBOOK_URL):
+        flag.add_to(parser)
+
+
+def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alerting:
+    """Read the part on alerting alone: no source has to be there, and no secret.
+
+    Rules and dashboards are often made elsewhere than where the daemon runs.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    used = (flags.CONFIG_FILE, flags.RUNBOOK_URL)
+    path = config_path(arguments, environ)
+    layers = Layers(
+        yaml_file.parse(yaml_file.read(path), name=str(path)) if path is not None else {},
+        environ=environ,
+        overrides=flags.overrides(used, arguments, environ),
+    )
+    for warning in (*flags.warnings(used, arguments, environ), *layers.old_names.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    about = (f"{PREFIX}{_ALERTING.upper()}", _ALERTING)
+    problems = [problem for problem in layers.problems(()) if problem.startswith(about)]
+    if problems:
+        raise ConfigurationError(problems)
+    given = layers.joined().get(_ALERTING, {})
+    if not isinstance(given, dict) or not isinstance(given.get(_THRESHOLDS, {}), dict):
+        raise ConfigurationError(
+            [f"{_ALERTING}: it and its {_THRESHOLDS} must be mappings of keys to values"]
+        )
+    outcome = checked(
+        AlertingSettings, {key: given[key] for key in (_THRESHOLDS, "runbook_url") if key in given}
+    )
+    if outcome.mistakes:
+        raise ConfigurationError(
+            [
+                f"{layers.location_of((_ALERTING, *mistake.path))}: {mistake.text}"
+                for mistake in outcome.mistakes
+            ]
+        )
+    found = outcome.settings
+    return Alerting(thresholds=found.thresholds, runbook_url=found.runbook_url)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.alerts import table
-from exporter.commands import alerting
+from exporter.commands import configuration
 from exporter.dashboards.agents import agents
 from exporter.dashboards.dashboard import UIDS, Context
 from exporter.dashboards.exporter import exporter
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
     )
-    alerting.add_arguments(parser)
+    configuration.add_alerting_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigurationError: The folder cannot be written to.
     """
-    given = alerting.configured(arguments, environ)
+    given = configuration.alerting(arguments, environ)
     made = dashboards(given.thresholds)
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 from exporter.config.types import format_duration
 from exporter.daemon import Daemon
 from exporter.errors import StartError
-from exporter.logging import configure_for
 from exporter.process import stop_signals
 from exporter.settings import flags
-from exporter.settings.load import Loaded, from_data
+from exporter.settings.load import Loaded, configure_for, from_data
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
 
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 SUMMARY = "watch a simulated fleet: metrics and pages with real numbers, no configuration"
@@ -40,17 +39,20 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run both until SIGTERM or SIGINT."""
     used = (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON)
     overrides = flags.overrides(used, arguments, environ)
-    asyncio.run(_demonstrate(options.options_from(arguments), overrides))
+    warnings = list(flags.warnings(used, arguments, environ))
+    asyncio.run(_demonstrate(options.options_from(arguments), overrides, warnings))
     return 0
 
 
-async def _demonstrate(wanted: options.SimulatorOptions, overrides: dict[str, object]) -> None:
+async def _demonstrate(
+    wanted: options.SimulatorOptions, overrides: dict[str, object], warnings: Sequence[str]
+) -> None:
     with stop_signals() as stop:
         async with Simulation(wanted) as simulation:
             data = {"defaults": {"interval": format_duration(INTERVAL_SECONDS), "timeout": "4s"}}
             sources = simulation.configuration(interval_seconds=INTERVAL_SECONDS)
             settings = from_data(data | sources, overrides=overrides)
-            configure_for(settings)
+            configure_for(settings, warnings=warnings)
             daemon = Daemon(
                 Loaded(settings=settings, hash=""), announce=partial(_announce, simulation)
             )

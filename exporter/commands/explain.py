@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from exporter.commands.configuration import load_settings
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
-from exporter.logging import configure_for
 from exporter.metrics.catalogue import FAMILIES
 from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.sources.registry import PROVIDERS
 from exporter.web.endpoints.probe import explained
 
@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Ask once and print."""
-    settings = load_settings(arguments, environ).settings
-    configure_for(settings, level="warn")
+    loaded = load_settings(arguments, environ)
+    settings = loaded.settings
+    configure_for(settings, level="warn", warnings=loaded.warnings)
     try:
         text = asyncio.run(_explain(settings, arguments))
     except LookupError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporter.alerts import table
 from exporter.alerts.formats import prometheus_rule, rules_file
-from exporter.commands import alerting
+from exporter.commands import configuration
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FORMATS = ("prometheus", OPERATOR)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that change the rules."""
-    alerting.add_arguments(parser)
+    configuration.add_alerting_arguments(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print the rules for the configured thresholds."""
-    given = alerting.configured(arguments, environ)
+    given = configuration.alerting(arguments, environ)
     text = rules_file(table.rules(given.thresholds), runbook_url=given.runbook_url)
     print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
     return 0

@@ -11,8 +11,8 @@ from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import check
 from exporter.commands.configuration import auto_reload_seconds, load_settings
 from exporter.daemon import Daemon
-from exporter.logging import configure_for
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.systemd import Notifier
 
 
@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON))
     seconds = auto_reload_seconds(arguments, environ)
     loaded = load()
-    configure_for(loaded.settings)
+    configure_for(loaded.settings, warnings=loaded.warnings)
     notifier = Notifier.of(environ)
     daemon = Daemon(
         loaded,

@@ -11,13 +11,13 @@ import msgspec
 
 from exporter.commands.configuration import load_settings
 from exporter.commands.terminal import Paper, Report, showing
-from exporter.logging import configure_for
 from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.sources import source_rows
 from exporter.overview.verdict import headline
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
+from exporter.settings.load import configure_for
 from exporter.web.endpoints.api import plain
 
 
@@ -67,8 +67,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.watch and arguments.format != "table":
         print("status: --watch goes with --format table only", file=sys.stderr)
         return 2
-    settings = load_settings(arguments, environ).settings
-    configure_for(settings, level="warn")
+    loaded = load_settings(arguments, environ)
+    settings = loaded.settings
+    configure_for(settings, level="warn", warnings=loaded.warnings)
     colour = _colour(arguments.color, environ)
     if arguments.watch:
         return asyncio.run(_watch(settings, colour=colour))

@@ -1,1 +1,1 @@
-"""Read what people write: types, secrets, YAML, environment, checks; knows no setting."""
+"""Machinery without knowledge of our settings: types, secrets, YAML, environment, validation."""

@@ -1,29 +1,21 @@
-"""Checks of settings against what Prometheus, TLS and HTTP demand."""
+"""Checks of settings that several sections have: secrets and files for TLS."""
 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from typing import TYPE_CHECKING
 
-from exporter.config.secret import EMPTY, Secret, fits_header, is_text
+from exporter.config.secret import Secret, SecretFileError, fits_header, is_text
 from exporter.config.validation import Mistake
-from exporter.errors import CallError
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic import BaseModel
 
-#: Labels that nobody may add: Prometheus' and those of our own families.
-RESERVED_LABELS = frozenset(
-    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
-        *(family.labels for family in FAMILIES)
-    )
-)
 
 #: Secrets that may hold any character, since they are encoded before they are sent.
 _ENCODED = frozenset({"password", "proxy_url"})
@@ -32,23 +24,6 @@ _UNFIT = (
     "holds what no HTTP header can carry, such as a line break or a space at an end;"
     " give the secret alone, on one line of plain characters"
 )
-_WRONG_FILE = "correct the path or its rights"
-
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-
-def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
-    """Yield a mistake for every added label that Prometheus or our own series do not allow."""
-    for name, value in labels.items():
-        if not _LABEL_NAME.fullmatch(name):
-            text = "is not a label name; use letters, digits and _, and no digit first"
-        elif name in RESERVED_LABELS or name.startswith("__"):
-            text = "is a label of the exporter's own or of Prometheus; rename it"
-        elif not value:
-            text = "is empty, which Prometheus takes for absent; give a value or remove it"
-        else:
-            continue
-        yield Mistake((field, name), text)
 
 
 def tls_mistakes(
@@ -84,21 +59,39 @@ def tls_mistakes(
             )
 
 
-def secret_fault(field: str, content: str) -> str:
-    """Say why a secret that is given as a field cannot be used; empty if it can."""
+def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:
+    """Yield what is wrong with a secret that is given as `field` or as `field_file`.
+
+    Args:
+        settings: The model that has the two fields.
+        field: The field with the value.
+        required: True if one of them has to be given.
+    """
+    file_field = f"{field}_file"
+    value, file = getattr(settings, field), getattr(settings, file_field)
+    place, text = field, ""
+    if value is not None and file is not None:
+        place, text = file_field, f"stands beside {field}; remove one of the two"
+    elif file is not None:
+        place = file_field
+        try:
+            text = _secret_fault(field, Secret.of(None, file).reveal())
+        except SecretFileError as error:
+            text = f"{error}; {error.remedy}"
+    elif value is not None:
+        text = _secret_fault(field, value.get_secret_value())
+    elif required:
+        text = f"is missing; give it, or {file_field}"
+    if text:
+        yield Mistake((place,), text, (field, file_field))
+
+
+def _secret_fault(field: str, content: str) -> str:
+    """Return why a secret cannot be used, empty if it can."""
     if not content:
         return f"is empty; give it, or {field}_file"
     fits = is_text if field in _ENCODED else fits_header
     return "" if fits(content) else _UNFIT
-
-
-def secret_file_fault(field: str, file: Path) -> str:
-    """Say why a file with the secret of a field cannot be used; empty if it can."""
-    try:
-        return secret_fault(field, Secret.of(None, file).reveal())
-    except CallError as error:
-        empty = str(error).endswith(EMPTY)
-        return f"{error}; {'write the secret into it' if empty else _WRONG_FILE}"
 
 
 def _why(error: OSError, wanted: str, path: Path) -> str:

@@ -17,25 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What stands wherever a secret would.
+#: Printed in place of a secret.
 HIDDEN = "<secret>"
 
-#: Larger files are no secrets but a mistaken path.
+#: A larger file is no secret, but a mistaken path.
 LIMIT_BYTES = 65_536
-
-#: What a secret file is told to be that holds nothing.
-EMPTY = "it is empty"
 
 _FOR_HEADERS = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def fits_header(text: str) -> bool:
-    """Tell whether an HTTP header can carry a text as it is."""
+    """Return whether an HTTP header can carry a text as it is."""
     return _FOR_HEADERS.fullmatch(text) is not None
 
 
 def is_text(text: str) -> bool:
-    """Tell whether all of a text can be encoded: bytes that were none of UTF-8 cannot."""
+    """Return whether a text can be encoded; what stands for bytes that are not UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -43,17 +40,34 @@ def is_text(text: str) -> bool:
     return True
 
 
+class SecretFileError(CallError):
+    """A file with a secret cannot be used; the message names its path.
+
+    Attributes:
+        remedy: The way to mend it.
+    """
+
+    def __init__(
+        self, path: Path, why: str, *, remedy: str = "correct the path or its rights"
+    ) -> None:
+        super().__init__(Reason.AUTH, f"cannot use the secret file {path}: {why}")
+        self.remedy = remedy
+
+
 class Secret:
     """A secret that follows its file: rotation needs no restart.
 
     Two secrets are equal when they come from the same value or the same path.
+
+    Attributes:
+        path: The file it is read from.
     """
 
-    __slots__ = ("_content", "_path", "_seen", "_value")
+    __slots__ = ("_content", "_seen", "_value", "path")
 
     def __init__(self, *, value: str = "", path: Path | None = None) -> None:
         self._value = value
-        self._path = path
+        self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._content = ""
 
@@ -63,34 +77,29 @@ class Secret:
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         return cls(value=plain or "", path=file)
 
-    @property
-    def path(self) -> Path | None:
-        """The file it is read from."""
-        return self._path
-
     def reveal(self) -> str:
         """Return the secret, read again when its file changed.
 
         One newline at the end of a file is not part of the secret.
 
         Raises:
-            CallError: The file cannot be read or holds no text; the message names the path.
+            SecretFileError: The file cannot be read or holds no text.
         """
-        if self._path is None:
+        if self.path is None:
             return self._value
         try:
-            seen = _identity(self._path.stat())
+            seen = _identity(self.path.stat())
             if seen != self._seen:
-                self._content, self._seen = self._read(self._path)
-        except (OSError, ValueError) as error:
-            raise CallError(
-                Reason.AUTH, f"cannot use the secret file {self._path}: {_why(error)}"
-            ) from None
+                self._content, self._seen = self._read(self.path)
+        except OSError as error:
+            raise SecretFileError(self.path, error.strerror or "unknown error") from None
+        except ValueError as error:
+            raise SecretFileError(self.path, str(error)) from None
         return self._content
 
     def known(self) -> str:
         """Return the secret as far as it was read, without looking at its file."""
-        return self._value if self._path is None else self._content
+        return self._value if self.path is None else self._content
 
     def refresh(self) -> None:
         """Forget what was read, so that the next use reads the file whatever its time says."""
@@ -121,16 +130,16 @@ class Secret:
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8 text") from None
         if not text:
-            raise ValueError(EMPTY)
+            raise SecretFileError(path, "it is empty", remedy="write the secret into it")
         return text, _identity(status)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return (self._value, self._path) == (other._value, other._path)
+        return (self._value, self.path) == (other._value, other.path)
 
     def __hash__(self) -> int:
-        return hash((self._value, self._path))
+        return hash((self._value, self.path))
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -138,7 +147,3 @@ class Secret:
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _why(error: OSError | ValueError) -> str:
-    return (error.strerror or "unknown error") if isinstance(error, OSError) else str(error)

@@ -14,29 +14,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from exporter.config.secret import HIDDEN, Secret
-
-
-__all__ = [
-    "HIDDEN",
-    "Duration",
-    "FilePath",
-    "Flag",
-    "Interval",
-    "Regex",
-    "Secret",
-    "Size",
-    "TimeLimit",
-    "Url",
-    "Whole",
-    "WrongValueError",
-    "check_url",
-    "format_duration",
-    "format_size",
-    "parse_duration",
-    "parse_flag",
-    "parse_size",
-]
 
 _UNITS_MS = {
     "y": 31_536_000_000,
@@ -120,17 +97,13 @@ def _read_interval(value: object) -> float | None:
     return seconds
 
 
-def _format_interval(seconds: float | None) -> str:
-    return "off" if seconds is None else format_duration(seconds)
-
-
 def _positive(seconds: float) -> float:
     if seconds <= 0:
         raise WrongValueError("must be longer than 0")
     return seconds
 
 
-def parse_flag(value: object) -> bool:
+def parse_boolean(value: object) -> bool:
     """Read true or false, also as the text of a variable, where 1 and 0 are the same.
 
     Raises:
@@ -193,11 +166,13 @@ TimeLimit = Annotated[Duration, AfterValidator(_positive)]
 
 #: Seconds, or `None` for `off`, which YAML delivers as false.
 Interval = Annotated[
-    float | None, BeforeValidator(_read_interval), PlainSerializer(_format_interval)
+    float | None,
+    BeforeValidator(_read_interval),
+    PlainSerializer(lambda seconds: "off" if seconds is None else format_duration(seconds)),
 ]
 
 #: True or false, from the environment also 1 or 0.
-Flag = Annotated[bool, BeforeValidator(parse_flag)]
+Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
 #: A whole number, from the environment as digits; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]

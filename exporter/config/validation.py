@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import copy
 import difflib
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exporter.config.types import WrongValueError
-from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
-#: Where a value is: keys of mappings and indexes of lists.
+#: The place of a value: keys of mappings and indexes of lists.
 KeyPath = tuple[str | int, ...]
 
 S = TypeVar("S", bound="Section")
@@ -59,7 +66,7 @@ class Mistake(msgspec.Struct, frozen=True):
 
     Attributes:
         path: The place, relative to the model that reports it.
-        text: What is wrong and the remedy; never a value that could be a secret.
+        text: The fault and the remedy; never a value that could be a secret.
         about: The model's fields on which the mistake hangs. If one of them is wrong by itself,
             this mistake would only be its echo.
     """
@@ -84,16 +91,11 @@ class Section(BaseModel):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield what is wrong although each field is right by itself.
+
+        The sections within yield their own. A mistake without a path is one of the whole section.
+        """
         yield from ()
-
-
-class MistakesError(ConfigurationError):
-    """The settings have mistakes, kept with their places apart."""
-
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__([f"{dotted(mistake.path)}: {mistake.text}" for mistake in mistakes])
-        self.mistakes = tuple(mistakes)
 
 
 class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     Attributes:
         settings: Made from what is right; defaults stand for the rest.
         raw: The raw data without what is wrong.
-        mistakes: All that is wrong.
+        mistakes: Everything that is wrong.
     """
 
     settings: S
@@ -130,16 +132,12 @@ def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> 
         except ValidationError as error:
             fresh = {mistake.path: mistake for mistake in _translate(model, error)}
             # A list from which every element was taken away is not too short by itself.
-            beginnings = {place for path in found for place in _beginnings(path)}
-            found |= {path: fresh[path] for path in fresh if path not in beginnings}
+            emptied = {place for path in found for place in beginnings(path)}
+            found |= {path: fresh[path] for path in fresh if path not in emptied}
             rest = _without(data, fresh)
-            # Validation would never end if it found fault with what cannot be taken away.
+            # If nothing could be removed, defaults stand in; otherwise this would never end.
             data = rest if rest != data else {}
-    failed = {*wrong, *found}
-    fields = {path[0] for path in failed if path}
-    for mistake in settings.mistakes():
-        if fields.isdisjoint(mistake.about) and failed.isdisjoint(_beginnings(mistake.path)):
-            found[mistake.path] = mistake
+    found |= {mistake.path: mistake for mistake in _joint_mistakes(settings, {*wrong, *found})}
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
 
 
@@ -149,9 +147,9 @@ def nearest(
     """Return a remedy for an unknown word: the nearest known one, if one is near.
 
     Args:
-        word: What was written.
-        known: What could have been.
-        prefix: What all begin with, so that it makes nothing alike.
+        word: The unknown word.
+        known: All that are known.
+        prefix: The beginning of all, left out of the comparison.
         otherwise: The remedy if none is near.
     """
     rests = sorted(other.removeprefix(prefix) for other in known)
@@ -170,6 +168,18 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
+def plain(annotation: Any) -> Any:
+    """Return an annotation without its metadata and without `None`."""
+    parts = get_args(annotation)
+    optional = len(parts) == 2 and parts[1] is type(None)
+    return plain(parts[0]) if optional or get_origin(annotation) is Annotated else annotation
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether a plain annotation is written as a list."""
+    return get_origin(kind) in {list, tuple, set, frozenset}
+
+
 def model_of(annotation: Any) -> type[BaseModel] | None:
     """Return the model within an annotation such as `Annotated[Model | None, …]`, if any."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -177,6 +187,27 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) or annotation is Any:
         return None
     return next((model for part in get_args(annotation) if (model := model_of(part))), None)
+
+
+def _joint_mistakes(
+    section: Section, failed: Collection[KeyPath], place: KeyPath = ()
+) -> Iterator[Mistake]:
+    """Yield what is wrong in a section and in those within it, without echoes of what failed."""
+    depth = len(place)
+    wrong = {path[depth] for path in failed if len(path) > depth and path[:depth] == place}
+    for mistake in section.mistakes():
+        path = (*place, *mistake.path)
+        echoed = wrong.intersection(mistake.about) if mistake.path else wrong
+        if not echoed and not any(start in failed for start in beginnings(path)):
+            yield Mistake(path, mistake.text)
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _joint_mistakes(value, failed, (*place, name))
+        # Failed elements were taken out of their list before, so that the others moved.
+        elif isinstance(value, tuple) and name not in wrong:
+            for index, each in enumerate(value):
+                if isinstance(each, Section):
+                    yield from _joint_mistakes(each, failed, (*place, name, index))
 
 
 def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:
@@ -199,9 +230,9 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
     return model.model_fields.keys()
 
 
-def _beginnings(path: KeyPath) -> set[KeyPath]:
-    """Return a place and those it stands in."""
-    return {path[: end + 1] for end in range(len(path))}
+def beginnings(path: KeyPath) -> list[KeyPath]:
+    """Return a place and those it stands in, the innermost first."""
+    return [path[:end] for end in range(len(path), 0, -1)]
 
 
 def _without(data: dict[str, Any], paths: Collection[KeyPath]) -> dict[str, Any]:

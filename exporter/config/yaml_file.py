@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.config.validation import model_of, plain
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from pydantic import BaseModel
 
 
 LIMIT_BYTES = 1 << 20
 
 #: Values in a file, counted as often as aliases repeat them: a few lines can stand for billions.
 LIMIT_VALUES = 100_000
-
-_Mark = yaml.error.Mark
 
 
 def read(path: Path) -> bytes:
@@ -48,40 +49,52 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
 
     Args:
         content: The file as it was read.
-        name: What messages call it.
+        name: The name of the file in messages.
 
     Raises:
         ConfigurationError: It is no such file; all doubled keys are named at once.
     """
     try:
-        text = content.decode("utf-8-sig")
+        data = _load(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            [f"{name}: byte {error.start} is not UTF-8; save the file as UTF-8"]
-        ) from None
-    try:
-        data = _load(text, name)
+        why = f"byte {error.start} is not UTF-8; save the file as UTF-8"
     except yaml.MarkedYAMLError as error:
-        # From None: the text of YAML's own error quotes the line, which may hold a secret.
-        raise ConfigurationError([_place(name, error.problem_mark) + _remedy(error)]) from None
+        # Without the text of YAML's own error: it quotes the line, which may hold a secret.
+        why = _position(error.problem_mark) + _remedy(error)
     except yaml.YAMLError:
-        raise ConfigurationError(
-            [f"{name}: holds a character that YAML does not allow; remove control characters"]
-        ) from None
+        why = "holds a character that YAML does not allow; remove control characters"
     except RecursionError:
-        raise ConfigurationError([f"{name}: is nested too deeply; flatten it"]) from None
+        why = "is nested too deeply; flatten it"
     except (ValueError, TypeError, OverflowError, AttributeError):
-        raise ConfigurationError(
-            [f"{name}: holds a date, number or tag that cannot be read; put text in quotes"]
-        ) from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigurationError([f"{name}: must be a mapping of keys to values at its top"])
-    if not all(isinstance(key, str) for key in data):
-        raise ConfigurationError([f"{name}: a key at its top is not text; put it in quotes"])
-    given: dict[str, Any] = _given(data)
-    return given
+        why = "holds a date, number or tag that cannot be read; put text in quotes"
+    else:
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            why = "must be a mapping of keys to values at its top"
+        elif not all(isinstance(key, str) for key in data):
+            why = "a key at its top is not text; put it in quotes"
+        else:
+            given: dict[str, Any] = _given(data)
+            return given
+    raise ConfigurationError([f"{name}: {why}"])
+
+
+def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
+    """Return a file's data in which relative paths, by their fields' types, count from a folder."""
+    if isinstance(raw, list):
+        return [absolute(model, each, folder) for each in raw]
+    if not isinstance(raw, dict):
+        return raw
+    result = dict(raw)
+    for key in raw.keys() & model.model_fields.keys():
+        annotation = model.model_fields[key].annotation
+        inner = model_of(annotation)
+        if inner is not None:
+            result[key] = absolute(inner, raw[key], folder)
+        elif plain(annotation) is Path and isinstance(raw[key], str):
+            result[key] = str(folder / raw[key])
+    return result
 
 
 def _load(text: str, name: str) -> Any:
@@ -90,11 +103,7 @@ def _load(text: str, name: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _measure(node, name)
-        doubled = [
-            f"{_place(name, mark)}the key {key} stands here for the second time; remove one"
-            for key, mark in sorted(_doubled(node, set()), key=lambda pair: pair[1].index)
-        ]
+        doubled = _doubled_keys(node, name)
         if doubled:
             raise ConfigurationError(doubled)
         return loader.construct_document(node)
@@ -102,52 +111,51 @@ def _load(text: str, name: str) -> Any:
         loader.dispose()
 
 
-def _measure(root: yaml.Node, name: str) -> None:
-    """Refuse what would grow without bounds once its aliases are followed."""
-    sizes: dict[int, int] = {}
-    open_nodes: set[int] = set()
+def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
+    """Return complete messages on keys given twice, of which YAML's loader would take the last.
+
+    Raises:
+        ConfigurationError: The document would grow without bounds once its aliases are followed.
+    """
+    sizes: dict[int, int] = {}  # 0 while what stands in the node is counted
+    doubled: list[yaml.ScalarNode] = []
 
     def size(node: yaml.Node) -> int:
-        key = id(node)
-        if key in open_nodes:
+        found = sizes.setdefault(id(node), -1)
+        if found == 0:
+            where = _position(node.start_mark)
             raise ConfigurationError(
-                [f"{_place(name, node.start_mark)}an alias refers to what it stands in; remove it"]
+                [f"{name}: {where}an alias refers to what it stands in; remove it"]
             )
-        if key not in sizes:
-            open_nodes.add(key)
-            sizes[key] = 1 + sum(size(child) for child in _children(node))
-            open_nodes.remove(key)
-        return sizes[key]
+        if found < 0:
+            sizes[id(node)] = 0
+            inner: list[yaml.Node] = []
+            if isinstance(node, yaml.SequenceNode):
+                inner = node.value
+            elif isinstance(node, yaml.MappingNode):
+                inner = [each for pair in node.value for each in pair]
+                doubled.extend(_repeated(node))
+            sizes[id(node)] = 1 + sum(size(each) for each in inner)
+        return sizes[id(node)]
 
     if size(root) > LIMIT_VALUES:
         raise ConfigurationError(
             [f"{name}: holds more than {LIMIT_VALUES} values, aliases counted; shorten it"]
         )
+    return [
+        f"{name}: {_position(key.start_mark)}the key {key.value} stands here for the second time;"
+        " remove one"
+        for key in sorted(doubled, key=lambda key: key.start_mark.index)
+    ]
 
 
-def _children(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key
-            yield value
-    elif isinstance(node, yaml.SequenceNode):
-        yield from node.value
-
-
-def _doubled(node: yaml.Node, visited: set[int]) -> Iterator[tuple[str, _Mark]]:
-    """Yield the keys that a mapping holds twice; YAML's loader would take the last silently."""
-    if id(node) in visited:
-        return
-    visited.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    yield key.value, key.start_mark
-                seen.add(key.value)
-    for child in _children(node):
-        yield from _doubled(child, visited)
+def _repeated(node: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                yield key
+            seen.add(key.value)
 
 
 def _given(data: Any) -> Any:
@@ -159,8 +167,8 @@ def _given(data: Any) -> Any:
     return data
 
 
-def _place(name: str, mark: _Mark | None) -> str:
-    return f"{name}: line {mark.line + 1}, column {mark.column + 1}: " if mark else f"{name}: "
+def _position(mark: yaml.error.Mark | None) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
 
 
 def _remedy(error: yaml.MarkedYAMLError) -> str:

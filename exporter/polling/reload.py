@@ -30,7 +30,7 @@ BY_RESTART = ("web", "sharding")
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reload does to the sources, by their names.
+    """The effect of a reload on the sources, by their names.
 
     Attributes:
         kept: Not touched at all.
@@ -42,7 +42,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything is started or stopped."""
+        """True if anything is started or stopped."""
         return bool(self.added or self.changed or self.removed)
 
 
@@ -63,8 +63,8 @@ def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
     read again by itself.
     """
     digest = hashlib.sha256()
-    for path in (settings.ca_file, settings.client_cert_file, settings.client_key_file):
-        digest.update(path.read_bytes() if path is not None and path.is_file() else b"")
+    for path in settings.tls_files():
+        digest.update(path.read_bytes() if path.is_file() else b"")
         digest.update(b"\0")
     return settings, digest.hexdigest()
 
@@ -91,7 +91,7 @@ class Reloader:
             load: Reads and validates it anew.
             loaded: The one in use.
             apply: Puts another one into use.
-            telemetry: Where the outcome is shown.
+            telemetry: Shows the outcome.
         """
         self._load = load
         self._hash = loaded.hash
@@ -123,7 +123,7 @@ class Reloader:
             self._hash = loaded.hash
             self._succeeded()
 
-    async def look(self) -> None:
+    async def reload_if_changed(self) -> None:
         """Reload if something changed; a mistake is logged and counted, not raised."""
         try:
             await self.reload(if_changed=True)

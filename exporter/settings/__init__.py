@@ -1,1 +1,1 @@
-"""Every setting: its sources, how layers are joined, where to correct a problem."""
+"""All settings: their sections, the layers that give them, flags, old names and loading."""

@@ -37,10 +37,9 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
     found = [
         Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
     ]
-    parts: dict[str, Any] = {}
     outcomes = {name: checked(model, raw.get(name, {})) for name, model in SECTIONS.items()}
+    parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     for name, outcome in outcomes.items():
-        parts[name] = outcome.settings
         found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
     sources = raw.get(SOURCES, [])
     if not isinstance(sources, list | tuple):
@@ -61,7 +60,7 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
             text = f"is already the name of {dotted((SOURCES, first))}; give each its own"
             found.append(Mistake((SOURCES, index, "name"), text))
     parts[SOURCES] = tuple(parts[SOURCES])
-    # What several sources inherit is one mistake.
+    # A mistake that several sources inherit is one.
     return parts, tuple({(mistake.path, mistake.text): mistake for mistake in found}.values())
 
 

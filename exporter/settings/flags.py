@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.config.types import WrongValueError, parse_flag
+from exporter.config.environment import PREFIX
+from exporter.config.types import WrongValueError, parse_boolean
 from exporter.errors import ConfigurationError
 from exporter.logging import FORMATS, LEVELS
+from exporter.settings.deprecation import beside, warning
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-
-ENVIRONMENT_PREFIX = "LOADFLEET_"
 
 #: Read when no file is named and this one exists.
 DEFAULT_CONFIG_FILE = "loadfleet.yml"
@@ -31,28 +31,38 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Without the dashes, dotted as in the Prometheus family.
-        setting: Where its value goes in the settings; empty for what is not a setting.
+        setting: The section and key of its value; empty for what is not a setting.
         boolean: It takes no value, and `--no-…` is its opposite.
         repeatable: Each use adds a value; its twin separates them by commas.
+        former: The name it had before, and the version since which that is deprecated.
     """
 
     name: str
     help: str
     metavar: str = ""
-    setting: tuple[str, ...] = ()
+    setting: tuple[str, str] | tuple[()] = ()
     choices: tuple[str, ...] = ()
     boolean: bool = False
     repeatable: bool = False
+    former: tuple[str, str] | None = None
+
+    @property
+    def old(self) -> Flag | None:
+        """The same flag under the name it had before."""
+        if self.former is None:
+            return None
+        return msgspec.structs.replace(self, name=self.former[0], former=None, help="")
 
     @property
     def environment(self) -> str:
         """The environment variable that does the same."""
-        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
+        return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
     def spelled(self) -> str:
-        """How messages call it, which do not know which of the two was used."""
-        return f"--{self.name} or {self.environment}"
+        """All its names, for messages, which do not know the one that was used."""
+        old = f", formerly --{self.former[0]}" if self.former else ""
+        return f"--{self.name} or {self.environment}{old}"
 
     @property
     def destination(self) -> str:
@@ -64,7 +74,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         options: dict[str, Any] = {
             "dest": self.destination,
             "default": None,
-            "help": f"{self.help} [${self.environment}]",
+            "help": f"{self.help} [${self.environment}]" if self.help else argparse.SUPPRESS,
         }
         if self.boolean:
             options["action"] = argparse.BooleanOptionalAction
@@ -74,13 +84,23 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             if self.repeatable:
                 options["action"] = "append"
         parser.add_argument(f"--{self.name}", **options)
+        if self.old is not None:
+            self.old.add_to(parser)
 
     def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
         """Return what was given, by flag before environment, or `None`.
 
         Raises:
-            ConfigurationError: The twin of a switch says neither true nor false.
+            ConfigurationError: The twin of a switch says neither true nor false, or the flag is
+                given by its old name as well.
         """
+        given = self._value(arguments, environ)
+        old = self.old.value(arguments, environ) if self.old is not None else None
+        if self.old is not None and None not in (given, old):
+            raise ConfigurationError([f"{self.old.spelled}: {beside(f'--{self.name}')}"])
+        return old if given is None else given
+
+    def _value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
         given = getattr(arguments, self.destination, None)
         if given is not None:
             return given
@@ -89,7 +109,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if self.boolean:
             try:
-                return parse_flag(text)
+                return parse_boolean(text)
             except WrongValueError as error:
                 raise ConfigurationError([f"{self.environment}: {error}"]) from None
         if self.repeatable:
@@ -108,60 +128,11 @@ LOG_LEVEL = Flag(
 LOG_FORMAT = Flag(
     name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
 )
-LISTEN_ADDRESS = Flag(
-    name="web.listen-address",
-    metavar="HOST:PORT",
-    help="address to listen on, repeatable",
-    setting=("web", "listen_address"),
-    repeatable=True,
-)
-ROUTE_PREFIX = Flag(
-    name="web.route-prefix",
-    metavar="PATH",
-    help="path under which everything is served",
-    setting=("web", "route_prefix"),
-)
-EXTERNAL_URL = Flag(
-    name="web.external-url",
-    metavar="URL",
-    help="URL under which others reach this; its path becomes the prefix if none is given",
-    setting=("web", "external_url"),
-)
-WEB_CONFIG_FILE = Flag(
-    name="web.config.file",
-    metavar="FILE",
-    help="file that sets TLS, users, headers and rate limit",
-    setting=("web", "config_file"),
-)
-SYSTEMD_SOCKET = Flag(
-    name="web.systemd-socket",
-    help="listen on the sockets of a systemd socket unit instead of the addresses",
-    setting=("web", "systemd_socket"),
-    boolean=True,
-)
-SHARD = Flag(
-    name="shard",
-    metavar="N",
-    help="which share of the targets to watch, from 0; found from the host's name if not given",
-    setting=("sharding", "shard"),
-)
-TOTAL_SHARDS = Flag(
-    name="total-shards",
-    metavar="N",
-    help="into how many shares the targets are divided",
-    setting=("sharding", "total_shards"),
-)
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
     help="where the runbooks are served",
     setting=("alerting", "runbook_url"),
-)
-ENABLE_LIFECYCLE = Flag(
-    name="web.enable-lifecycle",
-    help="reload on POST to /-/reload",
-    setting=("web", "enable_lifecycle"),
-    boolean=True,
 )
 AUTO_RELOAD = Flag(
     name="config.auto-reload-interval",
@@ -170,30 +141,84 @@ AUTO_RELOAD = Flag(
 )
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
-#: What every command that reads a configuration takes.
+#: The flags of every command that reads a configuration.
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
 
-#: What only the daemon takes.
+#: The flags of the daemon alone.
 DAEMON = (
-    LISTEN_ADDRESS,
-    SYSTEMD_SOCKET,
-    WEB_CONFIG_FILE,
-    EXTERNAL_URL,
-    ROUTE_PREFIX,
-    ENABLE_LIFECYCLE,
-    SHARD,
-    TOTAL_SHARDS,
+    Flag(
+        name="web.listen-address",
+        metavar="HOST:PORT",
+        help="address to listen on, repeatable",
+        setting=("web", "listen_address"),
+        repeatable=True,
+    ),
+    Flag(
+        name="web.systemd-socket",
+        help="listen on the sockets of a systemd socket unit instead of the addresses",
+        setting=("web", "systemd_socket"),
+        boolean=True,
+    ),
+    Flag(
+        name="web.config.file",
+        metavar="FILE",
+        help="file that sets TLS, users, headers and rate limit",
+        setting=("web", "config_file"),
+    ),
+    Flag(
+        name="web.external-url",
+        metavar="URL",
+        help="URL under which others reach this; its path becomes the prefix if none is given",
+        setting=("web", "external_url"),
+    ),
+    Flag(
+        name="web.route-prefix",
+        metavar="PATH",
+        help="path under which everything is served",
+        setting=("web", "route_prefix"),
+    ),
+    Flag(
+        name="web.enable-lifecycle",
+        help="reload on POST to /-/reload",
+        setting=("web", "enable_lifecycle"),
+        boolean=True,
+    ),
+    Flag(
+        name="shard",
+        metavar="N",
+        help="which share of the targets to watch, from 0; found from the host's name if not given",
+        setting=("sharding", "shard"),
+    ),
+    Flag(
+        name="total-shards",
+        metavar="N",
+        help="into how many shares the targets are divided",
+        setting=("sharding", "total_shards"),
+    ),
     RUNBOOK_URL,
 )
 
 ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
 
 #: Variables that are flags and not settings by themselves.
-ENVIRONMENT = frozenset(flag.environment for flag in ALL)
+ENVIRONMENT = frozenset(each.environment for flag in ALL for each in (flag, flag.old) if each)
+
+
+def warnings(
+    flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield one sentence per flag that is given by its old name."""
+    for flag in flags:
+        if flag.old is None or flag.former is None:
+            continue
+        if getattr(arguments, flag.old.destination, None) is not None:
+            yield warning(f"--{flag.old.name}", f"--{flag.name}", flag.former[1])
+        elif environ.get(flag.old.environment):
+            yield warning(flag.old.environment, flag.environment, flag.former[1])
 
 
 def spelled(setting: tuple[str | int, ...]) -> str:
-    """Return how messages call the flag of a setting, empty if it has none."""
+    """Return the names of the flag of a setting for messages, empty if it has none."""
     return next((flag.spelled for flag in ALL if flag.setting == setting), "")
 
 
@@ -221,12 +246,9 @@ def overrides(
         except ConfigurationError as error:
             problems += error.problems
             continue
-        if value is None or not flag.setting:
-            continue
-        place = result
-        for part in flag.setting[:-1]:
-            place = place.setdefault(part, {})
-        place[flag.setting[-1]] = value
+        if value is not None and flag.setting:
+            section, key = flag.setting
+            result.setdefault(section, {})[key] = value
     if problems:
         raise ConfigurationError(problems)
     return result

@@ -1,51 +1,40 @@
-"""The settings: flags over environment over file over defaults, right as a whole or refused.
+"""The settings, right as a whole or refused: layers are joined, checked and frozen.
 
-Reading bytes, joining the layers and validating are apart, so that a reload does the same as the
-start: read once, then validate, then see what changed.
+A reload does the same as the start: it reads once, then validates, then sees what changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pydantic import SecretStr, SerializeAsAny, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+import structlog
+from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 
 from exporter.alerts.settings import AlertingSettings
-from exporter.config import environment
-from exporter.config import yaml_file as config_file
-from exporter.config.types import HIDDEN
-from exporter.config.validation import MistakesError
+from exporter.config import yaml_file
+from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import ConfigurationError
-from exporter.settings.assemble import SECTIONS, SOURCES, assemble
-from exporter.settings.locations import place, told
+from exporter.logging import LEVELS, Level, configure
+from exporter.settings.assemble import SOURCES, assemble
+from exporter.settings.deprecation import RENAMED
+from exporter.settings.layers import Layers
 from exporter.settings.sections import LogSettings, ShardingSettings, WebSettings
-from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from exporter.settings.deprecation import Renamed
 
 
-#: The layers that `Settings` is made from, the strongest first.
-_LAYERS = ("flags", "environment", "file")
-
-
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     defaults: SourceDefaults
     sources: tuple[SerializeAsAny[SourceSettings], ...]
@@ -54,36 +43,19 @@ class Settings(BaseSettings):
     log: LogSettings
     sharding: ShardingSettings
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the layers instead of the process's own environment and files."""
-        del env_settings, dotenv_settings, file_secret_settings
-        layers = init_settings()
-        return tuple(InitSettingsSource(settings_cls, layers.get(name, {})) for name in _LAYERS)
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret that is sent to somebody."""
+        for source in self.sources:
+            yield from source.secrets()
+        yield from self.alerting.secrets()
 
-    @classmethod
-    def of(cls, **layers: Any) -> Self:
-        """Join the layers `flags`, `environment` and `file`, each nested as in the file.
-
-        Raises:
-            MistakesError: Something is wrong in them, taken together.
-        """
-        return cls(**layers)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _assemble(cls, data: dict[str, Any]) -> dict[str, Any]:
-        parts, mistakes = assemble(data)
-        if mistakes:
-            raise MistakesError(mistakes)
-        return parts
+    def files(self) -> Iterator[Path]:
+        """Yield every file that the settings name and that is read."""
+        for source in (self.defaults, *self.sources):
+            yield from source.files()
+        yield from self.alerting.files()
+        if self.web.config_file is not None:
+            yield self.web.config_file
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,10 +63,12 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         hash: Of the file and of all files it names; changes when one of them does.
+        warnings: Sentences on what works and should be changed.
     """
 
     settings: Settings
     hash: str
+    warnings: tuple[str, ...] = ()
 
 
 def load(
@@ -102,56 +76,33 @@ def load(
     *,
     environ: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
-    known_environment: Collection[str] = (),
+    content: bytes | None = None,
+    renamed: Sequence[Renamed] = RENAMED,
 ) -> Loaded:
     """Read the configuration file, if there is one, and everything on top of it.
 
     Args:
-        path: The file.
+        path: The file; relative paths in it count from its folder.
         environ: The environment.
-        overrides: What flags set, nested as in the file.
-        known_environment: Variables that are none of the settings'.
+        overrides: The settings that flags give, nested as in the file.
+        content: The file's bytes, if they were read already.
+        renamed: Settings whose old names work as well.
 
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    return load_bytes(
-        config_file.read(path) if path is not None else b"",
-        path=path,
+    if content is None:
+        content = yaml_file.read(path) if path is not None else b""
+    layers = Layers(
+        yaml_file.parse(content, name=str(path or "configuration")),
         environ=environ,
         overrides=overrides,
-        known_environment=known_environment,
-    )
-
-
-def load_bytes(
-    content: bytes,
-    *,
-    path: Path | None,
-    environ: Mapping[str, str],
-    overrides: Mapping[str, Any] | None = None,
-    known_environment: Collection[str] = (),
-) -> Loaded:
-    """Do what `load` does with the content of a file that was read already.
-
-    Args:
-        content: The file's bytes.
-        path: Where they came from: relative paths count from there.
-        environ: The environment.
-        overrides: What flags set, nested as in the file.
-        known_environment: Variables that are none of the settings'.
-
-    Raises:
-        ConfigurationError: With every mistake at once.
-    """
-    settings = from_data(
-        config_file.parse(content, name=str(path or "configuration")),
-        environ=environ,
-        overrides=overrides,
-        known_environment=known_environment,
         folder=path.parent if path is not None else Path(),
+        renamed=renamed,
     )
-    return Loaded(settings=settings, hash=content_hash(content, settings))
+    settings = _checked(layers)
+    warnings = tuple(layers.old_names.warnings)
+    return Loaded(settings=settings, hash=content_hash(content, settings), warnings=warnings)
 
 
 def from_data(
@@ -159,58 +110,28 @@ def from_data(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    known_environment: Collection[str] = (),
     folder: Path = Path(),
 ) -> Settings:
-    """Make settings from the plain data of a file and everything on top of it.
-
-    Args:
-        data: The file's data.
-        environ: The environment.
-        overrides: What flags set, nested as in the file.
-        known_environment: Variables that are none of the settings'.
-        folder: From where relative paths in the data count.
+    """Make settings from the plain data of a file, whose relative paths count from a folder.
 
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    models = {name: provider.settings for name, provider in PROVIDERS.items()}
-    variables = environment.read(
-        environ or {}, sections=SECTIONS, providers=models, known=known_environment
-    )
-    file = {
-        key: environment.absolute(SECTIONS[key], value, folder) if key in SECTIONS else value
-        for key, value in data.items()
-    }
-    listed = file.get(SOURCES, [])
-    if isinstance(listed, list):
-        # The list is joined here, since one layer cannot extend the list of another.
-        file[SOURCES] = [
-            *(_absolute_source(source, models, folder) for source in listed),
-            *variables.sources,
-        ]
-    given = dict(overrides or {})
-    try:
-        settings = Settings.of(flags=given, environment=variables.values, file=file)
-    except MistakesError as error:
-        count = len(listed) if isinstance(listed, list) else 0
-        unread = {problem.partition(":")[0] for problem in variables.problems}
-        problems = (
-            f"{where}: {told(mistake, variables, count)}"
-            for mistake in error.mistakes
-            # What could not be read is not missing.
-            if (where := place(mistake.path, variables, given, count)) not in unread
-        )
-        raise ConfigurationError([*variables.problems, *problems]) from None
-    if variables.problems:
-        raise ConfigurationError(variables.problems)
-    return settings
+    return _checked(Layers(data, environ=environ, overrides=overrides, folder=folder))
+
+
+def _checked(layers: Layers) -> Settings:
+    parts, mistakes = assemble(layers.joined())
+    problems = layers.problems(mistakes)
+    if problems:
+        raise ConfigurationError(problems)
+    return Settings(**parts)
 
 
 def content_hash(content: bytes, settings: Settings) -> str:
     """Hash a file's content and that of all files its settings name."""
     digest = hashlib.sha256(content)
-    for path in sorted(set(_paths(settings.model_dump()))):
+    for path in sorted(set(settings.files())):
         try:
             inner = path.read_bytes()
         except OSError:
@@ -220,32 +141,35 @@ def content_hash(content: bytes, settings: Settings) -> str:
     return digest.hexdigest()
 
 
+def configure_for(
+    settings: Settings, *, level: Level | None = None, warnings: Sequence[str] = ()
+) -> None:
+    """Set up logging as settings say, with their secrets taken out.
+
+    Args:
+        settings: They give form, level and secrets.
+        level: For commands whose answer is not the log: the lowest level that may disturb it.
+        warnings: Sentences that are logged first.
+    """
+    secrets = tuple(settings.secrets())
+    configure(
+        level=max(settings.log.level, level or settings.log.level, key=LEVELS.index),
+        log_format=settings.log.format,
+        secrets=lambda: [secret.known() for secret in secrets],
+    )
+    for warning in warnings:
+        structlog.get_logger("exporter.settings").warning("deprecated", problem=warning)
+
+
 def redacted(settings: Settings) -> dict[str, Any]:
     """Return the effective settings as plain values that YAML and JSON know, without secrets."""
     plain: dict[str, Any] = _plain(settings.model_dump())
-    # Who a source is comes first, for whoever reads the page.
+    # The identity of a source comes first, for the readers of the page.
     plain[SOURCES] = [
         {key: source[key] for key in ("provider", "name", "url")} | source
         for source in plain[SOURCES]
     ]
     return plain
-
-
-def _absolute_source(source: Any, models: Mapping[str, type[SourceSettings]], folder: Path) -> Any:
-    provider = source.get("provider") if isinstance(source, dict) else None
-    model = models.get(provider, SourceSettings) if isinstance(provider, str) else SourceSettings
-    return environment.absolute(model, source, folder)
-
-
-def _paths(data: Any) -> Iterator[Path]:
-    if isinstance(data, Path):
-        yield data
-    elif isinstance(data, dict):
-        for value in data.values():
-            yield from _paths(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from _paths(value)
 
 
 def _plain(data: Any) -> Any:

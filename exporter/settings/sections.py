@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from exporter.config.address import parse_address
-from exporter.config.types import FilePath, Flag, Url, Whole, WrongValueError, check_url
+from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
 
@@ -41,7 +41,7 @@ def _check_prefix(path: str) -> str:
 
 
 class WebSettings(Section):
-    """What is served, and where.
+    """The web server.
 
     Attributes:
         listen_address: Where to listen, as `host:port`, `[IPv6 address]:port` or `:port`.
@@ -60,9 +60,9 @@ class WebSettings(Section):
         BeforeValidator(_listed),
         Field(min_length=1),
     ] = ("0.0.0.0:10871",)
-    systemd_socket: Flag = False
+    systemd_socket: Boolean = False
     config_file: FilePath | None = None
-    enable_lifecycle: Flag = False
+    enable_lifecycle: Boolean = False
     external_url: Url | None = None
     route_prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
     max_requests: Annotated[Whole, Field(ge=1)] = 40
@@ -100,7 +100,7 @@ class LogSettings(Section):
 
 
 class ShardingSettings(Section):
-    """Which share of the targets is ours.
+    """The share of the targets that is ours.
 
     Attributes:
         shard: Which share, from 0; the number at the end of the host's name if not given.

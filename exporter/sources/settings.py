@@ -1,22 +1,23 @@
-"""What every source's settings have in common, and what `defaults` hands down to them."""
+"""Settings that all sources have in common, and those that `defaults` hands down to them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from exporter.config.checks import label_mistakes, secret_fault, secret_file_fault, tls_mistakes
+from exporter.config.checks import secret_mistakes, tls_mistakes
+from exporter.config.secret import Secret
 from exporter.config.types import (
+    Boolean,
     Duration,
     FilePath,
-    Flag,
     Interval,
     Regex,
-    Secret,
     Size,
     TimeLimit,
     Url,
@@ -26,9 +27,14 @@ from exporter.config.types import (
 )
 from exporter.config.validation import Mistake, Section, nearest
 from exporter.errors import CallError
+from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
-#: Calls under way at once; with more than 4, a token revoked in mid-round can cost a lock-out.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+#: Calls under way at once; with more than 4, a token revoked during a poll can cost a lock-out.
 DEFAULT_CONCURRENCY = 3
 
 #: The interval of every task that is not slow by its nature.
@@ -37,6 +43,14 @@ STANDARD_INTERVAL_SECONDS = 60.0
 #: Real Load locks an address out after 5 refused calls in this time.
 AUTH_RETRY_MIN_SECONDS = 60.0
 
+#: Labels that nobody may add: Prometheus' and those of our own families.
+RESERVED_LABELS = frozenset(
+    {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
+        *(family.labels for family in FAMILIES)
+    )
+)
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _INTERVALS_TO_STALE = 3
 
 
@@ -51,7 +65,7 @@ Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
 
 
 class SourceDefaults(Section):
-    """What `defaults` may hold; every source inherits it and may set its own.
+    """The section `defaults`: every source inherits it and may set its own.
 
     Attributes:
         interval: Time from the start of a poll to the start of the next. A task that is slow by its
@@ -91,7 +105,7 @@ class SourceDefaults(Section):
     auth_retry: Duration = 300.0
     labels: dict[str, str] = Field(default_factory=dict)
     ca_file: FilePath | None = None
-    insecure_skip_verify: Flag = False
+    insecure_skip_verify: Boolean = False
     client_cert_file: FilePath | None = None
     client_key_file: FilePath | None = None
     proxy_url: SecretStr | None = None
@@ -125,6 +139,21 @@ class SourceDefaults(Section):
                 "is not an http or https URL; write it as http://host:port",
                 ("proxy_url", "proxy_url_file"),
             )
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret of the section; a subclass adds its own."""
+        if self.proxy is not None:
+            yield self.proxy
+
+    def tls_files(self) -> tuple[Path, ...]:
+        """Return the files for TLS, which are read when a source connects."""
+        named = (self.ca_file, self.client_cert_file, self.client_key_file)
+        return tuple(path for path in named if path is not None)
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read: for TLS, and with a secret."""
+        yield from self.tls_files()
+        yield from (secret.path for secret in self.secrets() if secret.path is not None)
 
     @cached_property
     def proxy(self) -> Secret | None:
@@ -196,11 +225,6 @@ class SourceSettings(SourceDefaults):
                 ("stale_after", "interval"),
             )
 
-    def secrets(self) -> Iterator[Secret]:
-        """Yield every secret of the source; a subclass adds its own."""
-        if self.proxy is not None:
-            yield self.proxy
-
     def intervals(self) -> dict[str, float]:
         """Return the tasks that are on, with the seconds between their polls."""
         intervals = {task: self.interval_for(task) for task in self.TASKS}
@@ -232,7 +256,7 @@ class SourceSettings(SourceDefaults):
         return _INTERVALS_TO_STALE * interval
 
     def wanted(self, kind: str, name: str) -> bool:
-        """Tell whether a target is to be watched, by `include` and `exclude`.
+        """Return whether a target is to be watched, by `include` and `exclude`.
 
         Args:
             kind: One of `FILTERS`.
@@ -246,24 +270,15 @@ class SourceSettings(SourceDefaults):
         return include is None or include.fullmatch(name) is not None
 
 
-def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:
-    """Yield what is wrong with a secret that is given as `field` or as `field_file`.
-
-    Args:
-        settings: The model that has the two fields.
-        field: The field with the value.
-        required: Whether one of them has to be given.
-    """
-    file_field = f"{field}_file"
-    value, file = getattr(settings, field), getattr(settings, file_field)
-    about = (field, file_field)
-    if value is not None and file is not None:
-        yield Mistake((file_field,), f"stands beside {field}; remove one of the two", about)
-    elif file is not None:
-        if why := secret_file_fault(field, file):
-            yield Mistake((file_field,), why, about)
-    elif value is not None:
-        if why := secret_fault(field, value.get_secret_value()):
-            yield Mistake((field,), why, about)
-    elif required:
-        yield Mistake((field,), f"is missing; give it, or {file_field}", about)
+def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
+    """Yield a mistake for every added label that Prometheus or our own series do not allow."""
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name):
+            text = "is not a label name; use letters, digits and _, and no digit first"
+        elif name in RESERVED_LABELS or name.startswith("__"):
+            text = "is a label of the exporter's own or of Prometheus; rename it"
+        elif not value:
+            text = "is empty, which Prometheus takes for absent; give a value or remove it"
+        else:
+            continue
+        yield Mistake((field, name), text)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from exporter import process
 from exporter.daemon import Daemon
-from exporter.logging import configure_for
 from exporter.process import stop_signals
-from exporter.settings.load import load
+from exporter.settings.load import configure_for, load
 
 
 _TICK_SECONDS = 0.002

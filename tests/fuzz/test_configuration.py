@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import ConfigurationError
-from exporter.settings.load import load_bytes, redacted
+from exporter.settings.load import load, redacted
 from exporter.web.access.config import parse
 from tests.fuzz.mutations import mutated
 
@@ -169,7 +169,7 @@ def test_the_web_configuration_file(content: bytes) -> None:
 def test_the_configuration_file(content: bytes) -> None:
     """Any file is taken, and can be shown, or is refused with its mistakes, secrets left out."""
     try:
-        loaded = load_bytes(content, path=PATH, environ={})
+        loaded = load(PATH, content=content, environ={})
     except ConfigurationError as error:
         _is_fit_to_be_said(error)
     else:
@@ -179,4 +179,4 @@ def test_the_configuration_file(content: bytes) -> None:
 def test_what_is_broken_is_right_at_first() -> None:
     """Mutations of a file that is refused anyway would find little."""
     parse(yaml.safe_dump(WEB).encode(), path=PATH)
-    load_bytes(yaml.safe_dump(SETTINGS).encode(), path=PATH, environ={})
+    load(PATH, content=yaml.safe_dump(SETTINGS).encode(), environ={})

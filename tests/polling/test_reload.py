@@ -129,12 +129,12 @@ class TestReloader:
 
     async def test_looking_reloads_only_what_changed(self, stage: Stage) -> None:
         """Every 30 seconds nothing must happen as long as nothing happened."""
-        await stage.reloader.look()
+        await stage.reloader.reload_if_changed()
         unchanged = len(stage.applied)
 
         stage.answer = Loaded(settings=settings(timeout="3s"), hash="2")
-        await stage.reloader.look()
-        await stage.reloader.look()
+        await stage.reloader.reload_if_changed()
+        await stage.reloader.reload_if_changed()
 
         assert (0, 1) == (unchanged, len(stage.applied))
 
@@ -144,7 +144,7 @@ class TestReloader:
 
         with capture_logs() as logs:
             for _ in range(3):
-                await stage.reloader.look()
+                await stage.reloader.reload_if_changed()
 
         assert ["webb: unknown key"] == [entry["problem"] for entry in logs]
 
@@ -152,10 +152,10 @@ class TestReloader:
         """The gauge must not stay at 0 after the mistake was taken back."""
         good = stage.answer
         stage.answer = ConfigurationError(["webb: unknown key"])
-        await stage.reloader.look()
+        await stage.reloader.reload_if_changed()
 
         stage.answer = good
-        await stage.reloader.look()
+        await stage.reloader.reload_if_changed()
 
         assert 1 == stage.gauge("last_reload_successful")
 

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.alerts.settings import AlertmanagerSettings
 from exporter.errors import ConfigurationError
-from exporter.settings.load import Loaded, Settings, from_data, load, load_bytes, redacted
+from exporter.settings.load import Loaded, Settings, from_data, load, redacted
+from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.calls import http_options
+from exporter.sources.eggplant.settings import EggplantSettings
+from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.registry import PROVIDERS
+from exporter.sources.settings import SourceSettings
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -270,7 +275,7 @@ class TestFile:
         """A section of which everything is commented out is no mistake."""
         text = b"web:\nsources:\n- {provider: realload, url: 'http://a', auth_token: b, tasks: }"
 
-        settings = load_bytes(text, path=None, environ={}).settings
+        settings = load(None, content=text, environ={}).settings
 
         assert ("0.0.0.0:10871",) == settings.web.listen_address
 
@@ -300,7 +305,7 @@ class TestFile:
     def test_deep_nesting_is_refused(self) -> None:
         """No file brings the parser's stack down."""
         with pytest.raises(ConfigurationError, match="nested too deeply"):
-            load_bytes(b"a: " + b"[" * 100_000, path=None, environ={})
+            load(None, content=b"a: " + b"[" * 100_000, environ={})
 
 
 class TestPrecedence:
@@ -491,7 +496,6 @@ class TestEnvironment:
         found = problems(
             {"sources": [SOURCE]},
             environ={name: "CANARY"},
-            known_environment=["LOADFLEET_CONFIG_FILE"],
         )
 
         assert [f"{name}: {why}"] == found
@@ -512,7 +516,6 @@ class TestEnvironment:
         settings = from_data(
             {"sources": [SOURCE]},
             environ={name: "x", "LOADFLEET_LOG__LEVEL": ""},
-            known_environment=["LOADFLEET_CONFIG_FILE"],
         )
 
         assert "info" == settings.log.level
@@ -623,6 +626,32 @@ class TestHash:
         (path.parent / "token").write_text("CANARY-2")
 
         assert before != load(path, environ={}).hash
+
+    @pytest.mark.parametrize(
+        ("model", "fields"),
+        [
+            (RealLoadSettings, {"auth_token_file": "a"}),
+            (BlazeMeterSettings, {"api_key_file": "a"}),
+            (BlazeMeterSettings, {"api_key_id": "x", "api_key_secret_file": "a"}),
+            (EggplantSettings, {"auth": {"access_token_file": "a"}}),
+            (EggplantSettings, {"auth": {"token_url": "/t", "client_secret_file": "a"}}),
+            (EggplantSettings, {"auth": {"login_url": "/t", "password_file": "a"}}),
+            (AlertmanagerSettings, {"bearer_token_file": "a"}),
+            (AlertmanagerSettings, {"basic_auth": {"username": "x", "password_file": "a"}}),
+        ],
+    )
+    def test_every_file_that_is_named_counts(
+        self, model: type[SourceSettings | AlertmanagerSettings], fields: dict[str, Any]
+    ) -> None:
+        """A certificate or secret that changes under its path is a change of the configuration."""
+        tls = {"ca_file": "b", "client_cert_file": "c", "client_key_file": "d"}
+        proxy = {"proxy_url_file": "e"} if issubclass(model, SourceSettings) else {}
+
+        section = model.model_validate(fields | tls | proxy)
+
+        assert {Path(name) for name in ("a", *tls.values(), *proxy.values())} == set(
+            section.files()
+        )
 
     def test_settings_of_the_same_content_are_equal(self, path: Path) -> None:
         """A reload can tell what changed by comparing, also after secrets were used."""

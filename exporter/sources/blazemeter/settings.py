@@ -14,11 +14,13 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import Field, SecretStr
 
-from exporter.config.types import HIDDEN, Duration, FilePath, Secret, TimeLimit, Url, Whole
+from exporter.config.checks import secret_mistakes
+from exporter.config.secret import HIDDEN, Secret
+from exporter.config.types import Duration, FilePath, TimeLimit, Url, Whole
 from exporter.config.validation import Mistake
 from exporter.errors import CallError, Reason
 from exporter.sources.decode import older
-from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.sources.settings import Name, SourceSettings
 
 
 Id = Annotated[Whole, Field(ge=1)]

@@ -10,9 +10,11 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, TypeAdapter
 
-from exporter.config.types import Duration, FilePath, Secret, Url, WrongValueError
+from exporter.config.checks import secret_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import Duration, FilePath, Url, WrongValueError
 from exporter.config.validation import Mistake, Section
-from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.sources.settings import Name, SourceSettings
 
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
@@ -134,8 +136,6 @@ class EggplantSettings(SourceSettings):
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
         yield from super().mistakes()
-        for mistake in self.auth.mistakes():
-            yield Mistake(("auth", *mistake.path), mistake.text, ("auth",))
         yield from self._endpoint_mistakes()
         for index, agent in enumerate(self.expected_agents):
             if not self.wanted("agents", agent):

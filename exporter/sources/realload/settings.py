@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import SecretStr
 
-from exporter.config.types import FilePath, Secret
-from exporter.sources.settings import Name, SourceSettings, secret_mistakes
+from exporter.config.checks import secret_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import FilePath
+from exporter.sources.settings import Name, SourceSettings
 
 
 if TYPE_CHECKING:

@@ -8,21 +8,18 @@ since clients negotiate it and this server speaks HTTP/1.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
-from exporter.config import yaml_file as config_file
-from exporter.config.environment import absolute
-from exporter.config.types import Duration, FilePath, Flag, Whole, WrongValueError
+from exporter.config import yaml_file
+from exporter.config.types import Boolean, Duration, FilePath, Whole, WrongValueError
 from exporter.config.validation import Mistake, Section, checked, dotted, nearest
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 
@@ -154,17 +151,17 @@ class TlsConfig(Section):
     min_version: _Version = "TLS12"
     max_version: _Version = "TLS13"
     cipher_suites: tuple[Annotated[str, AfterValidator(_check_cipher)], ...] = ()
-    prefer_server_cipher_suites: Flag = True
+    prefer_server_cipher_suites: Boolean = True
     curve_preferences: tuple[Annotated[str, _one_of(CURVES)], ...] = ()
 
     @property
     def verifies_clients(self) -> bool:
-        """Whether a client's certificate, if it has one, is verified."""
+        """True if a client's certificate, if it has one, is verified."""
         return self.client_auth_type in CLIENT_AUTH_TYPES[2:]
 
     @property
     def requires_clients(self) -> bool:
-        """Whether clients without a certificate are refused."""
+        """True if clients without a certificate are refused."""
         return self.client_auth_type == CLIENT_AUTH_TYPES[-1]
 
     def files(self) -> tuple[Path, ...]:
@@ -211,7 +208,7 @@ class HttpConfig(Section):
         headers: Sent with every answer, in place of our own; an empty value takes a header out.
     """
 
-    http2: Flag = True
+    http2: Boolean = True
     headers: dict[str, str] = Field(default_factory=dict)
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -244,37 +241,48 @@ class RateLimit(Section):
             yield Mistake(about[1:], "must be at least 1, or no request would pass", about)
 
 
-class _UsersConfig(Section):
-    """`basic_auth_users`, within a mapping of their own so that places come out right."""
+_TLS, _USERS = "tls_server_config", "basic_auth_users"
 
+#: The parts that are mappings of their own, by their keys.
+SECTIONS: Mapping[str, type[Section]] = {
+    _TLS: TlsConfig,
+    "http_server_config": HttpConfig,
+    "rate_limit": RateLimit,
+}
+
+
+class WebConfig(Section):
+    """The whole file."""
+
+    tls_server_config: TlsConfig | None = None
+    http_server_config: HttpConfig = HttpConfig()
     basic_auth_users: dict[
         Annotated[str, AfterValidator(_check_user)],
         Annotated[SecretStr, AfterValidator(_check_hash)],
     ] = Field(default_factory=dict)
+    rate_limit: RateLimit = RateLimit()
 
+    @property
+    def tls(self) -> TlsConfig | None:
+        """The certificate and all else of TLS; `None` is plain HTTP."""
+        return self.tls_server_config
 
-class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says.
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with every answer; an empty one is not sent at all."""
+        return self.http_server_config.headers
 
-    Attributes:
-        tls: `None` is plain HTTP.
-        headers: Sent with every answer; an empty one is not sent at all.
-        users: Bcrypt hashes by name; without any, everybody is let in.
-    """
+    @property
+    def users(self) -> Mapping[str, SecretStr]:
+        """Bcrypt hashes by name; without any, everybody is let in."""
+        return self.basic_auth_users
 
-    tls: TlsConfig | None
-    headers: Mapping[str, str]
-    users: Mapping[str, SecretStr]
-    rate_limit: RateLimit
-
-
-#: The parts that are mappings of their own, by their keys.
-SECTIONS: Mapping[str, type[Section]] = {
-    "tls_server_config": TlsConfig,
-    "http_server_config": HttpConfig,
-    "rate_limit": RateLimit,
-}
-_USERS = "basic_auth_users"
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        # An empty part was begun, and must not let everybody in.
+        if _USERS in self.model_fields_set and not self.users:
+            remedy = "names nobody with a hash; remove it to let everybody in"
+            yield Mistake((_USERS,), remedy, (_USERS,))
 
 
 def parse(content: bytes, *, path: Path) -> WebConfig:
@@ -283,34 +291,11 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    raw = config_file.parse(content, name=str(path))
-    known = {*SECTIONS, _USERS}
-    found = [
-        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
-    ]
-    parts: dict[str, Any] = {}
-    for name, model in SECTIONS.items():
-        if name not in raw and model is TlsConfig:
-            continue
-        outcome = checked(model, absolute(model, _unblank(model, raw.get(name, {})), path.parent))
-        parts[name] = outcome.settings
-        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
-    users = checked(_UsersConfig, {_USERS: raw.get(_USERS, {})})
-    found += users.mistakes
-    # What is begun is meant: an empty part must not let everybody in.
-    if raw.get(_USERS) == {}:
-        found.append(Mistake((_USERS,), "names nobody with a hash; remove it to let everybody in"))
-    if found:
-        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in found])
-    return WebConfig(
-        tls=parts.get("tls_server_config"),
-        headers=parts["http_server_config"].headers,
-        users=users.settings.basic_auth_users,
-        rate_limit=parts["rate_limit"],
-    )
-
-
-def _unblank(model: type[Section], raw: Any) -> Any:
-    if model is not TlsConfig or not isinstance(raw, dict):
-        return raw
-    return {key: value for key, value in raw.items() if value != ""}
+    raw = yaml_file.parse(content, name=str(path))
+    if isinstance(raw.get(_TLS), dict):
+        # A template that was not filled in leaves texts empty.
+        raw[_TLS] = {key: value for key, value in raw[_TLS].items() if value != ""}
+    outcome = checked(WebConfig, yaml_file.absolute(WebConfig, raw, path.parent))
+    if outcome.mistakes:
+        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in outcome.mistakes])
+    return outcome.settings

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.errors import ConfigurationError
-from exporter.settings.load import from_data, load_bytes, redacted
+from exporter.settings.load import from_data, load, redacted
 from exporter.sources.eggplant.settings import EggplantSettings
 
 
@@ -136,14 +136,14 @@ sources:
     remember_for: 12h
 """
 
-    loaded = load_bytes(content, path=tmp_path / "loadfleet.yml", environ={})
+    loaded = load(tmp_path / "loadfleet.yml", content=content, environ={})
 
     (source,) = loaded.settings.sources
     assert isinstance(source, EggplantSettings)
     assert (("martin2",), 43_200.0) == (source.expected_agents, source.remember_for)
     assert ["canary-secret"] == [secret.reveal() for secret in source.secrets()]
     (tmp_path / "secret").write_text("another")
-    assert loaded.hash != load_bytes(content, path=tmp_path / "loadfleet.yml", environ={}).hash
+    assert loaded.hash != load(tmp_path / "loadfleet.yml", content=content, environ={}).hash
 
 
 def test_reads_the_environment() -> None:
@@ -154,7 +154,7 @@ def test_reads_the_environment() -> None:
         "LOADFLEET_EGGPLANT_EXPECTED_AGENTS": "a,b",
     }
 
-    (source,) = load_bytes(b"", path=None, environ=environ).settings.sources
+    (source,) = load(None, content=b"", environ=environ).settings.sources
 
     assert isinstance(source, EggplantSettings)
     assert ("a", "b") == source.expected_agents
@@ -168,7 +168,7 @@ def test_shows_no_secret(auth: dict[str, str]) -> None:
         f"LOADFLEET_EGGPLANT_AUTH__{key.upper()}": value for key, value in auth.items()
     }
 
-    settings = load_bytes(b"", path=None, environ=environ).settings
+    settings = load(None, content=b"", environ=environ).settings
 
     assert "canary" not in repr(settings)
     assert "canary" not in str(redacted(settings))
@@ -180,6 +180,6 @@ def test_names_the_place_in_the_file() -> None:
     content = b"sources: [{provider: eggplant, url: 'http://dai', auth: {username: x, pass: y}}]"
 
     with pytest.raises(ConfigurationError) as caught:
-        load_bytes(content, path=None, environ={})
+        load(None, content=content, environ={})
 
     assert "sources[0].auth.pass: unknown key; did you mean password?" in caught.value.problems

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.cli import main
-from exporter.commands.diff import NotAskedError, lines, running
+from exporter.commands.check import NotAskedError, lines, running
 from exporter.polling.reload import BY_RELOAD, BY_RESTART
 from exporter.settings.assemble import SECTIONS
 from exporter.settings.load import from_data, redacted
