@@ -1,8 +1,8 @@
-"""Keeps a source from locking itself out with credentials that are no longer accepted.
+"""Keep a source from locking itself out with credentials that are no longer accepted.
 
-Real Load blocks an address after 5 invalid tokens within 60 seconds, for 15 to 30 minutes (api
-reference, section 1), and doesn't document what a refusal looks like. So a reply that may be one
-is a *suspect*, and the guard, through which all calls of a source go, finds out:
+Real Load blocks an address after 5 invalid tokens within 60 seconds, for 15 to 30 minutes, and does
+not document what a refusal looks like. So a reply that may be one is a *suspect*, and the guard,
+through which all calls of a source go, finds out:
 
 unproven   Nothing is known: one proof, the cheapest call, is sent alone; everybody else waits.
 proven     Calls go out, as many at once as the source has places.
