@@ -44,12 +44,10 @@ def call_error(operation: str, error: BaseException, *, head: bool) -> CallError
     """
     chain = tuple(_chain(error))
     reason, text, sent = (
-        _name(chain)
-        or _tls(chain)
-        or _timeout(chain)
-        or _not_http(chain)
-        or _connection(chain, head=head)
+        _tls(chain) or _timeout(chain) or _not_http(chain) or _connection(chain, head=head)
     )
+    if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
+        reason, text, sent = Reason.DNS, "the host name was not found", False
     dropped = sent and not head and reason is Reason.CONNECT
     lost = dropped and not _has(chain, httpx.ProxyError)
     return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
@@ -87,12 +85,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _has(chain: tuple[BaseException, ...], *types: type[BaseException]) -> bool:
     return any(isinstance(found, types) for found in chain)
-
-
-def _name(chain: tuple[BaseException, ...]) -> _Finding | None:
-    if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
-        return Reason.DNS, "the host name was not found", False
-    return None
 
 
 def _tls(chain: tuple[BaseException, ...]) -> _Finding | None:

@@ -15,7 +15,6 @@ def answer(status: int) -> Reply:
         status=status,
         headers={"location": f"http://elsewhere/?token={CANARY}"},
         body=CANARY.encode(),
-        duration_seconds=0.1,
     )
 
 
