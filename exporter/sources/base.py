@@ -6,16 +6,18 @@ at a time; what it learnt comes back as readings, what went wrong as failures.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from pkgutil import resolve_name
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from exporter.clock import Clock
 from exporter.errors import Reason
 from exporter.fleet.readings import Reading
+from exporter.lockout.guard import Guard
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
@@ -23,7 +25,7 @@ from exporter.sources.settings import SourceSettings
 
 
 if TYPE_CHECKING:
-    from exporter.lockout.guard import Guard
+    from exporter.http import HttpClient
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +66,79 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any
 
 
-class GuardedClient(Protocol):
-    """A vendor's client, all of whose calls go through a lock-out guard."""
+class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a source is given beside its settings.
 
-    guard: Guard
+    Attributes:
+        ledger: The lock-out guard's ledger, which outlives a reload.
+        random: For the jitter of retries.
+        shard: Our share of the targets of a spread task.
+        known: The readings by task from before a reload changed the source's settings.
+        up: Whether it was up before.
+    """
 
-    @property
-    def up(self) -> bool:
-        """Whether the newest call was answered validly."""
-        ...
+    telemetry: SourceMetrics
+    clock: Clock
+    ledger: Ledger
+    random: Random
+    shard: Shard = Shard()
+    known: Mapping[str, tuple[Reading, ...]] = {}
+    up: bool = False
+
+
+class Client(ABC):
+    """A vendor's API as it is called, each call through the lock-out guard.
+
+    Attributes:
+        settings: What it was made from, as is `context`; the tasks find them here.
+        surprise: Counts a value that did not fit.
+        up: Whether the newest call was answered validly.
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        context: SourceContext,
+        *,
+        http: HttpClient,
+        concurrency: int,
+        fingerprint: Callable[[], str],
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            settings: The settings.
+            context: Whatever else a source needs.
+            http: What the calls are sent with; closed with the client.
+            concurrency: Calls under way at once.
+            fingerprint: Returns the hash of the credentials as they are now.
+        """
+        self.settings = settings
+        self.context = context
+        self.surprise = context.telemetry.surprise
+        self.up = context.up
+        self.http = http
+        self.guard = Guard(
+            concurrency=concurrency,
+            auth_retry_seconds=settings.auth_retry,
+            proof=self.prove,
+            fingerprint=fingerprint,
+            ledger=context.ledger,
+            clock=context.clock,
+        )
+
+    @abstractmethod
+    async def prove(self) -> None:
+        """Find out with the cheapest call whether the credentials are accepted.
+
+        Raises:
+            SuspectError: They look refused.
+            PollError: There is no valid answer.
+        """
 
     async def aclose(self) -> None:
         """Close all connections."""
-        ...
+        await self.http.aclose()
 
 
 class Source:
@@ -84,8 +146,7 @@ class Source:
 
     def __init__(
         self,
-        settings: SourceSettings,
-        client: GuardedClient,
+        client: Client,
         *,
         tasks: Mapping[str, Callable[[], Awaitable[Poll]]],
         explainers: Mapping[str, Callable[[str], Awaitable[Explanation]]],
@@ -93,12 +154,11 @@ class Source:
         """Join a client with what is asked through it.
 
         Args:
-            settings: What it was made from.
             client: Closed with the source.
             tasks: By the task's name, what polls it.
             explainers: By the kind of target, what asks about one of them, given its id.
         """
-        self.settings = settings
+        self.settings = client.settings
         self._client = client
         self._tasks = tasks
         self._explainers = explainers
@@ -142,26 +202,6 @@ class Source:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-
-class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a source is given beside its settings.
-
-    Attributes:
-        ledger: The lock-out guard's ledger, which outlives a reload.
-        random: For the jitter of retries.
-        shard: Our share of the targets of a spread task.
-        known: The readings by task from before a reload changed the source's settings.
-        up: Whether it was up before.
-    """
-
-    telemetry: SourceMetrics
-    clock: Clock
-    ledger: Ledger
-    random: Random
-    shard: Shard = Shard()
-    known: Mapping[str, tuple[Reading, ...]] = {}
-    up: bool = False
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,10 +21,8 @@ from exporter.sources.decode import older, redacted_reply
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.client import BlazeMeterClient
     from exporter.sources.blazemeter.replies import Location
-    from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
 TASK = "agents"
@@ -51,14 +49,12 @@ class AgentInventory:
         location_names: Of private locations, by the id that runs use.
     """
 
-    def __init__(
-        self, settings: BlazeMeterSettings, context: SourceContext, client: BlazeMeterClient
-    ) -> None:
+    def __init__(self, client: BlazeMeterClient) -> None:
         self.location_names: dict[str, str] = {}
-        self._settings = settings
+        self._settings = client.settings
         self._client = client
-        self._clock = context.clock
-        self._surprise = context.telemetry.surprise
+        self._clock = client.context.clock
+        self._surprise = client.surprise
         self._agents: dict[str, Agent] = {}
         self._located: dict[str, _LocatedShip] = {}  # of the same agents
         self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
 from exporter.sources.base import Failure
 from exporter.sources.blazemeter.client import NotFoundError
-from exporter.sources.calls import fan_out
 
 
 if TYPE_CHECKING:
@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 K = TypeVar("K", int, str)
+
+
+async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
+    """Make all calls and return what became of each, in the order of the calls.
+
+    They are started in their order; how many are under way at once is the guard's business. Any
+    error but a `PollError` ends all of them.
+    """
+    outcomes: dict[K, A | PollError] = {}
+
+    async def one(key: K, ask: Callable[[], Awaitable[A]]) -> None:
+        try:
+            outcomes[key] = await ask()
+        except PollError as error:
+            outcomes[key] = error
+
+    async with asyncio.TaskGroup() as group:
+        for key, ask in asks.items():
+            group.create_task(one(key, ask))
+    return {key: outcomes[key] for key in asks}
 
 
 class PollCalls:

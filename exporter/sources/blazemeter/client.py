@@ -16,8 +16,8 @@ import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.http import Call, check_status
-from exporter.lockout.guard import Guard
 from exporter.lockout.queue import Priority
+from exporter.sources.base import Client
 from exporter.sources.blazemeter.replies import (
     Envelope,
     LocationsReply,
@@ -29,6 +29,7 @@ from exporter.sources.blazemeter.replies import (
     StatusReply,
     UserReply,
 )
+from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 
 
@@ -124,36 +125,31 @@ class _Denial(msgspec.Struct, frozen=True, kw_only=True):
     error: Callable[[], CallError]
 
 
-class BlazeMeterClient:
+class BlazeMeterClient(Client):
     """Calls the API of one source.
 
     Each read raises a `PollError` when there is no valid answer, of these `NotFoundError` when
     there is no such item. What it gets as `seen` is handed the body of the reply.
 
-    Attributes:
-        up: Whether the newest call was answered validly; that an item is gone is such an answer.
-            A call about one item that fails leaves it as it is.
+    That an item is gone is a valid answer. A call about one item that fails leaves `up` as it is.
     """
+
+    settings: BlazeMeterSettings
 
     def __init__(
         self, settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.up = context.up
+        super().__init__(
+            settings,
+            context,
+            http=http,
+            concurrency=settings.concurrency,
+            fingerprint=settings.credentials.fingerprint,
+        )
         self._base = settings.url.rstrip("/").removesuffix("/api/v4")
         self._credentials = settings.credentials
-        self._http = http
-        self._telemetry = context.telemetry
         self._clock = context.clock
-        self._auth_retry_seconds = settings.auth_retry
         self._denials: dict[str, _Denial] = {}
-        self.guard = Guard(
-            concurrency=settings.concurrency,
-            auth_retry_seconds=settings.auth_retry,
-            proof=self._prove,
-            fingerprint=settings.credentials.fingerprint,
-            ledger=context.ledger,
-            clock=context.clock,
-        )
 
     async def masters(
         self, scope: Mapping[str, str | int], *, skip: int = 0, seen: Seen | None = None
@@ -195,11 +191,7 @@ class BlazeMeterClient:
         reply = await self._ask(SHIPS, item=location_id, seen=seen)
         return reply.result or ()
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
-    async def _prove(self) -> None:
+    async def prove(self) -> None:
         """Find out whether the key is accepted, with the probe that the vendor names."""
         await self._attempt(USER, target_of(USER, "", {}), None)
 
@@ -241,15 +233,15 @@ class BlazeMeterClient:
         now = self._clock.monotonic()
         self._denials = {each: old for each, old in self._denials.items() if now < old.until}
         self._denials[target] = _Denial(
-            until=now + self._auth_retry_seconds,
+            until=now + self.settings.auth_retry,
             fingerprint=self._credentials.fingerprint(),
             error=partial(CallError, error.reason, str(error), status=error.status),
         )
 
     async def _attempt(self, operation: Operation[E], target: str, seen: Seen | None) -> E:
         try:
-            with self._telemetry.request(operation.name):
-                reply = await self._http.send(self._request(operation, target))
+            with self.context.telemetry.request(operation.name):
+                reply = await self.http.send(self._request(operation, target))
                 if seen is not None:
                     seen(reply.body)
                 answer = self._judge(operation, reply)
@@ -271,10 +263,7 @@ class BlazeMeterClient:
             operation=operation.name,
             method="GET",
             url=self._base + target,
-            headers={
-                "authorization": self._credentials.authorization(),
-                "accept": "application/json",
-            },
+            headers={"authorization": self._credentials.authorization()},
         )
 
     def _judge(self, operation: Operation[E], reply: Reply) -> E:
@@ -285,16 +274,12 @@ class BlazeMeterClient:
         try:
             check_status(name, reply)
         except CallError as error:
-            if reply.status in _REFUSED:
-                raise SuspectError(error) from None
-            raise
-        answer = decode(
-            reply.body, operation.reply, operation=name, surprise=self._telemetry.surprise
-        )
+            raise suspected(error) from None
+        answer = decode(reply.body, operation.reply, operation=name, surprise=self.surprise)
         if answer.error is not None:
             raise _error_in_reply(name, answer.error)
         if answer.lacks_result:
-            self._telemetry.surprise("missing_field")
+            self.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{name}: the reply lacks its result", status=200)
         return answer
 

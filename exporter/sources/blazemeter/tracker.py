@@ -15,7 +15,7 @@ import msgspec
 from exporter.errors import PollError, Reason
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.blazemeter.calls import PollCalls
+from exporter.sources.blazemeter.calls import PollCalls, fan_out
 from exporter.sources.blazemeter.client import NotFoundError
 from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
 from exporter.sources.blazemeter.runs import (
@@ -28,7 +28,6 @@ from exporter.sources.blazemeter.runs import (
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
 from exporter.sources.blazemeter.suites import SuiteHistory, read_suite
-from exporter.sources.calls import fan_out
 from exporter.sources.decode import NOT_SHOWN, redacted_reply
 
 
@@ -37,9 +36,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
-    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.client import BlazeMeterClient, Seen
-    from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
 A = TypeVar("A")
@@ -57,22 +54,15 @@ CLOCK_MARGIN_SECONDS = 600.0
 class RunTracker:
     """Follows the runs of one source from poll to poll."""
 
-    def __init__(
-        self,
-        settings: BlazeMeterSettings,
-        context: SourceContext,
-        client: BlazeMeterClient,
-        *,
-        location_names: Mapping[str, str],
-    ) -> None:
+    def __init__(self, client: BlazeMeterClient, *, location_names: Mapping[str, str]) -> None:
         """Start without knowing any run; `location_names` may change while this lives."""
-        self._settings = settings
+        self._settings = client.settings
         self._client = client
-        self._clock = context.clock
-        self._surprise = context.telemetry.surprise
+        self._clock = client.context.clock
+        self._surprise = client.surprise
         self._location_names = location_names
-        self._stale_after = settings.stale_after_for(TASK)
-        self._configured = dict.fromkeys(str(run_id) for run_id in settings.masters)
+        self._stale_after = client.settings.stale_after_for(TASK)
+        self._configured = dict.fromkeys(str(run_id) for run_id in client.settings.masters)
         self._tracked: dict[str, TrackedRun] = {}
         # Runs that are not to be followed again, with the time of that decision.
         self._done: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """Eggplant DAI: connected and missing agents, and the runs they execute.
 
-`client` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
+`source` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
 the fields that are read, `inventory` what is remembered between replies.
 """
 

@@ -126,7 +126,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
             operation=OPERATION,
             method="POST",
             url=self.url,
-            headers={"content-type": content_type, "accept": "application/json"},
+            headers={"content-type": content_type},
             content=content,
             repeatable=False,
         )

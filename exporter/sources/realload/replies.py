@@ -54,12 +54,6 @@ class AgentItem(Part, frozen=True, kw_only=True):
     auth_token: Hidden = ABSENT
 
 
-class AgentList(Envelope, frozen=True, kw_only=True):
-    """The reply of getMeasuringAgents."""
-
-    measuring_agents_array: tuple[AgentItem, ...] | None = None
-
-
 class SystemInfo(Part, frozen=True, kw_only=True):
     """The facts that every pinged machine tells of itself; times in milliseconds."""
 
@@ -109,12 +103,6 @@ class ControllerItem(Part, frozen=True, kw_only=True):
     measuring_agent_clusters_array: tuple[ControllerCluster, ...] | None = None
 
 
-class ControllerList(Envelope, frozen=True, kw_only=True):
-    """The reply of getClusterControllers."""
-
-    cluster_controllers_array: tuple[ControllerItem, ...] | None = None
-
-
 class ControllerInfo(SystemInfo, frozen=True, kw_only=True):
     """A pinged controller."""
 
@@ -152,12 +140,6 @@ class ClusterItem(Part, frozen=True, kw_only=True):
     controller_host: str | None = None
     controller_port: Port = None
     cluster_members_array: tuple[MemberItem, ...] | None = None
-
-
-class ClusterList(Envelope, frozen=True, kw_only=True):
-    """The reply of getMeasuringAgentClusters."""
-
-    measuring_agent_clusters_array: tuple[ClusterItem, ...] | None = None
 
 
 class FailedMember(Part, frozen=True, kw_only=True):
@@ -230,12 +212,6 @@ class RecorderItem(Part, frozen=True, kw_only=True):
     recorder_control_auth_token: Hidden = ABSENT
 
 
-class RecorderList(Envelope, frozen=True, kw_only=True):
-    """The reply of getProxyRecorders."""
-
-    proxy_recorders_array: tuple[RecorderItem, ...] | None = None
-
-
 class RecorderInfo(SystemInfo, frozen=True, kw_only=True):
     """A pinged recorder; memory in MB, under another name and type than the others'."""
 
@@ -254,17 +230,6 @@ class RecorderPing(Envelope, frozen=True, kw_only=True):
     recorder_not_reachable_error: VendorBool = None
 
 
-# -- Smallest versions ----------------------------------------------------------------------------
-
-
-class MinVersion(Envelope, frozen=True, kw_only=True):
-    """The reply of getMinRequired…Version; each of the three actions has a field of its own."""
-
-    min_required_measuring_agent_version: str | None = None
-    min_required_cluster_controller_version: str | None = None
-    min_required_proxy_recorder_version: str | None = None
-
-
 # -- Certificates ---------------------------------------------------------------------------------
 
 
@@ -277,12 +242,6 @@ class CertificateItem(Part, frozen=True, kw_only=True):
     apply_for_host: str | None = None
     cert_file_data_b64: Hidden = ABSENT
     cert_password: Hidden = ABSENT
-
-
-class CertificateList(Envelope, frozen=True, kw_only=True):
-    """The reply of getProxyRecordersClientCertificates."""
-
-    client_certificates_array: tuple[CertificateItem, ...] | None = None
 
 
 # -- Jobs and templates ---------------------------------------------------------------------------
@@ -326,12 +285,6 @@ class TemplateItem(Part, frozen=True, kw_only=True):
     test_is_healthy: bool | None = None
 
 
-class TemplateList(Envelope, frozen=True, kw_only=True):
-    """The reply of getTestjobTemplates."""
-
-    testjob_templates_array: tuple[TemplateItem, ...] | None = None
-
-
 # -- Suites ---------------------------------------------------------------------------------------
 
 
@@ -370,13 +323,20 @@ class SuiteItem(Part, frozen=True, kw_only=True):
     test_run_results_array: tuple[RunResult, ...] | None = None
 
 
-class SuiteList(Envelope, frozen=True, kw_only=True):
-    """The reply of getTestExecutionSuites."""
+# -- The account as a whole -----------------------------------------------------------------------
 
+
+class AccountReply(Envelope, frozen=True, kw_only=True):
+    """The reply of an action that has no target; each such action has a field of its own."""
+
+    measuring_agents_array: tuple[AgentItem, ...] | None = None
+    cluster_controllers_array: tuple[ControllerItem, ...] | None = None
+    measuring_agent_clusters_array: tuple[ClusterItem, ...] | None = None
+    proxy_recorders_array: tuple[RecorderItem, ...] | None = None
+    client_certificates_array: tuple[CertificateItem, ...] | None = None
+    testjob_templates_array: tuple[TemplateItem, ...] | None = None
     test_execution_suites_array: tuple[SuiteItem, ...] | None = None
-
-
-class RunningSuites(Envelope, frozen=True, kw_only=True):
-    """The reply of getCurrentlyRunningTestExecutionSuiteIds."""
-
     test_execution_suite_id_array: tuple[Id, ...] | None = None
+    min_required_measuring_agent_version: str | None = None
+    min_required_cluster_controller_version: str | None = None
+    min_required_proxy_recorder_version: str | None = None

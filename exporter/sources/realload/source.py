@@ -24,20 +24,12 @@ if TYPE_CHECKING:
 def connect(
     settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet.
-
-    Args:
-        settings: The settings.
-        context: Whatever else a source needs.
-        http: The client to send calls with, such as one with another transport.
-    """
-    http = http or http_client(settings, context)
-    client = RealLoadClient(settings, context, http=http)
+    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    client = RealLoadClient(settings, context, http=http or http_client(settings, context))
     agents, controllers, clusters = Agents(client), Controllers(client), Clusters(client)
     suites, account = Suites(client), AccountFacts(client)
     recorders = Recorders(client, account)
     return Source(
-        settings,
         client,
         tasks={
             "agents": agents.poll,

@@ -11,7 +11,7 @@ from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import RunResult, SuiteInfo, SuiteItem, SuiteList
+from exporter.sources.realload.replies import AccountReply, RunResult, SuiteInfo, SuiteItem
 from exporter.sources.realload.values import measured, seconds
 
 
@@ -56,7 +56,7 @@ class Suites:
         suites = await self._read(trace)
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
-        items = redacted_reply(trace.body, SuiteList)["testExecutionSuitesArray"]
+        items = redacted_reply(trace.body, AccountReply)["testExecutionSuitesArray"]
         own = (item for item in items if _shown_id(item) == suite_id)
         return Explanation(reading=suites[suite_id], reply=next(own, None))
 
