@@ -125,7 +125,7 @@ class Inventory(ABC, Generic[R]):
             PollError: The list could not be read.
         """
         targets = await self.listed()
-        batch = await self._pinger.run(
+        results, failures = await self._pinger.run(
             {
                 target_id: partial(self.ping, target_id)
                 for target_id, listed in targets.items()
@@ -133,12 +133,10 @@ class Inventory(ABC, Generic[R]):
             }
         )
         self.known = {
-            target_id: self.with_state(
-                listed, batch.results.get(target_id), self.known.get(target_id)
-            )
+            target_id: self.with_state(listed, results.get(target_id), self.known.get(target_id))
             async for target_id, listed in in_turns(targets.items())
         }
-        return Poll(readings=tuple(self.known.values()), failures=batch.failures)
+        return Poll(readings=tuple(self.known.values()), failures=tuple(failures))
 
     async def listed(self) -> Mapping[str, R]:
         """List the targets that are wanted and ours; of two with the same id the first counts.

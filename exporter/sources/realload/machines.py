@@ -1,15 +1,20 @@
-"""Machines that are pinged one by one: measuring agents, cluster controllers, proxy recorders."""
+"""Machines that are pinged one by one: measuring agents with their jobs, controllers, recorders."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from exporter.cooperative import in_turns
+from exporter.errors import Reason
 from exporter.fleet.readings import (
+    JOB_STATES,
     Agent,
+    AgentJobs,
     AgentState,
     Controller,
     Recorder,
@@ -17,10 +22,13 @@ from exporter.fleet.readings import (
     State,
     Target,
 )
+from exporter.sources.base import Failure, Poll
 from exporter.sources.decode import older
 from exporter.sources.realload import actions
-from exporter.sources.realload.actions import Flagged
+from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
+from exporter.sources.realload.pings import Pinger
+from exporter.sources.realload.replies import JobInfo, JobList
 from exporter.sources.realload.values import (
     address,
     flag,
@@ -40,16 +48,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
+    from exporter.clock import Moment
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
     from exporter.sources.realload.pings import PingResult
     from exporter.sources.realload.replies import (
         AgentInfo,
-        AgentItem,
         ControllerInfo,
         ControllerItem,
         RecorderInfo,
-        RecorderItem,
     )
 
 
@@ -115,9 +122,24 @@ class Agents(Machines[Agent]):
     name_field = "agent"
     state_type = AgentState
 
+    def state_of(self, agent_id: str) -> AgentState | None:
+        """Return what the newest poll said of an agent's state."""
+        known = self.known.get(agent_id)
+        return known.state if known else None
+
     async def listing(self) -> list[Agent]:
         """Return all agents, without a state."""
-        return [_listed_agent(item) async for item in in_turns(await self.items())]
+        return [
+            Agent(
+                agent_id=str(item.agent_id),
+                agent=item.agent_description or str(item.agent_id),
+                host=item.agent_host or "",
+                port=words(item.agent_port),
+                active=flag(item.agent_active),
+                protected=protected(item.auth_token),
+            )
+            async for item in in_turns(await self.items())
+        ]
 
     def facts(self, info: AgentInfo) -> dict[str, Any]:
         """Return what only agents say of themselves."""
@@ -131,15 +153,77 @@ class Agents(Machines[Agent]):
         }
 
 
-def _listed_agent(item: AgentItem) -> Agent:
-    return Agent(
-        agent_id=str(item.agent_id),
-        agent=item.agent_description or str(item.agent_id),
-        host=item.agent_host or "",
-        port=words(item.agent_port),
-        active=flag(item.agent_active),
-        protected=protected(item.auth_token),
-    )
+class Jobs:
+    """The jobs of all agents that can be expected to answer.
+
+    The action has no specific error flags: the reply for an agent that cannot be reached looks
+    like a refusal of the token and would stop the source for a proof, the third in a minute even
+    longer. So agents that are inactive, down or outdated are left out, and one of which nothing is
+    known is pinged first.
+    """
+
+    def __init__(self, client: RealLoadClient, agents: Agents) -> None:
+        self._client = client
+        self._agents = agents
+        self._pinger = Pinger(client)
+        self._known: Mapping[str, AgentJobs] = {}
+
+    async def poll(self) -> Poll:
+        """List the agents, then ask each for its jobs.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        listed = await self._agents.listed()
+        asked = {agent_id: agent for agent_id, agent in listed.items() if self._answers(agent)}
+        results, failures = await self._pinger.run(
+            {agent_id: partial(self._ask, agent_id) for agent_id in asked}
+        )
+        known: dict[str, AgentJobs] = {}
+        for agent_id, agent in asked.items():
+            result = results.get(agent_id)
+            answer = result.answer if result else None
+            if result and isinstance(answer, JobList):
+                known[agent_id] = self._jobs(agent, result.at, answer)
+                continue
+            if answer is TIMED_OUT:
+                # Whether an agent is down is said by its ping, not by its jobs.
+                message = f"{actions.AGENT_JOBS.name}: no answer in time"
+                failures.append(Failure(reason=Reason.TIMEOUT, message=message, target=agent_id))
+            if answer in (None, TIMED_OUT) and agent_id in self._known:
+                known[agent_id] = self._known[agent_id]
+        self._known = known
+        return Poll(readings=tuple(known.values()), failures=tuple(failures))
+
+    def _answers(self, agent: Agent) -> bool:
+        state = self._agents.state_of(agent.agent_id)
+        down = state is not None and (state.up is False or state.outdated is True)
+        return self._agents.should_ping(agent) and not down
+
+    async def _ask(self, agent_id: str, trace: Trace) -> JobList | Flagged:
+        if self._agents.state_of(agent_id) is None:
+            ping = await self._agents.ping(agent_id, trace)
+            if isinstance(ping, Flagged):
+                return ping
+        return await self._client.call(
+            actions.AGENT_JOBS, {"measuringAgentId": int(agent_id)}, trace=trace
+        )
+
+    def _jobs(self, agent: Agent, at: Moment, reply: JobList) -> AgentJobs:
+        counts: Counter[str] = Counter(dict.fromkeys(JOB_STATES, 0))
+        for job in (reply.agent_response or JobInfo()).all_testjobs_array or ():
+            state = job.testjob_properties.testjob_state if job.testjob_properties else None
+            if state is None:
+                self._client.surprise("missing_field")
+            elif state not in JOB_STATES:
+                self._client.surprise("enum")
+            counts[state if state in JOB_STATES else JOB_STATES[-1]] += 1
+        return AgentJobs(
+            agent_id=agent.agent_id,
+            agent=agent.agent,
+            read_at=at,
+            counts={state: float(count) for state, count in counts.items()},
+        )
 
 
 class Recorders(Machines[Recorder]):
@@ -161,7 +245,16 @@ class Recorders(Machines[Recorder]):
         """Return all recorders, without a state."""
         items = await self.items()
         self._minimum = await self._account.min_recorder_version()
-        return [_listed_recorder(item) for item in items]
+        return [
+            Recorder(
+                recorder_id=str(item.recorder_id),
+                recorder=item.recorder_description or str(item.recorder_id),
+                host=item.recorder_proxy_host or "",
+                port=words(item.recorder_proxy_port),
+                protected=protected(item.recorder_control_auth_token),
+            )
+            for item in items
+        ]
 
     def facts(self, info: RecorderInfo) -> dict[str, Any]:
         """Return what only recorders say of themselves, and whether one is outdated."""
@@ -175,16 +268,6 @@ class Recorders(Machines[Recorder]):
             "recording": flag(info.is_recording),
             "recorded_elements": measured(info.num_recorded_elements),
         }
-
-
-def _listed_recorder(item: RecorderItem) -> Recorder:
-    return Recorder(
-        recorder_id=str(item.recorder_id),
-        recorder=item.recorder_description or str(item.recorder_id),
-        host=item.recorder_proxy_host or "",
-        port=words(item.recorder_proxy_port),
-        protected=protected(item.recorder_control_auth_token),
-    )
 
 
 class Controllers(Machines[Controller]):
@@ -220,10 +303,19 @@ class Controllers(Machines[Controller]):
                 # A copy, since the original would keep the whole reply in memory.
                 token = item.controller_auth_token.copy()
                 items[key] = msgspec.structs.replace(item, controller_auth_token=token)
-            if _is_active(item):
+            clusters = item.measuring_agent_clusters_array or ()
+            if not clusters or any(flag(each.cluster_active) is not False for each in clusters):
                 active.add(key)
         self._items, self._active = items, active
-        return [_listed_controller(key, item) for key, item in items.items()]
+        return [
+            Controller(
+                controller=key,
+                host=item.controller_host or "",
+                port=words(item.controller_port),
+                protected=protected(item.controller_auth_token),
+            )
+            for key, item in items.items()
+        ]
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
         """Ping a controller, which takes its token besides its address."""
@@ -236,7 +328,7 @@ class Controllers(Machines[Controller]):
         return await self.client.call(self.ping_action, fields, trace=trace)
 
     def should_ping(self, listed: Controller) -> bool:
-        """Return whether a controller serves any active cluster."""
+        """Return whether any of a controller's clusters is active, or none is known."""
         return listed.controller in self._active
 
     def facts(self, info: ControllerInfo) -> dict[str, Any]:
@@ -246,18 +338,3 @@ class Controllers(Machines[Controller]):
             "start_timestamp_seconds": seconds(info.controller_startup_time_stamp),
             "memory_limit_bytes": parse_memory_size(info.java_max_memory),
         }
-
-
-def _listed_controller(key: str, item: ControllerItem) -> Controller:
-    return Controller(
-        controller=key,
-        host=item.controller_host or "",
-        port=words(item.controller_port),
-        protected=protected(item.controller_auth_token),
-    )
-
-
-def _is_active(item: ControllerItem) -> bool:
-    """Return whether any of a controller's clusters is active, or none is known."""
-    clusters = item.measuring_agent_clusters_array or ()
-    return not clusters or any(flag(cluster.cluster_active) is not False for cluster in clusters)

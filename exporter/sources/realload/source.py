@@ -10,8 +10,7 @@ from exporter.sources.calls import http_client
 from exporter.sources.realload.account import AccountFacts, poll_certificates, poll_templates
 from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.clusters import Clusters
-from exporter.sources.realload.jobs import Jobs
-from exporter.sources.realload.machines import Agents, Controllers, Recorders
+from exporter.sources.realload.machines import Agents, Controllers, Jobs, Recorders
 from exporter.sources.realload.suites import Suites
 
 
