@@ -20,14 +20,15 @@ from exporter.sources.blazemeter.client import NotFoundError
 from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
 from exporter.sources.blazemeter.runs import (
     MasterRow,
+    SuiteHistory,
     TrackedRun,
     read_master,
     read_masters,
     read_page,
     read_run,
+    read_suite,
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
-from exporter.sources.blazemeter.suites import SuiteHistory, read_suite
 from exporter.sources.decode import NOT_SHOWN, redacted_reply
 
 
