@@ -101,17 +101,17 @@ class Client(ABC):
         context: SourceContext,
         *,
         http: HttpClient,
-        concurrency: int,
         fingerprint: Callable[[], str],
+        concurrency: int | None = None,
     ) -> None:
         """Send nothing yet.
 
         Args:
             settings: The settings.
             context: Whatever else a source needs.
-            http: What the calls are sent with; closed with the client.
-            concurrency: Calls under way at once.
-            fingerprint: Returns the hash of the credentials as they are now.
+            http: Sends the calls; closed with the client.
+            fingerprint: Of the credentials as they are now.
+            concurrency: Calls under way at once, in place of the settings'.
         """
         self.settings = settings
         self.context = context
@@ -119,7 +119,7 @@ class Client(ABC):
         self.up = context.up
         self.http = http
         self.guard = Guard(
-            concurrency=concurrency,
+            concurrency=concurrency or settings.concurrency,
             auth_retry_seconds=settings.auth_retry,
             proof=self.prove,
             fingerprint=fingerprint,

@@ -139,13 +139,7 @@ class BlazeMeterClient(Client):
     def __init__(
         self, settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        super().__init__(
-            settings,
-            context,
-            http=http,
-            concurrency=settings.concurrency,
-            fingerprint=settings.credentials.fingerprint,
-        )
+        super().__init__(settings, context, http=http, fingerprint=settings.credentials.fingerprint)
         self._base = settings.url.rstrip("/").removesuffix("/api/v4")
         self._credentials = settings.credentials
         self._clock = context.clock

@@ -21,8 +21,7 @@ from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import TemplateInfo
-from exporter.sources.realload.values import flag, limit, secret_text
+from exporter.sources.realload.replies import TemplateInfo, flag, limit, secret_text
 
 
 if TYPE_CHECKING:

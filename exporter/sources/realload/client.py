@@ -19,8 +19,7 @@ from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import Action, Flagged
-from exporter.sources.realload.replies import Envelope
-from exporter.sources.realload.values import flag
+from exporter.sources.realload.replies import Envelope, flag
 
 
 if TYPE_CHECKING:
@@ -70,13 +69,7 @@ class RealLoadClient(Client):
     def __init__(
         self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        super().__init__(
-            settings,
-            context,
-            http=http,
-            concurrency=settings.concurrency,
-            fingerprint=settings.token.fingerprint,
-        )
+        super().__init__(settings, context, http=http, fingerprint=settings.token.fingerprint)
         self._proofs: tuple[Action[Any], ...] = (actions.ACCOUNT, actions.AGENTS)
 
     async def call(

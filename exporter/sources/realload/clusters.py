@@ -18,8 +18,12 @@ from exporter.sources.realload.replies import (
     ClusterPing,
     ConnectResult,
     MemberInfo,
+    address,
+    flag,
+    measured,
+    seconds,
+    signed_seconds,
 )
-from exporter.sources.realload.values import address, flag, measured, seconds, signed_seconds
 
 
 if TYPE_CHECKING:

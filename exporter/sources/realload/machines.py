@@ -28,8 +28,9 @@ from exporter.sources.realload import actions
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
 from exporter.sources.realload.pings import Pinger
-from exporter.sources.realload.replies import JobInfo, JobList
-from exporter.sources.realload.values import (
+from exporter.sources.realload.replies import (
+    JobInfo,
+    JobList,
     address,
     flag,
     limit,

@@ -4,13 +4,21 @@ Only wanted fields are declared. The decoder skips all others, so personal data 
 secret that is needed, or of which it matters only whether there is one, is kept as `msgspec.Raw`,
 whose `repr` shows nothing. Every field has a default because any may be missing: `None`, or an
 empty `Raw`, is what an absent one looks like. Numbers are `float` unless they are sent back.
+
+The functions at the end read each of the API's ways of writing a value into base units. `-1` means
+"no data" or "unlimited", by field; which of the two is decided by the function a field is read
+with. Where a value cannot be, `None` is returned.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Annotated, TypeAlias
 
 import msgspec
+
+from exporter.sources.decode import finite
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
@@ -23,6 +31,9 @@ Port: TypeAlias = Id | str | None
 Hidden: TypeAlias = msgspec.Raw
 
 ABSENT: Hidden = msgspec.Raw()
+
+_MEMORY = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)i?B\s*", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -38,9 +49,6 @@ class Envelope(Part, frozen=True, kw_only=True):
 
     is_error: VendorBool = None
     generic_error_text: str | None = None
-
-
-# -- Agents ---------------------------------------------------------------------------------------
 
 
 class AgentItem(Part, frozen=True, kw_only=True):
@@ -83,9 +91,6 @@ class AgentPing(Envelope, frozen=True, kw_only=True):
     agent_access_denied_error: VendorBool = None
     agent_version_outdated_error: VendorBool = None
     agent_not_reachable_error: VendorBool = None
-
-
-# -- Controllers and clusters ---------------------------------------------------------------------
 
 
 class ControllerCluster(Part, frozen=True, kw_only=True):
@@ -199,9 +204,6 @@ class ClusterPing(Envelope, frozen=True, kw_only=True):
     controller_not_reachable_error: VendorBool = None
 
 
-# -- Recorders ------------------------------------------------------------------------------------
-
-
 class RecorderItem(Part, frozen=True, kw_only=True):
     """A registered proxy recorder."""
 
@@ -230,9 +232,6 @@ class RecorderPing(Envelope, frozen=True, kw_only=True):
     recorder_not_reachable_error: VendorBool = None
 
 
-# -- Certificates ---------------------------------------------------------------------------------
-
-
 class CertificateItem(Part, frozen=True, kw_only=True):
     """A client certificate: the container with the private key, and the password to it."""
 
@@ -242,9 +241,6 @@ class CertificateItem(Part, frozen=True, kw_only=True):
     apply_for_host: str | None = None
     cert_file_data_b64: Hidden = ABSENT
     cert_password: Hidden = ABSENT
-
-
-# -- Jobs and templates ---------------------------------------------------------------------------
 
 
 class JobProperties(Part, frozen=True, kw_only=True):
@@ -285,9 +281,6 @@ class TemplateItem(Part, frozen=True, kw_only=True):
     test_is_healthy: bool | None = None
 
 
-# -- Suites ---------------------------------------------------------------------------------------
-
-
 class SuiteInfo(Part, frozen=True, kw_only=True):
     """A test execution suite."""
 
@@ -323,9 +316,6 @@ class SuiteItem(Part, frozen=True, kw_only=True):
     test_run_results_array: tuple[RunResult, ...] | None = None
 
 
-# -- The account as a whole -----------------------------------------------------------------------
-
-
 class AccountReply(Envelope, frozen=True, kw_only=True):
     """The reply of an action that has no target; each such action has a field of its own."""
 
@@ -340,3 +330,68 @@ class AccountReply(Envelope, frozen=True, kw_only=True):
     min_required_measuring_agent_version: str | None = None
     min_required_cluster_controller_version: str | None = None
     min_required_proxy_recorder_version: str | None = None
+
+
+def measured(value: float | None) -> float | None:
+    """Return a quantity, for which anything below 0 means that there is no data."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
+def limit(value: float | None) -> float | None:
+    """Return a limit, for which -1 means unlimited."""
+    return math.inf if value == -1 else measured(value)
+
+
+def seconds(milliseconds: float | None) -> float | None:
+    """Return a duration or a point of time in seconds."""
+    number = measured(milliseconds)
+    return None if number is None else number / 1000
+
+
+def signed_seconds(milliseconds: float | None) -> float | None:
+    """Return a difference in seconds, for which -1 is a measurement like any other."""
+    number = finite(milliseconds)
+    return None if number is None else number / 1000
+
+
+def megabytes(value: float | None) -> float | None:
+    """Return a number of MB in bytes."""
+    number = measured(value)
+    return None if number is None else finite(number * 1024**2)
+
+
+def parse_memory_size(text: str | None) -> float | None:
+    """Return a size such as `2048 MB` in bytes."""
+    match = _MEMORY.fullmatch(text or "")
+    return None if match is None else float(match[1]) * 1024 ** _POWERS[match[2].upper()]
+
+
+def flag(value: float | None) -> bool | None:
+    """Return a flag, which the API prints as a boolean and as a number."""
+    return None if value is None else bool(value)
+
+
+def words(value: int | str | None) -> str:
+    """Return what only describes, empty if there is nothing."""
+    return "" if value is None else str(value)
+
+
+def secret_text(secret: msgspec.Raw) -> str | None:
+    """Return a secret's text; `None` if the key is absent or holds no text."""
+    try:
+        return msgspec.json.decode(secret, type=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def protected(secret: msgspec.Raw) -> bool | None:
+    """Return whether there is a token, masked or not; `None` if the vendor does not say."""
+    token = secret_text(secret)
+    return None if token is None else bool(token)
+
+
+def address(host: str | None, port: int | str | None) -> str:
+    """Return the `host:port` by which controllers are known."""
+    name = host or ""
+    return f"[{name}]:{words(port)}" if ":" in name else f"{name}:{words(port)}"

@@ -11,8 +11,14 @@ from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import Trace
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import AccountReply, RunResult, SuiteInfo, SuiteItem
-from exporter.sources.realload.values import measured, seconds
+from exporter.sources.realload.replies import (
+    AccountReply,
+    RunResult,
+    SuiteInfo,
+    SuiteItem,
+    measured,
+    seconds,
+)
 
 
 if TYPE_CHECKING:
