@@ -24,25 +24,10 @@ from exporter.fleet.readings import (
 )
 from exporter.sources.base import Failure, Poll
 from exporter.sources.decode import older
-from exporter.sources.realload import actions
+from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
 from exporter.sources.realload.pings import Pinger
-from exporter.sources.realload.replies import (
-    JobInfo,
-    JobList,
-    address,
-    flag,
-    limit,
-    measured,
-    megabytes,
-    parse_memory_size,
-    protected,
-    seconds,
-    secret_text,
-    signed_seconds,
-    words,
-)
 
 
 if TYPE_CHECKING:
@@ -53,12 +38,6 @@ if TYPE_CHECKING:
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
     from exporter.sources.realload.pings import PingResult
-    from exporter.sources.realload.replies import (
-        AgentInfo,
-        ControllerInfo,
-        ControllerItem,
-        RecorderInfo,
-    )
 
 
 M = TypeVar("M", bound=Target)
@@ -107,8 +86,8 @@ class Machines(Inventory[M]):
             os_version=info.os_version or "",
             java_version=info.java_version or "",
             java_vendor=info.java_vendor or "",
-            clock_delta_seconds=signed_seconds(info.delta_time_millis),
-            ping_duration_seconds=seconds(info.http_execute_time_millis),
+            clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
+            ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
             **self.facts(info),
         )
 
@@ -135,22 +114,22 @@ class Agents(Machines[Agent]):
                 agent_id=str(item.agent_id),
                 agent=item.agent_description or str(item.agent_id),
                 host=item.agent_host or "",
-                port=words(item.agent_port),
-                active=flag(item.agent_active),
-                protected=protected(item.auth_token),
+                port=replies.words(item.agent_port),
+                active=replies.flag(item.agent_active),
+                protected=replies.protected(item.auth_token),
             )
             async for item in in_turns(await self.items())
         ]
 
-    def facts(self, info: AgentInfo) -> dict[str, Any]:
+    def facts(self, info: replies.AgentInfo) -> dict[str, Any]:
         """Return what only agents say of themselves."""
         return {
             # The portal answers a ping of an outdated agent with a flag.
             "outdated": False,
-            "start_timestamp_seconds": seconds(info.agent_startup_time_stamp),
-            "memory_limit_bytes": parse_memory_size(info.java_max_memory),
-            "users_limit": limit(info.limit_max_users_per_job),
-            "job_duration_limit_seconds": limit(info.limit_max_job_duration_seconds),
+            "start_timestamp_seconds": replies.seconds(info.agent_startup_time_stamp),
+            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
+            "users_limit": replies.limit(info.limit_max_users_per_job),
+            "job_duration_limit_seconds": replies.limit(info.limit_max_job_duration_seconds),
         }
 
 
@@ -184,7 +163,7 @@ class Jobs:
         for agent_id, agent in asked.items():
             result = results.get(agent_id)
             answer = result.answer if result else None
-            if result and isinstance(answer, JobList):
+            if result and isinstance(answer, replies.JobList):
                 known[agent_id] = self._jobs(agent, result.at, answer)
                 continue
             if answer is TIMED_OUT:
@@ -201,7 +180,7 @@ class Jobs:
         down = state is not None and (state.up is False or state.outdated is True)
         return self._agents.should_ping(agent) and not down
 
-    async def _ask(self, agent_id: str, trace: Trace) -> JobList | Flagged:
+    async def _ask(self, agent_id: str, trace: Trace) -> replies.JobList | Flagged:
         if self._agents.state_of(agent_id) is None:
             ping = await self._agents.ping(agent_id, trace)
             if isinstance(ping, Flagged):
@@ -210,9 +189,9 @@ class Jobs:
             actions.AGENT_JOBS, {"measuringAgentId": int(agent_id)}, trace=trace
         )
 
-    def _jobs(self, agent: Agent, at: Moment, reply: JobList) -> AgentJobs:
+    def _jobs(self, agent: Agent, at: Moment, reply: replies.JobList) -> AgentJobs:
         counts: Counter[str] = Counter(dict.fromkeys(JOB_STATES, 0))
-        for job in (reply.agent_response or JobInfo()).all_testjobs_array or ():
+        for job in (reply.agent_response or replies.JobInfo()).all_testjobs_array or ():
             state = job.testjob_properties.testjob_state if job.testjob_properties else None
             if state is None:
                 self._client.surprise("missing_field")
@@ -251,13 +230,13 @@ class Recorders(Machines[Recorder]):
                 recorder_id=str(item.recorder_id),
                 recorder=item.recorder_description or str(item.recorder_id),
                 host=item.recorder_proxy_host or "",
-                port=words(item.recorder_proxy_port),
-                protected=protected(item.recorder_control_auth_token),
+                port=replies.words(item.recorder_proxy_port),
+                protected=replies.protected(item.recorder_control_auth_token),
             )
             for item in items
         ]
 
-    def facts(self, info: RecorderInfo) -> dict[str, Any]:
+    def facts(self, info: replies.RecorderInfo) -> dict[str, Any]:
         """Return what only recorders say of themselves, and whether one is outdated."""
         outdated = None
         if info.product_version is not None and self._minimum is not None:
@@ -265,9 +244,9 @@ class Recorders(Machines[Recorder]):
         return {
             "outdated": outdated,
             "component_version": info.recorder_component_version or "",
-            "memory_limit_bytes": megabytes(info.java_memory_mb),
-            "recording": flag(info.is_recording),
-            "recorded_elements": measured(info.num_recorded_elements),
+            "memory_limit_bytes": replies.megabytes(info.java_memory_mb),
+            "recording": replies.flag(info.is_recording),
+            "recorded_elements": replies.measured(info.num_recorded_elements),
         }
 
 
@@ -287,33 +266,35 @@ class Controllers(Machines[Controller]):
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
         #: By address. Their tokens are kept for pinging and shown by nothing.
-        self._items: Mapping[str, ControllerItem] = {}
+        self._items: Mapping[str, replies.ControllerItem] = {}
         self._active: AbstractSet[str] = frozenset()
 
     async def listing(self) -> list[Controller]:
         """Return all controllers, without a state."""
         reply = await self.client.data(self.list_action)
-        items: dict[str, ControllerItem] = {}
+        items: dict[str, replies.ControllerItem] = {}
         active: set[str] = set()
         for item in reply.cluster_controllers_array or ():
             if not item.controller_host or item.controller_port is None:
                 self.client.surprise("missing_field")
                 continue
-            key = address(item.controller_host, item.controller_port)
+            key = replies.address(item.controller_host, item.controller_port)
             if key not in items:
                 # A copy, since the original would keep the whole reply in memory.
                 token = item.controller_auth_token.copy()
                 items[key] = msgspec.structs.replace(item, controller_auth_token=token)
             clusters = item.measuring_agent_clusters_array or ()
-            if not clusters or any(flag(each.cluster_active) is not False for each in clusters):
+            if not clusters or any(
+                replies.flag(each.cluster_active) is not False for each in clusters
+            ):
                 active.add(key)
         self._items, self._active = items, active
         return [
             Controller(
                 controller=key,
                 host=item.controller_host or "",
-                port=words(item.controller_port),
-                protected=protected(item.controller_auth_token),
+                port=replies.words(item.controller_port),
+                protected=replies.protected(item.controller_auth_token),
             )
             for key, item in items.items()
         ]
@@ -324,7 +305,7 @@ class Controllers(Machines[Controller]):
         fields = {
             "controllerHost": item.controller_host,
             "controllerPort": item.controller_port,
-            "controllerAuthToken": secret_text(item.controller_auth_token) or "",
+            "controllerAuthToken": replies.secret_text(item.controller_auth_token) or "",
         }
         return await self.client.call(self.ping_action, fields, trace=trace)
 
@@ -332,10 +313,10 @@ class Controllers(Machines[Controller]):
         """Return whether any of a controller's clusters is active, or none is known."""
         return listed.controller in self._active
 
-    def facts(self, info: ControllerInfo) -> dict[str, Any]:
+    def facts(self, info: replies.ControllerInfo) -> dict[str, Any]:
         """Return what only controllers say of themselves."""
         return {
-            "outdated": flag(info.cluster_controller_outdated),
-            "start_timestamp_seconds": seconds(info.controller_startup_time_stamp),
-            "memory_limit_bytes": parse_memory_size(info.java_max_memory),
+            "outdated": replies.flag(info.cluster_controller_outdated),
+            "start_timestamp_seconds": replies.seconds(info.controller_startup_time_stamp),
+            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
         }
