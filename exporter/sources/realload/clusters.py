@@ -15,7 +15,6 @@ from exporter.sources.realload.inventory import Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Set as AbstractSet
 
     from exporter.clock import Moment
     from exporter.sources.realload.client import RealLoadClient
@@ -33,7 +32,7 @@ class Clusters(Inventory[Cluster]):
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
-        self._inactive_members: AbstractSet[str] = frozenset()
+        self._inactive_members: set[str] = set()
 
     async def listing(self) -> list[Cluster]:
         """Return all clusters, without a state."""

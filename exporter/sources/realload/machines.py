@@ -32,7 +32,6 @@ from exporter.sources.realload.pings import Pinger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
     from exporter.clock import Moment
     from exporter.sources.realload.account import AccountFacts
@@ -267,7 +266,7 @@ class Controllers(Machines[Controller]):
         super().__init__(client)
         #: By address. Their tokens are kept for pinging and shown by nothing.
         self._items: Mapping[str, replies.ControllerItem] = {}
-        self._active: AbstractSet[str] = frozenset()
+        self._active: set[str] = set()
 
     async def listing(self) -> list[Controller]:
         """Return all controllers, without a state."""
@@ -284,9 +283,7 @@ class Controllers(Machines[Controller]):
                 token = item.controller_auth_token.copy()
                 items[key] = msgspec.structs.replace(item, controller_auth_token=token)
             clusters = item.measuring_agent_clusters_array or ()
-            if not clusters or any(
-                replies.flag(each.cluster_active) is not False for each in clusters
-            ):
+            if {replies.flag(each.cluster_active) for each in clusters} != {False}:
                 active.add(key)
         self._items, self._active = items, active
         return [
