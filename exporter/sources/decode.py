@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 Surprised = Callable[[Surprise], None]
 
+#: A vendor's number for something, or its name.
+Id = int | str | None
+
 NOT_SHOWN = "<not shown>"
 
 #: A pair of surrogates, a half of one as the group, or any other escape.
@@ -93,6 +96,11 @@ def finite(value: float | None) -> float | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def text(value: Id) -> str:
+    """Return an id, or what only describes, as label text: empty where the vendor gave none."""
+    return "" if value is None else str(value)
 
 
 def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:

@@ -14,8 +14,8 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch, text
-from exporter.sources.decode import older, redacted_reply
+from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch
+from exporter.sources.decode import older, redacted_reply, text
 
 
 if TYPE_CHECKING:
@@ -135,6 +135,11 @@ class AgentInventory:
         ship, now = located.ship, self._clock.now()
         heartbeat = epoch(ship.last_heart_beat, self._surprise)
         up = _is_up(heartbeat, now=now.unix, max_age=self._settings.heartbeat_max_age)
+        busy = None
+        if ship.state is not None and up is not False:
+            busy = ship.state == _BUSY
+            if ship.state not in _STATES:
+                self._surprise("enum")
         version, minimum = ship.installed_version or "", self._settings.min_agent_version
         before = self._agents.get(located.ship_id)
         last_up = before.last_up_timestamp_seconds if before else None
@@ -149,17 +154,10 @@ class AgentInventory:
                 reason=Reason.NO_HEARTBEAT if up is False else None,
                 outdated=older(version, minimum) if minimum else None,
                 version=version,
-                busy=None if up is False else self._is_busy(ship.state),
+                busy=busy,
                 heartbeat_timestamp_seconds=heartbeat,
             ),
         )
-
-    def _is_busy(self, state: str | None) -> bool | None:
-        if state is None:
-            return None
-        if state not in _STATES:
-            self._surprise("enum")
-        return state == _BUSY
 
     def _carried(self, workspaces: set[int]) -> dict[str, Agent]:
         """Return the agents of workspaces that were not read, as they were last seen."""

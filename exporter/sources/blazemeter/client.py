@@ -199,7 +199,15 @@ class BlazeMeterClient(Client):
         seen: Seen | None = None,
     ) -> E:
         target = target_of(operation, item, query or {})
-        self._check_denials(target)
+        denial = self._denials.get(target)
+        if (
+            denial is not None
+            and self._clock.monotonic() < denial.until
+            and denial.fingerprint == self._credentials.fingerprint()
+        ):
+            # Each one costs a proof, and the guard has room for few of them in a minute: without
+            # this, some workspaces without access would keep the others from being read.
+            raise denial.error()
         try:
             return await self.guard.call(
                 lambda: self._attempt(operation, target, seen), priority=priority
@@ -208,20 +216,6 @@ class BlazeMeterClient(Client):
             if error.status in _REFUSED and not self.guard.open:
                 self._deny(target, error)
             raise
-
-    def _check_denials(self, target: str) -> None:
-        """Fail a call at once that was denied of late.
-
-        Each one costs a proof, and the guard has room for few of them in a minute: without this,
-        some workspaces without access would keep the others from being read.
-        """
-        denial = self._denials.get(target)
-        if (
-            denial is not None
-            and self._clock.monotonic() < denial.until
-            and denial.fingerprint == self._credentials.fingerprint()
-        ):
-            raise denial.error()
 
     def _deny(self, target: str, error: CallError) -> None:
         now = self._clock.monotonic()

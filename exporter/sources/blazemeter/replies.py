@@ -11,10 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exporter.sources.decode import Surprised, finite
+from exporter.sources.decode import Id, Surprised, finite
 
-
-Id = int | str | None
 
 T = TypeVar("T")
 
@@ -145,11 +143,6 @@ class LocationsReply(Envelope[tuple[Location, ...]], frozen=True, kw_only=True):
 
 class ShipsReply(Envelope[tuple[Ship, ...]], frozen=True, kw_only=True):
     """`/private-locations/{id}/servers`."""
-
-
-def text(value: Id) -> str:
-    """Return an id as label text, empty when the vendor gave none."""
-    return "" if value is None else str(value)
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

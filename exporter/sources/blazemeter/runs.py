@@ -13,9 +13,9 @@ import msgspec
 
 from exporter.fleet.readings import Run, Suite, SuiteRun
 from exporter.sources.blazemeter.client import PAGE
-from exporter.sources.blazemeter.replies import epoch, text
+from exporter.sources.blazemeter.replies import epoch
 from exporter.sources.blazemeter.status import RunEvents, RunStatus
-from exporter.sources.decode import finite
+from exporter.sources.decode import finite, text
 
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from exporter.sources.decode import finite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.sources.blazemeter.replies import Engines, Event, Id, Status
-    from exporter.sources.decode import Surprised
+    from exporter.sources.blazemeter.replies import Event, Status
+    from exporter.sources.decode import Id, Surprised
 
 
 #: Name and phase by code: all of the published lists; the phases are read from the names.
@@ -108,12 +108,14 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
         code = _CODES.get(name or "")
     if code is None:
         surprise("missing_field")
+    groups = {} if status.statuses is None else msgspec.structs.asdict(status.statuses)
+    shares = {group: ratio(percent, surprise) for group, percent in groups.items()}
     return RunStatus(
         phase=_phase_of(code),
         over=code is not None and code >= ENDED and code in STATUSES,
         code=code,
         engines=None if sessions is None else float(len(sessions)),
-        engines_ratio=_engines_ratio(status.statuses, surprise),
+        engines_ratio={group: share for group, share in shares.items() if share is not None},
         data_available=status.is_data_available,
         locations=tuple(session.location_id for session in sessions or () if session.location_id),
     )
@@ -139,12 +141,6 @@ def is_understood(message: str) -> bool:
 
 def _phase_of(code: float | None) -> str:
     return STATUSES[code][1] if code in STATUSES else "unknown"
-
-
-def _engines_ratio(engines: Engines | None, surprise: Surprised) -> Mapping[str, float]:
-    groups = {} if engines is None else msgspec.structs.asdict(engines)
-    shares = ((group, ratio(percent, surprise)) for group, percent in groups.items())
-    return {group: share for group, share in shares if share is not None}
 
 
 def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, float]:

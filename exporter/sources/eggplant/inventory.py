@@ -14,6 +14,7 @@ import msgspec
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
+from exporter.sources.decode import text
 from exporter.sources.eggplant.replies import AgentEntry, parse_time
 
 
@@ -110,8 +111,7 @@ class Inventory:
         return listed, complete
 
     def _connected(self, name: str, entry: AgentEntry, now: Moment) -> Agent:
-        port = str(entry.port) if entry.port is not None else ""
-        busy = _busy(entry)
+        port, busy = text(entry.port), _busy(entry)
         if busy is None:
             self._surprise("missing_field")
         self._listed[name] = _Listed(port=port, at=now)

@@ -23,7 +23,7 @@ from exporter.fleet.readings import (
     Target,
 )
 from exporter.sources.base import Failure, Poll
-from exporter.sources.decode import older
+from exporter.sources.decode import older, text
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
@@ -113,7 +113,7 @@ class Agents(Machines[Agent]):
                 agent_id=str(item.agent_id),
                 agent=item.agent_description or str(item.agent_id),
                 host=item.agent_host or "",
-                port=replies.words(item.agent_port),
+                port=text(item.agent_port),
                 active=replies.flag(item.agent_active),
                 protected=replies.protected(item.auth_token),
             )
@@ -229,7 +229,7 @@ class Recorders(Machines[Recorder]):
                 recorder_id=str(item.recorder_id),
                 recorder=item.recorder_description or str(item.recorder_id),
                 host=item.recorder_proxy_host or "",
-                port=replies.words(item.recorder_proxy_port),
+                port=text(item.recorder_proxy_port),
                 protected=replies.protected(item.recorder_control_auth_token),
             )
             for item in items
@@ -290,7 +290,7 @@ class Controllers(Machines[Controller]):
             Controller(
                 controller=key,
                 host=item.controller_host or "",
-                port=replies.words(item.controller_port),
+                port=text(item.controller_port),
                 protected=replies.protected(item.controller_auth_token),
             )
             for key, item in items.items()

@@ -18,7 +18,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from exporter.sources.decode import finite
+from exporter.sources.decode import finite, text
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
@@ -372,11 +372,6 @@ def flag(value: float | None) -> bool | None:
     return None if value is None else bool(value)
 
 
-def words(value: int | str | None) -> str:
-    """Return what only describes, empty if there is nothing."""
-    return "" if value is None else str(value)
-
-
 def secret_text(secret: msgspec.Raw) -> str | None:
     """Return a secret's text; `None` if the key is absent or holds no text."""
     try:
@@ -394,4 +389,4 @@ def protected(secret: msgspec.Raw) -> bool | None:
 def address(host: str | None, port: int | str | None) -> str:
     """Return the `host:port` by which controllers are known."""
     name = host or ""
-    return f"[{name}]:{words(port)}" if ":" in name else f"{name}:{words(port)}"
+    return f"[{name}]:{text(port)}" if ":" in name else f"{name}:{text(port)}"
