@@ -15,7 +15,7 @@ import httpx
 from exporter import __version__
 from exporter.errors import BlockedError, CallError, Reason
 from exporter.http.body import ENCODINGS, read_body
-from exporter.http.exchange import Reply
+from exporter.http.exchange import Call, HttpOptions, Reply
 from exporter.http.failures import call_error, repeatable
 from exporter.http.pace import Budget, Pause, retry_after
 from exporter.http.transport import NetworkTransport
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from exporter.clock import Clock
-    from exporter.http.exchange import Call, HttpOptions
 
 
 USER_AGENT = f"loadfleet-exporter/{__version__}"

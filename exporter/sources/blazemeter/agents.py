@@ -14,7 +14,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch
+from exporter.sources.blazemeter.replies import Location, Ship, ShipsReply, epoch
 from exporter.sources.decode import older, redacted_reply, text
 
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.sources.blazemeter.client import BlazeMeterClient
-    from exporter.sources.blazemeter.replies import Location
 
 
 TASK = "agents"

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
 from exporter.sources.base import Failure
-from exporter.sources.blazemeter.client import NotFoundError
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-
-    from exporter.sources.blazemeter.client import BlazeMeterClient
 
 
 A = TypeVar("A")

@@ -7,7 +7,7 @@ token. What is not among `OPERATIONS` cannot be asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -15,15 +15,17 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
+from exporter.http import Call, HttpClient, Reply, check_status
 from exporter.lockout.queue import Priority
-from exporter.sources.base import Client
+from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
     Envelope,
+    Location,
     LocationsReply,
     Master,
     MasterReply,
     MastersReply,
+    Ship,
     ShipsReply,
     Status,
     StatusReply,
@@ -34,11 +36,6 @@ from exporter.sources.decode import decode
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.http import HttpClient, Reply
-    from exporter.sources.base import SourceContext
-    from exporter.sources.blazemeter.replies import Location, Ship
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.fleet.readings import Run, Suite, SuiteRun
-from exporter.sources.blazemeter.client import PAGE
-from exporter.sources.blazemeter.replies import epoch
+from exporter.sources.blazemeter.client import PAGE, BlazeMeterClient
+from exporter.sources.blazemeter.replies import Master, epoch
 from exporter.sources.blazemeter.status import RunEvents, RunStatus
-from exporter.sources.decode import finite, text
+from exporter.sources.decode import Surprised, finite, text
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from exporter.clock import Moment
-    from exporter.sources.blazemeter.client import BlazeMeterClient
-    from exporter.sources.blazemeter.replies import Master
-    from exporter.sources.decode import Surprised
 
 
 #: So many pages are read at most in one poll of a workspace: 1,000 runs.

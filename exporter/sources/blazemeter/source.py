@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.sources.base import Source
+from exporter.sources.base import Source, SourceContext
 from exporter.sources.blazemeter.agents import AgentInventory
 from exporter.sources.blazemeter.client import BlazeMeterClient
 from exporter.sources.blazemeter.tracker import RunTracker
@@ -13,7 +13,6 @@ from exporter.sources.calls import http_client
 
 if TYPE_CHECKING:
     from exporter.http import HttpClient
-    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 

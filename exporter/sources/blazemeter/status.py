@@ -10,20 +10,12 @@ free text by nature: only two forms are read, and no text is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from exporter.sources.blazemeter.replies import epoch, ratio
-from exporter.sources.decode import finite
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.sources.blazemeter.replies import Event, Status
-    from exporter.sources.decode import Id, Surprised
+from exporter.sources.blazemeter.replies import Event, Status, epoch, ratio
+from exporter.sources.decode import Id, Surprised, finite
 
 
 #: Name and phase by code: all of the published lists; the phases are read from the names.

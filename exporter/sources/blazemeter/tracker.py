@@ -16,7 +16,7 @@ from exporter.errors import PollError, Reason
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls, fan_out
-from exporter.sources.blazemeter.client import NotFoundError
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
 from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
 from exporter.sources.blazemeter.runs import (
     MasterRow,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
-    from exporter.sources.blazemeter.client import BlazeMeterClient, Seen
 
 
 A = TypeVar("A")

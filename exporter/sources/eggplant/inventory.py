@@ -14,14 +14,13 @@ import msgspec
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
-from exporter.sources.decode import text
+from exporter.sources.decode import Surprised, text
 from exporter.sources.eggplant.replies import AgentEntry, parse_time
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.sources.decode import Surprised
     from exporter.sources.eggplant.settings import EggplantSettings
 
 

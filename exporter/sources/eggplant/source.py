@@ -10,21 +10,18 @@ import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.fleet.readings import Agent, Reading, Run
-from exporter.http import Call, check_status
-from exporter.sources.base import Client, Explanation, Poll, Source
+from exporter.http import Call, HttpClient, check_status
+from exporter.sources.base import Client, Explanation, Poll, Source, SourceContext
 from exporter.sources.calls import http_client, suspected
 from exporter.sources.decode import decode, redacted_reply, well_formed
 from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry
-from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, login_of
+from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
 
 
 if TYPE_CHECKING:
-    from exporter.http import HttpClient
     from exporter.metrics.telemetry import Surprise
-    from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
-    from exporter.sources.eggplant.tokens import Token
 
 
 Seen = Callable[[bytes], object]

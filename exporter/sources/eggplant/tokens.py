@@ -27,16 +27,14 @@ import msgspec
 
 from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
+from exporter.http import Call, HttpClient, Reply, check_status
 from exporter.sources.decode import decode
 from exporter.sources.eggplant.replies import TokenReply
-from exporter.sources.eggplant.settings import is_public_api
+from exporter.sources.eggplant.settings import EggplantSettings, is_public_api
 
 
 if TYPE_CHECKING:
-    from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
-    from exporter.sources.eggplant.settings import EggplantSettings
 
 
 OPERATION = "token"

@@ -19,7 +19,7 @@ from exporter.errors import BlockedError, PollError
 from exporter.fleet.readings import Account, Certificate, MinVersion, Template
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
-from exporter.sources.realload.client import Trace
+from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
 from exporter.sources.realload.replies import TemplateInfo, flag, limit, secret_text
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.sources.realload.actions import Action
-    from exporter.sources.realload.client import RealLoadClient
 
 
 _ACCOUNT = "account"

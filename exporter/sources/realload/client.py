@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from exporter.errors import CallError, Reason, SuspectError
-from exporter.http import Call, check_status
+from exporter.http import Call, HttpClient, Reply, check_status
 from exporter.lockout.queue import Priority
-from exporter.sources.base import Client
+from exporter.sources.base import Client, SourceContext
 from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
@@ -25,8 +25,6 @@ from exporter.sources.realload.replies import Envelope, flag
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.http import HttpClient, Reply
-    from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
 

@@ -27,7 +27,7 @@ from exporter.sources.decode import older, text
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
-from exporter.sources.realload.pings import Pinger
+from exporter.sources.realload.pings import Pinger, PingResult
 
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
-    from exporter.sources.realload.pings import PingResult
 
 
 M = TypeVar("M", bound=Target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.sources.base import Source
+from exporter.sources.base import Source, SourceContext
 from exporter.sources.calls import http_client
 from exporter.sources.realload.account import AccountFacts, poll_certificates, poll_templates
 from exporter.sources.realload.client import RealLoadClient
@@ -16,7 +16,6 @@ from exporter.sources.realload.suites import Suites
 
 if TYPE_CHECKING:
     from exporter.http import HttpClient
-    from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
 

@@ -9,7 +9,7 @@ from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite, redacted_reply
 from exporter.sources.realload import actions
-from exporter.sources.realload.client import Trace
+from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
 from exporter.sources.realload.replies import (
     AccountReply,
@@ -23,8 +23,6 @@ from exporter.sources.realload.replies import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from exporter.sources.realload.client import RealLoadClient
 
 
 #: The only value of `executionState` that is documented.
