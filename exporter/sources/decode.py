@@ -135,6 +135,13 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
         return NOT_SHOWN
 
 
+def part_of(reply: Any, *path: str) -> Any:
+    """Return a part of a redacted reply, `None` where there is none."""
+    for key in path:
+        reply = reply.get(key) if isinstance(reply, dict) else None
+    return reply
+
+
 def older(version: str, minimum: str) -> bool | None:
     """Return whether a version is older than another, `None` if either cannot be read.
 

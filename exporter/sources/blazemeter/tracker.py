@@ -29,7 +29,7 @@ from exporter.sources.blazemeter.runs import (
     read_suite,
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
-from exporter.sources.decode import NOT_SHOWN, redacted_reply
+from exporter.sources.decode import NOT_SHOWN, part_of, redacted_reply
 
 
 if TYPE_CHECKING:
@@ -299,8 +299,7 @@ class RunTracker:
 
 def _without_free_text(reply: Any) -> Any:
     """Hide the messages of events that are not understood: they can hold signed links."""
-    result = reply.get("result") if isinstance(reply, dict) else None
-    events = result.get("events") if isinstance(result, dict) else None
+    events = part_of(reply, "result", "events")
     for event in events if isinstance(events, list) else ():
         if isinstance(event, dict) and not is_understood(str(event.get("message"))):
             event["message"] = NOT_SHOWN

@@ -83,11 +83,23 @@ class Inventory:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
         listed, complete = self._unique(entries)
         agents = [self._connected(name, entry, now) for name, entry in listed.items()]
-        for name in self._missing(listed, now):
-            if complete:
-                agents.append(_disconnected(name, self._listed.get(name), now))
-            else:
+        self._forget_agents(now)
+        for name in self._expected | self._listed:
+            if name in listed:
+                continue
+            if not complete:
                 agents.append(self._shown.get(name) or Agent(agent_id=name, agent=name))
+                continue
+            last = self._listed.get(name)
+            agents.append(
+                Agent(
+                    agent_id=name,
+                    agent=name,
+                    port=last.port if last else "",
+                    last_up_timestamp_seconds=last.at.unix if last else None,
+                    state=AgentState(read_at=now, up=False, reason=Reason.NOT_CONNECTED),
+                )
+            )
         self._shown = {agent.agent_id: agent for agent in agents}
         return (*agents, *self._update_runs(listed, now))
 
@@ -122,15 +134,14 @@ class Inventory:
             state=AgentState(read_at=now, up=True, busy=busy),
         )
 
-    def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[str]:
-        """Forget agents that are away for too long, and return the others that are not listed."""
+    def _forget_agents(self, now: Moment) -> None:
+        """Forget agents that are away for too long."""
         self._listed = {
             name: last
             for name, last in self._listed.items()
             if name in self._expected
             or now.monotonic - last.at.monotonic <= self._settings.remember_for
         }
-        return [name for name in self._expected | self._listed if name not in listed]
 
     def _update_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
         current: dict[str, _Tracked] = {}
@@ -197,16 +208,6 @@ def _busy(entry: AgentEntry) -> bool | None:
     if entry.process_id in (None, ""):
         return None
     return str(entry.process_id) != "0"
-
-
-def _disconnected(name: str, last: _Listed | None, now: Moment) -> Agent:
-    return Agent(
-        agent_id=name,
-        agent=name,
-        port=last.port if last else "",
-        last_up_timestamp_seconds=last.at.unix if last else None,
-        state=AgentState(read_at=now, up=False, reason=Reason.NOT_CONNECTED),
-    )
 
 
 def _vanished(tracked: _Tracked, agent: AgentEntry | None) -> _Tracked:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.fleet.readings import Agent, Reading, Run
+from exporter.fleet.readings import Agent, Reading
 from exporter.http import Call, HttpClient, check_status
 from exporter.sources.base import Client, Explanation, Poll, Source, SourceContext
 from exporter.sources.calls import http_client, suspected
-from exporter.sources.decode import decode, redacted_reply, well_formed
+from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
 from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
@@ -83,10 +83,12 @@ class EggplantClient(Client):
             PollError: The call failed.
         """
         bodies: list[bytes] = []
+        path = ("agent_name",) if kind == "agent" else ("execution_status", "id")
         for reading in await self._read(seen=bodies.append):
-            if target_id == _id_of(reading, kind):
-                reply = _listed(redacted_reply(bodies[-1], list[AgentEntry]), kind, target_id)
-                return Explanation(reading=reading, reply=reply)
+            if target_id == getattr(reading, f"{kind}_id", None):
+                entries = redacted_reply(bodies[-1], list[AgentEntry])
+                listed = (entry for entry in entries if target_id == part_of(entry, *path))
+                return Explanation(reading=reading, reply=next(listed, None))
         raise LookupError(f"there is no {kind} {target_id!r}")
 
     async def prove(self) -> None:
@@ -158,23 +160,3 @@ class EggplantClient(Client):
             count = len(msgspec.json.decode(well_formed(body), type=list[msgspec.Raw]))
             entries += [AgentEntry()] * (count - len(entries))
         return entries
-
-
-def _id_of(reading: Reading, kind: str) -> str | None:
-    if isinstance(reading, Agent) and kind == "agent":
-        return reading.agent_id
-    if isinstance(reading, Run) and kind == "run":
-        return reading.run_id
-    return None
-
-
-def _listed(entries: Any, kind: str, target_id: str) -> Any:
-    """Return the first entry about the target, `None` when it is no longer listed."""
-    for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, dict):
-            continue
-        execution = entry.get("execution_status")
-        run_id = execution.get("id") if isinstance(execution, dict) else None
-        if target_id == (entry.get("agent_name") if kind == "agent" else run_id):
-            return entry
-    return None

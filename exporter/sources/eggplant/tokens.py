@@ -243,8 +243,17 @@ class LoginTokens:
         return self._clock.monotonic() >= held.renew_at
 
     async def _renew(self) -> _Held:
-        credentials = self._login.secret.fingerprint()
-        self._check_pause(credentials)
+        credentials, failed = self._login.secret.fingerprint(), self._failed
+        if (
+            failed is not None
+            and failed.credentials == credentials
+            and self._clock.monotonic() < failed.pause_until
+        ):
+            raise BlockedError(
+                f"{failed.error}; the next login has to wait for a while",
+                retry_at=failed.pause_until,
+                reason=failed.error.reason,
+            )
         call = self._login.call()
         asked = self._clock.monotonic()
         pause_seconds = 0.0
@@ -268,17 +277,6 @@ class LoginTokens:
         self._failed = None
         self._held = _Held(value=token, credentials=credentials, renew_at=renew_at, ends_at=ends_at)
         return self._held
-
-    def _check_pause(self, credentials: str) -> None:
-        failed = self._failed
-        if failed is None or failed.credentials != credentials:
-            return
-        if self._clock.monotonic() < failed.pause_until:
-            raise BlockedError(
-                f"{failed.error}; the next login has to wait for a while",
-                retry_at=failed.pause_until,
-                reason=failed.error.reason,
-            )
 
     def _read(self, reply: Reply) -> tuple[str, float]:
         """Return the token of a reply and its life in seconds."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import finite, redacted_reply
+from exporter.sources.decode import finite, part_of, redacted_reply, text
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
@@ -61,7 +61,8 @@ class Suites:
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
         items = redacted_reply(trace.body, AccountReply)["testExecutionSuitesArray"]
-        own = (item for item in items if _shown_id(item) == suite_id)
+        path = ("testExecutionSuite", "testExecutionSuiteId")
+        own = (item for item in items if text(part_of(item, *path)) == suite_id)
         return Explanation(reading=suites[suite_id], reply=next(own, None))
 
     async def _read(self, trace: Trace) -> Mapping[str, Suite]:
@@ -95,11 +96,6 @@ class Suites:
             rested[suite_id] = rest
         self._rested = rested
         return suites
-
-
-def _shown_id(item: object) -> str:
-    info = item.get("testExecutionSuite") if isinstance(item, dict) else None
-    return str(info.get("testExecutionSuiteId")) if isinstance(info, dict) else ""
 
 
 def _suite(suite_id: str, name: str, item: SuiteItem, *, running: bool, rested: _Start) -> Suite:
@@ -153,7 +149,7 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
     # Of a run in flight the last update is not the end.
     end = seconds(run.test_run_last_updated_timestamp) if finished else None
     return SuiteRun(
-        run_id="" if run.test_run_id is None else str(run.test_run_id),
+        run_id=text(run.test_run_id),
         passed=None if failed is None or not finished else failed == 0,
         jobs=_counts(passed=passed, failed=failed, not_executed=not_executed),
         sessions=_counts(
