@@ -213,7 +213,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         connector: The function that makes a `Source` from settings and context, as
             `module:function`. It is imported at its first use, since it brings httpx, which takes
             longer to load than everything else together, and only polling needs it.
-        tasks: Its tasks with their default intervals in seconds; `None` is off by default.
         kinds: Its kinds of targets that `explain` knows.
         spread: Tasks whose calls per target can be divided over several processes; any other
             task belongs to one of them as a whole.
@@ -222,7 +221,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     settings: type[SourceSettings]
     connector: str
-    tasks: Mapping[str, float | None]
     kinds: tuple[str, ...]
     spread: frozenset[str] = frozenset()
 

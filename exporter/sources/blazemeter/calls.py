@@ -47,12 +47,13 @@ class PollCalls:
 
     Attributes:
         failures: The calls that failed, each with its target.
+        answered: Whether any was answered; that an item does not exist any more is an answer.
     """
 
     def __init__(self, client: BlazeMeterClient) -> None:
         self._client = client
         self.failures: list[Failure] = []
-        self._answered = False
+        self.answered = False
         self._first_error: PollError | None = None
 
     async def by_workspace(
@@ -69,19 +70,15 @@ class PollCalls:
         answers: dict[K, A] = {}
         for target, outcome in outcomes.items():
             if not isinstance(outcome, PollError):
-                self._answered = True
+                self.answered = True
                 answers[target] = outcome
                 continue
-            self._answered = self._answered or isinstance(outcome, NotFoundError)
+            self.answered = self.answered or isinstance(outcome, NotFoundError)
             self._first_error = self._first_error or outcome
             self.failures.append(
                 Failure(reason=outcome.reason, message=str(outcome), target=str(target))
             )
         return answers
-
-    def gone(self) -> None:
-        """Note that an item does not exist any more: an answer, and no failure."""
-        self._answered = True
 
     def check(self) -> None:
         """Raise the first error if there were calls and not one was answered.
@@ -89,6 +86,6 @@ class PollCalls:
         Raises:
             PollError: Nothing could be learnt.
         """
-        if self._first_error is not None and not self._answered:
+        if self._first_error is not None and not self.answered:
             self._client.up = False
             raise self._first_error

@@ -244,11 +244,11 @@ class RunTracker:
                 # Its list outlives it; there is nothing left to follow.
                 self._suites.note(tracked.row)
                 self._done[run_id] = self._clock.monotonic()
-                calls.gone()
+                calls.answered = True
             elif run_id in self._configured or run_id in described:
                 kept[run_id] = NotFoundError(Reason.UNKNOWN_ID, str(outcome))
             else:
-                calls.gone()
+                calls.answered = True
         return calls.good(kept)
 
     def _forget_finished(self) -> None:

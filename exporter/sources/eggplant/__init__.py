@@ -1,6 +1,6 @@
 """Eggplant DAI: connected and missing agents, and the runs they execute.
 
-`source` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
+`client` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
 the fields that are read, `inventory` what is remembered between replies.
 """
 
@@ -10,13 +10,9 @@ from exporter.sources.base import Provider
 from exporter.sources.eggplant.settings import EggplantSettings
 
 
-__all__ = ["EGGPLANT"]
-
-
 EGGPLANT = Provider(
     name="eggplant",
     settings=EggplantSettings,
     connector="exporter.sources.eggplant.source:connect",
-    tasks=EggplantSettings.TASKS,
     kinds=("agent", "run"),
 )

