@@ -117,7 +117,7 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
     try:
         if wanted is msgspec.Raw:
             return HIDDEN
-        if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        if _is_struct(wanted):
             members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             types = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}
             return {
@@ -182,7 +182,7 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
     except _UnfitError:
         inner = _without_none(type_)
     origin, arguments = get_origin(inner), get_args(inner)
-    if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+    if _is_struct(inner):
         return _fit_struct(raw, inner, surprise)
     if origin in (list, tuple):
         elements = _try(raw, list[msgspec.Raw])
@@ -214,6 +214,12 @@ def _fit_struct(
         if key in members
     }
     return type_(**{name: value for name, value in fitted.items() if value is not _UnfitError})
+
+
+def _is_struct(type_: Any) -> bool:
+    """Return whether a type is a struct, or one that is generic with its argument."""
+    origin = get_origin(type_) or type_
+    return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
 def _without_none(type_: Any) -> Any:

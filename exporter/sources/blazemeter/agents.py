@@ -14,7 +14,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.replies import Location, Ship, ShipsReply, epoch
+from exporter.sources.blazemeter.replies import Envelope, Location, Ship, epoch
 from exporter.sources.decode import older, redacted_reply, text
 
 
@@ -104,7 +104,7 @@ class AgentInventory:
             raise LookupError(f"{TASK}: there is no {agent_id!r} any more")
         return Explanation(
             reading=self._judge(msgspec.structs.replace(known, ship=ship)),
-            reply=redacted_reply(bodies[-1], ShipsReply),
+            reply=redacted_reply(bodies[-1], Envelope[tuple[Ship, ...]]),
         )
 
     def _locate(self, locations: Iterable[Location]) -> dict[str, _LocatedShip]:

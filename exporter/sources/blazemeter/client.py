@@ -21,14 +21,10 @@ from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
     Envelope,
     Location,
-    LocationsReply,
     Master,
-    MasterReply,
     MastersReply,
     Ship,
-    ShipsReply,
     Status,
-    StatusReply,
     UserReply,
 )
 from exporter.sources.calls import suspected
@@ -82,23 +78,23 @@ MASTERS = Operation(
     reply=MastersReply,
     query=frozenset({"workspaceId", "testId", "limit", "skip", "sort[]"}),
 )
-MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=MasterReply)
+MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=Envelope[Master])
 STATUS = Operation(
     name="master_status",
     path="/api/v4/masters/{id}/status",
-    reply=StatusReply,
+    reply=Envelope[Status],
     query=frozenset({"events", "level"}),
 )
 LOCATIONS = Operation(
     name="private_locations",
     path="/api/v4/private-locations",
-    reply=LocationsReply,
+    reply=Envelope[tuple[Location, ...]],
     query=frozenset({"workspaceId", "limit"}),
 )
 SHIPS = Operation(
     name="private_location_servers",
     path="/api/v4/private-locations/{id}/servers",
-    reply=ShipsReply,
+    reply=Envelope[tuple[Ship, ...]],
 )
 
 OPERATIONS: frozenset[Operation[Any]] = frozenset({USER, MASTERS, MASTER, STATUS, LOCATIONS, SHIPS})

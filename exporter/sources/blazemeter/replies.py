@@ -123,26 +123,10 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class StatusReply(Envelope[Status], frozen=True, kw_only=True):
-    """`/masters/{id}/status`."""
-
-
-class MasterReply(Envelope[Master], frozen=True, kw_only=True):
-    """`/masters/{id}`."""
-
-
 class MastersReply(Envelope[tuple[Master, ...]], frozen=True, kw_only=True):
     """`/masters`; `total` is not read: it can be the text "n/a"."""
 
     limit: float | None = None
-
-
-class LocationsReply(Envelope[tuple[Location, ...]], frozen=True, kw_only=True):
-    """`/private-locations`."""
-
-
-class ShipsReply(Envelope[tuple[Ship, ...]], frozen=True, kw_only=True):
-    """`/private-locations/{id}/servers`."""
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

@@ -17,7 +17,7 @@ from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls, fan_out
 from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
-from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
+from exporter.sources.blazemeter.replies import Envelope, Master, MastersReply, Status
 from exporter.sources.blazemeter.runs import (
     MasterRow,
     SuiteHistory,
@@ -109,8 +109,8 @@ class RunTracker:
         return Explanation(
             reading=read_run(row, status, events, self._location_names),
             reply={
-                "master": redacted_reply(bodies[0], MasterReply),
-                "status": _without_free_text(redacted_reply(bodies[-1], StatusReply)),
+                "master": redacted_reply(bodies[0], Envelope[Master]),
+                "status": _without_free_text(redacted_reply(bodies[-1], Envelope[Status])),
             },
         )
 
