@@ -286,10 +286,9 @@ def _error_in_reply(name: str, error: Any) -> PollError:
     code = error.get("code") if isinstance(error, dict) else None
     if not isinstance(code, int) or not 0 <= code < 1000:
         return CallError(Reason.API_ERROR, f"{name}: the reply is an error", status=200)
+    text = f"{name}: the reply is error {code}"
     if code in _REFUSED:
-        return SuspectError(
-            CallError(_REFUSED[code], f"{name}: the reply is error {code}", status=code)
-        )
+        return SuspectError(CallError(_REFUSED[code], text, status=code))
     if code == 404:
         return NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (error 404)", status=200)
-    return CallError(Reason.API_ERROR, f"{name}: the reply is error {code}", status=200)
+    return CallError(Reason.API_ERROR, text, status=200)

@@ -118,9 +118,12 @@ def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvent
     if events is None:
         return RunEvents()
     changes = _matches(events, _CHANGED)
+    # An engine that was tried again counts by its newest exit. One that died midway leaves without
+    # this event.
+    exits = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
     return RunEvents(
         ended=max((when for when, _, code in changes if code == ENDED), default=None),
-        exit_code=_worst_exit_code(events),
+        exit_code=max(exits.values(), key=abs, default=None),
         levels=_count_by_level(events, surprise),
         phase_durations=_phase_durations(changes),
     )
@@ -145,16 +148,6 @@ def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, f
         else:
             surprise("missing_field" if event.level is None else "enum")
     return counts
-
-
-def _worst_exit_code(events: Sequence[Event]) -> float | None:
-    """Return the exit code farthest from 0 among the engines' last ones.
-
-    An engine that was tried again counts by its newest exit. `None` when no engine gave one: an
-    engine that died midway leaves without this event.
-    """
-    last = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
-    return max(last.values(), key=abs, default=None)
 
 
 def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str, float]:

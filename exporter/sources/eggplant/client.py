@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import Surprise
     from exporter.sources.eggplant.settings import EggplantSettings
 
-
-Seen = Callable[[bytes], object]
 
 OPERATION = "status"
 
@@ -60,7 +57,8 @@ class EggplantClient(Client):
         Raises:
             PollError: The call failed, and nothing is said about anybody.
         """
-        return Poll(readings=await self._read())
+        readings, _ = await self._read()
+        return Poll(readings=readings)
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
         """Read an agent or a run now.
@@ -69,46 +67,47 @@ class EggplantClient(Client):
             LookupError: There is no such target listed or remembered.
             PollError: The call failed.
         """
-        bodies: list[bytes] = []
         path = ("agent_name",) if kind == "agent" else ("execution_status", "id")
-        for reading in await self._read(seen=bodies.append):
+        readings, body = await self._read()
+        for reading in readings:
             if target_id == getattr(reading, f"{kind}_id", None):
-                entries = redacted_reply(bodies[-1], list[AgentEntry])
+                entries = redacted_reply(body, list[AgentEntry])
                 listed = (entry for entry in entries if target_id == part_of(entry, *path))
                 return Explanation(reading=reading, reply=next(listed, None))
         raise LookupError(f"there is no {kind} {target_id!r}")
 
     async def prove(self) -> None:
         """Find out whether the credentials are accepted; there is no cheaper call than the one."""
-        await self._attempt(None)
+        await self._attempt()
 
-    async def _read(self, *, seen: Seen | None = None) -> tuple[Reading, ...]:
-        """Return all readings; `seen` is handed the body of the reply."""
-        entries = await self.guard.call(lambda: self._attempt(seen))
-        return self._inventory.update(entries, self.context.clock.now())
+    async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
+        """Return all readings, and the body of the reply."""
+        entries, body = await self.guard.call(self._attempt)
+        return self._inventory.update(entries, self.context.clock.now()), body
 
-    async def _attempt(self, seen: Seen | None) -> list[AgentEntry]:
+    async def _attempt(self) -> tuple[list[AgentEntry], bytes]:
+        """Return the open agent connections, and the body of the reply."""
         try:
-            entries = await self._renewing(seen)
+            answer = await self._renewing()
         except BlockedError:
             raise
         except PollError:
             self.up = False
             raise
         self.up = True
-        return entries
+        return answer
 
-    async def _renewing(self, seen: Seen | None) -> list[AgentEntry]:
+    async def _renewing(self) -> tuple[list[AgentEntry], bytes]:
         """Ask, and once more with a new token if one that was held is no longer accepted."""
         token = await self._tokens.get()
         try:
-            return await self._ask(token, seen)
+            return await self._ask(token)
         except SuspectError as error:
             if token.fresh or error.reason is not Reason.AUTH:
                 raise
-        return await self._ask(await self._tokens.get(), seen)
+        return await self._ask(await self._tokens.get())
 
-    async def _ask(self, token: Token, seen: Seen | None) -> list[AgentEntry]:
+    async def _ask(self, token: Token) -> tuple[list[AgentEntry], bytes]:
         call = Call(
             operation=OPERATION,
             method="POST",
@@ -133,9 +132,7 @@ class EggplantClient(Client):
                 check_status(OPERATION, reply)
             except CallError as error:
                 raise suspected(error) from None
-            if seen is not None:
-                seen(reply.body)
-            return self._entries(reply.body)
+            return self._entries(reply.body), reply.body
 
     def _entries(self, body: bytes) -> list[AgentEntry]:
         """Decode a reply; an entry that cannot be read becomes an empty one: some agent's."""

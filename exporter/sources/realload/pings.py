@@ -145,7 +145,11 @@ class Pinger:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
         # A proof of the credentials that took too long tells of the portal, too. And of a batch
         # that the guard cut down to one call, that one tells no more than any other.
-        timed_out = [outcome for outcome in outcomes.values() if _has_timed_out(outcome)]
+        timed_out = [
+            outcome
+            for outcome in outcomes.values()
+            if isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
+        ]
         late = [outcome for outcome in timed_out if isinstance(outcome, TargetTimeoutError)]
         proof_too = any(isinstance(outcome, BlockedError) for outcome in timed_out)
         hangs = bool(late) and len(outcomes) > 1 and (proof_too or len(timed_out) == len(sent))
@@ -164,7 +168,3 @@ class Pinger:
             message = f"the portal hangs: {len(late)} calls timed out, and no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))
         return results, failures
-
-
-def _has_timed_out(outcome: PingResult[A] | PollError) -> bool:
-    return isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
