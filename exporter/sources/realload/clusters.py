@@ -8,6 +8,7 @@ import msgspec
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
+from exporter.sources.decode import text
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.inventory import Inventory
@@ -86,8 +87,8 @@ class Clusters(Inventory[Cluster]):
                 load_factor=replies.measured(member.load_factor),
             )
         return Cluster(
-            cluster_id=str(item.cluster_id),
-            agent_cluster=item.cluster_description or str(item.cluster_id),
+            cluster_id=text(item.cluster_id),
+            agent_cluster=item.cluster_description or text(item.cluster_id),
             controller=replies.address(item.controller_host, item.controller_port),
             active=replies.flag(item.cluster_active),
             members=tuple(members.values()),

@@ -109,8 +109,8 @@ class Agents(Machines[Agent]):
         """Return all agents, without a state."""
         return [
             Agent(
-                agent_id=str(item.agent_id),
-                agent=item.agent_description or str(item.agent_id),
+                agent_id=text(item.agent_id),
+                agent=item.agent_description or text(item.agent_id),
                 host=item.agent_host or "",
                 port=text(item.agent_port),
                 active=replies.flag(item.agent_active),
@@ -225,8 +225,8 @@ class Recorders(Machines[Recorder]):
         self._minimum = await self._account.min_recorder_version()
         return [
             Recorder(
-                recorder_id=str(item.recorder_id),
-                recorder=item.recorder_description or str(item.recorder_id),
+                recorder_id=text(item.recorder_id),
+                recorder=item.recorder_description or text(item.recorder_id),
                 host=item.recorder_proxy_host or "",
                 port=text(item.recorder_proxy_port),
                 protected=replies.protected(item.recorder_control_auth_token),
