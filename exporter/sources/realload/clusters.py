@@ -35,16 +35,41 @@ class Clusters(Inventory[Cluster]):
         super().__init__(client)
         self._inactive_members: set[str] = set()
 
-    async def listing(self) -> list[Cluster]:
-        """Return all clusters, without a state."""
-        items: list[replies.ClusterItem] = await self.items()
+    async def items(self) -> list[replies.ClusterItem]:
+        """Return all clusters, and learn which of their members are inactive."""
+        items: list[replies.ClusterItem] = await super().items()
         self._inactive_members = {
             str(member.cluster_member_id)
             for item in items
             for member in item.cluster_members_array or ()
             if replies.flag(member.agent_active) is False
         }
-        return [self._listed_cluster(item) for item in items]
+        return items
+
+    def read(self, item: replies.ClusterItem) -> Cluster:
+        """Return a cluster as it is listed, without a state."""
+        members: dict[str, Member] = {}
+        for member in item.cluster_members_array or ():
+            if member.cluster_member_id is None or member.agent_id is None:
+                self.client.surprise("missing_field")
+                continue
+            member_id, agent_id = str(member.cluster_member_id), str(member.agent_id)
+            if member_id in members:
+                self.client.surprise("type")
+                continue
+            members[member_id] = Member(
+                member_id=member_id,
+                agent_id=agent_id,
+                agent=member.agent_description or agent_id,
+                load_factor=replies.measured(member.load_factor),
+            )
+        return Cluster(
+            cluster_id=text(item.cluster_id),
+            agent_cluster=item.cluster_description or text(item.cluster_id),
+            controller=replies.address(item.controller_host, item.controller_port),
+            active=replies.flag(item.cluster_active),
+            members=tuple(members.values()),
+        )
 
     def with_state(
         self, listed: Cluster, ping: PingResult[Any] | None, previous: Cluster | None
@@ -69,30 +94,6 @@ class Clusters(Inventory[Cluster]):
             for member in listed.members
         )
         return msgspec.structs.replace(listed, state=state, members=members)
-
-    def _listed_cluster(self, item: replies.ClusterItem) -> Cluster:
-        members: dict[str, Member] = {}
-        for member in item.cluster_members_array or ():
-            if member.cluster_member_id is None or member.agent_id is None:
-                self.client.surprise("missing_field")
-                continue
-            member_id, agent_id = str(member.cluster_member_id), str(member.agent_id)
-            if member_id in members:
-                self.client.surprise("type")
-                continue
-            members[member_id] = Member(
-                member_id=member_id,
-                agent_id=agent_id,
-                agent=member.agent_description or agent_id,
-                load_factor=replies.measured(member.load_factor),
-            )
-        return Cluster(
-            cluster_id=text(item.cluster_id),
-            agent_cluster=item.cluster_description or text(item.cluster_id),
-            controller=replies.address(item.controller_host, item.controller_port),
-            active=replies.flag(item.cluster_active),
-            members=tuple(members.values()),
-        )
 
 
 def _judged(

@@ -73,12 +73,8 @@ class Inventory(ABC, Generic[R]):
         self._pinger = Pinger(client)
 
     @abstractmethod
-    async def listing(self) -> list[R]:
-        """Return all targets, without a state and in the portal's order.
-
-        Raises:
-            PollError: The list could not be read.
-        """
+    def read(self, item: Any) -> R:
+        """Return a target as it is listed, without a state."""
 
     @abstractmethod
     def with_state(self, listed: R, ping: PingResult[Any] | None, previous: R | None) -> R:
@@ -91,7 +87,7 @@ class Inventory(ABC, Generic[R]):
         """
 
     async def items(self) -> list[Any]:
-        """Return what the portal lists, as it is.
+        """Return what the portal lists, as it is and in its order.
 
         Raises:
             PollError: The list could not be read.
@@ -141,7 +137,7 @@ class Inventory(ABC, Generic[R]):
         name, shard = self.client.settings.name, self.client.context.shard
         every = (
             (getattr(listed, self.id_field), getattr(listed, self.name_field), listed)
-            for listed in await self.listing()
+            for listed in [self.read(item) async for item in in_turns(await self.items())]
         )
         # What has no id is nobody's, and is noted by all.
         ours = (each for each in every if not each[0] or shard.owns(name, self.kind, each[0]))

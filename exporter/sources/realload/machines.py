@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
-from exporter.cooperative import in_turns
 from exporter.errors import Reason
 from exporter.fleet.readings import (
     JOB_STATES,
@@ -105,19 +104,16 @@ class Agents(Machines[Agent]):
         known = self.known.get(agent_id)
         return known.state if known else None
 
-    async def listing(self) -> list[Agent]:
-        """Return all agents, without a state."""
-        return [
-            Agent(
-                agent_id=text(item.agent_id),
-                agent=item.agent_description or text(item.agent_id),
-                host=item.agent_host or "",
-                port=text(item.agent_port),
-                active=replies.flag(item.agent_active),
-                protected=replies.protected(item.auth_token),
-            )
-            async for item in in_turns(await self.items())
-        ]
+    def read(self, item: replies.AgentItem) -> Agent:
+        """Return an agent as it is listed, without a state."""
+        return Agent(
+            agent_id=text(item.agent_id),
+            agent=item.agent_description or text(item.agent_id),
+            host=item.agent_host or "",
+            port=text(item.agent_port),
+            active=replies.flag(item.agent_active),
+            protected=replies.protected(item.auth_token),
+        )
 
     def facts(self, info: replies.AgentInfo) -> dict[str, Any]:
         """Return what only agents say of themselves."""
@@ -219,20 +215,21 @@ class Recorders(Machines[Recorder]):
         self._account = account
         self._minimum: str | None = None
 
-    async def listing(self) -> list[Recorder]:
-        """Return all recorders, without a state."""
-        items = await self.items()
+    async def items(self) -> list[replies.RecorderItem]:
+        """Return all recorders, and learn the smallest version of them."""
+        items = await super().items()
         self._minimum = await self._account.min_recorder_version()
-        return [
-            Recorder(
-                recorder_id=text(item.recorder_id),
-                recorder=item.recorder_description or text(item.recorder_id),
-                host=item.recorder_proxy_host or "",
-                port=text(item.recorder_proxy_port),
-                protected=replies.protected(item.recorder_control_auth_token),
-            )
-            for item in items
-        ]
+        return items
+
+    def read(self, item: replies.RecorderItem) -> Recorder:
+        """Return a recorder as it is listed, without a state."""
+        return Recorder(
+            recorder_id=text(item.recorder_id),
+            recorder=item.recorder_description or text(item.recorder_id),
+            host=item.recorder_proxy_host or "",
+            port=text(item.recorder_proxy_port),
+            protected=replies.protected(item.recorder_control_auth_token),
+        )
 
     def facts(self, info: replies.RecorderInfo) -> dict[str, Any]:
         """Return what only recorders say of themselves, and whether one is outdated."""
@@ -267,12 +264,11 @@ class Controllers(Machines[Controller]):
         self._items: Mapping[str, replies.ControllerItem] = {}
         self._active: set[str] = set()
 
-    async def listing(self) -> list[Controller]:
-        """Return all controllers, without a state."""
-        reply = await self.client.data(self.list_action)
+    async def items(self) -> list[replies.ControllerItem]:
+        """Return all controllers, each once."""
         items: dict[str, replies.ControllerItem] = {}
         active: set[str] = set()
-        for item in reply.cluster_controllers_array or ():
+        for item in await super().items():
             if not item.controller_host or item.controller_port is None:
                 self.client.surprise("missing_field")
                 continue
@@ -285,15 +281,16 @@ class Controllers(Machines[Controller]):
             if {replies.flag(each.cluster_active) for each in clusters} != {False}:
                 active.add(key)
         self._items, self._active = items, active
-        return [
-            Controller(
-                controller=key,
-                host=item.controller_host or "",
-                port=text(item.controller_port),
-                protected=replies.protected(item.controller_auth_token),
-            )
-            for key, item in items.items()
-        ]
+        return list(items.values())
+
+    def read(self, item: replies.ControllerItem) -> Controller:
+        """Return a controller as it is listed, without a state."""
+        return Controller(
+            controller=replies.address(item.controller_host, item.controller_port),
+            host=item.controller_host or "",
+            port=text(item.controller_port),
+            protected=replies.protected(item.controller_auth_token),
+        )
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
         """Ping a controller, which takes its token besides its address."""
