@@ -1,7 +1,8 @@
 """The interface to a vendor's package, so that nothing else has to know one.
 
 A provider is a settings model and a way to make a `Source` from it. A source is polled one task
-at a time; what it learnt comes back as readings, what went wrong as failures.
+at a time; what it learnt comes back as readings, what went wrong as failures. Its calls are sent
+by a `Client`, of which every vendor has its own.
 """
 
 from __future__ import annotations

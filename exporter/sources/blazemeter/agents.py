@@ -35,7 +35,6 @@ _BUSY = "running"
 class _LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
     """An agent with the private location it belongs to."""
 
-    ship_id: str
     ship: Ship
     location_id: str
     location: str
@@ -121,17 +120,14 @@ class AgentInventory:
                 if not ship_id:
                     self._surprise("missing_field")
                     continue
-                found.setdefault(
-                    ship_id,
-                    _LocatedShip(
-                        ship_id=ship_id, ship=ship, location_id=location_id, location=name
-                    ),
-                )
+                located = _LocatedShip(ship=ship, location_id=location_id, location=name)
+                found.setdefault(ship_id, located)
         return found
 
     def _judge(self, located: _LocatedShip) -> Agent:
         """Return the reading of an agent as it is now."""
         ship, now = located.ship, self._clock.now()
+        ship_id = text(ship.id)
         heartbeat = epoch(ship.last_heart_beat, self._surprise)
         up = _is_up(heartbeat, now=now.unix, max_age=self._settings.heartbeat_max_age)
         busy = None
@@ -140,11 +136,11 @@ class AgentInventory:
             if ship.state not in _STATES:
                 self._surprise("enum")
         version, minimum = ship.installed_version or "", self._settings.min_agent_version
-        before = self._agents.get(located.ship_id)
+        before = self._agents.get(ship_id)
         last_up = before.last_up_timestamp_seconds if before else None
         return Agent(
-            agent_id=located.ship_id,
-            agent=ship.name or located.ship_id,
+            agent_id=ship_id,
+            agent=ship.name or ship_id,
             location=located.location,
             last_up_timestamp_seconds=now.unix if up else last_up,
             state=AgentState(
@@ -161,17 +157,13 @@ class AgentInventory:
     def _carried(self, workspaces: set[int]) -> dict[str, Agent]:
         """Return the agents of workspaces that were not read, as they were last seen."""
         not_before = self._clock.monotonic() - self._settings.stale_after_for(TASK)
-        known = (
-            (each, self._agents[each])
-            for workspace in sorted(workspaces)
-            for each in self._members[workspace]
-            if each in self._agents
-        )
-        return {
-            each: agent
-            for each, agent in known
-            if agent.state is not None and agent.state.read_at.monotonic >= not_before
-        }
+        carried: dict[str, Agent] = {}
+        for workspace in sorted(workspaces):
+            for each in self._members[workspace]:
+                agent = self._agents.get(each)
+                if agent and agent.state and agent.state.read_at.monotonic >= not_before:
+                    carried[each] = agent
+        return carried
 
 
 def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | None:

@@ -166,11 +166,8 @@ class RunTracker:
     async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
         """Read the descriptions that are needed and that no list gave."""
         now = self._clock.now()
-        needed = [
-            run_id
-            for run_id in self._configured
-            if run_id not in self._tracked and run_id not in self._done
-        ]
+        known = self._tracked.keys() | self._done.keys()
+        needed = [run_id for run_id in self._configured if run_id not in known]
         needed += [
             run_id
             for run_id, tracked in self._tracked.items()
