@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -80,7 +81,7 @@ class HttpClient:
             CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
             BlockedError: The vendor asked for a pause that is longer than the call's time-out.
         """
-        try:
+        with suppress(TimeoutError):
             # A handle for aclose(): it ends the call wherever it waits.
             async with asyncio.timeout(None) as handle:
                 if self._closed:
@@ -90,8 +91,6 @@ class HttpClient:
                     return await self._send(call)
                 finally:
                     self._under_way.discard(handle)
-        except TimeoutError:
-            pass
         raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
@@ -100,12 +99,10 @@ class HttpClient:
         now = asyncio.get_running_loop().time()
         while self._under_way:
             self._under_way.pop().reschedule(now)
-        try:
-            # A peer that does not answer must not hold us.
+        # A peer that does not answer must not hold us; the connections go with the process.
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._transport.aclose()
-        except TimeoutError:
-            pass  # the connections go with the process
 
     async def _send(self, call: Call) -> Reply:
         total = self._options.total_timeout

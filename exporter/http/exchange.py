@@ -91,22 +91,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return [("status", self.status), ("bytes", len(self.body))]
 
 
-def check_status(operation: str, reply: Reply) -> None:
-    """Raise what a reply's status means, unless it is 2xx.
-
-    Raises:
-        CallError: With the reason of the status, see `reason_of`.
-    """
+def status_error(operation: str, reply: Reply) -> CallError | None:
+    """Return what a reply's status means, `None` if it is 2xx."""
     status = reply.status
     if 200 <= status < 300:
-        return
+        return None
     text = f"{operation}: the vendor answered with status {status}"
     if 300 <= status < 400:
         # The location stays out: it can carry a token.
         text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
     elif status == 404:
         text += "; check the url"
-    raise CallError(reason_of(status), text, status=status)
+    return CallError(reason_of(status), text, status=status)
 
 
 def reason_of(status: int) -> Reason:

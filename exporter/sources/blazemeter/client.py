@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, HttpClient, Reply, check_status
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
@@ -252,10 +252,8 @@ class BlazeMeterClient(Client):
         name = operation.name
         if reply.status == 404 and operation is not USER:  # whose absence is a wrong URL
             raise NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (404)", status=404)
-        try:
-            check_status(name, reply)
-        except CallError as error:
-            raise suspected(error) from None
+        if (error := status_error(name, reply)) is not None:
+            raise suspected(error)
         answer = decode(reply.body, operation.reply, operation=name, surprise=self.surprise)
         if answer.error is not None:
             raise _error_in_reply(name, answer.error)

@@ -8,7 +8,7 @@ import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.fleet.readings import Agent, Reading
-from exporter.http import Call, HttpClient, check_status
+from exporter.http import Call, HttpClient, status_error
 from exporter.sources.base import Client, Explanation, Poll, SourceContext
 from exporter.sources.calls import suspected
 from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
@@ -128,10 +128,8 @@ class EggplantClient(Client):
                     " so nothing is known of agents",
                     status=404,
                 )
-            try:
-                check_status(OPERATION, reply)
-            except CallError as error:
-                raise suspected(error) from None
+            if (error := status_error(OPERATION, reply)) is not None:
+                raise suspected(error)
             return self._entries(reply.body), reply.body
 
     def _entries(self, body: bytes) -> list[AgentEntry]:

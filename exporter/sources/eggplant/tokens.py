@@ -27,7 +27,7 @@ import msgspec
 
 from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, HttpClient, Reply, check_status
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.sources.decode import decode
 from exporter.sources.eggplant.replies import TokenReply
 from exporter.sources.eggplant.settings import EggplantSettings, is_public_api
@@ -308,4 +308,5 @@ def _check_login(reply: Reply) -> None:
             Reason.ACCESS_DENIED,
             f"{OPERATION}: the login was answered with 403: no concurrent user licence is free",
         )
-    check_status(OPERATION, reply)
+    if (error := status_error(OPERATION, reply)) is not None:
+        raise error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from exporter.errors import CallError, Reason, SuspectError
-from exporter.http import Call, HttpClient, Reply, check_status
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
 from exporter.sources.calls import suspected
@@ -167,7 +167,7 @@ class RealLoadClient(Client):
 
     def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
         """Return an answer or raise; the body decides if it can be read, whatever the status."""
-        refusal = _refusal(action.name, reply)
+        refusal = status_error(action.name, reply)
         try:
             answer = decode(reply.body, action.reply, operation=action.name, surprise=self.surprise)
         except CallError as error:
@@ -195,12 +195,3 @@ class RealLoadClient(Client):
         raise SuspectError(
             CallError(Reason.DECODE, f"{action.name}: the reply is not of the documented shape")
         )
-
-
-def _refusal(name: str, reply: Reply) -> CallError | None:
-    """Return what the status alone says, `None` if it is a good one."""
-    try:
-        check_status(name, reply)
-    except CallError as error:
-        return error
-    return None
