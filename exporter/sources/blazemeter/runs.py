@@ -120,11 +120,6 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         """Return when something was last read about it, monotonic seconds."""
         return max(self.row_read_at, self.status_read_at or 0.0)
 
-    @property
-    def lacks_verdict(self) -> bool:
-        """Return whether its description leaves something open that may come after the end."""
-        return self.row.passed is None or self.row.ended is None
-
     def is_settling(self, now: Moment, seconds: float) -> bool:
         """Return whether it is over, and not for longer than so many seconds."""
         return self.over_since is not None and now.monotonic - self.over_since <= seconds

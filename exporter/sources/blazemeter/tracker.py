@@ -171,7 +171,8 @@ class RunTracker:
         needed += [
             run_id
             for run_id, tracked in self._tracked.items()
-            if tracked.is_settling(now, SETTLE_SECONDS) and tracked.lacks_verdict
+            if tracked.is_settling(now, SETTLE_SECONDS)
+            and (tracked.row.passed is None or tracked.row.ended is None)
         ]
         asks = {
             each: partial(self._read_description, each) for each in needed if each not in listed

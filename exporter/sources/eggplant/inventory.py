@@ -83,7 +83,13 @@ class Inventory:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
         listed, complete = self._unique(entries)
         agents = [self._connected(name, entry, now) for name, entry in listed.items()]
-        self._forget_agents(now)
+        # Agents that are away for too long are forgotten.
+        self._listed = {
+            name: last
+            for name, last in self._listed.items()
+            if name in self._expected
+            or now.monotonic - last.at.monotonic <= self._settings.remember_for
+        }
         for name in self._expected | self._listed:
             if name in listed:
                 continue
@@ -133,15 +139,6 @@ class Inventory:
             last_up_timestamp_seconds=now.unix,
             state=AgentState(read_at=now, up=True, busy=busy),
         )
-
-    def _forget_agents(self, now: Moment) -> None:
-        """Forget agents that are away for too long."""
-        self._listed = {
-            name: last
-            for name, last in self._listed.items()
-            if name in self._expected
-            or now.monotonic - last.at.monotonic <= self._settings.remember_for
-        }
 
     def _update_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
         current: dict[str, _Tracked] = {}

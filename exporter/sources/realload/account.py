@@ -10,7 +10,7 @@ import asyncio
 import base64
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -24,15 +24,9 @@ from exporter.sources.realload.inventory import wanted_items
 from exporter.sources.realload.replies import TemplateInfo, flag, limit, secret_text
 
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.sources.realload.actions import Action
-
-
 _ACCOUNT = "account"
 _RECORDER = "proxy_recorder"
-_VERSIONS: Mapping[str, Action[Any]] = {
+_VERSIONS: dict[str, actions.Action[Any]] = {
     "measuring_agent": actions.MIN_AGENT_VERSION,
     "cluster_controller": actions.MIN_CONTROLLER_VERSION,
     _RECORDER: actions.MIN_RECORDER_VERSION,

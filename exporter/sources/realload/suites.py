@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
@@ -21,10 +20,6 @@ from exporter.sources.realload.replies import (
 )
 
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
 #: The only value of `executionState` that is documented.
 _COMPLETED = 2
 _HISTORY = 10
@@ -39,7 +34,7 @@ class Suites:
 
     def __init__(self, client: RealLoadClient) -> None:
         self._client = client
-        self._rested: Mapping[str, _Start] = {}
+        self._rested: dict[str, _Start] = {}
 
     async def poll(self) -> Poll:
         """Read all suites.
@@ -65,7 +60,7 @@ class Suites:
         own = (item for item in items if text(part_of(item, *path)) == suite_id)
         return Explanation(reading=suites[suite_id], reply=next(own, None))
 
-    async def _read(self, trace: Trace) -> Mapping[str, Suite]:
+    async def _read(self, trace: Trace) -> dict[str, Suite]:
         """Ask what runs before and after the list.
 
         A run that starts or ends between two calls counts as running, so that it is not judged
@@ -168,7 +163,7 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
     )
 
 
-def _counts(**counts: float | None) -> Mapping[str, float]:
+def _counts(**counts: float | None) -> dict[str, float]:
     return {result: count for result, count in counts.items() if count is not None}
 
 
