@@ -208,12 +208,12 @@ class LoginTokens:
             PollError: There is no token, for another reason.
         """
         held = self._alive()
-        if held is not None and not self._is_due(held):
+        if held is not None and self._clock.monotonic() < held.renew_at:
             return Token(value=held.value, fresh=False)
         earlier = self._failed
         async with self._lock:
             held = self._alive()
-            if held is None or self._is_due(held):
+            if held is None or self._clock.monotonic() >= held.renew_at:
                 try:
                     if self._failed is not None and self._failed is not earlier:
                         raise self._failed.error
@@ -238,9 +238,6 @@ class LoginTokens:
             return None
         # The fingerprint is empty while the file cannot be read; that is no new secret.
         return held if self._login.secret.fingerprint() in ("", held.credentials) else None
-
-    def _is_due(self, held: _Held) -> bool:
-        return self._clock.monotonic() >= held.renew_at
 
     async def _renew(self) -> _Held:
         credentials, failed = self._login.secret.fingerprint(), self._failed

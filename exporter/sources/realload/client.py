@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Envelope)
 
-_HEADERS = {"content-type": "application/json"}
-
 
 class Trace(msgspec.Struct, kw_only=True):
     """The wishes for one call, and how it went.
@@ -161,7 +159,7 @@ class RealLoadClient(Client):
             operation=name,
             method="POST",
             url=self.settings.url,
-            headers=_HEADERS,
+            headers={"content-type": "application/json"},
             content=msgspec.json.encode(body),
         )
 

@@ -30,8 +30,6 @@ from exporter.sources.realload.pings import Pinger, PingResult
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from exporter.clock import Moment
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
@@ -140,7 +138,7 @@ class Jobs:
         self._client = client
         self._agents = agents
         self._pinger = Pinger(client)
-        self._known: Mapping[str, AgentJobs] = {}
+        self._known: dict[str, AgentJobs] = {}
 
     async def poll(self) -> Poll:
         """List the agents, then ask each for its jobs.
@@ -261,7 +259,7 @@ class Controllers(Machines[Controller]):
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
         #: By address. Their tokens are kept for pinging and shown by nothing.
-        self._items: Mapping[str, replies.ControllerItem] = {}
+        self._items: dict[str, replies.ControllerItem] = {}
         self._active: set[str] = set()
 
     async def items(self) -> list[replies.ControllerItem]:
