@@ -86,8 +86,7 @@ class _Inflater:
         self._start += data
         if len(self._start) < 2:
             return b""
-        wrapped = self._start[0] & 15 == 8 and int.from_bytes(self._start[:2], "big") % 31 == 0
-        if not wrapped:
+        if self._start[0] & 15 != 8 or int.from_bytes(self._start[:2], "big") % 31:
             self.engine = zlib.decompressobj(_RAW_DEFLATE)
         self._begun = True
         return self._start
