@@ -26,7 +26,7 @@ An error's `sent` says whether the vendor may have seen the call.
 from __future__ import annotations
 
 from exporter.http.client import HttpClient
-from exporter.http.exchange import Call, HttpOptions, Reply, check_status, reason_of
+from exporter.http.exchange import Call, HttpOptions, Reply, reason_of, status_error
 
 
-__all__ = ["Call", "HttpClient", "HttpOptions", "Reply", "check_status", "reason_of"]
+__all__ = ["Call", "HttpClient", "HttpOptions", "Reply", "reason_of", "status_error"]

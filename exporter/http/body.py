@@ -27,7 +27,10 @@ async def read_body(
     Raises:
         CallError: It is too large, cannot be decompressed or has an encoding not asked for.
     """
-    inflater = _inflater(encoding.strip().lower(), operation)
+    encoding = encoding.strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise CallError(Reason.DECODE, f"{operation}: the reply has an encoding not asked for")
+    inflater = None if encoding in ("", "identity") else _Inflater(encoding)
     received = expanded = 0
     parts = []
     broken = False
@@ -44,17 +47,9 @@ async def read_body(
         if max(received, expanded) > max_bytes:
             text = f"{operation}: the reply is larger than {max_bytes} bytes"
             raise CallError(Reason.DECODE, text)
-    if broken or (inflater and received and not inflater.complete):
+    if broken or (inflater and received and not inflater.engine.eof):
         raise CallError(Reason.DECODE, f"{operation}: the reply cannot be decompressed")
     return b"".join(parts)
-
-
-def _inflater(encoding: str, operation: str) -> _Inflater | None:
-    if encoding in ("", "identity"):
-        return None
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        return _Inflater(encoding)
-    raise CallError(Reason.DECODE, f"{operation}: the reply has an encoding not asked for")
 
 
 class _Inflater:
@@ -62,13 +57,9 @@ class _Inflater:
 
     def __init__(self, encoding: str) -> None:
         self._gzip = encoding != "deflate"
-        self._engine = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
+        self.engine = zlib.decompressobj(_GZIP if self._gzip else zlib.MAX_WBITS)
         self._start = b""
         self._begun = self._gzip
-
-    @property
-    def complete(self) -> bool:
-        return self._engine.eof
 
     def feed(self, data: bytes, limit: int) -> bytes:
         """Decompress up to a limit; beyond it, the rest of the data is lost.
@@ -80,13 +71,13 @@ class _Inflater:
             data = self._begin(data)
         expanded = b""
         while data and len(expanded) < limit:
-            if self._engine.eof:
+            if self.engine.eof:
                 if not self._gzip:
                     raise zlib.error
                 # A gzip file may consist of several members.
-                self._engine = zlib.decompressobj(_GZIP)
-            expanded += self._engine.decompress(data, limit - len(expanded))
-            data = self._engine.unused_data if self._engine.eof else self._engine.unconsumed_tail
+                self.engine = zlib.decompressobj(_GZIP)
+            expanded += self.engine.decompress(data, limit - len(expanded))
+            data = self.engine.unused_data if self.engine.eof else self.engine.unconsumed_tail
         return expanded
 
     def _begin(self, data: bytes) -> bytes:
@@ -95,8 +86,7 @@ class _Inflater:
         self._start += data
         if len(self._start) < 2:
             return b""
-        wrapped = self._start[0] & 15 == 8 and int.from_bytes(self._start[:2], "big") % 31 == 0
-        if not wrapped:
-            self._engine = zlib.decompressobj(_RAW_DEFLATE)
+        if self._start[0] & 15 != 8 or int.from_bytes(self._start[:2], "big") % 31:
+            self.engine = zlib.decompressobj(_RAW_DEFLATE)
         self._begun = True
         return self._start

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -15,7 +16,7 @@ import httpx
 from exporter import __version__
 from exporter.errors import BlockedError, CallError, Reason
 from exporter.http.body import ENCODINGS, read_body
-from exporter.http.exchange import Reply
+from exporter.http.exchange import Call, HttpOptions, Reply
 from exporter.http.failures import call_error, repeatable
 from exporter.http.pace import Budget, Pause, retry_after
 from exporter.http.transport import NetworkTransport
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from exporter.clock import Clock
-    from exporter.http.exchange import Call, HttpOptions
 
 
 USER_AGENT = f"loadfleet-exporter/{__version__}"
@@ -81,7 +81,7 @@ class HttpClient:
             CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
             BlockedError: The vendor asked for a pause that is longer than the call's time-out.
         """
-        try:
+        with suppress(TimeoutError):
             # A handle for aclose(): it ends the call wherever it waits.
             async with asyncio.timeout(None) as handle:
                 if self._closed:
@@ -91,8 +91,6 @@ class HttpClient:
                     return await self._send(call)
                 finally:
                     self._under_way.discard(handle)
-        except TimeoutError:
-            pass
         raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
@@ -101,27 +99,23 @@ class HttpClient:
         now = asyncio.get_running_loop().time()
         while self._under_way:
             self._under_way.pop().reschedule(now)
-        try:
-            # A peer that does not answer must not hold us.
+        # A peer that does not answer must not hold us; the connections go with the process.
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._transport.aclose()
-        except TimeoutError:
-            pass  # the connections go with the process
 
     async def _send(self, call: Call) -> Reply:
         total = self._options.total_timeout
-        if call.timeout_seconds is not None:
-            total = call.timeout_seconds
         left, enough = total, total * _ENOUGH
-        request = self._request(call, total)
+        request = self._request(call)
         tries = 1 + (self._options.retries if call.repeatable else 0)
         number = 0
         while True:
             number += 1
-            await self._sit_out_pause(call, total)
+            await self._sit_out_pause(call)
             await self._budget.take()
             # The wait for the budget may have been long.
-            await self._sit_out_pause(call, total)
+            await self._sit_out_pause(call)
             started = self._clock.monotonic()
             outcome = await self._try(call, request, left)
             left -= self._clock.monotonic() - started
@@ -135,9 +129,9 @@ class HttpClient:
             await self._clock.sleep(delay)
             left -= delay
 
-    async def _sit_out_pause(self, call: Call, total: float) -> None:
+    async def _sit_out_pause(self, call: Call) -> None:
         while self._pause.left > 0:
-            if self._pause.left > total:
+            if self._pause.left > self._options.total_timeout:
                 raise BlockedError(
                     f"{call.operation}: not sent, the vendor asked to wait",
                     retry_at=self._pause.until,
@@ -161,7 +155,6 @@ class HttpClient:
         return jitter if outcome.status in _REPEATED_STATUS else None
 
     async def _try(self, call: Call, request: httpx.Request, seconds: float) -> Reply | CallError:
-        started = self._clock.monotonic()
         response: httpx.Response | None = None
         # Below the total, or that would fire first and a failed connection be reported as a
         # missing reply.
@@ -190,10 +183,9 @@ class HttpClient:
             status=response.status_code,
             headers=dict(response.headers.items()),
             body=body,
-            duration_seconds=self._clock.monotonic() - started,
         )
 
-    def _request(self, call: Call, total: float) -> httpx.Request:
+    def _request(self, call: Call) -> httpx.Request:
         headers = {
             "user-agent": USER_AGENT,
             "accept": "application/json",
@@ -202,11 +194,7 @@ class HttpClient:
         }
         if call.content or call.method in _WITH_BODY:
             headers["content-length"] = str(len(call.content))
-        timeout = {
-            "read": min(self._options.read_timeout, total),
-            "write": None,
-            "pool": None,
-        }
+        read_timeout = min(self._options.read_timeout, self._options.total_timeout)
         try:
             url = _url(call.url)
             request = httpx.Request(
@@ -216,7 +204,7 @@ class HttpClient:
                 # for those already there takes a fifth of a call's time.
                 headers={"host": url.netloc.decode(), **headers},
                 stream=httpx.ByteStream(call.content),
-                extensions={"timeout": timeout},
+                extensions={"timeout": {"read": read_timeout, "write": None, "pool": None}},
             )
             request.read()
         except (httpx.InvalidURL, ValueError, TypeError):

@@ -15,8 +15,6 @@ from exporter.config.secret import Secret
 from exporter.errors import CallError, Reason
 
 
-DEFAULT_MAX_REPLY_BYTES = 16 * 1024 * 1024
-
 #: The statuses that have a reason of their own.
 _REASONS = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED, 429: Reason.RATE_LIMITED}
 
@@ -39,7 +37,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: float = 5.0
     read_timeout: float = 15.0
     total_timeout: float = 15.0
-    max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES
+    max_reply_bytes: int = 16 << 20
     retries: int = 2
     requests_per_minute: int | None = None
     connections: int = 3
@@ -56,7 +54,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         operation: What it is called in metrics and messages.
         repeatable: Whether it may be sent again: it only reads.
-        timeout_seconds: Limit of this call instead of the source's.
     """
 
     operation: str
@@ -65,7 +62,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     content: bytes = b""
     repeatable: bool = True
-    timeout_seconds: float | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.operation!r}, {self.method!r})"
@@ -81,13 +77,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         headers: By lower-case names.
         body: Decompressed.
-        duration_seconds: From the start of the last try to the end of its body.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    duration_seconds: float
 
     def __repr__(self) -> str:
         return f"Reply({self.status}, {len(self.body)} bytes)"
@@ -97,22 +91,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return [("status", self.status), ("bytes", len(self.body))]
 
 
-def check_status(operation: str, reply: Reply) -> None:
-    """Raise what a reply's status means, unless it is 2xx.
-
-    Raises:
-        CallError: With the reason of the status, see `reason_of`.
-    """
+def status_error(operation: str, reply: Reply) -> CallError | None:
+    """Return what a reply's status means, `None` if it is 2xx."""
     status = reply.status
     if 200 <= status < 300:
-        return
+        return None
     text = f"{operation}: the vendor answered with status {status}"
     if 300 <= status < 400:
         # The location stays out: it can carry a token.
         text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
     elif status == 404:
         text += "; check the url"
-    raise CallError(reason_of(status), text, status=status)
+    return CallError(reason_of(status), text, status=status)
 
 
 def reason_of(status: int) -> Reason:

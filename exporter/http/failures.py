@@ -8,16 +8,11 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
 
 from exporter.errors import CallError, Reason
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 #: OpenSSL's verification results that people can do something about (`man verify`).
@@ -42,14 +37,12 @@ def call_error(operation: str, error: BaseException, *, head: bool) -> CallError
         error: Any error of httpx, aiohttp, httpcore, ssl or asyncio.
         head: Whether the head of a reply had arrived.
     """
-    chain = tuple(_chain(error))
+    chain = _chain(error)
     reason, text, sent = (
-        _name(chain)
-        or _tls(chain)
-        or _timeout(chain)
-        or _not_http(chain)
-        or _connection(chain, head=head)
+        _tls(chain) or _timeout(chain) or _not_http(chain) or _connection(chain, head=head)
     )
+    if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
+        reason, text, sent = Reason.DNS, "the host name was not found", False
     dropped = sent and not head and reason is Reason.CONNECT
     lost = dropped and not _has(chain, httpx.ProxyError)
     return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
@@ -67,35 +60,29 @@ def repeatable(error: CallError) -> bool:
 _Finding = tuple[Reason, str, bool]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what led to it: httpx hides the cause under errors of its own."""
-    seen: set[int] = set()
-    waiting = [error]
+def _chain(error: BaseException) -> list[BaseException]:
+    """List an error and what led to it: httpx hides the cause under errors of its own."""
+    chain: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
     while waiting:
         found = waiting.pop(0)
-        if found is None or id(found) in seen:
+        if found is None or found in chain:
             continue
-        seen.add(id(found))
-        yield found
+        chain.append(found)
         # Not the context: it may be what the caller was handling when it called.
         waiting.append(found.__cause__)
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
         if isinstance(found, aiohttp.ClientConnectorError):
             waiting.append(found.os_error)
+    return chain
 
 
-def _has(chain: tuple[BaseException, ...], *types: type[BaseException]) -> bool:
+def _has(chain: list[BaseException], *types: type[BaseException]) -> bool:
     return any(isinstance(found, types) for found in chain)
 
 
-def _name(chain: tuple[BaseException, ...]) -> _Finding | None:
-    if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
-        return Reason.DNS, "the host name was not found", False
-    return None
-
-
-def _tls(chain: tuple[BaseException, ...]) -> _Finding | None:
+def _tls(chain: list[BaseException]) -> _Finding | None:
     for found in chain:
         if isinstance(found, ssl.SSLCertVerificationError):
             # aiohttp's subclass of it has not run its constructor and knows no code.
@@ -112,7 +99,7 @@ def _tls(chain: tuple[BaseException, ...]) -> _Finding | None:
     return None
 
 
-def _timeout(chain: tuple[BaseException, ...]) -> _Finding | None:
+def _timeout(chain: list[BaseException]) -> _Finding | None:
     # An aiohttp error under httpx's tells the truth: httpx-aiohttp 0.2 makes a ConnectTimeout of
     # each ClientConnectionError, also of a connection that was dropped.
     told_by_httpx = _has(chain, httpx.TimeoutException) and not _has(chain, aiohttp.ClientError)
@@ -124,7 +111,7 @@ def _timeout(chain: tuple[BaseException, ...]) -> _Finding | None:
     return Reason.TIMEOUT, "no reply in time", True
 
 
-def _not_http(chain: tuple[BaseException, ...]) -> _Finding | None:
+def _not_http(chain: list[BaseException]) -> _Finding | None:
     invalid = _has(chain, aiohttp.ClientResponseError)
     for found in chain:
         # h11 has one class for broken HTTP and for a connection that ended too soon.
@@ -136,7 +123,7 @@ def _not_http(chain: tuple[BaseException, ...]) -> _Finding | None:
     return None
 
 
-def _connection(chain: tuple[BaseException, ...], *, head: bool) -> _Finding:
+def _connection(chain: list[BaseException], *, head: bool) -> _Finding:
     if head:
         return Reason.CONNECT, "the reply was cut off", True
     for found in chain:

@@ -1,21 +1,24 @@
 """The interface to a vendor's package, so that nothing else has to know one.
 
 A provider is a settings model and a way to make a `Source` from it. A source is polled one task
-at a time; what it learnt comes back as readings, what went wrong as failures.
+at a time; what it learnt comes back as readings, what went wrong as failures. Its calls are sent
+by a `Client`, of which every vendor has its own.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from pkgutil import resolve_name
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from exporter.clock import Clock
 from exporter.errors import Reason
 from exporter.fleet.readings import Reading
+from exporter.lockout.guard import Guard
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
@@ -23,7 +26,7 @@ from exporter.sources.settings import SourceSettings
 
 
 if TYPE_CHECKING:
-    from exporter.lockout.guard import Guard
+    from exporter.http import HttpClient
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +67,79 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any
 
 
-class GuardedClient(Protocol):
-    """A vendor's client, all of whose calls go through a lock-out guard."""
+class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a source is given beside its settings.
 
-    guard: Guard
+    Attributes:
+        ledger: The lock-out guard's ledger, which outlives a reload.
+        random: For the jitter of retries.
+        shard: Our share of the targets of a spread task.
+        known: The readings by task from before a reload changed the source's settings.
+        up: Whether it was up before.
+    """
 
-    @property
-    def up(self) -> bool:
-        """Whether the newest call was answered validly."""
-        ...
+    telemetry: SourceMetrics
+    clock: Clock
+    ledger: Ledger
+    random: Random
+    shard: Shard = Shard()
+    known: Mapping[str, tuple[Reading, ...]] = {}
+    up: bool = False
+
+
+class Client(ABC):
+    """A vendor's API as it is called, each call through the lock-out guard.
+
+    Attributes:
+        settings: What it was made from, as is `context`; the tasks find them here.
+        surprise: Counts a value that did not fit.
+        up: Whether the newest call was answered validly.
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        context: SourceContext,
+        *,
+        http: HttpClient,
+        fingerprint: Callable[[], str],
+        concurrency: int | None = None,
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            settings: The settings.
+            context: Whatever else a source needs.
+            http: Sends the calls; closed with the client.
+            fingerprint: Of the credentials as they are now.
+            concurrency: Calls under way at once, in place of the settings'.
+        """
+        self.settings = settings
+        self.context = context
+        self.surprise = context.telemetry.surprise
+        self.up = context.up
+        self.http = http
+        self.guard = Guard(
+            concurrency=concurrency or settings.concurrency,
+            auth_retry_seconds=settings.auth_retry,
+            proof=self.prove,
+            fingerprint=fingerprint,
+            ledger=context.ledger,
+            clock=context.clock,
+        )
+
+    @abstractmethod
+    async def prove(self) -> None:
+        """Find out with the cheapest call whether the credentials are accepted.
+
+        Raises:
+            SuspectError: They look refused.
+            PollError: There is no valid answer.
+        """
 
     async def aclose(self) -> None:
         """Close all connections."""
-        ...
+        await self.http.aclose()
 
 
 class Source:
@@ -84,8 +147,7 @@ class Source:
 
     def __init__(
         self,
-        settings: SourceSettings,
-        client: GuardedClient,
+        client: Client,
         *,
         tasks: Mapping[str, Callable[[], Awaitable[Poll]]],
         explainers: Mapping[str, Callable[[str], Awaitable[Explanation]]],
@@ -93,12 +155,11 @@ class Source:
         """Join a client with what is asked through it.
 
         Args:
-            settings: What it was made from.
             client: Closed with the source.
             tasks: By the task's name, what polls it.
             explainers: By the kind of target, what asks about one of them, given its id.
         """
-        self.settings = settings
+        self.settings = client.settings
         self._client = client
         self._tasks = tasks
         self._explainers = explainers
@@ -144,26 +205,6 @@ class Source:
         await self._client.aclose()
 
 
-class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a source is given beside its settings.
-
-    Attributes:
-        ledger: The lock-out guard's ledger, which outlives a reload.
-        random: For the jitter of retries.
-        shard: Our share of the targets of a spread task.
-        known: The readings by task from before a reload changed the source's settings.
-        up: Whether it was up before.
-    """
-
-    telemetry: SourceMetrics
-    clock: Clock
-    ledger: Ledger
-    random: Random
-    shard: Shard = Shard()
-    known: Mapping[str, tuple[Reading, ...]] = {}
-    up: bool = False
-
-
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """A vendor.
 
@@ -173,7 +214,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         connector: The function that makes a `Source` from settings and context, as
             `module:function`. It is imported at its first use, since it brings httpx, which takes
             longer to load than everything else together, and only polling needs it.
-        tasks: Its tasks with their default intervals in seconds; `None` is off by default.
         kinds: Its kinds of targets that `explain` knows.
         spread: Tasks whose calls per target can be divided over several processes; any other
             task belongs to one of them as a whole.
@@ -182,7 +222,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     settings: type[SourceSettings]
     connector: str
-    tasks: Mapping[str, float | None]
     kinds: tuple[str, ...]
     spread: frozenset[str] = frozenset()
 

@@ -1,23 +1,17 @@
-"""A source's calls: the client they are sent with, and many of them at once."""
+"""A source's calls: what they are sent with, and which replies may refuse the credentials."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from exporter.errors import PollError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import HttpClient, HttpOptions
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from exporter.sources.base import SourceContext
     from exporter.sources.settings import SourceSettings
 
-
-K = TypeVar("K")
-A = TypeVar("A")
 
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -46,21 +40,8 @@ def http_options(settings: SourceSettings) -> HttpOptions:
     )
 
 
-async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
-    """Make all calls and return what became of each, in the order of the calls.
-
-    They are started in their order; how many are under way at once is the guard's business. Any
-    error but a `PollError` ends all of them.
-    """
-    outcomes: dict[K, A | PollError] = {}
-
-    async def one(key: K, ask: Callable[[], Awaitable[A]]) -> None:
-        try:
-            outcomes[key] = await ask()
-        except PollError as error:
-            outcomes[key] = error
-
-    async with asyncio.TaskGroup() as group:
-        for key, ask in asks.items():
-            group.create_task(one(key, ask))
-    return {key: outcomes[key] for key in asks}
+def suspected(error: CallError) -> PollError:
+    """Make a suspect of an error that may be a refusal of the credentials, by its reason."""
+    if error.reason in (Reason.AUTH, Reason.ACCESS_DENIED):
+        return SuspectError(error)
+    return error

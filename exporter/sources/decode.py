@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 Surprised = Callable[[Surprise], None]
 
+#: A vendor's number for something, or its name.
+Id = int | str | None
+
 NOT_SHOWN = "<not shown>"
 
 #: A pair of surrogates, a half of one as the group, or any other escape.
@@ -95,6 +98,11 @@ def finite(value: float | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def text(value: Id) -> str:
+    """Return an id, or what only describes, as label text: empty where the vendor gave none."""
+    return "" if value is None else str(value)
+
+
 def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
     """Return a JSON body as plain data, with everything hidden that its type does not want.
 
@@ -109,7 +117,7 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
     try:
         if wanted is msgspec.Raw:
             return HIDDEN
-        if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        if _is_struct(wanted):
             members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             types = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}
             return {
@@ -125,6 +133,13 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
         return msgspec.json.decode(body, type=type_)
     except (ValueError, RecursionError):  # not JSON, or not of the wanted type
         return NOT_SHOWN
+
+
+def part_of(reply: Any, *path: str) -> Any:
+    """Return a part of a redacted reply, `None` where there is none."""
+    for key in path:
+        reply = reply.get(key) if isinstance(reply, dict) else None
+    return reply
 
 
 def older(version: str, minimum: str) -> bool | None:
@@ -167,7 +182,7 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
     except _UnfitError:
         inner = _without_none(type_)
     origin, arguments = get_origin(inner), get_args(inner)
-    if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+    if _is_struct(inner):
         return _fit_struct(raw, inner, surprise)
     if origin in (list, tuple):
         elements = _try(raw, list[msgspec.Raw])
@@ -199,6 +214,12 @@ def _fit_struct(
         if key in members
     }
     return type_(**{name: value for name, value in fitted.items() if value is not _UnfitError})
+
+
+def _is_struct(type_: Any) -> bool:
+    """Return whether a type is a struct, or one that is generic with its argument."""
+    origin = get_origin(type_) or type_
+    return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
 def _without_none(type_: Any) -> Any:

@@ -59,7 +59,7 @@ class Ear:
         self.heard += [
             trial.engine.exposition.metrics().body.decode(),
             repr(trial.engine.store.snapshots()),
-            repr([poller.status(task) for task in trial.only.candidate.provider.tasks]),
+            repr([poller.status(task) for task in trial.only.candidate.provider.settings.TASKS]),
             repr(settings),
             repr(redacted(settings)),
             repr([*vars(poller.source).values()]),

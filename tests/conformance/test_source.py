@@ -41,7 +41,7 @@ async def test_every_task_learns_something(trial: Trial) -> None:
 
     page = trial.page()
     known = {snapshot.task for snapshot in trial.engine.store.snapshots() if snapshot.readings}
-    assert {*subject.candidate.provider.tasks} == known - {"source"}
+    assert {*subject.candidate.provider.settings.TASKS} == known - {"source"}
     assert {} == trial.failures()[subject.name]
     assert {} == accused(page, subject.name)
     assert [1] == [*select(page, "loadfleet_source_up").values()]

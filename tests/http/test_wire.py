@@ -221,11 +221,9 @@ class TestFaults:
             await asyncio.Event().wait()
             raise AssertionError
 
-        options = msgspec.structs.replace(OPTIONS, connect_timeout=5.0)
+        options = msgspec.structs.replace(OPTIONS, connect_timeout=5.0, total_timeout=0.3)
         error = await failure(
-            connect(options, resolver=Names(silent)).send(
-                call("http://nowhere.invalid/", timeout_seconds=0.3)
-            )
+            connect(options, resolver=Names(silent)).send(call("http://nowhere.invalid/"))
         )
 
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
@@ -263,8 +261,9 @@ class TestFaults:
     )
     async def test_the_total_time_out_ends_everything(self, connect: Connect, step: Step) -> None:
         """Neither silence nor a trickle may hold a call for longer than its total."""
+        options = msgspec.structs.replace(OPTIONS, total_timeout=1.0)
         async with Vendor(step) as vendor:
-            error = await failure(connect().send(call(vendor.url, timeout_seconds=1.0)))
+            error = await failure(connect(options).send(call(vendor.url)))
 
         assert (Reason.TIMEOUT, True) == (error.reason, error.sent)
 
@@ -574,8 +573,8 @@ class TestProxies:
     ) -> None:
         """Another transport carries these calls; the reasons must not differ."""
         async with Vendor(step) as proxy:
-            http = connect(environment={"all": f"http://127.0.0.1:{proxy.port}"})
-            asked = call("http://vendor.invalid/api", timeout_seconds=timeout_seconds)
-            error = await failure(http.send(asked))
+            options = msgspec.structs.replace(OPTIONS, total_timeout=timeout_seconds)
+            http = connect(options, environment={"all": f"http://127.0.0.1:{proxy.port}"})
+            error = await failure(http.send(call("http://vendor.invalid/api")))
 
         assert reason is error.reason

@@ -43,7 +43,7 @@ def fixture(name: str) -> Any:
 def reply(body: Any, status: int = 200) -> Reply:
     """Make a reply from plain data or bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status=status, headers={}, body=content, duration_seconds=0.01)
+    return Reply(status=status, headers={}, body=content)
 
 
 class FakePortal:

@@ -1,7 +1,7 @@
 """BlazeMeter: test runs with their verdicts, and the agents of private locations.
 
 `client` has the only calls that may be sent, `replies` the fields that are read. `tracker` follows
-runs (`runs`, `status`, `suites`), `agents` judges agents; `calls` has the outcomes of one poll.
+runs (`runs`, `status`), `agents` judges agents; `calls` has the outcomes of one poll.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from exporter.sources.base import Provider
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
-__all__ = ["BLAZEMETER"]
-
-
 BLAZEMETER = Provider(
     name="blazemeter",
     settings=BlazeMeterSettings,
     connector="exporter.sources.blazemeter.source:connect",
-    tasks=BlazeMeterSettings.TASKS,
     kinds=("agent", "run", "suite"),
 )

@@ -14,17 +14,14 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.replies import Ship, ShipsReply, epoch, text
-from exporter.sources.decode import older, redacted_reply
+from exporter.sources.blazemeter.replies import Envelope, Location, Ship, epoch
+from exporter.sources.decode import older, redacted_reply, text
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.client import BlazeMeterClient
-    from exporter.sources.blazemeter.replies import Location
-    from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
 TASK = "agents"
@@ -38,7 +35,6 @@ _BUSY = "running"
 class _LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
     """An agent with the private location it belongs to."""
 
-    ship_id: str
     ship: Ship
     location_id: str
     location: str
@@ -51,14 +47,12 @@ class AgentInventory:
         location_names: Of private locations, by the id that runs use.
     """
 
-    def __init__(
-        self, settings: BlazeMeterSettings, context: SourceContext, client: BlazeMeterClient
-    ) -> None:
+    def __init__(self, client: BlazeMeterClient) -> None:
         self.location_names: dict[str, str] = {}
-        self._settings = settings
+        self._settings = client.settings
         self._client = client
-        self._clock = context.clock
-        self._surprise = context.telemetry.surprise
+        self._clock = client.context.clock
+        self._surprise = client.surprise
         self._agents: dict[str, Agent] = {}
         self._located: dict[str, _LocatedShip] = {}  # of the same agents
         self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace
@@ -109,7 +103,7 @@ class AgentInventory:
             raise LookupError(f"{TASK}: there is no {agent_id!r} any more")
         return Explanation(
             reading=self._judge(msgspec.structs.replace(known, ship=ship)),
-            reply=redacted_reply(bodies[-1], ShipsReply),
+            reply=redacted_reply(bodies[-1], Envelope[tuple[Ship, ...]]),
         )
 
     def _locate(self, locations: Iterable[Location]) -> dict[str, _LocatedShip]:
@@ -126,25 +120,27 @@ class AgentInventory:
                 if not ship_id:
                     self._surprise("missing_field")
                     continue
-                found.setdefault(
-                    ship_id,
-                    _LocatedShip(
-                        ship_id=ship_id, ship=ship, location_id=location_id, location=name
-                    ),
-                )
+                located = _LocatedShip(ship=ship, location_id=location_id, location=name)
+                found.setdefault(ship_id, located)
         return found
 
     def _judge(self, located: _LocatedShip) -> Agent:
         """Return the reading of an agent as it is now."""
         ship, now = located.ship, self._clock.now()
+        ship_id = text(ship.id)
         heartbeat = epoch(ship.last_heart_beat, self._surprise)
         up = _is_up(heartbeat, now=now.unix, max_age=self._settings.heartbeat_max_age)
+        busy = None
+        if ship.state is not None and up is not False:
+            busy = ship.state == _BUSY
+            if ship.state not in _STATES:
+                self._surprise("enum")
         version, minimum = ship.installed_version or "", self._settings.min_agent_version
-        before = self._agents.get(located.ship_id)
+        before = self._agents.get(ship_id)
         last_up = before.last_up_timestamp_seconds if before else None
         return Agent(
-            agent_id=located.ship_id,
-            agent=ship.name or located.ship_id,
+            agent_id=ship_id,
+            agent=ship.name or ship_id,
             location=located.location,
             last_up_timestamp_seconds=now.unix if up else last_up,
             state=AgentState(
@@ -153,32 +149,21 @@ class AgentInventory:
                 reason=Reason.NO_HEARTBEAT if up is False else None,
                 outdated=older(version, minimum) if minimum else None,
                 version=version,
-                busy=None if up is False else self._is_busy(ship.state),
+                busy=busy,
                 heartbeat_timestamp_seconds=heartbeat,
             ),
         )
 
-    def _is_busy(self, state: str | None) -> bool | None:
-        if state is None:
-            return None
-        if state not in _STATES:
-            self._surprise("enum")
-        return state == _BUSY
-
     def _carried(self, workspaces: set[int]) -> dict[str, Agent]:
         """Return the agents of workspaces that were not read, as they were last seen."""
         not_before = self._clock.monotonic() - self._settings.stale_after_for(TASK)
-        known = (
-            (each, self._agents[each])
-            for workspace in sorted(workspaces)
-            for each in self._members[workspace]
-            if each in self._agents
-        )
-        return {
-            each: agent
-            for each, agent in known
-            if agent.state is not None and agent.state.read_at.monotonic >= not_before
-        }
+        carried: dict[str, Agent] = {}
+        for workspace in sorted(workspaces):
+            for each in self._members[workspace]:
+                agent = self._agents.get(each)
+                if agent and agent.state and agent.state.read_at.monotonic >= not_before:
+                    carried[each] = agent
+        return carried
 
 
 def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | None:

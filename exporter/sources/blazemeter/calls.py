@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
 from exporter.sources.base import Failure
-from exporter.sources.blazemeter.client import NotFoundError
-from exporter.sources.calls import fan_out
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from exporter.sources.blazemeter.client import BlazeMeterClient
-
 
 A = TypeVar("A")
 K = TypeVar("K", int, str)
+
+
+async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
+    """Make all calls and return what became of each, in the order of the calls.
+
+    They are started in their order; how many are under way at once is the guard's business. Any
+    error but a `PollError` ends all of them.
+    """
+    outcomes: dict[K, A | PollError] = {}
+
+    async def one(key: K, ask: Callable[[], Awaitable[A]]) -> None:
+        try:
+            outcomes[key] = await ask()
+        except PollError as error:
+            outcomes[key] = error
+
+    async with asyncio.TaskGroup() as group:
+        for key, ask in asks.items():
+            group.create_task(one(key, ask))
+    return {key: outcomes[key] for key in asks}
 
 
 class PollCalls:
@@ -29,12 +47,13 @@ class PollCalls:
 
     Attributes:
         failures: The calls that failed, each with its target.
+        answered: Whether any was answered; that an item does not exist any more is an answer.
     """
 
     def __init__(self, client: BlazeMeterClient) -> None:
         self._client = client
         self.failures: list[Failure] = []
-        self._answered = False
+        self.answered = False
         self._first_error: PollError | None = None
 
     async def by_workspace(
@@ -51,19 +70,15 @@ class PollCalls:
         answers: dict[K, A] = {}
         for target, outcome in outcomes.items():
             if not isinstance(outcome, PollError):
-                self._answered = True
+                self.answered = True
                 answers[target] = outcome
                 continue
-            self._answered = self._answered or isinstance(outcome, NotFoundError)
+            self.answered = self.answered or isinstance(outcome, NotFoundError)
             self._first_error = self._first_error or outcome
             self.failures.append(
                 Failure(reason=outcome.reason, message=str(outcome), target=str(target))
             )
         return answers
-
-    def gone(self) -> None:
-        """Note that an item does not exist any more: an answer, and no failure."""
-        self._answered = True
 
     def check(self) -> None:
         """Raise the first error if there were calls and not one was answered.
@@ -71,6 +86,6 @@ class PollCalls:
         Raises:
             PollError: Nothing could be learnt.
         """
-        if self._first_error is not None and not self._answered:
+        if self._first_error is not None and not self.answered:
             self._client.up = False
             raise self._first_error

@@ -7,7 +7,7 @@ token. What is not among `OPERATIONS` cannot be asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -15,29 +15,23 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
-from exporter.lockout.guard import Guard
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
+from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
     Envelope,
-    LocationsReply,
+    Location,
     Master,
-    MasterReply,
     MastersReply,
-    ShipsReply,
+    Ship,
     Status,
-    StatusReply,
     UserReply,
 )
+from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.http import HttpClient, Reply
-    from exporter.sources.base import SourceContext
-    from exporter.sources.blazemeter.replies import Location, Ship
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
@@ -84,23 +78,23 @@ MASTERS = Operation(
     reply=MastersReply,
     query=frozenset({"workspaceId", "testId", "limit", "skip", "sort[]"}),
 )
-MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=MasterReply)
+MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=Envelope[Master])
 STATUS = Operation(
     name="master_status",
     path="/api/v4/masters/{id}/status",
-    reply=StatusReply,
+    reply=Envelope[Status],
     query=frozenset({"events", "level"}),
 )
 LOCATIONS = Operation(
     name="private_locations",
     path="/api/v4/private-locations",
-    reply=LocationsReply,
+    reply=Envelope[tuple[Location, ...]],
     query=frozenset({"workspaceId", "limit"}),
 )
 SHIPS = Operation(
     name="private_location_servers",
     path="/api/v4/private-locations/{id}/servers",
-    reply=ShipsReply,
+    reply=Envelope[tuple[Ship, ...]],
 )
 
 OPERATIONS: frozenset[Operation[Any]] = frozenset({USER, MASTERS, MASTER, STATUS, LOCATIONS, SHIPS})
@@ -124,36 +118,25 @@ class _Denial(msgspec.Struct, frozen=True, kw_only=True):
     error: Callable[[], CallError]
 
 
-class BlazeMeterClient:
+class BlazeMeterClient(Client):
     """Calls the API of one source.
 
     Each read raises a `PollError` when there is no valid answer, of these `NotFoundError` when
     there is no such item. What it gets as `seen` is handed the body of the reply.
 
-    Attributes:
-        up: Whether the newest call was answered validly; that an item is gone is such an answer.
-            A call about one item that fails leaves it as it is.
+    That an item is gone is a valid answer. A call about one item that fails leaves `up` as it is.
     """
+
+    settings: BlazeMeterSettings
 
     def __init__(
         self, settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.up = context.up
+        super().__init__(settings, context, http=http, fingerprint=settings.credentials.fingerprint)
         self._base = settings.url.rstrip("/").removesuffix("/api/v4")
         self._credentials = settings.credentials
-        self._http = http
-        self._telemetry = context.telemetry
         self._clock = context.clock
-        self._auth_retry_seconds = settings.auth_retry
         self._denials: dict[str, _Denial] = {}
-        self.guard = Guard(
-            concurrency=settings.concurrency,
-            auth_retry_seconds=settings.auth_retry,
-            proof=self._prove,
-            fingerprint=settings.credentials.fingerprint,
-            ledger=context.ledger,
-            clock=context.clock,
-        )
 
     async def masters(
         self, scope: Mapping[str, str | int], *, skip: int = 0, seen: Seen | None = None
@@ -195,11 +178,7 @@ class BlazeMeterClient:
         reply = await self._ask(SHIPS, item=location_id, seen=seen)
         return reply.result or ()
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
-    async def _prove(self) -> None:
+    async def prove(self) -> None:
         """Find out whether the key is accepted, with the probe that the vendor names."""
         await self._attempt(USER, target_of(USER, "", {}), None)
 
@@ -213,7 +192,15 @@ class BlazeMeterClient:
         seen: Seen | None = None,
     ) -> E:
         target = target_of(operation, item, query or {})
-        self._check_denials(target)
+        denial = self._denials.get(target)
+        if (
+            denial is not None
+            and self._clock.monotonic() < denial.until
+            and denial.fingerprint == self._credentials.fingerprint()
+        ):
+            # Each one costs a proof, and the guard has room for few of them in a minute: without
+            # this, some workspaces without access would keep the others from being read.
+            raise denial.error()
         try:
             return await self.guard.call(
                 lambda: self._attempt(operation, target, seen), priority=priority
@@ -223,33 +210,19 @@ class BlazeMeterClient:
                 self._deny(target, error)
             raise
 
-    def _check_denials(self, target: str) -> None:
-        """Fail a call at once that was denied of late.
-
-        Each one costs a proof, and the guard has room for few of them in a minute: without this,
-        some workspaces without access would keep the others from being read.
-        """
-        denial = self._denials.get(target)
-        if (
-            denial is not None
-            and self._clock.monotonic() < denial.until
-            and denial.fingerprint == self._credentials.fingerprint()
-        ):
-            raise denial.error()
-
     def _deny(self, target: str, error: CallError) -> None:
         now = self._clock.monotonic()
         self._denials = {each: old for each, old in self._denials.items() if now < old.until}
         self._denials[target] = _Denial(
-            until=now + self._auth_retry_seconds,
+            until=now + self.settings.auth_retry,
             fingerprint=self._credentials.fingerprint(),
             error=partial(CallError, error.reason, str(error), status=error.status),
         )
 
     async def _attempt(self, operation: Operation[E], target: str, seen: Seen | None) -> E:
         try:
-            with self._telemetry.request(operation.name):
-                reply = await self._http.send(self._request(operation, target))
+            with self.context.telemetry.request(operation.name):
+                reply = await self.http.send(self._request(operation, target))
                 if seen is not None:
                     seen(reply.body)
                 answer = self._judge(operation, reply)
@@ -271,10 +244,7 @@ class BlazeMeterClient:
             operation=operation.name,
             method="GET",
             url=self._base + target,
-            headers={
-                "authorization": self._credentials.authorization(),
-                "accept": "application/json",
-            },
+            headers={"authorization": self._credentials.authorization()},
         )
 
     def _judge(self, operation: Operation[E], reply: Reply) -> E:
@@ -282,19 +252,13 @@ class BlazeMeterClient:
         name = operation.name
         if reply.status == 404 and operation is not USER:  # whose absence is a wrong URL
             raise NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (404)", status=404)
-        try:
-            check_status(name, reply)
-        except CallError as error:
-            if reply.status in _REFUSED:
-                raise SuspectError(error) from None
-            raise
-        answer = decode(
-            reply.body, operation.reply, operation=name, surprise=self._telemetry.surprise
-        )
+        if (error := status_error(name, reply)) is not None:
+            raise suspected(error)
+        answer = decode(reply.body, operation.reply, operation=name, surprise=self.surprise)
         if answer.error is not None:
             raise _error_in_reply(name, answer.error)
         if answer.lacks_result:
-            self._telemetry.surprise("missing_field")
+            self.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{name}: the reply lacks its result", status=200)
         return answer
 
@@ -320,10 +284,9 @@ def _error_in_reply(name: str, error: Any) -> PollError:
     code = error.get("code") if isinstance(error, dict) else None
     if not isinstance(code, int) or not 0 <= code < 1000:
         return CallError(Reason.API_ERROR, f"{name}: the reply is an error", status=200)
+    text = f"{name}: the reply is error {code}"
     if code in _REFUSED:
-        return SuspectError(
-            CallError(_REFUSED[code], f"{name}: the reply is error {code}", status=code)
-        )
+        return SuspectError(CallError(_REFUSED[code], text, status=code))
     if code == 404:
         return NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (error 404)", status=200)
-    return CallError(Reason.API_ERROR, f"{name}: the reply is error {code}", status=200)
+    return CallError(Reason.API_ERROR, text, status=200)

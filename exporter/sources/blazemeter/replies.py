@@ -11,10 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exporter.sources.decode import Surprised, finite
+from exporter.sources.decode import Id, Surprised, finite
 
-
-Id = int | str | None
 
 T = TypeVar("T")
 
@@ -125,31 +123,10 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class StatusReply(Envelope[Status], frozen=True, kw_only=True):
-    """`/masters/{id}/status`."""
-
-
-class MasterReply(Envelope[Master], frozen=True, kw_only=True):
-    """`/masters/{id}`."""
-
-
 class MastersReply(Envelope[tuple[Master, ...]], frozen=True, kw_only=True):
     """`/masters`; `total` is not read: it can be the text "n/a"."""
 
     limit: float | None = None
-
-
-class LocationsReply(Envelope[tuple[Location, ...]], frozen=True, kw_only=True):
-    """`/private-locations`."""
-
-
-class ShipsReply(Envelope[tuple[Ship, ...]], frozen=True, kw_only=True):
-    """`/private-locations/{id}/servers`."""
-
-
-def text(value: Id) -> str:
-    """Return an id as label text, empty when the vendor gave none."""
-    return "" if value is None else str(value)
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

@@ -1,4 +1,8 @@
-"""Runs: as lists describe them, page by page, and as they are tracked until after their end."""
+"""Runs: as lists describe them, as they are tracked, and as the history of their test ("suite").
+
+Lists are read newest first and only as far as something can be new, so the finished runs of
+earlier polls are kept here, the newest few of each test.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.fleet.readings import Run, SuiteRun
-from exporter.sources.blazemeter.client import PAGE
-from exporter.sources.blazemeter.replies import epoch, text
+from exporter.fleet.readings import Run, Suite, SuiteRun
+from exporter.sources.blazemeter.client import PAGE, BlazeMeterClient
+from exporter.sources.blazemeter.replies import Master, epoch
 from exporter.sources.blazemeter.status import RunEvents, RunStatus
-from exporter.sources.decode import finite
+from exporter.sources.decode import Surprised, finite, text
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from exporter.clock import Moment
-    from exporter.sources.blazemeter.client import BlazeMeterClient
-    from exporter.sources.blazemeter.replies import Master
-    from exporter.sources.decode import Surprised
 
 
 #: So many pages are read at most in one poll of a workspace: 1,000 runs.
 PAGES = 20
+
+#: So many finished runs are kept of a test.
+HISTORY = 10
 
 # By `reportStatus`. ENDED alone is no verdict, and `unset` is none either: such a run had no
 # failure criteria.
@@ -115,11 +119,6 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     def read_at(self) -> float:
         """Return when something was last read about it, monotonic seconds."""
         return max(self.row_read_at, self.status_read_at or 0.0)
-
-    @property
-    def lacks_verdict(self) -> bool:
-        """Return whether its description leaves something open that may come after the end."""
-        return self.row.passed is None or self.row.ended is None
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
         """Return whether it is over, and not for longer than so many seconds."""
@@ -250,3 +249,75 @@ def read_run(
         exit_code=events.exit_code,
         passed=row.passed if status.over else None,
     )
+
+
+class SuiteHistory:
+    """The finished runs by test."""
+
+    def __init__(self) -> None:
+        self._finished: dict[str, dict[str, MasterRow]] = {}
+
+    def note(self, row: MasterRow) -> None:
+        """Take a finished run in, or what is newer about it."""
+        if not row.suite_id:
+            return
+        finished = self._finished.setdefault(row.suite_id, {})
+        finished[row.run_id] = row
+        if len(finished) > HISTORY:
+            del finished[min(finished.values(), key=_by_start).run_id]
+
+    def forget_before(self, unix: float) -> None:
+        """Drop the runs that ended before a time, and the tests that have no run left."""
+        for suite_id, finished in list(self._finished.items()):
+            for run_id, row in list(finished.items()):
+                if (row.ended or row.created or unix) < unix:
+                    del finished[run_id]
+            if not finished:
+                del self._finished[suite_id]
+
+    def suites(
+        self, current: Iterable[MasterRow], *, readable: Mapping[int, bool]
+    ) -> tuple[Suite, ...]:
+        """Return all tests that have a finished run or one in flight.
+
+        Args:
+            current: The runs in flight.
+            readable: By workspace, whether its list was read of late; the tests of one that
+                was not are left out, since newer runs of theirs may be missing.
+        """
+        running: dict[str, list[MasterRow]] = {}
+        for row in current:
+            if row.suite_id:
+                running.setdefault(row.suite_id, []).append(row)
+        known = {
+            suite_id: finished
+            for suite_id, finished in self._finished.items()
+            if readable.get(max(row.workspace for row in finished.values()), True)
+        }
+        return tuple(
+            read_suite(suite_id, known.get(suite_id, {}).values(), running.get(suite_id, ()))
+            for suite_id in sorted(known.keys() | running.keys())
+        )
+
+
+def read_suite(suite_id: str, finished: Iterable[MasterRow], current: Iterable[MasterRow]) -> Suite:
+    """Return a test; there must be a run.
+
+    Its name is its newest run's: lists do not give the test's own.
+    """
+    done = sorted(finished, key=_by_start, reverse=True)[:HISTORY]
+    flying = sorted(current, key=_by_start, reverse=True)
+    history = tuple(row.as_finished() for row in done)
+    return Suite(
+        suite_id=suite_id,
+        suite=max((*flying[:1], *done[:1]), key=_by_start).name,
+        running=bool(flying),
+        last_run=history[0] if history else None,
+        current_run=flying[0].as_current() if flying else None,
+        history=history,
+    )
+
+
+def _by_start(row: MasterRow) -> tuple[float, int]:
+    """Order by start; ids grow, which decides where a start is missing or shared."""
+    return row.created or 0.0, int(row.run_id)

@@ -29,29 +29,21 @@ Id = Annotated[Whole, Field(ge=1)]
 class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     """The file the vendor hands out: `{"id": "…", "secret": "…"}`."""
 
-    id: str
-    secret: str
+    id: str = ""
+    secret: str = ""
 
 
-class Credentials:
-    """An API key that follows its files."""
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key that follows its files: the id and the secret, or the file with both."""
 
-    def __init__(
-        self,
-        *,
-        key_id: Secret | None = None,
-        key_secret: Secret | None = None,
-        key_file: Secret | None = None,
-    ) -> None:
-        """Take the id and the secret, or the file with both."""
-        self._id = key_id or Secret()
-        self._secret = key_secret or Secret()
-        self._file = key_file
+    key_id: Secret = Secret()
+    key_secret: Secret = Secret()
+    key_file: Secret | None = None
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The id and the secret, or the file with both."""
-        return (self._id, self._secret) if self._file is None else (self._file,)
+        """All that are given."""
+        return (self.key_id, self.key_secret) if self.key_file is None else (self.key_file,)
 
     def authorization(self) -> str:
         """Return the value of the `Authorization` header.
@@ -76,15 +68,19 @@ class Credentials:
             secret.refresh()
 
     def _pair(self) -> tuple[str, str]:
-        if self._file is None:
-            return self._id.reveal(), self._secret.reveal()
-        key = _parsed(self._file.reveal())
-        if key is None:
-            raise CallError(
-                Reason.AUTH,
-                f'the key file {self._file.path} does not hold {{"id": "…", "secret": "…"}}',
-            )
-        return key.id, key.secret
+        if self.key_file is None:
+            return self.key_id.reveal(), self.key_secret.reveal()
+        try:
+            key = msgspec.json.decode(self.key_file.reveal(), type=_KeyFile)
+        except (msgspec.DecodeError, RecursionError):
+            key = _KeyFile()
+        if key.id and key.secret and ":" not in key.id:
+            return key.id, key.secret
+        # Raised outside the handler: the cause would quote the file.
+        raise CallError(
+            Reason.AUTH,
+            f'the key file {self.key_file.path} does not hold {{"id": "…", "secret": "…"}}',
+        )
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -189,12 +185,3 @@ class BlazeMeterSettings(SourceSettings):
             self.credentials.authorization()
         except CallError as error:
             yield Mistake(("api_key_file",), f"{error}; correct the path, its rights or the file")
-
-
-def _parsed(content: str) -> _KeyFile | None:
-    """Return the key; not raised from here, since the cause would quote the file."""
-    try:
-        key = msgspec.json.decode(content, type=_KeyFile)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return key if key.id and key.secret and ":" not in key.id else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.sources.base import Source
+from exporter.sources.base import Source, SourceContext
 from exporter.sources.blazemeter.agents import AgentInventory
 from exporter.sources.blazemeter.client import BlazeMeterClient
 from exporter.sources.blazemeter.tracker import RunTracker
@@ -13,26 +13,17 @@ from exporter.sources.calls import http_client
 
 if TYPE_CHECKING:
     from exporter.http import HttpClient
-    from exporter.sources.base import SourceContext
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
 def connect(
     settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet.
-
-    Args:
-        settings: The settings.
-        context: Whatever else a source needs.
-        http: The client to send calls with, such as one with another transport.
-    """
-    http = http or http_client(settings, context)
-    client = BlazeMeterClient(settings, context, http=http)
-    agents = AgentInventory(settings, context, client)
-    runs = RunTracker(settings, context, client, location_names=agents.location_names)
+    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    client = BlazeMeterClient(settings, context, http=http or http_client(settings, context))
+    agents = AgentInventory(client)
+    runs = RunTracker(client, location_names=agents.location_names)
     return Source(
-        settings,
         client,
         tasks={"runs": runs.poll, "agents": agents.poll},
         explainers={

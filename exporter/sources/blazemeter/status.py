@@ -10,20 +10,12 @@ free text by nature: only two forms are read, and no text is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from exporter.sources.blazemeter.replies import epoch, ratio
-from exporter.sources.decode import finite
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.sources.blazemeter.replies import Engines, Event, Id, Status
-    from exporter.sources.decode import Surprised
+from exporter.sources.blazemeter.replies import Event, Status, epoch, ratio
+from exporter.sources.decode import Id, Surprised, finite
 
 
 #: Name and phase by code: all of the published lists; the phases are read from the names.
@@ -108,12 +100,14 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
         code = _CODES.get(name or "")
     if code is None:
         surprise("missing_field")
+    groups = {} if status.statuses is None else msgspec.structs.asdict(status.statuses)
+    shares = {group: ratio(percent, surprise) for group, percent in groups.items()}
     return RunStatus(
         phase=_phase_of(code),
         over=code is not None and code >= ENDED and code in STATUSES,
         code=code,
         engines=None if sessions is None else float(len(sessions)),
-        engines_ratio=_engines_ratio(status.statuses, surprise),
+        engines_ratio={group: share for group, share in shares.items() if share is not None},
         data_available=status.is_data_available,
         locations=tuple(session.location_id for session in sessions or () if session.location_id),
     )
@@ -124,9 +118,12 @@ def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvent
     if events is None:
         return RunEvents()
     changes = _matches(events, _CHANGED)
+    # An engine that was tried again counts by its newest exit. One that died midway leaves without
+    # this event.
+    exits = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
     return RunEvents(
         ended=max((when for when, _, code in changes if code == ENDED), default=None),
-        exit_code=_worst_exit_code(events),
+        exit_code=max(exits.values(), key=abs, default=None),
         levels=_count_by_level(events, surprise),
         phase_durations=_phase_durations(changes),
     )
@@ -141,12 +138,6 @@ def _phase_of(code: float | None) -> str:
     return STATUSES[code][1] if code in STATUSES else "unknown"
 
 
-def _engines_ratio(engines: Engines | None, surprise: Surprised) -> Mapping[str, float]:
-    groups = {} if engines is None else msgspec.structs.asdict(engines)
-    shares = ((group, ratio(percent, surprise)) for group, percent in groups.items())
-    return {group: share for group, share in shares if share is not None}
-
-
 def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, float]:
     """Count events by level, all eight levels; an unknown level is a surprise and not counted."""
     counts = dict.fromkeys(LEVELS, 0.0)
@@ -157,16 +148,6 @@ def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, f
         else:
             surprise("missing_field" if event.level is None else "enum")
     return counts
-
-
-def _worst_exit_code(events: Sequence[Event]) -> float | None:
-    """Return the exit code farthest from 0 among the engines' last ones.
-
-    An engine that was tried again counts by its newest exit. `None` when no engine gave one: an
-    engine that died midway leaves without this event.
-    """
-    last = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
-    return max(last.values(), key=abs, default=None)
 
 
 def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str, float]:

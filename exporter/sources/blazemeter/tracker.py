@@ -15,21 +15,21 @@ import msgspec
 from exporter.errors import PollError, Reason
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.client import NotFoundError
-from exporter.sources.blazemeter.replies import MasterReply, MastersReply, StatusReply
+from exporter.sources.blazemeter.calls import PollCalls, fan_out
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
+from exporter.sources.blazemeter.replies import Envelope, Master, MastersReply, Status
 from exporter.sources.blazemeter.runs import (
     MasterRow,
+    SuiteHistory,
     TrackedRun,
     read_master,
     read_masters,
     read_page,
     read_run,
+    read_suite,
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
-from exporter.sources.blazemeter.suites import SuiteHistory, read_suite
-from exporter.sources.calls import fan_out
-from exporter.sources.decode import NOT_SHOWN, redacted_reply
+from exporter.sources.decode import NOT_SHOWN, part_of, redacted_reply
 
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
-    from exporter.sources.base import SourceContext
-    from exporter.sources.blazemeter.client import BlazeMeterClient, Seen
-    from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
 A = TypeVar("A")
@@ -57,22 +54,15 @@ CLOCK_MARGIN_SECONDS = 600.0
 class RunTracker:
     """Follows the runs of one source from poll to poll."""
 
-    def __init__(
-        self,
-        settings: BlazeMeterSettings,
-        context: SourceContext,
-        client: BlazeMeterClient,
-        *,
-        location_names: Mapping[str, str],
-    ) -> None:
+    def __init__(self, client: BlazeMeterClient, *, location_names: Mapping[str, str]) -> None:
         """Start without knowing any run; `location_names` may change while this lives."""
-        self._settings = settings
+        self._settings = client.settings
         self._client = client
-        self._clock = context.clock
-        self._surprise = context.telemetry.surprise
+        self._clock = client.context.clock
+        self._surprise = client.surprise
         self._location_names = location_names
-        self._stale_after = settings.stale_after_for(TASK)
-        self._configured = dict.fromkeys(str(run_id) for run_id in settings.masters)
+        self._stale_after = client.settings.stale_after_for(TASK)
+        self._configured = dict.fromkeys(str(run_id) for run_id in client.settings.masters)
         self._tracked: dict[str, TrackedRun] = {}
         # Runs that are not to be followed again, with the time of that decision.
         self._done: dict[str, float] = {}
@@ -119,8 +109,8 @@ class RunTracker:
         return Explanation(
             reading=read_run(row, status, events, self._location_names),
             reply={
-                "master": redacted_reply(bodies[0], MasterReply),
-                "status": _without_free_text(redacted_reply(bodies[-1], StatusReply)),
+                "master": redacted_reply(bodies[0], Envelope[Master]),
+                "status": _without_free_text(redacted_reply(bodies[-1], Envelope[Status])),
             },
         )
 
@@ -176,15 +166,13 @@ class RunTracker:
     async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
         """Read the descriptions that are needed and that no list gave."""
         now = self._clock.now()
-        needed = [
-            run_id
-            for run_id in self._configured
-            if run_id not in self._tracked and run_id not in self._done
-        ]
+        known = self._tracked.keys() | self._done.keys()
+        needed = [run_id for run_id in self._configured if run_id not in known]
         needed += [
             run_id
             for run_id, tracked in self._tracked.items()
-            if tracked.is_settling(now, SETTLE_SECONDS) and tracked.lacks_verdict
+            if tracked.is_settling(now, SETTLE_SECONDS)
+            and (tracked.row.passed is None or tracked.row.ended is None)
         ]
         asks = {
             each: partial(self._read_description, each) for each in needed if each not in listed
@@ -254,11 +242,11 @@ class RunTracker:
                 # Its list outlives it; there is nothing left to follow.
                 self._suites.note(tracked.row)
                 self._done[run_id] = self._clock.monotonic()
-                calls.gone()
+                calls.answered = True
             elif run_id in self._configured or run_id in described:
                 kept[run_id] = NotFoundError(Reason.UNKNOWN_ID, str(outcome))
             else:
-                calls.gone()
+                calls.answered = True
         return calls.good(kept)
 
     def _forget_finished(self) -> None:
@@ -309,8 +297,7 @@ class RunTracker:
 
 def _without_free_text(reply: Any) -> Any:
     """Hide the messages of events that are not understood: they can hold signed links."""
-    result = reply.get("result") if isinstance(reply, dict) else None
-    events = result.get("events") if isinstance(result, dict) else None
+    events = part_of(reply, "result", "events")
     for event in events if isinstance(events, list) else ():
         if isinstance(event, dict) and not is_understood(str(event.get("message"))):
             event["message"] = NOT_SHOWN

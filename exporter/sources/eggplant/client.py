@@ -1,29 +1,26 @@
-"""The only way to an Eggplant DAI server: the one call there is, through the lock-out guard."""
+"""The only way to an Eggplant DAI server: one call, which reads all agents and their runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
-from exporter.lockout.guard import Guard
-from exporter.sources.decode import decode, well_formed
+from exporter.fleet.readings import Agent, Reading
+from exporter.http import Call, HttpClient, status_error
+from exporter.sources.base import Client, Explanation, Poll, SourceContext
+from exporter.sources.calls import suspected
+from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
+from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry
-from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, login_of
+from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
 
 
 if TYPE_CHECKING:
-    from exporter.http import HttpClient, Reply
     from exporter.metrics.telemetry import Surprise
-    from exporter.sources.base import SourceContext
     from exporter.sources.eggplant.settings import EggplantSettings
-    from exporter.sources.eggplant.tokens import Token
 
-
-Seen = Callable[[bytes], object]
 
 OPERATION = "status"
 
@@ -35,75 +32,82 @@ PATH = "/api/sut/status"
 CONCURRENCY = 1
 
 
-class EggplantClient:
-    """Calls the server of one source.
-
-    Attributes:
-        up: Whether the newest call was answered validly.
-    """
+class EggplantClient(Client):
+    """Asks one server for all agents at once."""
 
     def __init__(
         self, settings: EggplantSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.up = context.up
-        self._url = settings.url.rstrip("/") + PATH
-        self._http = http
-        self._telemetry = context.telemetry
-        login = login_of(settings)
         secret = settings.auth.secret
+        super().__init__(
+            settings, context, http=http, concurrency=CONCURRENCY, fingerprint=secret.fingerprint
+        )
+        self._url = settings.url.rstrip("/") + PATH
+        login = login_of(settings)
         self._tokens = (
             GivenToken(secret) if login is None else LoginTokens(login, context, http=http)
         )
-        self.guard = Guard(
-            concurrency=CONCURRENCY,
-            auth_retry_seconds=settings.auth_retry,
-            proof=self._prove,
-            fingerprint=secret.fingerprint,
-            ledger=context.ledger,
-            clock=context.clock,
-        )
+        self._inventory = Inventory(settings, surprise=self.surprise)
+        known = (each for each in context.known.get("agents", ()) if isinstance(each, Agent))
+        self._inventory.recall(known, context.clock.now())
 
-    async def agents(self, *, seen: Seen | None = None) -> list[AgentEntry]:
-        """Read the open agent connections.
-
-        Args:
-            seen: Is handed the body of the reply.
+    async def poll(self) -> Poll:
+        """Read all agents, connected or missed, and their runs.
 
         Raises:
-            PollError: There is no valid answer.
+            PollError: The call failed, and nothing is said about anybody.
         """
-        return await self.guard.call(lambda: self._attempt(seen))
+        readings, _ = await self._read()
+        return Poll(readings=readings)
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+    async def explain(self, kind: str, target_id: str) -> Explanation:
+        """Read an agent or a run now.
 
-    async def _prove(self) -> None:
+        Raises:
+            LookupError: There is no such target listed or remembered.
+            PollError: The call failed.
+        """
+        path = ("agent_name",) if kind == "agent" else ("execution_status", "id")
+        readings, body = await self._read()
+        for reading in readings:
+            if target_id == getattr(reading, f"{kind}_id", None):
+                entries = redacted_reply(body, list[AgentEntry])
+                listed = (entry for entry in entries if target_id == part_of(entry, *path))
+                return Explanation(reading=reading, reply=next(listed, None))
+        raise LookupError(f"there is no {kind} {target_id!r}")
+
+    async def prove(self) -> None:
         """Find out whether the credentials are accepted; there is no cheaper call than the one."""
-        await self._attempt(None)
+        await self._attempt()
 
-    async def _attempt(self, seen: Seen | None) -> list[AgentEntry]:
+    async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
+        """Return all readings, and the body of the reply."""
+        entries, body = await self.guard.call(self._attempt)
+        return self._inventory.update(entries, self.context.clock.now()), body
+
+    async def _attempt(self) -> tuple[list[AgentEntry], bytes]:
+        """Return the open agent connections, and the body of the reply."""
         try:
-            entries = await self._renewing(seen)
+            answer = await self._renewing()
         except BlockedError:
             raise
         except PollError:
             self.up = False
             raise
         self.up = True
-        return entries
+        return answer
 
-    async def _renewing(self, seen: Seen | None) -> list[AgentEntry]:
+    async def _renewing(self) -> tuple[list[AgentEntry], bytes]:
         """Ask, and once more with a new token if one that was held is no longer accepted."""
         token = await self._tokens.get()
         try:
-            return await self._ask(token, seen)
+            return await self._ask(token)
         except SuspectError as error:
             if token.fresh or error.reason is not Reason.AUTH:
                 raise
-        return await self._ask(await self._tokens.get(), seen)
+        return await self._ask(await self._tokens.get())
 
-    async def _ask(self, token: Token, seen: Seen | None) -> list[AgentEntry]:
+    async def _ask(self, token: Token) -> tuple[list[AgentEntry], bytes]:
         call = Call(
             operation=OPERATION,
             method="POST",
@@ -111,41 +115,30 @@ class EggplantClient:
             headers={
                 "authorization": f"bearer {token.value}",
                 "content-type": "application/x-www-form-urlencoded",
-                "accept": "application/json",
             },
         )
-        with self._telemetry.request(OPERATION):
-            reply = await self._http.send(call)
+        with self.context.telemetry.request(OPERATION):
+            reply = await self.http.send(call)
             if reply.status == 401:
                 self._tokens.refused(token)
-            _check(reply)
-            if seen is not None:
-                seen(reply.body)
-            return self._entries(reply.body)
+            if reply.status == 404:
+                raise CallError(
+                    Reason.HTTP_4XX,
+                    f"{OPERATION}: the server does not offer {PATH} (404),"
+                    " so nothing is known of agents",
+                    status=404,
+                )
+            if (error := status_error(OPERATION, reply)) is not None:
+                raise suspected(error)
+            return self._entries(reply.body), reply.body
 
     def _entries(self, body: bytes) -> list[AgentEntry]:
         """Decode a reply; an entry that cannot be read becomes an empty one: some agent's."""
         odd: list[Surprise] = []
         entries = decode(body, list[AgentEntry], operation=OPERATION, surprise=odd.append)
         for kind in odd:
-            self._telemetry.surprise(kind)
+            self.surprise(kind)
         if odd:
             count = len(msgspec.json.decode(well_formed(body), type=list[msgspec.Raw]))
             entries += [AgentEntry()] * (count - len(entries))
         return entries
-
-
-def _check(reply: Reply) -> None:
-    """Raise the meaning of a status other than success."""
-    if reply.status == 404:
-        raise CallError(
-            Reason.HTTP_4XX,
-            f"{OPERATION}: the server does not offer {PATH} (404), so nothing is known of agents",
-            status=reply.status,
-        )
-    try:
-        check_status(OPERATION, reply)
-    except CallError as error:
-        if reply.status in (401, 403):
-            raise SuspectError(error) from None
-        raise

@@ -14,13 +14,13 @@ import msgspec
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
+from exporter.sources.decode import Surprised, text
 from exporter.sources.eggplant.replies import AgentEntry, parse_time
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.sources.decode import Surprised
     from exporter.sources.eggplant.settings import EggplantSettings
 
 
@@ -83,11 +83,29 @@ class Inventory:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
         listed, complete = self._unique(entries)
         agents = [self._connected(name, entry, now) for name, entry in listed.items()]
-        for name in self._missing(listed, now):
-            if complete:
-                agents.append(_disconnected(name, self._listed.get(name), now))
-            else:
+        # Agents that are away for too long are forgotten.
+        self._listed = {
+            name: last
+            for name, last in self._listed.items()
+            if name in self._expected
+            or now.monotonic - last.at.monotonic <= self._settings.remember_for
+        }
+        for name in self._expected | self._listed:
+            if name in listed:
+                continue
+            if not complete:
                 agents.append(self._shown.get(name) or Agent(agent_id=name, agent=name))
+                continue
+            last = self._listed.get(name)
+            agents.append(
+                Agent(
+                    agent_id=name,
+                    agent=name,
+                    port=last.port if last else "",
+                    last_up_timestamp_seconds=last.at.unix if last else None,
+                    state=AgentState(read_at=now, up=False, reason=Reason.NOT_CONNECTED),
+                )
+            )
         self._shown = {agent.agent_id: agent for agent in agents}
         return (*agents, *self._update_runs(listed, now))
 
@@ -110,8 +128,7 @@ class Inventory:
         return listed, complete
 
     def _connected(self, name: str, entry: AgentEntry, now: Moment) -> Agent:
-        port = str(entry.port) if entry.port is not None else ""
-        busy = _busy(entry)
+        port, busy = text(entry.port), _busy(entry)
         if busy is None:
             self._surprise("missing_field")
         self._listed[name] = _Listed(port=port, at=now)
@@ -122,16 +139,6 @@ class Inventory:
             last_up_timestamp_seconds=now.unix,
             state=AgentState(read_at=now, up=True, busy=busy),
         )
-
-    def _missing(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[str]:
-        """Forget agents that are away for too long, and return the others that are not listed."""
-        self._listed = {
-            name: last
-            for name, last in self._listed.items()
-            if name in self._expected
-            or now.monotonic - last.at.monotonic <= self._settings.remember_for
-        }
-        return [name for name in self._expected | self._listed if name not in listed]
 
     def _update_runs(self, listed: Mapping[str, AgentEntry], now: Moment) -> list[Run]:
         current: dict[str, _Tracked] = {}
@@ -198,16 +205,6 @@ def _busy(entry: AgentEntry) -> bool | None:
     if entry.process_id in (None, ""):
         return None
     return str(entry.process_id) != "0"
-
-
-def _disconnected(name: str, last: _Listed | None, now: Moment) -> Agent:
-    return Agent(
-        agent_id=name,
-        agent=name,
-        port=last.port if last else "",
-        last_up_timestamp_seconds=last.at.unix if last else None,
-        state=AgentState(read_at=now, up=False, reason=Reason.NOT_CONNECTED),
-    )
 
 
 def _vanished(tracked: _Tracked, agent: AgentEntry | None) -> _Tracked:

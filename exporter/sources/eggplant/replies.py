@@ -6,7 +6,7 @@ line of the log (`last_log`) never become Python objects.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,9 +64,6 @@ class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
         return f"TokenReply(expires_in={self.expires_in!r})"
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 def parse_time(text: str | None, surprise: Surprised) -> float | None:
     """Return a PostgreSQL time stamp, whose offset may be hours only, as seconds of the epoch.
 
@@ -82,4 +79,4 @@ def parse_time(text: str | None, surprise: Surprised) -> float | None:
     if moment is None or moment.tzinfo is None:
         surprise("type")
         return None
-    return (moment - _EPOCH).total_seconds()
+    return moment.timestamp()

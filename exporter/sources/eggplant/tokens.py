@@ -27,16 +27,14 @@ import msgspec
 
 from exporter.config.secret import HIDDEN, Secret
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.sources.decode import decode
 from exporter.sources.eggplant.replies import TokenReply
-from exporter.sources.eggplant.settings import is_public_api
+from exporter.sources.eggplant.settings import EggplantSettings, is_public_api
 
 
 if TYPE_CHECKING:
-    from exporter.http import HttpClient, Reply
     from exporter.sources.base import SourceContext
-    from exporter.sources.eggplant.settings import EggplantSettings
 
 
 OPERATION = "token"
@@ -126,7 +124,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
             operation=OPERATION,
             method="POST",
             url=self.url,
-            headers={"content-type": content_type, "accept": "application/json"},
+            headers={"content-type": content_type},
             content=content,
             repeatable=False,
         )
@@ -210,12 +208,12 @@ class LoginTokens:
             PollError: There is no token, for another reason.
         """
         held = self._alive()
-        if held is not None and not self._is_due(held):
+        if held is not None and self._clock.monotonic() < held.renew_at:
             return Token(value=held.value, fresh=False)
         earlier = self._failed
         async with self._lock:
             held = self._alive()
-            if held is None or self._is_due(held):
+            if held is None or self._clock.monotonic() >= held.renew_at:
                 try:
                     if self._failed is not None and self._failed is not earlier:
                         raise self._failed.error
@@ -241,12 +239,18 @@ class LoginTokens:
         # The fingerprint is empty while the file cannot be read; that is no new secret.
         return held if self._login.secret.fingerprint() in ("", held.credentials) else None
 
-    def _is_due(self, held: _Held) -> bool:
-        return self._clock.monotonic() >= held.renew_at
-
     async def _renew(self) -> _Held:
-        credentials = self._login.secret.fingerprint()
-        self._check_pause(credentials)
+        credentials, failed = self._login.secret.fingerprint(), self._failed
+        if (
+            failed is not None
+            and failed.credentials == credentials
+            and self._clock.monotonic() < failed.pause_until
+        ):
+            raise BlockedError(
+                f"{failed.error}; the next login has to wait for a while",
+                retry_at=failed.pause_until,
+                reason=failed.error.reason,
+            )
         call = self._login.call()
         asked = self._clock.monotonic()
         pause_seconds = 0.0
@@ -270,17 +274,6 @@ class LoginTokens:
         self._failed = None
         self._held = _Held(value=token, credentials=credentials, renew_at=renew_at, ends_at=ends_at)
         return self._held
-
-    def _check_pause(self, credentials: str) -> None:
-        failed = self._failed
-        if failed is None or failed.credentials != credentials:
-            return
-        if self._clock.monotonic() < failed.pause_until:
-            raise BlockedError(
-                f"{failed.error}; the next login has to wait for a while",
-                retry_at=failed.pause_until,
-                reason=failed.error.reason,
-            )
 
     def _read(self, reply: Reply) -> tuple[str, float]:
         """Return the token of a reply and its life in seconds."""
@@ -312,4 +305,5 @@ def _check_login(reply: Reply) -> None:
             Reason.ACCESS_DENIED,
             f"{OPERATION}: the login was answered with 403: no concurrent user licence is free",
         )
-    check_status(OPERATION, reply)
+    if (error := status_error(OPERATION, reply)) is not None:
+        raise error

@@ -6,14 +6,10 @@ from exporter.sources.base import Provider
 from exporter.sources.realload.settings import RealLoadSettings
 
 
-__all__ = ["REALLOAD"]
-
-
 REALLOAD = Provider(
     name="realload",
     settings=RealLoadSettings,
     connector="exporter.sources.realload.source:connect",
-    tasks=RealLoadSettings.TASKS,
     kinds=("agent", "controller", "cluster", "recorder", "suite"),
     spread=frozenset({"agents", "controllers", "clusters", "recorders", "jobs"}),
 )

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -19,22 +19,14 @@ from exporter.errors import BlockedError, PollError
 from exporter.fleet.readings import Account, Certificate, MinVersion, Template
 from exporter.sources.base import Failure, Poll
 from exporter.sources.realload import actions
-from exporter.sources.realload.client import Trace
+from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import TemplateInfo
-from exporter.sources.realload.values import flag, limit, secret_text
-
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.sources.realload.actions import Action
-    from exporter.sources.realload.client import RealLoadClient
+from exporter.sources.realload.replies import TemplateInfo, flag, limit, secret_text
 
 
 _ACCOUNT = "account"
 _RECORDER = "proxy_recorder"
-_VERSIONS: Mapping[str, Action[Any]] = {
+_VERSIONS: dict[str, actions.Action[Any]] = {
     "measuring_agent": actions.MIN_AGENT_VERSION,
     "cluster_controller": actions.MIN_CONTROLLER_VERSION,
     _RECORDER: actions.MIN_RECORDER_VERSION,
@@ -104,17 +96,17 @@ class AccountFacts:
     async def _ask(self, key: str) -> None:
         if key == _RECORDER:
             self._recorders_asked_at = self._client.context.clock.monotonic()
-        reading = await (self._plan() if key == _ACCOUNT else self._version(key))
+        reading: Account | MinVersion | None
+        if key == _ACCOUNT:
+            reading = await self._plan()
+        else:
+            action = _VERSIONS[key]
+            version = getattr(await self._client.data(action), action.data)
+            reading = MinVersion(component=key, version=version) if version else None
         if reading is None:
             self._kept.pop(key, None)
         else:
             self._kept[key] = self._client.context.clock.monotonic(), reading
-
-    async def _version(self, component: str) -> MinVersion | None:
-        action = _VERSIONS[component]
-        reply = await self._client.data(action)
-        version: str = getattr(reply, action.data)
-        return MinVersion(component=component, version=version) if version else None
 
     async def _plan(self) -> Account | None:
         trace = Trace(keeps_body=True)
@@ -131,18 +123,14 @@ class AccountFacts:
 
 def _found(value: Any, depth: int) -> float | None:
     """Find the limit wherever it stands: the shape of the price plan is not documented."""
-    if depth == 0:
+    if depth == 0 or not isinstance(value, list | dict):
         return None
-    if isinstance(value, list):
-        parts = value
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
         own = value.get(_LIMIT_KEY)
         if isinstance(own, int | float) and not isinstance(own, bool):
             return own
-        parts = list(value.values())
-    else:
-        return None
-    return next((found for part in parts if (found := _found(part, depth - 1)) is not None), None)
+        value = list(value.values())
+    return next((found for part in value if (found := _found(part, depth - 1)) is not None), None)
 
 
 async def poll_templates(client: RealLoadClient) -> Poll:

@@ -6,14 +6,13 @@ everything. The client sends nothing that is not on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from exporter.errors import Reason
 from exporter.sources.realload import replies
-from exporter.sources.realload.replies import Envelope
+from exporter.sources.realload.replies import AccountReply, Envelope
 
 
 R = TypeVar("R", bound=Envelope)
@@ -45,7 +44,7 @@ READ_ONLY = frozenset(
 )
 
 #: Fields whose value nobody may choose: true would make the portal change its stored job states.
-FIXED: Mapping[str, Mapping[str, Any]] = {
+FIXED: dict[str, dict[str, Any]] = {
     "getMeasuringAgentTestjobs": {"synchronizeLocalTestjobsState": False},
 }
 
@@ -69,6 +68,24 @@ UNKNOWN_ID = Flagged(reason=Reason.UNKNOWN_ID)
 #: The exporter's own verdict when a ping did not come home in time.
 TIMED_OUT = Flagged(reason=Reason.TIMEOUT)
 
+#: The error flags of all replies, the decisive ones first.
+FLAGS: dict[str, Flagged] = {
+    "agent_not_reachable_error": NOT_REACHABLE,
+    "controller_not_reachable_error": NOT_REACHABLE,
+    "recorder_not_reachable_error": NOT_REACHABLE,
+    "agent_id_error": UNKNOWN_ID,
+    "cluster_id_error": UNKNOWN_ID,
+    "recorder_id_error": UNKNOWN_ID,
+    # A controller has no id; the portal does not take the address that stands for it.
+    "controller_host_error": UNKNOWN_ID,
+    "controller_port_error": UNKNOWN_ID,
+    "agent_access_denied_error": ACCESS_DENIED,
+    "cluster_access_denied_error": ACCESS_DENIED,
+    "recorder_access_denied_error": ACCESS_DENIED,
+    "agent_version_outdated_error": OUTDATED,
+    "controller_version_outdated_error": OUTDATED,
+}
+
 
 class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """An action with its reply.
@@ -77,7 +94,6 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         name: As the API spells it; a member of `READ_ONLY`.
         reply: The struct of its reply.
         data: The field of the reply that holds the data; empty where none is documented.
-        flags: The reply's specific error flags, the decisive one first.
         remote: Whether it makes the portal call another machine, so that a time-out is the
             machine's rather than the portal's.
         partial: Whether data count although `isError` is set.
@@ -86,7 +102,6 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     name: str
     reply: type[R]
     data: str = ""
-    flags: Mapping[str, Flagged] = {}
     remote: bool = False
     partial: bool = False
 
@@ -94,103 +109,65 @@ class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
 ACCOUNT = Action(name="getUserAccountInfo", reply=Envelope)
 PRICE_PLAN = Action(name="getPricePlanInfo", reply=Envelope)
 
-AGENTS = Action(name="getMeasuringAgents", reply=replies.AgentList, data="measuring_agents_array")
+AGENTS = Action(name="getMeasuringAgents", reply=AccountReply, data="measuring_agents_array")
 AGENT_PING = Action(
-    name="pingMeasuringAgent",
-    reply=replies.AgentPing,
-    data="agent_response",
-    flags={
-        "agent_not_reachable_error": NOT_REACHABLE,
-        "agent_id_error": UNKNOWN_ID,
-        "agent_access_denied_error": ACCESS_DENIED,
-        "agent_version_outdated_error": OUTDATED,
-    },
-    remote=True,
+    name="pingMeasuringAgent", reply=replies.AgentPing, data="agent_response", remote=True
 )
 AGENT_JOBS = Action(
     name="getMeasuringAgentTestjobs", reply=replies.JobList, data="agent_response", remote=True
 )
 
 CONTROLLERS = Action(
-    name="getClusterControllers", reply=replies.ControllerList, data="cluster_controllers_array"
+    name="getClusterControllers", reply=AccountReply, data="cluster_controllers_array"
 )
 CONTROLLER_PING = Action(
     name="pingClusterController",
     reply=replies.ControllerPing,
     data="controller_response",
-    flags={
-        "controller_not_reachable_error": NOT_REACHABLE,
-        # A controller has no id; the portal does not take the address that stands for it.
-        "controller_host_error": UNKNOWN_ID,
-        "controller_port_error": UNKNOWN_ID,
-        "controller_version_outdated_error": OUTDATED,
-    },
     remote=True,
 )
 
 CLUSTERS = Action(
-    name="getMeasuringAgentClusters",
-    reply=replies.ClusterList,
-    data="measuring_agent_clusters_array",
+    name="getMeasuringAgentClusters", reply=AccountReply, data="measuring_agent_clusters_array"
 )
 CLUSTER_PING = Action(
     name="pingMeasuringAgentClusterMembers",
     reply=replies.ClusterPing,
     data="controller_response",
-    flags={
-        "controller_not_reachable_error": NOT_REACHABLE,
-        "cluster_id_error": UNKNOWN_ID,
-        "cluster_access_denied_error": ACCESS_DENIED,
-        "controller_version_outdated_error": OUTDATED,
-    },
     remote=True,
     partial=True,
 )
 
-RECORDERS = Action(
-    name="getProxyRecorders", reply=replies.RecorderList, data="proxy_recorders_array"
-)
+RECORDERS = Action(name="getProxyRecorders", reply=AccountReply, data="proxy_recorders_array")
 RECORDER_PING = Action(
-    name="pingProxyRecorder",
-    reply=replies.RecorderPing,
-    data="pong_response",
-    flags={
-        "recorder_not_reachable_error": NOT_REACHABLE,
-        "recorder_id_error": UNKNOWN_ID,
-        "recorder_access_denied_error": ACCESS_DENIED,
-    },
-    remote=True,
+    name="pingProxyRecorder", reply=replies.RecorderPing, data="pong_response", remote=True
 )
 CERTIFICATES = Action(
-    name="getProxyRecordersClientCertificates",
-    reply=replies.CertificateList,
-    data="client_certificates_array",
+    name="getProxyRecordersClientCertificates", reply=AccountReply, data="client_certificates_array"
 )
 
 SUITES = Action(
-    name="getTestExecutionSuites", reply=replies.SuiteList, data="test_execution_suites_array"
+    name="getTestExecutionSuites", reply=AccountReply, data="test_execution_suites_array"
 )
 RUNNING_SUITES = Action(
     name="getCurrentlyRunningTestExecutionSuiteIds",
-    reply=replies.RunningSuites,
+    reply=AccountReply,
     data="test_execution_suite_id_array",
 )
-TEMPLATES = Action(
-    name="getTestjobTemplates", reply=replies.TemplateList, data="testjob_templates_array"
-)
+TEMPLATES = Action(name="getTestjobTemplates", reply=AccountReply, data="testjob_templates_array")
 
 MIN_AGENT_VERSION = Action(
     name="getMinRequiredMeasuringAgentVersion",
-    reply=replies.MinVersion,
+    reply=AccountReply,
     data="min_required_measuring_agent_version",
 )
 MIN_CONTROLLER_VERSION = Action(
     name="getMinRequiredClusterControllerVersion",
-    reply=replies.MinVersion,
+    reply=AccountReply,
     data="min_required_cluster_controller_version",
 )
 MIN_RECORDER_VERSION = Action(
     name="getMinRequiredProxyRecorderVersion",
-    reply=replies.MinVersion,
+    reply=AccountReply,
     data="min_required_proxy_recorder_version",
 )

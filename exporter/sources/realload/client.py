@@ -7,32 +7,28 @@ suspect, and the guard finds out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from exporter.errors import CallError, PollError, Reason, SuspectError
-from exporter.http import Call, check_status
-from exporter.lockout.guard import Guard
+from exporter.errors import CallError, Reason, SuspectError
+from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
+from exporter.sources.base import Client, SourceContext
+from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
 from exporter.sources.realload import actions
-from exporter.sources.realload.actions import Action, Flagged
-from exporter.sources.realload.replies import Envelope
-from exporter.sources.realload.values import flag
+from exporter.sources.realload.replies import Envelope, flag
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.http import HttpClient, Reply
-    from exporter.sources.base import SourceContext
+    from exporter.sources.realload.actions import Action, Flagged
     from exporter.sources.realload.settings import RealLoadSettings
 
 
 R = TypeVar("R", bound=Envelope)
-
-_HEADERS = {"content-type": "application/json"}
 
 
 class Trace(msgspec.Struct, kw_only=True):
@@ -57,32 +53,20 @@ class TargetTimeoutError(CallError):
     """A call that makes the portal call another machine did not come home in time."""
 
 
-class RealLoadClient:
+class RealLoadClient(Client):
     """Calls the portal of one source.
 
-    Attributes:
-        settings: What it was made from, as is `context`; the tasks find them here.
-        up: Whether the newest call was answered validly. One that makes the portal call another
-            machine leaves it as it is when it fails: that may be the machine's doing.
+    A call that makes the portal call another machine leaves `up` as it is when it fails: that may
+    be the machine's doing.
     """
+
+    settings: RealLoadSettings
 
     def __init__(
         self, settings: RealLoadSettings, context: SourceContext, *, http: HttpClient
     ) -> None:
-        self.settings = settings
-        self.context = context
-        self.surprise = context.telemetry.surprise
-        self.up = context.up
-        self._http = http
+        super().__init__(settings, context, http=http, fingerprint=settings.token.fingerprint)
         self._proofs: tuple[Action[Any], ...] = (actions.ACCOUNT, actions.AGENTS)
-        self.guard = Guard(
-            concurrency=settings.concurrency,
-            auth_retry_seconds=settings.auth_retry,
-            proof=self._prove,
-            fingerprint=settings.token.fingerprint,
-            ledger=context.ledger,
-            clock=context.clock,
-        )
 
     async def call(
         self,
@@ -106,7 +90,8 @@ class RealLoadClient:
             PollError: There is no valid answer; `TargetTimeoutError` when that may be the
                 target's doing.
         """
-        _check_allowed(action.name)
+        if action.name not in actions.READ_ONLY:
+            raise ValueError(f"{action.name} is not one of the read-only actions")
         trace = trace or Trace()
         return await self.guard.call(
             lambda: self._attempt(action, fields or {}, trace), priority=trace.priority
@@ -118,16 +103,9 @@ class RealLoadClient:
         Raises:
             PollError: There is no valid answer.
         """
-        answer = await self.call(action, trace=trace)
-        if isinstance(answer, Flagged):
-            raise CallError(Reason.API_ERROR, f"{action.name}: answered with an error flag")
-        return answer
+        return cast("R", await self.call(action, trace=trace))
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
-    async def _prove(self) -> None:
+    async def prove(self) -> None:
         """Find out with one cheap call whether the token is accepted.
 
         The reply of getUserAccountInfo is not documented, so a portal might not offer it and
@@ -150,7 +128,7 @@ class RealLoadClient:
         started = self.context.clock.monotonic()
         try:
             with self.context.telemetry.request(action.name):
-                reply = await self._http.send(self._request(action.name, fields))
+                reply = await self.http.send(self._request(action.name, fields))
                 if trace.keeps_body:
                     trace.body = reply.body
                 answer = self._judge(action, reply)
@@ -171,7 +149,6 @@ class RealLoadClient:
         return answer
 
     def _request(self, name: str, fields: Mapping[str, Any]) -> Call:
-        _check_allowed(name)
         body = {
             **fields,
             **actions.FIXED.get(name, {}),
@@ -182,23 +159,23 @@ class RealLoadClient:
             operation=name,
             method="POST",
             url=self.settings.url,
-            headers=_HEADERS,
+            headers={"content-type": "application/json"},
             content=msgspec.json.encode(body),
         )
 
     def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
         """Return an answer or raise; the body decides if it can be read, whatever the status."""
-        refusal = _refusal(action.name, reply)
+        refusal = status_error(action.name, reply)
         try:
             answer = decode(reply.body, action.reply, operation=action.name, surprise=self.surprise)
         except CallError as error:
-            raise _suspected(refusal or error) from None
+            raise suspected(refusal or error) from None
         is_error = flag(answer.is_error)
         has_data = not action.data or getattr(answer, action.data) is not None
         if has_data and is_error is False:
             return answer
-        for field, meaning in action.flags.items():
-            if getattr(answer, field):
+        for field, meaning in actions.FLAGS.items():
+            if getattr(answer, field, None):
                 return meaning
         if action.data and has_data and (is_error is None or action.partial):
             return answer
@@ -211,28 +188,8 @@ class RealLoadClient:
             own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
             raise SuspectError(own)
         if refusal is not None:
-            raise _suspected(refusal)
+            raise suspected(refusal)
         # Neither data nor a word on errors: for all we know, this is how a bad token is refused.
         raise SuspectError(
             CallError(Reason.DECODE, f"{action.name}: the reply is not of the documented shape")
         )
-
-
-def _check_allowed(name: str) -> None:
-    if name not in actions.READ_ONLY:
-        raise ValueError(f"{name} is not one of the read-only actions")
-
-
-def _refusal(name: str, reply: Reply) -> CallError | None:
-    """Return what the status alone says, `None` if it is a good one."""
-    try:
-        check_status(name, reply)
-    except CallError as error:
-        return error
-    return None
-
-
-def _suspected(error: CallError) -> PollError:
-    if error.reason in (Reason.AUTH, Reason.ACCESS_DENIED):
-        return SuspectError(error)
-    return error

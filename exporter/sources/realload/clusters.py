@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
-from exporter.sources.realload import actions
+from exporter.sources.decode import text
+from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.inventory import Inventory
-from exporter.sources.realload.replies import (
-    ActionResult,
-    ClusterInfo,
-    ClusterItem,
-    ClusterPing,
-    ConnectResult,
-    MemberInfo,
-)
-from exporter.sources.realload.values import address, flag, measured, seconds, signed_seconds
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Set as AbstractSet
 
     from exporter.clock import Moment
     from exporter.sources.realload.client import RealLoadClient
     from exporter.sources.realload.pings import PingResult
-    from exporter.sources.realload.replies import FailedMember, MemberItem
 
 
 class Clusters(Inventory[Cluster]):
@@ -43,21 +33,46 @@ class Clusters(Inventory[Cluster]):
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
-        self._inactive_members: AbstractSet[str] = frozenset()
+        self._inactive_members: set[str] = set()
 
-    async def listing(self) -> list[Cluster]:
-        """Return all clusters, without a state."""
-        items: list[ClusterItem] = await self.items()
+    async def items(self) -> list[replies.ClusterItem]:
+        """Return all clusters, and learn which of their members are inactive."""
+        items: list[replies.ClusterItem] = await super().items()
         self._inactive_members = {
             str(member.cluster_member_id)
             for item in items
             for member in item.cluster_members_array or ()
-            if flag(member.agent_active) is False
+            if replies.flag(member.agent_active) is False
         }
-        return [self._listed_cluster(item) for item in items]
+        return items
+
+    def read(self, item: replies.ClusterItem) -> Cluster:
+        """Return a cluster as it is listed, without a state."""
+        members: dict[str, Member] = {}
+        for member in item.cluster_members_array or ():
+            if member.cluster_member_id is None or member.agent_id is None:
+                self.client.surprise("missing_field")
+                continue
+            member_id, agent_id = str(member.cluster_member_id), str(member.agent_id)
+            if member_id in members:
+                self.client.surprise("type")
+                continue
+            members[member_id] = Member(
+                member_id=member_id,
+                agent_id=agent_id,
+                agent=member.agent_description or agent_id,
+                load_factor=replies.measured(member.load_factor),
+            )
+        return Cluster(
+            cluster_id=text(item.cluster_id),
+            agent_cluster=item.cluster_description or text(item.cluster_id),
+            controller=replies.address(item.controller_host, item.controller_port),
+            active=replies.flag(item.cluster_active),
+            members=tuple(members.values()),
+        )
 
     def with_state(
-        self, listed: Cluster, ping: PingResult[ClusterPing] | None, previous: Cluster | None
+        self, listed: Cluster, ping: PingResult[Any] | None, previous: Cluster | None
     ) -> Cluster:
         """Return a cluster with its state and its members'; an inactive one has none.
 
@@ -80,33 +95,9 @@ class Clusters(Inventory[Cluster]):
         )
         return msgspec.structs.replace(listed, state=state, members=members)
 
-    def _listed_cluster(self, item: ClusterItem) -> Cluster:
-        members: dict[str, Member] = {}
-        for member in item.cluster_members_array or ():
-            if member.cluster_member_id is None or member.agent_id is None:
-                self.client.surprise("missing_field")
-                continue
-            member_id, agent_id = str(member.cluster_member_id), str(member.agent_id)
-            if member_id in members:
-                self.client.surprise("type")
-                continue
-            members[member_id] = Member(
-                member_id=member_id,
-                agent_id=agent_id,
-                agent=member.agent_description or agent_id,
-                load_factor=measured(member.load_factor),
-            )
-        return Cluster(
-            cluster_id=str(item.cluster_id),
-            agent_cluster=item.cluster_description or str(item.cluster_id),
-            controller=address(item.controller_host, item.controller_port),
-            active=flag(item.cluster_active),
-            members=tuple(members.values()),
-        )
-
 
 def _judged(
-    ping: PingResult[ClusterPing], members: tuple[Member, ...]
+    ping: PingResult[replies.ClusterPing], members: tuple[Member, ...]
 ) -> tuple[ClusterState, dict[str, MemberState | None]]:
     """Return what a ping found out about a cluster and, by id, about its members.
 
@@ -118,19 +109,19 @@ def _judged(
         late = ping.answer.reason is Reason.TIMEOUT
         down = MemberState(read_at=ping.at, up=False, reason=Reason.TIMEOUT) if late else None
         return ClusterState(read_at=ping.at), {member.member_id: down for member in members}
-    info = ping.answer.controller_response or ClusterInfo()
-    connect = info.cluster_connect_result or ConnectResult()
-    action = info.cluster_action_result or ActionResult()
+    info = ping.answer.controller_response or replies.ClusterInfo()
+    connect = info.cluster_connect_result or replies.ConnectResult()
+    action = info.cluster_action_result or replies.ActionResult()
     state_of_cluster = ClusterState(
         read_at=ping.at,
-        connect_duration_seconds=seconds(connect.cluster_connect_duration_millis),
-        ping_duration_seconds=seconds(info.http_execute_time_millis),
+        connect_duration_seconds=replies.seconds(connect.cluster_connect_duration_millis),
+        ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
     )
     return state_of_cluster, _members(ping.at, connect, action)
 
 
 def _members(
-    at: Moment, connect: ConnectResult, action: ActionResult
+    at: Moment, connect: replies.ConnectResult, action: replies.ActionResult
 ) -> dict[str, MemberState | None]:
     """Return what is known of everybody; nobody is judged by a list that is missing."""
     unconnected = _ids(connect.connect_failed_cluster_member_array)
@@ -161,7 +152,7 @@ def _as_ids(members: Iterable[int | str] | None) -> set[str] | None:
     return None if members is None else set(map(str, members))
 
 
-def _ids(parts: Iterable[MemberItem | FailedMember] | None) -> set[str]:
+def _ids(parts: Iterable[replies.MemberItem | replies.FailedMember] | None) -> set[str]:
     return {
         str(part.cluster_member_id) for part in parts or () if part.cluster_member_id is not None
     }
@@ -176,7 +167,7 @@ def _worked(member: str, good: set[str] | None, bad: set[str]) -> bool | None:
 
 def _member(
     at: Moment,
-    info: MemberInfo | None,
+    info: replies.MemberInfo | None,
     *,
     connected: bool | None,
     acted: bool | None,
@@ -186,16 +177,16 @@ def _member(
     reason = None
     if connected is False:
         reason = Reason.NOT_REACHABLE
-    elif (connected and (acted is False or silent)) or (info and flag(info.is_error)):
+    elif (connected and (acted is False or silent)) or (info and replies.flag(info.is_error)):
         reason = Reason.API_ERROR
     elif not acted or info is None:
         return None
-    info = info or MemberInfo()
+    info = info or replies.MemberInfo()
     return MemberState(
         read_at=at,
         up=reason is None,
         reason=reason,
-        outdated=flag(info.measuring_agent_outdated),
-        clock_delta_seconds=signed_seconds(info.delta_time_millis),
-        sampling_granularity_seconds=seconds(info.sampling_granularity_millis),
+        outdated=replies.flag(info.measuring_agent_outdated),
+        clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
+        sampling_granularity_seconds=replies.seconds(info.sampling_granularity_millis),
     )

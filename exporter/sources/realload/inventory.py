@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from exporter.cooperative import in_turns
 from exporter.fleet.readings import Cluster, Target
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import redacted_reply
+from exporter.sources.decode import redacted_reply, text
 from exporter.sources.realload.actions import TIMED_OUT, Action, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
 from exporter.sources.realload.pings import Pinger, PingResult
@@ -35,8 +35,8 @@ def wanted_items(
     """
     seen: set[str] = set()
     for number, name, item in listed:
-        target_id = str(number)
-        if number is None:
+        target_id = text(number)
+        if not target_id:
             client.surprise("missing_field")
         elif target_id in seen:
             client.surprise("type")
@@ -73,12 +73,8 @@ class Inventory(ABC, Generic[R]):
         self._pinger = Pinger(client)
 
     @abstractmethod
-    async def listing(self) -> list[R]:
-        """Return all targets, without a state and in the portal's order.
-
-        Raises:
-            PollError: The list could not be read.
-        """
+    def read(self, item: Any) -> R:
+        """Return a target as it is listed, without a state."""
 
     @abstractmethod
     def with_state(self, listed: R, ping: PingResult[Any] | None, previous: R | None) -> R:
@@ -91,19 +87,13 @@ class Inventory(ABC, Generic[R]):
         """
 
     async def items(self) -> list[Any]:
-        """Return what the portal lists, as it is, without what has no id.
+        """Return what the portal lists, as it is and in its order.
 
         Raises:
             PollError: The list could not be read.
         """
         reply = await self.client.data(self.list_action)
-        found = []
-        async for item in in_turns(getattr(reply, self.list_action.data) or ()):
-            if getattr(item, self.id_field) is None:
-                self.client.surprise("missing_field")
-            else:
-                found.append(item)
-        return found
+        return list(getattr(reply, self.list_action.data) or ())
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
         """Have the portal call a target.
@@ -125,7 +115,7 @@ class Inventory(ABC, Generic[R]):
             PollError: The list could not be read.
         """
         targets = await self.listed()
-        batch = await self._pinger.run(
+        results, failures = await self._pinger.run(
             {
                 target_id: partial(self.ping, target_id)
                 for target_id, listed in targets.items()
@@ -133,12 +123,10 @@ class Inventory(ABC, Generic[R]):
             }
         )
         self.known = {
-            target_id: self.with_state(
-                listed, batch.results.get(target_id), self.known.get(target_id)
-            )
+            target_id: self.with_state(listed, results.get(target_id), self.known.get(target_id))
             async for target_id, listed in in_turns(targets.items())
         }
-        return Poll(readings=tuple(self.known.values()), failures=batch.failures)
+        return Poll(readings=tuple(self.known.values()), failures=tuple(failures))
 
     async def listed(self) -> Mapping[str, R]:
         """List the targets that are wanted and ours; of two with the same id the first counts.
@@ -147,12 +135,12 @@ class Inventory(ABC, Generic[R]):
             PollError: The list could not be read.
         """
         name, shard = self.client.settings.name, self.client.context.shard
-        every = await self.listing()
-        ours = (
+        every = (
             (getattr(listed, self.id_field), getattr(listed, self.name_field), listed)
-            for listed in every
-            if shard.owns(name, self.kind, getattr(listed, self.id_field))
+            for listed in [self.read(item) async for item in in_turns(await self.items())]
         )
+        # What has no id is nobody's, and is noted by all.
+        ours = (each for each in every if not each[0] or shard.owns(name, self.kind, each[0]))
         wanted = in_turns(wanted_items(self.client, self.kind, ours))
         self._listed = {target_id: listed async for target_id, _, listed in wanted}
         return self._listed

@@ -1,15 +1,19 @@
-"""Machines that are pinged one by one: measuring agents, cluster controllers, proxy recorders."""
+"""Machines that are pinged one by one: measuring agents with their jobs, controllers, recorders."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
-from exporter.cooperative import in_turns
+from exporter.errors import Reason
 from exporter.fleet.readings import (
+    JOB_STATES,
     Agent,
+    AgentJobs,
     AgentState,
     Controller,
     Recorder,
@@ -17,40 +21,18 @@ from exporter.fleet.readings import (
     State,
     Target,
 )
-from exporter.sources.decode import older
-from exporter.sources.realload import actions
-from exporter.sources.realload.actions import Flagged
+from exporter.sources.base import Failure, Poll
+from exporter.sources.decode import older, text
+from exporter.sources.realload import actions, replies
+from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
-from exporter.sources.realload.values import (
-    address,
-    flag,
-    limit,
-    measured,
-    megabytes,
-    parse_memory_size,
-    protected,
-    seconds,
-    secret_text,
-    signed_seconds,
-    words,
-)
+from exporter.sources.realload.pings import Pinger, PingResult
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
-
+    from exporter.clock import Moment
     from exporter.sources.realload.account import AccountFacts
     from exporter.sources.realload.client import RealLoadClient, Trace
-    from exporter.sources.realload.pings import PingResult
-    from exporter.sources.realload.replies import (
-        AgentInfo,
-        AgentItem,
-        ControllerInfo,
-        ControllerItem,
-        RecorderInfo,
-        RecorderItem,
-    )
 
 
 M = TypeVar("M", bound=Target)
@@ -99,8 +81,8 @@ class Machines(Inventory[M]):
             os_version=info.os_version or "",
             java_version=info.java_version or "",
             java_vendor=info.java_vendor or "",
-            clock_delta_seconds=signed_seconds(info.delta_time_millis),
-            ping_duration_seconds=seconds(info.http_execute_time_millis),
+            clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
+            ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
             **self.facts(info),
         )
 
@@ -115,31 +97,105 @@ class Agents(Machines[Agent]):
     name_field = "agent"
     state_type = AgentState
 
-    async def listing(self) -> list[Agent]:
-        """Return all agents, without a state."""
-        return [_listed_agent(item) async for item in in_turns(await self.items())]
+    def state_of(self, agent_id: str) -> AgentState | None:
+        """Return what the newest poll said of an agent's state."""
+        known = self.known.get(agent_id)
+        return known.state if known else None
 
-    def facts(self, info: AgentInfo) -> dict[str, Any]:
+    def read(self, item: replies.AgentItem) -> Agent:
+        """Return an agent as it is listed, without a state."""
+        return Agent(
+            agent_id=text(item.agent_id),
+            agent=item.agent_description or text(item.agent_id),
+            host=item.agent_host or "",
+            port=text(item.agent_port),
+            active=replies.flag(item.agent_active),
+            protected=replies.protected(item.auth_token),
+        )
+
+    def facts(self, info: replies.AgentInfo) -> dict[str, Any]:
         """Return what only agents say of themselves."""
         return {
             # The portal answers a ping of an outdated agent with a flag.
             "outdated": False,
-            "start_timestamp_seconds": seconds(info.agent_startup_time_stamp),
-            "memory_limit_bytes": parse_memory_size(info.java_max_memory),
-            "users_limit": limit(info.limit_max_users_per_job),
-            "job_duration_limit_seconds": limit(info.limit_max_job_duration_seconds),
+            "start_timestamp_seconds": replies.seconds(info.agent_startup_time_stamp),
+            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
+            "users_limit": replies.limit(info.limit_max_users_per_job),
+            "job_duration_limit_seconds": replies.limit(info.limit_max_job_duration_seconds),
         }
 
 
-def _listed_agent(item: AgentItem) -> Agent:
-    return Agent(
-        agent_id=str(item.agent_id),
-        agent=item.agent_description or str(item.agent_id),
-        host=item.agent_host or "",
-        port=words(item.agent_port),
-        active=flag(item.agent_active),
-        protected=protected(item.auth_token),
-    )
+class Jobs:
+    """The jobs of all agents that can be expected to answer.
+
+    The action has no specific error flags: the reply for an agent that cannot be reached looks
+    like a refusal of the token and would stop the source for a proof, the third in a minute even
+    longer. So agents that are inactive, down or outdated are left out, and one of which nothing is
+    known is pinged first.
+    """
+
+    def __init__(self, client: RealLoadClient, agents: Agents) -> None:
+        self._client = client
+        self._agents = agents
+        self._pinger = Pinger(client)
+        self._known: dict[str, AgentJobs] = {}
+
+    async def poll(self) -> Poll:
+        """List the agents, then ask each for its jobs.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        listed = await self._agents.listed()
+        asked = {agent_id: agent for agent_id, agent in listed.items() if self._answers(agent)}
+        results, failures = await self._pinger.run(
+            {agent_id: partial(self._ask, agent_id) for agent_id in asked}
+        )
+        known: dict[str, AgentJobs] = {}
+        for agent_id, agent in asked.items():
+            result = results.get(agent_id)
+            answer = result.answer if result else None
+            if result and isinstance(answer, replies.JobList):
+                known[agent_id] = self._jobs(agent, result.at, answer)
+                continue
+            if answer is TIMED_OUT:
+                # Whether an agent is down is said by its ping, not by its jobs.
+                message = f"{actions.AGENT_JOBS.name}: no answer in time"
+                failures.append(Failure(reason=Reason.TIMEOUT, message=message, target=agent_id))
+            if answer in (None, TIMED_OUT) and agent_id in self._known:
+                known[agent_id] = self._known[agent_id]
+        self._known = known
+        return Poll(readings=tuple(known.values()), failures=tuple(failures))
+
+    def _answers(self, agent: Agent) -> bool:
+        state = self._agents.state_of(agent.agent_id)
+        down = state is not None and (state.up is False or state.outdated is True)
+        return self._agents.should_ping(agent) and not down
+
+    async def _ask(self, agent_id: str, trace: Trace) -> replies.JobList | Flagged:
+        if self._agents.state_of(agent_id) is None:
+            ping = await self._agents.ping(agent_id, trace)
+            if isinstance(ping, Flagged):
+                return ping
+        return await self._client.call(
+            actions.AGENT_JOBS, {"measuringAgentId": int(agent_id)}, trace=trace
+        )
+
+    def _jobs(self, agent: Agent, at: Moment, reply: replies.JobList) -> AgentJobs:
+        counts: Counter[str] = Counter(dict.fromkeys(JOB_STATES, 0))
+        for job in (reply.agent_response or replies.JobInfo()).all_testjobs_array or ():
+            state = job.testjob_properties.testjob_state if job.testjob_properties else None
+            if state is None:
+                self._client.surprise("missing_field")
+            elif state not in JOB_STATES:
+                self._client.surprise("enum")
+            counts[state if state in JOB_STATES else JOB_STATES[-1]] += 1
+        return AgentJobs(
+            agent_id=agent.agent_id,
+            agent=agent.agent,
+            read_at=at,
+            counts={state: float(count) for state, count in counts.items()},
+        )
 
 
 class Recorders(Machines[Recorder]):
@@ -157,13 +213,23 @@ class Recorders(Machines[Recorder]):
         self._account = account
         self._minimum: str | None = None
 
-    async def listing(self) -> list[Recorder]:
-        """Return all recorders, without a state."""
-        items = await self.items()
+    async def items(self) -> list[replies.RecorderItem]:
+        """Return all recorders, and learn the smallest version of them."""
+        items = await super().items()
         self._minimum = await self._account.min_recorder_version()
-        return [_listed_recorder(item) for item in items]
+        return items
 
-    def facts(self, info: RecorderInfo) -> dict[str, Any]:
+    def read(self, item: replies.RecorderItem) -> Recorder:
+        """Return a recorder as it is listed, without a state."""
+        return Recorder(
+            recorder_id=text(item.recorder_id),
+            recorder=item.recorder_description or text(item.recorder_id),
+            host=item.recorder_proxy_host or "",
+            port=text(item.recorder_proxy_port),
+            protected=replies.protected(item.recorder_control_auth_token),
+        )
+
+    def facts(self, info: replies.RecorderInfo) -> dict[str, Any]:
         """Return what only recorders say of themselves, and whether one is outdated."""
         outdated = None
         if info.product_version is not None and self._minimum is not None:
@@ -171,20 +237,10 @@ class Recorders(Machines[Recorder]):
         return {
             "outdated": outdated,
             "component_version": info.recorder_component_version or "",
-            "memory_limit_bytes": megabytes(info.java_memory_mb),
-            "recording": flag(info.is_recording),
-            "recorded_elements": measured(info.num_recorded_elements),
+            "memory_limit_bytes": replies.megabytes(info.java_memory_mb),
+            "recording": replies.flag(info.is_recording),
+            "recorded_elements": replies.measured(info.num_recorded_elements),
         }
-
-
-def _listed_recorder(item: RecorderItem) -> Recorder:
-    return Recorder(
-        recorder_id=str(item.recorder_id),
-        recorder=item.recorder_description or str(item.recorder_id),
-        host=item.recorder_proxy_host or "",
-        port=words(item.recorder_proxy_port),
-        protected=protected(item.recorder_control_auth_token),
-    )
 
 
 class Controllers(Machines[Controller]):
@@ -203,27 +259,36 @@ class Controllers(Machines[Controller]):
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
         #: By address. Their tokens are kept for pinging and shown by nothing.
-        self._items: Mapping[str, ControllerItem] = {}
-        self._active: AbstractSet[str] = frozenset()
+        self._items: dict[str, replies.ControllerItem] = {}
+        self._active: set[str] = set()
 
-    async def listing(self) -> list[Controller]:
-        """Return all controllers, without a state."""
-        reply = await self.client.data(self.list_action)
-        items: dict[str, ControllerItem] = {}
+    async def items(self) -> list[replies.ControllerItem]:
+        """Return all controllers, each once."""
+        items: dict[str, replies.ControllerItem] = {}
         active: set[str] = set()
-        for item in reply.cluster_controllers_array or ():
+        for item in await super().items():
             if not item.controller_host or item.controller_port is None:
                 self.client.surprise("missing_field")
                 continue
-            key = address(item.controller_host, item.controller_port)
+            key = replies.address(item.controller_host, item.controller_port)
             if key not in items:
                 # A copy, since the original would keep the whole reply in memory.
                 token = item.controller_auth_token.copy()
                 items[key] = msgspec.structs.replace(item, controller_auth_token=token)
-            if _is_active(item):
+            clusters = item.measuring_agent_clusters_array or ()
+            if {replies.flag(each.cluster_active) for each in clusters} != {False}:
                 active.add(key)
         self._items, self._active = items, active
-        return [_listed_controller(key, item) for key, item in items.items()]
+        return list(items.values())
+
+    def read(self, item: replies.ControllerItem) -> Controller:
+        """Return a controller as it is listed, without a state."""
+        return Controller(
+            controller=replies.address(item.controller_host, item.controller_port),
+            host=item.controller_host or "",
+            port=text(item.controller_port),
+            protected=replies.protected(item.controller_auth_token),
+        )
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
         """Ping a controller, which takes its token besides its address."""
@@ -231,33 +296,18 @@ class Controllers(Machines[Controller]):
         fields = {
             "controllerHost": item.controller_host,
             "controllerPort": item.controller_port,
-            "controllerAuthToken": secret_text(item.controller_auth_token) or "",
+            "controllerAuthToken": replies.secret_text(item.controller_auth_token) or "",
         }
         return await self.client.call(self.ping_action, fields, trace=trace)
 
     def should_ping(self, listed: Controller) -> bool:
-        """Return whether a controller serves any active cluster."""
+        """Return whether any of a controller's clusters is active, or none is known."""
         return listed.controller in self._active
 
-    def facts(self, info: ControllerInfo) -> dict[str, Any]:
+    def facts(self, info: replies.ControllerInfo) -> dict[str, Any]:
         """Return what only controllers say of themselves."""
         return {
-            "outdated": flag(info.cluster_controller_outdated),
-            "start_timestamp_seconds": seconds(info.controller_startup_time_stamp),
-            "memory_limit_bytes": parse_memory_size(info.java_max_memory),
+            "outdated": replies.flag(info.cluster_controller_outdated),
+            "start_timestamp_seconds": replies.seconds(info.controller_startup_time_stamp),
+            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
         }
-
-
-def _listed_controller(key: str, item: ControllerItem) -> Controller:
-    return Controller(
-        controller=key,
-        host=item.controller_host or "",
-        port=words(item.controller_port),
-        protected=protected(item.controller_auth_token),
-    )
-
-
-def _is_active(item: ControllerItem) -> bool:
-    """Return whether any of a controller's clusters is active, or none is known."""
-    clusters = item.measuring_agent_clusters_array or ()
-    return not clusters or any(flag(cluster.cluster_active) is not False for cluster in clusters)

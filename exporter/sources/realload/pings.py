@@ -35,18 +35,6 @@ class PingResult(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     answer: A | Flagged
 
 
-class PingBatch(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
-    """The outcome of one poll's calls.
-
-    Attributes:
-        results: By target; a target whose call said nothing about it is missing.
-        failures: The calls that said nothing about their target.
-    """
-
-    results: Mapping[str, PingResult[A]]
-    failures: tuple[Failure, ...] = ()
-
-
 class _LastCall(msgspec.Struct, frozen=True, kw_only=True):
     """The newest call to a target.
 
@@ -78,7 +66,9 @@ class Pinger:
         self._number = 0
         self._last_calls: dict[str, _LastCall] = {}
 
-    async def run(self, pings: Mapping[str, Ping[A]]) -> PingBatch[A]:
+    async def run(
+        self, pings: Mapping[str, Ping[A]]
+    ) -> tuple[Mapping[str, PingResult[A]], list[Failure]]:
         """Call all targets, as many at once as the guard allows.
 
         About as many calls queue at the guard as can be under way, so that ten thousand targets do
@@ -87,6 +77,9 @@ class Pinger:
         A time-out is the target's failure, unless every call of a batch of two or more timed out,
         those left out that were not sent, or the proof that was to be sent before them: then it is
         the portal that hangs, and no target is judged.
+
+        Returns:
+            The results by target, and the calls that said nothing about their target.
         """
         self._number += 1
         queues = self._queues(pings)
@@ -146,11 +139,17 @@ class Pinger:
         queues[Priority.SUSPECT].sort(key=lambda target: last_calls[target].batch)
         return queues
 
-    def _judged(self, outcomes: Mapping[str, PingResult[A] | PollError]) -> PingBatch[A]:
+    def _judged(
+        self, outcomes: Mapping[str, PingResult[A] | PollError]
+    ) -> tuple[Mapping[str, PingResult[A]], list[Failure]]:
         sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
         # A proof of the credentials that took too long tells of the portal, too. And of a batch
         # that the guard cut down to one call, that one tells no more than any other.
-        timed_out = [outcome for outcome in outcomes.values() if _has_timed_out(outcome)]
+        timed_out = [
+            outcome
+            for outcome in outcomes.values()
+            if isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
+        ]
         late = [outcome for outcome in timed_out if isinstance(outcome, TargetTimeoutError)]
         proof_too = any(isinstance(outcome, BlockedError) for outcome in timed_out)
         hangs = bool(late) and len(outcomes) > 1 and (proof_too or len(timed_out) == len(sent))
@@ -168,8 +167,4 @@ class Pinger:
         if hangs:
             message = f"the portal hangs: {len(late)} calls timed out, and no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))
-        return PingBatch(results=results, failures=tuple(failures))
-
-
-def _has_timed_out(outcome: PingResult[A] | PollError) -> bool:
-    return isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
+        return results, failures

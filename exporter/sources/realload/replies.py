@@ -4,13 +4,21 @@ Only wanted fields are declared. The decoder skips all others, so personal data 
 secret that is needed, or of which it matters only whether there is one, is kept as `msgspec.Raw`,
 whose `repr` shows nothing. Every field has a default because any may be missing: `None`, or an
 empty `Raw`, is what an absent one looks like. Numbers are `float` unless they are sent back.
+
+The functions at the end read each of the API's ways of writing a value into base units. `-1` means
+"no data" or "unlimited", by field; which of the two is decided by the function a field is read
+with. Where a value cannot be, `None` is returned.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Annotated, TypeAlias
 
 import msgspec
+
+from exporter.sources.decode import finite, text
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
@@ -23,6 +31,9 @@ Port: TypeAlias = Id | str | None
 Hidden: TypeAlias = msgspec.Raw
 
 ABSENT: Hidden = msgspec.Raw()
+
+_MEMORY = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)i?B\s*", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,9 +51,6 @@ class Envelope(Part, frozen=True, kw_only=True):
     generic_error_text: str | None = None
 
 
-# -- Agents ---------------------------------------------------------------------------------------
-
-
 class AgentItem(Part, frozen=True, kw_only=True):
     """A registered measuring agent."""
 
@@ -52,12 +60,6 @@ class AgentItem(Part, frozen=True, kw_only=True):
     agent_host: str | None = None
     agent_port: Port = None
     auth_token: Hidden = ABSENT
-
-
-class AgentList(Envelope, frozen=True, kw_only=True):
-    """The reply of getMeasuringAgents."""
-
-    measuring_agents_array: tuple[AgentItem, ...] | None = None
 
 
 class SystemInfo(Part, frozen=True, kw_only=True):
@@ -91,9 +93,6 @@ class AgentPing(Envelope, frozen=True, kw_only=True):
     agent_not_reachable_error: VendorBool = None
 
 
-# -- Controllers and clusters ---------------------------------------------------------------------
-
-
 class ControllerCluster(Part, frozen=True, kw_only=True):
     """A cluster as the list of controllers shows it."""
 
@@ -107,12 +106,6 @@ class ControllerItem(Part, frozen=True, kw_only=True):
     controller_port: Port = None
     controller_auth_token: Hidden = ABSENT
     measuring_agent_clusters_array: tuple[ControllerCluster, ...] | None = None
-
-
-class ControllerList(Envelope, frozen=True, kw_only=True):
-    """The reply of getClusterControllers."""
-
-    cluster_controllers_array: tuple[ControllerItem, ...] | None = None
 
 
 class ControllerInfo(SystemInfo, frozen=True, kw_only=True):
@@ -152,12 +145,6 @@ class ClusterItem(Part, frozen=True, kw_only=True):
     controller_host: str | None = None
     controller_port: Port = None
     cluster_members_array: tuple[MemberItem, ...] | None = None
-
-
-class ClusterList(Envelope, frozen=True, kw_only=True):
-    """The reply of getMeasuringAgentClusters."""
-
-    measuring_agent_clusters_array: tuple[ClusterItem, ...] | None = None
 
 
 class FailedMember(Part, frozen=True, kw_only=True):
@@ -217,9 +204,6 @@ class ClusterPing(Envelope, frozen=True, kw_only=True):
     controller_not_reachable_error: VendorBool = None
 
 
-# -- Recorders ------------------------------------------------------------------------------------
-
-
 class RecorderItem(Part, frozen=True, kw_only=True):
     """A registered proxy recorder."""
 
@@ -228,12 +212,6 @@ class RecorderItem(Part, frozen=True, kw_only=True):
     recorder_proxy_host: str | None = None
     recorder_proxy_port: Port = None
     recorder_control_auth_token: Hidden = ABSENT
-
-
-class RecorderList(Envelope, frozen=True, kw_only=True):
-    """The reply of getProxyRecorders."""
-
-    proxy_recorders_array: tuple[RecorderItem, ...] | None = None
 
 
 class RecorderInfo(SystemInfo, frozen=True, kw_only=True):
@@ -254,20 +232,6 @@ class RecorderPing(Envelope, frozen=True, kw_only=True):
     recorder_not_reachable_error: VendorBool = None
 
 
-# -- Smallest versions ----------------------------------------------------------------------------
-
-
-class MinVersion(Envelope, frozen=True, kw_only=True):
-    """The reply of getMinRequired…Version; each of the three actions has a field of its own."""
-
-    min_required_measuring_agent_version: str | None = None
-    min_required_cluster_controller_version: str | None = None
-    min_required_proxy_recorder_version: str | None = None
-
-
-# -- Certificates ---------------------------------------------------------------------------------
-
-
 class CertificateItem(Part, frozen=True, kw_only=True):
     """A client certificate: the container with the private key, and the password to it."""
 
@@ -277,15 +241,6 @@ class CertificateItem(Part, frozen=True, kw_only=True):
     apply_for_host: str | None = None
     cert_file_data_b64: Hidden = ABSENT
     cert_password: Hidden = ABSENT
-
-
-class CertificateList(Envelope, frozen=True, kw_only=True):
-    """The reply of getProxyRecordersClientCertificates."""
-
-    client_certificates_array: tuple[CertificateItem, ...] | None = None
-
-
-# -- Jobs and templates ---------------------------------------------------------------------------
 
 
 class JobProperties(Part, frozen=True, kw_only=True):
@@ -326,15 +281,6 @@ class TemplateItem(Part, frozen=True, kw_only=True):
     test_is_healthy: bool | None = None
 
 
-class TemplateList(Envelope, frozen=True, kw_only=True):
-    """The reply of getTestjobTemplates."""
-
-    testjob_templates_array: tuple[TemplateItem, ...] | None = None
-
-
-# -- Suites ---------------------------------------------------------------------------------------
-
-
 class SuiteInfo(Part, frozen=True, kw_only=True):
     """A test execution suite."""
 
@@ -370,13 +316,77 @@ class SuiteItem(Part, frozen=True, kw_only=True):
     test_run_results_array: tuple[RunResult, ...] | None = None
 
 
-class SuiteList(Envelope, frozen=True, kw_only=True):
-    """The reply of getTestExecutionSuites."""
+class AccountReply(Envelope, frozen=True, kw_only=True):
+    """The reply of an action that has no target; each such action has a field of its own."""
 
+    measuring_agents_array: tuple[AgentItem, ...] | None = None
+    cluster_controllers_array: tuple[ControllerItem, ...] | None = None
+    measuring_agent_clusters_array: tuple[ClusterItem, ...] | None = None
+    proxy_recorders_array: tuple[RecorderItem, ...] | None = None
+    client_certificates_array: tuple[CertificateItem, ...] | None = None
+    testjob_templates_array: tuple[TemplateItem, ...] | None = None
     test_execution_suites_array: tuple[SuiteItem, ...] | None = None
-
-
-class RunningSuites(Envelope, frozen=True, kw_only=True):
-    """The reply of getCurrentlyRunningTestExecutionSuiteIds."""
-
     test_execution_suite_id_array: tuple[Id, ...] | None = None
+    min_required_measuring_agent_version: str | None = None
+    min_required_cluster_controller_version: str | None = None
+    min_required_proxy_recorder_version: str | None = None
+
+
+def measured(value: float | None) -> float | None:
+    """Return a quantity, for which anything below 0 means that there is no data."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
+def limit(value: float | None) -> float | None:
+    """Return a limit, for which -1 means unlimited."""
+    return math.inf if value == -1 else measured(value)
+
+
+def seconds(milliseconds: float | None) -> float | None:
+    """Return a duration or a point of time in seconds."""
+    number = measured(milliseconds)
+    return None if number is None else number / 1000
+
+
+def signed_seconds(milliseconds: float | None) -> float | None:
+    """Return a difference in seconds, for which -1 is a measurement like any other."""
+    number = finite(milliseconds)
+    return None if number is None else number / 1000
+
+
+def megabytes(value: float | None) -> float | None:
+    """Return a number of MB in bytes."""
+    number = measured(value)
+    return None if number is None else finite(number * 1024**2)
+
+
+def parse_memory_size(text: str | None) -> float | None:
+    """Return a size such as `2048 MB` in bytes."""
+    match = _MEMORY.fullmatch(text or "")
+    return None if match is None else float(match[1]) * 1024 ** _POWERS[match[2].upper()]
+
+
+def flag(value: float | None) -> bool | None:
+    """Return a flag, which the API prints as a boolean and as a number."""
+    return None if value is None else bool(value)
+
+
+def secret_text(secret: msgspec.Raw) -> str | None:
+    """Return a secret's text; `None` if the key is absent or holds no text."""
+    try:
+        return msgspec.json.decode(secret, type=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def protected(secret: msgspec.Raw) -> bool | None:
+    """Return whether there is a token, masked or not; `None` if the vendor does not say."""
+    token = secret_text(secret)
+    return None if token is None else bool(token)
+
+
+def address(host: str | None, port: int | str | None) -> str:
+    """Return the `host:port` by which controllers are known."""
+    name = host or ""
+    return f"[{name}]:{text(port)}" if ":" in name else f"{name}:{text(port)}"

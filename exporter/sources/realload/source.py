@@ -5,39 +5,29 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.sources.base import Source
+from exporter.sources.base import Source, SourceContext
 from exporter.sources.calls import http_client
 from exporter.sources.realload.account import AccountFacts, poll_certificates, poll_templates
 from exporter.sources.realload.client import RealLoadClient
 from exporter.sources.realload.clusters import Clusters
-from exporter.sources.realload.jobs import Jobs
-from exporter.sources.realload.machines import Agents, Controllers, Recorders
+from exporter.sources.realload.machines import Agents, Controllers, Jobs, Recorders
 from exporter.sources.realload.suites import Suites
 
 
 if TYPE_CHECKING:
     from exporter.http import HttpClient
-    from exporter.sources.base import SourceContext
     from exporter.sources.realload.settings import RealLoadSettings
 
 
 def connect(
     settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet.
-
-    Args:
-        settings: The settings.
-        context: Whatever else a source needs.
-        http: The client to send calls with, such as one with another transport.
-    """
-    http = http or http_client(settings, context)
-    client = RealLoadClient(settings, context, http=http)
+    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    client = RealLoadClient(settings, context, http=http or http_client(settings, context))
     agents, controllers, clusters = Agents(client), Controllers(client), Clusters(client)
     suites, account = Suites(client), AccountFacts(client)
     recorders = Recorders(client, account)
     return Source(
-        settings,
         client,
         tasks={
             "agents": agents.poll,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import finite, redacted_reply
+from exporter.sources.decode import finite, part_of, redacted_reply, text
 from exporter.sources.realload import actions
-from exporter.sources.realload.client import Trace
+from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import RunResult, SuiteInfo, SuiteItem, SuiteList
-from exporter.sources.realload.values import measured, seconds
-
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.sources.realload.client import RealLoadClient
+from exporter.sources.realload.replies import (
+    AccountReply,
+    RunResult,
+    SuiteInfo,
+    SuiteItem,
+    measured,
+    seconds,
+)
 
 
 #: The only value of `executionState` that is documented.
@@ -35,7 +34,7 @@ class Suites:
 
     def __init__(self, client: RealLoadClient) -> None:
         self._client = client
-        self._rested: Mapping[str, _Start] = {}
+        self._rested: dict[str, _Start] = {}
 
     async def poll(self) -> Poll:
         """Read all suites.
@@ -56,11 +55,12 @@ class Suites:
         suites = await self._read(trace)
         if suite_id not in suites:
             raise LookupError(f"suites: there is no {suite_id!r}")
-        items = redacted_reply(trace.body, SuiteList)["testExecutionSuitesArray"]
-        own = (item for item in items if _shown_id(item) == suite_id)
+        items = redacted_reply(trace.body, AccountReply)["testExecutionSuitesArray"]
+        path = ("testExecutionSuite", "testExecutionSuiteId")
+        own = (item for item in items if text(part_of(item, *path)) == suite_id)
         return Explanation(reading=suites[suite_id], reply=next(own, None))
 
-    async def _read(self, trace: Trace) -> Mapping[str, Suite]:
+    async def _read(self, trace: Trace) -> dict[str, Suite]:
         """Ask what runs before and after the list.
 
         A run that starts or ends between two calls counts as running, so that it is not judged
@@ -91,11 +91,6 @@ class Suites:
             rested[suite_id] = rest
         self._rested = rested
         return suites
-
-
-def _shown_id(item: object) -> str:
-    info = item.get("testExecutionSuite") if isinstance(item, dict) else None
-    return str(info.get("testExecutionSuiteId")) if isinstance(info, dict) else ""
 
 
 def _suite(suite_id: str, name: str, item: SuiteItem, *, running: bool, rested: _Start) -> Suite:
@@ -149,7 +144,7 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
     # Of a run in flight the last update is not the end.
     end = seconds(run.test_run_last_updated_timestamp) if finished else None
     return SuiteRun(
-        run_id="" if run.test_run_id is None else str(run.test_run_id),
+        run_id=text(run.test_run_id),
         passed=None if failed is None or not finished else failed == 0,
         jobs=_counts(passed=passed, failed=failed, not_executed=not_executed),
         sessions=_counts(
@@ -168,7 +163,7 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
     )
 
 
-def _counts(**counts: float | None) -> Mapping[str, float]:
+def _counts(**counts: float | None) -> dict[str, float]:
     return {result: count for result, count in counts.items() if count is not None}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.fleet.readings import PHASES
-from exporter.sources.blazemeter.replies import Event, Status, StatusReply
+from exporter.sources.blazemeter.replies import Envelope, Event, Status
 from exporter.sources.blazemeter.status import STATUSES, RunStatus, read_events, read_status
 from tests.sources.blazemeter.support import no_surprise, reply
 
@@ -23,7 +23,7 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 
 def status_in(name: str) -> Status:
     """Return the status of a fixture."""
-    result = reply(name, StatusReply).result
+    result = reply(name, Envelope[Status]).result
     assert result is not None
     return result
 

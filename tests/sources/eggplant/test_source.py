@@ -595,7 +595,7 @@ def test_is_a_provider() -> None:
     source = EGGPLANT.connect(bench.settings, bench.context)
 
     assert ("eggplant", ("agent", "run")) == (EGGPLANT.name, EGGPLANT.kinds)
-    assert {"agents": 60.0} == EGGPLANT.tasks
+    assert {"agents": 60.0} == EGGPLANT.settings.TASKS
     assert source.settings is bench.settings
     assert not source.up
     asyncio.run(source.aclose())

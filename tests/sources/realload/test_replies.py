@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from exporter.sources.realload import values
+from exporter.sources.realload import replies
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from exporter.sources.realload import values
 )
 def test_reads_memory_with_its_unit(text: str | None, expected: float | None) -> None:
     """Number and unit make bytes; anything else is no measurement."""
-    assert expected == values.parse_memory_size(text)
+    assert expected == replies.parse_memory_size(text)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_tells_no_data_from_unlimited(
     number: float | None, measured: float | None, limit: float | None
 ) -> None:
     """-1 has two meanings, and 0 is a measurement."""
-    assert (measured, limit) == (values.measured(number), values.limit(number))
+    assert (measured, limit) == (replies.measured(number), replies.limit(number))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_divides_milliseconds_once(
 ) -> None:
     """Durations and times are never negative, differences may be."""
     assert (seconds, signed) == (
-        values.seconds(milliseconds),
-        values.signed_seconds(milliseconds),
+        replies.seconds(milliseconds),
+        replies.signed_seconds(milliseconds),
     )
 
 
@@ -78,13 +78,13 @@ def test_divides_milliseconds_once(
 )
 def test_tells_whether_there_is_a_token(token: bytes, expected: bool | None) -> None:
     """An empty token is no protection, a missing one says nothing."""
-    assert expected is values.protected(msgspec.Raw(token))
+    assert expected is replies.protected(msgspec.Raw(token))
 
 
 def test_reads_megabytes() -> None:
     """The recorders' memory is a number of MB."""
     assert (2147483648.0, None, None) == (
-        values.megabytes(2048),
-        values.megabytes(-1),
-        values.megabytes(1.7e308),
+        replies.megabytes(2048),
+        replies.megabytes(-1),
+        replies.megabytes(1.7e308),
     )
