@@ -15,7 +15,6 @@ from exporter.metrics.catalogue import COMMON_LABELS
 _scope = Scope((*COMMON_LABELS, "agent", "controller", "recorder"))
 _agents, _controllers, _members, _recorders = machines(_scope)
 
-
 _AGENTS: Panels = {
     "Agents": _agents.over_time(width=24, height=9),
     "Agents now": _agents.now(
@@ -72,13 +71,13 @@ _AGENTS: Panels = {
     ),
 }
 
-
 _load_factor = (
     f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*COMMON_LABELS, 'cluster_id'))}"
     f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
 )
 _granularity = _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY)
 _CONTROLLERS: Panels = {
+    "Controllers and their clusters": Row(),
     "Controllers": _controllers.over_time(),
     "Cluster members": _members.over_time(),
     "Controllers now": _controllers.now(
@@ -120,6 +119,7 @@ _CONTROLLERS: Panels = {
 }
 
 _RECORDERS: Panels = {
+    "Proxy recorders and certificates": Row(),
     "Recorders": _recorders.over_time(),
     "Recorders' clocks": _recorders.clocks(against="the portal's"),
     "Recorders now": _recorders.now(
@@ -159,11 +159,5 @@ DASHBOARD = Dashboard(
         "recorder": c.RECORDER_INFO,
     },
     annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),
-    sections=(
-        _AGENTS,
-        {"Controllers and their clusters": Row()},
-        _CONTROLLERS,
-        {"Proxy recorders and certificates": Row()},
-        _RECORDERS,
-    ),
+    sections=(_AGENTS, _CONTROLLERS, _RECORDERS),
 )

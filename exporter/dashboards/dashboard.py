@@ -23,7 +23,6 @@ OVERVIEW = "loadfleet-overview"
 AGENTS = "loadfleet-agents"
 SUITES = "loadfleet-suites"
 EXPORTER = "loadfleet-exporter"
-UIDS = (OVERVIEW, AGENTS, SUITES, EXPORTER)
 
 # By which the dashboards find each other.
 _TAG = "loadfleet"
@@ -231,17 +230,8 @@ def link(uid: str, label: str, *, named_by: str | None = None) -> str:
         label: The label of the row that names the object.
         named_by: The label that names the variable to choose by, if `label` itself does not.
     """
-    variable = label if named_by is None else _cell(named_by)
-    chosen = (
-        "${datasource:queryparam}",
-        "${job:queryparam}",
-        f"var-source={_cell('source')}",
-        f"var-{variable}={_cell(label)}",
-        "${__url_time_range}",
-    )
-    return f"/d/{uid}?{'&'.join(chosen)}"
-
-
-def _cell(label: str) -> str:
-    """Return the place in an address for a label of the row."""
-    return f"${{__data.fields.{label}:percentencode}}"
+    cell = "${{__data.fields.{}:percentencode}}".format
+    variable = cell(named_by) if named_by else label
+    kept = "${datasource:queryparam}&${job:queryparam}"
+    chosen = f"var-source={cell('source')}&var-{variable}={cell(label)}"
+    return f"/d/{uid}?{kept}&{chosen}&${{__url_time_range}}"

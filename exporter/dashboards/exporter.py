@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import EXPORTER, Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, rate
+from exporter.dashboards.query import Scope, by
 from exporter.dashboards.tables import Column, Table
 from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
@@ -21,7 +21,6 @@ _TASK_LEGEND = "{{source}} {{task}}"
 # The age of each task's newest good poll, in intervals, so that tasks of every pace compare.
 _success = by("max", _TASK, f"{_scope.select(own.POLL_LAST_SUCCESS)} > 0")
 _AGE = f"(time() - {_success}) / {_scope.each(own.POLL_INTERVAL)}"
-
 
 _NUMBERS: Panels = {
     "Oldest reading": Stat(
@@ -67,7 +66,6 @@ _NUMBERS: Panels = {
     ),
 }
 
-
 _failures = _scope.per_minute(own.POLL_FAILURES, *_TASK, "reason")
 _skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, *_TASK, "reason")
 _POLLS: Panels = {
@@ -110,7 +108,6 @@ _POLLS: Panels = {
     ),
 }
 
-
 _slowest = _scope.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)
 _failed = _scope.per_minute(own.HTTP_REQUESTS, *_OPERATION, "outcome", matchers=('outcome!="ok"',))
 _waiting = by("sum", COMMON_LABELS, _scope.select(own.HTTP_REQUESTS_IN_FLIGHT))
@@ -118,6 +115,7 @@ _surprises = _scope.per_minute(own.VENDOR_SURPRISES, *COMMON_LABELS, "kind")
 _exposed = by("sum", COMMON_LABELS, _scope.select(own.SERIES))
 _expired = _scope.per_minute(own.SERIES_EXPIRED, *COMMON_LABELS)
 _CALLS: Panels = {
+    "The vendors' APIs": Row(),
     "Calls": TimeSeries(
         description="Calls per minute to each source's API; compare with `requests_per_minute` and"
         " with what the vendor allows.",
@@ -164,7 +162,9 @@ def _ours(expression: str) -> str:
     return f"{expression} and on (job, instance) {seen}"
 
 
-_cores = by("sum", ("instance",), _ours(rate('process_cpu_seconds_total{job=~"$job"}')))
+_cores = by(
+    "sum", ("instance",), _ours('rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])')
+)
 _labels = ("job", "instance")
 _build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO))
 _memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
@@ -172,6 +172,7 @@ _exposition = by("max", _labels, _scope.select(own.EXPOSITION_BYTES))
 _loaded = by("max", _labels, _scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
 _scraped = by("min", _labels, _ours('up{job=~"$job"}'))
 _PROCESS: Panels = {
+    "The process and its notifications": Row(),
     "Notifications": TimeSeries(
         description="Notifications per minute to each Alertmanager, and failed ones, while the"
         " built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
@@ -212,19 +213,11 @@ _PROCESS: Panels = {
     ),
 }
 
-
 DASHBOARD = Dashboard(
     uid=EXPORTER,
     title="Load test fleet: exporter",
     description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
     variables={"task": own.POLL_INTERVAL},
     annotations=(reloads(_scope),),
-    sections=(
-        _NUMBERS,
-        _POLLS,
-        {"The vendors' APIs": Row()},
-        _CALLS,
-        {"The process and its notifications": Row()},
-        _PROCESS,
-    ),
+    sections=(_NUMBERS, _POLLS, _CALLS, _PROCESS),
 )

@@ -11,14 +11,12 @@ from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import AGENTS, link
 from exporter.dashboards.panels import StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, copied, either, labelled, labels_of
+from exporter.dashboards.query import Scope, by, either, labelled, labels_of
 from exporter.dashboards.tables import Column, Table
 from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from exporter.metrics.catalogue import Family
 
 
@@ -40,15 +38,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
 
     def family(self, ending: str) -> Family:
         """Return the family of this kind whose name in the catalogue ends so."""
-        found: Family = getattr(c, self._of(ending))
+        found: Family = getattr(c, f"{self.kind.replace(' ', '_').upper()}_{ending}")
         return found
-
-    def has(self, ending: str) -> bool:
-        """Return whether the catalogue has such a family."""
-        return hasattr(c, self._of(ending))
-
-    def _of(self, ending: str) -> str:
-        return f"{self.kind.replace(' ', '_').upper()}_{ending}"
 
     def select(self, ending: str) -> str:
         """Select the series of such a family."""
@@ -71,7 +62,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             f"({self.select('OUTDATED')} == 1) * {states.OUTDATED.value}",
             f"({up} == 1) * {states.UP.value}",
         ]
-        if self.has("ACTIVE"):
+        if self.kind == "agent":
             known.append(f"({self.select('ACTIVE')} == 0) + {states.INACTIVE.value}")
         known.append(f"{self.select(self.known)} * {states.UNKNOWN.value}")
         return by("max", self.labels, either(*known))
@@ -82,7 +73,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
 
     def listed(self, expression: str) -> str:
         """Relabel one of its queries for a table of all kinds."""
-        named = copied(expression, "object", self.name)
+        named = f'label_replace({expression}, "object", "$1", "{self.name}", "(.*)")'
         return labelled(labelled(named, "kind", self.kind), "variable", self.name)
 
     def over_time(self, *, width: int = 12, height: int = 8) -> StateTimeline:
@@ -202,13 +193,3 @@ def machines(scope: Scope) -> tuple[Machines, Machines, Machines, Machines]:
         ),
         of(kind="recorder", name="recorder", legend="{{recorder}} ({{source}})"),
     )
-
-
-def all_states(fleet: Iterable[Machines]) -> str:
-    """Return the query for the states of machines of all kinds."""
-    return either(*(each.listed(each.codes()) for each in fleet))
-
-
-def of_all(fleet: Iterable[Machines], ending: str) -> str:
-    """Return the query for a family of all kinds of machines that have it."""
-    return either(*(each.listed(each.each(ending)) for each in fleet if each.has(ending)))

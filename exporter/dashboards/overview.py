@@ -15,7 +15,7 @@ from exporter.dashboards.dashboard import (
     restarts,
     suite_runs,
 )
-from exporter.dashboards.machines import Machines, all_states, machines, of_all
+from exporter.dashboards.machines import Machines, machines
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, Text, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of, on
 from exporter.dashboards.tables import Column, Table
@@ -27,6 +27,7 @@ from exporter.metrics.catalogue import COMMON_LABELS
 _scope = Scope()
 _fleet = machines(_scope)
 _agents, _controllers, _members, _recorders = _fleet
+_states = either(*(each.listed(each.codes()) for each in _fleet))
 
 
 def _unreachable(plural: str, machines: Machines) -> Stat:
@@ -54,7 +55,7 @@ _NUMBERS: Panels = {
     "Outdated": Stat(
         description="Machines of all kinds that answer and are too old to be used. 0 is well. From"
         f" `{c.AGENT_OUTDATED.name}` and its like.",
-        query=f"sum(({all_states(_fleet)}) == bool {states.OUTDATED.value})",
+        query=f"sum(({_states}) == bool {states.OUTDATED.value})",
         width=4,
         steps=states.NONE_IS_BETTER,
     ),
@@ -75,8 +76,9 @@ _alert = ("alertname", "severity")
 _failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
 # What one of the machines is known by: `variable` is the one that chooses it.
 _offender = (*COMMON_LABELS, "kind", "object", "variable")
-_offending = by("max", _offender, f"({all_states(_fleet)}) >= {states.OUTDATED.value}")
-_last_up = by("max", _offender, of_all(_fleet, "LAST_UP"))
+_offending = by("max", _offender, f"({_states}) >= {states.OUTDATED.value}")
+_last_up = either(*(each.listed(each.each("LAST_UP")) for each in _fleet if each is not _members))
+_reasons = either(*(each.listed(each.each("FAILURE")) for each in _fleet))
 _ended = f"{_scope.each(c.SUITE_LAST_RUN_END)} * 1000"
 _suite = on(labels_of(c.SUITE_LAST_RUN_PASSED))
 _refused = f"({_scope.each(c.SOURCE_AUTH_FAILED)} == 1) * {states.REFUSED.value}"
@@ -89,10 +91,10 @@ _TABLES: Panels = {
             Column("State", _offending, named=states.MACHINE),
             Column(
                 "Last seen up",
-                f"{_last_up} * 1000 and {on(_offender)} {_offending}",
+                f"{by('max', _offender, _last_up)} * 1000 and {on(_offender)} {_offending}",
                 unit="dateTimeFromNow",
             ),
-            Column("Reason", by("max", (*_offender, "reason"), of_all(_fleet, "FAILURE"))),
+            Column("Reason", by("max", (*_offender, "reason"), _reasons)),
         ),
         labels=("object", "kind", "source", "reason"),
         hidden=("provider", "variable"),
@@ -142,13 +144,13 @@ _TABLES: Panels = {
     ),
 }
 
-
 _agents = _fleet[0]
 _down = by("avg", COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
-_urgent = f"({all_states(_fleet)}) >= bool {states.OUTDATED.value}"
+_urgent = f"({_states}) >= bool {states.OUTDATED.value}"
 _suites = f"sum({_scope.each(c.SUITE_RUNNING)})"
 _in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
 _OVER_TIME: Panels = {
+    "Over time": Row(),
     "Agents by state": TimeSeries(
         description="How many agents are in each state. All green is well. From"
         f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
@@ -199,10 +201,5 @@ DASHBOARD = Dashboard(
         restarts(_scope) | {"enable": False},
         reloads(_scope),
     ),
-    sections=(
-        _NUMBERS,
-        _TABLES,
-        {"Over time": Row()},
-        _OVER_TIME,
-    ),
+    sections=(_NUMBERS, _TABLES, _OVER_TIME),
 )

@@ -42,12 +42,13 @@ class Scope(msgspec.Struct, frozen=True):
 
     def per_minute(self, counter: NamedFamily, *labels: str, matchers: tuple[str, ...] = ()) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""
-        return f"{by('sum', labels, rate(self.select(counter, *matchers)))} * 60"
+        grown = f"rate({self.select(counter, *matchers)}[$__rate_interval])"
+        return f"{by('sum', labels, grown)} * 60"
 
     def quantile(self, share: float, histogram: OwnFamily[Any], *labels: str) -> str:
         """Return the quantile of a histogram's newest observations, by labels."""
-        grown = by("sum", ("le", *labels), rate(self.select(histogram)))
-        return f"histogram_quantile({share:g}, {grown})"
+        grown = f"rate({self.select(histogram)}[$__rate_interval])"
+        return f"histogram_quantile({share:g}, {by('sum', ('le', *labels), grown)})"
 
 
 def labels_of(family: NamedFamily) -> tuple[str, ...]:
@@ -70,16 +71,6 @@ def either(*expressions: str) -> str:
     return " or ".join(expressions)
 
 
-def rate(selector: str) -> str:
-    """Return how much a counter grows in a second."""
-    return f"rate({selector}[$__rate_interval])"
-
-
 def labelled(expression: str, label: str, value: str) -> str:
     """Give all series a label."""
     return f'label_replace({expression}, "{label}", "{value}", "", "")'
-
-
-def copied(expression: str, label: str, source: str) -> str:
-    """Give all series a label with the value of another one."""
-    return f'label_replace({expression}, "{label}", "$1", "{source}", "(.*)")'

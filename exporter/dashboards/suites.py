@@ -18,35 +18,29 @@ _RUN = labels_of(c.RUN_START)
 
 _SUITE_LEGEND = "{{suite}} ({{source}})"
 
-
 _NUMBERS: Panels = {
     "Pass rate": Stat(
         description="The share of suites whose newest finished run has passed. 100 % is well.",
         query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
-        width=6,
         unit="percentunit",
         steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
     ),
     "Suites failed": Stat(
         description="Suites whose newest finished run has failed.",
         query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
-        width=6,
         steps=states.NONE_IS_BETTER,
     ),
     "Suites not runnable": Stat(
         description="Suites that the vendor finds fault with (Real Load). 0 is well.",
         query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
-        width=6,
         steps=states.NONE_IS_WELL,
     ),
     "Suites running": Stat(
         description="Suites with a run in flight.",
         query=f"sum({_scope.each(c.SUITE_RUNNING)})",
-        width=6,
         steps=states.above(1, states.BLUE, states.GREEN),
     ),
 }
-
 
 _passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
 _running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.value}"
@@ -93,7 +87,6 @@ _RESULTS: Panels = {
         answers=("LoadFleetSuiteUnhealthy", "LoadFleetSuiteOverdue"),
     ),
 }
-
 
 _pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
 _failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
@@ -156,6 +149,7 @@ _in_flight = f"{on(_RUN)} ({_phase})"
 _severe = 'level=~"error|critical|alert|emergency"'
 _errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))
 _RUNS: Panels = {
+    "Runs in flight and just ended": Row(),
     "Runs in flight": Table(
         description="Every run that has not ended, its phase, and how long ago it was started;"
         f" orange are times by which it should be running. From `{c.RUN_PHASE.name}` and"
@@ -195,8 +189,7 @@ _RUNS: Panels = {
     ),
 }
 
-
-_in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
+_by_phase = _scope.each(c.RUN_PHASE, 'phase!="ended"')
 _share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
 _engines = f"{_share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
 _PHASES: Panels = {
@@ -209,7 +202,7 @@ _PHASES: Panels = {
     "Runs by phase": TimeSeries(
         description="How many runs are in each phase. Those that pile up before `running` wait for"
         " engines.",
-        queries={"{{phase}}": by("sum", ("phase",), _in_flight)},
+        queries={"{{phase}}": by("sum", ("phase",), _by_phase)},
         stacked=True,
         colours=states.PHASE_COLOURS,
     ),
@@ -237,12 +230,5 @@ DASHBOARD = Dashboard(
     variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
     annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
     since="now-24h",
-    sections=(
-        _NUMBERS,
-        _RESULTS,
-        _NEWEST_RUNS,
-        {"Runs in flight and just ended": Row()},
-        _RUNS,
-        _PHASES,
-    ),
+    sections=(_NUMBERS, _RESULTS, _NEWEST_RUNS, _RUNS, _PHASES),
 )
