@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:
         for one in chosen:
-            _write(arguments.folder / one.file_name, one.text(runbook_url=given.runbook_url))
+            _write(arguments.folder / f"{one.uid}.json", one.text(runbook_url=given.runbook_url))
     elif arguments.uid is not None:
         print(chosen[0].text(runbook_url=given.runbook_url), end="")
     else:

@@ -90,8 +90,8 @@ _CONTROLLERS: Panels = {
         " controller could use it: it has to connect, act and reply well. From"
         f" `{c.CLUSTER_MEMBER_UP.name}` and its like.",
         columns=(
-            _members.state(),
-            _members.reason(),
+            Column("State", _members.codes(), named=states.MACHINE),
+            Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE)),
             Column("Load factor", _load_factor, unit="none"),
             _members.clock(),
             Column("Sampling", _granularity, unit="s"),

@@ -95,11 +95,6 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     variables: Mapping[str, NamedFamily] = {}
     since: str = "now-6h"
 
-    @property
-    def file_name(self) -> str:
-        """The file it is in."""
-        return f"{self.uid}.json"
-
     def numbered(self) -> list[tuple[int, Panel]]:
         """Return the panels with their ids and titles, without the alerts that are off."""
         alerts = {rule.name for rule in rules(self.thresholds)}
@@ -117,17 +112,13 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self, *, runbook_url: str) -> str:
         """Return the file's text."""
-        return json.dumps(self.json(runbook_url=runbook_url), indent=2, ensure_ascii=False) + "\n"
-
-    def json(self, *, runbook_url: str) -> dict[str, Any]:
-        """Return it as Grafana reads it."""
         labels = {**_COMMON, **self.variables}
         names = tuple(labels)
         variables = [
             _variable(label, family, before=names[:index])
             for index, (label, family) in enumerate(labels.items())
         ]
-        return {
+        board = {
             "id": None,
             "uid": self.uid,
             "title": self.title,
@@ -145,6 +136,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
             "templating": {"list": [_DATA_SOURCE, *variables]},
             "panels": self._panels(f"{runbook_url.rstrip('/')}/"),
         }
+        return json.dumps(board, indent=2, ensure_ascii=False) + "\n"
 
     def _panels(self, runbook_url: str) -> list[dict[str, Any]]:
         panels: list[dict[str, Any]] = []

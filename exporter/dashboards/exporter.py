@@ -13,7 +13,7 @@ from exporter.metrics.catalogue import COMMON_LABELS
 
 _TASK = (*COMMON_LABELS, "task")
 _OPERATION = (*COMMON_LABELS, "operation")
-_scope = Scope(variables=_TASK)
+_scope = Scope(_TASK)
 
 _SOURCE_LEGEND = "{{source}} ({{provider}})"
 _TASK_LEGEND = "{{source}} {{task}}"
@@ -66,8 +66,8 @@ _NUMBERS: Panels = {
     ),
 }
 
-_failures = _scope.per_minute(own.POLL_FAILURES, *_TASK, "reason")
-_skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, *_TASK, "reason")
+_failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
+_skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
 _POLLS: Panels = {
     "Age of readings": TimeSeries(
         description="How old each task's newest good poll is, in its intervals: a saw between 0 and"
@@ -109,17 +109,17 @@ _POLLS: Panels = {
 }
 
 _slowest = _scope.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)
-_failed = _scope.per_minute(own.HTTP_REQUESTS, *_OPERATION, "outcome", matchers=('outcome!="ok"',))
+_failed = _scope.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
 _waiting = by("sum", COMMON_LABELS, _scope.select(own.HTTP_REQUESTS_IN_FLIGHT))
-_surprises = _scope.per_minute(own.VENDOR_SURPRISES, *COMMON_LABELS, "kind")
+_surprises = _scope.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))
 _exposed = by("sum", COMMON_LABELS, _scope.select(own.SERIES))
-_expired = _scope.per_minute(own.SERIES_EXPIRED, *COMMON_LABELS)
+_expired = _scope.per_minute(own.SERIES_EXPIRED, COMMON_LABELS)
 _CALLS: Panels = {
     "The vendors' APIs": Row(),
     "Calls": TimeSeries(
         description="Calls per minute to each source's API; compare with `requests_per_minute` and"
         " with what the vendor allows.",
-        queries={_SOURCE_LEGEND: _scope.per_minute(own.HTTP_REQUESTS, *COMMON_LABELS)},
+        queries={_SOURCE_LEGEND: _scope.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)},
         unit="cpm",
     ),
     "Durations of calls": TimeSeries(
@@ -177,8 +177,8 @@ _PROCESS: Panels = {
         description="Notifications per minute to each Alertmanager, and failed ones, while the"
         " built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
         queries={
-            "{{receiver}}": _scope.per_minute(own.NOTIFICATIONS, "receiver"),
-            "{{receiver}} failed": _scope.per_minute(own.NOTIFICATION_FAILURES, "receiver"),
+            "{{receiver}}": _scope.per_minute(own.NOTIFICATIONS, ("receiver",)),
+            "{{receiver}} failed": _scope.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
         },
         unit="cpm",
     ),

@@ -120,9 +120,9 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             f" clock, {more}. The name shows this {name} alone. From `{self.family('INFO').name}`"
             " and its like.",
             columns=(
-                self.state(),
+                Column("State", self.codes(), named=states.MACHINE),
                 Column("Facts", facts),
-                self.reason(),
+                Column("Reason", self.each("FAILURE")),
                 self.clock(),
                 Column("Ping", self.each("PING_DURATION"), unit="s"),
                 Column("Last seen up", seen, unit="dateTimeFromNow"),
@@ -134,14 +134,6 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             height=height,
             answers=self._alerts("Restarted"),
         )
-
-    def state(self) -> Column:
-        """Make the column of the state."""
-        return Column("State", self.codes(), named=states.MACHINE)
-
-    def reason(self) -> Column:
-        """Make the column of the reason why a machine is not up."""
-        return Column("Reason", self.each("FAILURE"))
 
     def clock(self) -> Column:
         """Make the column of how far a machine's clock is off."""

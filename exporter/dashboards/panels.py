@@ -31,7 +31,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """A panel without its place.
 
     Attributes:
-        type: One of Grafana's core types.
         instant: Whether only the newest values are asked.
         options: Those of Grafana that are the same for all panels of the type.
         title: Given by the dashboard, as the alerts' limits are.

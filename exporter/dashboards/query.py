@@ -40,7 +40,7 @@ class Scope(msgspec.Struct, frozen=True):
         """
         return by("max", labels_of(family), self.select(family, *matchers))
 
-    def per_minute(self, counter: NamedFamily, *labels: str, matchers: tuple[str, ...] = ()) -> str:
+    def per_minute(self, counter: NamedFamily, labels: Iterable[str], *matchers: str) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""
         grown = f"rate({self.select(counter, *matchers)}[$__rate_interval])"
         return f"{by('sum', labels, grown)} * 60"

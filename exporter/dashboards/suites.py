@@ -11,7 +11,7 @@ from exporter.metrics import catalogue as c
 from exporter.metrics.catalogue import COMMON_LABELS
 
 
-_scope = Scope(variables=(*COMMON_LABELS, "suite", "run"))
+_scope = Scope((*COMMON_LABELS, "suite", "run"))
 
 _SUITE = labels_of(c.SUITE_RUNNING)
 _RUN = labels_of(c.RUN_START)
