@@ -25,26 +25,26 @@ _AGENTS: Panels = {
     ),
     "Agents' clocks": _agents.clocks(against="the portal's"),
     "Agents' pings": TimeSeries(
-        description="How long the vendor's call to each agent took. Steady is well; what rises"
-        " announces an overloaded host or network.",
+        "How long the vendor's call to each agent took. Steady is well; what rises announces an"
+        " overloaded host or network.",
         queries={_agents.legend: _scope.each(c.AGENT_PING_DURATION)},
         unit="s",
     ),
     "Agents at work": StateTimeline(
-        description="Whether each agent executes something, where the vendor tells it (BlazeMeter,"
-        " Eggplant). Neither is bad.",
+        "Whether each agent executes something, where the vendor tells it (BlazeMeter, Eggplant)."
+        " Neither is bad.",
         queries={_agents.legend: _scope.each(c.AGENT_BUSY)},
         named=states.WORK,
     ),
     "Age of heartbeats": TimeSeries(
-        description="How long ago the vendor last heard of each agent (BlazeMeter). Seconds are"
-        " well; an agent whose heartbeat is older than `heartbeat_max_age` is unreachable.",
+        "How long ago the vendor last heard of each agent (BlazeMeter). Seconds are well; an agent"
+        " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
         queries={_agents.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
         unit="s",
     ),
     "Agents' limits": Table(
-        description="What each agent may take, and whether it demands a token; unprotected ones can"
-        f" be used by anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its like.",
+        "What each agent may take, and whether it demands a token; unprotected ones can be used by"
+        f" anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its like.",
         columns=(
             Column("Users", _scope.each(c.AGENT_USERS_LIMIT), unit="none", limit=True),
             Column(
@@ -63,8 +63,8 @@ _AGENTS: Panels = {
         answers=("LoadFleetAgentUnprotected",),
     ),
     "Jobs on the agents": TimeSeries(
-        description="Jobs that the agents keep, by state. Invalid ones cannot run. Needs the task"
-        " `jobs` (Real Load), which is off by default.",
+        "Jobs that the agents keep, by state. Invalid ones cannot run. Needs the task `jobs` (Real"
+        " Load), which is off by default.",
         queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
         stacked=True,
         colours=states.JOB_COLOURS,
@@ -86,9 +86,9 @@ _CONTROLLERS: Panels = {
         *_controllers.limits(),
     ),
     "Clusters and their members now": Table(
-        description="Which clusters each agent belongs to, under which controller, and whether the"
-        " controller could use it: it has to connect, act and reply well. From"
-        f" `{c.CLUSTER_MEMBER_UP.name}` and its like.",
+        "Which clusters each agent belongs to, under which controller, and whether the controller"
+        f" could use it: it has to connect, act and reply well. From `{c.CLUSTER_MEMBER_UP.name}`"
+        " and its like.",
         columns=(
             Column("State", _members.codes(), named=states.MACHINE),
             Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE)),
@@ -103,13 +103,13 @@ _CONTROLLERS: Panels = {
     "Controllers' clocks": _controllers.clocks(against="the portal's"),
     "Members' clocks": _members.clocks(against="their controller's"),
     "Controllers' pings": TimeSeries(
-        description="How long the portal's call to each controller took. Steady is well.",
+        "How long the portal's call to each controller took. Steady is well.",
         queries={_controllers.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
         unit="s",
     ),
     "Clusters' pings": TimeSeries(
-        description="How long it took to ping all members of each cluster, and for the controller"
-        " to connect to them alone. Steady is well; a member that hangs makes both long.",
+        "How long it took to ping all members of each cluster, and for the controller to connect to"
+        " them alone. Steady is well; a member that hangs makes both long.",
         queries={
             "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
             "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
@@ -129,9 +129,9 @@ _RECORDERS: Panels = {
         Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS), unit="none"),
     ),
     "Client certificates": Table(
-        description="How long each client certificate that recorders present is still good. Red has"
-        " expired, orange expires soon. Needs the task `certificates` (Real Load), which is off by"
-        f" default. From `{c.CERTIFICATE_NOT_AFTER.name}`.",
+        "How long each client certificate that recorders present is still good. Red has expired,"
+        " orange expires soon. Needs the task `certificates` (Real Load), which is off by default."
+        f" From `{c.CERTIFICATE_NOT_AFTER.name}`.",
         columns=(
             Column(
                 "Expires in",

@@ -18,8 +18,7 @@ from exporter.metrics import own
 from exporter.metrics.catalogue import NamedFamily
 
 
-#: The uids of the dashboards, by which they link to each other; a uid never changes.
-OVERVIEW = "loadfleet-overview"
+#: The uids by which the dashboards link to each other.
 AGENTS = "loadfleet-agents"
 SUITES = "loadfleet-suites"
 EXPORTER = "loadfleet-exporter"

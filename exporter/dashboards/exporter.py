@@ -24,8 +24,8 @@ _AGE = f"(time() - {_success}) / {_scope.each(own.POLL_INTERVAL)}"
 
 _NUMBERS: Panels = {
     "Oldest reading": Stat(
-        description="The age of the newest good poll of the task that is worst off, in its"
-        " intervals. Below 2 is well.",
+        "The age of the newest good poll of the task that is worst off, in its intervals. Below 2"
+        " is well.",
         query=f"max({_AGE})",
         width=5,
         steps=lambda limits: (
@@ -35,30 +35,28 @@ _NUMBERS: Panels = {
         ),
     ),
     "Tasks without success": Stat(
-        description="Tasks that have never been polled without a failure since the start. 0 is"
-        " well.",
+        "Tasks that have never been polled without a failure since the start. 0 is well.",
         query=f"sum({_scope.each(own.POLL_LAST_SUCCESS)} == bool 0)",
         width=5,
         steps=states.NONE_IS_WELL,
     ),
     "Breakers open": Stat(
-        description="Sources to which calls are held back because the credentials were refused. 0"
-        " is well.",
+        "Sources to which calls are held back because the credentials were refused. 0 is well.",
         query=f"sum({_scope.each(own.BREAKER_OPEN)})",
         width=5,
         steps=states.NONE_IS_WELL,
     ),
     "Configuration": Stat(
-        description="Whether the newest load of the configuration worked. If not, the exporter goes"
-        " on with the one before.",
+        "Whether the newest load of the configuration worked. If not, the exporter goes on with the"
+        " one before.",
         query=f"min({_scope.select(own.RELOAD_SUCCESSFUL)})",
         width=5,
         named=states.RELOAD,
         answers=("LoadFleetReloadFailed",),
     ),
     "Notifications": Stat(
-        description="Whether the newest notification of each Alertmanager was delivered; there is"
-        " no value while the built-in alerts are off.",
+        "Whether the newest notification of each Alertmanager was delivered; there is no value"
+        " while the built-in alerts are off.",
         query=f"max({_scope.select(own.NOTIFICATIONS_FAILING)})",
         width=4,
         named=states.DELIVERY,
@@ -70,39 +68,38 @@ _failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
 _skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
 _POLLS: Panels = {
     "Age of readings": TimeSeries(
-        description="How old each task's newest good poll is, in its intervals: a saw between 0 and"
-        " 1 is well; beyond the dashed line its readings may be missing.",
+        "How old each task's newest good poll is, in its intervals: a saw between 0 and 1 is well;"
+        " beyond the dashed line its readings may be missing.",
         queries={_TASK_LEGEND: _AGE},
         steps=lambda limits: states.above(limits.stale_intervals, states.RED, states.GREEN),
         answers=("LoadFleetPollsStale",),
     ),
     "Failed polls": TimeSeries(
-        description="Polls per minute in which something failed, by reason. None is well; targets"
-        " that are down are no failures.",
+        "Polls per minute in which something failed, by reason. None is well; targets that are down"
+        " are no failures.",
         queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{_failures} > 0"},
         unit="cpm",
     ),
     "Lateness of polls": TimeSeries(
-        description="How long after their time 99 % of the polls started. Milliseconds are well;"
-        " seconds are an exporter short of CPU.",
+        "How long after their time 99 % of the polls started. Milliseconds are well; seconds are an"
+        " exporter short of CPU.",
         queries={_TASK_LEGEND: _scope.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK)},
         unit="s",
     ),
     "Skipped polls": TimeSeries(
-        description="Polls per minute that did not take place: the one before was still running,"
-        " its time was missed, or calls were held back. None is well.",
+        "Polls per minute that did not take place: the one before was still running, its time was"
+        " missed, or calls were held back. None is well.",
         queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), _skipped)},
         unit="cpm",
     ),
     "Durations of polls": TimeSeries(
-        description="Below what 90 % of the polls of each task stay. Well below the interval is"
-        " well.",
+        "Below what 90 % of the polls of each task stay. Well below the interval is well.",
         queries={_TASK_LEGEND: _scope.quantile(0.9, own.POLL_DURATION, *_TASK)},
         unit="s",
     ),
     "Breakers": StateTimeline(
-        description="Whether calls to each source are held back because the credentials were"
-        " refused. Green is well.",
+        "Whether calls to each source are held back because the credentials were refused. Green is"
+        " well.",
         queries={_SOURCE_LEGEND: _scope.each(own.BREAKER_OPEN)},
         named=states.BREAKER,
     ),
@@ -117,37 +114,36 @@ _expired = _scope.per_minute(own.SERIES_EXPIRED, COMMON_LABELS)
 _CALLS: Panels = {
     "The vendors' APIs": Row(),
     "Calls": TimeSeries(
-        description="Calls per minute to each source's API; compare with `requests_per_minute` and"
-        " with what the vendor allows.",
+        "Calls per minute to each source's API; compare with `requests_per_minute` and with what"
+        " the vendor allows.",
         queries={_SOURCE_LEGEND: _scope.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)},
         unit="cpm",
     ),
     "Durations of calls": TimeSeries(
-        description="Below what 95 % of the calls of each operation stay. Steady is well; near the"
-        " time-out the vendor is overloaded.",
+        "Below what 95 % of the calls of each operation stay. Steady is well; near the time-out the"
+        " vendor is overloaded.",
         queries={"{{operation}} ({{source}})": _slowest},
         unit="s",
     ),
     "Failed calls": TimeSeries(
-        description="Calls per minute without a valid answer, by operation and reason. None is"
-        " well.",
+        "Calls per minute without a valid answer, by operation and reason. None is well.",
         queries={"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
         unit="cpm",
     ),
     "Calls under way": TimeSeries(
-        description="Calls to each source that wait for their answers. At the source's"
-        " `concurrency` for long means that polls take long.",
+        "Calls to each source that wait for their answers. At the source's `concurrency` for long"
+        " means that polls take long.",
         queries={_SOURCE_LEGEND: _waiting},
     ),
     "Surprises in replies": TimeSeries(
-        description="Values per minute that the vendors' API references do not know. None is well;"
-        " many after a vendor's release are worth a report.",
+        "Values per minute that the vendors' API references do not know. None is well; many after a"
+        " vendor's release are worth a report.",
         queries={"{{source}} {{kind}}": _surprises},
         unit="cpm",
     ),
     "Series": TimeSeries(
-        description="Series of each source's targets, and how many per minute ended for want of a"
-        " newer reading. Steady and none is well.",
+        "Series of each source's targets, and how many per minute ended for want of a newer"
+        " reading. Steady and none is well.",
         queries={"{{source}} exposed": _exposed, "{{source}} expired per minute": _expired},
     ),
 }
@@ -174,8 +170,8 @@ _scraped = by("min", _labels, _ours('up{job=~"$job"}'))
 _PROCESS: Panels = {
     "The process and its notifications": Row(),
     "Notifications": TimeSeries(
-        description="Notifications per minute to each Alertmanager, and failed ones, while the"
-        " built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
+        "Notifications per minute to each Alertmanager, and failed ones, while the built-in alerts"
+        " are on (`alerting.alertmanagers`). No failure is well.",
         queries={
             "{{receiver}}": _scope.per_minute(own.NOTIFICATIONS, ("receiver",)),
             "{{receiver}} failed": _scope.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
@@ -183,19 +179,18 @@ _PROCESS: Panels = {
         unit="cpm",
     ),
     "Durations of rendering": TimeSeries(
-        description="Below what 99 % of the renderings of what a poll changed stay. Milliseconds"
-        " are well.",
+        "Below what 99 % of the renderings of what a poll changed stay. Milliseconds are well.",
         queries={"{{instance}}": _scope.quantile(0.99, own.RENDER_DURATION, "instance")},
         unit="s",
     ),
     "CPU": TimeSeries(
-        description="Cores that each exporter uses. Near 1 it is at its limit: shard the fleet."
-        " From `process_cpu_seconds_total`.",
+        "Cores that each exporter uses. Near 1 it is at its limit: shard the fleet. From"
+        " `process_cpu_seconds_total`.",
         queries={"{{instance}}": _cores},
     ),
     "Exporters": Table(
-        description="Each exporter: whether Prometheus can scrape it, its version, its memory, the"
-        " size of its exposition, and when its configuration was loaded. From `up` and"
+        "Each exporter: whether Prometheus can scrape it, its version, its memory, the size of its"
+        " exposition, and when its configuration was loaded. From `up` and"
         f" `{own.BUILD_INFO.name}`.",
         columns=(
             Column("Scrape", _scraped, named=states.SCRAPE),

@@ -79,9 +79,9 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
     def over_time(self, *, width: int = 12, height: int = 8) -> StateTimeline:
         """Make a bar per machine with its states over time."""
         return StateTimeline(
-            description="Each one's state over time. Green is well, orange is outdated, red is"
-            " unreachable; grey is unknown, or inactive and so not looked at. From"
-            f" `{self.family('UP').name}` and `{self.family('OUTDATED').name}`.",
+            "Each one's state over time. Green is well, orange is outdated, red is unreachable;"
+            f" grey is unknown, or inactive and so not looked at. From `{self.family('UP').name}`"
+            f" and `{self.family('OUTDATED').name}`.",
             queries={self.legend: self.codes()},
             named=states.MACHINE,
             width=width,
@@ -92,8 +92,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
     def clocks(self, *, against: str) -> TimeSeries:
         """Make the lines of how far the machines' clocks are off the right one."""
         return TimeSeries(
-            description=f"How far each clock is off {against}, in both directions. 0 is well;"
-            " beyond the dashed lines results are dated wrongly.",
+            f"How far each clock is off {against}, in both directions. 0 is well; beyond the dashed"
+            " lines results are dated wrongly.",
             queries={self.legend: self.each("CLOCK_DELTA")},
             unit="s",
             signed=True,
@@ -116,9 +116,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
         facts = by("max", (*self.labels, "version", *labels), self.select("INFO"))
         seen = f"{self.each('LAST_UP')} * 1000"
         return Table(
-            description=f"What is known of each {name} now: why it is not up, its version, its"
-            f" clock, {more}. The name shows this {name} alone. From `{self.family('INFO').name}`"
-            " and its like.",
+            f"What is known of each {name} now: why it is not up, its version, its clock, {more}."
+            f" The name shows this {name} alone. From `{self.family('INFO').name}` and its like.",
             columns=(
                 Column("State", self.codes(), named=states.MACHINE),
                 Column("Facts", facts),

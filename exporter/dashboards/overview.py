@@ -6,7 +6,6 @@ from exporter.dashboards import states
 from exporter.dashboards.dashboard import (
     AGENTS,
     EXPORTER,
-    OVERVIEW,
     SUITES,
     Dashboard,
     link,
@@ -32,7 +31,7 @@ _states = either(*(each.listed(each.codes()) for each in _fleet))
 
 def _unreachable(plural: str, machines: Machines) -> Stat:
     return Stat(
-        description=f"{plural} that were not reached at the newest look. 0 is well. From"
+        f"{plural} that were not reached at the newest look. 0 is well. From"
         f" `{machines.family('UP').name}`; inactive ones do not count.",
         query=machines.count(states.UNREACHABLE),
         width=3,
@@ -42,8 +41,8 @@ def _unreachable(plural: str, machines: Machines) -> Stat:
 
 _NUMBERS: Panels = {
     "Sources down": Stat(
-        description="Sources whose vendor's API gives no valid answer, or refuses the credentials."
-        " 0 is well; otherwise nothing is known of all behind it.",
+        "Sources whose vendor's API gives no valid answer, or refuses the credentials. 0 is well;"
+        " otherwise nothing is known of all behind it.",
         query=f"sum({_scope.each(c.SOURCE_UP)} == bool 0)",
         width=4,
         steps=states.NONE_IS_WELL,
@@ -53,14 +52,14 @@ _NUMBERS: Panels = {
     "Members unreachable": _unreachable("Members", _members),
     "Recorders unreachable": _unreachable("Recorders", _recorders),
     "Outdated": Stat(
-        description="Machines of all kinds that answer and are too old to be used. 0 is well. From"
+        "Machines of all kinds that answer and are too old to be used. 0 is well. From"
         f" `{c.AGENT_OUTDATED.name}` and its like.",
         query=f"sum(({_states}) == bool {states.OUTDATED.value})",
         width=4,
         steps=states.NONE_IS_BETTER,
     ),
     "Suites failed": Stat(
-        description="Suites whose newest finished run has failed. 0 is well.",
+        "Suites whose newest finished run has failed. 0 is well.",
         query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
         width=4,
         steps=states.NONE_IS_BETTER,
@@ -84,8 +83,8 @@ _suite = on(labels_of(c.SUITE_LAST_RUN_PASSED))
 _refused = f"({_scope.each(c.SOURCE_AUTH_FAILED)} == 1) * {states.REFUSED.value}"
 _TABLES: Panels = {
     "Machines that need attention": Table(
-        description="Every machine that is unreachable or outdated, why, and when it was last seen"
-        f" up; the name leads to its details. Empty when all is well. From `{c.AGENT_UP.name}`,"
+        "Every machine that is unreachable or outdated, why, and when it was last seen up; the name"
+        f" leads to its details. Empty when all is well. From `{c.AGENT_UP.name}`,"
         f" `{c.AGENT_OUTDATED.name}` and their like.",
         columns=(
             Column("State", _offending, named=states.MACHINE),
@@ -103,8 +102,8 @@ _TABLES: Panels = {
         width=14,
     ),
     "Firing alerts": Table(
-        description="How many alerts of each name fire, by Prometheus' rules or by the exporter's"
-        " built-in evaluation.",
+        "How many alerts of each name fire, by Prometheus' rules or by the exporter's built-in"
+        " evaluation.",
         columns=(
             Column(
                 "Alerts",
@@ -119,8 +118,8 @@ _TABLES: Panels = {
         width=10,
     ),
     "Suites that failed": Table(
-        description="Suites whose newest finished run has failed, and when that run ended; the name"
-        f" leads to its runs. Empty when all is well. From `{c.SUITE_LAST_RUN_PASSED.name}`.",
+        "Suites whose newest finished run has failed, and when that run ended; the name leads to"
+        f" its runs. Empty when all is well. From `{c.SUITE_LAST_RUN_PASSED.name}`.",
         columns=(
             Column("Verdict", _failed, named=states.VERDICT),
             Column("Ended", f"{_ended} and {_suite} ({_failed})", unit="dateTimeFromNow"),
@@ -134,8 +133,8 @@ _TABLES: Panels = {
         height=8,
     ),
     "Sources": StateTimeline(
-        description="Whether each vendor's API answers. Green is well; red is no valid answer; dark"
-        " red are refused credentials, after which the exporter holds its calls back. From"
+        "Whether each vendor's API answers. Green is well; red is no valid answer; dark red are"
+        " refused credentials, after which the exporter holds its calls back. From"
         f" `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
         queries={"{{source}} ({{provider}})": either(_refused, _scope.each(c.SOURCE_UP))},
         named=states.SOURCE,
@@ -144,7 +143,6 @@ _TABLES: Panels = {
     ),
 }
 
-_agents = _fleet[0]
 _down = by("avg", COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
 _urgent = f"({_states}) >= bool {states.OUTDATED.value}"
 _suites = f"sum({_scope.each(c.SUITE_RUNNING)})"
@@ -152,29 +150,28 @@ _in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
 _OVER_TIME: Panels = {
     "Over time": Row(),
     "Agents by state": TimeSeries(
-        description="How many agents are in each state. All green is well. From"
-        f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
+        f"How many agents are in each state. All green is well. From `{c.AGENT_UP.name}`,"
+        f" `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
         queries={state.word: _agents.count(state) for state in reversed(states.MACHINE)},
         stacked=True,
         colours={state.word: state.colour for state in states.MACHINE},
     ),
     "Share of agents unreachable": TimeSeries(
-        description="Of the agents that are watched, how many cannot be reached, by source. Near 0"
-        " is well; at the dashed line one cause for many is likely.",
+        "Of the agents that are watched, how many cannot be reached, by source. Near 0 is well; at"
+        " the dashed line one cause for many is likely.",
         queries={"{{source}} ({{provider}})": _down},
         unit="percentunit",
         steps=lambda limits: states.above(limits.agents_down_ratio, states.RED, states.GREEN),
         answers=("LoadFleetHalfOfAgentsDown",),
     ),
     "Machines that need attention over time": TimeSeries(
-        description="How many machines of each kind are unreachable or outdated. 0 is well. From"
+        "How many machines of each kind are unreachable or outdated. 0 is well. From"
         f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
         queries={"{{kind}}": by("sum", ("kind",), _urgent)},
     ),
     "Runs in flight": TimeSeries(
-        description="Suites with a run in flight, and runs by phase where the vendor tells it. Runs"
-        f" that stay before `running` are stuck. From `{c.SUITE_RUNNING.name}` and"
-        f" `{c.RUN_PHASE.name}`.",
+        "Suites with a run in flight, and runs by phase where the vendor tells it. Runs that stay"
+        f" before `running` are stuck. From `{c.SUITE_RUNNING.name}` and `{c.RUN_PHASE.name}`.",
         queries={
             "{{phase}}": by("sum", ("phase",), _in_flight),
             "{{what}}": labelled(_suites, "what", "suites"),
@@ -182,7 +179,7 @@ _OVER_TIME: Panels = {
         colours=states.PHASE_COLOURS,
     ),
     "How to read this": Text(
-        description="What the dashboards of the fleet are for.",
+        "What the dashboards of the fleet are for.",
         content="The numbers on top say whether to act, the tables on what. A machine's"
         f" name leads to [agents and controllers](/d/{AGENTS}), a suite's to"
         f" [suites and runs](/d/{SUITES}). If numbers are missing or old,"
@@ -192,7 +189,7 @@ _OVER_TIME: Panels = {
 }
 
 DASHBOARD = Dashboard(
-    uid=OVERVIEW,
+    uid="loadfleet-overview",
     title="Load test fleet: overview",
     description="Do I have to act? On which machine, suite or source, and since when?",
     annotations=(

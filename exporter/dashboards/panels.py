@@ -27,15 +27,20 @@ REF_IDS = string.ascii_uppercase
 COLUMNS = 24
 
 
-class Panel(msgspec.Struct, frozen=True, kw_only=True):
+class _Described(msgspec.Struct, frozen=True):
+    description: str = ""
+
+
+class Panel(_Described, frozen=True, kw_only=True):
     """A panel without its place.
+
+    Its description, which comes first, tells what is good and what is bad. Unless it says which
+    metrics it comes from, those that the panel asks are added.
 
     Attributes:
         instant: Whether only the newest values are asked.
         options: Those of Grafana that are the same for all panels of the type.
         title: Given by the dashboard, as the alerts' limits are.
-        description: What is good and what is bad; unless it says which metrics it comes from, those
-            that the panel asks are added.
         queries: By the legend of their series.
         answers: The alerts of the table that this panel explains.
     """
@@ -45,7 +50,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     options: ClassVar[dict[str, Any]] = {}
     title: str = ""
     limits: Thresholds = Thresholds()
-    description: str = ""
     width: int = COLUMNS
     height: int = 8
     queries: Mapping[str, str] = {}

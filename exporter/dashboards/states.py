@@ -95,9 +95,10 @@ JOB_COLOURS = {state: _COLOURS[state] for state in JOB_STATES}
 #: The phases of a run; code 0 is none of them.
 PHASE = _states(*PHASE_COLOURS.items(), first=1)
 
-SEVERITY = tuple(
-    State(severity.value, severity.value, colour)
-    for severity, colour in zip(Severity, (RED, ORANGE, BLUE), strict=True)
+SEVERITY = (
+    State(Severity.CRITICAL, Severity.CRITICAL, RED),
+    State(Severity.WARNING, Severity.WARNING, ORANGE),
+    State(Severity.INFO, Severity.INFO, BLUE),
 )
 
 

@@ -20,23 +20,23 @@ _SUITE_LEGEND = "{{suite}} ({{source}})"
 
 _NUMBERS: Panels = {
     "Pass rate": Stat(
-        description="The share of suites whose newest finished run has passed. 100 % is well.",
+        "The share of suites whose newest finished run has passed. 100 % is well.",
         query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
         unit="percentunit",
         steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
     ),
     "Suites failed": Stat(
-        description="Suites whose newest finished run has failed.",
+        "Suites whose newest finished run has failed.",
         query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
         steps=states.NONE_IS_BETTER,
     ),
     "Suites not runnable": Stat(
-        description="Suites that the vendor finds fault with (Real Load). 0 is well.",
+        "Suites that the vendor finds fault with (Real Load). 0 is well.",
         query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
         steps=states.NONE_IS_WELL,
     ),
     "Suites running": Stat(
-        description="Suites with a run in flight.",
+        "Suites with a run in flight.",
         query=f"sum({_scope.each(c.SUITE_RUNNING)})",
         steps=states.above(1, states.BLUE, states.GREEN),
     ),
@@ -52,9 +52,9 @@ def _jobs(result: str) -> str:
 
 _RESULTS: Panels = {
     "Results run by run": StatusHistory(
-        description="Per suite the verdict on its newest finished run, and in blue the runs in"
-        " flight. A column of green is well; red is at least one failed job. From"
-        f" `{c.SUITE_LAST_RUN_PASSED.name}` and `{c.SUITE_RUNNING.name}`.",
+        "Per suite the verdict on its newest finished run, and in blue the runs in flight. A column"
+        f" of green is well; red is at least one failed job. From `{c.SUITE_LAST_RUN_PASSED.name}`"
+        f" and `{c.SUITE_RUNNING.name}`.",
         queries={_SUITE_LEGEND: either(_running, _passed)},
         named=states.VERDICT,
         width=24,
@@ -62,9 +62,8 @@ _RESULTS: Panels = {
         answers=("LoadFleetSuiteFailed",),
     ),
     "Newest finished runs": Table(
-        description="Each suite's newest finished run, and whether the vendor finds the suite"
-        f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and its"
-        " like.",
+        "Each suite's newest finished run, and whether the vendor finds the suite runnable. The"
+        f" name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and its like.",
         columns=(
             Column("Verdict", _passed, named=states.VERDICT),
             Column(
@@ -95,39 +94,39 @@ _pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
 _in_flight_jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
 _NEWEST_RUNS: Panels = {
     "Pass rate by source": TimeSeries(
-        description="The share of suites whose newest finished run has passed. 100 % is well.",
+        "The share of suites whose newest finished run has passed. 100 % is well.",
         queries={"{{source}} ({{provider}})": _pass_rate},
         unit="percentunit",
     ),
     "Durations of runs": TimeSeries(
-        description="How long each suite's newest finished run took. Steady is well; longer runs"
-        " may collide with the next.",
+        "How long each suite's newest finished run took. Steady is well; longer runs may collide"
+        " with the next.",
         queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
         unit="s",
     ),
     "Share of failed samples": TimeSeries(
-        description="Of the samples of each suite's newest finished run, how many failed (Real"
-        " Load). Near 0 is well.",
+        "Of the samples of each suite's newest finished run, how many failed (Real Load). Near 0 is"
+        " well.",
         queries={_SUITE_LEGEND: f"{_failed} / {_samples}"},
         unit="percentunit",
     ),
     "Mean durations of sessions": TimeSeries(
-        description="How long a passed session of each suite's newest finished run took on average"
-        " (Real Load). Steady is well; what rises is the tested system getting slower.",
+        "How long a passed session of each suite's newest finished run took on average (Real Load)."
+        " Steady is well; what rises is the tested system getting slower.",
         queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
         unit="s",
     ),
     "Peaks of users and pending samples": TimeSeries(
-        description="The most users, and samples that waited for their replies, of each suite's"
-        " newest finished run. Pending samples near the users mean a tested system that hangs.",
+        "The most users, and samples that waited for their replies, of each suite's newest finished"
+        " run. Pending samples near the users mean a tested system that hangs.",
         queries={
             "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
             "{{suite}} pending ({{source}})": _pending,
         },
     ),
     "Jobs of the runs in flight": TimeSeries(
-        description="How the jobs of suites' runs in flight ended so far (Real Load); without a run"
-        " in flight there is nothing.",
+        "How the jobs of suites' runs in flight ended so far (Real Load); without a run in flight"
+        " there is nothing.",
         queries={"{{result}} ({{source}})": _in_flight_jobs},
         stacked=True,
     ),
@@ -151,9 +150,8 @@ _errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))
 _RUNS: Panels = {
     "Runs in flight and just ended": Row(),
     "Runs in flight": Table(
-        description="Every run that has not ended, its phase, and how long ago it was started;"
-        f" orange are times by which it should be running. From `{c.RUN_PHASE.name}` and"
-        f" `{c.RUN_START.name}`.",
+        "Every run that has not ended, its phase, and how long ago it was started; orange are times"
+        f" by which it should be running. From `{c.RUN_PHASE.name}` and `{c.RUN_START.name}`.",
         columns=(
             Column("Phase", _phase, named=states.PHASE),
             Column(
@@ -172,9 +170,9 @@ _RUNS: Panels = {
         answers=("LoadFleetRunStuck",),
     ),
     "Runs that ended": Table(
-        description="Runs that ended within `run_linger`: verdict, worst exit code of the engines"
-        " (0 is well), and events of level error and above (BlazeMeter). From"
-        f" `{c.RUN_PASSED.name}`, `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
+        "Runs that ended within `run_linger`: verdict, worst exit code of the engines (0 is well),"
+        f" and events of level error and above (BlazeMeter). From `{c.RUN_PASSED.name}`,"
+        f" `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
         columns=(
             Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
             Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
@@ -194,28 +192,27 @@ _share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
 _engines = f"{_share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
 _PHASES: Panels = {
     "Phases of runs": StateTimeline(
-        description="Each run from its start to its end. Blue is a run that generates load; much"
-        " before it is time lost in preparation.",
+        "Each run from its start to its end. Blue is a run that generates load; much before it is"
+        " time lost in preparation.",
         queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
         named=states.PHASE,
     ),
     "Runs by phase": TimeSeries(
-        description="How many runs are in each phase. Those that pile up before `running` wait for"
-        " engines.",
+        "How many runs are in each phase. Those that pile up before `running` wait for engines.",
         queries={"{{phase}}": by("sum", ("phase",), _by_phase)},
         stacked=True,
         colours=states.PHASE_COLOURS,
     ),
     "Engines by phase": TimeSeries(
-        description="How many engines the runs in flight have, by what these are doing"
-        f" (BlazeMeter). Compare with what the account allows. From `{c.RUN_ENGINES.name}` and"
+        "How many engines the runs in flight have, by what these are doing (BlazeMeter). Compare"
+        f" with what the account allows. From `{c.RUN_ENGINES.name}` and"
         f" `{c.RUN_ENGINES_RATIO.name}`.",
         queries={"{{phase}}": by("sum", ("phase",), _engines)},
         stacked=True,
         colours=states.PHASE_COLOURS,
     ),
     "Durations of phases": TimeSeries(
-        description="How long the runs that ended a short while ago were in each phase, on average"
+        "How long the runs that ended a short while ago were in each phase, on average"
         " (BlazeMeter). All but `running` is preparation and clearing up; steady is well.",
         queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
         unit="s",
