@@ -75,7 +75,6 @@ _load_factor = (
     f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*COMMON_LABELS, 'cluster_id'))}"
     f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
 )
-_granularity = _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY)
 _CONTROLLERS: Panels = {
     "Controllers and their clusters": Row(),
     "Controllers": _controllers.over_time(),
@@ -94,7 +93,7 @@ _CONTROLLERS: Panels = {
             Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE)),
             Column("Load factor", _load_factor, unit="none"),
             _members.clock(),
-            Column("Sampling", _granularity, unit="s"),
+            Column("Sampling", _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), unit="s"),
         ),
         labels=("agent", "agent_cluster", "controller", "source", "reason"),
         hidden=("provider", "cluster_id", "agent_id", "member_id"),

@@ -117,6 +117,15 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
             _variable(label, family, before=names[:index])
             for index, (label, family) in enumerate(labels.items())
         ]
+        panels: list[dict[str, Any]] = []
+        left = top = 0
+        for number, panel in self.numbered():
+            url = f"{runbook_url.rstrip('/')}/"
+            panels.append(panel.json(number=number, x=left, y=top, runbook_url=url))
+            left += panel.width
+            if left == COLUMNS:
+                top += panel.height
+                left = 0
         board = {
             "id": None,
             "uid": self.uid,
@@ -133,20 +142,9 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
             "links": _LINKS,
             "annotations": {"list": [_BUILT_IN, *self.annotations]},
             "templating": {"list": [_DATA_SOURCE, *variables]},
-            "panels": self._panels(f"{runbook_url.rstrip('/')}/"),
+            "panels": panels,
         }
         return json.dumps(board, indent=2, ensure_ascii=False) + "\n"
-
-    def _panels(self, runbook_url: str) -> list[dict[str, Any]]:
-        panels: list[dict[str, Any]] = []
-        left = top = 0
-        for number, panel in self.numbered():
-            panels.append(panel.json(number=number, x=left, y=top, runbook_url=runbook_url))
-            left += panel.width
-            if left == COLUMNS:
-                top += panel.height
-                left = 0
-        return panels
 
 
 def _variable(label: str, family: NamedFamily, *, before: tuple[str, ...]) -> dict[str, Any]:

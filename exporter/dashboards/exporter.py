@@ -166,7 +166,6 @@ _build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO
 _memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
 _exposition = by("max", _labels, _scope.select(own.EXPOSITION_BYTES))
 _loaded = by("max", _labels, _scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
-_scraped = by("min", _labels, _ours('up{job=~"$job"}'))
 _PROCESS: Panels = {
     "The process and its notifications": Row(),
     "Notifications": TimeSeries(
@@ -193,7 +192,7 @@ _PROCESS: Panels = {
         " exposition, and when its configuration was loaded. From `up` and"
         f" `{own.BUILD_INFO.name}`.",
         columns=(
-            Column("Scrape", _scraped, named=states.SCRAPE),
+            Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
             Column("Build", _build),
             Column("Memory", _memory, unit="bytes"),
             Column("Exposition", _exposition, unit="bytes"),

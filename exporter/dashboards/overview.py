@@ -112,7 +112,6 @@ _TABLES: Panels = {
             ),
         ),
         labels=("alertname", "severity"),
-        words={"severity": states.SEVERITY},
         sort="severity",
         empty="No alert fires, as far as is known.",
         width=10,
@@ -144,9 +143,6 @@ _TABLES: Panels = {
 }
 
 _down = by("avg", COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
-_urgent = f"({_states}) >= bool {states.OUTDATED.value}"
-_suites = f"sum({_scope.each(c.SUITE_RUNNING)})"
-_in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
 _OVER_TIME: Panels = {
     "Over time": Row(),
     "Agents by state": TimeSeries(
@@ -167,14 +163,14 @@ _OVER_TIME: Panels = {
     "Machines that need attention over time": TimeSeries(
         "How many machines of each kind are unreachable or outdated. 0 is well. From"
         f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
-        queries={"{{kind}}": by("sum", ("kind",), _urgent)},
+        queries={"{{kind}}": by("sum", ("kind",), f"({_states}) >= bool {states.OUTDATED.value}")},
     ),
     "Runs in flight": TimeSeries(
         "Suites with a run in flight, and runs by phase where the vendor tells it. Runs that stay"
         f" before `running` are stuck. From `{c.SUITE_RUNNING.name}` and `{c.RUN_PHASE.name}`.",
         queries={
-            "{{phase}}": by("sum", ("phase",), _in_flight),
-            "{{what}}": labelled(_suites, "what", "suites"),
+            "{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"')),
+            "{{what}}": labelled(f"sum({_scope.each(c.SUITE_RUNNING)})", "what", "suites"),
         },
         colours=states.PHASE_COLOURS,
     ),

@@ -27,17 +27,12 @@ REF_IDS = string.ascii_uppercase
 COLUMNS = 24
 
 
-class _Described(msgspec.Struct, frozen=True):
-    description: str = ""
-
-
-class Panel(_Described, frozen=True, kw_only=True):
+class Panel(msgspec.Struct, frozen=True):
     """A panel without its place.
 
-    Its description, which comes first, tells what is good and what is bad. Unless it says which
-    metrics it comes from, those that the panel asks are added.
-
     Attributes:
+        description: What is good and what is bad; unless it says which metrics it comes from, those
+            that the panel asks are added.
         instant: Whether only the newest values are asked.
         options: Those of Grafana that are the same for all panels of the type.
         title: Given by the dashboard, as the alerts' limits are.
@@ -48,6 +43,7 @@ class Panel(_Described, frozen=True, kw_only=True):
     type: ClassVar[str]
     instant: ClassVar[bool] = False
     options: ClassVar[dict[str, Any]] = {}
+    description: str = ""
     title: str = ""
     limits: Thresholds = Thresholds()
     width: int = COLUMNS

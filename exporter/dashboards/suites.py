@@ -90,7 +90,6 @@ _RESULTS: Panels = {
 _pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
 _failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
 _samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
-_pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
 _in_flight_jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
 _NEWEST_RUNS: Panels = {
     "Pass rate by source": TimeSeries(
@@ -121,7 +120,7 @@ _NEWEST_RUNS: Panels = {
         " run. Pending samples near the users mean a tested system that hangs.",
         queries={
             "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
-            "{{suite}} pending ({{source}})": _pending,
+            "{{suite}} pending ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
         },
     ),
     "Jobs of the runs in flight": TimeSeries(
@@ -146,7 +145,6 @@ def _phase_codes(*, ended: bool) -> str:
 _phase = f"{_phase_codes(ended=False)} > 0"
 _in_flight = f"{on(_RUN)} ({_phase})"
 _severe = 'level=~"error|critical|alert|emergency"'
-_errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))
 _RUNS: Panels = {
     "Runs in flight and just ended": Row(),
     "Runs in flight": Table(
@@ -177,7 +175,7 @@ _RUNS: Panels = {
             Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
             Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
             Column("Exit code", _scope.each(c.RUN_EXIT_CODE), unit="none"),
-            Column("Errors", _errors, unit="none"),
+            Column("Errors", by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe)), unit="none"),
         ),
         labels=("run", "run_id", "source"),
         hidden=("provider",),
@@ -187,7 +185,6 @@ _RUNS: Panels = {
     ),
 }
 
-_by_phase = _scope.each(c.RUN_PHASE, 'phase!="ended"')
 _share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
 _engines = f"{_share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
 _PHASES: Panels = {
@@ -199,7 +196,7 @@ _PHASES: Panels = {
     ),
     "Runs by phase": TimeSeries(
         "How many runs are in each phase. Those that pile up before `running` wait for engines.",
-        queries={"{{phase}}": by("sum", ("phase",), _by_phase)},
+        queries={"{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"'))},
         stacked=True,
         colours=states.PHASE_COLOURS,
     ),

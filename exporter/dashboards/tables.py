@@ -89,7 +89,6 @@ class Table(Panel, frozen=True, kw_only=True):
         labels: The labels that are shown, in their order.
         hidden: The labels that are not.
         links: Where the cells of a label lead.
-        words: The colours of a label's values.
         sort: By which field, downwards if a minus stands before it.
         empty: What is said when there is no row.
     """
@@ -102,7 +101,6 @@ class Table(Panel, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     links: Mapping[str, str] = {}
-    words: Mapping[str, states.States] = {}
     sort: str = "-Value #A"
     empty: str = states.NO_DATA
 
@@ -145,7 +143,7 @@ class Table(Panel, frozen=True, kw_only=True):
         properties: dict[str, Any] = {"displayName": shown, "noValue": "-"}
         if name in self.links:
             properties["links"] = [{"title": f"{shown} in detail", "url": self.links[name]}]
-        if name in self.words:
-            properties["mappings"] = [states.mapping(self.words[name])]
+        if name == "severity":
+            properties["mappings"] = [states.mapping(states.SEVERITY)]
             properties["custom__cellOptions"] = _GROUND
         return properties
