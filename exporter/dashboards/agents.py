@@ -90,8 +90,8 @@ _CONTROLLERS: Panels = {
         " and its like.",
         columns=(
             Column("State", _members.codes(), named=states.MACHINE),
-            Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE)),
-            Column("Load factor", _load_factor, unit="none"),
+            Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE), hidden=True),
+            Column("Load factor", _load_factor),
             _members.clock(),
             Column("Sampling", _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), unit="s"),
         ),
@@ -125,7 +125,7 @@ _RECORDERS: Panels = {
         "what it records",
         *_recorders.limits(),
         Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
-        Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS), unit="none"),
+        Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS)),
     ),
     "Client certificates": Table(
         "How long each client certificate that recorders present is still good. Red has expired,"

@@ -117,10 +117,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
             _variable(label, family, before=names[:index])
             for index, (label, family) in enumerate(labels.items())
         ]
-        panels: list[dict[str, Any]] = []
+        url = f"{runbook_url.rstrip('/')}/"
+        panels = []
         left = top = 0
         for number, panel in self.numbered():
-            url = f"{runbook_url.rstrip('/')}/"
             panels.append(panel.json(number=number, x=left, y=top, runbook_url=url))
             left += panel.width
             if left == COLUMNS:

@@ -193,7 +193,7 @@ _PROCESS: Panels = {
         f" `{own.BUILD_INFO.name}`.",
         columns=(
             Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
-            Column("Build", _build),
+            Column("Build", _build, hidden=True),
             Column("Memory", _memory, unit="bytes"),
             Column("Exposition", _exposition, unit="bytes"),
             Column("Configuration loaded", f"{_loaded} * 1000", unit="dateTimeFromNow"),

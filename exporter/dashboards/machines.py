@@ -120,8 +120,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             f" The name shows this {name} alone. From `{self.family('INFO').name}` and its like.",
             columns=(
                 Column("State", self.codes(), named=states.MACHINE),
-                Column("Facts", facts),
-                Column("Reason", self.each("FAILURE")),
+                Column("Facts", facts, hidden=True),
+                Column("Reason", self.each("FAILURE"), hidden=True),
                 self.clock(),
                 Column("Ping", self.each("PING_DURATION"), unit="s"),
                 Column("Last seen up", seen, unit="dateTimeFromNow"),
@@ -154,7 +154,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
                 unit="dtdurations",
                 steps=lambda limits: states.above(limits.agent_restarted, "text", states.BLUE),
             ),
-            Column("Restarts", changes, unit="none"),
+            Column("Restarts", changes),
         )
 
     def limits(self) -> tuple[Column, ...]:

@@ -93,7 +93,7 @@ _TABLES: Panels = {
                 f"{by('max', _offender, _last_up)} * 1000 and {on(_offender)} {_offending}",
                 unit="dateTimeFromNow",
             ),
-            Column("Reason", by("max", (*_offender, "reason"), _reasons)),
+            Column("Reason", by("max", (*_offender, "reason"), _reasons), hidden=True),
         ),
         labels=("object", "kind", "source", "reason"),
         hidden=("provider", "variable"),
@@ -105,11 +105,7 @@ _TABLES: Panels = {
         "How many alerts of each name fire, by Prometheus' rules or by the exporter's built-in"
         " evaluation.",
         columns=(
-            Column(
-                "Alerts",
-                either(by("count", _alert, _by_rules), by("max", _alert, _built_in)),
-                unit="none",
-            ),
+            Column("Alerts", either(by("count", _alert, _by_rules), by("max", _alert, _built_in))),
         ),
         labels=("alertname", "severity"),
         sort="severity",

@@ -46,23 +46,20 @@ class Column(msgspec.Struct, frozen=True):
     """A query whose values are a column.
 
     Attributes:
-        unit: Grafana's name of the unit; without it and words only the query's labels are wanted.
+        unit: Grafana's name of the unit.
         named: The words for the values, if they are no numbers.
         steps: Colours of the text by value.
         limit: Infinity means that there is no limit.
+        hidden: Only the query's labels are wanted.
     """
 
     title: str
     query: str
-    unit: str = ""
+    unit: str = "none"
     named: states.States = ()
     steps: states.Limits = ()
     limit: bool = False
-
-    @property
-    def hidden(self) -> bool:
-        """Only the labels are wanted."""
-        return not self.unit and not self.named
+    hidden: bool = False
 
     def properties(self, limits: Thresholds) -> dict[str, Any]:
         """Return the properties in which it differs from other fields."""
