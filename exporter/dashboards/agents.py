@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import AGENTS, Dashboard, link, reloads, restarts, suite_runs
+from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
 from exporter.dashboards.machines import machines
 from exporter.dashboards.panels import Panels, Row, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import AGENTS, Column, Table, link
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import COMMON_LABELS
 
 
-_scope = Scope((*COMMON_LABELS, "agent", "controller", "recorder"))
+_scope = Scope((*c.COMMON_LABELS, "agent", "controller", "recorder"))
 _agents, _controllers, _members, _recorders = machines(_scope)
 
 _AGENTS: Panels = {
@@ -72,7 +71,7 @@ _AGENTS: Panels = {
 }
 
 _load_factor = (
-    f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*COMMON_LABELS, 'cluster_id'))}"
+    f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*c.COMMON_LABELS, 'cluster_id'))}"
     f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
 )
 _CONTROLLERS: Panels = {

@@ -18,11 +18,6 @@ from exporter.metrics import own
 from exporter.metrics.catalogue import NamedFamily
 
 
-#: The uids by which the dashboards link to each other.
-AGENTS = "loadfleet-agents"
-SUITES = "loadfleet-suites"
-EXPORTER = "loadfleet-exporter"
-
 # By which the dashboards find each other.
 _TAG = "loadfleet"
 
@@ -207,20 +202,3 @@ def _annotation(name: str, query: str, text: str, colour: str) -> dict[str, Any]
         "textFormat": text,
         "useValueForTime": True,
     }
-
-
-def link(uid: str, label: str, *, named_by: str | None = None) -> str:
-    """Return the address of a dashboard that shows the object of a table's row.
-
-    It keeps data source, jobs and time, and chooses the row's source.
-
-    Args:
-        uid: The dashboard's.
-        label: The label of the row that names the object.
-        named_by: The label that names the variable to choose by, if `label` itself does not.
-    """
-    cell = "${{__data.fields.{}:percentencode}}".format
-    variable = cell(named_by) if named_by else label
-    kept = "${datasource:queryparam}&${job:queryparam}"
-    chosen = f"var-source={cell('source')}&var-{variable}={cell(label)}"
-    return f"/d/{uid}?{kept}&{chosen}&${{__url_time_range}}"

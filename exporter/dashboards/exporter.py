@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import EXPORTER, Dashboard, reloads
+from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import EXPORTER, Column, Table
 from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
 
@@ -158,9 +158,7 @@ def _ours(expression: str) -> str:
     return f"{expression} and on (job, instance) {seen}"
 
 
-_cores = by(
-    "sum", ("instance",), _ours('rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])')
-)
+_cores = _ours('rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])')
 _labels = ("job", "instance")
 _build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO))
 _memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
@@ -185,7 +183,7 @@ _PROCESS: Panels = {
     "CPU": TimeSeries(
         "Cores that each exporter uses. Near 1 it is at its limit: shard the fleet. From"
         " `process_cpu_seconds_total`.",
-        queries={"{{instance}}": _cores},
+        queries={"{{instance}}": by("sum", ("instance",), _cores)},
     ),
     "Exporters": Table(
         "Each exporter: whether Prometheus can scrape it, its version, its memory, the size of its"

@@ -9,10 +9,9 @@ import msgspec
 
 from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import AGENTS, link
 from exporter.dashboards.panels import StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import AGENTS, Column, Table, link
 from exporter.metrics import catalogue as c
 
 

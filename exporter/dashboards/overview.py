@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import (
-    AGENTS,
-    EXPORTER,
-    SUITES,
-    Dashboard,
-    link,
-    other_runs,
-    reloads,
-    restarts,
-    suite_runs,
-)
+from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, restarts, suite_runs
 from exporter.dashboards.machines import Machines, machines
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, Text, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import AGENTS, EXPORTER, SUITES, Column, Table, link
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
-from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _scope = Scope()
 _fleet = machines(_scope)
 _agents, _controllers, _members, _recorders = _fleet
-_states = either(*(each.listed(each.codes()) for each in _fleet))
+_all_states = either(*(each.listed(each.codes()) for each in _fleet))
 
 
 def _unreachable(plural: str, machines: Machines) -> Stat:
@@ -54,7 +43,7 @@ _NUMBERS: Panels = {
     "Outdated": Stat(
         "Machines of all kinds that answer and are too old to be used. 0 is well. From"
         f" `{c.AGENT_OUTDATED.name}` and its like.",
-        query=f"sum(({_states}) == bool {states.OUTDATED.value})",
+        query=f"sum(({_all_states}) == bool {states.OUTDATED.value})",
         width=4,
         steps=states.NONE_IS_BETTER,
     ),
@@ -74,8 +63,8 @@ _built_in = f"{_scope.select(own.ALERTS_FIRING)} > 0"
 _alert = ("alertname", "severity")
 _failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
 # What one of the machines is known by: `variable` is the one that chooses it.
-_offender = (*COMMON_LABELS, "kind", "object", "variable")
-_offending = by("max", _offender, f"({_states}) >= {states.OUTDATED.value}")
+_offender = (*c.COMMON_LABELS, "kind", "object", "variable")
+_offending = by("max", _offender, f"({_all_states}) >= {states.OUTDATED.value}")
 _last_up = either(*(each.listed(each.each("LAST_UP")) for each in _fleet if each is not _members))
 _reasons = either(*(each.listed(each.each("FAILURE")) for each in _fleet))
 _ended = f"{_scope.each(c.SUITE_LAST_RUN_END)} * 1000"
@@ -138,7 +127,7 @@ _TABLES: Panels = {
     ),
 }
 
-_down = by("avg", COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
+_down = by("avg", c.COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
 _OVER_TIME: Panels = {
     "Over time": Row(),
     "Agents by state": TimeSeries(
@@ -159,7 +148,9 @@ _OVER_TIME: Panels = {
     "Machines that need attention over time": TimeSeries(
         "How many machines of each kind are unreachable or outdated. 0 is well. From"
         f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
-        queries={"{{kind}}": by("sum", ("kind",), f"({_states}) >= bool {states.OUTDATED.value}")},
+        queries={
+            "{{kind}}": by("sum", ("kind",), f"({_all_states}) >= bool {states.OUTDATED.value}")
+        },
     ),
     "Runs in flight": TimeSeries(
         "Suites with a run in flight, and runs by phase where the vendor tells it. Runs that stay"

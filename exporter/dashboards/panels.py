@@ -16,10 +16,6 @@ from exporter.dashboards import states
 #: The one data source of all queries: a variable, so that a dashboard fits every Grafana.
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-#: The oldest Grafana that shows all of it. Panels that name no version are taken for such of a
-#: very old one, and converted.
-OLDEST = "11.0.0"
-
 #: The names of a panel's queries by their places.
 REF_IDS = string.ascii_uppercase
 
@@ -56,7 +52,9 @@ class Panel(msgspec.Struct, frozen=True):
         panel: dict[str, Any] = {
             "id": number,
             "type": self.type,
-            "pluginVersion": OLDEST,
+            # The oldest Grafana that shows all of it: panels that name no version are taken for
+            # such of a very old one, and converted.
+            "pluginVersion": "11.0.0",
             "title": self.title,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
         }

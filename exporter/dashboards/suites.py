@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.dashboard import SUITES, Dashboard, link, other_runs, reloads, suite_runs
+from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, suite_runs
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labels_of, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import SUITES, Column, Table, link
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import COMMON_LABELS
 
 
-_scope = Scope((*COMMON_LABELS, "suite", "run"))
+_scope = Scope((*c.COMMON_LABELS, "suite", "run"))
 
 _SUITE = labels_of(c.SUITE_RUNNING)
 _RUN = labels_of(c.RUN_START)
 
+_passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
 _SUITE_LEGEND = "{{suite}} ({{source}})"
 
 _NUMBERS: Panels = {
     "Pass rate": Stat(
         "The share of suites whose newest finished run has passed. 100 % is well.",
-        query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
+        query=f"avg({_passed})",
         unit="percentunit",
         steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
     ),
     "Suites failed": Stat(
         "Suites whose newest finished run has failed.",
-        query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
+        query=f"sum({_passed} == bool 0)",
         steps=states.NONE_IS_BETTER,
     ),
     "Suites not runnable": Stat(
@@ -42,7 +42,6 @@ _NUMBERS: Panels = {
     ),
 }
 
-_passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
 _running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.value}"
 
 
@@ -87,14 +86,13 @@ _RESULTS: Panels = {
     ),
 }
 
-_pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
 _failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
 _samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
-_in_flight_jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
+_in_flight_jobs = by("sum", (*c.COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
 _NEWEST_RUNS: Panels = {
     "Pass rate by source": TimeSeries(
         "The share of suites whose newest finished run has passed. 100 % is well.",
-        queries={"{{source}} ({{provider}})": _pass_rate},
+        queries={"{{source}} ({{provider}})": by("avg", c.COMMON_LABELS, _passed)},
         unit="percentunit",
     ),
     "Durations of runs": TimeSeries(

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
+#: The uids by which the dashboards link to each other.
+AGENTS = "loadfleet-agents"
+SUITES = "loadfleet-suites"
+EXPORTER = "loadfleet-exporter"
+
 # No limit is an infinite one; the largest number that JSON can write stands in for it.
 _UNLIMITED = {
     "type": "range",
@@ -144,3 +149,16 @@ class Table(Panel, frozen=True, kw_only=True):
             properties["mappings"] = [states.mapping(states.SEVERITY)]
             properties["custom__cellOptions"] = _GROUND
         return properties
+
+
+def link(uid: str, label: str, *, named_by: str = "") -> str:
+    """Return the address of a dashboard that shows the object of a row alone.
+
+    It keeps data source, jobs and time, and chooses the row's source. The variable that chooses
+    the object is named as the label with its name is, or by what another label says.
+    """
+    cell = "${{__data.fields.{}:percentencode}}".format
+    variable = cell(named_by) if named_by else label
+    kept = "${datasource:queryparam}&${job:queryparam}"
+    chosen = f"var-source={cell('source')}&var-{variable}={cell(label)}"
+    return f"/d/{uid}?{kept}&{chosen}&${{__url_time_range}}"
