@@ -45,7 +45,7 @@ _AGENTS: Panels = {
         "What each agent may take, and whether it demands a token; unprotected ones can be used by"
         f" anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its like.",
         columns=(
-            Column("Users", _scope.each(c.AGENT_USERS_LIMIT), unit="none", limit=True),
+            Column("Users", _scope.each(c.AGENT_USERS_LIMIT), limit=True),
             Column(
                 "Job duration",
                 _scope.each(c.AGENT_JOB_DURATION_LIMIT),
@@ -66,7 +66,7 @@ _AGENTS: Panels = {
         " Load), which is off by default.",
         queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
         stacked=True,
-        colours=states.JOB_COLOURS,
+        named=states.JOB,
     ),
 }
 

@@ -111,7 +111,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             labels: The labels of its info family that are shown beside the version.
             height: The panel's.
         """
-        name, shown = self.name, (self.name, "source", "version", *labels, "reason")
+        name = self.name
+        shown = (name, "source", "version", *labels, "reason")
         facts = by("max", (*self.labels, "version", *labels), self.select("INFO"))
         seen = f"{self.each('LAST_UP')} * 1000"
         return Table(

@@ -55,7 +55,6 @@ _NUMBERS: Panels = {
     ),
 }
 
-
 # Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
 # own evaluation tells.
 _by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing"}'
@@ -135,7 +134,7 @@ _OVER_TIME: Panels = {
         f" `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
         queries={state.word: _agents.count(state) for state in reversed(states.MACHINE)},
         stacked=True,
-        colours={state.word: state.colour for state in states.MACHINE},
+        named=states.MACHINE,
     ),
     "Share of agents unreachable": TimeSeries(
         "Of the agents that are watched, how many cannot be reached, by source. Near 0 is well; at"
@@ -159,7 +158,7 @@ _OVER_TIME: Panels = {
             "{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"')),
             "{{what}}": labelled(f"sum({_scope.each(c.SUITE_RUNNING)})", "what", "suites"),
         },
-        colours=states.PHASE_COLOURS,
+        named=states.PHASE,
     ),
     "How to read this": Text(
         "What the dashboards of the fleet are for.",

@@ -173,7 +173,7 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
         steps: Drawn as dashed lines.
         stacked: The series are parts of a whole.
         signed: The values have a sign; else the axis begins at 0.
-        colours: Of series that have a name of their own.
+        named: The series that have a colour of their own.
     """
 
     type = "timeseries"
@@ -191,7 +191,7 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
     steps: states.Limits = ()
     stacked: bool = False
     signed: bool = False
-    colours: Mapping[str, str] = {}
+    named: states.States = ()
 
     def _own(self) -> dict[str, Any]:
         steps = states.steps(self.steps, self.limits)
@@ -211,8 +211,8 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
             },
         }
         fixed = [
-            override(name, color={"mode": "fixed", "fixedColor": colour})
-            for name, colour in self.colours.items()
+            override(state.word, color={"mode": "fixed", "fixedColor": state.colour})
+            for state in self.named
         ]
         return self._fields(defaults, fixed)
 

@@ -89,11 +89,9 @@ _COLOURS = {
     "invalid": RED,
     "other": GREY,
 }
-#: The colours of a run's phases, and of jobs by their states, in their orders.
-PHASE_COLOURS = {phase: _COLOURS[phase] for phase in PHASES}
-JOB_COLOURS = {state: _COLOURS[state] for state in JOB_STATES}
-#: The phases of a run; code 0 is none of them.
-PHASE = _states(*PHASE_COLOURS.items(), first=1)
+#: The phases of a run, code 0 is none of them, and the states of jobs.
+PHASE = _states(*((phase, _COLOURS[phase]) for phase in PHASES), first=1)
+JOB = _states(*((state, _COLOURS[state]) for state in JOB_STATES))
 
 SEVERITY = (
     State(Severity.CRITICAL, Severity.CRITICAL, RED),

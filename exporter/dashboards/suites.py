@@ -196,7 +196,7 @@ _PHASES: Panels = {
         "How many runs are in each phase. Those that pile up before `running` wait for engines.",
         queries={"{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"'))},
         stacked=True,
-        colours=states.PHASE_COLOURS,
+        named=states.PHASE,
     ),
     "Engines by phase": TimeSeries(
         "How many engines the runs in flight have, by what these are doing (BlazeMeter). Compare"
@@ -204,14 +204,14 @@ _PHASES: Panels = {
         f" `{c.RUN_ENGINES_RATIO.name}`.",
         queries={"{{phase}}": by("sum", ("phase",), _engines)},
         stacked=True,
-        colours=states.PHASE_COLOURS,
+        named=states.PHASE,
     ),
     "Durations of phases": TimeSeries(
         "How long the runs that ended a short while ago were in each phase, on average"
         " (BlazeMeter). All but `running` is preparation and clearing up; steady is well.",
         queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
         unit="s",
-        colours=states.PHASE_COLOURS,
+        named=states.PHASE,
     ),
 }
 
