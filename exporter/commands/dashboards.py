@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.alerts import table
+import msgspec
+
 from exporter.commands import configuration
-from exporter.dashboards.agents import agents
-from exporter.dashboards.dashboard import UIDS, Context
-from exporter.dashboards.exporter import exporter
-from exporter.dashboards.overview import overview
-from exporter.dashboards.suites import suites
+from exporter.dashboards import agents, exporter, overview, suites
 from exporter.errors import ConfigurationError
 
 
@@ -23,17 +20,20 @@ if TYPE_CHECKING:
     from exporter.dashboards.dashboard import Dashboard
 
 
+_DASHBOARDS = tuple(module.DASHBOARD for module in (overview, agents, suites, exporter))
+
 SUMMARY = "print the dashboards for Grafana, or write them to a folder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what chooses a dashboard, where it goes, and what changes it."""
+    uids = [each.uid for each in _DASHBOARDS]
     parser.add_argument(
         "uid",
         nargs="?",
-        choices=UIDS,
+        choices=uids,
         metavar="DASHBOARD",
-        help=f"the one to print: {', '.join(UIDS)}; without it, the titles of all",
+        help=f"the one to print: {', '.join(uids)}; without it, the titles of all",
     )
     parser.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:
         for one in chosen:
-            _write(arguments.folder / one.file_name, one.text(runbook_url=given.runbook_url))
+            _write(arguments.folder / f"{one.uid}.json", one.text(runbook_url=given.runbook_url))
     elif arguments.uid is not None:
         print(chosen[0].text(runbook_url=given.runbook_url), end="")
     else:
@@ -67,9 +67,7 @@ def dashboards(thresholds: Thresholds) -> tuple[Dashboard, ...]:
     Args:
         thresholds: Limits of the alerts; of those that are off, nothing is shown.
     """
-    names = tuple(rule.name for rule in table.rules(thresholds))
-    context = Context(thresholds=thresholds, alerts=names)
-    return (overview(context), agents(context), suites(context), exporter(context))
+    return tuple(msgspec.structs.replace(each, thresholds=thresholds) for each in _DASHBOARDS)
 
 
 def _write(path: Path, text: str) -> None:

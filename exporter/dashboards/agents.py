@@ -3,183 +3,159 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.annotations import reloads, restarts, suite_runs
-from exporter.dashboards.dashboard import AGENTS, Context, Dashboard, link
-from exporter.dashboards.machines import AGENT, CONTROLLER, MEMBER, RECORDER, MachinePanels
+from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
+from exporter.dashboards.machines import machines
 from exporter.dashboards.panels import Panels, Row, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import AGENTS, Column, Table, link
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import COMMON_LABELS
 
 
-_scope = Scope(variables=(*COMMON_LABELS, "agent", "controller", "recorder"))
+_scope = Scope((*c.COMMON_LABELS, "agent", "controller", "recorder"))
+_agents, _controllers, _members, _recorders = machines(_scope)
 
+_AGENTS: Panels = {
+    "Agents": _agents.over_time(width=24, height=9),
+    "Agents now": _agents.now(
+        "how often it was started in the time shown; blue is a start a short while ago",
+        *_agents.starts(),
+        labels=("location",),
+        height=9,
+    ),
+    "Agents' clocks": _agents.clocks(against="the portal's"),
+    "Agents' pings": TimeSeries(
+        "How long the vendor's call to each agent took. Steady is well; what rises announces an"
+        " overloaded host or network.",
+        queries={_agents.legend: _scope.each(c.AGENT_PING_DURATION)},
+        unit="s",
+    ),
+    "Agents at work": StateTimeline(
+        "Whether each agent executes something, where the vendor tells it (BlazeMeter, Eggplant)."
+        " Neither is bad.",
+        queries={_agents.legend: _scope.each(c.AGENT_BUSY)},
+        named=states.WORK,
+    ),
+    "Age of heartbeats": TimeSeries(
+        "How long ago the vendor last heard of each agent (BlazeMeter). Seconds are well; an agent"
+        " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
+        queries={_agents.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
+        unit="s",
+    ),
+    "Agents' limits": Table(
+        "What each agent may take, and whether it demands a token; unprotected ones can be used by"
+        f" anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its like.",
+        columns=(
+            Column("Users", _scope.each(c.AGENT_USERS_LIMIT), limit=True),
+            Column(
+                "Job duration",
+                _scope.each(c.AGENT_JOB_DURATION_LIMIT),
+                unit="dtdurations",
+                limit=True,
+            ),
+            *_agents.limits(),
+        ),
+        labels=("agent", "source"),
+        hidden=("provider", "agent_id"),
+        sort="agent",
+        width=12,
+        height=8,
+        answers=("LoadFleetAgentUnprotected",),
+    ),
+    "Jobs on the agents": TimeSeries(
+        "Jobs that the agents keep, by state. Invalid ones cannot run. Needs the task `jobs` (Real"
+        " Load), which is off by default.",
+        queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
+        stacked=True,
+        named=states.JOB,
+    ),
+}
 
-def agents(context: Context) -> Dashboard:
-    """Make the dashboard."""
-    return Dashboard(
-        uid=AGENTS,
-        title="Load test fleet: agents and controllers",
-        description="How are these machines now and over the day, and what limits them?",
-        variables={
-            "agent": c.AGENT_INFO,
-            "controller": c.CONTROLLER_INFO,
-            "recorder": c.RECORDER_INFO,
+_load_factor = (
+    f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*c.COMMON_LABELS, 'cluster_id'))}"
+    f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
+)
+_CONTROLLERS: Panels = {
+    "Controllers and their clusters": Row(),
+    "Controllers": _controllers.over_time(),
+    "Cluster members": _members.over_time(),
+    "Controllers now": _controllers.now(
+        "how often it was started in the time shown",
+        *_controllers.starts(),
+        *_controllers.limits(),
+    ),
+    "Clusters and their members now": Table(
+        "Which clusters each agent belongs to, under which controller, and whether the controller"
+        f" could use it: it has to connect, act and reply well. From `{c.CLUSTER_MEMBER_UP.name}`"
+        " and its like.",
+        columns=(
+            Column("State", _members.codes(), named=states.MACHINE),
+            Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE), hidden=True),
+            Column("Load factor", _load_factor),
+            _members.clock(),
+            Column("Sampling", _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), unit="s"),
+        ),
+        labels=("agent", "agent_cluster", "controller", "source", "reason"),
+        hidden=("provider", "cluster_id", "agent_id", "member_id"),
+        links={"agent": link(AGENTS, "agent")},
+    ),
+    "Controllers' clocks": _controllers.clocks(against="the portal's"),
+    "Members' clocks": _members.clocks(against="their controller's"),
+    "Controllers' pings": TimeSeries(
+        "How long the portal's call to each controller took. Steady is well.",
+        queries={_controllers.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
+        unit="s",
+    ),
+    "Clusters' pings": TimeSeries(
+        "How long it took to ping all members of each cluster, and for the controller to connect to"
+        " them alone. Steady is well; a member that hangs makes both long.",
+        queries={
+            "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
+            "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
         },
-        annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),
-        sections=(
-            _agents(context),
-            {"Controllers and their clusters": Row()},
-            _controllers(context),
-            {"Proxy recorders and certificates": Row()},
-            _recorders(context),
-        ),
-    )
+        unit="s",
+    ),
+}
 
-
-def _agents(context: Context) -> Panels:
-    panels = MachinePanels(machine=AGENT, scope=_scope, context=context)
-    return {
-        "Agents": panels.states(width=24, height=9),
-        "Agents now": panels.now(
-            "how often it was started in the time shown; blue is a start a short while ago",
-            *panels.starts(),
-            labels=("location",),
-            height=9,
-        ),
-        "Agents' clocks": panels.clocks(against="the portal's"),
-        "Agents' pings": TimeSeries(
-            description="How long the vendor's call to each agent took. Steady is well; what rises"
-            " announces an overloaded host or network.",
-            queries={AGENT.legend: _scope.each(c.AGENT_PING_DURATION)},
-            unit="s",
-        ),
-        "Agents at work": StateTimeline(
-            description="Whether each agent executes something, where the vendor tells it"
-            " (BlazeMeter, Eggplant). Neither is bad.",
-            queries={AGENT.legend: _scope.each(c.AGENT_BUSY)},
-            named=states.WORK,
-        ),
-        "Age of heartbeats": TimeSeries(
-            description="How long ago the vendor last heard of each agent (BlazeMeter). Seconds are"
-            " well; an agent whose heartbeat is older than `heartbeat_max_age` is unreachable.",
-            queries={AGENT.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
-            unit="s",
-        ),
-        "Agents' limits": Table(
-            description="What each agent may take, and whether it demands a token; unprotected ones"
-            f" can be used by anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its"
-            " like.",
-            columns=(
-                Column("Users", _scope.each(c.AGENT_USERS_LIMIT), unit="none", limit=True),
-                Column(
-                    "Job duration",
-                    _scope.each(c.AGENT_JOB_DURATION_LIMIT),
-                    unit="dtdurations",
-                    limit=True,
-                ),
-                *panels.limits(),
+_RECORDERS: Panels = {
+    "Proxy recorders and certificates": Row(),
+    "Recorders": _recorders.over_time(),
+    "Recorders' clocks": _recorders.clocks(against="the portal's"),
+    "Recorders now": _recorders.now(
+        "what it records",
+        *_recorders.limits(),
+        Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
+        Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS)),
+    ),
+    "Client certificates": Table(
+        "How long each client certificate that recorders present is still good. Red has expired,"
+        " orange expires soon. Needs the task `certificates` (Real Load), which is off by default."
+        f" From `{c.CERTIFICATE_NOT_AFTER.name}`.",
+        columns=(
+            Column(
+                "Expires in",
+                f"{_scope.each(c.CERTIFICATE_NOT_AFTER)} - time()",
+                unit="dtdurations",
+                steps=lambda limits: states.expiring(limits.certificate_expiry),
             ),
-            labels=("agent", "source"),
-            hidden=("provider", "agent_id"),
-            sort="agent",
-            width=12,
-            height=8,
-            answers=context.answers("AgentUnprotected"),
+            Column("Use", _scope.each(c.CERTIFICATE_ACTIVE), named=states.CERTIFICATE),
         ),
-        "Jobs on the agents": TimeSeries(
-            description="Jobs that the agents keep, by state. Invalid ones cannot run. Needs the"
-            " task `jobs` (Real Load), which is off by default.",
-            queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
-            stacked=True,
-            colours=states.JOB_COLOURS,
-        ),
-    }
+        labels=("certificate", "host", "source"),
+        hidden=("provider", "certificate_id"),
+        sort="Value #A",
+        height=6,
+        answers=("LoadFleetCertificateExpiring",),
+    ),
+}
 
-
-def _controllers(context: Context) -> Panels:
-    controllers = MachinePanels(machine=CONTROLLER, scope=_scope, context=context)
-    members = MachinePanels(machine=MEMBER, scope=_scope, context=context)
-    load_factor = (
-        f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*COMMON_LABELS, 'cluster_id'))}"
-        f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
-    )
-    granularity = _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY)
-    return {
-        "Controllers": controllers.states(),
-        "Cluster members": members.states(),
-        "Controllers now": controllers.now(
-            "how often it was started in the time shown",
-            *controllers.starts(),
-            *controllers.limits(),
-        ),
-        "Clusters and their members now": Table(
-            description="Which clusters each agent belongs to, under which controller, and whether"
-            " the controller could use it: it has to connect, act and reply well. From"
-            f" `{c.CLUSTER_MEMBER_UP.name}` and its like.",
-            columns=(
-                members.state(),
-                members.reason(),
-                Column("Load factor", load_factor, unit="none"),
-                members.clock(),
-                Column("Sampling", granularity, unit="s"),
-            ),
-            labels=("agent", "agent_cluster", "controller", "source", "reason"),
-            hidden=("provider", "cluster_id", "agent_id", "member_id"),
-            links={"agent": link(AGENTS, "agent")},
-            sort="-Value #A",
-        ),
-        "Controllers' clocks": controllers.clocks(against="the portal's"),
-        "Members' clocks": members.clocks(against="their controller's"),
-        "Controllers' pings": TimeSeries(
-            description="How long the portal's call to each controller took. Steady is well.",
-            queries={CONTROLLER.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
-            unit="s",
-        ),
-        "Clusters' pings": TimeSeries(
-            description="How long it took to ping all members of each cluster, and for the"
-            " controller to connect to them alone. Steady is well; a member that hangs makes both"
-            " long.",
-            queries={
-                "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
-                "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
-            },
-            unit="s",
-        ),
-    }
-
-
-def _recorders(context: Context) -> Panels:
-    recorders = MachinePanels(machine=RECORDER, scope=_scope, context=context)
-    limit = context.thresholds.certificate_expiry
-    soon = ((0, "text"),) if limit is None else ((0, states.ORANGE), (limit, "text"))
-    return {
-        "Recorders": recorders.states(),
-        "Recorders' clocks": recorders.clocks(against="the portal's"),
-        "Recorders now": recorders.now(
-            "what it records",
-            *recorders.limits(),
-            Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
-            Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS), unit="none"),
-        ),
-        "Client certificates": Table(
-            description="How long each client certificate that recorders present is still good. Red"
-            " has expired, orange expires soon. Needs the task `certificates` (Real Load), which is"
-            f" off by default. From `{c.CERTIFICATE_NOT_AFTER.name}`.",
-            columns=(
-                Column(
-                    "Expires in",
-                    f"{_scope.each(c.CERTIFICATE_NOT_AFTER)} - time()",
-                    unit="dtdurations",
-                    steps=((None, states.RED), *soon),
-                ),
-                Column("Use", _scope.each(c.CERTIFICATE_ACTIVE), named=states.CERTIFICATE),
-            ),
-            labels=("certificate", "host", "source"),
-            hidden=("provider", "certificate_id"),
-            sort="Value #A",
-            height=6,
-            answers=context.answers("CertificateExpiring"),
-        ),
-    }
+DASHBOARD = Dashboard(
+    uid=AGENTS,
+    title="Load test fleet: agents and controllers",
+    description="How are these machines now and over the day, and what limits them?",
+    variables={
+        "agent": c.AGENT_INFO,
+        "controller": c.CONTROLLER_INFO,
+        "recorder": c.RECORDER_INFO,
+    },
+    annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),
+    sections=(_AGENTS, _CONTROLLERS, _RECORDERS),
+)

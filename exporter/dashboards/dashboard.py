@@ -8,34 +8,22 @@ from typing import Any
 
 import msgspec
 
-from exporter.alerts.rule import PREFIX
+from exporter.alerts.table import rules
 from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
-from exporter.dashboards import metrics as m
-from exporter.dashboards.metrics import Metric
+from exporter.dashboards import states
 from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel, Panels
-from exporter.dashboards.query import Scope
+from exporter.dashboards.query import Scope, by, labels_of, on
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import Family
+from exporter.metrics import own
+from exporter.metrics.catalogue import NamedFamily
 
 
-#: The uids of the dashboards, by which they link to each other; a uid never changes.
-OVERVIEW = "loadfleet-overview"
-AGENTS = "loadfleet-agents"
-SUITES = "loadfleet-suites"
-EXPORTER = "loadfleet-exporter"
-UIDS = (OVERVIEW, AGENTS, SUITES, EXPORTER)
+# By which the dashboards find each other.
+_TAG = "loadfleet"
 
-#: The last number of the classic model: newer ones of Grafana load it without a migration.
-SCHEMA_VERSION = 42
-
-#: By which the dashboards find each other.
-TAG = "loadfleet"
-
-PROJECT_URL = RUNBOOK_URL.partition("/blob/")[0]
-
-# The variables of every dashboard: each label with the metric whose values it offers.
-_COMMON: Mapping[str, Family | Metric] = {
-    "job": m.BUILD_INFO,
+# The variables of every dashboard: each label with the family whose values it offers.
+_COMMON: Mapping[str, NamedFamily] = {
+    "job": own.BUILD_INFO,
     "provider": c.SOURCE_UP,
     "source": c.SOURCE_UP,
 }
@@ -64,7 +52,7 @@ _LINKS = (
     {
         "type": "dashboards",
         "title": "Load test fleet",
-        "tags": [TAG],
+        "tags": [_TAG],
         "asDropdown": False,
         "includeVars": True,
         "keepTime": True,
@@ -73,40 +61,20 @@ _LINKS = (
         "type": "link",
         "title": "Documentation",
         "icon": "doc",
-        "url": f"{PROJECT_URL}#readme",
+        "url": f"{RUNBOOK_URL.partition('/blob/')[0]}#readme",
         "targetBlank": True,
     },
 )
-
-
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """The alerts' limits and names, which the dashboards share.
-
-    Attributes:
-        alerts: The names of the alerts that the thresholds leave on.
-    """
-
-    thresholds: Thresholds
-    alerts: tuple[str, ...]
-
-    def answers(self, *endings: str) -> tuple[str, ...]:
-        """Return the full names of some alerts, without those that are off.
-
-        Args:
-            endings: The names without the prefix that all have.
-        """
-        names = (f"{PREFIX}{ending}" for ending in endings)
-        return tuple(name for name in names if name in self.alerts)
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """A dashboard.
 
     Attributes:
-        uid: By which others and alerts link to it; it never changes.
-        annotations: As Grafana reads them, by the functions of `annotations`.
+        thresholds: Those of the alerts; panels do not link to the runbooks of alerts that are off.
+        annotations: As Grafana reads them.
         variables: Labels that choose objects, after data source, job, provider and source, each
-            with the metric whose values it offers.
+            with the family whose values it offers.
         sections: The panels line by line, from left to right; those of a line are of one height
             and fill it.
         since: How far back it looks until somebody decides otherwise.
@@ -115,20 +83,22 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     title: str
     description: str
+    thresholds: Thresholds = Thresholds()
     annotations: tuple[dict[str, Any], ...]
     sections: tuple[Panels, ...]
-    variables: Mapping[str, Family | Metric] = {}
+    variables: Mapping[str, NamedFamily] = {}
     since: str = "now-6h"
 
-    @property
-    def file_name(self) -> str:
-        """The file it is in."""
-        return f"{self.uid}.json"
-
     def numbered(self) -> list[tuple[int, Panel]]:
-        """Return the panels with their ids."""
+        """Return the panels with their ids and titles, without the alerts that are off."""
+        alerts = {rule.name for rule in rules(self.thresholds)}
         titled = (
-            msgspec.structs.replace(panel, title=title)
+            msgspec.structs.replace(
+                panel,
+                title=title,
+                limits=self.thresholds,
+                answers=tuple(name for name in panel.answers if name in alerts),
+            )
             for section in self.sections
             for title, panel in section.items()
         )
@@ -136,61 +106,46 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self, *, runbook_url: str) -> str:
         """Return the file's text."""
-        return json.dumps(self.json(runbook_url=runbook_url), indent=2, ensure_ascii=False) + "\n"
-
-    def json(self, *, runbook_url: str) -> dict[str, Any]:
-        """Return it as Grafana reads it."""
-        return {
+        labels = {**_COMMON, **self.variables}
+        names = tuple(labels)
+        variables = [
+            _variable(label, family, before=names[:index])
+            for index, (label, family) in enumerate(labels.items())
+        ]
+        url = f"{runbook_url.rstrip('/')}/"
+        panels = []
+        left = top = 0
+        for number, panel in self.numbered():
+            panels.append(panel.json(number=number, x=left, y=top, runbook_url=url))
+            left += panel.width
+            if left == COLUMNS:
+                top += panel.height
+                left = 0
+        board = {
             "id": None,
             "uid": self.uid,
             "title": self.title,
             "description": self.description,
-            "tags": [TAG],
-            "schemaVersion": SCHEMA_VERSION,
+            "tags": [_TAG],
+            # The last number of the classic model: newer Grafanas load it without a migration.
+            "schemaVersion": 42,
             "editable": False,
             "graphTooltip": 1,
             "refresh": "1m",
             "time": {"from": self.since, "to": "now"},
             "timezone": "browser",
-            "links": list(_LINKS),
+            "links": _LINKS,
             "annotations": {"list": [_BUILT_IN, *self.annotations]},
-            "templating": {"list": self._variables()},
-            "panels": self._panels(f"{runbook_url.rstrip('/')}/"),
+            "templating": {"list": [_DATA_SOURCE, *variables]},
+            "panels": panels,
         }
-
-    def _variables(self) -> list[dict[str, Any]]:
-        labels = {**_COMMON, **self.variables}
-        names = tuple(labels)
-        return [
-            _DATA_SOURCE,
-            *(
-                _variable(label, metric, before=names[:index])
-                for index, (label, metric) in enumerate(labels.items())
-            ),
-        ]
-
-    def _panels(self, runbook_url: str) -> list[dict[str, Any]]:
-        panels: list[dict[str, Any]] = []
-        left = top = 0
-        for number, panel in self.numbered():
-            panels.append(panel.json(number=number, x=left, y=top, runbook_url=runbook_url))
-            left += panel.width
-            if left == COLUMNS:
-                top += panel.height
-                left = 0
-        return panels
+        return json.dumps(board, indent=2, ensure_ascii=False) + "\n"
 
 
-def _variable(label: str, metric: Family | Metric, *, before: tuple[str, ...]) -> dict[str, Any]:
-    """Return a choice of values of a label as Grafana reads it.
-
-    Args:
-        label: It gives the variable its name.
-        metric: The values are those of its series.
-        before: The variables whose choices narrow this one's.
-    """
+def _variable(label: str, family: NamedFamily, *, before: tuple[str, ...]) -> dict[str, Any]:
+    """Return a choice of a label's values, narrowed by those that come before it."""
     # Only the exporter's own metric tells which jobs are exporters.
-    chosen = Scope(variables=before).select(metric) if before else metric.name
+    chosen = Scope(before).select(family) if before else family.name
     query = f"label_values({chosen}, {label})"
     return {
         "type": "query",
@@ -209,27 +164,41 @@ def _variable(label: str, metric: Family | Metric, *, before: tuple[str, ...]) -
     }
 
 
-def link(uid: str, label: str, *, named_by: str | None = None) -> str:
-    """Return the address of a dashboard that shows the object of a table's row.
-
-    It keeps data source, jobs and time, and chooses the row's source.
-
-    Args:
-        uid: The dashboard's.
-        label: The label of the row that names the object.
-        named_by: The label that names the variable to choose by, if `label` itself does not.
-    """
-    variable = label if named_by is None else _cell(named_by)
-    chosen = (
-        "${datasource:queryparam}",
-        "${job:queryparam}",
-        f"var-source={_cell('source')}",
-        f"var-{variable}={_cell(label)}",
-        "${__url_time_range}",
-    )
-    return f"/d/{uid}?{'&'.join(chosen)}"
+def suite_runs(scope: Scope) -> dict[str, Any]:
+    """Annotate the starts of suites' runs."""
+    query = scope.each(c.SUITE_CURRENT_RUN_START)
+    return _annotation("Suite started", query, "{{suite}} ({{source}})", states.BLUE)
 
 
-def _cell(label: str) -> str:
-    """Return the place in an address for a label of the row."""
-    return f"${{__data.fields.{label}:percentencode}}"
+def other_runs(scope: Scope) -> dict[str, Any]:
+    """Annotate the starts of runs that belong to no suite."""
+    alone = scope.select(c.RUN_INFO, 'suite_id=""')
+    query = f"({scope.each(c.RUN_START)} and {on(labels_of(c.RUN_START))} {alone})"
+    return _annotation("Run started", query, "{{run}} ({{source}})", states.BLUE)
+
+
+def restarts(scope: Scope) -> dict[str, Any]:
+    """Annotate the starts of agents' software."""
+    query = scope.each(c.AGENT_START)
+    return _annotation("Agent started", query, "{{agent}} ({{source}})", states.ORANGE)
+
+
+def reloads(scope: Scope) -> dict[str, Any]:
+    """Annotate the times from which on a configuration holds."""
+    query = by("max", ("instance",), scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
+    return _annotation("Configuration loaded", query, "{{instance}}", "purple")
+
+
+def _annotation(name: str, query: str, text: str, colour: str) -> dict[str, Any]:
+    """Return lines over all panels at the seconds that a query finds."""
+    return {
+        "name": name,
+        "datasource": DATA_SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "expr": f"{query} * 1000",
+        "titleFormat": name,
+        "textFormat": text,
+        "useValueForTime": True,
+    }

@@ -2,229 +2,151 @@
 
 from __future__ import annotations
 
-from exporter.dashboards import metrics as m
 from exporter.dashboards import states
-from exporter.dashboards.annotations import reloads
-from exporter.dashboards.dashboard import EXPORTER, Context, Dashboard
+from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, rate
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.query import Scope, by
+from exporter.dashboards.tables import EXPORTER, Column, Table
+from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
 
 
 _TASK = (*COMMON_LABELS, "task")
 _OPERATION = (*COMMON_LABELS, "operation")
-_scope = Scope(variables=_TASK)
+_scope = Scope(_TASK)
 
 _SOURCE_LEGEND = "{{source}} ({{provider}})"
 _TASK_LEGEND = "{{source}} {{task}}"
 
-_NONE_IS_WELL = states.above(1, states.RED, states.GREEN)
-
 # The age of each task's newest good poll, in intervals, so that tasks of every pace compare.
-_success = by("max", _TASK, f"{_scope.select(m.POLL_LAST_SUCCESS)} > 0")
-_AGE = f"(time() - {_success}) / {_scope.each(m.POLL_INTERVAL)}"
+_success = by("max", _TASK, f"{_scope.select(own.POLL_LAST_SUCCESS)} > 0")
+_AGE = f"(time() - {_success}) / {_scope.each(own.POLL_INTERVAL)}"
 
+_NUMBERS: Panels = {
+    "Oldest reading": Stat(
+        "The age of the newest good poll of the task that is worst off, in its intervals. Below 2"
+        " is well.",
+        query=f"max({_AGE})",
+        width=5,
+        steps=lambda limits: (
+            (None, states.GREEN),
+            (2, states.ORANGE),
+            (limits.stale_intervals, states.RED),
+        ),
+    ),
+    "Tasks without success": Stat(
+        "Tasks that have never been polled without a failure since the start. 0 is well.",
+        query=f"sum({_scope.each(own.POLL_LAST_SUCCESS)} == bool 0)",
+        width=5,
+        steps=states.NONE_IS_WELL,
+    ),
+    "Breakers open": Stat(
+        "Sources to which calls are held back because the credentials were refused. 0 is well.",
+        query=f"sum({_scope.each(own.BREAKER_OPEN)})",
+        width=5,
+        steps=states.NONE_IS_WELL,
+    ),
+    "Configuration": Stat(
+        "Whether the newest load of the configuration worked. If not, the exporter goes on with the"
+        " one before.",
+        query=f"min({_scope.select(own.RELOAD_SUCCESSFUL)})",
+        width=5,
+        named=states.RELOAD,
+        answers=("LoadFleetReloadFailed",),
+    ),
+    "Notifications": Stat(
+        "Whether the newest notification of each Alertmanager was delivered; there is no value"
+        " while the built-in alerts are off.",
+        query=f"max({_scope.select(own.NOTIFICATIONS_FAILING)})",
+        width=4,
+        named=states.DELIVERY,
+        answers=("LoadFleetNotificationsFailing",),
+    ),
+}
 
-def exporter(context: Context) -> Dashboard:
-    """Make the dashboard."""
-    return Dashboard(
-        uid=EXPORTER,
-        title="Load test fleet: exporter",
-        description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
-        variables={"task": m.POLL_INTERVAL},
-        annotations=(reloads(_scope),),
-        sections=(
-            _numbers(context),
-            _polls(context),
-            {"The vendors' APIs": Row()},
-            _calls(),
-            {"The process and its notifications": Row()},
-            _process(context),
-        ),
-    )
+_failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
+_skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
+_POLLS: Panels = {
+    "Age of readings": TimeSeries(
+        "How old each task's newest good poll is, in its intervals: a saw between 0 and 1 is well;"
+        " beyond the dashed line its readings may be missing.",
+        queries={_TASK_LEGEND: _AGE},
+        steps=lambda limits: states.above(limits.stale_intervals, states.RED, states.GREEN),
+        answers=("LoadFleetPollsStale",),
+    ),
+    "Failed polls": TimeSeries(
+        "Polls per minute in which something failed, by reason. None is well; targets that are down"
+        " are no failures.",
+        queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{_failures} > 0"},
+        unit="cpm",
+    ),
+    "Lateness of polls": TimeSeries(
+        "How long after their time 99 % of the polls started. Milliseconds are well; seconds are an"
+        " exporter short of CPU.",
+        queries={_TASK_LEGEND: _scope.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK)},
+        unit="s",
+    ),
+    "Skipped polls": TimeSeries(
+        "Polls per minute that did not take place: the one before was still running, its time was"
+        " missed, or calls were held back. None is well.",
+        queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), _skipped)},
+        unit="cpm",
+    ),
+    "Durations of polls": TimeSeries(
+        "Below what 90 % of the polls of each task stay. Well below the interval is well.",
+        queries={_TASK_LEGEND: _scope.quantile(0.9, own.POLL_DURATION, *_TASK)},
+        unit="s",
+    ),
+    "Breakers": StateTimeline(
+        "Whether calls to each source are held back because the credentials were refused. Green is"
+        " well.",
+        queries={_SOURCE_LEGEND: _scope.each(own.BREAKER_OPEN)},
+        named=states.BREAKER,
+    ),
+}
 
-
-def _numbers(context: Context) -> Panels:
-    limit = context.thresholds.stale_intervals
-    return {
-        "Oldest reading": Stat(
-            description="The age of the newest good poll of the task that is worst off, in its"
-            " intervals. Below 2 is well.",
-            query=f"max({_AGE})",
-            width=5,
-            steps=((None, states.GREEN), (2, states.ORANGE), (limit, states.RED)),
-        ),
-        "Tasks without success": Stat(
-            description="Tasks that have never been polled without a failure since the start. 0 is"
-            " well.",
-            query=f"sum({_scope.each(m.POLL_LAST_SUCCESS)} == bool 0)",
-            width=5,
-            steps=_NONE_IS_WELL,
-        ),
-        "Breakers open": Stat(
-            description="Sources to which calls are held back because the credentials were refused."
-            " 0 is well.",
-            query=f"sum({_scope.each(m.BREAKER_OPEN)})",
-            width=5,
-            steps=_NONE_IS_WELL,
-        ),
-        "Configuration": Stat(
-            description="Whether the newest load of the configuration worked. If not, the exporter"
-            " goes on with the one before.",
-            query=f"min({_scope.select(m.RELOAD_SUCCESSFUL)})",
-            width=5,
-            named=states.RELOAD,
-            answers=context.answers("ReloadFailed"),
-        ),
-        "Notifications": Stat(
-            description="Whether the newest notification of each Alertmanager was delivered; there"
-            " is no value while the built-in alerts are off.",
-            query=f"max({_scope.select(m.NOTIFICATIONS_FAILING)})",
-            width=4,
-            named=states.DELIVERY,
-            answers=context.answers("NotificationsFailing"),
-        ),
-    }
-
-
-def _polls(context: Context) -> Panels:
-    failures = _scope.per_minute(m.POLL_FAILURES, *_TASK, "reason")
-    skipped = _scope.per_minute(m.SCHEDULE_SKIPPED, *_TASK, "reason")
-    return {
-        "Age of readings": TimeSeries(
-            description="How old each task's newest good poll is, in its intervals: a saw between 0"
-            " and 1 is well; beyond the dashed line its readings may be missing.",
-            queries={_TASK_LEGEND: _AGE},
-            steps=states.above(context.thresholds.stale_intervals, states.RED, states.GREEN),
-            answers=context.answers("PollsStale"),
-        ),
-        "Failed polls": TimeSeries(
-            description="Polls per minute in which something failed, by reason. None is well;"
-            " targets that are down are no failures.",
-            queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{failures} > 0"},
-            unit="cpm",
-        ),
-        "Lateness of polls": TimeSeries(
-            description="How long after their time 99 % of the polls started. Milliseconds are"
-            " well; seconds are an exporter short of CPU.",
-            queries={_TASK_LEGEND: _scope.quantile(0.99, m.SCHEDULE_LATENESS, *_TASK)},
-            unit="s",
-        ),
-        "Skipped polls": TimeSeries(
-            description="Polls per minute that did not take place: the one before was still"
-            " running, its time was missed, or calls were held back. None is well.",
-            queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), skipped)},
-            unit="cpm",
-        ),
-        "Durations of polls": TimeSeries(
-            description="Below what 90 % of the polls of each task stay. Well below the interval is"
-            " well.",
-            queries={_TASK_LEGEND: _scope.quantile(0.9, m.POLL_DURATION, *_TASK)},
-            unit="s",
-        ),
-        "Breakers": StateTimeline(
-            description="Whether calls to each source are held back because the credentials were"
-            " refused. Green is well.",
-            queries={_SOURCE_LEGEND: _scope.each(m.BREAKER_OPEN)},
-            named=states.BREAKER,
-        ),
-    }
-
-
-def _calls() -> Panels:
-    slowest = _scope.quantile(0.95, m.HTTP_REQUEST_DURATION, *_OPERATION)
-    failed = _scope.per_minute(m.HTTP_REQUESTS, *_OPERATION, "outcome", matchers=('outcome!="ok"',))
-    waiting = by("sum", COMMON_LABELS, _scope.select(m.HTTP_REQUESTS_IN_FLIGHT))
-    surprises = _scope.per_minute(m.VENDOR_SURPRISES, *COMMON_LABELS, "kind")
-    exposed = by("sum", COMMON_LABELS, _scope.select(m.SERIES))
-    expired = _scope.per_minute(m.SERIES_EXPIRED, *COMMON_LABELS)
-    return {
-        "Calls": TimeSeries(
-            description="Calls per minute to each source's API; compare with `requests_per_minute`"
-            " and with what the vendor allows.",
-            queries={_SOURCE_LEGEND: _scope.per_minute(m.HTTP_REQUESTS, *COMMON_LABELS)},
-            unit="cpm",
-        ),
-        "Durations of calls": TimeSeries(
-            description="Below what 95 % of the calls of each operation stay. Steady is well; near"
-            " the time-out the vendor is overloaded.",
-            queries={"{{operation}} ({{source}})": slowest},
-            unit="s",
-        ),
-        "Failed calls": TimeSeries(
-            description="Calls per minute without a valid answer, by operation and reason. None is"
-            " well.",
-            queries={"{{operation}}: {{outcome}} ({{source}})": f"{failed} > 0"},
-            unit="cpm",
-        ),
-        "Calls under way": TimeSeries(
-            description="Calls to each source that wait for their answers. At the source's"
-            " `concurrency` for long means that polls take long.",
-            queries={_SOURCE_LEGEND: waiting},
-        ),
-        "Surprises in replies": TimeSeries(
-            description="Values per minute that the vendors' API references do not know. None is"
-            " well; many after a vendor's release are worth a report.",
-            queries={"{{source}} {{kind}}": surprises},
-            unit="cpm",
-        ),
-        "Series": TimeSeries(
-            description="Series of each source's targets, and how many per minute ended for want of"
-            " a newer reading. Steady and none is well.",
-            queries={"{{source}} exposed": exposed, "{{source}} expired per minute": expired},
-        ),
-    }
-
-
-def _process(context: Context) -> Panels:
-    cores = by("sum", ("instance",), _ours(rate(_scope.select(m.CPU_SECONDS))))
-    labels = ("job", "instance")
-    build = by("max", (*labels, "version", "python"), _scope.select(m.BUILD_INFO))
-    memory = by("max", labels, _ours(_scope.select(m.RESIDENT_MEMORY)))
-    exposition = by("max", labels, _scope.select(m.EXPOSITION_BYTES))
-    loaded = by("max", labels, _scope.select(m.RELOAD_SUCCESS_TIMESTAMP))
-    scraped = by("min", labels, _ours(_scope.select(m.UP)))
-    return {
-        "Notifications": TimeSeries(
-            description="Notifications per minute to each Alertmanager, and failed ones, while the"
-            " built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
-            queries={
-                "{{receiver}}": _scope.per_minute(m.NOTIFICATIONS, "receiver"),
-                "{{receiver}} failed": _scope.per_minute(m.NOTIFICATION_FAILURES, "receiver"),
-            },
-            unit="cpm",
-        ),
-        "Durations of rendering": TimeSeries(
-            description="Below what 99 % of the renderings of what a poll changed stay."
-            " Milliseconds are well.",
-            queries={"{{instance}}": _scope.quantile(0.99, m.RENDER_DURATION, "instance")},
-            unit="s",
-        ),
-        "CPU": TimeSeries(
-            description="Cores that each exporter uses. Near 1 it is at its limit: shard the fleet."
-            f" From `{m.CPU_SECONDS.name}`.",
-            queries={"{{instance}}": cores},
-        ),
-        "Exporters": Table(
-            description="Each exporter: whether Prometheus can scrape it, its version, its memory,"
-            " the size of its exposition, and when its configuration was loaded. From"
-            f" `{m.UP.name}` and `{m.BUILD_INFO.name}`.",
-            columns=(
-                Column("Scrape", scraped, named=states.SCRAPE),
-                Column("Build", build),
-                Column("Memory", memory, unit="bytes"),
-                Column("Exposition", exposition, unit="bytes"),
-                Column("Configuration loaded", f"{loaded} * 1000", unit="dateTimeFromNow"),
-            ),
-            labels=("instance", "version", "python"),
-            hidden=("job",),
-            sort="instance",
-            width=12,
-            height=8,
-            answers=context.answers("ExporterGone"),
-        ),
-    }
+_slowest = _scope.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)
+_failed = _scope.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
+_waiting = by("sum", COMMON_LABELS, _scope.select(own.HTTP_REQUESTS_IN_FLIGHT))
+_surprises = _scope.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))
+_exposed = by("sum", COMMON_LABELS, _scope.select(own.SERIES))
+_expired = _scope.per_minute(own.SERIES_EXPIRED, COMMON_LABELS)
+_CALLS: Panels = {
+    "The vendors' APIs": Row(),
+    "Calls": TimeSeries(
+        "Calls per minute to each source's API; compare with `requests_per_minute` and with what"
+        " the vendor allows.",
+        queries={_SOURCE_LEGEND: _scope.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)},
+        unit="cpm",
+    ),
+    "Durations of calls": TimeSeries(
+        "Below what 95 % of the calls of each operation stay. Steady is well; near the time-out the"
+        " vendor is overloaded.",
+        queries={"{{operation}} ({{source}})": _slowest},
+        unit="s",
+    ),
+    "Failed calls": TimeSeries(
+        "Calls per minute without a valid answer, by operation and reason. None is well.",
+        queries={"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
+        unit="cpm",
+    ),
+    "Calls under way": TimeSeries(
+        "Calls to each source that wait for their answers. At the source's `concurrency` for long"
+        " means that polls take long.",
+        queries={_SOURCE_LEGEND: _waiting},
+    ),
+    "Surprises in replies": TimeSeries(
+        "Values per minute that the vendors' API references do not know. None is well; many after a"
+        " vendor's release are worth a report.",
+        queries={"{{source}} {{kind}}": _surprises},
+        unit="cpm",
+    ),
+    "Series": TimeSeries(
+        "Series of each source's targets, and how many per minute ended for want of a newer"
+        " reading. Steady and none is well.",
+        queries={"{{source}} exposed": _exposed, "{{source}} expired per minute": _expired},
+    ),
+}
 
 
 def _ours(expression: str) -> str:
@@ -232,5 +154,62 @@ def _ours(expression: str) -> str:
 
     An exporter that is gone is still one of ours while it was there at some time shown.
     """
-    seen = f"last_over_time({_scope.select(m.BUILD_INFO)}[$__range])"
+    seen = f"last_over_time({_scope.select(own.BUILD_INFO)}[$__range])"
     return f"{expression} and on (job, instance) {seen}"
+
+
+_cores = _ours('rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])')
+_labels = ("job", "instance")
+_build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO))
+_memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
+_exposition = by("max", _labels, _scope.select(own.EXPOSITION_BYTES))
+_loaded = by("max", _labels, _scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
+_PROCESS: Panels = {
+    "The process and its notifications": Row(),
+    "Notifications": TimeSeries(
+        "Notifications per minute to each Alertmanager, and failed ones, while the built-in alerts"
+        " are on (`alerting.alertmanagers`). No failure is well.",
+        queries={
+            "{{receiver}}": _scope.per_minute(own.NOTIFICATIONS, ("receiver",)),
+            "{{receiver}} failed": _scope.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
+        },
+        unit="cpm",
+    ),
+    "Durations of rendering": TimeSeries(
+        "Below what 99 % of the renderings of what a poll changed stay. Milliseconds are well.",
+        queries={"{{instance}}": _scope.quantile(0.99, own.RENDER_DURATION, "instance")},
+        unit="s",
+    ),
+    "CPU": TimeSeries(
+        "Cores that each exporter uses. Near 1 it is at its limit: shard the fleet. From"
+        " `process_cpu_seconds_total`.",
+        queries={"{{instance}}": by("sum", ("instance",), _cores)},
+    ),
+    "Exporters": Table(
+        "Each exporter: whether Prometheus can scrape it, its version, its memory, the size of its"
+        " exposition, and when its configuration was loaded. From `up` and"
+        f" `{own.BUILD_INFO.name}`.",
+        columns=(
+            Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
+            Column("Build", _build, hidden=True),
+            Column("Memory", _memory, unit="bytes"),
+            Column("Exposition", _exposition, unit="bytes"),
+            Column("Configuration loaded", f"{_loaded} * 1000", unit="dateTimeFromNow"),
+        ),
+        labels=("instance", "version", "python"),
+        hidden=("job",),
+        sort="instance",
+        width=12,
+        height=8,
+        answers=("LoadFleetExporterGone",),
+    ),
+}
+
+DASHBOARD = Dashboard(
+    uid=EXPORTER,
+    title="Load test fleet: exporter",
+    description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
+    variables={"task": own.POLL_INTERVAL},
+    annotations=(reloads(_scope),),
+    sections=(_NUMBERS, _POLLS, _CALLS, _PROCESS),
+)

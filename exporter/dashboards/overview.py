@@ -2,209 +2,183 @@
 
 from __future__ import annotations
 
-from exporter.alerts.rule import PREFIX
-from exporter.dashboards import machines, states
-from exporter.dashboards import metrics as m
-from exporter.dashboards.annotations import other_runs, reloads, restarts, suite_runs
-from exporter.dashboards.dashboard import (
-    AGENTS,
-    EXPORTER,
-    OVERVIEW,
-    SUITES,
-    Context,
-    Dashboard,
-    link,
-)
+from exporter.dashboards import states
+from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, restarts, suite_runs
+from exporter.dashboards.machines import Machines, machines
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, Text, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import AGENTS, EXPORTER, SUITES, Column, Table, link
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import COMMON_LABELS
+from exporter.metrics import own
 
 
 _scope = Scope()
-
-# From one on it is too many.
-_NONE_IS_WELL = states.above(1, states.RED, states.GREEN)
-_NONE_IS_BETTER = states.above(1, states.ORANGE, states.GREEN)
-
-
-def overview(context: Context) -> Dashboard:
-    """Make the dashboard."""
-    return Dashboard(
-        uid=OVERVIEW,
-        title="Load test fleet: overview",
-        description="Do I have to act? On which machine, suite or source, and since when?",
-        annotations=(
-            suite_runs(_scope),
-            other_runs(_scope),
-            restarts(_scope, enabled=False),
-            reloads(_scope),
-        ),
-        sections=(
-            _numbers(),
-            _tables(context),
-            {"Over time": Row()},
-            _over_time(context),
-        ),
-    )
+_fleet = machines(_scope)
+_agents, _controllers, _members, _recorders = _fleet
+_all_states = either(*(each.listed(each.codes()) for each in _fleet))
 
 
-def _numbers() -> Panels:
-    return {
-        "Sources down": Stat(
-            description="Sources whose vendor's API gives no valid answer, or refuses the"
-            " credentials. 0 is well; otherwise nothing is known of all behind it.",
-            query=f"sum({_scope.each(c.SOURCE_UP)} == bool 0)",
-            width=4,
-            steps=_NONE_IS_WELL,
-        ),
-        "Agents unreachable": _unreachable("Agents", machines.AGENT),
-        "Controllers unreachable": _unreachable("Controllers", machines.CONTROLLER),
-        "Members unreachable": _unreachable("Members", machines.MEMBER),
-        "Recorders unreachable": _unreachable("Recorders", machines.RECORDER),
-        "Outdated": Stat(
-            description="Machines of all kinds that answer and are too old to be used. 0 is well."
-            f" From `{c.AGENT_OUTDATED.name}` and its like.",
-            query=f"sum(({machines.all_states(_scope)}) == bool {states.OUTDATED.code})",
-            width=4,
-            steps=_NONE_IS_BETTER,
-        ),
-        "Suites failed": Stat(
-            description="Suites whose newest finished run has failed. 0 is well.",
-            query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
-            width=4,
-            steps=_NONE_IS_BETTER,
-        ),
-    }
-
-
-def _unreachable(plural: str, machine: machines.Machine) -> Stat:
+def _unreachable(plural: str, machines: Machines) -> Stat:
     return Stat(
-        description=f"{plural} that were not reached at the newest look. 0 is well. From"
-        f" `{machine.family('UP').name}`; inactive ones do not count.",
-        query=machine.count(_scope, states.UNREACHABLE),
+        f"{plural} that were not reached at the newest look. 0 is well. From"
+        f" `{machines.family('UP').name}`; inactive ones do not count.",
+        query=machines.count(states.UNREACHABLE),
         width=3,
-        steps=_NONE_IS_WELL,
+        steps=states.NONE_IS_WELL,
     )
 
 
-def _tables(context: Context) -> Panels:
-    # Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
-    # own evaluation tells.
-    by_rules = f'{m.ALERTS.name}{{alertname=~"{PREFIX}.+", alertstate="firing"}}'
-    built_in = f"{_scope.select(m.ALERTS_FIRING)} > 0"
-    alert = ("alertname", "severity")
-    failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
-    ended = f"{_scope.each(c.SUITE_LAST_RUN_END)} * 1000"
-    suite = on(labels_of(c.SUITE_LAST_RUN_PASSED))
-    refused = f"({_scope.each(c.SOURCE_AUTH_FAILED)} == 1) * {states.REFUSED.code}"
-    return {
-        "Machines that need attention": Table(
-            description="Every machine that is unreachable or outdated, why, and when it was last"
-            " seen up; the name leads to its details. Empty when all is well. From"
-            f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
-            columns=(
-                Column("State", machines.offenders(_scope), named=states.MACHINE),
-                Column("Last seen up", machines.last_up(_scope), unit="dateTimeFromNow"),
-                Column("Reason", machines.reasons(_scope)),
-            ),
-            labels=("object", "kind", "source", "reason"),
-            hidden=("provider", "variable"),
-            links={"object": link(AGENTS, "object", named_by="variable")},
-            sort="-Value #A",
-            empty="No machine needs attention, as far as is known.",
-            width=14,
-        ),
-        "Firing alerts": Table(
-            description="How many alerts of each name fire, by Prometheus' rules or by the"
-            " exporter's built-in evaluation.",
-            columns=(
-                Column(
-                    "Alerts",
-                    either(by("count", alert, by_rules), by("max", alert, built_in)),
-                    unit="none",
-                ),
-            ),
-            labels=("alertname", "severity"),
-            words={"severity": states.SEVERITY_COLOURS},
-            sort="severity",
-            empty="No alert fires, as far as is known.",
-            width=10,
-        ),
-        "Suites that failed": Table(
-            description="Suites whose newest finished run has failed, and when that run ended; the"
-            " name leads to its runs. Empty when all is well. From"
-            f" `{c.SUITE_LAST_RUN_PASSED.name}`.",
-            columns=(
-                Column("Verdict", failed, named=states.VERDICT),
-                Column("Ended", f"{ended} and {suite} ({failed})", unit="dateTimeFromNow"),
-            ),
-            labels=("suite", "source"),
-            hidden=("provider", "suite_id"),
-            links={"suite": link(SUITES, "suite")},
-            sort="suite",
-            empty="No suite has failed, as far as is known.",
-            width=14,
-            height=8,
-        ),
-        "Sources": StateTimeline(
-            description="Whether each vendor's API answers. Green is well; red is no valid answer;"
-            " dark red are refused credentials, after which the exporter holds its calls back. From"
-            f" `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
-            queries={"{{source}} ({{provider}})": either(refused, _scope.each(c.SOURCE_UP))},
-            named=states.SOURCE,
-            width=10,
-            answers=context.answers("SourceDown", "CredentialsRefused"),
-        ),
-    }
+_NUMBERS: Panels = {
+    "Sources down": Stat(
+        "Sources whose vendor's API gives no valid answer, or refuses the credentials. 0 is well;"
+        " otherwise nothing is known of all behind it.",
+        query=f"sum({_scope.each(c.SOURCE_UP)} == bool 0)",
+        width=4,
+        steps=states.NONE_IS_WELL,
+    ),
+    "Agents unreachable": _unreachable("Agents", _agents),
+    "Controllers unreachable": _unreachable("Controllers", _controllers),
+    "Members unreachable": _unreachable("Members", _members),
+    "Recorders unreachable": _unreachable("Recorders", _recorders),
+    "Outdated": Stat(
+        "Machines of all kinds that answer and are too old to be used. 0 is well. From"
+        f" `{c.AGENT_OUTDATED.name}` and its like.",
+        query=f"sum(({_all_states}) == bool {states.OUTDATED.value})",
+        width=4,
+        steps=states.NONE_IS_BETTER,
+    ),
+    "Suites failed": Stat(
+        "Suites whose newest finished run has failed. 0 is well.",
+        query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
+        width=4,
+        steps=states.NONE_IS_BETTER,
+    ),
+}
 
+# Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
+# own evaluation tells.
+_by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing"}'
+_built_in = f"{_scope.select(own.ALERTS_FIRING)} > 0"
+_alert = ("alertname", "severity")
+_failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
+# What one of the machines is known by: `variable` is the one that chooses it.
+_offender = (*c.COMMON_LABELS, "kind", "object", "variable")
+_offending = by("max", _offender, f"({_all_states}) >= {states.OUTDATED.value}")
+_last_up = either(*(each.listed(each.each("LAST_UP")) for each in _fleet if each is not _members))
+_reasons = either(*(each.listed(each.each("FAILURE")) for each in _fleet))
+_ended = f"{_scope.each(c.SUITE_LAST_RUN_END)} * 1000"
+_suite = on(labels_of(c.SUITE_LAST_RUN_PASSED))
+_refused = f"({_scope.each(c.SOURCE_AUTH_FAILED)} == 1) * {states.REFUSED.value}"
+_TABLES: Panels = {
+    "Machines that need attention": Table(
+        "Every machine that is unreachable or outdated, why, and when it was last seen up; the name"
+        f" leads to its details. Empty when all is well. From `{c.AGENT_UP.name}`,"
+        f" `{c.AGENT_OUTDATED.name}` and their like.",
+        columns=(
+            Column("State", _offending, named=states.MACHINE),
+            Column(
+                "Last seen up",
+                f"{by('max', _offender, _last_up)} * 1000 and {on(_offender)} {_offending}",
+                unit="dateTimeFromNow",
+            ),
+            Column("Reason", by("max", (*_offender, "reason"), _reasons), hidden=True),
+        ),
+        labels=("object", "kind", "source", "reason"),
+        hidden=("provider", "variable"),
+        links={"object": link(AGENTS, "object", named_by="variable")},
+        empty="No machine needs attention, as far as is known.",
+        width=14,
+    ),
+    "Firing alerts": Table(
+        "How many alerts of each name fire, by Prometheus' rules or by the exporter's built-in"
+        " evaluation.",
+        columns=(
+            Column("Alerts", either(by("count", _alert, _by_rules), by("max", _alert, _built_in))),
+        ),
+        labels=("alertname", "severity"),
+        sort="severity",
+        empty="No alert fires, as far as is known.",
+        width=10,
+    ),
+    "Suites that failed": Table(
+        "Suites whose newest finished run has failed, and when that run ended; the name leads to"
+        f" its runs. Empty when all is well. From `{c.SUITE_LAST_RUN_PASSED.name}`.",
+        columns=(
+            Column("Verdict", _failed, named=states.VERDICT),
+            Column("Ended", f"{_ended} and {_suite} ({_failed})", unit="dateTimeFromNow"),
+        ),
+        labels=("suite", "source"),
+        hidden=("provider", "suite_id"),
+        links={"suite": link(SUITES, "suite")},
+        sort="suite",
+        empty="No suite has failed, as far as is known.",
+        width=14,
+        height=8,
+    ),
+    "Sources": StateTimeline(
+        "Whether each vendor's API answers. Green is well; red is no valid answer; dark red are"
+        " refused credentials, after which the exporter holds its calls back. From"
+        f" `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
+        queries={"{{source}} ({{provider}})": either(_refused, _scope.each(c.SOURCE_UP))},
+        named=states.SOURCE,
+        width=10,
+        answers=("LoadFleetSourceDown", "LoadFleetCredentialsRefused"),
+    ),
+}
 
-def _over_time(context: Context) -> Panels:
-    down = by("avg", COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
-    urgent = f"({machines.all_states(_scope)}) >= bool {states.OUTDATED.code}"
-    suites = f"sum({_scope.each(c.SUITE_RUNNING)})"
-    in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
-    return {
-        "Agents by state": TimeSeries(
-            description="How many agents are in each state. All green is well. From"
-            f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
-            queries={
-                state.word: machines.AGENT.count(_scope, state)
-                for state in reversed(states.MACHINE)
-            },
-            stacked=True,
-            colours={state.word: state.colour for state in states.MACHINE},
-        ),
-        "Share of agents unreachable": TimeSeries(
-            description="Of the agents that are watched, how many cannot be reached, by source."
-            " Near 0 is well; at the dashed line one cause for many is likely.",
-            queries={"{{source}} ({{provider}})": down},
-            unit="percentunit",
-            steps=states.above(context.thresholds.agents_down_ratio, states.RED, states.GREEN),
-            answers=context.answers("HalfOfAgentsDown"),
-        ),
-        "Machines that need attention over time": TimeSeries(
-            description="How many machines of each kind are unreachable or outdated. 0 is well."
-            f" From `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
-            queries={"{{kind}}": by("sum", ("kind",), urgent)},
-        ),
-        "Runs in flight": TimeSeries(
-            description="Suites with a run in flight, and runs by phase where the vendor tells it."
-            f" Runs that stay before `running` are stuck. From `{c.SUITE_RUNNING.name}` and"
-            f" `{c.RUN_PHASE.name}`.",
-            queries={
-                "{{phase}}": by("sum", ("phase",), in_flight),
-                "{{what}}": labelled(suites, "what", "suites"),
-            },
-            colours=states.PHASE_COLOURS,
-        ),
-        "How to read this": Text(
-            description="What the dashboards of the fleet are for.",
-            content="The numbers on top say whether to act, the tables on what. A machine's"
-            f" name leads to [agents and controllers](/d/{AGENTS}), a suite's to"
-            f" [suites and runs](/d/{SUITES}). If numbers are missing or old,"
-            f" [the exporter](/d/{EXPORTER}) says why. Each panel that an alert comes from"
-            " links to the alert's runbook.",
-        ),
-    }
+_down = by("avg", c.COMMON_LABELS, f"{_scope.each(c.AGENT_UP)} == bool 0")
+_OVER_TIME: Panels = {
+    "Over time": Row(),
+    "Agents by state": TimeSeries(
+        f"How many agents are in each state. All green is well. From `{c.AGENT_UP.name}`,"
+        f" `{c.AGENT_OUTDATED.name}` and `{c.AGENT_ACTIVE.name}`.",
+        queries={state.word: _agents.count(state) for state in reversed(states.MACHINE)},
+        stacked=True,
+        named=states.MACHINE,
+    ),
+    "Share of agents unreachable": TimeSeries(
+        "Of the agents that are watched, how many cannot be reached, by source. Near 0 is well; at"
+        " the dashed line one cause for many is likely.",
+        queries={"{{source}} ({{provider}})": _down},
+        unit="percentunit",
+        steps=lambda limits: states.above(limits.agents_down_ratio, states.RED, states.GREEN),
+        answers=("LoadFleetHalfOfAgentsDown",),
+    ),
+    "Machines that need attention over time": TimeSeries(
+        "How many machines of each kind are unreachable or outdated. 0 is well. From"
+        f" `{c.AGENT_UP.name}`, `{c.AGENT_OUTDATED.name}` and their like.",
+        queries={
+            "{{kind}}": by("sum", ("kind",), f"({_all_states}) >= bool {states.OUTDATED.value}")
+        },
+    ),
+    "Runs in flight": TimeSeries(
+        "Suites with a run in flight, and runs by phase where the vendor tells it. Runs that stay"
+        f" before `running` are stuck. From `{c.SUITE_RUNNING.name}` and `{c.RUN_PHASE.name}`.",
+        queries={
+            "{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"')),
+            "{{what}}": labelled(f"sum({_scope.each(c.SUITE_RUNNING)})", "what", "suites"),
+        },
+        named=states.PHASE,
+    ),
+    "How to read this": Text(
+        "What the dashboards of the fleet are for.",
+        content="The numbers on top say whether to act, the tables on what. A machine's"
+        f" name leads to [agents and controllers](/d/{AGENTS}), a suite's to"
+        f" [suites and runs](/d/{SUITES}). If numbers are missing or old,"
+        f" [the exporter](/d/{EXPORTER}) says why. Each panel that an alert comes from"
+        " links to the alert's runbook.",
+    ),
+}
+
+DASHBOARD = Dashboard(
+    uid="loadfleet-overview",
+    title="Load test fleet: overview",
+    description="Do I have to act? On which machine, suite or source, and since when?",
+    annotations=(
+        suite_runs(_scope),
+        other_runs(_scope),
+        restarts(_scope) | {"enable": False},
+        reloads(_scope),
+    ),
+    sections=(_NUMBERS, _TABLES, _OVER_TIME),
+)

@@ -3,62 +3,58 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 
+from exporter.alerts.thresholds import Thresholds
 from exporter.dashboards import states
 
 
 #: The one data source of all queries: a variable, so that a dashboard fits every Grafana.
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-#: The oldest Grafana that shows all of it. Panels that name no version are taken for such of a
-#: very old one, and converted.
-OLDEST = "11.0.0"
+#: The names of a panel's queries by their places.
+REF_IDS = string.ascii_uppercase
 
 #: The width of a dashboard in columns.
 COLUMNS = 24
 
 
-class Panel(msgspec.Struct, frozen=True, kw_only=True):
+class Panel(msgspec.Struct, frozen=True):
     """A panel without its place.
 
     Attributes:
-        type: One of Grafana's core types.
-        instant: Whether only the newest values are asked.
-        format: Whether the labels of what is asked become columns.
-        title: Given by the dashboard.
         description: What is good and what is bad; unless it says which metrics it comes from, those
             that the panel asks are added.
+        instant: Whether only the newest values are asked.
+        options: Those of Grafana that are the same for all panels of the type.
+        title: Given by the dashboard, as the alerts' limits are.
         queries: By the legend of their series.
         answers: The alerts of the table that this panel explains.
     """
 
     type: ClassVar[str]
     instant: ClassVar[bool] = False
-    format: ClassVar[str] = "time_series"
-    title: str = ""
+    options: ClassVar[dict[str, Any]] = {}
     description: str = ""
+    title: str = ""
+    limits: Thresholds = Thresholds()
     width: int = COLUMNS
     height: int = 8
     queries: Mapping[str, str] = {}
     answers: tuple[str, ...] = ()
 
     def json(self, *, number: int, x: int, y: int, runbook_url: str) -> dict[str, Any]:
-        """Return it as Grafana reads it.
-
-        Args:
-            number: Its id.
-            x: Its first column.
-            y: Its first row.
-            runbook_url: Where the runbooks are served.
-        """
+        """Return it as Grafana reads it, with its id and its first column and row."""
         panel: dict[str, Any] = {
             "id": number,
             "type": self.type,
-            "pluginVersion": OLDEST,
+            # The oldest Grafana that shows all of it: panels that name no version are taken for
+            # such of a very old one, and converted.
+            "pluginVersion": "11.0.0",
             "title": self.title,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
         }
@@ -84,16 +80,16 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     def _targets(self) -> list[dict[str, Any]]:
         return [
             {
-                "refId": ref_id(index),
+                "refId": name,
                 "datasource": DATA_SOURCE,
                 "editorMode": "code",
                 "expr": query,
                 "legendFormat": legend or "__auto",
-                "format": self.format,
+                "format": "table" if self.type == "table" else "time_series",
                 "instant": self.instant,
                 "range": not self.instant,
             }
-            for index, (legend, query) in enumerate(self._queries())
+            for name, (legend, query) in zip(REF_IDS, self._queries(), strict=False)
         ]
 
     def _queries(self) -> Iterable[tuple[str, str]]:
@@ -101,8 +97,15 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
         return self.queries.items()
 
     def _own(self) -> dict[str, Any]:
-        """Return the fields that only this type of panel has."""
+        """Return what not all types of panels have."""
         raise NotImplementedError
+
+    def _fields(
+        self, defaults: dict[str, Any], overrides: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """Return the properties of all fields, and of some."""
+        fields = {"defaults": defaults, "overrides": overrides}
+        return {"fieldConfig": fields, "options": self.options}
 
 
 #: Panels by their titles.
@@ -130,43 +133,37 @@ class Text(Panel, frozen=True, kw_only=True):
 
 
 class Stat(Panel, frozen=True, kw_only=True):
-    """A number, or a word for it, on a coloured ground.
-
-    Attributes:
-        named: The words for the values, if it is no number.
-    """
+    """A number, or a word for it, on a coloured ground."""
 
     type = "stat"
     instant = True
+    options = {
+        "colorMode": "background",
+        "graphMode": "none",
+        "justifyMode": "center",
+        "textMode": "value",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    width: int = 6
     height: int = 4
     query: str
     unit: str = "none"
-    steps: states.Steps = ((None, states.GREEN),)
-    named: tuple[states.State, ...] = ()
+    steps: states.Limits = ((None, states.GREEN),)
+    named: states.States = ()
 
     def _queries(self) -> Iterable[tuple[str, str]]:
         return [("", self.query)]
 
     def _own(self) -> dict[str, Any]:
-        return {
-            "fieldConfig": {
-                "defaults": {
-                    "unit": self.unit,
-                    "noValue": states.NO_DATA,
-                    "mappings": states.mappings(self.named) if self.named else [],
-                    "thresholds": states.thresholds(self.steps),
-                    "color": {"mode": "thresholds"},
-                },
-                "overrides": [],
-            },
-            "options": {
-                "colorMode": "background",
-                "graphMode": "none",
-                "justifyMode": "center",
-                "textMode": "value",
-                "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            },
-        }
+        return self._fields(
+            {
+                "unit": self.unit,
+                "noValue": states.NO_DATA,
+                "mappings": states.mappings(self.named) if self.named else [],
+                "thresholds": states.thresholds(states.steps(self.steps, self.limits)),
+                "color": {"mode": "thresholds"},
+            }
+        )
 
 
 class TimeSeries(Panel, frozen=True, kw_only=True):
@@ -176,102 +173,88 @@ class TimeSeries(Panel, frozen=True, kw_only=True):
         steps: Drawn as dashed lines.
         stacked: The series are parts of a whole.
         signed: The values have a sign; else the axis begins at 0.
-        colours: Of series that have a name of their own.
+        named: The series that have a colour of their own.
     """
 
     type = "timeseries"
+    options = {
+        "legend": {
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": True,
+            "calcs": ["lastNotNull", "max"],
+        },
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
     width: int = 12
     unit: str = "none"
-    steps: states.Steps = ()
+    steps: states.Limits = ()
     stacked: bool = False
     signed: bool = False
-    colours: Mapping[str, str] = {}
+    named: states.States = ()
 
     def _own(self) -> dict[str, Any]:
-        return {
-            "fieldConfig": {
-                "defaults": {
-                    "unit": self.unit,
-                    "noValue": states.NO_DATA,
-                    **({} if self.signed else {"min": 0}),
-                    "color": {"mode": "palette-classic"},
-                    "thresholds": states.thresholds(self.steps or ((None, states.GREEN),)),
-                    "custom": {
-                        "drawStyle": "line",
-                        "lineWidth": 1,
-                        "fillOpacity": 60 if self.stacked else 10,
-                        "showPoints": "auto",
-                        "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
-                        "thresholdsStyle": {"mode": "dashed" if self.steps else "off"},
-                    },
-                },
-                "overrides": [
-                    override(name, color={"mode": "fixed", "fixedColor": colour})
-                    for name, colour in self.colours.items()
-                ],
-            },
-            "options": {
-                "legend": {
-                    "displayMode": "table",
-                    "placement": "bottom",
-                    "showLegend": True,
-                    "calcs": ["lastNotNull", "max"],
-                },
-                "tooltip": {"mode": "multi", "sort": "desc"},
+        steps = states.steps(self.steps, self.limits)
+        defaults = {
+            "unit": self.unit,
+            "noValue": states.NO_DATA,
+            **({} if self.signed else {"min": 0}),
+            "color": {"mode": "palette-classic"},
+            "thresholds": states.thresholds(steps or ((None, states.GREEN),)),
+            "custom": {
+                "drawStyle": "line",
+                "lineWidth": 1,
+                "fillOpacity": 60 if self.stacked else 10,
+                "showPoints": "auto",
+                "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
+                "thresholdsStyle": {"mode": "dashed" if steps else "off"},
             },
         }
+        fixed = [
+            override(state.word, color={"mode": "fixed", "fixedColor": state.colour})
+            for state in self.named
+        ]
+        return self._fields(defaults, fixed)
+
+
+_BARS = {
+    "rowHeight": 0.85,
+    "perPage": 20,
+    "showValue": "never",
+    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+    "tooltip": {"mode": "single", "sort": "none"},
+}
 
 
 class StateTimeline(Panel, frozen=True, kw_only=True):
-    """A bar per object that is coloured by its state over time.
-
-    Attributes:
-        shape: The options that only bars have.
-        named: The words for the values.
-    """
+    """A bar per object that is coloured by its state over time."""
 
     type = "state-timeline"
-    shape: ClassVar[Mapping[str, Any]] = {"alignValue": "left", "mergeValues": True}
+    options = {"alignValue": "left", "mergeValues": True, **_BARS}
     width: int = 12
-    named: tuple[states.State, ...]
+    named: states.States
 
     def _own(self) -> dict[str, Any]:
-        return {
-            "fieldConfig": {
-                "defaults": {
-                    "noValue": states.NO_DATA,
-                    "mappings": states.mappings(self.named),
-                    "color": {"mode": "thresholds"},
-                    "thresholds": states.thresholds(((None, states.GREY),)),
-                    "custom": {"fillOpacity": 70, "lineWidth": 0},
-                },
-                "overrides": [],
-            },
-            "options": {
-                **self.shape,
-                "rowHeight": 0.85,
-                "perPage": 20,
-                "showValue": "never",
-                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
-                "tooltip": {"mode": "single", "sort": "none"},
-            },
-        }
+        return self._fields(
+            {
+                "noValue": states.NO_DATA,
+                "mappings": states.mappings(self.named),
+                "color": {"mode": "thresholds"},
+                "thresholds": states.thresholds(((None, states.GREY),)),
+                "custom": {"fillOpacity": 70, "lineWidth": 0},
+            }
+        )
 
 
 class StatusHistory(StateTimeline, frozen=True, kw_only=True):
     """A row of cells per object, each coloured by its state at a time."""
 
     type = "status-history"
-    shape: ClassVar[Mapping[str, Any]] = {"colWidth": 0.9}
+    options = {"colWidth": 0.9, **_BARS}
 
     def _own(self) -> dict[str, Any]:
         # A suite's verdict changes with each run; a cell is as long as a frequent suite's run.
         return {**super()._own(), "interval": "5m", "maxDataPoints": 288}
-
-
-def ref_id(index: int) -> str:
-    """Return the name of a panel's query by its place."""
-    return chr(ord("A") + index)
 
 
 def override(name: str, **properties: Any) -> dict[str, Any]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from exporter.metrics.catalogue import COMMON_LABELS, Family
+from exporter.metrics.own import OwnFamily
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.dashboards.metrics import Metric
+    from exporter.metrics.catalogue import NamedFamily
 
 
-Aggregation = Literal["avg", "count", "max", "min", "sum"]
-
-
-class Scope(msgspec.Struct, frozen=True, kw_only=True):
+class Scope(msgspec.Struct, frozen=True):
     """The choice that a dashboard's variables make.
 
     Attributes:
@@ -27,43 +25,38 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     variables: tuple[str, ...] = COMMON_LABELS
 
-    def select(self, metric: Family | Metric, *matchers: str) -> str:
-        """Select the chosen series of a metric.
-
-        Args:
-            metric: A vendor family or another metric.
-            matchers: What else must hold, such as `phase="running"`.
-        """
-        labels = labels_of(metric)
+    def select(self, family: NamedFamily, *matchers: str) -> str:
+        """Select the chosen series of a family, of which matchers must hold too."""
+        labels = labels_of(family)
         variables = ("job", *(name for name in self.variables if name in labels))
         chosen = (f'{name}=~"${name}"' for name in variables)
-        return f"{metric.name}{{{', '.join((*chosen, *matchers))}}}"
+        name = family.series if isinstance(family, OwnFamily) else family.name
+        return f"{name}{{{', '.join((*chosen, *matchers))}}}"
 
-    def each(self, metric: Family | Metric, *matchers: str) -> str:
+    def each(self, family: NamedFamily, *matchers: str) -> str:
         """Select one series per object, however many exporters watch it.
 
         Without this, two exporters side by side, or one that was moved, would show all twice.
         """
-        return by("max", labels_of(metric), self.select(metric, *matchers))
+        return by("max", labels_of(family), self.select(family, *matchers))
 
-    def per_minute(self, counter: Metric, *labels: str, matchers: tuple[str, ...] = ()) -> str:
+    def per_minute(self, counter: NamedFamily, labels: Iterable[str], *matchers: str) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""
-        return f"{by('sum', labels, rate(self.select(counter, *matchers)))} * 60"
+        grown = f"rate({self.select(counter, *matchers)}[$__rate_interval])"
+        return f"{by('sum', labels, grown)} * 60"
 
-    def quantile(self, share: float, histogram: Metric, *labels: str) -> str:
+    def quantile(self, share: float, histogram: OwnFamily[Any], *labels: str) -> str:
         """Return the quantile of a histogram's newest observations, by labels."""
-        grown = by("sum", ("le", *labels), rate(self.select(histogram)))
-        return f"histogram_quantile({share:g}, {grown})"
+        grown = f"rate({self.select(histogram)}[$__rate_interval])"
+        return f"histogram_quantile({share:g}, {by('sum', ('le', *labels), grown)})"
 
 
-def labels_of(metric: Family | Metric) -> tuple[str, ...]:
-    """Return all labels that the exporter gives a metric."""
-    if isinstance(metric, Family):
-        return (*COMMON_LABELS, *metric.labels)
-    return metric.labels
+def labels_of(family: NamedFamily) -> tuple[str, ...]:
+    """Return all labels that the exporter gives the series of a family."""
+    return (*COMMON_LABELS, *family.labels) if isinstance(family, Family) else family.labels
 
 
-def by(aggregation: Aggregation, labels: Iterable[str], expression: str) -> str:
+def by(aggregation: str, labels: Iterable[str], expression: str) -> str:
     """Aggregate over all labels but these."""
     return f"{aggregation} by ({', '.join(labels)}) ({expression})"
 
@@ -78,16 +71,6 @@ def either(*expressions: str) -> str:
     return " or ".join(expressions)
 
 
-def rate(selector: str) -> str:
-    """Return how much a counter grows in a second."""
-    return f"rate({selector}[$__rate_interval])"
-
-
 def labelled(expression: str, label: str, value: str) -> str:
     """Give all series a label."""
     return f'label_replace({expression}, "{label}", "{value}", "", "")'
-
-
-def copied(expression: str, label: str, source: str) -> str:
-    """Give all series a label with the value of another one."""
-    return f'label_replace({expression}, "{label}", "$1", "{source}", "(.*)")'

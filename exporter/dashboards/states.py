@@ -6,12 +6,11 @@ red is failed, grey is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from exporter.alerts.rule import Severity
+from exporter.alerts.thresholds import Thresholds
 from exporter.fleet.readings import JOB_STATES, PHASES
 
 
@@ -21,23 +20,31 @@ IDLE = "#5f6b7a"
 #: From which value on which colour; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
 
+#: Such steps, or what makes them of the alerts' limits.
+Limits = Steps | Callable[[Thresholds], Steps]
+
+#: Numbers of which one is too many.
+NONE_IS_WELL: Steps = ((None, GREEN), (1, RED))
+NONE_IS_BETTER: Steps = ((None, GREEN), (1, ORANGE))
+
 #: The text of a cell without a value.
 NO_DATA = "no data"
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(NamedTuple):
     """A value that has a name."""
 
-    code: int
+    value: int | str
     word: str
     colour: str
 
 
+#: The words for all values of a metric or a label.
+States = Sequence[State]
+
+
 def _states(*words: tuple[str, str], first: int = 0) -> tuple[State, ...]:
-    return tuple(
-        State(code=code, word=word, colour=colour)
-        for code, (word, colour) in enumerate(words, start=first)
-    )
+    return tuple(State(code, *word) for code, word in enumerate(words, start=first))
 
 
 #: The states of a machine, the most urgent last.
@@ -66,7 +73,7 @@ SCRAPE = _states(("gone", RED), ("scraped", GREEN))
 RELOAD = _states(("refused", RED), ("loaded", GREEN))
 DELIVERY = _states(("delivered", GREEN), ("failing", RED))
 
-_PHASE_COLOURS = {
+_COLOURS = {
     "pending": "super-light-blue",
     "booting": "light-blue",
     "downloading": "light-purple",
@@ -75,52 +82,44 @@ _PHASE_COLOURS = {
     "stopping": "dark-blue",
     "ended": "#4a4a4a",
     "unknown": GREY,
-}
-#: The colours of a run's phases in their order.
-PHASE_COLOURS: Mapping[str, str] = {phase: _PHASE_COLOURS[phase] for phase in PHASES}
-#: The phases of a run; code 0 is none of them.
-PHASE = _states(*PHASE_COLOURS.items(), first=1)
-
-_JOB_COLOURS = {
     "defined": "super-light-blue",
     "submitted": "light-blue",
     "ready to run": "purple",
-    "running": BLUE,
     "completed": "dark-green",
     "invalid": RED,
     "other": GREY,
 }
-JOB_COLOURS: Mapping[str, str] = {state: _JOB_COLOURS[state] for state in JOB_STATES}
+#: The phases of a run, code 0 is none of them, and the states of jobs.
+PHASE = _states(*((phase, _COLOURS[phase]) for phase in PHASES), first=1)
+JOB = _states(*((state, _COLOURS[state]) for state in JOB_STATES))
 
-SEVERITY_COLOURS: Mapping[str, str] = {
-    Severity.CRITICAL.value: RED,
-    Severity.WARNING.value: ORANGE,
-    Severity.INFO.value: BLUE,
-}
+SEVERITY = (
+    State(Severity.CRITICAL, Severity.CRITICAL, RED),
+    State(Severity.WARNING, Severity.WARNING, ORANGE),
+    State(Severity.INFO, Severity.INFO, BLUE),
+)
 
 
-def mappings(states: Iterable[State]) -> list[dict[str, Any]]:
+def mappings(states: States) -> list[dict[str, Any]]:
     """Return the value mappings that turn codes into words, and nothing into `NO_DATA`."""
     nothing = {"match": "null+nan", "result": {"text": NO_DATA, "color": GREY}}
-    return [
-        _mapping((str(state.code), state.word, state.colour) for state in states),
-        {"type": "special", "options": nothing},
-    ]
+    return [mapping(states), {"type": "special", "options": nothing}]
 
 
-def words(colours: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the value mappings that give words their colours."""
-    return [_mapping((word, word, colour) for word, colour in colours.items())]
-
-
-def _mapping(values: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+def mapping(states: States) -> dict[str, Any]:
+    """Return the value mapping that gives values their words and colours."""
     return {
         "type": "value",
         "options": {
-            value: {"text": text, "color": colour, "index": index}
-            for index, (value, text, colour) in enumerate(values)
+            str(value): {"text": word, "color": colour, "index": index}
+            for index, (value, word, colour) in enumerate(states)
         },
     }
+
+
+def steps(made: Limits, limits: Thresholds) -> Steps:
+    """Return steps with the alerts' limits."""
+    return made(limits) if callable(made) else made
 
 
 def thresholds(steps: Steps) -> dict[str, Any]:
@@ -139,3 +138,9 @@ def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:
 def above(limit: float | None, colour: str, below: str = "text") -> Steps:
     """Return the steps that colour what is greater than a limit."""
     return () if limit is None else ((None, below), (limit, colour))
+
+
+def expiring(limit: float | None) -> Steps:
+    """Return the steps that colour the time that is left, before and after it is too short."""
+    soon: Steps = ((0, "text"),) if limit is None else ((0, ORANGE), (limit, "text"))
+    return ((None, RED), *soon)

@@ -3,254 +3,224 @@
 from __future__ import annotations
 
 from exporter.dashboards import states
-from exporter.dashboards.annotations import other_runs, reloads, suite_runs
-from exporter.dashboards.dashboard import SUITES, Context, Dashboard, link
+from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, suite_runs
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labels_of, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards.tables import SUITES, Column, Table, link
 from exporter.metrics import catalogue as c
-from exporter.metrics.catalogue import COMMON_LABELS
 
 
-_scope = Scope(variables=(*COMMON_LABELS, "suite", "run"))
+_scope = Scope((*c.COMMON_LABELS, "suite", "run"))
 
 _SUITE = labels_of(c.SUITE_RUNNING)
 _RUN = labels_of(c.RUN_START)
 
+_passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
 _SUITE_LEGEND = "{{suite}} ({{source}})"
 
+_NUMBERS: Panels = {
+    "Pass rate": Stat(
+        "The share of suites whose newest finished run has passed. 100 % is well.",
+        query=f"avg({_passed})",
+        unit="percentunit",
+        steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
+    ),
+    "Suites failed": Stat(
+        "Suites whose newest finished run has failed.",
+        query=f"sum({_passed} == bool 0)",
+        steps=states.NONE_IS_BETTER,
+    ),
+    "Suites not runnable": Stat(
+        "Suites that the vendor finds fault with (Real Load). 0 is well.",
+        query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
+        steps=states.NONE_IS_WELL,
+    ),
+    "Suites running": Stat(
+        "Suites with a run in flight.",
+        query=f"sum({_scope.each(c.SUITE_RUNNING)})",
+        steps=states.above(1, states.BLUE, states.GREEN),
+    ),
+}
 
-def suites(context: Context) -> Dashboard:
-    """Make the dashboard."""
-    return Dashboard(
-        uid=SUITES,
-        title="Load test fleet: suites and runs",
-        description="Do the tests pass, how long do they take, and what is running?",
-        variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
-        annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
-        since="now-24h",
-        sections=(
-            _numbers(),
-            _results(context),
-            _newest_runs(),
-            {"Runs in flight and just ended": Row()},
-            _runs(context),
-            _phases(),
-        ),
-    )
-
-
-def _numbers() -> Panels:
-    return {
-        "Pass rate": Stat(
-            description="The share of suites whose newest finished run has passed. 100 % is well.",
-            query=f"avg({_scope.each(c.SUITE_LAST_RUN_PASSED)})",
-            width=6,
-            unit="percentunit",
-            steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
-        ),
-        "Suites failed": Stat(
-            description="Suites whose newest finished run has failed.",
-            query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
-            width=6,
-            steps=states.above(1, states.ORANGE, states.GREEN),
-        ),
-        "Suites not runnable": Stat(
-            description="Suites that the vendor finds fault with (Real Load). 0 is well.",
-            query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
-            width=6,
-            steps=states.above(1, states.RED, states.GREEN),
-        ),
-        "Suites running": Stat(
-            description="Suites with a run in flight.",
-            query=f"sum({_scope.each(c.SUITE_RUNNING)})",
-            width=6,
-            steps=states.above(1, states.BLUE, states.GREEN),
-        ),
-    }
-
-
-def _results(context: Context) -> Panels:
-    passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
-    running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.code}"
-    return {
-        "Results run by run": StatusHistory(
-            description="Per suite the verdict on its newest finished run, and in blue the runs in"
-            " flight. A column of green is well; red is at least one failed job. From"
-            f" `{c.SUITE_LAST_RUN_PASSED.name}` and `{c.SUITE_RUNNING.name}`.",
-            queries={_SUITE_LEGEND: either(running, passed)},
-            named=states.VERDICT,
-            width=24,
-            height=9,
-            answers=context.answers("SuiteFailed"),
-        ),
-        "Newest finished runs": Table(
-            description="Each suite's newest finished run, and whether the vendor finds the suite"
-            f" runnable. The name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and"
-            " its like.",
-            columns=(
-                Column("Verdict", passed, named=states.VERDICT),
-                Column(
-                    "Started before",
-                    f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
-                    unit="dtdurations",
-                    steps=states.above(context.thresholds.suite_overdue, states.ORANGE),
-                ),
-                Column("Took", _scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
-                Column("Jobs passed", _jobs("passed"), unit="none"),
-                Column("Jobs failed", _jobs("failed"), unit="none"),
-                Column("Not executed", _jobs("not_executed"), unit="none"),
-                Column("Most users", _scope.each(c.SUITE_LAST_RUN_MAX_USERS), unit="none"),
-                Column("Configuration", _scope.each(c.SUITE_HEALTHY), named=states.RUNNABLE),
-            ),
-            labels=("suite", "source"),
-            hidden=("provider", "suite_id"),
-            links={"suite": link(SUITES, "suite")},
-            sort="Value #A",
-            answers=context.answers("SuiteUnhealthy", "SuiteOverdue"),
-        ),
-    }
+_running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.value}"
 
 
 def _jobs(result: str) -> str:
     return by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_JOBS, f'result="{result}"'))
 
 
-def _newest_runs() -> Panels:
-    pass_rate = by("avg", COMMON_LABELS, _scope.each(c.SUITE_LAST_RUN_PASSED))
-    failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
-    samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
-    pending = _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES)
-    jobs = by("sum", (*COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
-    return {
-        "Pass rate by source": TimeSeries(
-            description="The share of suites whose newest finished run has passed. 100 % is well.",
-            queries={"{{source}} ({{provider}})": pass_rate},
-            unit="percentunit",
+_RESULTS: Panels = {
+    "Results run by run": StatusHistory(
+        "Per suite the verdict on its newest finished run, and in blue the runs in flight. A column"
+        f" of green is well; red is at least one failed job. From `{c.SUITE_LAST_RUN_PASSED.name}`"
+        f" and `{c.SUITE_RUNNING.name}`.",
+        queries={_SUITE_LEGEND: either(_running, _passed)},
+        named=states.VERDICT,
+        width=24,
+        height=9,
+        answers=("LoadFleetSuiteFailed",),
+    ),
+    "Newest finished runs": Table(
+        "Each suite's newest finished run, and whether the vendor finds the suite runnable. The"
+        f" name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and its like.",
+        columns=(
+            Column("Verdict", _passed, named=states.VERDICT),
+            Column(
+                "Started before",
+                f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
+                unit="dtdurations",
+                steps=lambda limits: states.above(limits.suite_overdue, states.ORANGE),
+            ),
+            Column("Took", _scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
+            Column("Jobs passed", _jobs("passed")),
+            Column("Jobs failed", _jobs("failed")),
+            Column("Not executed", _jobs("not_executed")),
+            Column("Most users", _scope.each(c.SUITE_LAST_RUN_MAX_USERS)),
+            Column("Configuration", _scope.each(c.SUITE_HEALTHY), named=states.RUNNABLE),
         ),
-        "Durations of runs": TimeSeries(
-            description="How long each suite's newest finished run took. Steady is well; longer"
-            " runs may collide with the next.",
-            queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
-            unit="s",
-        ),
-        "Share of failed samples": TimeSeries(
-            description="Of the samples of each suite's newest finished run, how many failed (Real"
-            " Load). Near 0 is well.",
-            queries={_SUITE_LEGEND: f"{failed} / {samples}"},
-            unit="percentunit",
-        ),
-        "Mean durations of sessions": TimeSeries(
-            description="How long a passed session of each suite's newest finished run took on"
-            " average (Real Load). Steady is well; what rises is the tested system getting slower.",
-            queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
-            unit="s",
-        ),
-        "Peaks of users and pending samples": TimeSeries(
-            description="The most users, and samples that waited for their replies, of each suite's"
-            " newest finished run. Pending samples near the users mean a tested system that hangs.",
-            queries={
-                "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
-                "{{suite}} pending ({{source}})": pending,
-            },
-        ),
-        "Jobs of the runs in flight": TimeSeries(
-            description="How the jobs of suites' runs in flight ended so far (Real Load); without a"
-            " run in flight there is nothing.",
-            queries={"{{result}} ({{source}})": jobs},
-            stacked=True,
-        ),
-    }
+        labels=("suite", "source"),
+        hidden=("provider", "suite_id"),
+        links={"suite": link(SUITES, "suite")},
+        sort="Value #A",
+        answers=("LoadFleetSuiteUnhealthy", "LoadFleetSuiteOverdue"),
+    ),
+}
+
+_failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
+_samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
+_in_flight_jobs = by("sum", (*c.COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
+_NEWEST_RUNS: Panels = {
+    "Pass rate by source": TimeSeries(
+        "The share of suites whose newest finished run has passed. 100 % is well.",
+        queries={"{{source}} ({{provider}})": by("avg", c.COMMON_LABELS, _passed)},
+        unit="percentunit",
+    ),
+    "Durations of runs": TimeSeries(
+        "How long each suite's newest finished run took. Steady is well; longer runs may collide"
+        " with the next.",
+        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
+        unit="s",
+    ),
+    "Share of failed samples": TimeSeries(
+        "Of the samples of each suite's newest finished run, how many failed (Real Load). Near 0 is"
+        " well.",
+        queries={_SUITE_LEGEND: f"{_failed} / {_samples}"},
+        unit="percentunit",
+    ),
+    "Mean durations of sessions": TimeSeries(
+        "How long a passed session of each suite's newest finished run took on average (Real Load)."
+        " Steady is well; what rises is the tested system getting slower.",
+        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
+        unit="s",
+    ),
+    "Peaks of users and pending samples": TimeSeries(
+        "The most users, and samples that waited for their replies, of each suite's newest finished"
+        " run. Pending samples near the users mean a tested system that hangs.",
+        queries={
+            "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
+            "{{suite}} pending ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
+        },
+    ),
+    "Jobs of the runs in flight": TimeSeries(
+        "How the jobs of suites' runs in flight ended so far (Real Load); without a run in flight"
+        " there is nothing.",
+        queries={"{{result}} ({{source}})": _in_flight_jobs},
+        stacked=True,
+    ),
+}
 
 
 def _phase_codes(*, ended: bool) -> str:
     """Return the query for the codes of `states.PHASE`, one series per run."""
     phases = [state for state in states.PHASE if ended or state.word != "ended"]
     coded = (
-        f"""{_scope.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.code}"""
+        f"""{_scope.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.value}"""
         for state in phases
     )
     return by("max", _RUN, either(*coded))
 
 
-def _runs(context: Context) -> Panels:
-    phase = f"{_phase_codes(ended=False)} > 0"
-    in_flight = f"{on(_RUN)} ({phase})"
-    severe = 'level=~"error|critical|alert|emergency"'
-    errors = by("sum", _RUN, _scope.each(c.RUN_EVENTS, severe))
-    return {
-        "Runs in flight": Table(
-            description="Every run that has not ended, its phase, and how long ago it was started;"
-            f" orange are times by which it should be running. From `{c.RUN_PHASE.name}` and"
-            f" `{c.RUN_START.name}`.",
-            columns=(
-                Column("Phase", phase, named=states.PHASE),
-                Column(
-                    "Started before",
-                    f"time() - {_scope.each(c.RUN_START)} and {in_flight}",
-                    unit="dtdurations",
-                    steps=states.above(context.thresholds.run_stuck, states.ORANGE),
-                ),
-                Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {in_flight}", unit="none"),
+_phase = f"{_phase_codes(ended=False)} > 0"
+_in_flight = f"{on(_RUN)} ({_phase})"
+_severe = 'level=~"error|critical|alert|emergency"'
+_RUNS: Panels = {
+    "Runs in flight and just ended": Row(),
+    "Runs in flight": Table(
+        "Every run that has not ended, its phase, and how long ago it was started; orange are times"
+        f" by which it should be running. From `{c.RUN_PHASE.name}` and `{c.RUN_START.name}`.",
+        columns=(
+            Column("Phase", _phase, named=states.PHASE),
+            Column(
+                "Started before",
+                f"time() - {_scope.each(c.RUN_START)} and {_in_flight}",
+                unit="dtdurations",
+                steps=lambda limits: states.above(limits.run_stuck, states.ORANGE),
             ),
-            labels=("run", "run_id", "source"),
-            hidden=("provider",),
-            sort="-Value #B",
-            empty="No run is in flight, as far as is known.",
-            width=12,
-            answers=context.answers("RunStuck"),
+            Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {_in_flight}"),
         ),
-        "Runs that ended": Table(
-            description="Runs that ended within `run_linger`: verdict, worst exit code of the"
-            " engines (0 is well), and events of level error and above (BlazeMeter). From"
-            f" `{c.RUN_PASSED.name}`, `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
-            columns=(
-                Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
-                Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
-                Column("Exit code", _scope.each(c.RUN_EXIT_CODE), unit="none"),
-                Column("Errors", errors, unit="none"),
-            ),
-            labels=("run", "run_id", "source"),
-            hidden=("provider",),
-            sort="-Value #B",
-            width=12,
-            answers=context.answers("RunFailed"),
+        labels=("run", "run_id", "source"),
+        hidden=("provider",),
+        sort="-Value #B",
+        empty="No run is in flight, as far as is known.",
+        width=12,
+        answers=("LoadFleetRunStuck",),
+    ),
+    "Runs that ended": Table(
+        "Runs that ended within `run_linger`: verdict, worst exit code of the engines (0 is well),"
+        f" and events of level error and above (BlazeMeter). From `{c.RUN_PASSED.name}`,"
+        f" `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
+        columns=(
+            Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
+            Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
+            Column("Exit code", _scope.each(c.RUN_EXIT_CODE)),
+            Column("Errors", by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))),
         ),
-    }
+        labels=("run", "run_id", "source"),
+        hidden=("provider",),
+        sort="-Value #B",
+        width=12,
+        answers=("LoadFleetRunFailed",),
+    ),
+}
 
+_share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
+_engines = f"{_share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
+_PHASES: Panels = {
+    "Phases of runs": StateTimeline(
+        "Each run from its start to its end. Blue is a run that generates load; much before it is"
+        " time lost in preparation.",
+        queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
+        named=states.PHASE,
+    ),
+    "Runs by phase": TimeSeries(
+        "How many runs are in each phase. Those that pile up before `running` wait for engines.",
+        queries={"{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"'))},
+        stacked=True,
+        named=states.PHASE,
+    ),
+    "Engines by phase": TimeSeries(
+        "How many engines the runs in flight have, by what these are doing (BlazeMeter). Compare"
+        f" with what the account allows. From `{c.RUN_ENGINES.name}` and"
+        f" `{c.RUN_ENGINES_RATIO.name}`.",
+        queries={"{{phase}}": by("sum", ("phase",), _engines)},
+        stacked=True,
+        named=states.PHASE,
+    ),
+    "Durations of phases": TimeSeries(
+        "How long the runs that ended a short while ago were in each phase, on average"
+        " (BlazeMeter). All but `running` is preparation and clearing up; steady is well.",
+        queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
+        unit="s",
+        named=states.PHASE,
+    ),
+}
 
-def _phases() -> Panels:
-    in_flight = _scope.each(c.RUN_PHASE, 'phase!="ended"')
-    share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
-    engines = f"{share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
-    return {
-        "Phases of runs": StateTimeline(
-            description="Each run from its start to its end. Blue is a run that generates load;"
-            " much before it is time lost in preparation.",
-            queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
-            named=states.PHASE,
-        ),
-        "Runs by phase": TimeSeries(
-            description="How many runs are in each phase. Those that pile up before `running` wait"
-            " for engines.",
-            queries={"{{phase}}": by("sum", ("phase",), in_flight)},
-            stacked=True,
-            colours=states.PHASE_COLOURS,
-        ),
-        "Engines by phase": TimeSeries(
-            description="How many engines the runs in flight have, by what these are doing"
-            f" (BlazeMeter). Compare with what the account allows. From `{c.RUN_ENGINES.name}` and"
-            f" `{c.RUN_ENGINES_RATIO.name}`.",
-            queries={"{{phase}}": by("sum", ("phase",), engines)},
-            stacked=True,
-            colours=states.PHASE_COLOURS,
-        ),
-        "Durations of phases": TimeSeries(
-            description="How long the runs that ended a short while ago were in each phase, on"
-            " average (BlazeMeter). All but `running` is preparation and clearing up; steady is"
-            " well.",
-            queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
-            unit="s",
-            colours=states.PHASE_COLOURS,
-        ),
-    }
+DASHBOARD = Dashboard(
+    uid=SUITES,
+    title="Load test fleet: suites and runs",
+    description="Do the tests pass, how long do they take, and what is running?",
+    variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
+    annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
+    since="now-24h",
+    sections=(_NUMBERS, _RESULTS, _NEWEST_RUNS, _RUNS, _PHASES),
+)

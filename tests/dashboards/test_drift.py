@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def generated() -> dict[str, str]:
     """Return the text of each file by its name."""
     made = dashboards(Thresholds())
-    return {one.file_name: one.text(runbook_url=RUNBOOK_URL) for one in made}
+    return {f"{one.uid}.json": one.text(runbook_url=RUNBOOK_URL) for one in made}
 
 
 def test_the_committed_dashboards_are_the_generated_ones() -> None:

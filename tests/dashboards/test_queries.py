@@ -3,8 +3,6 @@ from __future__ import annotations
 import promql_parser
 import pytest
 
-from exporter.dashboards import metrics
-from exporter.dashboards.metrics import Metric
 from tests.dashboards.boards import (
     BOARDS,
     Panel,
@@ -103,18 +101,6 @@ def test_each_variable_matters(board: dict[str, object]) -> None:
 
     for variable in variables(board):
         assert f'{variable["name"]}=~"${variable["name"]}"' in asked
-
-
-@pytest.mark.parametrize(
-    "metric",
-    [one for one in vars(metrics).values() if isinstance(one, Metric)],
-    ids=lambda metric: metric.name,
-)
-def test_metrics_have_the_labels_that_the_generator_believes(metric: Metric) -> None:
-    """Those that Prometheus or its client library adds are written down a second time."""
-    expected = KNOWN[metric.name].labels - {"job", "instance", "le"}
-
-    assert expected == set(metric.labels)
 
 
 class TestTheChecks:
