@@ -29,13 +29,14 @@ Format = Literal["logfmt", "json"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-#: Libraries that say more than anybody wants to read; some of it whole URLs.
+#: Libraries that say more than anybody wants to read; some of it whole URLs, or secrets.
 QUIET = {
     "aiohttp": logging.WARNING,
     "apscheduler": logging.CRITICAL,  # what it would say is counted in schedule_skipped_total
     "asyncio": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
+    "pydantic_settings": logging.WARNING,  # shows whole layers, their secrets included
     "uvicorn": logging.WARNING,
 }
 

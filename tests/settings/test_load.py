@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from exporter.alerts.settings import AlertmanagerSettings
 from exporter.errors import ConfigurationError
+from exporter.logging import configure
 from exporter.settings.load import Loaded, Settings, from_data, load, redacted
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.calls import http_options
@@ -699,6 +701,20 @@ class TestSecrets:
     def settings(self) -> Settings:
         """Settings with a secret in every place for one."""
         return load_file("full.yml").settings
+
+    def test_the_log_of_the_settings_library_shows_no_layer(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before the settings are read, no secret is known that could be taken out of its texts."""
+        # The library reads this variable from the process's environment and nowhere else.
+        monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+        stream = io.StringIO()
+        configure(level="debug", log_format="logfmt", stream=stream)
+
+        load(None, environ=VARIABLES)
+
+        assert "CANARY" not in stream.getvalue()
+        assert "Resolving settings" not in stream.getvalue()
 
     def test_no_printed_form_shows_a_secret(self, settings: Settings) -> None:
         """Neither repr nor the redacted form holds a token or a proxy's password."""
