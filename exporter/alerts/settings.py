@@ -48,7 +48,7 @@ class BasicAuth(Section):
     @cached_property
     def secret(self) -> Secret:
         """The password, whichever way it was given."""
-        return Secret.of(self.password, self.password_file)
+        return Secret(self.password, self.password_file)
 
 
 def _check_base(url: str) -> str:
@@ -109,7 +109,7 @@ class AlertmanagerSettings(Section):
         """The bearer token, whichever way it was given."""
         if self.bearer_token is None and self.bearer_token_file is None:
             return None
-        return Secret.of(self.bearer_token, self.bearer_token_file)
+        return Secret(self.bearer_token, self.bearer_token_file)
 
 
 def _from_url(value: object) -> object:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.alerts.settings import AlertingSettings
-from exporter.alerts.thresholds import Thresholds
 from exporter.config import yaml_file
 from exporter.config.environment import PREFIX
 from exporter.config.types import WrongValueError, parse_duration
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
-
-
-class Alerting(msgspec.Struct, frozen=True, kw_only=True):
-    """The values that alerts compare with, and the address of their runbooks."""
-
-    thresholds: Thresholds
-    runbook_url: str
 
 
 def load_settings(
@@ -87,8 +79,8 @@ def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
         flag.add_to(parser)
 
 
-def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alerting:
-    """Read the part on alerting alone: no source has to be there, and no secret.
+def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AlertingSettings:
+    """Read the thresholds and the runbooks' address: no source has to be there, and no secret.
 
     Rules and dashboards are often made elsewhere than where the daemon runs.
 
@@ -123,5 +115,4 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
                 for mistake in outcome.mistakes
             ]
         )
-    found = outcome.settings
-    return Alerting(thresholds=found.thresholds, runbook_url=found.runbook_url)
+    return outcome.settings

@@ -75,7 +75,7 @@ def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -
     elif file is not None:
         place = file_field
         try:
-            text = _secret_fault(field, Secret.of(None, file).reveal())
+            text = _secret_fault(field, Secret(None, file).reveal())
         except SecretFileError as error:
             text = f"{error}; {error.remedy}"
     elif value is not None:

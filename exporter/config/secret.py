@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -65,17 +65,13 @@ class Secret:
 
     __slots__ = ("_content", "_seen", "_value", "path")
 
-    def __init__(self, *, value: str = "", path: Path | None = None) -> None:
-        self._value = value
+    def __init__(self, value: SecretStr | str | None = None, path: Path | None = None) -> None:
+        """Take a pair of settings, of which the file wins."""
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        self._value = plain or ""
         self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._content = ""
-
-    @classmethod
-    def of(cls, value: SecretStr | str | None, file: Path | None) -> Self:
-        """Make one from a pair of settings, of which the file wins."""
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        return cls(value=plain or "", path=file)
 
     def reveal(self) -> str:
         """Return the secret, read again when its file changed.

@@ -26,6 +26,12 @@ SECTIONS: dict[str, type[Section]] = {
 }
 SOURCES = "sources"
 
+_NO_SOURCES = (
+    "none is given; list one in the configuration file, or set"
+    " LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
+    " or look around with `loadfleet-exporter demo`"
+)
+
 
 def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...]]:
     """Check all parts, hand the defaults down to the sources and check these.
@@ -46,7 +52,7 @@ def assemble(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mistake, ...
         found.append(Mistake((SOURCES,), "must be a list; begin each source with a dash"))
         sources = []
     elif not sources:
-        found.append(Mistake((SOURCES,), _no_sources()))
+        found.append(Mistake((SOURCES,), _NO_SOURCES))
     parts[SOURCES] = []
     names: dict[str, int] = {}
     for index, source in enumerate(sources):
@@ -100,11 +106,3 @@ def _labels(defaults: dict[str, Any], own: dict[Any, Any]) -> dict[str, Any]:
     """Return the joined labels: a source adds to the inherited ones."""
     inherited, added = defaults.get("labels", {}), own.get("labels")
     return {"labels": inherited | added} if isinstance(added, dict) else {}
-
-
-def _no_sources() -> str:
-    return (
-        "none is given; list one in the configuration file, or set"
-        " LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
-        " or look around with `loadfleet-exporter demo`"
-    )

@@ -160,7 +160,7 @@ class SourceDefaults(Section):
         """The proxy's URL, secret since it may hold a password."""
         if self.proxy_url is None and self.proxy_url_file is None:
             return None
-        return Secret.of(self.proxy_url, self.proxy_url_file)
+        return Secret(self.proxy_url, self.proxy_url_file)
 
 
 class SourceSettings(SourceDefaults):

@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_secret_by_value_is_what_was_given() -> None:
     """A value needs no file."""
-    assert "CANARY" == Secret.of(SecretStr("CANARY"), None).reveal()
+    assert "CANARY" == Secret(SecretStr("CANARY"), None).reveal()
 
 
 def test_the_newline_at_the_end_of_a_file_is_no_part_of_the_secret(path: Path) -> None:

@@ -159,10 +159,10 @@ class BlazeMeterSettings(SourceSettings):
     def credentials(self) -> Credentials:
         """The API key."""
         if self.api_key_file is not None:
-            return Credentials(key_file=Secret.of(None, self.api_key_file))
+            return Credentials(key_file=Secret(None, self.api_key_file))
         return Credentials(
-            key_id=Secret.of(self.api_key_id, None),
-            key_secret=Secret.of(self.api_key_secret, self.api_key_secret_file),
+            key_id=Secret(self.api_key_id, None),
+            key_secret=Secret(self.api_key_secret, self.api_key_secret_file),
         )
 
     def _key_mistakes(self) -> Iterator[Mistake]:

@@ -94,7 +94,7 @@ class EggplantAuth(Section):
     def secret(self) -> Secret:
         """The secret of the scheme."""
         name = self.schemes[0][-1]
-        return Secret.of(getattr(self, name), getattr(self, f"{name}_file"))
+        return Secret(getattr(self, name), getattr(self, f"{name}_file"))
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong with the scheme, if it is one."""

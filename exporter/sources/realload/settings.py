@@ -66,4 +66,4 @@ class RealLoadSettings(SourceSettings):
     @cached_property
     def token(self) -> Secret:
         """The API authentication token, sent in the body of every call."""
-        return Secret.of(self.auth_token, self.auth_token_file)
+        return Secret(self.auth_token, self.auth_token_file)
