@@ -23,8 +23,8 @@ from exporter.errors import Reason
 from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.settings import flags
-from exporter.settings.assemble import SECTIONS, SOURCES
 from exporter.settings.load import from_data
+from exporter.settings.sections import SECTIONS, SOURCES
 from exporter.sources.registry import PROVIDERS
 from exporter.web.access import config as web_config
 from exporter.web.access.config import CURVES

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, SecretStr
 from deploy.reference.markdown import code, table
 from exporter.config.types import Duration, Interval, Regex, Size, Url, format_duration
 from exporter.config.validation import Section, model_of
-from exporter.settings.assemble import SECTIONS
+from exporter.settings.sections import SECTIONS
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 from exporter.web.access.config import CIPHER_SUITES

@@ -10,7 +10,7 @@ import msgspec
 
 from exporter.config.environment import NEST, PREFIX, source_variable
 from exporter.config.validation import dotted
-from exporter.settings.assemble import SOURCES
+from exporter.settings.sections import SOURCES
 from exporter.sources.registry import PROVIDERS
 
 

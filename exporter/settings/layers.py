@@ -21,8 +21,8 @@ from exporter.config.environment import EnvironmentSource, source_variable
 from exporter.config.validation import dotted, known_keys
 from exporter.config.yaml_file import absolute
 from exporter.settings import flags
-from exporter.settings.assemble import SECTIONS, SOURCES
 from exporter.settings.deprecation import RENAMED, OldNames
+from exporter.settings.sections import SECTIONS, SOURCES
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceSettings
 

@@ -16,19 +16,34 @@ from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 from exporter.alerts.settings import AlertingSettings
 from exporter.config import yaml_file
 from exporter.config.secret import HIDDEN, Secret
+from exporter.config.validation import Mistake, checked, dotted, nearest
 from exporter.errors import ConfigurationError
 from exporter.logging import LEVELS, Level, configure
-from exporter.settings.assemble import SOURCES, assemble
 from exporter.settings.deprecation import RENAMED
 from exporter.settings.layers import Layers
-from exporter.settings.sections import LogSettings, ShardingSettings, WebSettings
+from exporter.settings.sections import (
+    SECTIONS,
+    SOURCES,
+    LogSettings,
+    ShardingSettings,
+    WebSettings,
+)
+from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from exporter.config.validation import Checked, KeyPath
     from exporter.settings.deprecation import Renamed
+
+
+_NO_SOURCES = (
+    "none is given; list one in the configuration file, or set"
+    " LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
+    " or look around with `loadfleet-exporter demo`"
+)
 
 
 class Settings(BaseModel):
@@ -121,11 +136,77 @@ def from_data(
 
 
 def _checked(layers: Layers) -> Settings:
-    parts, mistakes = assemble(layers.joined())
-    problems = layers.problems(mistakes)
+    """Check all parts, hand the defaults down to the sources and check these."""
+    raw = layers.joined()
+    known = {*SECTIONS, SOURCES}
+    found = [
+        Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
+    ]
+    outcomes = {name: checked(model, raw.get(name, {})) for name, model in SECTIONS.items()}
+    for name, outcome in outcomes.items():
+        found += (Mistake((name, *mistake.path), mistake.text) for mistake in outcome.mistakes)
+    given = raw.get(SOURCES, [])
+    if not isinstance(given, list | tuple):
+        found.append(Mistake((SOURCES,), "must be a list; begin each source with a dash"))
+        given = []
+    elif not given:
+        found.append(Mistake((SOURCES,), _NO_SOURCES))
+    sources: list[SourceSettings] = []
+    names: dict[str, int] = {}
+    for index, source in enumerate(given):
+        settings, mistakes = _source(index, source, outcomes["defaults"])
+        found += mistakes
+        if settings is None:
+            continue
+        sources.append(settings)
+        first = names.setdefault(settings.name, index)
+        if first != index and not any(m.path == (SOURCES, index, "name") for m in mistakes):
+            text = f"is already the name of {dotted((SOURCES, first))}; give each its own"
+            found.append(Mistake((SOURCES, index, "name"), text))
+    # A mistake that several sources inherit is one.
+    problems = layers.problems(list(dict.fromkeys(found)))
     if problems:
         raise ConfigurationError(problems)
-    return Settings(**parts)
+    parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
+    return Settings(**parts, sources=tuple(sources))
+
+
+def _source(
+    index: int, raw: Any, defaults: Checked[Any]
+) -> tuple[SourceSettings | None, list[Mistake]]:
+    place: KeyPath = (SOURCES, index)
+    if not isinstance(raw, dict):
+        return None, [Mistake(place, "must be a mapping with a provider and its keys")]
+    provider = raw.get("provider")
+    if not isinstance(provider, str) or provider not in PROVIDERS:
+        what = "is missing" if provider is None else "unknown provider"
+        remedy = nearest(provider, PROVIDERS, otherwise=f"write one of {', '.join(PROVIDERS)}")
+        return None, [Mistake((*place, "provider"), f"{what}; {remedy}")]
+    wrong = [m.path for m in defaults.mistakes if m.path and m.path[0] not in raw]
+    outcome = checked(
+        PROVIDERS[provider].settings,
+        {"name": provider} | dict(_inherited(defaults.raw, raw)) | raw | _labels(defaults.raw, raw),
+        wrong=wrong,
+    )
+    mistakes = []
+    for mistake in outcome.mistakes:
+        inherited = mistake.path and mistake.path[0] not in raw and mistake.path[0] in defaults.raw
+        where = ("defaults",) if inherited else place
+        mistakes.append(Mistake((*where, *mistake.path), mistake.text))
+    return outcome.settings, mistakes
+
+
+def _inherited(defaults: dict[str, Any], own: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what a source does not say itself, by value or by file."""
+    for key, value in defaults.items():
+        if own.keys().isdisjoint({key, f"{key}_file", key.removesuffix("_file")}):
+            yield key, value
+
+
+def _labels(defaults: dict[str, Any], own: dict[Any, Any]) -> dict[str, Any]:
+    """Return the joined labels: a source adds to the inherited ones."""
+    inherited, added = defaults.get("labels", {}), own.get("labels")
+    return {"labels": inherited | added} if isinstance(added, dict) else {}
 
 
 def content_hash(content: bytes, settings: Settings) -> str:

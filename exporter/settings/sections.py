@@ -1,4 +1,4 @@
-"""The settings' parts beside the sources."""
+"""The settings' parts: the list of all, and those that belong to no other package."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from exporter.alerts.settings import AlertingSettings
 from exporter.config.address import parse_address
 from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
+from exporter.sources.settings import SourceDefaults
 
 
 if TYPE_CHECKING:
@@ -118,3 +120,14 @@ class ShardingSettings(Section):
                 f"must be less than total_shards, {self.total_shards}; shards count from 0",
                 ("shard", "total_shards"),
             )
+
+
+#: All parts beside the sources, by their keys.
+SECTIONS: dict[str, type[Section]] = {
+    "defaults": SourceDefaults,
+    "web": WebSettings,
+    "alerting": AlertingSettings,
+    "log": LogSettings,
+    "sharding": ShardingSettings,
+}
+SOURCES = "sources"

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from exporter.cli import main
 from exporter.commands.check import NotAskedError, lines, running
 from exporter.polling.reload import BY_RELOAD, BY_RESTART
-from exporter.settings.assemble import SECTIONS
 from exporter.settings.load import from_data, redacted
+from exporter.settings.sections import SECTIONS
 from exporter.simulator.server import serve
 from tests.support.certificates import Authority
 from tests.support.processes import free_port

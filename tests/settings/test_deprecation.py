@@ -11,10 +11,10 @@ import yaml
 from exporter.commands import check
 from exporter.config.validation import known_keys
 from exporter.errors import ConfigurationError
-from exporter.settings.assemble import SECTIONS
 from exporter.settings.deprecation import RENAMED, Renamed
 from exporter.settings.flags import Flag, overrides, warnings
 from exporter.settings.load import Loaded, configure_for, load
+from exporter.settings.sections import SECTIONS
 from exporter.sources.registry import PROVIDERS
 
 
