@@ -55,7 +55,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def environment(self) -> str:
-        """The environment variable that does the same."""
+        """The environment variable that does the same, and its name among the arguments."""
         return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
@@ -64,16 +64,10 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         old = f", formerly --{self.former[0]}" if self.former else ""
         return f"--{self.name} or {self.environment}{old}"
 
-    @property
-    def destination(self) -> str:
-        """The attribute of the parsed arguments."""
-        return self.name.replace(".", "_").replace("-", "_")
-
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare it to a parser; without a use its value is `None`."""
         options: dict[str, Any] = {
-            "dest": self.destination,
-            "default": None,
+            "dest": self.environment,
             "help": f"{self.help} [${self.environment}]" if self.help else argparse.SUPPRESS,
         }
         if self.boolean:
@@ -101,7 +95,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         return old if given is None else given
 
     def _value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
-        given = getattr(arguments, self.destination, None)
+        given = getattr(arguments, self.environment, None)
         if given is not None:
             return given
         text = environ.get(self.environment)
@@ -211,7 +205,7 @@ def warnings(
     for flag in flags:
         if flag.old is None or flag.former is None:
             continue
-        if getattr(arguments, flag.old.destination, None) is not None:
+        if getattr(arguments, flag.old.environment, None) is not None:
             yield warning(f"--{flag.old.name}", f"--{flag.name}", flag.former[1])
         elif environ.get(flag.old.environment):
             yield warning(flag.old.environment, flag.environment, flag.former[1])
