@@ -111,7 +111,7 @@ class CallError(PollError):
 
     @property
     def unread(self) -> bool:
-        """Whether nothing of the API's own came home, so that it may have been a refusal."""
+        """True if nothing of the API's own came home, so that it may have been a refusal."""
         return self.sent and self.reason in _UNREAD and self.status not in _NOT_ASKED
 
 

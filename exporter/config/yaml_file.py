@@ -12,8 +12,6 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydantic import BaseModel
 
 
@@ -149,13 +147,10 @@ def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
     ]
 
 
-def _repeated(node: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
-    seen = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                yield key
-            seen.add(key.value)
+def _repeated(node: yaml.MappingNode) -> list[yaml.ScalarNode]:
+    keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    first = {key.value: key for key in reversed(keys)}
+    return [key for key in keys if key is not first[key.value]]
 
 
 def _given(data: Any) -> Any:
