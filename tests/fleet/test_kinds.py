@@ -103,7 +103,7 @@ def test_filters_of_sources_are_plurals_of_the_table() -> None:
 
 def test_each_task_lists_a_kind_or_no_target() -> None:
     """A task that lists targets bears their plural, or nobody notices that they are not known."""
-    tasks = {task for provider in PROVIDERS.values() for task in provider.tasks}
+    tasks = {task for provider in PROVIDERS.values() for task in provider.settings.TASKS}
 
     assert {kind.task for kind in Kind} == tasks - OTHER_TASKS
 
