@@ -10,6 +10,7 @@ from exporter.fleet.readings import (
     Agent,
     AgentState,
     Cluster,
+    Controller,
     Member,
     MinVersion,
     Recorder,
@@ -47,6 +48,7 @@ _RUNNING = "running"
 _ENDED = "ended"
 
 _PHASE_ORDER = {phase: position for position, phase in enumerate(PHASES)}
+_CONDITIONS = {None: Condition.UNKNOWN, True: Condition.UP, False: Condition.DOWN}
 _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 
 
@@ -55,25 +57,27 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
     known = tuple(snapshots)
     minimums = _minimum_versions(known)
     for snapshot in known:
-        base = {name: getattr(snapshot, name) for name in ("provider", "source", "labels")}
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
             kind = BY_READING.get(type(reading))
             if kind not in LISTED:
                 continue
-            facts = {
-                **base,
+            about = {
+                "provider": snapshot.provider,
+                "source": snapshot.source,
+                "labels": snapshot.labels,
                 "kind": kind,
                 "id": kind.id_of(reading),
                 "name": kind.name_of(reading),
+                "minimum_version": oldest.get(kind),
             }
             match reading:
-                case Target():
-                    yield _machine(reading, facts, oldest.get(kind), now)
+                case Agent() | Controller() | Recorder():
+                    yield _machine(reading, about, now)
                 case Cluster():
-                    yield _cluster(reading, facts, now)
+                    yield _cluster(reading, about, now)
                 case Suite():
-                    yield _suite(reading, facts, snapshot.taken, now)
+                    yield _suite(reading, about, snapshot.taken, now)
 
 
 def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[Kind, str]]:
@@ -97,14 +101,11 @@ def _urgency(row: TargetRow) -> tuple[object, ...]:
     return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 
-def _machine(
-    target: Target, base: dict[str, Any], minimum_version: str | None, now: Moment
-) -> TargetRow:
+def _machine(target: Target, about: dict[str, Any], now: Moment) -> TargetRow:
     active = target.active if isinstance(target, Agent) else None
     state = target.state or State(read_at=now, up=None)
     facts = {
-        **base,
-        "state": Condition.INACTIVE if active is False else _condition(state.up),
+        "state": Condition.INACTIVE if active is False else _CONDITIONS[state.up],
         "reason": None if active is False else state.reason,
         "outdated": state.outdated,
         "active": active,
@@ -113,7 +114,6 @@ def _machine(
         "port": target.port or None,
         "location": target.location or None,
         "version": state.version or None,
-        "minimum_version": minimum_version,
         "clock_delta_seconds": state.clock_delta_seconds,
         "ping_duration_seconds": state.ping_duration_seconds,
         "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
@@ -127,15 +127,17 @@ def _machine(
                 users_limit=agent.users_limit,
                 job_duration_limit_seconds=agent.job_duration_limit_seconds,
                 heartbeat_timestamp_seconds=agent.heartbeat_timestamp_seconds,
+                **about,
                 **facts,
             )
         case Recorder():
-            return RecorderRow(recording=target.state.recording if target.state else None, **facts)
+            recording = target.state.recording if target.state else None
+            return RecorderRow(recording=recording, **about, **facts)
         case _:
-            return TargetRow(**facts)
+            return TargetRow(**about, **facts)
 
 
-def _cluster(cluster: Cluster, base: dict[str, Any], now: Moment) -> ClusterRow:
+def _cluster(cluster: Cluster, about: dict[str, Any], now: Moment) -> ClusterRow:
     members = tuple(_member(member) for member in cluster.members)
     return ClusterRow(
         state=_cluster_condition(cluster, members),
@@ -144,7 +146,7 @@ def _cluster(cluster: Cluster, base: dict[str, Any], now: Moment) -> ClusterRow:
         members=members,
         ping_duration_seconds=cluster.state.ping_duration_seconds if cluster.state else None,
         **_reading_time(cluster.state.read_at if cluster.state else None, now),
-        **base,
+        **about,
     )
 
 
@@ -165,7 +167,7 @@ def _member(member: Member) -> MemberRow:
         id=member.member_id,
         agent_id=member.agent_id,
         name=member.agent,
-        state=_condition(state.up if state else None),
+        state=_CONDITIONS[state.up if state else None],
         reason=state.reason if state else None,
         outdated=state.outdated if state else None,
         clock_delta_seconds=state.clock_delta_seconds if state else None,
@@ -173,17 +175,17 @@ def _member(member: Member) -> MemberRow:
     )
 
 
-def _suite(suite: Suite, base: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
+def _suite(suite: Suite, about: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
-        state=_condition(suite.healthy),
+        state=_CONDITIONS[suite.healthy],
         jobs=suite.jobs,
         running=suite.running,
         last_run_passed=last.passed if last else None,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         **_reading_time(taken, now),
-        **base,
+        **about,
     )
 
 
@@ -204,12 +206,6 @@ def _reading_time(read_at: Moment | None, now: Moment) -> dict[str, Any]:
         "read_timestamp_seconds": read_at.unix,
         "age_seconds": max(0.0, now.monotonic - read_at.monotonic),
     }
-
-
-def _condition(up: bool | None) -> Condition:  # noqa: FBT001 - three-valued, no flag
-    if up is None:
-        return Condition.UNKNOWN
-    return Condition.UP if up else Condition.DOWN
 
 
 def runs_in_flight(snapshots: Iterable[Snapshot], now: Moment) -> list[RunRow]:

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from exporter.clock import Clock, Moment
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
 from exporter.fleet.changes import changes
 from exporter.fleet.readings import Reading, SourceHealth
@@ -157,7 +157,7 @@ class Poller:
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
         readings = tuple(
-            [reading.fresh(not_before=not_before) async for reading in in_turns(readings)]
+            await collected(reading.fresh(not_before=not_before) for reading in readings)
         )
         self._put(task, readings, stale_after=stale_after)
         old = before.readings if before else ()

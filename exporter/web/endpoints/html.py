@@ -11,7 +11,7 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
 from exporter.overview.build import arranged, runs_in_flight, target_rows
@@ -63,9 +63,9 @@ class HtmlPages:
         filters = Filters.of(request.query_params)
         snapshots = tuple(view.snapshots())
         sources = view.sources()
-        rows = arranged([row async for row in in_turns(target_rows(snapshots, now))])
+        rows = arranged(await collected(target_rows(snapshots, now)))
         matches = filters.matcher()
-        chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
+        chosen = filters.arranged(await collected(filter(matches, rows)))
         # Whoever looks for certain targets is not interested in the rest of the page.
         whole = not (filters.text or filters.badges or filters.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
@@ -128,8 +128,7 @@ async def _answer(
     **context: Any,
 ) -> Response:
     """Render a page without holding up the loop, and pack a large one beside it."""
-    pieces = [piece async for piece in in_turns(template.generate(**context))]
-    body = "".join(pieces).encode("utf-8", "replace")
+    body = "".join(await collected(template.generate(**context))).encode("utf-8", "replace")
     headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
     if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)
