@@ -85,7 +85,8 @@ class Daemon:
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
-        self._shard = Shard.of(loaded.settings.sharding, host=socket.gethostname())
+        share = loaded.settings.sharding
+        self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
         self._engine = Engine(clock=clock, shard=self._shard)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")

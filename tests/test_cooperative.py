@@ -43,8 +43,9 @@ async def test_a_list_is_made_in_turns() -> None:
 
     def items() -> Iterator[int]:
         nonlocal done
-        for done in range(3 * TURN):
-            yield done
+        for item in range(3 * TURN):
+            done = item
+            yield item
 
     task = asyncio.create_task(other())
     found = await collected(items())
