@@ -261,13 +261,7 @@ class Daemon:
 
 
 def _browsable(server: WebServer, path: str, *, everywhere: str = "localhost") -> str:
-    """Return a URL that can be opened.
-
-    Args:
-        server: What listens.
-        path: What follows it.
-        everywhere: The host's name where a wildcard is listened on.
-    """
+    """Return a URL that can be opened, with the host `everywhere` for a wildcard."""
     address = server.addresses[0]
     wildcards = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     shown = Address(everywhere, address.port) if address.host in wildcards else address

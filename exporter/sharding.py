@@ -40,10 +40,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     ) -> dict[str, float]:
         """Return the tasks of a source that this share polls, with their intervals.
 
-        Args:
-            source: The source's name.
-            intervals: All of its tasks, with the seconds between their polls.
-            spread: Tasks that every share polls for its own targets.
+        Every share polls those in `spread` for its own targets.
         """
         return {
             task: seconds

@@ -100,14 +100,6 @@ class SelfMetrics:
         self._sources.pop((provider, name), None)
         self.remove(provider=provider, source=name)
 
-    def receiver(self, name: str) -> ReceiverMetrics:
-        """Return the part of a receiver of alerts; its series exist from now on."""
-        return ReceiverMetrics(self, name)
-
-    def forget_receiver(self, name: str) -> None:
-        """Remove all series of a receiver that is no longer configured."""
-        self.remove(receiver=name)
-
     def remove(self, **labels: str) -> None:
         """Remove all series that have these labels, whatever others they have."""
         for family in self.families:
@@ -210,7 +202,7 @@ class SourceMetrics:
 
 
 class ReceiverMetrics:
-    """Writes the series of one receiver of alerts."""
+    """Writes the series of one receiver of alerts, which exist from now on."""
 
     def __init__(self, telemetry: SelfMetrics, name: str) -> None:
         self._sent = telemetry[own.NOTIFICATIONS].labels(name)

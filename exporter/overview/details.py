@@ -25,7 +25,7 @@ from exporter.overview.rows import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot
@@ -52,8 +52,18 @@ def details(
     snapshots: Iterable[Snapshot], now: Moment, *, source: str, kind: str, target_id: str
 ) -> Details | None:
     """Gather what is known of a target, `None` if there is no reading of it."""
+
+    def is_about(reading: Reading) -> bool:
+        match reading:
+            case MinVersion():
+                return True
+            case AgentJobs():
+                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
+            case _:
+                return target_of(reading) == (kind, target_id)
+
     of_source = [snapshot for snapshot in snapshots if snapshot.source == source]
-    about = [_narrowed(snapshot, kind, target_id) for snapshot in of_source]
+    about = _narrowed(of_source, is_about)
     row = _row(about, now)
     if row is None:
         return None
@@ -75,18 +85,13 @@ def command(source: str, kind: str, target_id: str) -> str:
     return shlex.join(["loadfleet-exporter", "explain", *arguments])
 
 
-def _narrowed(snapshot: Snapshot, kind: str, target_id: str) -> Snapshot:
-    def is_about(reading: Reading) -> bool:
-        match reading:
-            case MinVersion():
-                return True
-            case AgentJobs():
-                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
-            case _:
-                return target_of(reading) == (kind, target_id)
-
-    readings = tuple(reading for reading in snapshot.readings if is_about(reading))
-    return msgspec.structs.replace(snapshot, readings=readings)
+def _narrowed(
+    snapshots: Iterable[Snapshot], is_wanted: Callable[[Reading], bool]
+) -> list[Snapshot]:
+    return [
+        msgspec.structs.replace(snapshot, readings=tuple(filter(is_wanted, snapshot.readings)))
+        for snapshot in snapshots
+    ]
 
 
 def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
@@ -96,24 +101,17 @@ def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
         for reading in snapshot.readings
         if isinstance(reading, Run)
     )
-    rows: Iterator[TargetRow | RunRow] = chain(target_rows(snapshots, now), runs)
-    return next(rows, None)
+    return next(chain(target_rows(snapshots, now), runs), None)
 
 
 def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[ClusterRow, ...]:
-    narrowed = [
-        msgspec.structs.replace(
-            snapshot,
-            readings=tuple(
-                reading
-                for reading in snapshot.readings
-                if isinstance(reading, Cluster)
-                and any(member.agent_id == agent_id for member in reading.members)
-            ),
+    def has_agent(reading: Reading) -> bool:
+        return isinstance(reading, Cluster) and any(
+            member.agent_id == agent_id for member in reading.members
         )
-        for snapshot in snapshots
-    ]
-    return tuple(row for row in target_rows(narrowed, now) if isinstance(row, ClusterRow))
+
+    rows = target_rows(_narrowed(snapshots, has_agent), now)
+    return tuple(row for row in rows if isinstance(row, ClusterRow))
 
 
 def _lines(snapshot: Snapshot) -> Iterator[str]:

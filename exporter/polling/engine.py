@@ -50,13 +50,7 @@ class Engine:
         random: Random | None = None,
         shard: Shard | None = None,
     ) -> None:
-        """Prepare an engine without sources.
-
-        Args:
-            clock: Where time comes from.
-            random: For the jitter of retries.
-            shard: The share of the targets that is ours; all of them if not given.
-        """
+        """Prepare an engine without sources, for a share of the targets or for all of them."""
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()

@@ -156,13 +156,13 @@ class Schedule:
             replace_existing=True,
         )
 
-    async def remove(self, source: str, task: str, *, grace_seconds: float = 0.0) -> None:
-        """Forget a task; a run under way gets the grace, then is cancelled."""
+    async def remove(self, source: str, task: str) -> None:
+        """Forget a task; a run under way is cancelled."""
         key = _key(source, task)
         self._jobs.pop(key, None)
         if self._scheduler.get_job(key) is not None:
             self._scheduler.remove_job(key)
-        await self._drain([self._running[key]] if key in self._running else [], grace_seconds)
+        await self._drain([self._running[key]] if key in self._running else [], 0.0)
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Start nothing new, give what runs the grace, then cancel it."""

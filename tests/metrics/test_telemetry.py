@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import CallError, Reason
 from exporter.metrics.own import OWN_FAMILIES
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.telemetry import ReceiverMetrics, SelfMetrics
 from tests.support.clock import FakeClock
 
 
@@ -56,7 +56,7 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
     with source.request("getAgents"):
         pass
     telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
-    receiver = telemetry.receiver("alertmanager")
+    receiver = ReceiverMetrics(telemetry, "alertmanager")
     receiver.sending()
     receiver.failed()
     return telemetry

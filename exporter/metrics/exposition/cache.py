@@ -217,13 +217,7 @@ class Exposition:
 def page_of(
     snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
 ) -> ScrapeResponse:
-    """Render a snapshot by itself, without anything of the exporter's own.
-
-    Args:
-        snapshot: A small one: it is rendered without a pause.
-        accept: The request's `Accept` header.
-        families: The catalogue.
-    """
+    """Render a small snapshot by itself, without a pause and anything of the exporter's own."""
     form, content_type = _negotiate(accept)
     rendered = finish(render(snapshot, None, ()))
     rendered.repeat(families)

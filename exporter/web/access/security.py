@@ -69,12 +69,6 @@ class WebSecurity:
     ) -> None:
         """Read the file and all it names.
 
-        Args:
-            path: The web configuration file.
-            clock: For the age of files and the rate limit.
-            log: Where changes and mistakes are told.
-            read: Reads the files.
-
         Raises:
             ConfigurationError: With every mistake in them.
         """

@@ -24,8 +24,8 @@ from exporter.overview.verdict import groups, headline, tiles
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from exporter.fleet.history import Entry, Record
-    from exporter.overview.interface import AlertView, View
+    from exporter.fleet.history import Record
+    from exporter.overview.interface import View
 
 
 #: Smaller pages are sent as they are.
@@ -69,12 +69,13 @@ class HtmlPages:
         # Whoever looks for certain targets is not interested in the rest of the page.
         whole = not (filters.text or filters.badges or filters.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
+        alerts = () if filters.narrows else view.alerts() or ()
         return await _answer(
             request,
             self._fleet,
             now=now,
             headline=headline(rows, sources, ready=view.ready),
-            alerts=_firing(view) if not filters.narrows else [],
+            alerts=[each for each in alerts if each.state == "firing"],
             sources=[row for row in sources if whole and filters.source in ("", row.name)],
             source_names=[row.name for row in sources],
             tiles=tiles(rows),
@@ -88,7 +89,7 @@ class HtmlPages:
             orders=Order,
             record=self._record,
             trend=text.trend,
-            newest_failure=_newest_failure,
+            newest_failure=lambda record: next(record.failures(), None),
         )
 
     async def target(self, request: Request) -> Response:
@@ -134,11 +135,3 @@ async def _answer(
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers["Content-Encoding"] = "gzip"
     return Response(body, status_code=status, headers=headers)
-
-
-def _firing(view: View) -> list[AlertView]:
-    return [alert for alert in view.alerts() or () if alert.state == "firing"]
-
-
-def _newest_failure(record: Record) -> Entry | None:
-    return next(record.failures(), None)
