@@ -101,7 +101,8 @@ def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
         for reading in snapshot.readings
         if isinstance(reading, Run)
     )
-    return next(chain(target_rows(snapshots, now), runs), None)
+    rows: Iterator[TargetRow | RunRow] = chain(target_rows(snapshots, now), runs)
+    return next(rows, None)
 
 
 def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[ClusterRow, ...]:
