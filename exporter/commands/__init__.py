@@ -1,5 +1,5 @@
 """The sub-commands, one module each, with `SUMMARY`, `add_arguments` and `execute`.
 
-`cli` finds them by their names. A module beside them holds what several commands, or one large one,
+They are listed in `cli`. A module beside them holds what several commands, or one large one,
 need: reading the configuration, writing to a terminal.
 """
