@@ -55,15 +55,7 @@ FIRST_POLLS_LIMIT_SECONDS = 60.0
 
 
 class Daemon:
-    """One running exporter; what its pages may use of it is in `exporter.overview.interface`.
-
-    Attributes:
-        history: What became of each target lately.
-        metrics: Returns the exposition.
-        explain: Asks the vendor about one target.
-        reload: Loads the configuration again and goes over to it.
-        now: Reads the clock.
-    """
+    """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
 
     def __init__(
         self,

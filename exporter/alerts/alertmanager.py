@@ -22,7 +22,7 @@ import structlog
 from exporter.alerts.evaluate import Alert, Key, Phase
 from exporter.errors import CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, reason_of
-from exporter.metrics.telemetry import ReceiverMetrics
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class Receiver:
         self._news = asyncio.Event()
         self._deliveries: dict[Key, _Delivery] = {}
         self._failing = ""
-        self._telemetry = ReceiverMetrics(telemetry, self.name)
+        self._calls = telemetry[own.NOTIFICATIONS].labels(self.name)
+        self._failures = telemetry[own.NOTIFICATION_FAILURES].labels(self.name)
+        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(self.name)
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
         """Take the newest state of all alerts that fire or have ended; returns at once."""
@@ -171,7 +173,7 @@ class Receiver:
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
         """Send one call, count it, and return whether to go on."""
         now = self._clock.now()
-        self._telemetry.sending()
+        self._calls.inc()
         try:
             accepted = _accepted(await self._client.send(self._call(batch, now.unix)))
         except PollError as error:
@@ -200,13 +202,14 @@ class Receiver:
         )
 
     def _note_success(self) -> None:
-        self._telemetry.succeeded()
+        self._is_failing.set(0)
         if self._failing:
             self._failing = ""
             self._log.info("notifications_recovered")
 
     def _note_failure(self, reason: str, message: str) -> None:
-        self._telemetry.failed()
+        self._failures.inc()
+        self._is_failing.set(1)
         if self._failing != message:
             self._failing = message
             self._log.warning("notification_failed", reason=reason, message=message)

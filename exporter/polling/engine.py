@@ -19,6 +19,7 @@ from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledgers
 from exporter.metrics.exposition import Exposition
+from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.poller import HEALTH, Poller
 from exporter.polling.reload import Difference, difference, identities
@@ -54,7 +55,8 @@ class Engine:
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
-        self.telemetry.sharded(self._shard)
+        self.telemetry[SHARD_ORDINAL].set(self._shard.index)
+        self.telemetry[SHARDS].set(self._shard.total)
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)

@@ -133,7 +133,7 @@ class Poller:
         if self._health is not None:
             self._log_health(self._health, health)
         self._health = health
-        self._telemetry.breaker(is_open=self.source.blocked)
+        self._telemetry.breaker.set(self.source.blocked)
         if self._shows_health:
             self._put(HEALTH, (health,), stale_after=math.inf)
 

@@ -132,14 +132,10 @@ class Schedule:
         *,
         blocked: Callable[[], bool],
     ) -> None:
-        """Run a task now and then in each of its slots.
+        """Run a task now and then in each of its slots; `run` must not raise.
 
-        Args:
-            telemetry: The source's; it names the source and counts what is left out.
-            task: The task's name.
-            interval_seconds: From the start of a run to the start of the next.
-            run: Does it; must not raise.
-            blocked: Whether a run would be useless now, so that it is left out.
+        A run that would be useless now is `blocked`: it is left out, which the source's telemetry
+        counts.
         """
         trigger = SlotTrigger(interval_seconds, phase(telemetry.name, task, interval_seconds))
         key = _key(telemetry.name, task)

@@ -207,11 +207,11 @@ class Exposition:
                 # The source is gone, and so are its own metrics.
                 continue
             telemetry = self._telemetry.source(*key[:2])
-            telemetry.exposed(sum(rendered.samples for rendered in left))
+            telemetry.series.set(sum(rendered.samples for rendered in left))
             if cause is Cause.EXPIRED:
                 # It may have been put anew, with more in it, before it aged.
                 ended = _samples(before.get(key)) - _samples(shown.get(key))
-                telemetry.expired(max(0, ended))
+                telemetry.expired.inc(max(0, ended))
 
 
 def page_of(

@@ -24,7 +24,6 @@ from exporter.overview.verdict import groups, headline, tiles
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from exporter.fleet.history import Record
     from exporter.overview.interface import View
 
 
@@ -87,7 +86,7 @@ class HtmlPages:
             kinds=LISTED,
             badges=[badge for badge, _ in badges_of(rows)],
             orders=Order,
-            record=self._record,
+            history=view.history,
             trend=text.trend,
             newest_failure=lambda record: next(record.failures(), None),
         )
@@ -116,9 +115,6 @@ class HtmlPages:
             failures=list(record.failures()),
             trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
         )
-
-    def _record(self, row: TargetRow) -> Record:
-        return self._view.history.of(row.provider, row.source, row.kind, row.id)
 
 
 async def _answer(
