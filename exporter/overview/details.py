@@ -10,8 +10,7 @@ import msgspec
 
 from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
-from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
-from exporter.metrics.mapping import samples
+from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import duration, instant, signed
 from exporter.overview.rows import (
@@ -72,7 +71,7 @@ def details(
         row=row,
         facts=tuple((name, value) for name, value in _facts(row) if value),
         clusters=_clusters(of_source, target_id, now) if kind == Kind.AGENT else (),
-        samples=tuple(line for snapshot in about for line in _lines(snapshot)),
+        samples=_lines(about),
         command=command(source, kind, target_id),
     )
 
@@ -115,15 +114,10 @@ def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[Cl
     return tuple(row for row in rows if isinstance(row, ClusterRow))
 
 
-def _lines(snapshot: Snapshot) -> Iterator[str]:
-    static = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
-    for reading in snapshot.readings:
-        if isinstance(reading, MinVersion):
-            continue
-        for sample in samples(reading):
-            labels = static | dict(zip(sample.family.labels, sample.labels, strict=True))
-            (value,) = number_texts([sample.value], encode_numbers([sample.value]))
-            yield f"{sample.family.name}{label_block(labels)}{value}"
+def _lines(snapshots: list[Snapshot]) -> tuple[str, ...]:
+    own = _narrowed(snapshots, lambda reading: not isinstance(reading, MinVersion))
+    pages = "".join(page_of(snapshot).body.decode() for snapshot in own)
+    return tuple(line for line in pages.split("\n") if line and not line.startswith("#"))
 
 
 def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
