@@ -31,7 +31,10 @@ async def in_turns(items: Iterable[T], *, turn: int = TURN) -> AsyncIterator[T]:
 
 
 async def collected(items: Iterable[T], *, turn: int = TURN) -> list[T]:
-    """Make a list, letting others run after every so many items; cheaper than `in_turns`."""
+    """Make a list, letting others run after every so many items; cheaper than `in_turns`.
+
+    What an iterator leaves out does not count, so a loop over `in_turns` is for filters.
+    """
     iterator = iter(items)
     found: list[T] = []
     while chunk := list(islice(iterator, turn)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
-from exporter.cooperative import collected
+from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.rows import Condition
@@ -85,12 +85,14 @@ async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParam
             return _bad_data(f"{parameter} must be one of: {', '.join(known)}")
         if chosen:
             wanted[attribute] = chosen
-    kept = (
-        row
-        for row in rows
-        if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
+    return await _success(
+        name,
+        [
+            row
+            async for row in in_turns(rows)
+            if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
+        ],
     )
-    return await _success(name, kept)
 
 
 async def _success(name: str, rows: Iterable[msgspec.Struct]) -> Response:

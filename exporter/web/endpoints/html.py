@@ -11,7 +11,7 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
-from exporter.cooperative import collected
+from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
 from exporter.overview.build import arranged, runs_in_flight, target_rows
@@ -64,7 +64,7 @@ class HtmlPages:
         sources = view.sources()
         rows = arranged(await collected(target_rows(snapshots, now)))
         matches = filters.matcher()
-        chosen = filters.arranged(await collected(filter(matches, rows)))
+        chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
         # Whoever looks for certain targets is not interested in the rest of the page.
         whole = not (filters.text or filters.badges or filters.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
