@@ -59,8 +59,8 @@ class WebServer:
     ) -> None:
         """Prepare a server; `sockets` returns listening ones at each start, instead of addresses.
 
-        Requests of more than `max_connections` get 503. A connection may wait for its next request
-        longer than the usual scrape interval, so that Prometheus keeps its connection.
+        Requests of connections beyond `max_connections` get 503. A connection may be idle for
+        longer than the usual scrape interval, so that Prometheus keeps its own.
         """
         self._app = app
         self._sockets = sockets or (lambda: listen(addresses))
