@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exporter.fleet import readings as r
 from exporter.fleet.kinds import BY_READING, LISTED, Kind
-from exporter.fleet.readings import (
-    PHASES,
-    Agent,
-    AgentState,
-    Cluster,
-    Controller,
-    Member,
-    MinVersion,
-    Recorder,
-    Run,
-    State,
-    Suite,
-    SuiteRun,
-    Target,
-)
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -47,7 +33,7 @@ _RUNNING = "running"
 #: The phase of a run that is no longer in flight.
 _ENDED = "ended"
 
-_PHASE_ORDER = {phase: position for position, phase in enumerate(PHASES)}
+_PHASE_ORDER = {phase: position for position, phase in enumerate(r.PHASES)}
 _CONDITIONS = {None: Condition.UNKNOWN, True: Condition.UP, False: Condition.DOWN}
 _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 
@@ -72,11 +58,11 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
                 "minimum_version": oldest.get(kind),
             }
             match reading:
-                case Agent() | Controller() | Recorder():
+                case r.Agent() | r.Controller() | r.Recorder():
                     yield _machine(reading, about, now)
-                case Cluster():
+                case r.Cluster():
                     yield _cluster(reading, about, now)
-                case Suite():
+                case r.Suite():
                     yield _suite(reading, about, snapshot.taken, now)
 
 
@@ -85,7 +71,7 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
     found: dict[tuple[str, str], dict[Kind, str]] = {}
     for snapshot in snapshots:
         for reading in snapshot.readings:
-            if isinstance(reading, MinVersion) and reading.component in _KIND_OF_COMPONENT:
+            if isinstance(reading, r.MinVersion) and reading.component in _KIND_OF_COMPONENT:
                 source = found.setdefault((snapshot.provider, snapshot.source), {})
                 source[_KIND_OF_COMPONENT[reading.component]] = reading.version
     return found
@@ -101,9 +87,9 @@ def _urgency(row: TargetRow) -> tuple[object, ...]:
     return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 
-def _machine(target: Target, about: dict[str, Any], now: Moment) -> TargetRow:
-    active = target.active if isinstance(target, Agent) else None
-    state = target.state or State(read_at=now, up=None)
+def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
+    active = target.active if isinstance(target, r.Agent) else None
+    state = target.state or r.State(read_at=now, up=None)
     facts = {
         "state": Condition.INACTIVE if active is False else _CONDITIONS[state.up],
         "reason": None if active is False else state.reason,
@@ -120,8 +106,8 @@ def _machine(target: Target, about: dict[str, Any], now: Moment) -> TargetRow:
         **_reading_time(target.state.read_at if target.state else None, now),
     }
     match target:
-        case Agent():
-            agent = target.state or AgentState(read_at=now, up=None)
+        case r.Agent():
+            agent = target.state or r.AgentState(read_at=now, up=None)
             return AgentRow(
                 busy=agent.busy,
                 users_limit=agent.users_limit,
@@ -130,14 +116,14 @@ def _machine(target: Target, about: dict[str, Any], now: Moment) -> TargetRow:
                 **about,
                 **facts,
             )
-        case Recorder():
+        case r.Recorder():
             recording = target.state.recording if target.state else None
             return RecorderRow(recording=recording, **about, **facts)
         case _:
             return TargetRow(**about, **facts)
 
 
-def _cluster(cluster: Cluster, about: dict[str, Any], now: Moment) -> ClusterRow:
+def _cluster(cluster: r.Cluster, about: dict[str, Any], now: Moment) -> ClusterRow:
     members = tuple(_member(member) for member in cluster.members)
     return ClusterRow(
         state=_cluster_condition(cluster, members),
@@ -150,7 +136,7 @@ def _cluster(cluster: Cluster, about: dict[str, Any], now: Moment) -> ClusterRow
     )
 
 
-def _cluster_condition(cluster: Cluster, members: tuple[MemberRow, ...]) -> Condition:
+def _cluster_condition(cluster: r.Cluster, members: tuple[MemberRow, ...]) -> Condition:
     if cluster.active is False:
         return Condition.INACTIVE
     conditions = {member.state for member in members}
@@ -161,7 +147,7 @@ def _cluster_condition(cluster: Cluster, members: tuple[MemberRow, ...]) -> Cond
     return Condition.UP
 
 
-def _member(member: Member) -> MemberRow:
+def _member(member: r.Member) -> MemberRow:
     state = member.state
     return MemberRow(
         id=member.member_id,
@@ -175,7 +161,7 @@ def _member(member: Member) -> MemberRow:
     )
 
 
-def _suite(suite: Suite, about: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
+def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
@@ -189,7 +175,7 @@ def _suite(suite: Suite, about: dict[str, Any], taken: Moment, now: Moment) -> S
     )
 
 
-def _finished(run: SuiteRun) -> FinishedRun:
+def _finished(run: r.SuiteRun) -> FinishedRun:
     return FinishedRun(
         id=run.run_id,
         passed=run.passed,
@@ -217,24 +203,24 @@ def runs_in_flight(snapshots: Iterable[Snapshot], now: Moment) -> list[RunRow]:
         (snapshot, reading)
         for snapshot in snapshots
         for reading in snapshot.readings
-        if isinstance(reading, Suite | Run)
+        if isinstance(reading, r.Suite | r.Run)
     ]
     names: dict[tuple[str, str], str] = {}
     runs: dict[tuple[str, str], RunRow] = {}
     for snapshot, reading in known:
-        if isinstance(reading, Suite):
+        if isinstance(reading, r.Suite):
             names[snapshot.source, reading.suite_id] = reading.suite
             if reading.current_run is not None:
                 row = _run_of_suite(reading, reading.current_run, snapshot, now)
                 runs.setdefault((row.source, row.id or f"of {row.suite_id}"), row)
     for snapshot, reading in known:
-        if isinstance(reading, Run):
+        if isinstance(reading, r.Run):
             suite = names.get((snapshot.source, reading.suite_id), "")
             runs[snapshot.source, reading.run_id] = run_row(reading, snapshot, now, suite=suite)
     return sorted((row for row in runs.values() if row.phase != _ENDED), key=_flight_order)
 
 
-def _run_of_suite(suite: Suite, run: SuiteRun, snapshot: Snapshot, now: Moment) -> RunRow:
+def _run_of_suite(suite: r.Suite, run: r.SuiteRun, snapshot: Snapshot, now: Moment) -> RunRow:
     return RunRow(
         provider=snapshot.provider,
         source=snapshot.source,
@@ -248,7 +234,7 @@ def _run_of_suite(suite: Suite, run: SuiteRun, snapshot: Snapshot, now: Moment) 
     )
 
 
-def run_row(run: Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> RunRow:
+def run_row(run: r.Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> RunRow:
     """Make the row of a run that is followed by itself."""
     return RunRow(
         provider=snapshot.provider,

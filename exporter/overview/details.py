@@ -13,14 +13,7 @@ from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import duration, instant, signed
-from exporter.overview.rows import (
-    AgentRow,
-    ClusterRow,
-    RecorderRow,
-    RunRow,
-    SuiteRow,
-    TargetRow,
-)
+from exporter.overview.rows import AgentRow, ClusterRow, RecorderRow, RunRow, SuiteRow, TargetRow
 
 
 if TYPE_CHECKING:
