@@ -8,6 +8,7 @@ could change under it. Threads are for calls that leave the interpreter: gzip, f
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 
@@ -27,3 +28,16 @@ async def in_turns(items: Iterable[T], *, turn: int = TURN) -> AsyncIterator[T]:
         yield item
         if number % turn == 0:
             await asyncio.sleep(0)
+
+
+async def collected(items: Iterable[T], *, turn: int = TURN) -> list[T]:
+    """Make a list, letting others run after every so many items; cheaper than `in_turns`.
+
+    What an iterator leaves out does not count, so a loop over `in_turns` is for filters.
+    """
+    iterator = iter(items)
+    found: list[T] = []
+    while chunk := list(islice(iterator, turn)):
+        found += chunk
+        await asyncio.sleep(0)
+    return found

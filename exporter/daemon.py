@@ -54,15 +54,7 @@ FIRST_POLLS_LIMIT_SECONDS = 60.0
 
 
 class Daemon:
-    """One running exporter; what its pages may use of it is in `exporter.overview.interface`.
-
-    Attributes:
-        history: What became of each target lately.
-        metrics: Returns the exposition.
-        explain: Asks the vendor about one target.
-        reload: Loads the configuration again and goes over to it.
-        now: Reads the clock.
-    """
+    """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
 
     def __init__(
         self,
@@ -84,7 +76,8 @@ class Daemon:
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
-        self._shard = Shard.of(loaded.settings.sharding, host=socket.gethostname())
+        share = loaded.settings.sharding
+        self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
         self._engine = Engine(clock=clock, shard=self._shard)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
@@ -259,13 +252,7 @@ class Daemon:
 
 
 def _browsable(server: WebServer, path: str, *, everywhere: str = "localhost") -> str:
-    """Return a URL that can be opened.
-
-    Args:
-        server: What listens.
-        path: What follows it.
-        everywhere: The host's name where a wildcard is listened on.
-    """
+    """Return a URL that can be opened, with the host `everywhere` for a wildcard."""
     address = server.addresses[0]
     wildcards = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     shown = Address(everywhere, address.port) if address.host in wildcards else address

@@ -19,8 +19,6 @@ from exporter.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from exporter.settings.sections import ShardingSettings
-
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One of several shares.
@@ -42,10 +40,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     ) -> dict[str, float]:
         """Return the tasks of a source that this share polls, with their intervals.
 
-        Args:
-            source: The source's name.
-            intervals: All of its tasks, with the seconds between their polls.
-            spread: Tasks that every share polls for its own targets.
+        Every share polls those in `spread` for its own targets.
         """
         return {
             task: seconds
@@ -62,24 +57,24 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         return self.owns(source, next(iter(intervals), ""))
 
     @classmethod
-    def of(cls, settings: ShardingSettings, *, host: str) -> Shard:
-        """Return the share that settings give, or the number at the end of the host's name.
+    def of(cls, index: int | None, total: int, *, host: str) -> Shard:
+        """Return the share of that number, or of the number at the end of the host's name.
 
         Kubernetes names the pods of a StatefulSet `<name>-0`, `<name>-1` and so on.
 
         Raises:
             ConfigurationError: There are several shares and nothing tells which is ours.
         """
-        if settings.shard is not None or settings.total_shards == 1:
-            return cls(index=settings.shard or 0, total=settings.total_shards)
+        if index is not None or total == 1:
+            return cls(index=index or 0, total=total)
         ordinal = re.search(r"-([0-9]{1,9})$", host.partition(".")[0])
-        if ordinal is None or int(ordinal[1]) >= settings.total_shards:
+        if ordinal is None or int(ordinal[1]) >= total:
             problem = (
                 f"sharding.shard: is missing, and the host's name {host!r} does not end in a"
-                f" number below total_shards, {settings.total_shards}; give --shard"
+                f" number below total_shards, {total}; give --shard"
             )
             raise ConfigurationError([problem])
-        return cls(index=int(ordinal[1]), total=settings.total_shards)
+        return cls(index=int(ordinal[1]), total=total)
 
 
 def _bucket(key: str, buckets: int) -> int:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from exporter.errors import ConfigurationError
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
-from exporter.settings.sections import ShardingSettings
 from exporter.sharding import Shard
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -57,25 +56,21 @@ class TestOwns:
 class TestOf:
     def test_one_share_is_all(self) -> None:
         """Nobody has to know of sharding who does not need it."""
-        assert Shard() == Shard.of(ShardingSettings(), host="anything")
+        assert Shard() == Shard.of(None, 1, host="anything")
 
     def test_the_ordinal_of_a_stateful_set_is_found(self) -> None:
         """In Kubernetes only the number of replicas has to be told."""
-        settings = ShardingSettings(total_shards=4)
-
-        assert Shard(index=2, total=4) == Shard.of(settings, host="loadfleet-2.loadfleet.svc")
+        assert Shard(index=2, total=4) == Shard.of(None, 4, host="loadfleet-2.loadfleet.svc")
 
     def test_what_is_given_goes_over_the_name(self) -> None:
         """Elsewhere a host's name may end in any number."""
-        settings = ShardingSettings(shard=1, total_shards=4)
-
-        assert Shard(index=1, total=4) == Shard.of(settings, host="web-3")
+        assert Shard(index=1, total=4) == Shard.of(1, 4, host="web-3")
 
     @pytest.mark.parametrize("host", ["laptop", "web-7"])
     def test_a_name_that_does_not_tell_is_a_mistake(self, host: str) -> None:
         """Guessing would watch the same targets twice or never."""
         with pytest.raises(ConfigurationError, match="--shard"):
-            Shard.of(ShardingSettings(total_shards=4), host=host)
+            Shard.of(None, 4, host=host)
 
 
 @pytest.fixture

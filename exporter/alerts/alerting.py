@@ -232,19 +232,14 @@ class BuiltInAlerts:
         return self._alerting.active() if self._alerting is not None else None
 
     async def apply(self, settings: AlertingSettings, *, generator_url: str) -> None:
-        """Go on with these settings; without an Alertmanager in them, the alerts are off.
-
-        Args:
-            settings: The newest.
-            generator_url: Where people see more: the board.
-        """
+        """Go on with these settings; without an Alertmanager in them, the alerts are off."""
         if (settings, generator_url) == (self._settings, self._generator_url):
             return
         state = self._alerting.state() if self._alerting is not None else None
         await self.stop()
         known = {each.url for each in self._settings.alertmanagers} if self._settings else set()
         for name in known - {each.url for each in settings.alertmanagers}:
-            self._context.telemetry.forget_receiver(name)
+            self._context.telemetry.remove(receiver=name)
         self._settings, self._generator_url = settings, generator_url
         if settings.alertmanagers:
             self._alerting = Alerting(
@@ -262,13 +257,11 @@ class BuiltInAlerts:
 
 
 def _log_fields(alert: Alert) -> dict[str, str]:
-    """Return an alert as fields of a log entry."""
     labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
     return {"alert": alert.name, "labels": labels}
 
 
 def _rank(alert: Alert) -> tuple[object, ...]:
-    """Return where an alert stands among the active ones."""
     pending = alert.phase is not Phase.FIRING
     severity = _SEVERITIES.get(alert.labels.get("severity", ""), len(_SEVERITIES))
     return (pending, severity, alert.name, sorted(alert.labels.items()))

@@ -22,6 +22,7 @@ import structlog
 from exporter.alerts.evaluate import Alert, Key, Phase
 from exporter.errors import CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, reason_of
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -62,12 +63,7 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
     external_labels: Mapping[str, str] = {}
 
     def payload(self, alert: Alert, *, now: float) -> dict[str, object]:
-        """Return an alert as `POST /api/v2/alerts` takes it.
-
-        Args:
-            alert: A firing or a resolved one.
-            now: Seconds since the epoch.
-        """
+        """Return a firing or resolved alert as `POST /api/v2/alerts` takes it at a Unix time."""
         started = alert.fired or alert.since
         ended = alert.resolved.unix if alert.resolved else None
         # A firing alert ends by itself unless it is sent again, so that a dead exporter does not
@@ -97,11 +93,7 @@ class _Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receiver:
-    """One Alertmanager.
-
-    Args:
-        connect: Makes the client that sends the calls.
-    """
+    """One Alertmanager."""
 
     def __init__(
         self,
@@ -124,7 +116,9 @@ class Receiver:
         self._news = asyncio.Event()
         self._deliveries: dict[Key, _Delivery] = {}
         self._failing = ""
-        self._telemetry = telemetry.receiver(self.name)
+        self._calls = telemetry[own.NOTIFICATIONS].labels(self.name)
+        self._failures = telemetry[own.NOTIFICATION_FAILURES].labels(self.name)
+        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(self.name)
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
         """Take the newest state of all alerts that fire or have ended; returns at once."""
@@ -179,7 +173,7 @@ class Receiver:
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
         """Send one call, count it, and return whether to go on."""
         now = self._clock.now()
-        self._telemetry.sending()
+        self._calls.inc()
         try:
             accepted = _accepted(await self._client.send(self._call(batch, now.unix)))
         except PollError as error:
@@ -208,20 +202,20 @@ class Receiver:
         )
 
     def _note_success(self) -> None:
-        self._telemetry.succeeded()
+        self._is_failing.set(0)
         if self._failing:
             self._failing = ""
             self._log.info("notifications_recovered")
 
     def _note_failure(self, reason: str, message: str) -> None:
-        self._telemetry.failed()
+        self._failures.inc()
+        self._is_failing.set(1)
         if self._failing != message:
             self._failing = message
             self._log.warning("notification_failed", reason=reason, message=message)
 
 
 def _rfc3339(unix: float) -> str:
-    """Write a time stamp as Alertmanager reads it."""
     return datetime.fromtimestamp(unix, tz=UTC).isoformat(timespec="milliseconds")
 
 

@@ -84,12 +84,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluator:
-    """Judges the rules of a table.
-
-    Args:
-        rules: The table.
-        runbook_url: The runbooks' base address.
-    """
+    """Judges the rules of a table."""
 
     def __init__(self, rules: Iterable[Rule], *, runbook_url: str) -> None:
         self._rules = tuple(rules)
@@ -98,14 +93,10 @@ class Evaluator:
     def evaluate(
         self, samples: SampleView, now: Moment, before: Alerts, *, hold_restored: bool = False
     ) -> Alerts:
-        """Judge all rules over the newest samples.
+        """Judge all rules over the newest samples and the outcome of the evaluation before.
 
-        Args:
-            samples: The newest samples.
-            now: The time of the evaluation.
-            before: The outcome of the evaluation before.
-            hold_restored: Whether what comes from before a restart stays as it is while it has no
-                series: the first round of polls has not brought them yet.
+        With `hold_restored`, what comes from before a restart stays as it is while it has no
+        series: the first round of polls has not brought them yet.
         """
         known: dict[str, dict[Key, Alert]] = {}
         for key, alert in before.active.items():
@@ -138,7 +129,6 @@ class Evaluator:
     def _holding(
         self, rule: Rule, samples: SampleView, now: Moment, before: Mapping[Key, Alert]
     ) -> dict[Key, Alert]:
-        """Return the alerts whose condition holds now."""
         texts = self._texts[rule.name]
         holding = {}
         for result, value in rule.expression.evaluate(samples, now.unix).items():
@@ -164,7 +154,6 @@ class Evaluator:
 
 
 def _is_kept(rule: Rule, alert: Alert, now: Moment) -> bool:
-    """Return whether an alert outlives its condition for now."""
     lapsed = alert.lapsed or now
     return alert.phase is Phase.FIRING and now.monotonic - lapsed.monotonic < rule.keep_seconds
 

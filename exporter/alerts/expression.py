@@ -50,12 +50,7 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
         return _promql(self)[0]
 
     def evaluate(self, samples: SampleView, now: float) -> dict[Labels, float]:
-        """Return what Prometheus would, had it just scraped the samples.
-
-        Args:
-            samples: The newest samples.
-            now: Seconds since the epoch.
-        """
+        """Return what Prometheus would, had it scraped the samples at `now`, in Unix seconds."""
         return {identity(labels): value for labels, value in _vector(self, samples, now)}
 
     def compared(self, comparison: Comparison, other: Expression | float) -> Compare:

@@ -38,12 +38,7 @@ _RECORDED = (c.AGENT_UP, c.CONTROLLER_UP, c.CLUSTER_MEMBER_UP, c.RECORDER_UP)
 
 
 def rules_file(rules: Iterable[Rule], *, runbook_url: str) -> str:
-    """Return the file's text: recording rules, then the alerts.
-
-    Args:
-        rules: The rows of the table.
-        runbook_url: Where the runbooks' files are served.
-    """
+    """Return the file's text: recording rules, then the alerts."""
     groups = [
         {"name": "loadfleet-availability", "rules": _recordings()},
         {"name": "loadfleet-alerts", "rules": [_alert(rule, runbook_url) for rule in rules]},

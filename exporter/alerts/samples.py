@@ -41,13 +41,7 @@ def metrics(expressions: Iterable[object]) -> frozenset[str]:
 def view(
     snapshots: Iterable[Snapshot], registry: CollectorRegistry, names: Collection[str]
 ) -> SampleView:
-    """Return the newest samples of some metrics, vendors' and our own.
-
-    Args:
-        snapshots: The fleet.
-        registry: The exporter's own metrics.
-        names: The metrics that are wanted.
-    """
+    """Return the newest samples of some metrics, vendors' and our own."""
     found: dict[str, list[Sample]] = {}
     for snapshot in snapshots:
         common = {"provider": snapshot.provider, "source": snapshot.source, **snapshot.labels}

@@ -75,11 +75,7 @@ class StateFile:
         self._failing = False
 
     def load(self, now: Moment) -> AlertingState:
-        """Return the state at the end of the run before, without active alerts if it is long ago.
-
-        Args:
-            now: The time of the restart.
-        """
+        """Return the state at the end of the run before, without active alerts if long ago."""
         try:
             return _state(msgspec.json.decode(self._path.read_bytes(), type=_File), now)
         except FileNotFoundError:

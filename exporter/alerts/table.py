@@ -35,11 +35,9 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
     table = (
         *_exporter(),
         *_sources(thresholds),
-        *_reachability(),
-        *_versions(),
+        *_machines(),
         *_clocks(thresholds),
-        *_suites(thresholds),
-        *_runs(thresholds),
+        *_tests(thresholds),
         *_operation(thresholds),
         *_certificates(thresholds),
         *_agents(thresholds),
@@ -104,7 +102,7 @@ def _sources(thresholds: Thresholds) -> Iterator[Rule]:
     )
 
 
-def _reachability() -> Iterator[Rule]:
+def _machines() -> Iterator[Rule]:
     # Nothing is known of the members behind a controller that is down; one cause, one page.
     gone = select(c.CONTROLLER_UP).compared("==", 0)
     behind = select(c.CLUSTER_INFO).where("and", gone, *SOURCE, "controller")
@@ -141,9 +139,6 @@ def _reachability() -> Iterator[Rule]:
         "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
         " five minutes. Nobody can record sessions with it.",
     )
-
-
-def _versions() -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}ControllerOutdated",
         Severity.CRITICAL,
@@ -207,8 +202,7 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
     )
 
 
-def _suites(thresholds: Thresholds) -> Iterator[Rule]:
-    suite = (*SOURCE, "suite_id")
+def _tests(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}SuiteFailed",
         Severity.WARNING,
@@ -231,15 +225,11 @@ def _suites(thresholds: Thresholds) -> Iterator[Rule]:
         yield Rule(
             f"{PREFIX}SuiteOverdue",
             Severity.WARNING,
-            due.where("unless", running, *suite),
+            due.where("unless", running, *SOURCE, "suite_id"),
             "A suite has not run for too long.",
             "The newest finished run of suite {suite} (id {suite_id}) of source {source} started"
             " {value:humanizeDuration} ago and none is in flight.",
         )
-
-
-def _runs(thresholds: Thresholds) -> Iterator[Rule]:
-    run = (*SOURCE, "run_id")
     yield Rule(
         f"{PREFIX}RunFailed",
         Severity.WARNING,
@@ -253,7 +243,7 @@ def _runs(thresholds: Thresholds) -> Iterator[Rule]:
         yield Rule(
             f"{PREFIX}RunStuck",
             Severity.WARNING,
-            old.where("and", preparing, *run),
+            old.where("and", preparing, *SOURCE, "run_id"),
             "A run was started long ago and generates no load yet.",
             "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago"
             " and is still being prepared.",

@@ -1,5 +1,5 @@
-"""The sub-commands of `loadfleet-exporter`, a module each, and what several of them share.
+"""The sub-commands, one module each, with `SUMMARY`, `add_arguments` and `execute`.
 
-A command has a summary, declares its flags, and returns an exit code. It holds no logic that the
-daemon needs as well; what it prints is for people, or for the shell.
+They are listed in `cli`. A module beside them holds what several commands, or one large one,
+need: reading the configuration, writing to a terminal.
 """

@@ -73,9 +73,6 @@ async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
             raise LookupError(f"{error.args[0]}{remedy}") from error
         engine.pollers[arguments.source].show(explanation.reading)
     page = engine.exposition.metrics(
-        accept="",
-        accept_encoding="",
-        names=[family.name for family in FAMILIES],
-        sources=[arguments.source],
+        names=[family.name for family in FAMILIES], sources=[arguments.source]
     )
     return explained(explanation, page.body)

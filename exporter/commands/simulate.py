@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "serve simulated vendors with a living fleet, for tests and for trying things out"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take what shapes the simulated fleet."""
-    options.add_arguments(parser)
+add_arguments = options.add_arguments
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

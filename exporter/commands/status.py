@@ -100,7 +100,7 @@ async def _status(settings: Settings, form: str, *, colour: bool) -> int:
         await engine.poll_once()
     report = _report(engine)
     if form == "prom":
-        page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
+        page = engine.exposition.metrics()
         sys.stdout.write(page.body.decode())
     elif form == "json":
         data = {"sources": report.sources, "targets": report.targets, "runs": report.runs}

@@ -7,14 +7,15 @@ about a kilobyte, and one that left the inventory takes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.cooperative import in_turns
+from exporter.cooperative import TURN
 from exporter.errors import Reason
-from exporter.fleet.kinds import LISTED, target_of
-from exporter.fleet.readings import Cluster, Reading, Suite, Target
+from exporter.fleet.kinds import LISTED
+from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Suite
 from exporter.fleet.store import Cause
 
 
@@ -30,6 +31,8 @@ KEPT_READINGS = 60
 
 #: So many failures are kept beside them.
 KEPT_FAILURES = 10
+
+_KINDS = {kind.reading: kind for kind in LISTED}
 
 # Time stamp, duration (not a number: unknown), outcome and reason by their positions.
 _PACKED = Struct("<dfBB")
@@ -155,11 +158,14 @@ class History:
             key, snapshot = next(iter(self._due.items()))
             known = self._records.get(key, {})
             records: dict[tuple[str, str], Record] = {}
-            async for reading in in_turns(snapshot.readings):
-                target = target_of(reading)
-                if target is not None and target[0] in LISTED:
-                    records[target] = record = known.get(target) or Record()
-                    _add(record, reading, snapshot.taken)
+            for start in range(0, len(snapshot.readings), TURN):
+                for reading in snapshot.readings[start : start + TURN]:
+                    kind = _KINDS.get(type(reading))
+                    if kind is not None:
+                        target = (kind, kind.id_of(reading))
+                        records[target] = record = known.get(target) or Record()
+                        _add(record, reading, snapshot.taken)
+                await asyncio.sleep(0)
             if key in self._due:  # else it was removed meanwhile
                 self._records[key] = records
             if self._due.get(key) is snapshot:  # else a newer one came meanwhile
@@ -177,7 +183,9 @@ class History:
 
 def _add(record: Record, reading: Reading, taken: Moment) -> None:
     match reading:
-        case Target(state=state) if state is not None:
+        case Agent(state=state) | Controller(state=state) | Recorder(state=state) if (
+            state is not None
+        ):
             record.add(
                 state.read_at,
                 up=state.up,

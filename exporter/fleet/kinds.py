@@ -9,16 +9,7 @@ from enum import StrEnum, unique
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
-from exporter.fleet.readings import (
-    Agent,
-    Cluster,
-    Controller,
-    Member,
-    Reading,
-    Recorder,
-    Run,
-    Suite,
-)
+from exporter.fleet import readings as r
 
 
 if TYPE_CHECKING:
@@ -37,7 +28,7 @@ class Kind(StrEnum):
         component: The vendor's name for what runs on them, where it has an oldest accepted version.
     """
 
-    reading: type[Reading | Member]
+    reading: type[r.Reading | r.Member]
     id_field: str
     name_field: str
     task: str
@@ -54,20 +45,20 @@ class Kind(StrEnum):
         kind.name_of = attrgetter(kind.name_field)
         return kind
 
-    AGENT = "agent", Agent, "agent_id", "agent", "agents", "measuring_agent"
+    AGENT = "agent", r.Agent, "agent_id", "agent", "agents", "measuring_agent"
     CONTROLLER = (
         "controller",
-        Controller,
+        r.Controller,
         "controller",
         "controller",
         "controllers",
         "cluster_controller",
     )
-    CLUSTER = "cluster", Cluster, "cluster_id", "agent_cluster", "clusters", ""
-    RECORDER = "recorder", Recorder, "recorder_id", "recorder", "recorders", "proxy_recorder"
-    SUITE = "suite", Suite, "suite_id", "suite", "suites", ""
-    RUN = "run", Run, "run_id", "run", "runs", ""
-    MEMBER = "member", Member, "member_id", "agent", "clusters", ""
+    CLUSTER = "cluster", r.Cluster, "cluster_id", "agent_cluster", "clusters", ""
+    RECORDER = "recorder", r.Recorder, "recorder_id", "recorder", "recorders", "proxy_recorder"
+    SUITE = "suite", r.Suite, "suite_id", "suite", "suites", ""
+    RUN = "run", r.Run, "run_id", "run", "runs", ""
+    MEMBER = "member", r.Member, "member_id", "agent", "clusters", ""
 
 
 #: Kinds with rows of their own and a history. A run comes and goes; a member is part of a cluster.
@@ -80,7 +71,7 @@ EXPLAINED: tuple[Kind, ...] = (*LISTED, Kind.RUN)
 BY_READING: dict[type[Any], Kind] = {kind.reading: kind for kind in Kind}
 
 
-def target_of(reading: Reading) -> tuple[Kind, str] | None:
+def target_of(reading: r.Reading) -> tuple[Kind, str] | None:
     """Return kind and id of the target a reading is about, `None` if it is about none."""
     kind = BY_READING.get(type(reading))
     return None if kind is None else (kind, kind.id_of(reading))

@@ -338,12 +338,7 @@ class Certificate(Reading, frozen=True, kw_only=True):
 
 
 class SourceHealth(Reading, frozen=True, kw_only=True):
-    """The health of a source itself; present from the start and never stale.
-
-    Attributes:
-        up: Whether the newest call to the vendor's API was answered validly.
-        auth_failed: Whether the breaker is open because the credentials were refused.
-    """
+    """The health of a source itself; present from the start and never stale."""
 
     up: bool = False
     auth_failed: bool = False

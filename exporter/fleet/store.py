@@ -106,7 +106,6 @@ class Store:
     def put(self, snapshot: Snapshot) -> None:
         """Replace what was known of a task."""
         self._set(snapshot.key, snapshot)
-        self._find_next_deadline()
         self._report(snapshot.key, Cause.PUT)
 
     def remove(self, provider: str, source: str, task: str) -> None:
@@ -114,7 +113,6 @@ class Store:
         key = (provider, source, task)
         if key in self._snapshots:
             self._set(key, None)
-            self._find_next_deadline()
             self._report(key, Cause.REMOVED)
 
     def remove_source(self, provider: str, source: str) -> None:
@@ -141,7 +139,6 @@ class Store:
             if after is not before:
                 self._set(key, after)
                 expired.append(key)
-        self._find_next_deadline()
         return tuple(self._report(key, Cause.EXPIRED) for key in expired)
 
     def _set(self, key: TaskKey, snapshot: Snapshot | None) -> None:
@@ -151,8 +148,6 @@ class Store:
         else:
             self._snapshots[key] = snapshot
             self._deadlines[key] = snapshot.deadline()
-
-    def _find_next_deadline(self) -> None:
         self._next_deadline = min(self._deadlines.values(), default=math.inf)
 
     def _report(self, key: TaskKey, cause: Cause) -> SnapshotChange:

@@ -1,1 +1,5 @@
-"""From readings to the bytes of `/metrics`: catalogue, mapping, exposition, own metrics."""
+"""Metrics: their names, the mapping from readings to samples, and the exporter's own figures.
+
+A metric's name is spelled in `catalogue` or `own` and nowhere else. How samples become the bytes of
+`/metrics` is in `exposition`.
+"""

@@ -2,7 +2,7 @@
 
 They are ordinary prometheus-client metrics in a registry of their own. What belongs to a source
 goes through its `SourceMetrics`, which knows the `provider` and `source` labels and makes the
-series exist from the start; what belongs to a receiver of alerts through its `ReceiverMetrics`.
+series exist from the start.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client import Counter
-
-    from exporter.sharding import Shard
 
 
 # Creation times would double the series of every counter and histogram.
@@ -68,11 +66,6 @@ class SelfMetrics:
     def __getitem__(self, family: OwnFamily[M]) -> M:
         return cast("M", self._metrics[family.name])
 
-    def sharded(self, shard: Shard) -> None:
-        """Show which share of the targets is watched here."""
-        self[own.SHARD_ORDINAL].set(shard.index)
-        self[own.SHARDS].set(shard.total)
-
     def reloaded(self) -> None:
         """Show that the newest load of the configuration worked, and when."""
         self[own.RELOAD_SUCCESSFUL].set(1)
@@ -100,14 +93,6 @@ class SelfMetrics:
         self._sources.pop((provider, name), None)
         self.remove(provider=provider, source=name)
 
-    def receiver(self, name: str) -> ReceiverMetrics:
-        """Return the part of a receiver of alerts; its series exist from now on."""
-        return ReceiverMetrics(self, name)
-
-    def forget_receiver(self, name: str) -> None:
-        """Remove all series of a receiver that is no longer configured."""
-        self.remove(receiver=name)
-
     def remove(self, **labels: str) -> None:
         """Remove all series that have these labels, whatever others they have."""
         for family in self.families:
@@ -116,7 +101,13 @@ class SelfMetrics:
 
 
 class SourceMetrics:
-    """Writes the series of one source."""
+    """Writes the series of one source.
+
+    Attributes:
+        breaker: Shows whether calls are held back.
+        series: Shows how many vendor series there are.
+        expired: Counts vendor series that ended for want of a newer reading.
+    """
 
     def __init__(self, telemetry: SelfMetrics, provider: str, name: str) -> None:
         self.provider = provider
@@ -125,9 +116,9 @@ class SourceMetrics:
         self._clock = telemetry.clock
         self._labels = (provider, name)
         self._in_flight = telemetry[own.HTTP_REQUESTS_IN_FLIGHT].labels(*self._labels)
-        self._breaker = telemetry[own.BREAKER_OPEN].labels(*self._labels)
-        self._series = telemetry[own.SERIES].labels(*self._labels)
-        self._expired = telemetry[own.SERIES_EXPIRED].labels(*self._labels)
+        self.breaker = telemetry[own.BREAKER_OPEN].labels(*self._labels)
+        self.series = telemetry[own.SERIES].labels(*self._labels)
+        self.expired = telemetry[own.SERIES_EXPIRED].labels(*self._labels)
         self._surprises: dict[Surprise, Counter] = {
             kind: telemetry[own.VENDOR_SURPRISES].labels(*self._labels, kind)
             for kind in get_args(Surprise)
@@ -195,37 +186,3 @@ class SourceMetrics:
     def surprise(self, kind: Surprise) -> None:
         """Count a value that the vendor's reference does not know."""
         self._surprises[kind].inc()
-
-    def breaker(self, *, is_open: bool) -> None:
-        """Show whether calls are held back."""
-        self._breaker.set(is_open)
-
-    def exposed(self, series: int) -> None:
-        """Show how many vendor series there are."""
-        self._series.set(series)
-
-    def expired(self, series: int) -> None:
-        """Count vendor series that ended for want of a newer reading."""
-        self._expired.inc(series)
-
-
-class ReceiverMetrics:
-    """Writes the series of one receiver of alerts."""
-
-    def __init__(self, telemetry: SelfMetrics, name: str) -> None:
-        self._sent = telemetry[own.NOTIFICATIONS].labels(name)
-        self._failed = telemetry[own.NOTIFICATION_FAILURES].labels(name)
-        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(name)
-
-    def sending(self) -> None:
-        """Count a call."""
-        self._sent.inc()
-
-    def succeeded(self) -> None:
-        """Show that the newest call was accepted."""
-        self._is_failing.set(0)
-
-    def failed(self) -> None:
-        """Count a call that failed, and show that it was the newest."""
-        self._failed.inc()
-        self._is_failing.set(1)

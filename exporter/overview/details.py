@@ -10,22 +10,14 @@ import msgspec
 
 from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
-from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
-from exporter.metrics.mapping import samples
+from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import duration, instant, signed
-from exporter.overview.rows import (
-    AgentRow,
-    ClusterRow,
-    RecorderRow,
-    RunRow,
-    SuiteRow,
-    TargetRow,
-)
+from exporter.overview.rows import AgentRow, ClusterRow, RecorderRow, RunRow, SuiteRow, TargetRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot
@@ -52,8 +44,18 @@ def details(
     snapshots: Iterable[Snapshot], now: Moment, *, source: str, kind: str, target_id: str
 ) -> Details | None:
     """Gather what is known of a target, `None` if there is no reading of it."""
+
+    def is_about(reading: Reading) -> bool:
+        match reading:
+            case MinVersion():
+                return True
+            case AgentJobs():
+                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
+            case _:
+                return target_of(reading) == (kind, target_id)
+
     of_source = [snapshot for snapshot in snapshots if snapshot.source == source]
-    about = [_narrowed(snapshot, kind, target_id) for snapshot in of_source]
+    about = _narrowed(of_source, is_about)
     row = _row(about, now)
     if row is None:
         return None
@@ -62,7 +64,7 @@ def details(
         row=row,
         facts=tuple((name, value) for name, value in _facts(row) if value),
         clusters=_clusters(of_source, target_id, now) if kind == Kind.AGENT else (),
-        samples=tuple(line for snapshot in about for line in _lines(snapshot)),
+        samples=_lines(about),
         command=command(source, kind, target_id),
     )
 
@@ -75,18 +77,13 @@ def command(source: str, kind: str, target_id: str) -> str:
     return shlex.join(["loadfleet-exporter", "explain", *arguments])
 
 
-def _narrowed(snapshot: Snapshot, kind: str, target_id: str) -> Snapshot:
-    def is_about(reading: Reading) -> bool:
-        match reading:
-            case MinVersion():
-                return True
-            case AgentJobs():
-                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
-            case _:
-                return target_of(reading) == (kind, target_id)
-
-    readings = tuple(reading for reading in snapshot.readings if is_about(reading))
-    return msgspec.structs.replace(snapshot, readings=readings)
+def _narrowed(
+    snapshots: Iterable[Snapshot], is_wanted: Callable[[Reading], bool]
+) -> list[Snapshot]:
+    return [
+        msgspec.structs.replace(snapshot, readings=tuple(filter(is_wanted, snapshot.readings)))
+        for snapshot in snapshots
+    ]
 
 
 def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
@@ -101,30 +98,19 @@ def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
 
 
 def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[ClusterRow, ...]:
-    narrowed = [
-        msgspec.structs.replace(
-            snapshot,
-            readings=tuple(
-                reading
-                for reading in snapshot.readings
-                if isinstance(reading, Cluster)
-                and any(member.agent_id == agent_id for member in reading.members)
-            ),
+    def has_agent(reading: Reading) -> bool:
+        return isinstance(reading, Cluster) and any(
+            member.agent_id == agent_id for member in reading.members
         )
-        for snapshot in snapshots
-    ]
-    return tuple(row for row in target_rows(narrowed, now) if isinstance(row, ClusterRow))
+
+    rows = target_rows(_narrowed(snapshots, has_agent), now)
+    return tuple(row for row in rows if isinstance(row, ClusterRow))
 
 
-def _lines(snapshot: Snapshot) -> Iterator[str]:
-    static = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
-    for reading in snapshot.readings:
-        if isinstance(reading, MinVersion):
-            continue
-        for sample in samples(reading):
-            labels = static | dict(zip(sample.family.labels, sample.labels, strict=True))
-            (value,) = number_texts([sample.value], encode_numbers([sample.value]))
-            yield f"{sample.family.name}{label_block(labels)}{value}"
+def _lines(snapshots: list[Snapshot]) -> tuple[str, ...]:
+    own = _narrowed(snapshots, lambda reading: not isinstance(reading, MinVersion))
+    pages = "".join(page_of(snapshot).body.decode() for snapshot in own)
+    return tuple(line for line in pages.split("\n") if line and not line.startswith("#"))
 
 
 def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:

@@ -21,27 +21,9 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.fleet.history import History
     from exporter.fleet.store import Snapshot
+    from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.sources import SourceRow
     from exporter.sources.base import Explanation
-
-
-class MetricsPage(Protocol):
-    """An exposition, ready to be sent, the parts of its body one after the other."""
-
-    @property
-    def content_type(self) -> str:
-        """The negotiated format."""
-        ...
-
-    @property
-    def content_encoding(self) -> str | None:
-        """`gzip`, or `None` for plain bytes."""
-        ...
-
-    @property
-    def parts(self) -> Sequence[bytes]:
-        """The bytes to send."""
-        ...
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +57,13 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(Protocol):
-    """The daemon, as the pages see it."""
+    """The daemon, as the pages see it.
+
+    Attributes:
+        history: The newest readings and failures of each target.
+    """
+
+    history: History
 
     def metrics(
         self,
@@ -84,30 +72,20 @@ class View(Protocol):
         accept_encoding: str,
         names: Collection[str],
         sources: Collection[str],
-    ) -> MetricsPage:
+    ) -> ScrapeResponse:
         """Return the exposition, filtered by families and sources where any are named."""
-        ...
 
     def snapshots(self) -> Iterable[Snapshot]:
         """Return what is known now; what has expired must be gone already."""
-        ...
 
     def sources(self) -> Sequence[SourceRow]:
         """Return how each configured source is, in the configuration's order."""
-        ...
 
     def alerts(self) -> Sequence[AlertView] | None:
         """Return what the built-in evaluation has found, `None` where it is not switched on."""
-        ...
-
-    @property
-    def history(self) -> History:
-        """The newest readings and failures of each target."""
-        ...
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted, as plain values that YAML knows."""
-        ...
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
         """Ask the vendor about one target of the inventory: the one call that a page causes.
@@ -116,7 +94,6 @@ class View(Protocol):
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
         """
-        ...
 
     async def reload(self) -> None:
         """Load the configuration again and go over to it.
@@ -124,18 +101,14 @@ class View(Protocol):
         Raises:
             ConfigurationError: With every mistake; the old one stays in use.
         """
-        ...
 
     def now(self) -> Moment:
         """Read the daemon's clock."""
-        ...
 
     @property
     def ready(self) -> bool:
         """Whether the first round of polls has finished or was given up."""
-        ...
 
     @property
     def healthy(self) -> bool:
         """Whether the process works: its loop's heartbeat is on time. Never about a vendor."""
-        ...

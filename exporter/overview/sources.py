@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot, Store
-    from exporter.polling.poller import Poller, TaskFailure, TaskStatus
+    from exporter.polling.poller import Poller, TaskStatus
     from exporter.sources.base import Source
 
 
@@ -125,16 +125,14 @@ def task_row(
         last_attempt_timestamp_seconds=attempt.unix if attempt else None,
         last_success_timestamp_seconds=success.unix if success else None,
         last_success_age_seconds=_age(success, now) if success else None,
-        last_failure=_failure_row(failure, now) if failure else None,
-    )
-
-
-def _failure_row(failure: TaskFailure, now: Moment) -> FailureRow:
-    return FailureRow(
-        timestamp_seconds=failure.at.unix,
-        age_seconds=_age(failure.at, now),
-        reason=failure.reason,
-        message=failure.message,
+        last_failure=FailureRow(
+            timestamp_seconds=failure.at.unix,
+            age_seconds=_age(failure.at, now),
+            reason=failure.reason,
+            message=failure.message,
+        )
+        if failure
+        else None,
     )
 
 

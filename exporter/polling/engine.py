@@ -19,6 +19,7 @@ from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledgers
 from exporter.metrics.exposition import Exposition
+from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.poller import HEALTH, Poller
 from exporter.polling.reload import Difference, difference, identities
@@ -50,17 +51,12 @@ class Engine:
         random: Random | None = None,
         shard: Shard | None = None,
     ) -> None:
-        """Prepare an engine without sources.
-
-        Args:
-            clock: Where time comes from.
-            random: For the jitter of retries.
-            shard: The share of the targets that is ours; all of them if not given.
-        """
+        """Prepare an engine without sources, for a share of the targets or for all of them."""
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
-        self.telemetry.sharded(self._shard)
+        self.telemetry[SHARD_ORDINAL].set(self._shard.index)
+        self.telemetry[SHARDS].set(self._shard.total)
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from exporter.clock import Clock, Moment
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
 from exporter.fleet.changes import changes
 from exporter.fleet.readings import Reading, SourceHealth
@@ -82,16 +83,9 @@ class Poller:
         clock: Clock,
         shows_health: bool = True,
     ) -> None:
-        """Take over a source.
+        """Take over a source, with the seconds between the polls of each task that is ours.
 
-        Args:
-            source: What is polled.
-            intervals: The tasks to poll, with the seconds between their polls.
-            store: Where readings go.
-            telemetry: Where polls are counted.
-            clock: Where time comes from.
-            shows_health: Whether this process shows the source's health; of several that share a
-                source one does.
+        Of several processes that share a source one `shows_health`.
         """
         self.source = source
         self.intervals = intervals
@@ -139,7 +133,7 @@ class Poller:
         if self._health is not None:
             self._log_health(self._health, health)
         self._health = health
-        self._telemetry.breaker(is_open=self.source.blocked)
+        self._telemetry.breaker.set(self.source.blocked)
         if self._shows_health:
             self._put(HEALTH, (health,), stale_after=math.inf)
 
@@ -157,7 +151,7 @@ class Poller:
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
         readings = tuple(
-            [reading.fresh(not_before=not_before) async for reading in in_turns(readings)]
+            await collected(reading.fresh(not_before=not_before) for reading in readings)
         )
         self._put(task, readings, stale_after=stale_after)
         old = before.readings if before else ()
@@ -189,18 +183,13 @@ class Poller:
         now = self._clock.now()
         known = self.status(task)
         if not failures:
-            self._status[task] = TaskStatus(
-                last_attempt=now, last_success=now, failure=known.failure
-            )
+            self._status[task] = replace(known, last_attempt=now, last_success=now)
             if self._logged.pop(task, None) is not None:
                 self._log.info("poll_recovered", task=task)
             return
         first = failures[0]
-        self._status[task] = TaskStatus(
-            last_attempt=now,
-            last_success=known.last_success,
-            failure=TaskFailure(at=now, reason=first.reason, message=first.message),
-        )
+        failure = TaskFailure(at=now, reason=first.reason, message=first.message)
+        self._status[task] = replace(known, last_attempt=now, failure=failure)
         logged_reason, logged_at = self._logged.get(task, (None, 0.0))
         if logged_reason is not first.reason or now.monotonic - logged_at >= REPEAT_SECONDS:
             self._logged[task] = (first.reason, now.monotonic)
@@ -230,10 +219,8 @@ def _grouped(failures: Sequence[Failure]) -> list[Failure]:
     counts = Counter(failure.reason for failure in failures)
     firsts = {failure.reason: failure for failure in reversed(failures)}
     return [
-        Failure(reason=reason, message=firsts[reason].message + _further(number - 1))
+        replace(firsts[reason], message=f"{firsts[reason].message} (and {number - 1} more calls)")
+        if number > 1
+        else firsts[reason]
         for reason, number in counts.items()
     ]
-
-
-def _further(calls: int) -> str:
-    return f" (and {calls} more calls)" if calls else ""

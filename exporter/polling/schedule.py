@@ -132,14 +132,10 @@ class Schedule:
         *,
         blocked: Callable[[], bool],
     ) -> None:
-        """Run a task now and then in each of its slots.
+        """Run a task now and then in each of its slots; `run` must not raise.
 
-        Args:
-            telemetry: The source's; it names the source and counts what is left out.
-            task: The task's name.
-            interval_seconds: From the start of a run to the start of the next.
-            run: Does it; must not raise.
-            blocked: Whether a run would be useless now, so that it is left out.
+        A run that would be useless now is `blocked`: it is left out, which the source's telemetry
+        counts.
         """
         trigger = SlotTrigger(interval_seconds, phase(telemetry.name, task, interval_seconds))
         key = _key(telemetry.name, task)
@@ -156,13 +152,13 @@ class Schedule:
             replace_existing=True,
         )
 
-    async def remove(self, source: str, task: str, *, grace_seconds: float = 0.0) -> None:
-        """Forget a task; a run under way gets the grace, then is cancelled."""
+    async def remove(self, source: str, task: str) -> None:
+        """Forget a task; a run under way is cancelled."""
         key = _key(source, task)
         self._jobs.pop(key, None)
         if self._scheduler.get_job(key) is not None:
             self._scheduler.remove_job(key)
-        await self._drain([self._running[key]] if key in self._running else [], grace_seconds)
+        await self._drain([self._running[key]] if key in self._running else [], 0.0)
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Start nothing new, give what runs the grace, then cancel it."""

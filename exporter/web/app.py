@@ -98,12 +98,6 @@ def make_server(
 ) -> WebServer:
     """Make the server of an app; it listens once it is started.
 
-    Args:
-        app: What answers those who are let in.
-        web: The settings.
-        clock: For the rate limit and the age of files.
-        environ: Where systemd tells of its sockets.
-
     Raises:
         ConfigurationError: The web configuration file or what it names is wrong.
     """

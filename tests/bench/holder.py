@@ -17,7 +17,7 @@ from starlette.routing import Route
 from exporter.clock import SYSTEM_CLOCK
 from exporter.config.address import parse_address
 from exporter.fleet.store import Store
-from exporter.metrics.exposition import Exposition
+from exporter.metrics.exposition import Exposition, ScrapeResponse
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.web.app import create_app
 from exporter.web.server.uvicorn_server import WebServer
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from exporter.overview.interface import MetricsPage, View
+    from exporter.overview.interface import View
 
 
 class Holder:
@@ -48,7 +48,7 @@ class Holder:
         accept_encoding: str,
         names: Collection[str],
         sources: Collection[str],
-    ) -> MetricsPage:
+    ) -> ScrapeResponse:
         """Serve the page."""
         return self._exposition.metrics(
             accept=accept, accept_encoding=accept_encoding, names=names, sources=sources

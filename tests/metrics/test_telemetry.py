@@ -56,9 +56,9 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
     with source.request("getAgents"):
         pass
     telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
-    receiver = telemetry.receiver("alertmanager")
-    receiver.sending()
-    receiver.failed()
+    for family in OWN_FAMILIES:
+        if family.labels == ("receiver",):
+            telemetry[family].labels("alertmanager")
     return telemetry
 
 
@@ -289,10 +289,10 @@ def test_the_state_of_a_source_is_shown() -> None:
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
-    source.breaker(is_open=True)
+    source.breaker.set(1)
     source.surprise("type")
-    source.exposed(7)
-    source.expired(3)
+    source.series.set(7)
+    source.expired.inc(3)
 
     labels = {"provider": "realload", "source": "prod"}
     assert 1.0 == value(telemetry, "breaker_open", **labels)

@@ -28,6 +28,7 @@ from exporter.fleet.readings import (
     SuiteRun,
 )
 from exporter.fleet.store import Snapshot
+from exporter.metrics.exposition import ScrapeResponse
 from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
 from exporter.sources.base import Explanation
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from exporter.metrics.exposition import Exposition, ScrapeResponse
+    from exporter.metrics.exposition import Exposition
     from exporter.overview.interface import AlertView
 
 
@@ -63,12 +64,11 @@ def ago(seconds: float) -> Moment:
 changed = msgspec.structs.replace
 
 
-class FakePage(msgspec.Struct, frozen=True, kw_only=True):
-    """An exposition."""
-
-    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
-    content_encoding: str | None = None
-    parts: tuple[bytes, ...] = (b"up 1\n",)
+PAGE = ScrapeResponse(
+    content_type="text/plain; version=0.0.4; charset=utf-8",
+    content_encoding=None,
+    parts=(b"up 1\n",),
+)
 
 
 class FakeView:
@@ -93,7 +93,7 @@ class FakeView:
         self.history = History()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
-        self.page = FakePage()
+        self.page = PAGE
         self.asked: list[dict[str, Any]] = []
         self.ready = True
         self.healthy = True
@@ -124,7 +124,7 @@ class FakeView:
         accept_encoding: str,
         names: Collection[str],
         sources: Collection[str],
-    ) -> FakePage:
+    ) -> ScrapeResponse:
         """Remember what was asked for."""
         self.asked.append(
             {
@@ -164,7 +164,7 @@ class ExposingView(FakeView):
         super().__init__(*readings, **facts)
         self._exposition = exposition
 
-    def metrics(  # type: ignore[override]  # not the fake page
+    def metrics(
         self,
         *,
         accept: str,

@@ -117,12 +117,9 @@ class Body:
         lines: Mapping[str, Sequence[Lines]],
         before: Body | None = None,
     ) -> None:
-        """Take what is on the page.
+        """Take all families in their order, and the lines of each by its name.
 
-        Args:
-            families: All there are, in the order of the page.
-            lines: Those of each family, by its name.
-            before: The body of the page before, of which groups may be the same.
+        Groups of lines that are the same in the body of the page before are not packed again.
         """
         self._families = families
         self._lines = lines

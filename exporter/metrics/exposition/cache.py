@@ -207,23 +207,17 @@ class Exposition:
                 # The source is gone, and so are its own metrics.
                 continue
             telemetry = self._telemetry.source(*key[:2])
-            telemetry.exposed(sum(rendered.samples for rendered in left))
+            telemetry.series.set(sum(rendered.samples for rendered in left))
             if cause is Cause.EXPIRED:
                 # It may have been put anew, with more in it, before it aged.
                 ended = _samples(before.get(key)) - _samples(shown.get(key))
-                telemetry.expired(max(0, ended))
+                telemetry.expired.inc(max(0, ended))
 
 
 def page_of(
     snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
 ) -> ScrapeResponse:
-    """Render a snapshot by itself, without anything of the exporter's own.
-
-    Args:
-        snapshot: A small one: it is rendered without a pause.
-        accept: The request's `Accept` header.
-        families: The catalogue.
-    """
+    """Render a small snapshot by itself, without a pause and anything of the exporter's own."""
     form, content_type = _negotiate(accept)
     rendered = finish(render(snapshot, None, ()))
     rendered.repeat(families)

@@ -160,11 +160,7 @@ def render(
 
     A target that a vendor lists twice, or that another task of the source has listed already, is
     rendered once: the first stands, since a series that occurs twice would spoil the whole page.
-
-    Args:
-        snapshot: What to render.
-        before: Its predecessor, to take over what did not change.
-        others: The source's other tasks.
+    What did not change is taken over from its predecessor.
     """
     labels = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
     if before is not None and before.labels != labels:

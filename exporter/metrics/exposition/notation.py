@@ -44,12 +44,7 @@ def encode_numbers(values: Sequence[float | bool | None]) -> bytes:
 
 
 def number_texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
-    """Write the numbers of a column; what is absent or not a number stays `None`.
-
-    Args:
-        values: The column.
-        encoded: Its encoding.
-    """
+    """Write the numbers of a column; what is absent or not a number stays `None`."""
     if encoded.count(b".") == len(values):
         # Every value has a decimal point: all are finite floats, and none is an integer.
         return _write(values, encoded)  # type: ignore[arg-type]  # absent ones have no point

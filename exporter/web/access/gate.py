@@ -70,7 +70,12 @@ class Gate:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _set(rules.config.headers, MutableHeaders(scope=message))
+                headers = MutableHeaders(scope=message)
+                for name, value in rules.config.headers.items():
+                    if value:
+                        headers[name] = value
+                    else:
+                        del headers[name]
             await send(message)
 
         refusal = await self._refusal(scope, rules)
@@ -106,14 +111,6 @@ def _credentials(header: str) -> tuple[str, bytes] | None:
         return None
     # A name in another encoding is nobody's, but takes part in the comparison.
     return (name.decode("utf-8", "surrogateescape"), password) if colon else None
-
-
-def _set(wanted: Mapping[str, str], headers: MutableHeaders) -> None:
-    for name, value in wanted.items():
-        if value:
-            headers[name] = value
-        else:
-            del headers[name]
 
 
 def _refuse(status: HTTPStatus, why: str, headers: Mapping[str, str]) -> PlainTextResponse:

@@ -8,32 +8,97 @@ connection or request on; what is wrong is logged once and leaves everything as 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.config import yaml_file
 from exporter.errors import ConfigurationError
-from exporter.web.access import files
 from exporter.web.access.auth import Bucket, Users
-from exporter.web.access.config import WebConfig
+from exporter.web.access.config import WebConfig, parse
 from exporter.web.access.tls import ChangingContext, UnusableError, make_context
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
-
-    from exporter.web.access.files import LoadedFiles
 
 
 #: A file may change again within the same tick of its clock. So what is younger than this is
 #: read again instead of being trusted for its time.
 SETTLED_SECONDS = 2.0
+
+
+#: Enough of a file's status to notice every change of its content, place or rights, also behind a
+#: symbolic link that was swapped: change time, size, device and number. `None` is no file.
+Identity = tuple[int, int, int, int] | None
+
+
+class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The files as they were at one time.
+
+    Attributes:
+        config: What the first file says, `None` if it is wrong.
+        contents: The files that could be read.
+        problems: What is wrong, each a sentence with its place.
+        seen: All files, the missing ones included, as they were before they were read.
+    """
+
+    config: WebConfig | None
+    contents: Mapping[Path, bytes]
+    problems: tuple[str, ...]
+    seen: Mapping[Path, Identity]
+
+    @property
+    def changed_timestamp_seconds(self) -> float:
+        """When the newest of the files changed."""
+        return max((seen[0] for seen in self.seen.values() if seen), default=0) / 1e9
+
+    def is_current(self) -> bool:
+        """Return whether the files look as they did when they were read."""
+        return all(identity(path) == seen for path, seen in self.seen.items())
+
+
+def read_files(path: Path) -> LoadedFiles:
+    """Read a web configuration file and all it names; what is wrong is among the result."""
+    seen: dict[Path, Identity] = {}
+    contents: dict[Path, bytes] = {}
+    problems: list[str] = []
+
+    def take(file: Path) -> None:
+        # Looked at before it is read, so that a change in between is noticed the next time.
+        seen[file] = identity(file)
+        try:
+            contents[file] = yaml_file.read(file)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+
+    take(path)
+    config = None
+    if path in contents:
+        try:
+            config = parse(contents[path], path=path)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+    if config is not None and config.tls is not None:
+        for file in config.tls.files():
+            take(file)
+    return LoadedFiles(config=config, contents=contents, problems=tuple(problems), seen=seen)
+
+
+def identity(path: Path) -> Identity:
+    """Look at a file without reading it."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ctime_ns, status.st_size, status.st_dev, status.st_ino
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +130,9 @@ class WebSecurity:
         *,
         clock: Clock = SYSTEM_CLOCK,
         log: FilteringBoundLogger | None = None,
-        read: Callable[[Path], LoadedFiles] = files.read,
+        read: Callable[[Path], LoadedFiles] = read_files,
     ) -> None:
         """Read the file and all it names.
-
-        Args:
-            path: The web configuration file.
-            clock: For the age of files and the rate limit.
-            log: Where changes and mistakes are told.
-            read: Reads the files.
 
         Raises:
             ConfigurationError: With every mistake in them.

@@ -84,7 +84,8 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
             raise UnusableError("the client CA holds no certificate in PEM form") from None
         required = config.requires_clients
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    context.sslobject_class = _connection_for(config.client_allowed_sans)
+    allowed = frozenset(map(_normal, config.client_allowed_sans))
+    context.sslobject_class = type("_ConnectionForSome", (_Connection,), {"allowed": allowed})
     return context
 
 
@@ -159,11 +160,6 @@ class _Connection(ssl.SSLObject):
             if names.isdisjoint(self.allowed):
                 _log.warning("client_refused", names=sorted(names))
                 raise ssl.SSLCertVerificationError("the client has no allowed name")
-
-
-def _connection_for(allowed: Collection[str]) -> type[ssl.SSLObject]:
-    names = frozenset(map(_normal, allowed))
-    return type("_ConnectionForSome", (_Connection,), {"allowed": names})
 
 
 def names_in(certificate: Mapping[str, Any]) -> set[str]:

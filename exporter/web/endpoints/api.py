@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.rows import Condition
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from exporter.overview.interface import View
 
-
-#: Rows written between two turns of everybody else; each takes some 50 µs.
-_CHUNK_ROWS = 200
 
 #: The filters of each list: a row's attribute, and its values where they are a closed list.
 _FILTERS: Mapping[str, Mapping[str, tuple[str, Iterable[StrEnum] | None]]] = {
@@ -50,9 +47,8 @@ class Api:
 
     async def targets(self, request: Request) -> Response:
         """Answer with all targets, filtered by `source`, `kind` and `state`, each repeatable."""
-        found = target_rows(self._view.snapshots(), self._view.now())
-        rows = arranged([row async for row in in_turns(found)])
-        return await _filtered("targets", rows, request.query_params)
+        rows = await collected(target_rows(self._view.snapshots(), self._view.now()))
+        return await _filtered("targets", arranged(rows), request.query_params)
 
     async def sources(self, request: Request) -> Response:
         """Answer with all sources, filtered by `source` and `state`, each repeatable."""
@@ -101,7 +97,7 @@ async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParam
 
 async def _success(name: str, rows: Iterable[msgspec.Struct]) -> Response:
     encoder = msgspec.json.Encoder()
-    items = [encoder.encode(plain(row)) async for row in in_turns(rows, turn=_CHUNK_ROWS)]
+    items = await collected(encoder.encode(plain(row)) for row in rows)
     body = b'{"status":"success","data":{"%s":[%s]}}' % (name.encode(), b",".join(items))
     return Response(body, media_type="application/json")
 

@@ -15,7 +15,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected
 from exporter.fleet.kinds import BY_READING, Kind
 from exporter.fleet.readings import Agent, Target
 
@@ -66,12 +66,12 @@ class Discovery:
             why = f"the {task} are not known now"
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why)
         encoder = msgspec.json.Encoder()
-        groups = [
+        groups = await collected(
             encoder.encode(group)
             for snapshot in found
             if not wanted or snapshot.source in wanted
-            async for group in in_turns(_groups(snapshot, port))
-        ]
+            for group in _groups(snapshot, port)
+        )
         return Response(b"[%s]" % b",".join(groups), media_type="application/json")
 
 

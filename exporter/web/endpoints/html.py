@@ -11,7 +11,7 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
-from exporter.cooperative import in_turns
+from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
 from exporter.overview.build import arranged, runs_in_flight, target_rows
@@ -24,8 +24,7 @@ from exporter.overview.verdict import groups, headline, tiles
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from exporter.fleet.history import Entry, Record
-    from exporter.overview.interface import AlertView, View
+    from exporter.overview.interface import View
 
 
 #: Smaller pages are sent as they are.
@@ -63,18 +62,19 @@ class HtmlPages:
         filters = Filters.of(request.query_params)
         snapshots = tuple(view.snapshots())
         sources = view.sources()
-        rows = arranged([row async for row in in_turns(target_rows(snapshots, now))])
+        rows = arranged(await collected(target_rows(snapshots, now)))
         matches = filters.matcher()
         chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
         # Whoever looks for certain targets is not interested in the rest of the page.
         whole = not (filters.text or filters.badges or filters.kind)
         flights = runs_in_flight(snapshots, now) if whole else []
+        alerts = () if filters.narrows else view.alerts() or ()
         return await _answer(
             request,
             self._fleet,
             now=now,
             headline=headline(rows, sources, ready=view.ready),
-            alerts=_firing(view) if not filters.narrows else [],
+            alerts=[each for each in alerts if each.state == "firing"],
             sources=[row for row in sources if whole and filters.source in ("", row.name)],
             source_names=[row.name for row in sources],
             tiles=tiles(rows),
@@ -86,9 +86,9 @@ class HtmlPages:
             kinds=LISTED,
             badges=[badge for badge, _ in badges_of(rows)],
             orders=Order,
-            record=self._record,
+            history=view.history,
             trend=text.trend,
-            newest_failure=_newest_failure,
+            newest_failure=lambda record: next(record.failures(), None),
         )
 
     async def target(self, request: Request) -> Response:
@@ -116,9 +116,6 @@ class HtmlPages:
             trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
         )
 
-    def _record(self, row: TargetRow) -> Record:
-        return self._view.history.of(row.provider, row.source, row.kind, row.id)
-
 
 async def _answer(
     request: Request,
@@ -128,18 +125,9 @@ async def _answer(
     **context: Any,
 ) -> Response:
     """Render a page without holding up the loop, and pack a large one beside it."""
-    pieces = [piece async for piece in in_turns(template.generate(**context))]
-    body = "".join(pieces).encode("utf-8", "replace")
+    body = "".join(await collected(template.generate(**context))).encode("utf-8", "replace")
     headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
     if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers["Content-Encoding"] = "gzip"
     return Response(body, status_code=status, headers=headers)
-
-
-def _firing(view: View) -> list[AlertView]:
-    return [alert for alert in view.alerts() or () if alert.state == "firing"]
-
-
-def _newest_failure(record: Record) -> Entry | None:
-    return next(record.failures(), None)

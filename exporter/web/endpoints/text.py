@@ -25,15 +25,9 @@ SLICE_BYTES = 1 << 18
 
 
 class TextPages:
-    """The endpoints that answer with plain text."""
+    """The endpoints that answer with plain text; `lifecycle` allows to reload by request."""
 
     def __init__(self, view: View, *, lifecycle: bool) -> None:
-        """Prepare the endpoints.
-
-        Args:
-            view: Where everything shown comes from.
-            lifecycle: Whether a request may have the configuration reloaded.
-        """
         self._view = view
         self._lifecycle = lifecycle
 

@@ -131,11 +131,8 @@ class LimitRequests:
     def __init__(self, app: ASGIApp, limit: int, *, until_read: bool = True) -> None:
         """Put a limit in front of an app.
 
-        Args:
-            app: What answers.
-            limit: So many requests at once.
-            until_read: Whether a request is under way until its answer was read, since that long
-                the answer takes memory; else until it was made.
+        A request is under way until its answer was read, since that long the answer takes memory;
+        without `until_read`, until it was made.
         """
         self._app = app
         self._limit = limit

@@ -57,18 +57,10 @@ class WebServer:
         handshake_seconds: float = _HANDSHAKE_SECONDS,
         protocol: type[FencedProtocol] = FencedProtocol,
     ) -> None:
-        """Prepare a server.
+        """Prepare a server; `sockets` returns listening ones at each start, instead of addresses.
 
-        Args:
-            app: What answers.
-            addresses: Where to listen.
-            tls: What connections are wrapped in, if anything.
-            sockets: Returns listening sockets at each start, instead of the addresses.
-            max_connections: Requests of further connections get 503.
-            idle_seconds: How long a connection may wait for its next request; more than the
-                usual scrape interval, so that Prometheus keeps its connection.
-            handshake_seconds: How long a client may take to begin TLS.
-            protocol: The limits for slow clients.
+        Requests of connections beyond `max_connections` get 503. A connection may be idle for
+        longer than the usual scrape interval, so that Prometheus keeps its own.
         """
         self._app = app
         self._sockets = sockets or (lambda: listen(addresses))

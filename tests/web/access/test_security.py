@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
 from exporter.errors import ConfigurationError
-from exporter.web.access import files
-from exporter.web.access.security import WebSecurity
+from exporter.web.access.security import WebSecurity, identity, read_files
 from tests.support.certificates import Authority
 from tests.support.clock import FakeClock
 
@@ -23,7 +22,7 @@ from tests.support.clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.web.access.files import LoadedFiles
+    from exporter.web.access.security import LoadedFiles
 
 
 def users(*names: str) -> dict[str, Any]:
@@ -96,9 +95,9 @@ class TestUsers:
         write(path, users("alice"))
 
         def overtaken(file: Path) -> LoadedFiles:
-            found = files.read(file)
+            found = read_files(file)
             write(file, users("carol"))
-            return msgspec.structs.replace(found, seen={file: files.identity(file)})
+            return msgspec.structs.replace(found, seen={file: identity(file)})
 
         security = WebSecurity(path, read=overtaken)
 
@@ -113,7 +112,7 @@ class TestUsers:
 
         def counting(file: Path) -> LoadedFiles:
             readings.append(file)
-            return files.read(file)
+            return read_files(file)
 
         security = WebSecurity(path, clock=clock.clock, read=counting)
         for _ in range(10):

@@ -46,7 +46,9 @@ class TestMetrics:
     async def test_sends_the_bytes_as_they_are(self) -> None:
         """Type, encoding and body are the exposition's, and caches are told what they vary by."""
         view = fakes.FakeView()
-        view.page = fakes.FakePage(content_type="text/plain; version=1.0.0", parts=(b"a ", b"1\n"))
+        view.page = fakes.changed(
+            view.page, content_type="text/plain; version=1.0.0", parts=(b"a ", b"1\n")
+        )
 
         async with fakes.browsing(view) as client:
             answer = await client.get("/metrics")
@@ -61,7 +63,7 @@ class TestMetrics:
     async def test_names_the_encoding(self) -> None:
         """A compressed exposition says so."""
         view = fakes.FakeView()
-        view.page = fakes.FakePage(content_encoding="gzip", parts=(b"",))
+        view.page = fakes.changed(view.page, content_encoding="gzip", parts=(b"",))
 
         async with fakes.browsing(view) as client:
             answer = await client.head("/metrics")
