@@ -55,7 +55,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def environment(self) -> str:
-        """The environment variable that does the same, and its name among the arguments."""
+        """The environment variable that does the same."""
         return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
@@ -64,10 +64,16 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         old = f", formerly --{self.former[0]}" if self.former else ""
         return f"--{self.name} or {self.environment}{old}"
 
+    @property
+    def destination(self) -> str:
+        """The attribute of the parsed arguments."""
+        return self.name.replace(".", "_").replace("-", "_")
+
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Declare it to a parser; without a use its value is `None`."""
         options: dict[str, Any] = {
-            "dest": self.environment,
+            "dest": self.destination,
+            "default": None,
             "help": f"{self.help} [${self.environment}]" if self.help else argparse.SUPPRESS,
         }
         if self.boolean:
@@ -95,7 +101,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         return old if given is None else given
 
     def _value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
-        given = getattr(arguments, self.environment, None)
+        given = getattr(arguments, self.destination, None)
         if given is not None:
             return given
         text = environ.get(self.environment)
@@ -205,7 +211,7 @@ def warnings(
     for flag in flags:
         if flag.old is None or flag.former is None:
             continue
-        if getattr(arguments, flag.old.environment, None) is not None:
+        if getattr(arguments, flag.old.destination, None) is not None:
             yield warning(f"--{flag.old.name}", f"--{flag.name}", flag.former[1])
         elif environ.get(flag.old.environment):
             yield warning(flag.old.environment, flag.environment, flag.former[1])
