@@ -26,11 +26,19 @@ SLOW = (
     "commands/test_status.py",
     "conformance",
     "dashboards/test_answers.py",
+    "deploy/test_compose.py",
     "deploy/test_image.py",
+    "deploy/test_kubernetes.py",
+    "deploy/test_systemd.py",
     "e2e",
     "faults",
     "fuzz",
+    "http/test_wire.py",
     "rules",
+    "test_sharding.py",
+    "test_systemd.py",
+    "web/access/test_tls.py",
+    "web/server",
 )
 
 

@@ -772,6 +772,7 @@ async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) 
     return history
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, phases=PHASES)
 @given(
     events=st.lists(st.tuples(EVENTS, TENTHS), min_size=40, max_size=60),
@@ -792,6 +793,7 @@ async def test_no_history_leads_to_a_lock_out(
     assert (False, False) == (history.guard.open, history.guard.blocked)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES // 2, deadline=None, phases=PHASES)
 @given(
     events=st.lists(
