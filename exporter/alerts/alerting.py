@@ -55,7 +55,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
     """All that the built-in alerts need beside their settings.
 
     Attributes:
-        started: Whether the first round of polls is over.
+        started: Whether the first polls are over.
         connect: Makes the client that sends the calls to an Alertmanager.
     """
 

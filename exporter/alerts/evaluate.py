@@ -96,7 +96,7 @@ class Evaluator:
         """Judge all rules over the newest samples and the outcome of the evaluation before.
 
         With `hold_restored`, what comes from before a restart stays as it is while it has no
-        series: the first round of polls has not brought them yet.
+        series: the first polls have not brought them yet.
         """
         known: dict[str, dict[Key, Alert]] = {}
         for key, alert in before.active.items():

@@ -20,7 +20,7 @@ _all_states = either(*(each.listed(each.codes()) for each in _fleet))
 
 def _unreachable(plural: str, machines: Machines) -> Stat:
     return Stat(
-        f"{plural} that were not reached at the newest look. 0 is well. From"
+        f"{plural} that were not reached at the newest poll. 0 is well. From"
         f" `{machines.family('UP').name}`; inactive ones do not count.",
         query=machines.count(states.UNREACHABLE),
         width=3,

@@ -5,7 +5,7 @@ not document what a refusal looks like. So a reply that may be one is a *suspect
 through which all calls of a source go, finds out:
 
 unproven   Nothing is known: one proof, the cheapest call, is sent alone; everybody else waits.
-proven     Calls go out, as many at once as the source has places.
+proven     Calls go out, as many at once as the source has slots.
 suspect    A suspect came home: nothing more goes out. When the calls under way are home as well,
            one proof is sent. Accepted: the suspects were errors of those calls' own. Refused: the
            guard opens. No answer: unproven.
@@ -28,9 +28,9 @@ the proof is the fourth. Three things follow.
   room is used up by such calls, a proof is sent. A call that was lost on the way is sent once more,
   but only if there is room for it again.
 * A cancelled call is not called back, since it can't be: its outcome is waited for in the
-  background, and its place stays taken.
+  background, and its slot stays taken.
 
-With 4 places the proof may have no room; the guard then opens without one. With more than 4, all of
+With 4 slots the proof may have no room; the guard then opens without one. With more than 4, all of
 them may be refused at once, and the invariant cannot hold.
 """
 
@@ -139,7 +139,7 @@ class Guard:
     async def call(
         self, attempt: Callable[[], Awaitable[T]], *, priority: Priority = Priority.NORMAL
     ) -> T:
-        """Run an attempt when there is a place for it and return what it returns.
+        """Run an attempt when there is a slot for it and return what it returns.
 
         Raises:
             BlockedError: It was not run: the guard is open, the proof before it failed (the
@@ -150,7 +150,7 @@ class Guard:
         """
         outcome = await self._placed(attempt, priority)
         if _is_lost(outcome.error):
-            # Without a place for it, the first outcome stands.
+            # Without a slot for it, the first outcome stands.
             with suppress(BlockedError):
                 outcome = await self._placed(attempt, priority)
         return await outcome.get()

@@ -111,7 +111,7 @@ AGENT_ACTIVE = _agent(
 )
 AGENT_UP = _agent(
     "agent_up",
-    "Whether the agent was reached at the newest look; an outdated agent that answered is up.",
+    "Whether the agent was reached at the newest poll; an outdated agent that answered is up.",
 )
 AGENT_FAILURE = _agent(
     "agent_failure", "Why the agent is not up; present only while it is not.", "reason"

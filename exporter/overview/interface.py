@@ -30,7 +30,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     """An alert that the built-in evaluation has found to hold.
 
     Attributes:
-        state: Whether it holds for long enough already.
+        state: `firing` once it has held for long enough.
         labels: All of them, `alertname` and `severity` among them.
         annotations: `summary`, `description`, `runbook_url`.
         since_timestamp_seconds: Since when it holds, epoch.
@@ -107,7 +107,7 @@ class View(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the first round of polls has finished or was given up."""
+        """Whether the first polls have finished or were given up."""
 
     @property
     def healthy(self) -> bool:

@@ -135,7 +135,7 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
     elif not sources:
         text = "No source is configured, so nothing is watched."
     elif not ready:
-        text = "Starting: the first round of polls has not finished."
+        text = "Starting: the first polls have not finished."
     elif unread:
         text = f"The fleet is not fully known: {unread}."
     elif unknown or any(source.state is Condition.UNKNOWN for source in sources):

@@ -22,7 +22,7 @@ class TestStates:
         [(True, Condition.UP), (False, Condition.DOWN), (None, Condition.UNKNOWN)],
     )
     def test_follows_the_newest_look(self, up: bool | None, expected: Condition) -> None:
-        """A target is what the newest look found."""
+        """A target is what the newest poll found."""
         found = row(fakes.agent(up=up))
 
         assert expected is found.state

@@ -136,7 +136,7 @@ class TestHeadline:
         """What is still to be read is no trouble."""
         found = answer(source=fakes.source(unread=True), ready=False)
 
-        assert ("Starting: the first round of polls has not finished.", False) == (
+        assert ("Starting: the first polls have not finished.", False) == (
             found.text,
             found.alarming,
         )
@@ -171,7 +171,7 @@ class TestHeadline:
         """Before the first round is over, nothing is promised."""
         found = answer(ready=False)
 
-        assert "Starting: the first round of polls has not finished." == found.text
+        assert "Starting: the first polls have not finished." == found.text
 
     def test_says_that_nothing_is_configured(self) -> None:
         """Without sources the fleet is not said to be well."""

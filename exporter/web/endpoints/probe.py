@@ -135,7 +135,8 @@ def _busy(message: str) -> HTTPException:
 
 def explained(explanation: Explanation, exposition: bytes) -> str:
     """Write as YAML what the vendor replied, what was read from it, and the samples of that."""
-    lines = exposition.decode().splitlines()
+    # Not `splitlines`, which would also end a line at a separator within a label's value.
+    lines = exposition.decode().strip("\n").split("\n")
     document = {
         "reply": plain(explanation.reply),
         "reading": plain(explanation.reading),

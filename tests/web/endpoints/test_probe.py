@@ -165,6 +165,17 @@ async def test_looks_at_once_are_bounded() -> None:
     assert (200, 200) == (scrape.status_code, again.status_code)
 
 
+async def test_debug_leaves_samples_whole() -> None:
+    """A line separator of Unicode in a label's value ends no sample."""
+    agent = fakes.agent(host="a.example", agent="one\u2028two")
+
+    answer = await ask(fakes.FakeView(agent), f"{KNOWN}&debug=true")
+
+    samples = yaml.safe_load(answer.text)["samples"]
+    assert all(line.startswith("loadfleet_agent_") for line in samples)
+    assert any('agent="one\u2028two"' in line for line in samples)
+
+
 async def test_debug_shows_what_was_looked_at() -> None:
     """People see the redacted reply, what was read from it and the samples."""
     answer = await ask(fakes.FakeView(AGENT), f"{KNOWN}&debug=true")
