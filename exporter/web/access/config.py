@@ -297,5 +297,8 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
         raw[_TLS] = {key: value for key, value in raw[_TLS].items() if value != ""}
     outcome = checked(WebConfig, yaml_file.absolute(WebConfig, raw, path.parent))
     if outcome.mistakes:
-        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in outcome.mistakes])
+        ranks = {key: rank for rank, key in enumerate(WebConfig.model_fields)}
+        # Part by part; keys that are not known come first.
+        found = sorted(outcome.mistakes, key=lambda m: ranks.get(str(m.path[0]), -1))
+        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in found])
     return outcome.settings
