@@ -61,7 +61,7 @@ MAX_REFUSALS = 4
 
 
 class _Outcome(Generic[T]):
-    """What became of an attempt; a value, so that nobody has to fetch it after a cancellation."""
+    """The end of an attempt, as a value, so that nobody has to fetch it after a cancellation."""
 
     def __init__(self, result: T | None = None, error: Exception | None = None) -> None:
         self.result = result

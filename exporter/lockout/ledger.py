@@ -19,7 +19,7 @@ class Waiting(Protocol):
 
 
 class Ledger:
-    """What outlives a guard, because the vendor remembers it too.
+    """The calls of one account that the vendor may have refused; it outlives the guard.
 
     Attributes:
         suspects: When replies that may be refusals came home.

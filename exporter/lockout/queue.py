@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @unique
 class Priority(Enum):
-    """Which slots a call may take."""
+    """The share of the slots that a call may take."""
 
     NORMAL = "normal"
 
