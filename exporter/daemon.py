@@ -78,7 +78,7 @@ class Daemon:
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard)
+        self._engine = Engine(clock=clock, shard=self._shard, state=loaded.settings.state)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()

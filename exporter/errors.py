@@ -3,6 +3,7 @@
 ExporterError
 ├── ConfigurationError      the configuration is wrong; nothing was started or changed
 ├── StartError              the configuration is right, but the daemon cannot start
+├── StateError              the store of the state cannot be used
 └── PollError               a poll, or one of its calls, ended without a valid answer
     ├── CallError           a call failed: ours or the vendor's fault, never a target's
     ├── SuspectError        the reply may be a refusal of the credentials; the guard finds out
@@ -67,6 +68,10 @@ class ConfigurationError(ExporterError):
 
 class StartError(ExporterError):
     """The daemon cannot start, for instance because its port is in use."""
+
+
+class StateError(ExporterError):
+    """The store of the state cannot be used: not writable, damaged, of a newer version, away."""
 
 
 class PollError(ExporterError):

@@ -27,6 +27,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         taken: When the poll ended.
         stale_after: Seconds after which it is no longer true; infinite where it never ages.
         labels: Static labels that the configuration adds to the source's series.
+        memory: What the source wants to find again after a restart or a reload; only it can read
+            it.
     """
 
     provider: str
@@ -36,6 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     taken: Moment
     stale_after: float
     labels: Mapping[str, str] = {}
+    memory: bytes = b""
 
     @property
     def key(self) -> TaskKey:

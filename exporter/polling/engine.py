@@ -27,6 +27,8 @@ from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
+from exporter.state.memory import MemoryState
+from exporter.state.opening import open_state
 
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
+    from exporter.state.base import State
+    from exporter.state.settings import StateSettings
 
 
 class Engine:
@@ -50,13 +54,26 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         random: Random | None = None,
         shard: Shard | None = None,
+        state: StateSettings | None = None,
     ) -> None:
-        """Prepare an engine without sources, for a share of the targets or for all of them."""
+        """Prepare an engine without sources.
+
+        Args:
+            clock: Where time comes from.
+            random: For the jitter of retries.
+            shard: The share of the targets that is polled; all of them if not given.
+            state: Where the state is kept; in memory if not given.
+        """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
         self.telemetry[SHARD_ORDINAL].set(self._shard.index)
         self.telemetry[SHARDS].set(self._shard.total)
+        self.state: State = (
+            open_state(state, clock=clock, telemetry=self.telemetry)
+            if state is not None
+            else MemoryState(clock.monotonic)
+        )
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
@@ -138,6 +155,7 @@ class Engine:
         """Stop polling, give what runs the grace, close all connections."""
         await self.schedule.stop(grace_seconds=grace_seconds)
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
+        await self.state.aclose()
 
     def _connect(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
@@ -214,7 +232,7 @@ class Engine:
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Engine]:
     """Yield an engine over the sources of a configuration; in the end it is stopped."""
-    engine = Engine()
+    engine = Engine(state=settings.state)
     engine.connect(settings)
     try:
         yield engine

@@ -30,6 +30,7 @@ from exporter.settings.sections import (
 )
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
+from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Settings(BaseModel):
     alerting: AlertingSettings
     log: LogSettings
     sharding: ShardingSettings
+    state: StateSettings
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret that is sent to somebody."""

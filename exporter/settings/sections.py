@@ -15,6 +15,7 @@ from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
 from exporter.sources.settings import SourceDefaults
+from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
@@ -129,5 +130,6 @@ SECTIONS: dict[str, type[Section]] = {
     "alerting": AlertingSettings,
     "log": LogSettings,
     "sharding": ShardingSettings,
+    "state": StateSettings,
 }
 SOURCES = "sources"

@@ -49,10 +49,13 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         readings: The new snapshot of the task, whole.
         failures: The calls that failed on the way; the readings stand nevertheless.
+        memory: What the task wants to find again after a restart or a reload, in a form of its
+            own and without a secret.
     """
 
     readings: tuple[Reading, ...]
     failures: tuple[Failure, ...] = ()
+    memory: bytes = b""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,9 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         ledger: The lock-out guard's ledger, which outlives a reload.
         random: For the jitter of retries.
         shard: Our share of the targets of a spread task.
-        known: The readings by task from before a reload changed the source's settings.
+        known: The readings by task from before a restart, or before a reload changed the source's
+            settings.
+        memory: What the tasks' newest polls gave as `Poll.memory`, by task.
         up: Whether it was up before.
     """
 
@@ -84,6 +89,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     random: Random
     shard: Shard = Shard()
     known: Mapping[str, tuple[Reading, ...]] = {}
+    memory: Mapping[str, bytes] = {}
     up: bool = False
 
 

@@ -1,0 +1,1 @@
+"""State that outlives the process or is shared: one small interface, and its backends."""

@@ -1,0 +1,74 @@
+"""The interface of the state: documents by key, and a change of one that nobody else can interrupt.
+
+Every backend has the same meaning; `tests/state` holds them to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+
+T = TypeVar("T")
+
+#: A change of one document: from its content (`None`: there is none) and the state's clock, in
+#: seconds, to its new content (`None`: delete it) and an answer. The change may run in another
+#: thread and more than once, so it must be pure.
+Change = Callable[[bytes | None, float], tuple[bytes | None, T]]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept under a key.
+
+    Attributes:
+        age_seconds: Since it was written, by the state's clock.
+    """
+
+    value: bytes
+    age_seconds: float
+
+
+class State(ABC):
+    """Documents by key, shared with whoever opens the same state.
+
+    The state's clock is that of the store, not of a process: it is the same for all who share the
+    state, never goes back, and goes on over restarts.
+
+    Every method raises a `StateError` when the store cannot be used.
+
+    Attributes:
+        backend: The value of the label `backend`.
+    """
+
+    backend: str
+
+    @abstractmethod
+    async def get(self, key: str) -> Document | None:
+        """Return the document of a key, `None` if there is none."""
+
+    @abstractmethod
+    async def put(self, key: str, value: bytes) -> None:
+        """Write the document of a key, whatever was there."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Delete the document of a key, if there is one."""
+
+    @abstractmethod
+    async def update(self, key: str, change: Change[T]) -> T:
+        """Change the document of a key as one step: no other change comes between.
+
+        Returns:
+            The answer of the change.
+        """
+
+    @abstractmethod
+    async def documents(self, prefix: str) -> dict[str, Document]:
+        """Return all documents whose keys begin with a prefix, by key."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the store; nothing is called afterwards."""

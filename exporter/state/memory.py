@@ -1,0 +1,67 @@
+"""The state of one process, for where nothing can be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from exporter.state.base import Change, Document, State
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+T = TypeVar("T")
+
+
+class MemoryState(State):
+    """Documents that end with the process.
+
+    Args:
+        now: The state's clock, in seconds.
+    """
+
+    backend = "memory"
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._documents: dict[str, tuple[bytes, float]] = {}
+
+    async def get(self, key: str) -> Document | None:
+        """Return the document of a key, `None` if there is none."""
+        known = self._documents.get(key)
+        return None if known is None else self._document(*known)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Write the document of a key, whatever was there."""
+        self._documents[key] = (value, self._now())
+
+    async def delete(self, key: str) -> None:
+        """Delete the document of a key, if there is one."""
+        self._documents.pop(key, None)
+
+    async def update(self, key: str, change: Change[T]) -> T:
+        """Change the document of a key as one step."""
+        now = self._now()
+        known = self._documents.get(key)
+        value, answer = change(None if known is None else known[0], now)
+        if value is None:
+            self._documents.pop(key, None)
+        else:
+            self._documents[key] = (value, now)
+        return answer
+
+    async def documents(self, prefix: str) -> dict[str, Document]:
+        """Return all documents whose keys begin with a prefix, by key."""
+        return {
+            key: self._document(*known)
+            for key, known in sorted(self._documents.items())
+            if key.startswith(prefix)
+        }
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._documents.clear()
+
+    def _document(self, value: bytes, written: float) -> Document:
+        return Document(value=value, age_seconds=max(0.0, self._now() - written))
