@@ -1,63 +1,59 @@
-"""Keep a source from locking itself out with credentials that are no longer accepted.
+"""The lock-out guard of a source: it sends no call that could get the address blocked.
 
-Real Load blocks an address after 5 invalid tokens within 60 seconds, for 15 to 30 minutes, and does
-not document what a refusal looks like. So a reply that may be one is a *suspect*, and the guard,
-through which all calls of a source go, finds out:
+Real Load blocks an address after 5 invalid tokens within 60 seconds, and does not document what a
+refusal looks like. So a reply that may be one is a *suspect*, and the guard, through which all
+calls of a source go, finds out by the cheapest call, the proof. What it knows and how many calls it
+may have under way stand in the ledger, which it shares with every process that polls the same
+origin; see there for the rules.
 
-unproven   Nothing is known: one proof, the cheapest call, is sent alone; everybody else waits.
-proven     Calls go out, as many at once as the source has slots.
-suspect    A suspect came home: nothing more goes out. When the calls under way are home as well,
-           one proof is sent. Accepted: the suspects were errors of those calls' own. Refused: the
-           guard opens. No answer: unproven.
-open       Nothing is sent until `auth_retry` has passed or the secret has changed; then unproven.
+The guard has a keeper, a task that lives while there is something to do: it reports to the ledger
+what came of the calls, gets slots for them, renews these, and sends the proofs.
 
-Only a proof decides, since a call that succeeds may have been answered before a revocation that
-another call has met already.
-
-The invariant: up to a concurrency of 3 there are never 5 refusals in any 60 seconds, all tasks of
-the source and reloads included. It holds because every call that could be refused has room for
-it: the suspects of the last minute, the calls under way and the call to be sent are 3 at most, and
-the proof is the fourth. Three things follow.
-
-* A suspect counts for its minute even if a proof was accepted afterwards: the token may have been
-  invalid for a moment, or for one of several servers. So targets whose calls fail with errors that
-  look like refusals slow the source down. Those that did so last time have the priority
-  SUSPECT, which then waits for the others and leaves them room.
-* A call that found no readable answer may have been refused as well, unless it ended with the
-  status of a gateway in front of the API. It counts until a call sent later is accepted; when the
-  room is used up by such calls, a proof is sent. A call that was lost on the way is sent once more,
-  but only if there is room for it again.
+* A call that was lost on the way is sent once more, if there is a slot for it.
 * A cancelled call is not called back, since it can't be: its outcome is waited for in the
   background, and its slot stays taken.
-
-With 4 slots the proof may have no room; the guard then opens without one. With more than 4, all of
-them may be refused at once, and the invariant cannot hold.
+* When a proof has cleared a suspect of a kind that is new, the same target is asked once more: the
+  same error again is no refusal, and from then on no target's error of that kind is a suspect.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+import structlog
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.lockout.ledger import LEASE_SECONDS, Answer, Phase, Proved, Report, Suspect, digest
 from exporter.lockout.queue import CallQueue, Priority
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from exporter.clock import Clock
     from exporter.lockout.ledger import Ledger
 
 
 T = TypeVar("T")
 
-#: One second more than the vendor's, for clocks that differ.
-WINDOW_SECONDS = 61.0
+#: Slots are renewed so long before they would end.
+RENEWAL_SECONDS = LEASE_SECONDS * 0.3
 
-#: The vendor's 5 less one.
-MAX_REFUSALS = 4
+#: While another member has the slots or proves, the ledger is asked again after this long.
+ASK_AGAIN_SECONDS = 0.1
+
+#: While calls are held back, another member may prove that the credentials are good again.
+REFRESH_SECONDS = 5.0
+
+#: Turns of the loop for which slots are kept when no call is left: the next one often follows.
+_LINGER_TURNS = 5
+
+_DIGITS = re.compile(r"\d+")
 
 
 class _Outcome(Generic[T]):
@@ -69,12 +65,31 @@ class _Outcome(Generic[T]):
         #: `None` in it says that the credentials are accepted.
         self.verdict: asyncio.Future[Exception | None] | None = None
 
-    async def get(self) -> T:
-        if self.verdict is not None and isinstance(self.error, SuspectError):
-            raise await self.verdict or self.error.own
+    def get(self) -> T:
         if self.error is not None:
-            raise self.error
+            raise self.error.own if isinstance(self.error, SuspectError) else self.error
         return self.result  # type: ignore[return-value]  # None only if T allows it
+
+
+class _Undecided(msgspec.Struct, kw_only=True):
+    """A suspect that waits for a verdict.
+
+    Attributes:
+        proofs: How many had been decided when the ledger learnt of the suspect.
+    """
+
+    suspect: Suspect
+    verdict: asyncio.Future[Exception | None]
+    proofs: int = 0
+
+
+class _Confirmation(msgspec.Struct, kw_only=True):
+    """A target that is to be asked once more; `done` resolves with the outcome, if it was."""
+
+    suspect: Suspect
+    target: str
+    attempt: Callable[[], Awaitable[Any]]
+    done: asyncio.Future[Any]
 
 
 class Guard:
@@ -82,10 +97,11 @@ class Guard:
 
     Args:
         concurrency: Calls under way at once, all priorities together.
-        auth_retry_seconds: How long it stays open; at least a minute.
+        auth_retry_seconds: How long nothing is sent after a refusal; at least a minute.
         proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
         fingerprint: Of the secret as it is now, empty while it cannot be read.
-        on_change: Called when `open` or `auth_failed` changed.
+        turn_seconds: `None` while the ledger is shared with all shards, else how long after a
+            minute this shard's turn to prove comes.
     """
 
     def __init__(  # noqa: PLR0913 - all by keyword, none of them optional at heart
@@ -97,49 +113,100 @@ class Guard:
         fingerprint: Callable[[], str],
         ledger: Ledger,
         clock: Clock,
-        on_change: Callable[[], None] = lambda: None,
+        turn_seconds: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._queue = CallQueue(concurrency)
-        # The proof needs room for itself.
-        self._room = max(MAX_REFUSALS - 1, concurrency)
-        self._proof_room = MAX_REFUSALS if concurrency < MAX_REFUSALS else concurrency + 1
+        self._concurrency = concurrency
         self._auth_retry_seconds = auth_retry_seconds
         self._proof = proof
         self._fingerprint = fingerprint
         self._ledger = ledger
         self._clock = clock
-        self._on_change = on_change
-        self._shown = (self.open, self.auth_failed)
-        self._proven = False
-        self._proving: asyncio.Task[None] | None = None
-        self._verdicts: list[asyncio.Future[Exception | None]] = []
+        self._turn_seconds = turn_seconds
+        self._log = structlog.get_logger("exporter.lockout")
+        self._member = uuid.uuid4().hex
+        # News for the ledger.
+        self._suspects: list[_Undecided] = []
+        self._doubts = 0
+        self._accepted: float | None = None
+        self._proved: Proved | None = None
+        # Its newest answer, the secret it is about, and until when its slots are ours.
+        self._answer: Answer | None = None
+        self._asked = ""
+        self._slots_until = 0.0
+        #: The state's clock minus ours, or a little less.
+        self._offset = 0.0
+        # What is going on.
+        self._undecided: list[_Undecided] = []
+        self._confirmations: deque[_Confirmation] = deque()
+        self._fourth: asyncio.Task[None] | None = None
+        self._proof_sent = 0.0
+        self._proof_lost = False
+        #: Of the newest proof, until those who waited for it were told.
+        self._failure: Exception | None = None
+        self._trusted = ""
         self._tasks: set[asyncio.Task[object]] = set()
-        ledger.guards.add(self)
+        self._keeper: asyncio.Task[None] | None = None
+        self._asking = False
+        self._news = asyncio.Event()
+        self._closed = False
 
     @property
     def open(self) -> bool:
         """Whether calls are held back until the credentials are proven anew."""
-        return self._ledger.open_until is not None
+        return self._answer is not None and self._answer.phase is Phase.OPEN
 
     @property
     def auth_failed(self) -> bool:
         """Whether it is open because the credentials were refused, by the newest proof."""
-        return self.open and self._ledger.refused
+        return self.open and self._answer is not None and self._answer.refused
+
+    @property
+    def refusals(self) -> int:
+        """Possibly refused calls of the last minute, in sum over all who share the ledger."""
+        return 0 if self._answer is None else sum(map(len, self._counted(self._answer)))
 
     @property
     def blocked(self) -> bool:
         """Whether a call would now fail without being sent."""
-        self._forget()
-        if self.open and not self._due():
+        answer = self._answer
+        if answer is None or self._fingerprint() not in ("", self._asked):
+            return False
+        blocked = self._is_blocked(answer)
+        if blocked and self._clock.monotonic() - self._slots_until >= REFRESH_SECONDS:
+            self._wake()
+        return blocked
+
+    def _is_blocked(self, answer: Answer) -> bool:
+        if self.open and self._clock.monotonic() + self._offset < answer.until:
             return True
-        if self._proven:
-            return len(self._ledger.suspects) >= self._room
-        return not self._has_proof_room()
+        suspects, doubts = self._counted(answer)
+        if answer.phase is Phase.PROVEN:
+            return len(suspects) >= answer.room
+        most = self._ledger.policy.most
+        return len(suspects) + len(doubts) > answer.room or len(suspects) >= most
+
+    def _counted(self, answer: Answer) -> tuple[list[float], list[float]]:
+        since = self._clock.monotonic() + self._offset - self._ledger.policy.window_seconds
+        return (
+            [at for at in answer.suspects if at > since],
+            [at for at in answer.doubts if at > since],
+        )
 
     async def call(
-        self, attempt: Callable[[], Awaitable[T]], *, priority: Priority = Priority.NORMAL
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        target: str = "",
+        priority: Priority = Priority.NORMAL,
     ) -> T:
         """Run an attempt when there is a slot for it and return what it returns.
+
+        Args:
+            attempt: Sends the call; run once more if it was lost, or to confirm that its error is
+                no refusal.
+            target: Tells the calls apart that may fail each for a reason of its own.
+            priority: Where to queue.
 
         Raises:
             BlockedError: It was not run: the guard is open, the proof before it failed (the
@@ -148,137 +215,293 @@ class Guard:
             CallError: `auth`: it was run and refused.
             PollError: What the attempt raised; of a suspect that was none, its own error.
         """
-        outcome = await self._placed(attempt, priority)
+        outcome = await self._placed(attempt, target, priority)
         if _is_lost(outcome.error):
             # Without a slot for it, the first outcome stands.
             with suppress(BlockedError):
-                outcome = await self._placed(attempt, priority)
-        return await outcome.get()
+                outcome = await self._placed(attempt, target, priority)
+        if outcome.verdict is not None and isinstance(outcome.error, SuspectError):
+            refusal = await outcome.verdict
+            if refusal is not None:
+                raise refusal
+            outcome = await self._confirmed(attempt, outcome.error, target) or outcome
+        return outcome.get()
 
-    async def _placed(self, attempt: Callable[[], Awaitable[T]], priority: Priority) -> _Outcome[T]:
-        await self._place(priority)
+    async def aclose(self) -> None:
+        """Give the slots back when the calls under way have ended; no call comes afterwards."""
+        self._closed = True
+        self._queue.refuse(_closed)
+        while self._keeper is not None:
+            self._news.set()
+            await asyncio.wait([self._keeper])
+
+    async def _placed(
+        self, attempt: Callable[[], Awaitable[T]], target: str, priority: Priority
+    ) -> _Outcome[T]:
+        if self._closed:
+            raise _closed()
+        place = self._queue.join(priority)
+        self._pump()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None:
+                self._queue.leave(priority)
+                self._pump()
+            raise
         # A task of its own: what is on the wire cannot be taken back by a cancellation.
-        task = asyncio.create_task(self._run(attempt, priority))
+        task = asyncio.create_task(self._run(attempt, target, priority))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _place(self, priority: Priority) -> None:
-        place = self._queue.join(priority)
-        self.pump()
+    async def _run(
+        self, attempt: Callable[[], Awaitable[T]], target: str, priority: Priority
+    ) -> _Outcome[T]:
         try:
-            await place
-        except asyncio.CancelledError:
-            if place.cancelled():
-                self.pump()
-            elif place.exception() is None:
-                self._release(priority)
-            raise
-
-    async def _run(self, attempt: Callable[[], Awaitable[T]], priority: Priority) -> _Outcome[T]:
-        sent = self._clock.monotonic()
-        try:
-            outcome = _Outcome(await attempt())
-            self._ledger.accepted(sent)
-        except SuspectError as error:
-            outcome = _Outcome(error=error)
-            outcome.verdict = self._suspect()
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            outcome = _Outcome(error=error)
-            self._note_unanswered(error)
-        except BaseException:
-            self._ledger.unanswered.append(self._clock.monotonic())
-            raise
+            return await self._attempted(attempt, target)
         finally:
-            self._release(priority)
-        return outcome
+            self._queue.leave(priority)
+            self._pump()
 
-    def _suspect(self) -> asyncio.Future[Exception | None]:
-        self._ledger.suspects.append(self._clock.monotonic())
-        self._proven = False
-        verdict = asyncio.get_running_loop().create_future()
-        self._verdicts.append(verdict)
-        return verdict
+    async def _attempted(self, attempt: Callable[[], Awaitable[T]], target: str) -> _Outcome[T]:
+        """Run an attempt and note for the ledger what its end says of the credentials."""
+        sent, secret = self._clock.monotonic(), self._fingerprint()
+        try:
+            result = await attempt()
+        except SuspectError as error:
+            outcome: _Outcome[T] = _Outcome(error=error)
+            outcome.verdict = asyncio.get_running_loop().create_future()
+            # With another secret by now, the error proves nothing for that one.
+            kind = error.kind if self._fingerprint() == secret else ""
+            suspect = _suspect(kind, target)
+            self._suspects.append(_Undecided(suspect=suspect, verdict=outcome.verdict))
+            return outcome
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            self._doubts += _in_doubt(error)
+            return _Outcome(error=error)
+        except BaseException:
+            self._doubts += 1
+            raise
+        self._trusted = secret
+        if secret == self._asked:
+            at = sent + self._offset
+            self._accepted = at if self._accepted is None else max(self._accepted, at)
+        return _Outcome(result)
 
-    def _note_unanswered(self, error: Exception) -> None:
-        # An error that is not ours is a bug, which may have hidden any answer.
-        if not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread):
-            self._ledger.unanswered.append(self._clock.monotonic())
+    async def _confirmed(
+        self, attempt: Callable[[], Awaitable[T]], error: SuspectError, target: str
+    ) -> _Outcome[T] | None:
+        """Ask a target once more, if its error is of a kind that is new and there is room."""
+        if self._closed:
+            return None
+        suspect = _suspect(error.kind, target)
+        done: asyncio.Future[_Outcome[T] | None] = asyncio.get_running_loop().create_future()
+        self._confirmations.append(
+            _Confirmation(suspect=suspect, target=target, attempt=attempt, done=done)
+        )
+        self._wake()
+        return await done
 
-    def _release(self, priority: Priority) -> None:
-        self._queue.leave(priority)
-        self._landed()
+    # The keeper: what follows reports to the ledger and does what its answers allow.
 
-    def _landed(self) -> None:
-        self._ledger.in_flight -= 1
-        for guard in tuple(self._ledger.guards):
-            guard.pump()
+    def _pump(self) -> None:
+        """Let calls out as far as the slots reach, and have the keeper see to the rest."""
+        self._admit()
+        if self._is_due:
+            self._wake()
 
-    # What follows decides; nothing in it waits.
-
-    def pump(self) -> None:
-        """Do whatever can be done now: let out, refuse, or prove."""
-        if self._proving is not None:
+    def _admit(self) -> None:
+        answer = self._answer
+        if answer is None or self._asking or self._suspects or self._is_stale:
             return
-        self._forget()
-        if self._verdicts:
-            if not self._ledger.in_flight:
-                self._judge()
+        if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
             return
-        while any(map(self._queue.is_awaited, Priority)):
-            if self.open and not self._due():
-                self._queue.refuse(self._held_back)
-            elif self.open or not self._proven:
-                self._prove_or_refuse()
-                return
-            elif not self._admit():
-                return
+        if self._queue.under_way + self._doubts < answer.slots and self._queue.admit():
+            # One in each turn of the loop: when hundreds begin in the same turn, the measured
+            # latency of each contains the set-up of all others.
+            asyncio.get_running_loop().call_soon(self._admit)
 
-    def _admit(self) -> bool:
-        """Let one call out, or make those fail that have no room; return whether one could."""
-        ledger = self._ledger
-        suspects = len(ledger.suspects)
-        if suspects >= self._room:
+    @property
+    def _is_stale(self) -> bool:
+        """Whether the answer is about another secret than the one that is sent now."""
+        return self._fingerprint() not in ("", self._asked)
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._suspects or self._doubts or self._proved is not None)
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(
+            self._has_news
+            or self._queue.is_awaited
+            or self._queue.under_way
+            or self._undecided
+            or self._confirmations
+            or self._fourth is not None
+        )
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the ledger has to be asked now, before the slots are renewed."""
+        answer = self._answer
+        return (
+            answer is None
+            or self._has_news
+            or not self._has_work
+            or not self._queue.under_way
+            or self._is_stale
+            or (self._accepted is not None and bool(answer.doubts))
+            or self._clock.monotonic() >= self._slots_until
+        )
+
+    def _wake(self) -> None:
+        self._news.set()
+        if self._keeper is None and not self._closed:
+            self._keeper = asyncio.create_task(self._keep(), name="lock-out guard")
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                self._news.clear()
+                await self._ask()
+                self._act()
+                for _ in range(_LINGER_TURNS):
+                    await asyncio.sleep(0)
+                if self._has_work:
+                    await self._pause()
+                elif self._answer is None or not self._answer.slots:
+                    return
+        except Exception:  # noqa: BLE001 - nobody may wait for a keeper that has gone
+            self._log.exception("guard_crashed")
+            self._give_up(
+                lambda: BlockedError("the lock-out guard failed, see the log", retry_at=0)
+            )
+        finally:
+            self._keeper = None
+
+    async def _pause(self) -> None:
+        """Wait for news, for the time to renew the slots, or to ask again for some."""
+        if self._has_news or self._is_stale:
+            return
+        busy = self._queue.under_way or self._fourth is not None
+        seconds = RENEWAL_SECONDS if busy else ASK_AGAIN_SECONDS
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._news.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _ask(self) -> None:
+        """Report to the ledger and take its answer."""
+        # What has happened belongs to the secret that the slots were given for.
+        secret = self._asked if self._has_news else self._fingerprint() or self._asked
+        turn_seconds = self._turn_seconds()
+        suspects, self._suspects = self._suspects, []
+        report = Report(
+            member=self._member,
+            credentials=secret,
+            concurrency=self._concurrency if turn_seconds is None else 1,
+            # Those who waited for a proof that failed do not wait for another one.
+            waiting=self._failure is None
+            and (self._queue.is_awaited or bool(self._undecided or suspects)),
+            under_way=self._queue.under_way,
+            trusts=secret == self._trusted,
+            accepted=self._accepted,
+            suspects=tuple(each.suspect for each in suspects),
+            doubts=self._doubts,
+            proof=self._proved,
+            proof_sent=self._proof_sent,
+            has_fourth=self._fourth is not None,
+            wants_fourth=bool(self._confirmations),
+            turn_seconds=turn_seconds,
+        )
+        self._doubts, self._accepted, self._proved = 0, None, None
+        asked = self._clock.monotonic()
+        self._asking = True
+        try:
+            answer = await self._ledger.step(report, retry_seconds=self._auth_retry_seconds)
+        finally:
+            self._asking = False
+        self._answer, self._asked = answer, secret
+        self._slots_until = asked + LEASE_SECONDS
+        self._offset = answer.now - self._clock.monotonic()
+        for each in suspects:
+            each.proofs = answer.proofs
+        self._undecided += suspects
+
+    def _act(self) -> None:
+        """Do what the newest answer allows."""
+        answer = self._answer
+        if answer is None:
+            return
+        failure, self._failure = self._failure, None
+        if failure is not None and answer.refused:
+            self._give_up(_refused, lambda: self._held_back(Reason.AUTH))
+        elif failure is not None:
+            self._give_up(lambda: self._unanswered(failure))
+        self._settle(answer)
+        if self._is_stale:
+            return
+        if answer.fourth and self._fourth is None:
+            if answer.phase is not Phase.PROVEN:
+                self._fourth = asyncio.create_task(self._prove())
+            elif self._confirmations:
+                self._fourth = asyncio.create_task(self._confirm(self._confirmations.popleft()))
+        if self.open and answer.now < answer.until:
+            self._queue.refuse(self._held_back)
+        elif answer.full:
             self._queue.refuse(self._no_room)
-            return True
-        if suspects >= self._room - 1 and self._queue.is_awaited(Priority.SUSPECT):
-            self._queue.refuse(self._no_room, Priority.SUSPECT)
-            return True
-        room = self._room - ledger.used - ledger.in_flight
-        priority = self._queue.next(room=room, suspects=bool(suspects))
-        if priority is not None:
-            ledger.in_flight += 1
-            self._queue.admit(priority)
-            return True
-        if ledger.unanswered and not ledger.in_flight:
-            self._proven = False
-            return True
-        return False
+        else:
+            self._admit()
 
-    def _prove_or_refuse(self) -> None:
-        if not self._has_proof_room():
-            self._queue.refuse(self._no_room)
-        elif not self._ledger.in_flight:
-            self._prove()
+    def _settle(self, answer: Answer) -> None:
+        """Tell the suspects apart as far as the answer decides about them."""
+        undecided, self._undecided = self._undecided, []
+        for each in undecided:
+            verdict: Exception | None = None
+            if each.suspect.kind not in answer.harmless:
+                if answer.proofs == each.proofs and not self.open:
+                    self._undecided.append(each)
+                    continue
+                verdict = self._verdict(answer)
+            _resolve(each.verdict, verdict)
+        no_room = len(answer.suspects) + len(answer.doubts) > answer.room
+        confirmations, self._confirmations = self._confirmations, deque()
+        for waiting in confirmations:
+            known = waiting.suspect.kind in answer.harmless
+            if known or no_room or answer.phase is not Phase.PROVEN or self._closed:
+                _resolve(waiting.done, None)
+            else:
+                self._confirmations.append(waiting)
 
-    def _judge(self) -> None:
-        if self._has_proof_room():
-            self._prove()
-            return
-        self._open(refused=False, fingerprint=self._fingerprint())
-        self._settle(self._held_back)
-        self._queue.refuse(self._held_back)
+    def _verdict(self, answer: Answer) -> Exception | None:
+        match answer.phase:
+            case Phase.PROVEN:
+                return None
+            case Phase.OPEN if answer.refused:
+                return _refused()
+            case Phase.OPEN:
+                return self._held_back()
+            case _:
+                return BlockedError("the credentials could not be checked", retry_at=0)
 
-    def _has_proof_room(self) -> bool:
-        ledger = self._ledger
-        return len(ledger.suspects) < MAX_REFUSALS and ledger.used < self._proof_room
+    async def _confirm(self, confirmation: _Confirmation) -> None:
+        outcome: _Outcome[object] | None = None
+        try:
+            outcome = await self._attempted(confirmation.attempt, confirmation.target)
+        finally:
+            self._fourth = None
+            _resolve(confirmation.done, outcome)
+            self._wake()
 
-    def _prove(self, *, again: bool = False) -> None:
-        self._ledger.in_flight += 1
-        self._proving = asyncio.create_task(self._run_proof(again=again))
-
-    async def _run_proof(self, *, again: bool) -> None:
-        sent, fingerprint = self._clock.monotonic(), self._fingerprint()
+    async def _prove(self) -> None:
+        self._proof_sent, secret = self._clock.monotonic() + self._offset, self._asked
         failure: Exception | None = None
         try:
             await self._proof()
@@ -287,82 +510,53 @@ class Guard:
             failure = CallError(Reason.CONNECT, "it was cancelled")
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             failure = error
-        self._proving = None
-        self._decide(failure, sent=sent, fingerprint=fingerprint, again=again)
-        self._landed()
-
-    def _decide(
-        self, failure: Exception | None, *, sent: float, fingerprint: str, again: bool
-    ) -> None:
-        refusal = isinstance(failure, SuspectError) or (
-            isinstance(failure, CallError) and failure.status in (401, 403)
-        )
+        self._fourth = None
+        lost_before, self._proof_lost = self._proof_lost, False
         if failure is None:
-            self._ledger.accepted(sent)
-            self._proven = True
-            self._ledger.open_until = None
-            self._ledger.refused = False
-            self._changed()
-            self._settle(lambda: None)
-        elif refusal:
-            self._ledger.suspects.append(self._clock.monotonic())
-            self._open(refused=True, fingerprint=fingerprint)
-            self._settle(_refused)
-            self._queue.refuse(lambda: self._held_back(Reason.AUTH))
+            self._proved, self._trusted = Proved.ACCEPTED, secret
+        elif isinstance(failure, SuspectError) or getattr(failure, "status", 0) in (401, 403):
+            self._proved = Proved.REFUSED
+            self._failure = failure
         else:
-            # What was known of the credentials stands: a guard that was open stays so, and as its
-            # time is over the next call proves again.
-            self._note_unanswered(failure)
-            if not again and _is_lost(failure) and self._has_proof_room():
-                self._prove(again=True)
-                return
-            self._settle(lambda: self._unanswered(failure))
-            self._queue.refuse(lambda: self._unanswered(failure))
+            self._proved = Proved.IN_DOUBT if _in_doubt(failure) else Proved.UNASKED
+            if _is_lost(failure) and not lost_before:
+                # It is sent once more, if the ledger has room for it.
+                self._proof_lost = True
+            else:
+                self._failure = failure
+        self._wake()
 
-    def _settle(self, verdict: Callable[[], Exception | None]) -> None:
-        verdicts, self._verdicts = self._verdicts, []
-        for waiting in verdicts:
-            if not waiting.done():
-                waiting.set_result(verdict())
-
-    def _open(self, *, refused: bool, fingerprint: str) -> None:
-        ledger = self._ledger
-        self._proven = False
-        ledger.open_until = self._clock.monotonic() + self._auth_retry_seconds
-        ledger.refused = refused
-        ledger.fingerprint = fingerprint
-        self._changed()
-
-    def _changed(self) -> None:
-        shows = (self.open, self.auth_failed)
-        if shows != self._shown:
-            self._shown = shows
-            self._on_change()
-
-    def _due(self) -> bool:
-        ledger = self._ledger
-        if ledger.open_until is None or self._clock.monotonic() >= ledger.open_until:
-            return True
-        return self._fingerprint() not in ("", ledger.fingerprint)
-
-    def _forget(self) -> None:
-        self._ledger.forget_before(self._clock.monotonic() - WINDOW_SECONDS)
+    def _give_up(
+        self,
+        verdict: Callable[[], Exception],
+        unsent: Callable[[], Exception] | None = None,
+    ) -> None:
+        """Fail the suspects and the calls that wait, each with an error of its own."""
+        undecided, self._undecided = self._undecided, []
+        for each in undecided:
+            _resolve(each.verdict, verdict())
+        while self._confirmations:
+            _resolve(self._confirmations.popleft().done, None)
+        self._queue.refuse(unsent or verdict)
 
     # What those hear who were not let out; each gets an error of its own.
 
     def _held_back(self, reason: Reason = Reason.BLOCKED) -> BlockedError:
-        why = "were refused" if self._ledger.refused else "may have been refused"
-        retry_at = self._ledger.open_until or self._clock.monotonic()
+        answer = self._answer
+        refused = answer is not None and answer.refused
         return BlockedError(
-            f"nothing is sent for a while: the credentials {why}", retry_at=retry_at, reason=reason
+            f"nothing is sent for a while: the credentials {'were' if refused else 'may have been'}"
+            f" refused, {self._ledger.policy.explanation}",
+            retry_at=(answer.until if answer is not None else 0.0) - self._offset,
+            reason=reason,
         )
 
     def _no_room(self) -> BlockedError:
-        ledger = self._ledger
-        oldest = min([*ledger.suspects, *ledger.unanswered], default=self._clock.monotonic())
+        until = self._answer.until if self._answer is not None else 0.0
         return BlockedError(
-            "nothing is sent for up to a minute: too many replies may have been refusals",
-            retry_at=oldest + WINDOW_SECONDS,
+            "nothing is sent for up to a minute: too many replies may have been refusals,"
+            f" {self._ledger.policy.explanation}",
+            retry_at=until - self._offset,
         )
 
     def _unanswered(self, failure: Exception) -> Exception:
@@ -378,9 +572,29 @@ class Guard:
         )
 
 
+def _suspect(kind: str, target: str) -> Suspect:
+    """Return what the ledger may know of a suspect: digests, since texts are the vendor's."""
+    return Suspect(kind=kind and digest(_DIGITS.sub("", kind)), target=digest(target))
+
+
+def _in_doubt(error: Exception) -> bool:
+    """Return whether a call may have been refused although its end does not say so."""
+    # An error that is not ours is a bug, which may have hidden any answer.
+    return not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread)
+
+
 def _is_lost(error: Exception | None) -> bool:
     return isinstance(error, CallError) and error.lost
 
 
 def _refused() -> CallError:
     return CallError(Reason.AUTH, "the credentials were refused")
+
+
+def _closed() -> CallError:
+    return CallError(Reason.CONNECT, "the source was closed", sent=False)
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)

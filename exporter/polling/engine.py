@@ -17,7 +17,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
-from exporter.lockout.ledger import Ledgers
+from exporter.lockout.ledger import Ledger
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
@@ -77,7 +77,6 @@ class Engine:
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
-        self._ledgers = Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
         self._first_polls: set[tuple[str, str]] = set()
@@ -159,6 +158,7 @@ class Engine:
 
     def _connect(self, settings: SourceSettings) -> Poller:
         telemetry = self.telemetry.source(settings.provider, settings.name)
+        provider = PROVIDERS[settings.provider]
         known = {
             snapshot.task: snapshot.readings
             for snapshot in self.store.of_source(settings.provider, settings.name)
@@ -166,13 +166,12 @@ class Engine:
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
-            ledger=self._ledgers.of(settings.provider, settings.url, settings.name),
+            ledger=Ledger(self.state, settings.url, provider.lockout),
             random=self._random,
             shard=self._shard,
             known=known,
             up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
         )
-        provider = PROVIDERS[settings.provider]
         return Poller(
             provider.connect(settings, context),
             intervals=self._shard.tasks(settings.name, settings.intervals(), provider.spread),
