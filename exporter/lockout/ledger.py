@@ -30,14 +30,27 @@ fourth slot, which one member has at a time, is for a proof or a confirmation.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+
+from exporter.lockout.record import (
+    VERSION,
+    Answer,
+    Claim,
+    Fourth,
+    Phase,
+    Proved,
+    Record,
+    Refusal,
+    Report,
+    Suspect,
+    Verdict,
+    digest,
+)
 
 
 if TYPE_CHECKING:
@@ -52,156 +65,6 @@ LEASE_SECONDS = 1.0
 #: day after its last use.
 REMEMBERED = 256
 REMEMBERED_SECONDS = 86_400.0
-
-_VERSION = 1
-
-
-@unique
-class Phase(StrEnum):
-    """What is known of some credentials."""
-
-    UNPROVEN = "unproven"
-    PROVEN = "proven"
-    SUSPECT = "suspect"
-    OPEN = "open"
-
-
-@unique
-class Proved(StrEnum):
-    """The end of a proof."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-
-    #: There was no answer, and it may have been refused.
-    IN_DOUBT = "in doubt"
-
-    #: It cannot have been refused: it was not sent, or a gateway answered.
-    UNASKED = "unasked"
-
-
-class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A reply that looked like a refusal; the texts are digests.
-
-    Attributes:
-        kind: The error: flags, and text without digits.
-        target: Whose call it was.
-    """
-
-    kind: str
-    target: str
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a member says of itself and of its calls since its last report.
-
-    Attributes:
-        credentials: Digest of the secret as it is now; empty while it cannot be read.
-        concurrency: The most slots it may have.
-        waiting: Whether it has calls that wait for a slot, or suspects that wait for a verdict.
-        under_way: Its calls that have a slot.
-        trusts: Whether a call of its own was accepted with these credentials.
-        accepted: When the newest accepted call was sent, by the state's clock or earlier.
-        doubts: Calls that ended without saying whether they were refused.
-        proof: The end of the proof it was let to send.
-        proof_sent: When that was sent, by the state's clock or earlier.
-        has_fourth: Whether its call in the fourth slot is under way.
-        wants_fourth: Whether it would ask a target again, to confirm that its error is harmless.
-        turn_seconds: If it shares no ledger with the other shards, how long after a minute its
-            turn to prove comes.
-    """
-
-    member: str
-    credentials: str
-    concurrency: int
-    waiting: bool = False
-    under_way: int = 0
-    trusts: bool = False
-    accepted: float | None = None
-    suspects: tuple[Suspect, ...] = ()
-    doubts: int = 0
-    proof: Proved | None = None
-    proof_sent: float = 0.0
-    has_fourth: bool = False
-    wants_fourth: bool = False
-    turn_seconds: float | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a member is told; times are seconds of the state's clock.
-
-    Attributes:
-        slots: How many calls it may have under way for the next `LEASE_SECONDS`.
-        fourth: Whether the fourth slot is its own.
-        until: When the next proof may be sent while the phase is open; when there will be room
-            while there is none.
-        refused: Whether the phase is open because a proof was refused.
-        full: Whether waiting is in vain, since there is no room before `until`.
-        proofs: How many proofs of these credentials have been decided.
-        room: How many suspects, doubts and slots there may be, the fourth slot left out.
-        suspects, doubts: When the possibly refused calls of the last minute came home, those of
-            all members.
-        harmless: Kinds of errors that are no refusals.
-    """
-
-    now: float
-    phase: Phase
-    slots: int
-    fourth: bool
-    until: float
-    refused: bool
-    full: bool
-    proofs: int
-    room: int
-    suspects: tuple[float, ...]
-    doubts: tuple[float, ...]
-    harmless: frozenset[str]
-
-
-class _Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    at: float
-    credentials: str
-    kind: str = ""
-    target: str = ""
-
-
-class _Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slots of a member; `since` is when it began to wait for them or got them."""
-
-    credentials: str
-    concurrency: int
-    slots: int
-    waiting: bool
-    since: float
-    expires: float
-
-
-class _Fourth(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    member: str
-    credentials: str
-    expires: float
-
-
-class _Verdict(msgspec.Struct, kw_only=True, array_like=True):
-    phase: Phase = Phase.UNPROVEN
-    until: float = 0.0
-    refused: bool = False
-    proofs: int = 0
-    accepted: float = 0.0
-    used: float = 0.0
-
-
-class _Record(msgspec.Struct, kw_only=True):
-    """Everything about one origin. No secret is in it: credentials, kinds, targets are digests."""
-
-    version: int = _VERSION
-    suspects: list[_Refusal] = msgspec.field(default_factory=list)
-    doubts: list[_Refusal] = msgspec.field(default_factory=list)
-    claims: dict[str, _Claim] = msgspec.field(default_factory=dict)
-    fourth: _Fourth | None = None
-    verdicts: dict[str, _Verdict] = msgspec.field(default_factory=dict)
-    harmless: dict[str, float] = msgspec.field(default_factory=dict)
-    cleared: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Ledger:
@@ -250,34 +113,29 @@ class Ledger:
         return self._salt
 
 
-def digest(text: str, *, key: bytes = b"") -> str:
-    """Return a short hash of a text."""
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), key=key, digest_size=12).hexdigest()
-
-
-def _decoded(content: bytes | None) -> _Record:
+def _decoded(content: bytes | None) -> Record:
     if content is not None:
         try:
-            record = msgspec.msgpack.decode(content, type=_Record)
+            record = msgspec.msgpack.decode(content, type=Record)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             record = None
-        if record is not None and record.version == _VERSION:
+        if record is not None and record.version == VERSION:
             return record
         structlog.get_logger("exporter.lockout").warning(
             "ledger_forgotten", message="the record is damaged or of another version"
         )
-    return _Record()
+    return Record()
 
 
 class _Step:
     """One change of a record."""
 
-    def __init__(self, record: _Record, report: Report, policy: Policy, now: float) -> None:
+    def __init__(self, record: Record, report: Report, policy: Policy, now: float) -> None:
         self._record = record
         self._report = report
         self._policy = policy
         self._now = now
-        self._verdict = record.verdicts.setdefault(report.credentials, _Verdict())
+        self._verdict = record.verdicts.setdefault(report.credentials, Verdict())
         self._verdict.used = now
         # The member vouches for its own slots, so they do not expire in its own report.
         self._claim = record.claims.pop(report.member, None)
@@ -323,12 +181,12 @@ class _Step:
         for member, claim in tuple(record.claims.items()):
             if claim.expires <= now:
                 del record.claims[member]
-                lost = _Refusal(at=claim.expires, credentials=claim.credentials)
+                lost = Refusal(at=claim.expires, credentials=claim.credentials)
                 record.doubts += [lost] * claim.slots
         fourth = record.fourth
         if fourth is not None and fourth.expires <= now and fourth.member != self._report.member:
             record.fourth = None
-            record.doubts.append(_Refusal(at=fourth.expires, credentials=fourth.credentials))
+            record.doubts.append(Refusal(at=fourth.expires, credentials=fourth.credentials))
         since = now - self._policy.window_seconds
         record.suspects = [each for each in record.suspects if each.at > since]
         record.doubts = [each for each in record.doubts if each.at > since]
@@ -360,7 +218,7 @@ class _Step:
             self._doubt()
             return
         record.suspects.append(
-            _Refusal(
+            Refusal(
                 at=now, credentials=report.credentials, kind=suspect.kind, target=suspect.target
             )
         )
@@ -377,7 +235,7 @@ class _Step:
                 self._accepted(report.proof_sent)
                 self._clear(report.proof_sent)
             case Proved.REFUSED:
-                refusal = _Refusal(at=self._now, credentials=report.credentials)
+                refusal = Refusal(at=self._now, credentials=report.credentials)
                 self._record.suspects.append(refusal)
                 self._open(self._retry_at(retry_seconds), refused=True)
             case Proved.IN_DOUBT | Proved.UNASKED:
@@ -409,7 +267,7 @@ class _Step:
                 self._record.cleared[f"{each.kind} {each.target}"] = self._now
 
     def _doubt(self) -> None:
-        doubt = _Refusal(at=self._now, credentials=self._report.credentials)
+        doubt = Refusal(at=self._now, credentials=self._report.credentials)
         self._record.doubts.append(doubt)
 
     def _open(self, until: float, *, refused: bool) -> None:
@@ -473,7 +331,7 @@ class _Step:
         record, report = self._record, self._report
         used = self._counted + max(slots, report.under_way) + self._others()
         if record.fourth is None and used <= self._room:
-            record.fourth = _Fourth(
+            record.fourth = Fourth(
                 member=report.member,
                 credentials=report.credentials,
                 expires=self._now + LEASE_SECONDS,
@@ -514,7 +372,7 @@ class _Step:
         if not slots and not waiting:
             return
         same = before is not None and bool(before.slots) == bool(slots)
-        self._record.claims[report.member] = _Claim(
+        self._record.claims[report.member] = Claim(
             credentials=report.credentials,
             concurrency=report.concurrency,
             slots=slots,

@@ -175,7 +175,7 @@ async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Rea
     assert reason is caught.value.reason
     asked = ["getUserAccountInfo", "getMeasuringAgents"] * 2
     assert asked == rig.portal.asked, "the second time, to confirm that it is no refusal"
-    assert client_of(rig).up
+    assert not client_of(rig).guard.open
 
 
 @pytest.mark.parametrize(
