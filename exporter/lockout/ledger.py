@@ -151,14 +151,14 @@ class _Step:
             full = not self._seek_proof()
         elif verdict.phase is Phase.PROVEN:
             slots = self._slots()
-            if slots == 0 and report.waiting and not report.under_way:
+            if report.wants_fourth:
+                self._take_fourth(slots)
+            if report.waiting and not slots and record.fourth is None:
                 full = len(record.suspects) >= self._room
                 if not full and record.doubts and not self._others():
                     # Only a proof can clear the doubts, since no call has room.
                     verdict.phase = Phase.UNPROVEN
                     full = not self._seek_proof()
-            if report.wants_fourth and not full:
-                self._take_fourth(slots)
         self._keep_claim(slots)
         return Answer(
             now=self._now,
@@ -317,7 +317,7 @@ class _Step:
     def _seek_proof(self) -> bool:
         """Let the member prove, if it may; return whether to wait makes sense."""
         record, report, verdict = self._record, self._report, self._verdict
-        if not report.waiting:
+        if not report.waiting or record.fourth is not None:
             return True
         if self._counted > self._room or len(record.suspects) >= self._policy.most:
             if verdict.phase is Phase.SUSPECT:
