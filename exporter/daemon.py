@@ -121,7 +121,7 @@ class Daemon:
             lifecycle=web.enable_lifecycle,
         )
         server = make_server(app, web, clock=self._clock)
-        self._engine.connect(self._settings)
+        await self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         await server.start()

@@ -55,6 +55,7 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
                 "provider": snapshot.provider,
                 "source": snapshot.source,
                 "labels": snapshot.labels,
+                "restored": snapshot.restored,
                 "kind": kind,
                 "id": kind.id_of(reading),
                 "name": kind.name_of(reading),

@@ -46,6 +46,7 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
         minimum_version: The oldest version the vendor accepts of this kind.
         read_timestamp_seconds: When the state was read, epoch.
         age_seconds: How long ago that was.
+        restored: Whether it was read before a restart and not polled since.
         labels: The static labels of the source.
     """
 
@@ -69,6 +70,7 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     read_timestamp_seconds: float | None = None
     age_seconds: float | None = None
     last_up_timestamp_seconds: float | None = None
+    restored: bool = False
     labels: Mapping[str, str] = {}
 
 

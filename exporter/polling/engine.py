@@ -21,7 +21,8 @@ from exporter.lockout.ledger import Ledgers
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.polling.poller import HEALTH, Poller
+from exporter.polling.memory import Memory
+from exporter.polling.poller import HEALTH, Kept, Poller
 from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
@@ -29,16 +30,16 @@ from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
 from exporter.state.memory import MemoryState
 from exporter.state.opening import open_state
+from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
     from exporter.state.base import State
-    from exporter.state.settings import StateSettings
 
 
 class Engine:
@@ -54,7 +55,8 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         random: Random | None = None,
         shard: Shard | None = None,
-        state: StateSettings | None = None,
+        state: StateSettings | State | None = None,
+        keeps: bool = True,
     ) -> None:
         """Prepare an engine without sources.
 
@@ -62,18 +64,25 @@ class Engine:
             clock: Where time comes from.
             random: For the jitter of retries.
             shard: The share of the targets that is polled; all of them if not given.
-            state: Where the state is kept; in memory if not given.
+            state: Where the state is kept, or the state itself; in memory if not given.
+            keeps: Whether to write down what the polls learn, and to show from the start what was
+                written down before. Without it that is only read, for the sources to go on from.
         """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
         self.telemetry[SHARD_ORDINAL].set(self._shard.index)
         self.telemetry[SHARDS].set(self._shard.total)
-        self.state: State = (
-            open_state(state, clock=clock, telemetry=self.telemetry)
-            if state is not None
-            else MemoryState(clock.monotonic)
+        settings = state if isinstance(state, StateSettings) else StateSettings()
+        self.state: State
+        if isinstance(state, StateSettings):
+            self.state = open_state(state, clock=clock, telemetry=self.telemetry)
+        else:
+            self.state = state or MemoryState(clock.monotonic)
+        self._memory = Memory(
+            self.state, namespace=settings.namespace, shard=self._shard, clock=clock
         )
+        self._keeps = keeps
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
@@ -85,14 +94,14 @@ class Engine:
 
     @property
     def first_polls_done(self) -> bool:
-        """Whether each scheduled task was polled, or left out for a reason, at least once."""
+        """Whether each scheduled task was polled, left out for a reason, or restored."""
         return not self._first_polls
 
-    def connect(self, settings: Settings) -> None:
+    async def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self.pollers[source.name] = self._connect(source)
+            self.pollers[source.name] = await self._restored(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
@@ -113,6 +122,15 @@ class Engine:
         new = identities(settings.sources)
         found = difference(self._identities, new)
         by_name = {source.name: source for source in settings.sources}
+        kept = {
+            name: {
+                task: Kept(snapshot=each.snapshot)
+                for task, each in self.pollers[name].kept.items()
+                if task in by_name[name].intervals()
+            }
+            for name in found.changed
+            if _same_account(self.pollers[name].source.settings, by_name[name])
+        }
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
             del self._identities[name], self.pollers[name]
@@ -120,7 +138,11 @@ class Engine:
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
             try:
-                started[name] = self._connect(by_name[name])
+                started[name] = (
+                    self._connect(by_name[name], kept[name])
+                    if name in kept
+                    else await self._restored(by_name[name])
+                )
             except ConfigurationError as error:
                 problems += error.problems
             else:
@@ -157,20 +179,38 @@ class Engine:
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self.state.aclose()
 
-    def _connect(self, settings: SourceSettings) -> Poller:
+    async def _restored(self, settings: SourceSettings) -> Poller:
+        """Connect a source that goes on from before a restart, and show what is still true."""
+        kept = await self._memory.recall(settings)
+        if not self._keeps:
+            # Its polls were not ours.
+            kept = {task: Kept(snapshot=each.snapshot) for task, each in kept.items()}
+            return self._connect(settings, kept)
+        poller = self._connect(settings, kept)
         telemetry = self.telemetry.source(settings.provider, settings.name)
-        known = {
-            snapshot.task: snapshot.readings
-            for snapshot in self.store.of_source(settings.provider, settings.name)
-        }
+        now = self.clock.monotonic()
+        for task in poller.intervals.keys() & kept.keys():
+            status, snapshot = kept[task].status, kept[task].snapshot.aged(now)
+            telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
+            if snapshot is not None:
+                self.store.put(snapshot)
+        return poller
+
+    def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
+        telemetry = self.telemetry.source(settings.provider, settings.name)
+        health = self.store.get(settings.provider, settings.name, HEALTH)
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
             ledger=self._ledgers.of(settings.provider, settings.url, settings.name),
             random=self._random,
             shard=self._shard,
-            known=known,
-            up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
+            known={task: each.snapshot.readings for task, each in kept.items()},
+            memory={task: each.snapshot.memory for task, each in kept.items()},
+            up=any(
+                isinstance(each, SourceHealth) and each.up
+                for each in (health.readings if health else ())
+            ),
         )
         provider = PROVIDERS[settings.provider]
         return Poller(
@@ -182,6 +222,8 @@ class Engine:
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),
+            kept=kept,
+            keep=partial(self._memory.keep, settings) if self._keeps else None,
         )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
@@ -207,7 +249,9 @@ class Engine:
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
         for task, interval in poller.intervals.items():
-            self._first_polls.add((name, task))
+            shown = self.store.get(settings.provider, settings.name, task)
+            if shown is None or not shown.restored:
+                self._first_polls.add((name, task))
             self.schedule.add(
                 telemetry,
                 task,
@@ -232,9 +276,9 @@ class Engine:
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Engine]:
     """Yield an engine over the sources of a configuration; in the end it is stopped."""
-    engine = Engine(state=settings.state)
-    engine.connect(settings)
+    engine = Engine(state=settings.state, keeps=False)
     try:
+        await engine.connect(settings)
         yield engine
     finally:
         await engine.end(grace_seconds=0)

@@ -53,7 +53,7 @@ def settings(*sources: dict[str, Any]) -> Settings:
 
 
 async def begun(engine: Engine, wanted: Settings) -> None:
-    engine.connect(wanted)
+    await engine.connect(wanted)
     engine.begin()
     await until(lambda: engine.first_polls_done)
 
