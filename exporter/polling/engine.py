@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
@@ -22,7 +22,7 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.memory import Memory
-from exporter.polling.poller import HEALTH, Kept, Poller
+from exporter.polling.poller import HEALTH, Kept, Poller, TaskStatus
 from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
@@ -124,7 +124,7 @@ class Engine:
         by_name = {source.name: source for source in settings.sources}
         kept = {
             name: {
-                task: Kept(snapshot=each.snapshot)
+                task: replace(each, status=TaskStatus())
                 for task, each in self.pollers[name].kept.items()
                 if task in by_name[name].intervals()
             }
@@ -171,7 +171,8 @@ class Engine:
         if poller is None:
             known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
-        return await poller.source.explain(kind, target_id)
+        explanation = await poller.source.explain(kind, target_id)
+        return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
         """Stop polling, give what runs the grace, close all connections."""
@@ -184,7 +185,7 @@ class Engine:
         kept = await self._memory.recall(settings)
         if not self._keeps:
             # Its polls were not ours.
-            kept = {task: Kept(snapshot=each.snapshot) for task, each in kept.items()}
+            kept = {task: replace(each, status=TaskStatus()) for task, each in kept.items()}
             return self._connect(settings, kept)
         poller = self._connect(settings, kept)
         telemetry = self.telemetry.source(settings.provider, settings.name)
@@ -242,7 +243,7 @@ class Engine:
             self.store.remove(settings.provider, name, task)
             self.telemetry.source(settings.provider, name).forget_task(task)
         for snapshot in self.store.of_source(settings.provider, name):
-            self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
+            self.store.put(replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
         poller = self.pollers[name]

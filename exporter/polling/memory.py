@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import zlib
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -21,6 +21,8 @@ import structlog
 from exporter.clock import Moment
 from exporter.cooperative import TURN, collected, in_turns
 from exporter.errors import StateError
+from exporter.fleet.changes import Since
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.fleet.store import Snapshot
 from exporter.polling.poller import Kept, TaskStatus
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from exporter.clock import Clock
+    from exporter.fleet.changes import SinceByTarget
     from exporter.sharding import Shard
     from exporter.sources.settings import SourceSettings
     from exporter.state.base import Document, State
@@ -62,6 +65,7 @@ class _Saved(_Header, frozen=True, kw_only=True):
     Attributes:
         written: When, by both clocks of the writer.
         chunks: The readings in their order, each chunk with the name of their type.
+        since: Since when which target is up or down, by the chunk.
     """
 
     written: Moment
@@ -70,6 +74,7 @@ class _Saved(_Header, frozen=True, kw_only=True):
     status: TaskStatus
     memory: bytes
     chunks: tuple[tuple[str, msgspec.Raw], ...]
+    since: tuple[msgspec.Raw, ...]
 
 
 def _types(base: type[Reading]) -> Iterator[type[Reading]]:
@@ -83,6 +88,7 @@ def _decoder(kind: Any) -> msgspec.msgpack.Decoder[list[Reading]]:
 
 
 _DECODERS = {each.__name__: _decoder(each) for each in _types(Reading)}
+_SINCE_DECODER = msgspec.msgpack.Decoder(list[tuple[Kind, str, bool, float]])
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -168,6 +174,7 @@ class Memory:
                 status=kept.status,
                 memory=snapshot.memory,
                 chunks=tuple(await collected(_chunks(snapshot.readings), turn=1)),
+                since=tuple(await collected(_since_chunks(kept.since), turn=1)),
             )
         )
         if len(content) < _WORTH_A_THREAD:
@@ -195,6 +202,11 @@ class Memory:
             if name not in _DECODERS:
                 raise ValueError("it has readings of a type that is not known")
             readings += (rebased(reading, ahead) for reading in _DECODERS[name].decode(chunk))
+        since: dict[tuple[Kind, str], Since] = {}
+        async for chunk in in_turns(saved.since, turn=1):
+            for kind, target_id, up, at in _SINCE_DECODER.decode(chunk):
+                _check_unix(at)
+                since[kind, target_id] = Since(up=up, timestamp_seconds=at)
         snapshot = Snapshot(
             provider=settings.provider,
             source=settings.name,
@@ -207,7 +219,7 @@ class Memory:
             restored=True,
         )
         status = msgspec.structs.replace(rebased(saved.status, ahead), restored=True)
-        return Kept(snapshot=snapshot, status=status)
+        return Kept(snapshot=snapshot, status=status, since=since)
 
 
 def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:
@@ -215,6 +227,18 @@ def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:
     for start in range(0, len(readings), TURN):
         for kind, chunk in groupby(readings[start : start + TURN], key=type):
             yield kind.__name__, msgspec.Raw(_ENCODER.encode(list(chunk)))
+
+
+def _since_chunks(since: SinceByTarget) -> Iterator[msgspec.Raw]:
+    items = iter(since.items())
+    while chunk := list(islice(items, TURN)):
+        rows = [(kind, target_id, at.up, at.timestamp_seconds) for (kind, target_id), at in chunk]
+        yield msgspec.Raw(_ENCODER.encode(rows))
+
+
+def _check_unix(seconds: float) -> None:
+    if not 0.0 <= seconds <= _MAX_UNIX:
+        raise ValueError("a time stamp is none")
 
 
 def rebased(value: S, ahead: float) -> S:
@@ -226,7 +250,8 @@ def rebased(value: S, ahead: float) -> S:
     found: Any = value
     match value:
         case Moment(unix=unix, monotonic=monotonic):
-            if not (0.0 <= unix <= _MAX_UNIX and math.isfinite(monotonic)):
+            _check_unix(unix)
+            if not math.isfinite(monotonic):
                 raise ValueError("a moment is not on the clock")
             found = Moment(unix=unix, monotonic=monotonic + ahead)
         case tuple():

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from exporter.clock import Clock, Moment
 from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
-from exporter.fleet.changes import changes
+from exporter.fleet.changes import R, SinceByTarget, changes, dated
+from exporter.fleet.kinds import BY_READING
 from exporter.fleet.readings import Reading, SourceHealth
 from exporter.fleet.store import Snapshot
 from exporter.sources.base import Failure
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from exporter.fleet.changes import Since
+    from exporter.fleet.kinds import Kind
     from exporter.fleet.store import Store
     from exporter.metrics.telemetry import SourceMetrics
     from exporter.sources.base import Poll, Source
@@ -39,6 +42,9 @@ HEALTH = "source"
 
 #: A failure that goes on is logged again after this long.
 REPEAT_SECONDS = 900.0
+
+#: Of so many targets that a list cut short does not name is remembered since when they are so.
+MAX_ABSENT = 10_000
 
 #: So many targets are named in the log after one poll; the rest is a number.
 NAMED_CHANGES = 50
@@ -78,10 +84,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         snapshot: The newest one, also if it has expired.
+        since: Since when each target is up or down.
     """
 
     snapshot: Snapshot
     status: TaskStatus = TaskStatus()
+    since: SinceByTarget = MappingProxyType({})
 
 
 class Poller:
@@ -136,7 +144,7 @@ class Poller:
     async def poll(self, task: str) -> None:
         """Poll a task once; never raises but for being cancelled."""
         started = self._clock.monotonic()
-        snapshot: Snapshot | None = None
+        kept: Kept | None = None
         try:
             poll = await self.source.poll(task)
         except PollError as error:
@@ -147,13 +155,13 @@ class Poller:
             failures = [Failure(reason=Reason.DECODE, message=message)]
         else:
             failures = _grouped(poll.failures)
-            snapshot = await self._show(task, poll, seconds=self._clock.monotonic() - started)
+            kept = await self._show(task, poll, seconds=self._clock.monotonic() - started)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[each.reason for each in failures])
         self._note(task, failures)
         self.publish_health()
-        if snapshot is not None:
-            self.kept[task] = kept = Kept(snapshot=snapshot, status=self.status(task))
+        if kept is not None:
+            self.kept[task] = kept = replace(kept, status=self.status(task))
             if self._keep is not None:
                 await self._keep(kept)
 
@@ -169,13 +177,19 @@ class Poller:
         if self._shows_health:
             self._store.put(self._snapshot(HEALTH, (health,), stale_after=math.inf))
 
+    def dated(self, reading: R) -> R:
+        """Return a reading that came from `explain` with since when it is so."""
+        kind = BY_READING.get(type(reading))
+        kept = self.kept.get(kind.task) if kind is not None else None
+        return dated(reading, kept.since if kept is not None else {}, {})
+
     def show(self, reading: Reading) -> None:
         """Expose one reading that came from `explain`."""
         self._store.put(self._snapshot("explained", (reading,), stale_after=math.inf))
         self.publish_health()
 
-    async def _show(self, task: str, poll: Poll, *, seconds: float) -> Snapshot:
-        """Put what a poll learnt in the store, log what changed, and return the snapshot."""
+    async def _show(self, task: str, poll: Poll, *, seconds: float) -> Kept:
+        """Put what a poll learnt in the store, log what changed, and return what to keep."""
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         # A poll that overruns publishes its first result `overtime` late, and so does the next.
@@ -183,9 +197,18 @@ class Poller:
         stale_after = settings.stale_after_for(task) + 2 * overtime
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
+        known = self.kept[task].since if task in self.kept else {}
+        since: dict[tuple[Kind, str], Since] = {}
         readings = tuple(
-            await collected(reading.fresh(not_before=not_before) for reading in poll.readings)
+            await collected(
+                dated(reading.fresh(not_before=not_before), known, since)
+                for reading in poll.readings
+            )
         )
+        if not all(failure.target for failure in poll.failures):
+            # A part of the list could not be read: who is missing is not gone.
+            absent = [key for key in known if key not in since][-MAX_ABSENT:]
+            since |= {key: known[key] for key in absent}
         snapshot = self._snapshot(task, readings, stale_after=stale_after, memory=poll.memory)
         self._store.put(snapshot)
         old = before.readings if before else ()
@@ -199,7 +222,7 @@ class Poller:
             )
         if len(found) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(found) - NAMED_CHANGES)
-        return snapshot
+        return Kept(snapshot=snapshot, since=since)
 
     def _snapshot(
         self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""

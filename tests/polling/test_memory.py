@@ -15,11 +15,14 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from exporter.clock import Moment
 from exporter.cooperative import TURN
 from exporter.errors import Reason
+from exporter.fleet.changes import Since
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Agent, AgentState, Cluster, Reading, Run, SourceHealth, Suite
 from exporter.fleet.store import Snapshot
 from exporter.metrics.mapping import MAPPINGS
@@ -37,6 +40,11 @@ if TYPE_CHECKING:
 
 
 SOURCE = RealLoadSettings(name="prod", url="http://portal.example/RemoteUserAPI")
+
+SINCE = {
+    (Kind.AGENT, "7"): Since(up=False, timestamp_seconds=1_699_999_000.25),
+    (Kind.MEMBER, "3/31"): Since(up=True, timestamp_seconds=0.0),
+}
 
 #: Whole numbers, so that sums are exact.
 MOMENTS = st.builds(
@@ -80,6 +88,10 @@ def shifted(value: Any, seconds: float) -> Any:
         case list() | tuple():
             return [shifted(each, seconds) for each in value]
     return value
+
+
+def plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 class Process:
@@ -143,7 +155,7 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
     after = Process(store.state, monotonic=20.0)
     one = kept(*readings, stale_after=stale_after, memory=memory)
     failure = TaskFailure(at=one.snapshot.taken, reason=Reason.TIMEOUT, message="no answer")
-    one = msgspec.structs.replace(one, status=msgspec.structs.replace(one.status, failure=failure))
+    one = replace(one, status=replace(one.status, failure=failure), since=SINCE)
 
     async def restart() -> Kept | None:
         await before.memory.keep(SOURCE, one)
@@ -154,9 +166,13 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
 
     assert found is not None
     ahead = 20.0 - away - 5_000.0
-    expected = shifted(msgspec.to_builtins(one, builtin_types=(bytes,)), ahead)
-    expected["snapshot"]["restored"] = expected["status"]["restored"] = True
-    assert expected == shifted(msgspec.to_builtins(found, builtin_types=(bytes,)), 0.0)
+    expected = [shifted(plain(part), ahead) for part in (one.snapshot, one.status)]
+    assert expected == [
+        shifted(plain(replace(part, restored=False)), 0.0)
+        for part in (found.snapshot, found.status)
+    ]
+    assert SINCE == found.since
+    assert (True, True) == (found.snapshot.restored, found.status.restored)
     assert [type(each) for each in readings] == [type(each) for each in found.snapshot.readings]
 
 
@@ -209,6 +225,7 @@ def packed(**changes: Any) -> bytes:
         "status": {},
         "memory": b"",
         "chunks": [["Agent", [{"agent_id": "1", "agent": "a"}]]],
+        "since": [[["agent", "1", True, 1.0]]],
     }
     return zlib.compress(msgspec.msgpack.encode(document | changes))
 
@@ -246,6 +263,8 @@ async def test_a_document_in_order_is_taken() -> None:
         packed(written={"unix": 1.0, "monotonic": math.nan}),
         packed(chunks=[["Toaster", []]]),
         packed(chunks=[["Agent", [{"agent_id": 1}]]]),
+        packed(since=[[["agent", "1", True, 1e18]]]),
+        packed(since=[[["toaster", "1", True, 1.0]]]),
         packed(status={"failure": {"at": {"unix": 1.0, "monotonic": 1.0}, "reason": "mood"}}),
     ],
     ids=[
@@ -261,6 +280,8 @@ async def test_a_document_in_order_is_taken() -> None:
         "unwritten",
         "type",
         "field",
+        "far since",
+        "kind",
         "reason",
     ],
 )

@@ -42,6 +42,14 @@ SILENCED = {
     "eggplant": (r".*/api/sut/status.*", changed(lambda _: b"[]")),
 }
 
+#: By provider what makes its agents down.
+DOWNED = SILENCED | {
+    "realload": (
+        r".*ping.*",
+        instead(reply(b'{"isError":true,"agentNotReachableError":true}')),
+    )
+}
+
 WHAT = ("attempt", "success")
 
 
@@ -217,6 +225,35 @@ async def test_when_a_target_was_last_up_survives_the_expiry_of_its_state(
 
     assert front.treated
     assert before == last_up(restarts.shown())
+
+
+async def test_since_when_a_target_is_down_survives(restarts: Restarts) -> None:
+    """Also a restart while nothing is known of it, and one after that."""
+    trial, front = restarts.trial, restarts.trial.only.front
+    await trial.poll()
+    trial.time.shift(60.0)
+    pattern, front.treatment = DOWNED[trial.only.candidate.provider.name]
+    front.struck = lambda seen: fits(pattern, seen)
+    await trial.poll()
+    down = {
+        (name.replace("_up", "_changed_timestamp_seconds"), labels)
+        for (name, labels), value in restarts.shown().items()
+        if name in ("loadfleet_agent_up", "loadfleet_controller_up") and value == 0
+    }
+    before = {key: restarts.shown()[key] for key in down}
+    assert before
+
+    treatment, front.treatment = front.treatment, BAD_GATEWAY
+    for _ in range(2):
+        await restarts.reboot(away=1_000.0)
+        await trial.poll()
+    unknown = down & restarts.shown().keys()
+    front.treatment = treatment
+    trial.time.shift(400.0)
+    await trial.poll()
+
+    assert set() == unknown
+    assert before == {key: restarts.shown()[key] for key in down}
 
 
 def last_up(page: Page) -> Page:

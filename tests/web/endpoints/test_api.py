@@ -59,6 +59,7 @@ async def test_a_target_has_all_its_fields() -> None:
                     "read_timestamp_seconds": fakes.NOW.unix - 30,
                     "age_seconds": 30.0,
                     "last_up_timestamp_seconds": None,
+                    "changed_timestamp_seconds": None,
                     "restored": False,
                     "labels": {"site": "bern"},
                     "busy": None,
