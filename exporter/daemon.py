@@ -17,6 +17,7 @@ import structlog
 
 from exporter import __version__
 from exporter.alerts.alerting import AlertingContext, BuiltInAlerts
+from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError
@@ -92,7 +93,12 @@ class Daemon:
                 store=self._engine.store,
                 telemetry=self._engine.telemetry,
                 clock=clock,
-                started=lambda: self.ready,
+                started=lambda: self._polled,
+                memory=AlertMemory(
+                    self._engine.state,
+                    namespace=loaded.settings.state.namespace,
+                    shard=self._shard,
+                ),
                 # The jitter of retries is no secret.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
@@ -180,6 +186,11 @@ class Daemon:
 
     @property
     def ready(self) -> bool:
+        """Whether each task was polled once or restored, or the time for that is over."""
+        return self._engine.first_shown or self._polled
+
+    @property
+    def _polled(self) -> bool:
         """Whether each task was polled once, or the time for that is over."""
         age = self._clock.monotonic() - self._started
         return self._engine.first_polls_done or age >= FIRST_POLLS_LIMIT_SECONDS

@@ -90,18 +90,24 @@ class Engine:
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
         self._first_polls: set[tuple[str, str]] = set()
+        self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
 
     @property
     def first_polls_done(self) -> bool:
-        """Whether each scheduled task was polled, left out for a reason, or restored."""
+        """Whether each scheduled task was polled, or left out for a reason, at least once."""
         return not self._first_polls
+
+    @property
+    def first_shown(self) -> bool:
+        """Whether nobody has to wait for a first poll: what it was to bring was restored."""
+        return self._first_polls <= self._restored
 
     async def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self.pollers[source.name] = await self._restored(source)
+            self.pollers[source.name] = await self._recalled(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
@@ -141,7 +147,7 @@ class Engine:
                 started[name] = (
                     self._connect(by_name[name], kept[name])
                     if name in kept
-                    else await self._restored(by_name[name])
+                    else await self._recalled(by_name[name])
                 )
             except ConfigurationError as error:
                 problems += error.problems
@@ -180,7 +186,7 @@ class Engine:
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self.state.aclose()
 
-    async def _restored(self, settings: SourceSettings) -> Poller:
+    async def _recalled(self, settings: SourceSettings) -> Poller:
         """Connect a source that goes on from before a restart, and show what is still true."""
         kept = await self._memory.recall(settings)
         if not self._keeps:
@@ -195,6 +201,7 @@ class Engine:
             telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
             if snapshot is not None:
                 self.store.put(snapshot)
+                self._restored.add((settings.name, task))
         return poller
 
     def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
@@ -234,6 +241,7 @@ class Engine:
         for task in poller.intervals:
             await self.schedule.remove(name, task)
             self._first_polls.discard((name, task))
+            self._restored.discard((name, task))
         await poller.source.aclose()
         if following is None or not _same_account(settings, following):
             self.store.remove_source(settings.provider, name)
@@ -250,9 +258,7 @@ class Engine:
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
         for task, interval in poller.intervals.items():
-            shown = self.store.get(settings.provider, settings.name, task)
-            if shown is None or not shown.restored:
-                self._first_polls.add((name, task))
+            self._first_polls.add((name, task))
             self.schedule.add(
                 telemetry,
                 task,

@@ -1,23 +1,20 @@
-"""The file that keeps the alerts over a restart."""
+"""The document that keeps the alerts over a restart."""
 
 from __future__ import annotations
 
 import json
 import math
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from exporter.alerts.evaluate import Alerts, Phase
-from exporter.alerts.state_file import AlertingState, StateFile
+from exporter.alerts.memory import AlertingState, AlertMemory
 from exporter.clock import Moment
+from exporter.sharding import Shard
 from tests.support.alerts import alert, keyed, later
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.state import LastingState
 
 
 ACTIVE = keyed(alert("fires"), alert("waits", phase=Phase.PENDING))
@@ -41,12 +38,34 @@ def by_agent(state: AlertingState) -> dict[str, Any]:
     return {one.labels["agent"]: one for one in alerts.values()}
 
 
-def test_what_is_saved_is_taken_up_again(tmp_path: Path) -> None:
-    """Phases, labels, texts, and who has heard of an end must survive."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(STATE, later(0))
+class Process:
+    """What one process after the other keeps of its alerts; the state's clock is its own."""
 
-    loaded = file.load(restarted(30))
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.state = LastingState(lambda: self.now)
+        self.memory = self.another()
+
+    def another(self, *, namespace: str = "loadfleet", shard: Shard | None = None) -> AlertMemory:
+        """Return the memory of another process."""
+        return AlertMemory(self.state, namespace=namespace, shard=shard or Shard())
+
+    async def loaded(self, seconds: float = 30) -> AlertingState:
+        """Return what is found by a process that begins so much later."""
+        self.now += seconds
+        return await self.another().load(restarted(seconds))
+
+
+async def saved(state: AlertingState = STATE) -> Process:
+    """Return a process that has saved a state."""
+    process = Process()
+    await process.memory.save(state)
+    return process
+
+
+async def test_what_is_saved_is_taken_up_again() -> None:
+    """Phases, labels, texts, and who has heard of an end must survive."""
+    loaded = await (await saved()).loaded()
 
     assert STATE.accepted == loaded.accepted
     assert {key: (a.phase, a.annotations) for key, a in ACTIVE.items()} == {
@@ -55,60 +74,66 @@ def test_what_is_saved_is_taken_up_again(tmp_path: Path) -> None:
     assert list(RESOLVED) == list(loaded.alerts.resolved)
 
 
-def test_times_are_those_of_before_on_the_clocks_of_now(tmp_path: Path) -> None:
+async def test_times_are_those_of_before_on_the_clocks_of_now() -> None:
     """Alertmanager knows an alert by its beginning, and ages go on."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(STATE, later(0))
-
-    fires = by_agent(file.load(restarted(30)))["fires"]
+    fires = by_agent(await (await saved()).loaded())["fires"]
 
     assert Moment(unix=later(0).unix, monotonic=-25.0) == fires.fired
     assert Moment(unix=later(-300).unix, monotonic=-325.0) == fires.since
 
 
-def test_the_time_we_were_away_does_not_count_as_pending(tmp_path: Path) -> None:
+async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
     """Nobody saw the condition hold in that time."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(STATE, later(0))
-
-    waits = by_agent(file.load(restarted(120)))["waits"]
+    waits = by_agent(await (await saved()).loaded(120))["waits"]
 
     assert later(-300 + 120).unix == waits.since.unix
 
 
-def test_only_what_is_active_is_marked_as_restored(tmp_path: Path) -> None:
+async def test_only_what_is_active_is_marked_as_restored() -> None:
     """The evaluation has to know what it has not seen itself."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(STATE, later(0))
-
-    alerts = by_agent(file.load(restarted(1)))
+    alerts = by_agent(await (await saved()).loaded(1))
 
     assert {"fires": True, "waits": True, "ended": False} == {
         agent: one.restored for agent, one in alerts.items()
     }
 
 
-def test_after_an_hour_only_the_ends_are_loaded(tmp_path: Path) -> None:
+async def test_after_an_hour_only_the_ends_are_loaded() -> None:
     """Alertmanager has ended by itself what it heard no more of."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(STATE, later(0))
+    assert ["ended"] == list(by_agent(await (await saved()).loaded(3601)))
 
-    assert ["ended"] == list(by_agent(file.load(restarted(3601))))
+
+async def test_a_clock_that_was_set_back_puts_no_beginning_into_the_future() -> None:
+    """Alertmanager takes no alert that has not begun."""
+    process = await saved()
+
+    alerts = by_agent(await process.another().load(restarted(-900)))
+
+    assert {later(-900).unix} == {one.since.unix for one in alerts.values()}
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, 12.5])
-def test_any_value_can_be_saved(tmp_path: Path, value: float) -> None:
+async def test_any_value_can_be_saved(value: float) -> None:
     """JSON has no infinity, and a limit can be infinite."""
-    file = StateFile(tmp_path / "state.json")
-    file.save(AlertingState(alerts=Alerts(active=keyed(alert("a", value=value)))), later(0))
+    state = AlertingState(alerts=Alerts(active=keyed(alert("a", value=value))))
 
-    assert value == by_agent(file.load(restarted(0)))["a"].value
+    loaded = await (await saved(state)).loaded()
+
+    assert value == by_agent(loaded)["a"].value
 
 
-def test_the_first_start_has_no_state_and_no_complaint(tmp_path: Path) -> None:
-    """A file that does not exist yet is no fault."""
+@pytest.mark.parametrize("differences", [{"namespace": "x"}, {"shard": Shard(index=1, total=2)}])
+async def test_others_have_their_own(differences: dict[str, Any]) -> None:
+    """One shard must not end what another has begun."""
+    process = await saved()
+
+    assert AlertingState() == await process.another(**differences).load(later(1))
+
+
+async def test_the_first_start_has_no_state_and_no_complaint() -> None:
+    """A document that does not exist yet is no fault."""
     with capture_logs() as logged:
-        loaded = StateFile(tmp_path / "state.json").load(later(0))
+        loaded = await Process().loaded()
 
     assert (AlertingState(), []) == (loaded, logged)
 
@@ -124,74 +149,62 @@ SAVED = {
 }
 
 
+async def planted(content: bytes) -> tuple[AlertingState, list[Any]]:
+    """Return what is loaded of a document that somebody else wrote, and what is logged."""
+    process = Process()
+    await process.state.put(process.memory.key, content)
+    with capture_logs() as logged:
+        return await process.loaded(), logged
+
+
+async def test_a_document_in_order_is_taken() -> None:
+    """The documents of the next test are wrong for the reason that they show."""
+    loaded, logged = await planted(json.dumps({"version": 1, "alerts": [SAVED]}).encode())
+
+    assert (1, []) == (len(loaded.alerts.active), logged)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"\xff\xfe",
         b"[]",
-        b'{"version": 1, "saved_at"',
-        json.dumps({"version": 2, "saved_at": 0.0, "alerts": []}).encode(),
-        json.dumps({"version": 1, "saved_at": 0.0, "alerts": [{"name": "CANARY"}]}).encode(),
+        b'{"version": 1, "alerts"',
+        b'{"version": 1, "zz": ' + b"[" * 200_000,
+        json.dumps({"version": 2, "alerts": []}).encode(),
+        json.dumps({"version": 1, "alerts": [{"name": "CANARY"}]}).encode(),
         *(
-            json.dumps({"version": 1, "saved_at": 0.0, "alerts": [SAVED | wrong]}).encode()
+            json.dumps({"version": 1, "alerts": [SAVED | wrong]}).encode()
             for wrong in (
                 {"value": "CANARY"},
                 {"phase": "CANARY"},
                 {"fired": None},
+                {"fired": 1e18},
+                {"since": -1.0},
                 {"phase": "resolved"},
                 {"resolved": 1.0},
             )
         ),
     ],
 )
-def test_a_damaged_file_costs_the_state_and_nothing_else(tmp_path: Path, content: bytes) -> None:
+async def test_a_damaged_document_costs_the_memory_and_nothing_else(content: bytes) -> None:
     """The daemon starts; the log says that something was lost and quotes nothing."""
-    path = tmp_path / "state.json"
-    path.write_bytes(content)
-
-    with capture_logs() as logged:
-        loaded = StateFile(path).load(later(0))
+    loaded, logged = await planted(content)
 
     assert AlertingState() == loaded
     assert ["alerts_forgotten"] == [entry["event"] for entry in logged]
     assert "CANARY" not in str(logged)
 
 
-def test_a_file_that_cannot_be_read_costs_the_state_only(tmp_path: Path) -> None:
-    """A folder in its place is as good as none."""
-    assert AlertingState() == StateFile(tmp_path).load(later(0))
-
-
-def test_the_file_is_for_nobody_else(tmp_path: Path) -> None:
-    """The names of a fleet are nobody's business."""
-    path = tmp_path / "state.json"
-
-    StateFile(path).save(STATE, later(0))
-
-    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-
-
-def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """A reader of the time meanwhile has the old file, and nothing is left beside the new one."""
-    path = tmp_path / "state.json"
-    file = StateFile(path)
-    file.save(STATE, later(0))
-    with path.open("rb") as before:
-        content = path.read_bytes()
-
-        file.save(AlertingState(), later(1))
-
-        assert content == before.read()
-    assert [path] == list(tmp_path.iterdir())
-
-
-def test_a_file_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+async def test_a_state_that_cannot_be_used_costs_the_memory_and_is_said_once() -> None:
     """A full disk must not fill the log too."""
-    file = StateFile(tmp_path / "absent" / "state.json")
+    process = await saved()
+    process.state.broken = True
 
     with capture_logs() as logged:
-        for seconds in range(3):
-            file.save(STATE, later(seconds))
+        for _ in range(3):
+            await process.memory.save(STATE)
+        assert AlertingState() == await process.loaded()
 
-    assert ["alerts_not_saved"] == [entry["event"] for entry in logged]
+    assert ["alerts_not_saved", "alerts_forgotten"] == [entry["event"] for entry in logged]

@@ -118,7 +118,8 @@ async def test_a_restart_has_no_gap(restarts: Restarts) -> None:
 
     assert before == restarts.shown()
     assert {True} == set(restarts.restored().values())
-    assert restarts.trial.engine.first_polls_done
+    assert restarts.trial.engine.first_shown
+    assert not restarts.trial.engine.first_polls_done
 
 
 async def test_what_is_restored_expires_as_if_there_had_been_no_restart(portal: Restarts) -> None:
@@ -140,7 +141,7 @@ async def test_what_is_too_old_is_not_shown(portal: Restarts) -> None:
     portal.trial.engine.begin()
 
     assert not select(portal.shown(), "loadfleet_agent_up")
-    assert not portal.trial.engine.first_polls_done
+    assert not portal.trial.engine.first_shown
 
 
 async def test_the_first_poll_of_a_task_ends_its_mark(portal: Restarts) -> None:
