@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.store import Snapshot
     from exporter.settings.load import Loaded, Settings
+    from exporter.state.base import State
     from exporter.web.server.uvicorn_server import WebServer
 
 
@@ -57,7 +58,7 @@ FIRST_POLLS_LIMIT_SECONDS = 60.0
 class Daemon:
     """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
         loaded: Loaded,
         *,
@@ -65,6 +66,7 @@ class Daemon:
         auto_reload_seconds: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
         announce: Callable[[str], None] | None = None,
+        state: State | None = None,
     ) -> None:
         """Prepare a daemon.
 
@@ -74,12 +76,13 @@ class Daemon:
             auto_reload_seconds: How often to look for changes of the files; 0 is never.
             clock: Where time comes from.
             announce: Told the URL once it can be opened.
+            state: Taken in the place of the one that the settings name.
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard, state=loaded.settings.state)
+        self._engine = Engine(clock=clock, shard=self._shard, state=state or loaded.settings.state)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()

@@ -12,7 +12,7 @@ import pytest
 from exporter.overview.build import target_rows
 from exporter.overview.rows import Condition
 from exporter.overview.sources import source_rows
-from exporter.polling.engine import Engine
+from exporter.polling.engine import Engine, connected
 from exporter.settings.load import from_data
 from tests.support.candidates import CANDIDATES, Candidate
 from tests.support.front import changed, instead
@@ -301,6 +301,18 @@ async def test_who_only_looks_shows_and_writes_nothing_of_it(portal: Restarts) -
 
     assert written == portal.state.writes
     assert "agents" in looking.pollers["prod"].kept
+
+
+async def test_the_commands_that_look_write_nothing(tmp_path: Path) -> None:
+    """A `status` beside a daemon must not put its own polls in the place of the daemon's."""
+    trial = Trial({"prod": CANDIDATES[0]}, tmp_path)
+    async with trial:
+        data = {**trial.data, "state": {"path": str(tmp_path / "state")}}
+        async with connected(from_data(data)) as engine:
+            await engine.poll_once()
+
+            assert engine.store.get("realload", "prod", "agents")
+            assert {} == await engine.state.documents("")
 
 
 async def test_no_secret_is_written(restarts: Restarts) -> None:
