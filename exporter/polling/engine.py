@@ -128,18 +128,17 @@ class Engine:
         new = identities(settings.sources)
         found = difference(self._identities, new)
         by_name = {source.name: source for source in settings.sources}
-        kept = {
-            name: {
-                task: replace(each, status=TaskStatus())
-                for task, each in self.pollers[name].kept.items()
-                if task in by_name[name].intervals()
-            }
-            for name in found.changed
-            if _same_account(self.pollers[name].source.settings, by_name[name])
-        }
+        kept: dict[str, dict[str, Kept]] = {}
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
-            del self._identities[name], self.pollers[name]
+            del self._identities[name]
+            old, following = self.pollers.pop(name), by_name.get(name)
+            if following is not None and _same_account(old.source.settings, following):
+                kept[name] = {
+                    task: replace(each, status=TaskStatus())
+                    for task, each in old.kept.items()
+                    if task in following.intervals()
+                }
         problems: list[str] = []
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
