@@ -35,6 +35,7 @@ SLOW = (
     "fuzz",
     "http/test_wire.py",
     "rules",
+    "test_daemon.py",
     "test_sharding.py",
     "test_systemd.py",
     "web/access/test_tls.py",
