@@ -13,13 +13,17 @@ import msgspec
 import structlog
 
 from exporter.clock import Moment
+from exporter.fleet.readings import Reading
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.sources.base import Client
 
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R", bound=Reading)
 
 
 def written(memory: msgspec.Struct) -> bytes:
@@ -51,6 +55,23 @@ def remembered(client: Client, task: str, type_: type[T]) -> T | None:
             message="it is damaged or of another version; the task begins anew",
         )
         return None
+
+
+def known_readings(client: Client, task: str, type_: type[R]) -> Iterator[R]:
+    """Yield a task's readings of a type from before.
+
+    A target that was last up in the future was last up now, by a clock that was set back since; a
+    time before the epoch is none.
+    """
+    now = client.context.clock.time()
+    for reading in client.context.known.get(task, ()):
+        if isinstance(reading, type_):
+            last_up = getattr(reading, "last_up_timestamp_seconds", None)
+            if last_up is None or 0 < last_up <= now:
+                yield reading
+            else:
+                sane = now if last_up > now else None
+                yield msgspec.structs.replace(reading, last_up_timestamp_seconds=sane)
 
 
 def unix_of(monotonic: float, now: Moment) -> float:

@@ -15,7 +15,7 @@ from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
 from exporter.sources.eggplant.inventory import Inventory, RunsMemory
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
-from exporter.sources.memory import remembered, written
+from exporter.sources.memory import known_readings, remembered, written
 
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class EggplantClient(Client):
             GivenToken(secret) if login is None else LoginTokens(login, context, http=http)
         )
         self._inventory = Inventory(settings, surprise=self.surprise)
-        known = (each for each in context.known.get(TASK, ()) if isinstance(each, Agent))
-        memory = remembered(self, TASK, RunsMemory)
-        self._inventory.recall(known, memory, context.clock.now())
+        self._inventory.recall(
+            known_readings(self, TASK, Agent),
+            remembered(self, TASK, RunsMemory),
+            context.clock.now(),
+        )
 
     async def poll(self) -> Poll:
         """Read all agents, connected or missed, and their runs.
