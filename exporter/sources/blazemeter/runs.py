@@ -118,7 +118,9 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     @property
     def read_at(self) -> float:
         """Return when something was last read about it, monotonic seconds."""
-        return max(self.row_read_at, self.status_read_at or 0.0)
+        if self.status_read_at is None:
+            return self.row_read_at
+        return max(self.row_read_at, self.status_read_at)
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
         """Return whether it is over, and not for longer than so many seconds."""
