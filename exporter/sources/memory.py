@@ -26,19 +26,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 R = TypeVar("R", bound=Reading)
 
 
-def written(memory: msgspec.Struct) -> bytes:
-    """Return a memory as `Poll.memory`.
-
-    What JSON cannot hold, such as a vendor's number of fifty digits, costs the memory and not the
-    poll: then it is empty.
-    """
-    try:
-        return msgspec.json.encode(memory)
-    except (OverflowError, ValueError):
-        structlog.get_logger("exporter.sources").warning("memory_not_written")
-        return b""
-
-
 def remembered(client: Client, task: str, type_: type[T]) -> T | None:
     """Return the memory of a task from before, `None` if there is none that can be used."""
     memory = client.context.memory.get(task, b"")

@@ -6,16 +6,21 @@ monotonic clock begins anew, as it does when the host is started.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
+from hypothesis import strategies as st
 
 from exporter.errors import PollError
 from exporter.fleet.readings import Reading
 from exporter.lockout.ledger import Ledger
+from exporter.metrics.mapping import samples
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.sources.base import Source
     from tests.support.clock import FakeClock
 
@@ -67,6 +72,19 @@ class Restarts:
             return error.reason
         return sorted(map(_without_monotonic, msgspec.to_builtins(readings)), key=repr)
 
+    async def survives(self, task: str, memory: bytes) -> None:
+        """Restart with a task's memory in place of its own; all that follows must work.
+
+        Raises:
+            Exception: It does not.
+        """
+        self.memory[task] = memory
+        self.restart(down_seconds=1)
+        for each in self.memory:
+            for reading in await self.poll(each):
+                tuple(samples(reading))
+        assert all(map(json.loads, self.memory.values()))
+
     def restart(self, *, down_seconds: float = 0.0) -> None:
         """End the source, and some time later begin another one."""
         self._time.unix += down_seconds
@@ -78,6 +96,43 @@ class Restarts:
         }
         self._bench.ledger = Ledger()
         self._bench.source = self._bench.connect(known=dict(self.known), memory=dict(self.memory))
+
+
+#: In the place of a part of a memory.
+_ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, -1, 0, 1e308, -1e308, 1e17, 10**30, 10**400, "", "x", "\x00", [], {}, [[]], 5]
+)
+
+
+def damaged(memory: bytes) -> st.SearchStrategy[bytes]:
+    """Make something else of a memory: parts exchanged, cut off, or nothing of it left."""
+    exchanged = st.builds(
+        lambda path, odd: json.dumps(_exchanged(json.loads(memory), path, odd)).encode(),
+        st.sampled_from(list(_paths(json.loads(memory)))),
+        _ODD,
+    )
+    cut = st.integers(0, len(memory) - 1).map(lambda length: memory[:length])
+    deep = st.sampled_from([b"[" * 200_000, b'{"version":1,"x":' + b"[" * 200_000])
+    no_text = st.sampled_from([memory.replace(b'"', b'"\xff', count) for count in range(2, 30)])
+    return st.one_of(exchanged, cut, deep, no_text, st.binary())
+
+
+def _paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every part of plain data."""
+    yield path
+    parts: Any = ()
+    if isinstance(data, dict | list):
+        parts = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, part in parts:
+        yield from _paths(part, (*path, key))
+
+
+def _exchanged(data: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    """Return plain data with something else at the end of a path."""
+    if not path:
+        return odd
+    data[path[0]] = _exchanged(data[path[0]], path[1:], odd)
+    return data
 
 
 def _shifted(reading: R, seconds: float) -> R:

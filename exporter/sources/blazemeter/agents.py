@@ -17,7 +17,7 @@ from exporter.sources.blazemeter.calls import PollCalls
 from exporter.sources.blazemeter.memory import MOST, AgentsMemory
 from exporter.sources.blazemeter.replies import Envelope, Location, Ship, epoch
 from exporter.sources.decode import older, redacted_reply, text
-from exporter.sources.memory import known_readings, remembered, written
+from exporter.sources.memory import known_readings, remembered
 
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ class AgentInventory:
             location_names=dict(list(self.location_names.items())[-MOST:]),
             members=self._members,
         )
-        return Poll(readings=tuple(wanted), failures=tuple(calls.failures), memory=written(memory))
+        return Poll(
+            readings=tuple(wanted),
+            failures=tuple(calls.failures),
+            memory=msgspec.json.encode(memory),
+        )
 
     async def explain(self, agent_id: str) -> Explanation:
         """Read one agent now, through the list of its location.

@@ -31,7 +31,7 @@ from exporter.sources.blazemeter.runs import (
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
 from exporter.sources.decode import NOT_SHOWN, part_of, redacted_reply
-from exporter.sources.memory import moment_of, remembered, unix_of, written
+from exporter.sources.memory import moment_of, remembered, unix_of
 
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RunTracker:
         return Poll(
             readings=(*self._read_runs(), *self._read_suites()),
             failures=tuple(calls.failures),
-            memory=written(self._memory()),
+            memory=msgspec.json.encode(self._memory()),
         )
 
     async def explain_run(self, run_id: str) -> Explanation:

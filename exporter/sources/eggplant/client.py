@@ -15,7 +15,7 @@ from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
 from exporter.sources.eggplant.inventory import Inventory, RunsMemory
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
-from exporter.sources.memory import known_readings, remembered, written
+from exporter.sources.memory import known_readings, remembered
 
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class EggplantClient(Client):
         """
         readings, _ = await self._read()
         memory = self._inventory.memory(self.context.clock.now())
-        return Poll(readings=readings, memory=written(memory))
+        return Poll(readings=readings, memory=msgspec.json.encode(memory))
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
         """Read an agent or a run now.

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from exporter.errors import BlockedError, PollError
 from exporter.fleet.readings import Account, Certificate, MinVersion, Template
 from exporter.sources.base import Failure, Poll
-from exporter.sources.memory import moment_of, remembered, unix_of, written
+from exporter.sources.memory import moment_of, remembered, unix_of
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
@@ -85,7 +85,7 @@ class AccountFacts:
                 seconds = reading.job_duration_limit_seconds
                 facts[key] = _Fact(read_at=at, limit=-1 if seconds == math.inf else seconds)
         asked = unix_of(asked_at, now) if math.isfinite(asked_at) else None
-        return written(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
+        return msgspec.json.encode(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
 
     def _recall(self, memory: AccountMemory) -> None:
         """Take in what is newer than what is known."""

@@ -10,7 +10,7 @@ import msgspec
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite, part_of, redacted_reply, text
-from exporter.sources.memory import remembered, written
+from exporter.sources.memory import remembered
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
@@ -66,7 +66,7 @@ class Suites:
             for suite_id, (start, number) in self._rested.items()
         }
         memory = SuitesMemory(version=1, rested=rested)
-        return Poll(readings=tuple(suites.values()), memory=written(memory))
+        return Poll(readings=tuple(suites.values()), memory=msgspec.json.encode(memory))
 
     async def explain(self, suite_id: str) -> Explanation:
         """Read one suite now; the portal only offers all of them.

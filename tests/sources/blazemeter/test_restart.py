@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import httpx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.fleet.readings import Agent, Run, Suite
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from tests.sources.blazemeter.support import BASE, Account, Bench, ok, status_of
-from tests.support.restart import Restarts
+from tests.support.restart import Restarts, damaged
 
 
 HOUR = 3_600.0
@@ -256,6 +256,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=60)  # a poll asks a lot
 @given(steps=STEPS)
 def test_a_restart_changes_no_reading(steps: list[dict[str, Any]]) -> None:
     """Polls with a restart before each give the same readings as polls without."""
@@ -304,3 +305,22 @@ def _answer(watch: Watch, step: dict[str, Any]) -> None:
     watch.answers[LOCATIONS] = ok([ship(lastHeartBeat=step["heartbeat"])])
     if step["failing"]:
         watch.answers[step["failing"]] = httpx.Response(500)
+
+
+@given(data=st.data(), task=st.sampled_from(["runs", "agents"]))
+def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
+    """A memory that holds anything at all costs what it said, and nothing else."""
+
+    async def play() -> None:
+        over = {"ended": BASE + 50, "reportStatus": "pass", "locations": ["harbor-aa"]}
+        watch = Watch(row(1), row(2, **over), old_row(3), old_row(4), run_linger="1m")
+        watch.answers[LOCATIONS] = ok([ship()])
+        watch.runs_at(100, 1)
+        watch.runs_at(140, 2)
+        await watch.poll("agents")
+        await watch.poll()
+        memory = data.draw(damaged(watch.restarts.memory[task]))
+
+        await watch.restarts.survives(task, memory)
+
+    asyncio.run(play())

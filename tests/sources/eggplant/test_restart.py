@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, Run
 from tests.sources.eggplant.support import Bench
-from tests.support.restart import Restarts
+from tests.support.restart import Restarts, damaged
 
 
 HOUR = 3_600.0
@@ -203,7 +203,7 @@ ENTRIES = st.sampled_from(
     ]
 )
 STEPS = st.lists(
-    st.tuples(st.sampled_from([1, 60, 400, 3_600, 90_000]), st.sampled_from([200, 500]), ENTRIES),
+    st.tuples(st.sampled_from([1, 60, 400, 3_600, 90_000]), st.sampled_from([200, 404]), ENTRIES),
     max_size=12,
 )
 
@@ -227,3 +227,19 @@ def test_a_restart_changes_no_reading(
         return shown
 
     assert asyncio.run(play(restarts=False)) == asyncio.run(play(restarts=True))
+
+
+@given(data=st.data())
+def test_no_damage_stops_it(data: st.DataObject) -> None:
+    """A memory that holds anything at all costs what it said, and nothing else."""
+
+    async def play() -> None:
+        fleet = Fleet()
+        ended = executing("Failed", "r2", endtime="2026-02-03 09:10:00+00")
+        fleet.lists(executing("Running"), {**ended, "agent_name": "b"})
+        await fleet.poll()
+        memory = data.draw(damaged(fleet.restarts.memory["agents"]))
+
+        await fleet.restarts.survives("agents", memory)
+
+    asyncio.run(play())
