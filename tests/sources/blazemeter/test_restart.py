@@ -324,3 +324,20 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
         await watch.restarts.survives(task, memory)
 
     asyncio.run(play())
+
+
+async def test_no_secret_is_remembered() -> None:
+    """Neither the key nor a signed link in an event enters the memory."""
+    watch = Watch(row(1))
+    watch.runs_at(140, 1)
+    link = {"message": "https://canary.example/?Signature=canary", "level": "INFO", "t": BASE}
+    watch.answers["masters/1/status+events"] = ok(status_of(140, events=[link]))
+    watch.answers[LOCATIONS] = ok([ship(address="canary")])
+
+    await watch.poll()
+    await watch.poll("agents")
+
+    memory = b"".join(watch.restarts.memory.values())
+    assert b"Lab" in memory
+    assert b"canary" not in memory
+    assert b"key-secret" not in memory

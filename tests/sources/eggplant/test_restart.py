@@ -243,3 +243,16 @@ def test_no_damage_stops_it(data: st.DataObject) -> None:
         await fleet.restarts.survives("agents", memory)
 
     asyncio.run(play())
+
+
+async def test_no_secret_is_remembered() -> None:
+    """Neither the token nor what only people may read enters the memory."""
+    fleet = Fleet()
+    fleet.lists({**executing("Running", last_log="canary"), "username": "canary@example.com"})
+
+    await fleet.poll()
+
+    memory = fleet.restarts.memory["agents"]
+    assert b"r1" in memory
+    assert b"canary" not in memory
+    assert b"given-token" not in memory

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import CallError, Reason
 from exporter.fleet.readings import Account, AgentJobs, Recorder, Suite, Target
-from tests.support.realload import Rig, Script
+from tests.support.realload import TOKEN, Rig, Script
 from tests.support.restart import Restarts, damaged
 
 
@@ -243,3 +243,16 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
         await portal.restarts.survives(task, memory)
 
     asyncio.run(play())
+
+
+async def test_no_secret_is_remembered() -> None:
+    """Neither our token nor those of agents, controllers and recorders enter the memory."""
+    portal = Portal()
+
+    for task in TASKS:
+        await portal.poll(task)
+
+    memory = b"".join(portal.restarts.memory.values())
+    assert b"rested" in memory
+    for secret in (TOKEN.encode(), b"2fasdtfffe", b"asfsdgh763", b"oken"):
+        assert secret not in memory
