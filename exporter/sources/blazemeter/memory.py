@@ -1,8 +1,8 @@
 """What both tasks find again after a restart or a reload, with times as seconds of the epoch.
 
 It is bounded: of the runs that are followed, of those that are done and of the finished ones of
-all tests the newest `MOST` each are kept, and as many names of locations. A finished run takes some
-200 bytes.
+all tests the newest `MOST` each are kept, as many names of locations, and the agents that the
+newest lists name. A finished run takes some 200 bytes.
 """
 
 from __future__ import annotations
