@@ -119,15 +119,18 @@ class Rig:
                 **settings,
             }
         )
+        self.source = self.connect()
+
+    def connect(self, **before: Any) -> Source:
+        """Make a source, another one after a restart with what its context has from before."""
         self.context = SourceContext(
             telemetry=self.of_source,
             clock=self.time.clock,
             ledger=self.ledger,
             random=Random(0),  # noqa: S311 - jitter is no secret
+            **before,
         )
-        self.source: Source = connect(
-            self.settings, self.context, http=cast("HttpClient", self.portal)
-        )
+        return connect(self.settings, self.context, http=cast("HttpClient", self.portal))
 
     @property
     def of_source(self) -> SourceMetrics:

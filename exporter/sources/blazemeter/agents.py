@@ -14,8 +14,10 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
+from exporter.sources.blazemeter.memory import MOST, AgentsMemory
 from exporter.sources.blazemeter.replies import Envelope, Location, Ship, epoch
 from exporter.sources.decode import older, redacted_reply, text
+from exporter.sources.memory import known_readings, remembered
 
 
 if TYPE_CHECKING:
@@ -53,10 +55,16 @@ class AgentInventory:
         self._client = client
         self._clock = client.context.clock
         self._surprise = client.surprise
-        known = client.context.known.get(TASK, ())
-        self._agents = {each.agent_id: each for each in known if isinstance(each, Agent)}
-        self._located: dict[str, _LocatedShip] = {}  # of the same agents
+        self._agents = {agent.agent_id: agent for agent in known_readings(client, TASK, Agent)}
+        self._located: dict[str, _LocatedShip] = {}  # of those read since the start
         self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace
+        if (memory := remembered(client, TASK, AgentsMemory)) is not None:
+            self.location_names |= memory.location_names
+            self._members |= {
+                workspace: members
+                for workspace, members in memory.members.items()
+                if workspace in self._settings.workspaces
+            }
 
     async def poll(self) -> Poll:
         """Read all agents.
@@ -78,12 +86,23 @@ class AgentInventory:
             located |= {each: ship for each, ship in found.items() if each not in located}
         carried = self._carried(self._members.keys() - read.keys())
         fresh = {ship_id: self._judge(ship) for ship_id, ship in located.items()}
-        self._located = {each: self._located[each] for each in carried} | located
+        self._located = {
+            each: ship for each, ship in self._located.items() if each in carried
+        } | located
         self._agents = carried | fresh
         wanted = (
             agent for agent in self._agents.values() if self._settings.wanted(TASK, agent.agent)
         )
-        return Poll(readings=tuple(wanted), failures=tuple(calls.failures))
+        memory = AgentsMemory(
+            version=1,
+            location_names=dict(list(self.location_names.items())[-MOST:]),
+            members=self._members,
+        )
+        return Poll(
+            readings=tuple(wanted),
+            failures=tuple(calls.failures),
+            memory=msgspec.json.encode(memory),
+        )
 
     async def explain(self, agent_id: str) -> Explanation:
         """Read one agent now, through the list of its location.

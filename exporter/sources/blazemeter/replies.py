@@ -7,7 +7,7 @@ seconds.
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 # Year 5138 in seconds; what is larger was given in milliseconds or is no time at all.
 _LATEST = 1e11
+
+#: A time as `epoch` returns it.
+Epoch = Annotated[float, msgspec.Meta(gt=0, lt=_LATEST)]
 
 
 class Engines(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,19 +7,19 @@ earlier polls are kept here, the newest few of each test.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from exporter.fleet.readings import Run, Suite, SuiteRun
 from exporter.sources.blazemeter.client import PAGE, BlazeMeterClient
-from exporter.sources.blazemeter.replies import Master, epoch
+from exporter.sources.blazemeter.replies import Epoch, Master, epoch
 from exporter.sources.blazemeter.status import RunEvents, RunStatus
 from exporter.sources.decode import Surprised, finite, text
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exporter.clock import Moment
 
@@ -46,7 +46,7 @@ _MASTER_ID = re.compile(r"[0-9]{1,20}")
 
 
 class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as a list describes it.
+    """One run as a list describes it; the bounds hold where it is read from a memory.
 
     Attributes:
         workspace: The one whose list named it; 0 while none did.
@@ -56,12 +56,12 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
         locations: Where it runs, by the vendor's ids.
     """
 
-    run_id: str
+    run_id: Annotated[str, msgspec.Meta(pattern=rf"\A{_MASTER_ID.pattern}\Z")]
     name: str
     workspace: int = 0
     suite_id: str = ""
-    created: float | None = None
-    ended: float | None = None
+    created: Epoch | None = None
+    ended: Epoch | None = None
     passed: bool | None = None
     max_users: float | None = None
     locations: tuple[str, ...] = ()
@@ -118,7 +118,9 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     @property
     def read_at(self) -> float:
         """Return when something was last read about it, monotonic seconds."""
-        return max(self.row_read_at, self.status_read_at or 0.0)
+        if self.status_read_at is None:
+            return self.row_read_at
+        return max(self.row_read_at, self.status_read_at)
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
         """Return whether it is over, and not for longer than so many seconds."""
@@ -140,6 +142,16 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         """Take in what its events say, which may include its end."""
         self.events = events
         self._end(now)
+
+    def with_times(self, converted: Callable[[float], float]) -> TrackedRun:
+        """Return it with its monotonic times on another clock."""
+        read_at, over_since = self.status_read_at, self.over_since
+        return msgspec.structs.replace(
+            self,
+            row_read_at=converted(self.row_read_at),
+            status_read_at=None if read_at is None else converted(read_at),
+            over_since=None if over_since is None else converted(over_since),
+        )
 
     def finished_row(self) -> MasterRow:
         """Return its description, with the end from the events where the list has none yet."""
@@ -265,6 +277,11 @@ class SuiteHistory:
         finished[row.run_id] = row
         if len(finished) > HISTORY:
             del finished[min(finished.values(), key=_by_start).run_id]
+
+    def rows(self) -> Iterator[MasterRow]:
+        """Yield the finished runs of all tests."""
+        for finished in self._finished.values():
+            yield from finished.values()
 
     def forget_before(self, unix: float) -> None:
         """Drop the runs that ended before a time, and the tests that have no run left."""

@@ -101,7 +101,8 @@ class BlazeMeterSettings(SourceSettings):
         min_agent_version: An agent that is older is outdated.
         run_linger: How long a run is shown after its end.
         lookback: Runs that ended longer ago say nothing about their test any more. The first
-            listing reads back as far, up to a limit of pages.
+            listing reads back as far, up to a limit of pages; one after a restart only to the
+            newest before it.
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"runs": 60.0, "agents": 60.0}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from exporter.sources.blazemeter.replies import Event, Status, epoch, ratio
+from exporter.sources.blazemeter.replies import Epoch, Event, Status, epoch, ratio
 from exporter.sources.decode import Id, Surprised, finite
 
 
@@ -79,7 +79,7 @@ class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
         phase_durations: Seconds by phase.
     """
 
-    ended: float | None = None
+    ended: Epoch | None = None
     exit_code: float | None = None
     levels: Mapping[str, float] = {}
     phase_durations: Mapping[str, float] = {}

@@ -17,6 +17,7 @@ from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls, fan_out
 from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
+from exporter.sources.blazemeter.memory import RunsMemory, newest
 from exporter.sources.blazemeter.replies import Envelope, Master, MastersReply, Status
 from exporter.sources.blazemeter.runs import (
     MasterRow,
@@ -30,6 +31,7 @@ from exporter.sources.blazemeter.runs import (
 )
 from exporter.sources.blazemeter.status import is_understood, read_events, read_status
 from exporter.sources.decode import NOT_SHOWN, part_of, redacted_reply
+from exporter.sources.memory import moment_of, remembered, unix_of
 
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class RunTracker:
     """Follows the runs of one source from poll to poll."""
 
     def __init__(self, client: BlazeMeterClient, *, location_names: Mapping[str, str]) -> None:
-        """Start without knowing any run; `location_names` may change while this lives."""
+        """Go on from the memory, if there is one; `location_names` may change while this lives."""
         self._settings = client.settings
         self._client = client
         self._clock = client.context.clock
@@ -69,6 +71,7 @@ class RunTracker:
         self._suites = SuiteHistory()
         self._polled = False
         self._listed: dict[int, Moment] = {}  # by workspace: when its newest good listing began
+        self._recall()
 
     async def poll(self) -> Poll:
         """Read all runs.
@@ -86,7 +89,9 @@ class RunTracker:
         calls.check()
         self._forget_finished()
         return Poll(
-            readings=(*self._read_runs(), *self._read_suites()), failures=tuple(calls.failures)
+            readings=(*self._read_runs(), *self._read_suites()),
+            failures=tuple(calls.failures),
+            memory=msgspec.json.encode(self._memory()),
         )
 
     async def explain_run(self, run_id: str) -> Explanation:
@@ -137,6 +142,50 @@ class RunTracker:
             ),
             reply=redacted_reply(bodies[-1], MastersReply),
         )
+
+    def _recall(self) -> None:
+        """Take from the memory what the configuration still asks for."""
+        memory = remembered(self._client, TASK, RunsMemory)
+        if memory is None:
+            return
+        now = self._clock.now()
+        for tracked in filter(lambda tracked: self._asked_for(tracked.row), memory.followed):
+            run = tracked.with_times(lambda unix: moment_of(unix, now).monotonic)
+            self._tracked[run.row.run_id] = run
+        self._done = {each: moment_of(at, now).monotonic for each, at in memory.done.items()}
+        for row in filter(self._asked_for, memory.finished):
+            self._suites.note(row)
+        if memory.selection == self._selection():
+            self._listed = {
+                each: moment_of(at, now)
+                for each, at in memory.listed.items()
+                if each in self._settings.workspaces
+            }
+
+    def _memory(self) -> RunsMemory:
+        now = self._clock.now()
+        followed = newest(self._tracked.values(), lambda tracked: tracked.read_at)
+        finished = newest(self._suites.rows(), lambda row: row.ended or row.created or 0.0)
+        done = newest(self._done.items(), lambda item: item[1])
+        return RunsMemory(
+            version=1,
+            followed=tuple(run.with_times(partial(unix_of, now=now)) for run in followed),
+            done={run_id: unix_of(at, now) for run_id, at in done},
+            finished=finished,
+            listed={each: at.unix for each, at in self._listed.items()},
+            selection=self._selection(),
+        )
+
+    def _asked_for(self, row: MasterRow) -> bool:
+        listed = row.workspace in self._settings.workspaces
+        return row.run_id in self._configured or (
+            listed and self._settings.wanted("suites", row.name)
+        )
+
+    def _selection(self) -> str:
+        filters = (self._settings.include.get("suites"), self._settings.exclude.get("suites"))
+        patterns = tuple(each.pattern if each else None for each in filters)
+        return repr((*patterns, self._settings.lookback))
 
     async def _poll_once(self) -> None:
         if not self._polled:

@@ -12,15 +12,18 @@ from exporter.http import Call, HttpClient, status_error
 from exporter.sources.base import Client, Explanation, Poll, SourceContext
 from exporter.sources.calls import suspected
 from exporter.sources.decode import decode, part_of, redacted_reply, well_formed
-from exporter.sources.eggplant.inventory import Inventory
+from exporter.sources.eggplant.inventory import Inventory, RunsMemory
 from exporter.sources.eggplant.replies import AgentEntry
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
+from exporter.sources.memory import known_readings, remembered
 
 
 if TYPE_CHECKING:
     from exporter.metrics.telemetry import Surprise
     from exporter.sources.eggplant.settings import EggplantSettings
 
+
+TASK = "agents"
 
 OPERATION = "status"
 
@@ -48,8 +51,11 @@ class EggplantClient(Client):
             GivenToken(secret) if login is None else LoginTokens(login, context, http=http)
         )
         self._inventory = Inventory(settings, surprise=self.surprise)
-        known = (each for each in context.known.get("agents", ()) if isinstance(each, Agent))
-        self._inventory.recall(known, context.clock.now())
+        self._inventory.recall(
+            known_readings(self, TASK, Agent),
+            remembered(self, TASK, RunsMemory),
+            context.clock.now(),
+        )
 
     async def poll(self) -> Poll:
         """Read all agents, connected or missed, and their runs.
@@ -58,7 +64,8 @@ class EggplantClient(Client):
             PollError: The call failed, and nothing is said about anybody.
         """
         readings, _ = await self._read()
-        return Poll(readings=readings)
+        memory = self._inventory.memory(self.context.clock.now())
+        return Poll(readings=readings, memory=msgspec.json.encode(memory))
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
         """Read an agent or a run now.

@@ -7,7 +7,7 @@ so a reply with such an entry proves no absence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, Reading, Run
 from exporter.sources.decode import Surprised, text
 from exporter.sources.eggplant.replies import AgentEntry, parse_time
+from exporter.sources.memory import moment_of, unix_of
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _STATUS: Mapping[str, tuple[str, bool | None]] = {
     "Failed": ("ended", False),
     "Incomplete": ("ended", None),
 }
+
+#: The last day of the year 9999, epoch seconds.
+_LATEST = 253_402_214_400.0
 
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +57,22 @@ class _Tracked(msgspec.Struct, frozen=True, kw_only=True):
     over: float | None
 
 
+class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs as they are remembered over a restart, with their times as seconds of the epoch.
+
+    Only those that are listed or linger are in it, so it is no longer than the vendor's list and
+    what ended within `run_linger`.
+    """
+
+    version: Literal[1]
+    runs: tuple[_Tracked, ...]
+
+
 class Inventory:
     """Turns each reply, and what earlier ones said, into readings.
 
     Agents are remembered for `remember_for` after they were last listed, expected ones for good;
-    runs for `run_linger` after their end. The memory is this object's: a restart begins with the
-    expected agents.
+    runs for `run_linger` after their end. After a restart `recall` goes on from there.
     """
 
     def __init__(self, settings: EggplantSettings, *, surprise: Surprised) -> None:
@@ -70,14 +84,39 @@ class Inventory:
         self._shown: dict[str, Agent] = {}
         self._runs: dict[str, _Tracked] = {}
 
-    def recall(self, known: Iterable[Agent], now: Moment) -> None:
-        """Go on from agents as they were shown up to now, such as before a reload."""
+    def recall(self, known: Iterable[Agent], memory: RunsMemory | None, now: Moment) -> None:
+        """Go on from before a restart or a reload.
+
+        Args:
+            known: The agents as they were shown at last.
+            memory: What `memory` returned then.
+            now: The time as it is now.
+        """
         for agent in known:
             if self._settings.wanted("agents", agent.agent):
                 self._shown[agent.agent_id] = agent
                 if (last_up := agent.last_up_timestamp_seconds) is not None:
-                    at = Moment(unix=last_up, monotonic=now.monotonic - (now.unix - last_up))
+                    at = moment_of(last_up, now)
                     self._listed[agent.agent_id] = _Listed(port=agent.port, at=at)
+        for tracked in memory.runs if memory else ():
+            run = tracked.run
+            wanted = self._settings.wanted("agents", run.agent)
+            if wanted and self._settings.wanted("runs", run.run) and _is_sane(run):
+                over = None if tracked.over is None else moment_of(tracked.over, now).monotonic
+                listed = moment_of(tracked.listed, now).monotonic
+                self._runs[run.run_id] = _Tracked(run=run, listed=listed, over=over)
+
+    def memory(self, now: Moment) -> RunsMemory:
+        """Return what to give to `recall` after a restart, beside the agents as they are shown."""
+        runs = (
+            _Tracked(
+                run=tracked.run,
+                listed=unix_of(tracked.listed, now),
+                over=None if tracked.over is None else unix_of(tracked.over, now),
+            )
+            for tracked in self._runs.values()
+        )
+        return RunsMemory(version=1, runs=tuple(runs))
 
     def update(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
         """Take a reply in and return all readings: the agents listed, the missing, the runs."""
@@ -205,6 +244,12 @@ def _busy(entry: AgentEntry) -> bool | None:
     if entry.process_id in (None, ""):
         return None
     return str(entry.process_id) != "0"
+
+
+def _is_sane(run: Run) -> bool:
+    """Return whether the times of a run are such as a calendar knows."""
+    times = (run.start_timestamp_seconds, run.end_timestamp_seconds)
+    return all(each is None or abs(each) <= _LATEST for each in times)
 
 
 def _vanished(tracked: _Tracked, agent: AgentEntry | None) -> _Tracked:

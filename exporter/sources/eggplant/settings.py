@@ -119,7 +119,8 @@ class EggplantSettings(SourceSettings):
         url: What stands before `/api/sut/status`.
         auth: Where the access token comes from.
         expected_agents: Agents that are down when they are not connected, seen before or not.
-        remember_for: How long any other agent counts as down after it was last connected.
+        remember_for: How long any other agent counts as down after it was last connected, over
+            restarts, too.
         run_linger: How long a run is shown after its end.
     """
 

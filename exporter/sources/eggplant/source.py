@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.sources.base import Source, SourceContext
 from exporter.sources.calls import http_client
-from exporter.sources.eggplant.client import EggplantClient
+from exporter.sources.eggplant.client import TASK, EggplantClient
 
 
 if TYPE_CHECKING:
@@ -22,6 +22,6 @@ def connect(
     client = EggplantClient(settings, context, http=http or http_client(settings, context))
     return Source(
         client,
-        tasks={"agents": client.poll},
+        tasks={TASK: client.poll},
         explainers={kind: partial(client.explain, kind) for kind in ("agent", "run")},
     )

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from exporter.errors import BlockedError, PollError
 from exporter.fleet.readings import Account, Certificate, MinVersion, Template
 from exporter.sources.base import Failure, Poll
+from exporter.sources.memory import moment_of, remembered, unix_of
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
@@ -43,6 +44,22 @@ _LIMIT_KEY = "maxDurationPerLoadJob"
 _DEEPEST = 20
 
 
+class _Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """A smallest version, or the plan's limit in seconds, of which -1 means unlimited."""
+
+    read_at: float
+    version: str | None = None
+    limit: float | None = None
+
+
+class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read, with its times as seconds of the epoch."""
+
+    version: Literal[1]
+    facts: dict[str, _Fact]
+    recorders_asked_at: float | None
+
+
 class AccountFacts:
     """The smallest versions and the price plan: a handful of values that hardly ever change."""
 
@@ -51,6 +68,42 @@ class AccountFacts:
         #: Each reading with when it was read, on the monotonic clock.
         self._kept: dict[str, tuple[float, Account | MinVersion]] = {}
         self._recorders_asked_at = -math.inf
+        for task in ("versions", "recorders"):
+            memory = remembered(client, task, AccountMemory)
+            if memory is not None:
+                self._recall(memory)
+
+    def memory(self) -> bytes:
+        """Return what the tasks that read an account's facts want to find again."""
+        now, asked_at = self._client.context.clock.now(), self._recorders_asked_at
+        facts: dict[str, _Fact] = {}
+        for key, (read_at, reading) in self._kept.items():
+            at = unix_of(read_at, now)
+            if isinstance(reading, MinVersion):
+                facts[key] = _Fact(read_at=at, version=reading.version)
+            else:
+                seconds = reading.job_duration_limit_seconds
+                facts[key] = _Fact(read_at=at, limit=-1 if seconds == math.inf else seconds)
+        asked = unix_of(asked_at, now) if math.isfinite(asked_at) else None
+        return msgspec.json.encode(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
+
+    def _recall(self, memory: AccountMemory) -> None:
+        """Take in what is newer than what is known."""
+        now = self._client.context.clock.now()
+        for key, fact in memory.facts.items():
+            reading: Account | MinVersion
+            if key == _ACCOUNT:
+                reading = Account(job_duration_limit_seconds=limit(fact.limit))
+            elif key in _VERSIONS and fact.version:
+                reading = MinVersion(component=key, version=fact.version)
+            else:
+                continue
+            read_at = moment_of(fact.read_at, now).monotonic
+            if read_at >= self._kept.get(key, _NEVER)[0]:
+                self._kept[key] = read_at, reading
+        if memory.recorders_asked_at is not None:
+            asked_at = moment_of(memory.recorders_asked_at, now).monotonic
+            self._recorders_asked_at = max(self._recorders_asked_at, asked_at)
 
     async def poll(self) -> Poll:
         """Ask for all of them; one that cannot be read keeps its value until that is too old.
@@ -77,6 +130,7 @@ class AccountFacts:
         return Poll(
             readings=tuple(reading for read_at, reading in kept if read_at >= not_before),
             failures=tuple(Failure(reason=error.reason, message=str(error)) for error in errors),
+            memory=self.memory(),
         )
 
     async def min_recorder_version(self) -> str | None:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from exporter.cooperative import in_turns
-from exporter.fleet.readings import Cluster, Target
+from exporter.fleet.readings import Cluster, Reading, Target
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import redacted_reply, text
+from exporter.sources.memory import known_readings
 from exporter.sources.realload.actions import TIMED_OUT, Action, Flagged
 from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
 from exporter.sources.realload.pings import Pinger, PingResult
@@ -67,7 +68,7 @@ class Inventory(ABC, Generic[R]):
 
     def __init__(self, client: RealLoadClient) -> None:
         self.client = client
-        before: tuple[Any, ...] = client.context.known.get(self.kind, ())
+        before: Iterable[Any] = known_readings(client, self.kind, Reading)
         self.known: Mapping[str, R] = {getattr(each, self.id_field): each for each in before}
         self._listed: Mapping[str, R] | None = None
         self._pinger = Pinger(client)

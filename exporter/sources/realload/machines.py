@@ -23,6 +23,7 @@ from exporter.fleet.readings import (
 )
 from exporter.sources.base import Failure, Poll
 from exporter.sources.decode import older, text
+from exporter.sources.memory import known_readings
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
 from exporter.sources.realload.inventory import Inventory
@@ -138,7 +139,8 @@ class Jobs:
         self._client = client
         self._agents = agents
         self._pinger = Pinger(client)
-        self._known: dict[str, AgentJobs] = {}
+        before = known_readings(client, "jobs", AgentJobs)
+        self._known = {each.agent_id: each for each in before}
 
     async def poll(self) -> Poll:
         """List the agents, then ask each for its jobs.
@@ -212,6 +214,15 @@ class Recorders(Machines[Recorder]):
         super().__init__(client)
         self._account = account
         self._minimum: str | None = None
+
+    async def poll(self) -> Poll:
+        """List the recorders, then ping each.
+
+        Raises:
+            PollError: The list could not be read.
+        """
+        poll = await super().poll()
+        return msgspec.structs.replace(poll, memory=self._account.memory())
 
     async def items(self) -> list[replies.RecorderItem]:
         """Return all recorders, and learn the smallest version of them."""

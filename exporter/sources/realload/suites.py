@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
+
+import msgspec
 
 from exporter.fleet.readings import Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite, part_of, redacted_reply, text
+from exporter.sources.memory import remembered
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.inventory import wanted_items
@@ -29,12 +33,26 @@ _Start = tuple[float, int]
 _NEVER: _Start = (-math.inf, -1)
 
 
+class SuitesMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """By suite, the start and the number of the newest run that is not in flight.
+
+    `None` stands for a start that is not known. It has one entry for each suite of the list.
+    """
+
+    version: Literal[1]
+    rested: dict[str, tuple[float | None, int]]
+
+
 class Suites:
     """The suites of an account."""
 
     def __init__(self, client: RealLoadClient) -> None:
         self._client = client
-        self._rested: dict[str, _Start] = {}
+        memory = remembered(client, "suites", SuitesMemory)
+        self._rested: dict[str, _Start] = {
+            suite_id: (-math.inf if start is None else start, number)
+            for suite_id, (start, number) in (memory.rested if memory else {}).items()
+        }
 
     async def poll(self) -> Poll:
         """Read all suites.
@@ -42,7 +60,13 @@ class Suites:
         Raises:
             PollError: One of the three calls failed.
         """
-        return Poll(readings=tuple((await self._read(Trace())).values()))
+        suites = await self._read(Trace())
+        rested = {
+            suite_id: (start if math.isfinite(start) else None, number)
+            for suite_id, (start, number) in self._rested.items()
+        }
+        memory = SuitesMemory(version=1, rested=rested)
+        return Poll(readings=tuple(suites.values()), memory=msgspec.json.encode(memory))
 
     async def explain(self, suite_id: str) -> Explanation:
         """Read one suite now; the portal only offers all of them.

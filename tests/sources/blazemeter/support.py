@@ -148,13 +148,14 @@ class Bench:
         self.ledger = ledger_of(self.time)
         self.source = self.connect()
 
-    def connect(self) -> Source:
-        """Make a source, another one after a reload."""
+    def connect(self, **before: Any) -> Source:
+        """Make a source, another one after a restart with what its context has from before."""
         context = SourceContext(
             telemetry=self.telemetry.source("blazemeter", "acme"),
             clock=self.time.clock,
             ledger=self.ledger,
             random=Random(1),  # noqa: S311 - jitter is no secret
+            **before,
         )
         http = HttpClient(
             http_options(self.settings),

@@ -22,6 +22,8 @@ from tests.support.ledger import ledger_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from exporter.sources.base import Source
+
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "eggplant"
 
@@ -95,11 +97,17 @@ class Bench:
         self.clock = FakeClock(unix=1_770_110_400.0)
         self.telemetry = SelfMetrics(clock=self.clock.clock)
         self.settings = settings_of(**values)
+        self.ledger = ledger_of(self.clock)
+        self.source = self.connect()
+
+    def connect(self, **before: Any) -> Source:
+        """Make a source, another one after a restart with what its context has from before."""
         self.context = SourceContext(
             telemetry=self.telemetry.source("eggplant", self.settings.name),
             clock=self.clock.clock,
-            ledger=ledger_of(self.clock),
+            ledger=self.ledger,
             random=Random(0),  # noqa: S311 - jitter is no secret
+            **before,
         )
         self.http = HttpClient(
             http_options(self.settings),
@@ -107,7 +115,7 @@ class Bench:
             random=self.context.random,
             transport=httpx.MockTransport(self.server.answer),
         )
-        self.source = connect(self.settings, self.context, http=self.http)
+        return connect(self.settings, self.context, http=self.http)
 
     def count(self, name: str, **labels: str) -> float:
         """Return the value of one of the exporter's own counters."""

@@ -248,7 +248,7 @@ class TestAbsence:
         """An agent that is gone must not pass for none because other settings were loaded."""
         gone = missing("a", port="5400", last_up=UNIX - 100)
         case = Case()
-        case.inventory.recall([gone], START)
+        case.inventory.recall([gone], None, START)
 
         assert [missing("a", port="5400", last_up=UNIX - 100)] == case.agents()
         assert [] == case.agents(after=DAY - 99)
