@@ -66,8 +66,8 @@ def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded
 
 
 def tell(loaded: Loaded) -> int:
-    """Print what a configuration without mistakes watches, and what should be changed in it."""
-    for warning in loaded.warnings:
+    """Print what a configuration without mistakes watches, and what may do harm or gets old."""
+    for warning in (*loaded.warnings, *loaded.settings.risks()):
         print(f"warning: {warning}", file=sys.stderr)
     for source in loaded.settings.sources:
         tasks = ", ".join(source.intervals())
