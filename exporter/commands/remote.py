@@ -42,7 +42,7 @@ _REMEDIES: Mapping[int, str] = {
 #: By what became of a call without an answer.
 _WITHOUT_ANSWER: Mapping[Reason, str] = {
     Reason.DNS: "correct the URL",
-    Reason.CONNECT: "is the daemon running there?",
+    Reason.CONNECT: "is the daemon running there? Its URL begins with https:// if it has TLS",
     Reason.TIMEOUT: "is the daemon running there?",
     Reason.TLS: "if its authority is your own, name the file with it in SSL_CERT_FILE; if it has no"
     " TLS, write http://",

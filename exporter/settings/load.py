@@ -27,6 +27,7 @@ from exporter.settings.sections import (
     LogSettings,
     ShardingSettings,
     WebSettings,
+    lockout_danger,
     lockout_mistakes,
 )
 from exporter.sources.registry import PROVIDERS
@@ -65,6 +66,8 @@ class Settings(BaseModel):
         """Yield a sentence on everything that works and may do harm."""
         for source in self.sources:
             yield from source.risks()
+        if danger := lockout_danger(self.sharding, self.sources):
+            yield danger
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret that is sent to somebody."""

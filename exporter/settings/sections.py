@@ -133,19 +133,28 @@ class ShardingSettings(Section):
             )
 
 
+def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]) -> str:
+    """Return what shards that know nothing of each other can do, empty if it is nothing."""
+    endangered = [source.name for source in sources if source.DOCUMENTS_LOCKOUT]
+    if sharding.total_shards <= SAFE_SHARDS or not endangered:
+        return ""
+    return (
+        f"{sharding.total_shards} shards that do not share their state can have their address"
+        f" blocked by the vendor of {', '.join(endangered)}: a wrong token costs each a call, and"
+        " five refused calls within a minute block the address for 15 to 30 minutes"
+    )
+
+
 def lockout_mistakes(
     sharding: ShardingSettings, sources: Sequence[SourceSettings]
 ) -> Iterator[Mistake]:
-    """Yield a mistake if shards that know nothing of each other can have an address blocked."""
-    endangered = [source.name for source in sources if source.DOCUMENTS_LOCKOUT]
-    if sharding.total_shards > SAFE_SHARDS and not sharding.accept_lockout_risk and endangered:
+    """Yield a mistake for such a danger that nobody has accepted."""
+    danger = lockout_danger(sharding, sources)
+    if danger and not sharding.accept_lockout_risk:
         yield Mistake(
             ("sharding", "total_shards"),
-            f"{sharding.total_shards} shards that do not share their state can have their address"
-            f" blocked by the vendor of {', '.join(endangered)}: a wrong token costs each a call,"
-            " and five refused calls within a minute block the address for 15 to 30 minutes; use"
-            f" {SAFE_SHARDS} or less, or give --accept-lockout-risk, for instance because all run"
-            " on one host with one state.path",
+            f"{danger}; use {SAFE_SHARDS} or less, or give --accept-lockout-risk, for instance"
+            " because all run on one host with one state.path",
         )
 
 

@@ -775,6 +775,8 @@ class TestLockout:
         settings = from_data({"sources": [SOURCE], "sharding": sharding})
 
         assert 9 == settings.sharding.total_shards
+        (risk,) = settings.risks()
+        assert risk.startswith("9 shards that do not share their state can have their address")
 
     def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
         """What no vendor documents is not forbidden."""
