@@ -49,6 +49,10 @@ RUN apt-get update \
 
 COPY --from=build /opt/loadfleet /opt/loadfleet
 
+# The one folder that its user may write to, for a volume with the state: a named one takes the
+# owner from here.
+RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/loadfleet
+
 # The root may be read-only: everything is compiled already.
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import http.client
-import ssl
+import asyncio
 import sys
-import urllib.error
-import urllib.request
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.commands import remote
 from exporter.commands.configuration import auto_reload_seconds, load_settings
-from exporter.config.types import WrongValueError, check_url
-from exporter.errors import ExporterError
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, difference
 from exporter.settings import flags
 from exporter.settings.load import redacted
@@ -23,25 +17,13 @@ from exporter.web.access.security import WebSecurity
 
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping
 
     from exporter.settings.load import Loaded, Settings
 
 
 SUMMARY = "check the configuration; exit 2 if something is wrong with it"
-
-TIMEOUT_SECONDS = 10.0
-
-#: By the answer's status.
-_REMEDIES: Mapping[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "it asks for a password, which --diff cannot give; compare its"
-    " /config by hand",
-    HTTPStatus.NOT_FOUND: "it has no such page; is this the daemon's URL, with its prefix?",
-}
-
-
-class NotAskedError(ExporterError):
-    """The daemon's configuration cannot be had."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         flag.add_to(parser)
     parser.add_argument(
         "--diff",
-        type=daemon_url,
+        type=remote.daemon_url,
         metavar="URL",
         help="tell what a reload would do to the daemon at this URL",
     )
@@ -61,8 +43,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = checked(arguments, environ)
     if arguments.diff:
         try:
-            old = running(arguments.diff)
-        except NotAskedError as error:
+            old = asyncio.run(running(arguments.diff))
+        except remote.NotAskedError as error:
             print(f"--diff: {error}", file=sys.stderr)
             return 1
         print("\n".join(lines(old, loaded.settings)))
@@ -84,8 +66,8 @@ def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded
 
 
 def tell(loaded: Loaded) -> int:
-    """Print what a configuration without mistakes watches, and what should be changed in it."""
-    for warning in loaded.warnings:
+    """Print what a configuration without mistakes watches, and what may do harm or gets old."""
+    for warning in (*loaded.warnings, *loaded.settings.risks()):
         print(f"warning: {warning}", file=sys.stderr)
     for source in loaded.settings.sources:
         tasks = ", ".join(source.intervals())
@@ -94,52 +76,20 @@ def tell(loaded: Loaded) -> int:
     return 0
 
 
-def daemon_url(text: str) -> str:
-    """Read the URL of a daemon, for argparse.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none, or holds credentials; these are not quoted.
-    """
-    try:
-        return check_url(text).rstrip("/")
-    except WrongValueError as error:
-        what = str(error).partition(";")[0]
-        raise argparse.ArgumentTypeError(
-            f"{what}; give the URL of a running daemon alone, such as http://localhost:10871"
-        ) from None
-
-
-def running(url: str) -> dict[str, Any]:
+async def running(url: str) -> dict[str, Any]:
     """Return the configuration that a daemon runs, as its `/config` shows it.
 
     Raises:
         NotAskedError: There is no daemon at the URL, or it does not show its configuration.
     """
+    reply = await remote.get(url, "/config", accept="text/plain")
     try:
-        with urllib.request.urlopen(  # noqa: S310 - the scheme is checked
-            f"{url}/config", timeout=TIMEOUT_SECONDS
-        ) as reply:
-            document = yaml.safe_load(reply.read())
-    except (OSError, http.client.HTTPException, UnicodeError, yaml.YAMLError) as error:
-        raise NotAskedError(f"cannot read {url}/config: {_why(error)}") from None
+        document = yaml.safe_load(reply.body)
+    except (UnicodeError, yaml.YAMLError):
+        document = None
     if not isinstance(document, dict):
-        raise NotAskedError(f"what answers at {url} is no loadfleet-exporter; correct the URL")
+        raise remote.not_a_daemon(url)
     return document
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()
-        return _REMEDIES.get(error.code) or f"it answers with {error.code}"
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({reason.verify_message}); if its authority is your"
-            " own, name the file with it in SSL_CERT_FILE"
-        )
-    if isinstance(reason, OSError):
-        return f"{reason.strerror or 'no answer in time'}; is the daemon running there?"
-    return "the answer is not the daemon's; correct the URL"
 
 
 def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:

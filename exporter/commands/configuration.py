@@ -17,11 +17,14 @@ from exporter.errors import ConfigurationError
 from exporter.settings import flags
 from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
+from exporter.state.memory import MemoryState
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+
+    from exporter.polling.engine import Engine
 
 
 #: How often to look for changes of the configuration's files.
@@ -71,6 +74,16 @@ def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Pa
         return Path(named)
     default = Path(flags.DEFAULT_CONFIG_FILE)
     return default if default.exists() else None
+
+
+def warn_of_own_ledger(command: str, engine: Engine) -> None:
+    """Say so on stderr if the calls of a command were not counted with those of a daemon."""
+    if engine.state.backend == MemoryState.backend:
+        print(
+            f"{command}: polled without the daemon's ledger, so refused calls of this command add"
+            " to those of the daemon; --url asks the daemon instead",
+            file=sys.stderr,
+        )
 
 
 def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from exporter.commands.configuration import load_settings
+from exporter.commands import remote
+from exporter.commands.configuration import load_settings, warn_of_own_ledger
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.metrics.catalogue import FAMILIES
@@ -14,7 +17,7 @@ from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
 from exporter.settings.load import configure_for
 from exporter.sources.registry import PROVIDERS
-from exporter.web.endpoints.probe import explained
+from exporter.web.endpoints.probe import DEFAULT_SECONDS, explained
 
 
 if TYPE_CHECKING:
@@ -26,11 +29,15 @@ if TYPE_CHECKING:
 
 SUMMARY = "ask about one target now: the reply, what was read from it, the samples"
 
+#: The daemon gives the vendor half a minute.
+URL_TIMEOUT_SECONDS = DEFAULT_SECONDS + 5.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that name a configuration, and the target."""
     for flag in flags.COMMON:
         flag.add_to(parser)
+    remote.add_url(parser)
     parser.add_argument("source", metavar="SOURCE", help="the source's name")
     parser.add_argument("kind", metavar="KIND", help=f"one of: {', '.join(sorted(EXPLAINED))}")
     parser.add_argument("id", metavar="ID", help="the target's id, as in the labels")
@@ -38,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Ask once and print."""
+    if arguments.url:
+        return _ask(arguments)
     loaded = load_settings(arguments, environ)
     settings = loaded.settings
     configure_for(settings, level="warn", warnings=loaded.warnings)
@@ -71,8 +80,43 @@ async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
         except LookupError as error:
             remedy = _remedy(engine, arguments)
             raise LookupError(f"{error.args[0]}{remedy}") from error
+        finally:
+            warn_of_own_ledger("explain", engine)
         engine.pollers[arguments.source].show(explanation.reading)
     page = engine.exposition.metrics(
         names=[family.name for family in FAMILIES], sources=[arguments.source]
     )
     return explained(explanation, page.body)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    """Have a daemon ask, under its own guard, and print."""
+    if wrong := remote.beside_url(arguments):
+        print(f"explain: {wrong}", file=sys.stderr)
+        return 2
+    try:
+        text = asyncio.run(_probe(arguments))
+    except remote.NotAskedError as error:
+        # These are about what was asked for; without a reason of the daemon's, about the URL.
+        if error.sentence and error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+            listing = f"`status --url={arguments.url}` lists sources, kinds and ids"
+            print(f"explain: {error.sentence}; {listing}", file=sys.stderr)
+            return 2
+        print(f"explain: {error}", file=sys.stderr)
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+async def _probe(arguments: argparse.Namespace) -> str:
+    asked = {name: getattr(arguments, name) for name in ("source", "kind", "id")}
+    reply = await remote.get(
+        arguments.url,
+        f"/probe?{urlencode(asked | {'debug': 'true'})}",
+        accept="text/plain",
+        timeout_seconds=URL_TIMEOUT_SECONDS,
+    )
+    text = reply.body.decode(errors="replace")
+    if not text.startswith("reply:"):
+        raise remote.not_a_daemon(arguments.url)
+    return text

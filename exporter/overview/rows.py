@@ -142,6 +142,15 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
     finished_runs: tuple[FinishedRun, ...] = ()
 
 
+#: The rows of the kinds that have facts of their own.
+ROWS: Mapping[str, type[TargetRow]] = {
+    Kind.AGENT: AgentRow,
+    Kind.RECORDER: RecorderRow,
+    Kind.CLUSTER: ClusterRow,
+    Kind.SUITE: SuiteRow,
+}
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """A run in flight.
 

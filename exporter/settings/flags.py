@@ -134,6 +134,12 @@ RUNBOOK_URL = Flag(
     help="where the runbooks are served",
     setting=("alerting", "runbook_url"),
 )
+ACCEPT_LOCKOUT_RISK = Flag(
+    name="accept-lockout-risk",
+    help="take more than 3 shards although a vendor may block their address",
+    setting=("sharding", "accept_lockout_risk"),
+    boolean=True,
+)
 AUTO_RELOAD = Flag(
     name="config.auto-reload-interval",
     metavar="DURATION",
@@ -142,7 +148,7 @@ AUTO_RELOAD = Flag(
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: The flags of every command that reads a configuration.
-COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT)
+COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, ACCEPT_LOCKOUT_RISK)
 
 #: The flags of the daemon alone.
 DAEMON = (

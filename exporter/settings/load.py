@@ -27,6 +27,8 @@ from exporter.settings.sections import (
     LogSettings,
     ShardingSettings,
     WebSettings,
+    lockout_danger,
+    lockout_mistakes,
 )
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
@@ -59,6 +61,13 @@ class Settings(BaseModel):
     log: LogSettings
     sharding: ShardingSettings
     state: StateSettings
+
+    def risks(self) -> Iterator[str]:
+        """Yield a sentence on everything that works and may do harm."""
+        for source in self.sources:
+            yield from source.risks()
+        if danger := lockout_danger(self.sharding, self.sources):
+            yield danger
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret that is sent to somebody."""
@@ -165,11 +174,12 @@ def _checked(layers: Layers) -> Settings:
         if first != index and not any(m.path == (SOURCES, index, "name") for m in mistakes):
             text = f"is already the name of {dotted((SOURCES, first))}; give each its own"
             found.append(Mistake((SOURCES, index, "name"), text))
+    parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
+    found += lockout_mistakes(parts["sharding"], sources)
     # A mistake that several sources inherit is one.
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:
         raise ConfigurationError(problems)
-    parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     return Settings(**parts, sources=tuple(sources))
 
 

@@ -19,7 +19,9 @@ from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from exporter.sources.settings import SourceSettings
 
 
 def _listed(value: object) -> object:
@@ -102,16 +104,24 @@ class LogSettings(Section):
     format: Format = "logfmt"
 
 
+#: Shards that know nothing of each other and still cause fewer refused calls in a minute than a
+#: vendor with a lock-out takes.
+SAFE_SHARDS = 3
+
+
 class ShardingSettings(Section):
     """The share of the targets that is ours.
 
     Attributes:
         shard: Which share, from 0; the number at the end of the host's name if not given.
-        total_shards: Into how many shares the targets are divided.
+        total_shards: Into how many shares the targets are divided. With a source whose vendor has a
+            lock-out more than 3 are refused, unless the risk is accepted.
+        accept_lockout_risk: Take more of them, as where all share one `state.path` on one host.
     """
 
     shard: Annotated[Whole, Field(ge=0)] | None = None
     total_shards: Annotated[Whole, Field(ge=1)] = 1
+    accept_lockout_risk: Boolean = False
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
@@ -121,6 +131,31 @@ class ShardingSettings(Section):
                 f"must be less than total_shards, {self.total_shards}; shards count from 0",
                 ("shard", "total_shards"),
             )
+
+
+def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]) -> str:
+    """Return what shards that know nothing of each other can do, empty if it is nothing."""
+    endangered = [source.name for source in sources if source.DOCUMENTS_LOCKOUT]
+    if sharding.total_shards <= SAFE_SHARDS or not endangered:
+        return ""
+    return (
+        f"{sharding.total_shards} shards that do not share their state can have their address"
+        f" blocked by the vendor of {', '.join(endangered)}: a wrong token costs each a call, and"
+        " five refused calls within a minute block the address for 15 to 30 minutes"
+    )
+
+
+def lockout_mistakes(
+    sharding: ShardingSettings, sources: Sequence[SourceSettings]
+) -> Iterator[Mistake]:
+    """Yield a mistake for such a danger that nobody has accepted."""
+    danger = lockout_danger(sharding, sources)
+    if danger and not sharding.accept_lockout_risk:
+        yield Mistake(
+            ("sharding", "total_shards"),
+            f"{danger}; use {SAFE_SHARDS} or less, or give --accept-lockout-risk, for instance"
+            " because all run on one host with one state.path",
+        )
 
 
 #: All parts beside the sources, by their keys.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Calls under way at once; with more than 4, a token revoked during a poll can cost a lock-out.
+#: Calls under way at once; with more, a token revoked during a poll can cost a lock-out.
 DEFAULT_CONCURRENCY = 3
 
 #: The interval of every task that is not slow by its nature.
@@ -181,6 +182,9 @@ class SourceSettings(SourceDefaults):
     #: Tasks with their default intervals in seconds; `None` is off by default.
     TASKS: ClassVar[Mapping[str, float | None]] = {}
 
+    #: Whether the vendor says that it blocks the address of who sends wrong credentials.
+    DOCUMENTS_LOCKOUT: ClassVar[bool] = False
+
     #: Kinds that `include` and `exclude` know.
     FILTERS: ClassVar[Collection[str]] = ()
 
@@ -223,6 +227,22 @@ class SourceSettings(SourceDefaults):
                 f"{format_duration(self.stale_after)} is shorter than the interval"
                 f" {format_duration(pace)}, so that series would come and go; raise it",
                 ("stale_after", "interval"),
+            )
+
+    def risks(self) -> Iterator[str]:
+        """Yield a sentence on everything that works and may do harm, with the remedy."""
+        if self.DOCUMENTS_LOCKOUT and self.concurrency > DEFAULT_CONCURRENCY:
+            yield (
+                f"concurrency of {self.name} is {self.concurrency}: credentials that are revoked in"
+                f" the middle of a poll cost up to {self.concurrency + 1} refused calls, and five"
+                " within a minute block the address for 15 to 30 minutes, for everybody behind it;"
+                f" {DEFAULT_CONCURRENCY} or less is safe"
+            )
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            yield (
+                f"url of {self.name} begins with http://, so its credentials go over the network"
+                " for everybody to read; write https://"
             )
 
     def intervals(self) -> dict[str, float]:
@@ -268,6 +288,13 @@ class SourceSettings(SourceDefaults):
         if exclude is not None and exclude.fullmatch(name):
             return False
         return include is None or include.fullmatch(name) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:

@@ -66,6 +66,7 @@ def create_app(
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
         Route("/api/v1/alerts", api.alerts),
+        Route("/api/v1/status", api.status),
         Route("/sd/agents", discovery.agents),
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),

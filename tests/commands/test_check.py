@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +9,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.cli import main
-from exporter.commands.check import NotAskedError, lines, running
+from exporter.commands.check import lines, running
+from exporter.commands.remote import NotAskedError
 from exporter.polling.reload import BY_RELOAD, BY_RESTART
 from exporter.settings.load import from_data, redacted
 from exporter.settings.sections import SECTIONS
 from exporter.simulator.server import serve
-from tests.support.certificates import Authority
 from tests.support.processes import free_port
 
 
@@ -106,64 +104,15 @@ def test_what_is_no_url_is_refused(url: str, why: str, capsys: pytest.CaptureFix
     assert "CANARY" not in output.err + output.out
 
 
-async def asked(url: str) -> str:
-    """Return why a daemon cannot be asked."""
-    with pytest.raises(NotAskedError) as caught:
-        await asyncio.to_thread(running, url)
-    return str(caught.value).removeprefix(f"cannot read {url}/config: ")
-
-
-async def test_a_daemon_that_is_not_there_is_a_clear_error() -> None:
-    """No traceback, and what to look at."""
-    assert "Connection refused; is the daemon running there?" == await asked(
-        f"http://127.0.0.1:{free_port()}"
-    )
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "why"),
-    [
-        (401, "", "it asks for a password, which --diff cannot give"),
-        (404, "", "is this the daemon's URL, with its prefix?"),
-        (500, "", "it answers with 500"),
-        (200, "a: [", "the answer is not the daemon's"),
-        (200, "text", "is no loadfleet-exporter"),
-    ],
-)
-async def test_an_answer_of_another_kind_gets_its_remedy(status: int, body: str, why: str) -> None:
-    """A prefix or a password is behind most of them."""
+async def test_what_is_no_configuration_is_no_daemon() -> None:
+    """A page of somebody else's must not be compared."""
 
     async def answer(_: Request) -> Response:
-        return PlainTextResponse(body, status)
+        return PlainTextResponse("a: [")
 
     async with serve(Starlette(routes=[Route("/config", answer)])) as url:
-        assert why in await asked(url)
-
-
-async def test_a_certificate_that_is_not_trusted_gets_its_remedy(tmp_path: Path) -> None:
-    """An authority of one's own can be named."""
-    authority = Authority(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue("127.0.0.1").configure_cert(context)
-
-    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    async with await asyncio.start_server(end, "127.0.0.1", 0, ssl=context) as server:
-        port = server.sockets[0].getsockname()[1]
-        assert "SSL_CERT_FILE" in await asked(f"https://127.0.0.1:{port}")
-
-
-async def test_what_speaks_no_http_is_a_clear_error() -> None:
-    """As a daemon with TLS does that is asked without."""
-
-    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"\x15\x03\x03\n")
-        writer.close()
-
-    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        assert "the answer is not the daemon's" in await asked(f"http://127.0.0.1:{port}")
+        with pytest.raises(NotAskedError, match="is no loadfleet-exporter"):
+            await running(url)
 
 
 def test_the_command_says_that_it_is_about_the_comparison(

@@ -11,7 +11,9 @@ import yaml
 
 from exporter import __version__
 from exporter.cli import COMMANDS, main, parse
+from exporter.commands.configuration import warn_of_own_ledger
 from exporter.metrics.catalogue import FAMILIES
+from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 
@@ -144,6 +146,45 @@ class TestCheckConfig:
         )
         assert output.endswith("configuration: fine\n")
 
+    async def test_it_warns_of_what_may_do_harm(
+        self, simulation: Simulation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A risk that somebody has chosen is told and does not fail."""
+        document = simulation.configuration()
+        document["sources"][0]["concurrency"] = 8
+        path = tmp_path / "loadfleet.yml"
+        path.write_text(yaml.safe_dump(document))
+
+        code = await run("check-config", f"--config.file={path}")
+
+        told = capsys.readouterr()
+        assert 0 == code
+        assert "warning: concurrency of simulated-portal is 8: " in told.err
+        assert told.out.endswith("configuration: fine\n")
+
+    @pytest.mark.parametrize(
+        ("more", "expected"),
+        [
+            ([], 2),
+            (["--accept-lockout-risk"], 0),
+        ],
+    )
+    async def test_many_shards_want_the_risk_to_be_accepted(
+        self,
+        more: list[str],
+        expected: int,
+        configuration: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The daemon must not start where a wrong token would cost its address."""
+        code = await run(
+            "run", configuration, "--config.check", "--shard=0", "--total-shards=4", *more
+        )
+
+        told = capsys.readouterr().err
+        assert expected == code
+        assert (expected == 2) is ("--total-shards or LOADFLEET_TOTAL_SHARDS: 4 shards" in told)
+
     async def test_the_daemon_can_check_too(
         self, configuration: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -264,6 +305,27 @@ class TestExplain:
 
         assert 1 == code
         assert "explain: auth: " in capsys.readouterr().err
+
+
+class TestOwnLedger:
+    def test_who_polls_without_the_daemons_ledger_is_told(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nobody can see from outside whether a command counts its refused calls by itself."""
+        warn_of_own_ledger("status", Engine())
+
+        told = capsys.readouterr().err
+        assert told.startswith("status: polled without the daemon's ledger, ")
+        assert told.endswith("; --url asks the daemon instead\n")
+
+    def test_who_shares_it_is_told_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A warning that always comes is read by nobody."""
+        engine = Engine()
+        engine.state.backend = "sqlite"
+
+        warn_of_own_ledger("status", engine)
+
+        assert "" == capsys.readouterr().err
 
 
 class TestMetrics:

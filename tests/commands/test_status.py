@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.support.processes import EXPORTER, announced, answers, fetch, free_port, running
+from tests.support.processes import (
+    EXPORTER,
+    announced,
+    answers,
+    daemon,
+    fetch,
+    free_port,
+    running,
+)
 from tests.support.wait import until
 
 
@@ -31,19 +39,19 @@ class Portal:
     """A simulated portal with a small fleet that is well."""
 
     def __init__(self, url: str, configuration: Path) -> None:
-        self._url = url
+        self.url = url
         self._configuration = configuration
         self.folder = configuration.parent
         self.flag = f"--config.file={configuration}"
 
     async def control(self, **command: Any) -> None:
-        reply = json.loads(await fetch(f"{self._url}/_control", data=command))
+        reply = json.loads(await fetch(f"{self.url}/_control", data=command))
         assert "error" not in reply, reply
 
-    def hurry(self) -> None:
-        """Have it polled more often, for who waits for a change."""
+    def pace(self, interval: str) -> None:
+        """Have it polled more often, for who waits for a change, or more rarely."""
         data = yaml.safe_load(self._configuration.read_text())
-        data["defaults"] = {"interval": "5s", "timeout": "4500ms"}
+        data["defaults"] = {"interval": interval, "timeout": "4500ms"}
         self._configuration.write_text(yaml.safe_dump(data))
 
     async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
@@ -57,13 +65,20 @@ class Portal:
         async with running(
             *EXPORTER,
             "status",
-            self.flag,
+            *(() if any(each.startswith("--url=") for each in arguments) else (self.flag,)),
             *arguments,
             folder=self.folder,
             name="status",
-            environ=environ,
+            environ={"XDG_STATE_HOME": str(self.folder), **environ},
         ) as process:
             yield process
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[tuple[str, Process]]:
+        """Run a daemon that has polled all of it and yield its URL."""
+        async with daemon(self.folder, self._configuration) as (url, process):
+            await answers(f"{url}/-/ready", process)
+            yield url, process
 
 
 @pytest.fixture
@@ -85,7 +100,7 @@ async def test_well(portal: Portal) -> None:
     """A fleet that is well ends with 0, and a pipe gets plain text."""
     code, answer, complaints = await portal.status()
 
-    assert (0, "") == (code, complaints)
+    assert (0, []) == (code, [line for line in complaints.splitlines() if "ledger" not in line])
     assert answer.startswith("The fleet is well: 4 targets up.\n")
     assert "\x1b" not in answer
 
@@ -161,7 +176,7 @@ async def test_watching_is_for_tables(portal: Portal) -> None:
 
 async def test_watching(portal: Portal) -> None:
     """Changes are told until an interrupt, and the code is that of the last state."""
-    portal.hurry()
+    portal.pace("5s")
 
     async with portal.starting("--watch") as process:
         await until(lambda: "The fleet is well" in process.output)
@@ -170,7 +185,45 @@ async def test_watching(portal: Portal) -> None:
 
         code = await process.stop(signal.SIGINT)
 
-    assert (1, "") == (code, process.errors)
+    assert 1 == code
+    assert [] == [line for line in process.errors.splitlines() if "ledger" not in line]
+
+
+async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) -> None:
+    """What the daemon knows is printed, and nobody is called for it."""
+    portal.pace("1h")
+
+    async with portal.watched() as (url, _):
+        calls = json.loads(await fetch(f"{portal.url}/_control"))["calls"]
+
+        table = await portal.status(f"--url={url}")
+        document = await portal.status(f"--url={url}", "--format=json")
+        metrics = await portal.status(f"--url={url}", "--format=prom")
+
+        assert calls == json.loads(await fetch(f"{portal.url}/_control"))["calls"]
+    assert [(0, "")] * 3 == [(code, errors) for code, _, errors in (table, document, metrics)]
+    assert table[1].startswith("The fleet is well: 4 targets up.\n")
+    assert ["up"] * 4 == [target["state"] for target in json.loads(document[1])["targets"]]
+    assert 'loadfleet_agent_up{agent="zurich-01",agent_id="42"' in metrics[1]
+
+
+async def test_watching_a_daemon(portal: Portal) -> None:
+    """Changes are told, and so is that the daemon has gone, until an interrupt."""
+    portal.pace("5s")
+
+    async with (
+        portal.watched() as (url, process),
+        portal.starting(f"--url={url}", "--watch") as status,
+    ):
+        await until(lambda: "The fleet is well" in status.output)
+        await portal.control(change={"agents": {"42": {"up": False}}})
+        await until(lambda: "The fleet is not well: 1 of 4" in status.output)
+        await process.stop()
+        await until(lambda: "is the daemon running there?" in status.output)
+
+        code = await status.stop(signal.SIGINT)
+
+    assert (1, "") == (code, status.errors)
 
 
 async def test_watching_on_a_terminal(portal: Portal) -> None:

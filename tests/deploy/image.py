@@ -43,7 +43,8 @@ _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
 #: Where Debian's programs look for the authorities that they trust.
 _AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
-#: Makes a folder the root of the process, read-only, and runs a command there without privileges.
+#: Makes a folder the root of the process, read-only but for a volume, and runs a command there
+#: without privileges.
 _ENTER = """
 set -eu
 root=$1 user=$2 folder=$3
@@ -52,6 +53,9 @@ ip link set lo up
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t proc proc "$root/proc"
+# As an engine does with a new volume: it belongs to whom the folder of the image belongs.
+owner=$(stat --format=uid=%u,gid=%g,mode=%a "$root/var/lib/loadfleet")
+mount -t tmpfs -o "$owner" tmpfs "$root/var/lib/loadfleet"
 exec chroot --userspec="$user" "$root" /usr/bin/env --ignore-environment --chdir="$folder" "$@"
 """
 

@@ -127,6 +127,23 @@ def test_the_token_arrives_where_it_is_read() -> None:
     assert "/home/me/token" == compose["secrets"][secret]["file"]
 
 
+@pytest.mark.parametrize("environ", [{}, PORTAL], ids=["demo", "portal"])
+def test_the_state_outlives_the_container(environ: dict[str, str]) -> None:
+    """On a root that is read-only, what is remembered must be in a volume that can be written."""
+    compose = rendered(environ)
+    exporter = compose["services"]["exporter"]
+    inside = {"LOADFLEET_STATE__PATH": exporter["environment"]["LOADFLEET_STATE__PATH"]}
+    source = {"LOADFLEET_REALLOAD_URL": "https://x/", "LOADFLEET_REALLOAD_AUTH_TOKEN": "x"}
+
+    path = str(load(None, environ=inside | source).settings.state.path)
+
+    assert exporter["read_only"] is True
+    (volume,) = (each for each in exporter["volumes"] if each.split(":")[1] == path)
+    assert f"state:{path}" == volume
+    assert "state" in compose["volumes"]
+    assert f"65532 {path}\n" in (FOLDER.parent.parent / "Dockerfile").read_text()
+
+
 async def test_the_demo_is_the_simulated_fleet() -> None:
     """The demo's sources must be those that the simulation offers, by the containers' names."""
     fleet = rendered({})["services"]["fleet"]

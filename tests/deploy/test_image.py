@@ -57,6 +57,16 @@ async def test_it_runs_unprivileged_on_a_read_only_root(image: Image, tmp_path: 
         assert (1, True) == (code, "Read-only" in output)
 
 
+async def test_a_volume_takes_the_state(image: Image, tmp_path: Path) -> None:
+    """The daemon's user must be able to write where a volume for the state is mounted."""
+    async with image.run("demo", folder=tmp_path) as container:
+        await until(lambda: "event=started" in container.process.errors, timeout_seconds=60)
+
+        written = await container.execute("touch", "/var/lib/loadfleet/file")
+
+    assert (0, "") == written
+
+
 async def test_sigterm_ends_it_well(image: Image, tmp_path: Path) -> None:
     """As pid 1, which the kernel spares signals that it does not handle, it must end with 0."""
     async with image.run("demo", folder=tmp_path) as container:

@@ -107,9 +107,34 @@ def test_the_pod_is_restricted(overlay: str, kind: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     } == container(workload)["securityContext"]
     assert pod(workload)["automountServiceAccountToken"] is False
-    assert {"configMap", "secret"} == {
+    assert {"configMap", "secret", "persistentVolumeClaim"} >= {
         key for volume in pod(workload)["volumes"] for key in volume if key != "name"
     }
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind"), [("base", "Deployment"), ("overlays/sharded", "StatefulSet")]
+)
+def test_the_state_can_be_written(overlay: str, kind: str) -> None:
+    """On a root that is read-only, what is remembered must be on a volume of its own."""
+    exporter = container(one(kind, overlay))
+    environ = {entry["name"]: entry["value"] for entry in exporter["env"]}
+    environ |= {"LOADFLEET_REALLOAD_URL": "https://x/", "LOADFLEET_REALLOAD_AUTH_TOKEN": "x"}
+    (mount,) = (each for each in exporter["volumeMounts"] if each["name"] == "state")
+
+    path = load(None, environ=environ).settings.state.path
+
+    assert mount["mountPath"] == str(path)
+    assert "readOnly" not in mount
+
+
+def test_the_state_outlives_the_pod() -> None:
+    """A pod that is replaced must find what the one before it knew."""
+    (volume,) = (each for each in pod(one("Deployment"))["volumes"] if each["name"] == "state")
+    claim = one("PersistentVolumeClaim")
+
+    assert claim["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
+    assert ["ReadWriteOnce"] == claim["spec"]["accessModes"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -230,6 +255,15 @@ class TestSharded:
 
         assert workload["spec"]["replicas"] == sharding.total_shards
         assert sharding.shard is None
+
+    def test_each_shard_has_a_state_of_its_own(self) -> None:
+        """Pods on several nodes cannot share a file."""
+        workload = one("StatefulSet", self.OVERLAY)
+        (claim,) = workload["spec"]["volumeClaimTemplates"]
+
+        assert "state" == claim["metadata"]["name"]
+        assert "state" not in [volume["name"] for volume in pod(workload)["volumes"]]
+        assert "PersistentVolumeClaim" not in [each["kind"] for each in rendered(self.OVERLAY)]
 
     def test_each_shard_is_a_target(self) -> None:
         """Behind one address, a scrape would see one shard at random."""

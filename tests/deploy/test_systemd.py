@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from exporter import cli
 from exporter.config.types import parse_duration
 from exporter.daemon import STOP_GRACE_SECONDS
@@ -36,6 +38,13 @@ def analyze(*arguments: str | Path) -> str:
     )
     assert (0, "") == (ended.returncode, ended.stderr), ended.stdout
     return ended.stdout
+
+
+def system_calls(group: str) -> set[str]:
+    """Return the system calls of one of systemd's groups, those of groups in it as well."""
+    lines = [line.strip() for line in analyze("syscall-filter", group).splitlines()]
+    found = {line for line in lines if line and line[0] not in "#@"}
+    return found.union(*(system_calls(line) for line in lines[1:] if line.startswith("@")))
 
 
 def test_systemd_understands_it(tmp_path: Path) -> None:
@@ -93,3 +102,22 @@ def test_the_example_goes_with_it(tmp_path: Path) -> None:
 
     assert f"{folder}/{credential.partition(':')[0]}" in text
     assert ["prod"] == [source.name for source in loaded.settings.sources]
+
+
+def test_the_state_is_where_the_unit_may_write() -> None:
+    """The path of the configuration must be in the folder that systemd makes for the daemon."""
+    (folder,) = directives("StateDirectory")
+
+    configuration = yaml.safe_load((FOLDER / "loadfleet.yml").read_text())
+
+    assert Path("/var/lib") / folder == Path(configuration["state"]["path"])
+
+
+def test_the_state_is_no_forbidden_work() -> None:
+    """The system calls of SQLite must pass the unit's filter."""
+    allowed, denied = (set(value.lstrip("~").split()) for value in directives("SystemCallFilter"))
+    calls = {"fcntl", "fdatasync", "fsync", "ftruncate", "mmap", "pread64", "pwrite64", "rename"}
+    calls |= {"flock", "mkdir", "openat", "unlink"}
+
+    assert calls <= set().union(*map(system_calls, allowed))
+    assert set() == calls & set().union(*map(system_calls, denied))

@@ -747,3 +747,87 @@ class TestSecrets:
         data["sources"][1]["auth_token"] = "CANARY-token"
 
         assert settings == from_data(data)
+
+
+class TestLockout:
+    """Shards that know nothing of each other, at a vendor that blocks addresses."""
+
+    @pytest.mark.parametrize("total", [4, 50])
+    def test_more_than_three_shards_are_a_mistake(self, total: int) -> None:
+        """The message names the source, what a block is, and both ways out."""
+        (found,) = problems({"sources": [SOURCE], "sharding": {"total_shards": total}})
+
+        assert found.startswith(f"sharding.total_shards: {total} shards that do not share")
+        for part in (SOURCE["name"], "block the address for 15 to 30 minutes", "use 3 or less"):
+            assert part in found
+        assert "--accept-lockout-risk" in found
+
+    def test_three_are_none(self) -> None:
+        """One refused call of each is fewer than the vendor takes."""
+        settings = from_data({"sources": [SOURCE], "sharding": {"total_shards": 3}})
+
+        assert 3 == settings.sharding.total_shards
+
+    def test_the_risk_can_be_accepted(self) -> None:
+        """Nobody but the operator knows whether the shards share their state."""
+        sharding = {"total_shards": 9, "accept_lockout_risk": True}
+
+        settings = from_data({"sources": [SOURCE], "sharding": sharding})
+
+        assert 9 == settings.sharding.total_shards
+        (risk,) = settings.risks()
+        assert risk.startswith("9 shards that do not share their state can have their address")
+
+    def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
+        """What no vendor documents is not forbidden."""
+        source = {
+            "provider": "blazemeter",
+            "api_key_id": "i",
+            "api_key_secret": "s",
+            "workspaces": [1],
+        }
+
+        settings = from_data({"sources": [source], "sharding": {"total_shards": 9}})
+
+        assert 9 == settings.sharding.total_shards
+
+
+class TestRisks:
+    """What works, and may do harm."""
+
+    @pytest.mark.parametrize("concurrency", [1, 3])
+    def test_what_is_safe_is_none(self, concurrency: int) -> None:
+        """A warning that always comes is read by nobody."""
+        source = {**SOURCE, "url": "https://portal/", "concurrency": concurrency}
+
+        assert [] == list(from_data({"sources": [source]}).risks())
+
+    def test_more_calls_at_once_can_cost_a_block(self) -> None:
+        """The sentence says what a revoked token costs."""
+        source = {**SOURCE, "url": "https://portal/", "concurrency": 8}
+
+        (risk,) = from_data({"sources": [source]}).risks()
+
+        assert risk.startswith(f"concurrency of {SOURCE['name']} is 8: ")
+        assert "up to 9 refused calls" in risk
+        assert "3 or less is safe" in risk
+
+    @pytest.mark.parametrize(
+        ("url", "expected"),
+        [
+            ("http://portal.example/", 1),
+            ("http://10.0.0.1/", 1),
+            ("http://localhost:80/", 0),
+            ("http://127.9.9.9/", 0),
+            ("http://[::1]:80/", 0),
+            ("https://portal.example/", 0),
+        ],
+    )
+    def test_credentials_in_the_clear(self, url: str, expected: int) -> None:
+        """Within the machine nobody listens; outside of it somebody may."""
+        found = list(from_data({"sources": [{**SOURCE, "url": url}]}).risks())
+
+        assert expected == len(found)
+        assert all(
+            risk.startswith(f"url of {SOURCE['name']} begins with http://") for risk in found
+        )

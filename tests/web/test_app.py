@@ -14,6 +14,7 @@ PATHS = (
     "/config",
     "/api/v1/targets",
     "/api/v1/sources",
+    "/api/v1/status",
     "/-/healthy",
     "/-/ready",
     "/static/style.css",

@@ -48,6 +48,8 @@ class RealLoadSettings(SourceSettings):
         "certificates",
     )
 
+    DOCUMENTS_LOCKOUT: ClassVar[bool] = True
+
     provider: Literal["realload"] = "realload"
     name: Name = "realload"
     auth_token: SecretStr | None = None

@@ -6,6 +6,7 @@ Unknown values are `null`. JSON has no infinity: as in Prometheus' API it is the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from starlette.responses import Response
 
 from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
-from exporter.overview.build import arranged, target_rows
+from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.rows import Condition
+from exporter.overview.verdict import headline
 
 
 if TYPE_CHECKING:
@@ -57,7 +59,22 @@ class Api:
     async def alerts(self, request: Request) -> Response:
         """Answer with what the built-in evaluation has found; with nothing where it is off."""
         del request
-        return await _success("alerts", self._view.alerts() or ())
+        return await _success(alerts=self._view.alerts() or ())
+
+    async def status(self, request: Request) -> Response:
+        """Answer with the verdict on the fleet and all that it is about, of one moment."""
+        del request
+        view, now = self._view, self._view.now()
+        snapshots, sources = tuple(view.snapshots()), view.sources()
+        rows = arranged(await collected(target_rows(snapshots, now)))
+        answer = headline(rows, sources, ready=view.ready)
+        return await _success(
+            ready=view.ready,
+            headline=answer,
+            sources=sources,
+            targets=rows,
+            runs=runs_in_flight(snapshots, now),
+        )
 
 
 def plain(value: Any) -> Any:
@@ -85,20 +102,26 @@ async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParam
             return _bad_data(f"{parameter} must be one of: {', '.join(known)}")
         if chosen:
             wanted[attribute] = chosen
-    return await _success(
-        name,
-        [
-            row
-            async for row in in_turns(rows)
-            if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
-        ],
-    )
+    found = [
+        row
+        async for row in in_turns(rows)
+        if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
+    ]
+    return await _success(**{name: found})
 
 
-async def _success(name: str, rows: Iterable[msgspec.Struct]) -> Response:
+async def _success(**data: Any) -> Response:
+    """Answer with facts and with sequences of rows, which may be long."""
     encoder = msgspec.json.Encoder()
-    items = await collected(encoder.encode(plain(row)) for row in rows)
-    body = b'{"status":"success","data":{"%s":[%s]}}' % (name.encode(), b",".join(items))
+    parts = []
+    for name, value in data.items():
+        if isinstance(value, Sequence):
+            items = await collected(encoder.encode(plain(row)) for row in value)
+            encoded = b"[%s]" % b",".join(items)
+        else:
+            encoded = encoder.encode(plain(value))
+        parts.append(b'"%s":%s' % (name.encode(), encoded))
+    body = b'{"status":"success","data":{%s}}' % b",".join(parts)
     return Response(body, media_type="application/json")
 
 

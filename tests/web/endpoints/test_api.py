@@ -72,6 +72,24 @@ async def test_a_target_has_all_its_fields() -> None:
     } == document
 
 
+async def test_the_status_has_the_verdict_and_all_it_is_about() -> None:
+    """Who asks once gets the headline of the board, and the rows it was judged by."""
+    view = fakes.FakeView(*FLEET, sources=[fakes.source()])
+    view.ready = False
+
+    data = (await get(view, "/api/v1/status"))["data"]
+
+    assert ["ready", "headline", "sources", "targets", "runs"] == list(data)
+    assert data["ready"] is False
+    assert ("bad", "The fleet is not well: 1 of 5 targets down.", True) == (
+        data["headline"]["level"],
+        data["headline"]["text"],
+        data["headline"]["alarming"],
+    )
+    assert len(FLEET) == len(data["targets"])
+    assert ["prod"] == [source["name"] for source in data["sources"]]
+
+
 async def test_a_cluster_tells_its_members() -> None:
     """A cluster holds its members with their own states."""
     view = fakes.FakeView(fakes.cluster(fakes.member("a", up=False)))
