@@ -244,16 +244,11 @@ class Crowd:
     async def polled(self, calls: int = 2 * AGENTS) -> None:
         """Wait for so many pings more."""
         wanted = self.portal.calls[PING] + calls
-        await until(lambda: self.portal.calls[PING] >= wanted)
+        await until(lambda: self.portal.calls[PING] >= wanted, timeout_seconds=PATIENCE_SECONDS)
 
     async def settled(self) -> None:
         """Wait until no call is under way; those of the dead come home as well."""
         await until(lambda: not self.distance.under_way)
-
-    @property
-    def refusals(self) -> list[float]:
-        """Monotonic times of the refused calls."""
-        return self.portal.refused
 
     @property
     def worst(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.simulator.vendor import Command
 from tests.faults.crowd import AGENTS, ALLOWED, BAD, GOOD, played, series
 from tests.support.wait import until
 
@@ -52,6 +53,13 @@ async def in_mid_call(crowd: Crowd) -> None:
     await crowd.moment(0, 0.2)
 
 
+async def revoke(crowd: Crowd) -> None:
+    """Have the portal accept another token while calls with the old one are on their way."""
+    await crowd.polled()
+    await until(lambda: crowd.distance.under_way >= 2)
+    crowd.revoke()
+
+
 def holds(crowd: Crowd) -> bool:
     """Tell whether the portal met a bad token, and not too often."""
     return 1 <= crowd.worst <= ALLOWED
@@ -85,11 +93,10 @@ async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
 @played()
 async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
     """The calls that are under way, of all processes together, are as many as one may have."""
+    crowd.portal.obey(Command(delay=crowd.chance.choice((0.0, 0.4))))
     await begin(crowd, daemons=crowd.chance.randint(2, 4), shards=3)
-    await crowd.polled()
-    await in_mid_call(crowd)
 
-    crowd.revoke()
+    await revoke(crowd)
     await asked(crowd)
     await crowd.settled()
 
@@ -105,9 +112,7 @@ async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None
 
     for number in range(6):
         if revoked and number == 3:
-            await crowd.polled()
-            await in_mid_call(crowd)
-            crowd.revoke()
+            await revoke(crowd)
         await in_mid_call(crowd)
         await crowd.restart(crowd.chance.choice(list(crowd.daemons)))
     await crowd.healthy()
@@ -132,14 +137,27 @@ async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
             await crowd.moment(0.2, 2)
         if revoked and number == 4:
             await crowd.healthy()
-            await crowd.polled()
-            await in_mid_call(crowd)
-            crowd.revoke()
+            await revoke(crowd)
             await crowd.moment(0, 0.5)
         await crowd.kill("daemon")
     await crowd.settled()
 
     assert holds(crowd), crowd.story
+
+
+@played()
+async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
+    """What they had sent may have been refused, until a later call is accepted."""
+    await begin(crowd, daemons=3)
+
+    for _ in range(6):
+        await in_mid_call(crowd)
+        await crowd.restart(crowd.chance.choice(list(crowd.daemons)))
+        await crowd.polled()
+    await crowd.healthy()
+    await crowd.shows(UP, count=AGENTS)
+
+    assert [] == crowd.portal.refused, crowd.story
 
 
 @played()
@@ -182,9 +200,7 @@ async def test_without_a_shared_state_it_does_not_hold(crowd: Crowd, *, revoked:
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=3)
     if revoked:
-        await crowd.polled()
-        await in_mid_call(crowd)
-        crowd.revoke()
+        await revoke(crowd)
 
     await crowd.shows(REFUSED)
     for _ in range(2):
