@@ -43,6 +43,12 @@ SLOW = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take how often scenarios are played that chance decides in, for `.ci/slow`."""
+    parser.addoption("--plays", type=int, default=2, help="how often scenarios are played")
+    parser.addoption("--seed", type=int, default=1, help="of the first of these plays")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep slow folders and modules out of the fast lane, `pytest -m "not slow"`."""
     slow = tuple(Path(__file__).parent / name for name in SLOW)

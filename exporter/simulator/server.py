@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from exporter.clock import Clock
     from exporter.simulator.vendor import Portal
@@ -52,7 +52,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 @asynccontextmanager
-async def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve an application while the context lasts and yield its base URL.
 
     uvicorn's own server is left out since it takes over the signals of the whole process.

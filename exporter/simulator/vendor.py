@@ -11,7 +11,8 @@ now on. `GET /_control` answers like it: with the counts.
                   rate_limited (429 with Retry-After), garbage (200 with HTML), drop, hang
     fault_rate    the share of calls that is answered with 502, 0 to 1
     refusal       how a bad Real Load token is answered, since that is not documented: envelope
-                  (the error envelope), flags (with the action's flags, none set), http_401
+                  (the error envelope), bare (nothing but `isError`), flags (with the action's
+                  flags, none set), http_401
     fault_on      the actions that `fault` and `fault_rate` strike; empty: all
     unblock       true forgets bad tokens and blocked addresses
     change        {"agents": {"41": {"up": false}}}: attributes of things, see the worlds
@@ -64,6 +65,7 @@ class Refusal(StrEnum):
     """The ways in which Real Load may answer a bad token."""
 
     ENVELOPE = "envelope"
+    BARE = "bare"
     FLAGS = "flags"
     HTTP_401 = "http_401"
 

@@ -30,6 +30,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "hanging": polling.hanging,
     "neighbours": polling.neighbours,
     "whole": whole.whole,
+    "state": whole.state,
     "start": whole.start,
     "growth": whole.growth,
 }

@@ -31,6 +31,9 @@ _MIB = 1024.0
 
 _LARGEST_PAGE = 512 * 1024 * 1024
 
+# No folder can be made there, whoever runs it.
+_NOWHERE = Path("/dev/null/state")
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One number of the table.
@@ -149,17 +152,21 @@ def vendor(agents: int, *, delay: float = 0.0, hanging: int = 0) -> Iterator[tup
 
 
 @contextmanager
-def daemon(*sources: dict[str, Any], program: str = "exporter") -> Iterator[tuple[int, Program]]:
+def daemon(
+    *sources: dict[str, Any], program: str = "exporter", state: bool = True
+) -> Iterator[tuple[int, Program]]:
     """Run the daemon as it is installed and yield its port.
 
     Args:
         sources: Of its configuration; see `source`.
         program: The module to run instead, with the same flags.
+        state: Whether its state is on the disk; else it is in memory.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loadfleet.yml"
-        path.write_text(yaml.safe_dump({"sources": list(sources)}))
+        place = Path(folder) / "state" if state else _NOWHERE
+        path.write_text(yaml.safe_dump({"state": {"path": str(place)}, "sources": list(sources)}))
         flags = (f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}")
         with running(sys.executable, "-m", program, *flags) as running_program:
             running_program.listens(port)

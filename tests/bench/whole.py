@@ -36,6 +36,8 @@ _PACKAGES = (
     " starlette.applications, structlog, uvicorn, uvloop, isal.isal_zlib"
 )
 
+_STATE_UP = "loadfleet_exporter_state_up"
+
 _DELAY = 0.25
 _CONCURRENCY = 64
 
@@ -76,6 +78,35 @@ def whole(*, quick: bool) -> list[Figure]:
             goal=5.0,
         ),
     ]
+
+
+def state(*, quick: bool) -> list[Figure]:
+    """Measure the CPU of two daemons at the same time, of which one has its state on the disk."""
+    agents, interval, turns = (1_000, 6.0, 5) if quick else (10_000, 60.0, 5)
+    with (
+        vendor(agents, delay=_DELAY) as (url_with, _),
+        vendor(agents, delay=_DELAY) as (url_without, _),
+        daemon(_polled(url_with, interval)) as (port_with, program_with),
+        daemon(_polled(url_without, interval), state=False) as (port_without, program_without),
+    ):
+        until(lambda: min(_pings(url_with), _pings(url_without)) >= agents)
+        found = [sample(Scraper(port).get(), _STATE_UP) for port in (port_with, port_without)]
+        assert found == [1, 0], "one of them was to have its state on the disk, the other not"
+        before = program_with.cpu_seconds, program_without.cpu_seconds
+        # Whole rounds, so that both have done the same.
+        until(
+            lambda: min(_pings(url_with), _pings(url_without)) >= (1 + turns) * agents,
+            timeout_seconds=(1 + turns) * interval + 60,
+        )
+        spent = program_with.cpu_seconds - before[0], program_without.cpu_seconds - before[1]
+    figure = Figure(
+        row="state",
+        what="our CPU with the state on the disk over that without",
+        value=spent[0] / spent[1],
+        goal=1.05,
+        detail={"with_s": spent[0], "without_s": spent[1]},
+    )
+    return [figure]
 
 
 def start(*, quick: bool) -> list[Figure]:
@@ -140,7 +171,7 @@ def growth(*, quick: bool) -> list[Figure]:
 
 def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float]:
     with vendor(agents, delay=_DELAY) as (url, _):
-        of = source(url, interval=interval, concurrency=_CONCURRENCY, timeout=5)
+        of = _polled(url, interval)
         with daemon(of, program="tests.bench.watched") as (port, program):
             until(lambda: _pings(url) >= agents)
             time.sleep(1)
@@ -159,6 +190,10 @@ def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float
         "p50_ms": found["p50_ms"],
         "idle_p99_ms": p99(idle) * 1e3,
     }
+
+
+def _polled(url: str, interval: float) -> dict[str, object]:
+    return source(url, interval=interval, concurrency=_CONCURRENCY, timeout=5)
 
 
 def _naive_under_load(agents: int, interval: float, seconds: float) -> dict[str, float]:

@@ -18,3 +18,11 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("authority") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return str(path)
+
+
+@pytest.fixture
+def seeds(request: pytest.FixtureRequest) -> range:
+    """Return the seeds with which scenarios are played."""
+    first: int = request.config.getoption("--seed")
+    plays: int = request.config.getoption("--plays")
+    return range(first, first + plays)

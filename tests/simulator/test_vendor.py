@@ -30,7 +30,9 @@ async def test_a_bad_token_gets_the_error_envelope(time: FakeClock) -> None:
     assert [time.monotonic] == portal.portal.refused
 
 
-@pytest.mark.parametrize(("refusal", "status", "keys"), [("flags", 200, 6), ("http_401", 401, 2)])
+@pytest.mark.parametrize(
+    ("refusal", "status", "keys"), [("bare", 200, 1), ("flags", 200, 6), ("http_401", 401, 2)]
+)
 async def test_a_bad_token_can_be_answered_otherwise(
     time: FakeClock, refusal: str, status: int, keys: int
 ) -> None:

@@ -92,6 +92,8 @@ def _ping_agent(fleet: Fleet, request: Json) -> Json:
         return failure(f"Invalid agentId = {agent_id}", AGENT_FLAGS, "agentIdError")
     if agent.denied:
         return failure("Access denied", AGENT_FLAGS, "agentAccessDeniedError")
+    if agent.broken is not None:
+        return failure(agent.broken)
     moment = fleet.timeline.moment()
     if not agent.is_up(moment):
         text = f"API V1 request to {agent.host}:{agent.port} timed out"

@@ -145,6 +145,8 @@ async def _answer(fleet: Fleet, portal: Portal, caller: str, request: Json) -> R
 
 
 def _refusal(portal: Portal, action: str) -> Response:
+    if portal.refusal is Refusal.BARE:
+        return JsonResponse({"isError": True})
     text = "Invalid authentication token"
     flags = _FLAGS.get(action, ()) if portal.refusal is Refusal.FLAGS else ()
     status = 401 if portal.refusal is Refusal.HTTP_401 else 200

@@ -42,6 +42,8 @@ class Agent(Machine, kw_only=True):
 
     Attributes:
         denied: Whether it belongs to somebody else, so that a ping is denied.
+        broken: The text of the error, without any flag, that its pings are answered with; `None`
+            for no such error.
         shared: Whether the portal prints the newer fields of a shared agent.
         max_users: Its limit, -1 for none.
     """
@@ -53,6 +55,7 @@ class Agent(Machine, kw_only=True):
     token: str = ""
     active: bool = True
     denied: bool = False
+    broken: str | None = None
     shared: bool = False
     max_users: int = 500
     max_seconds: int = 3600

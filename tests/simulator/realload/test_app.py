@@ -190,6 +190,15 @@ async def test_denied_agents(portal: RealLoad) -> None:
     )
 
 
+async def test_broken_agents(portal: RealLoad) -> None:
+    """A ping of theirs fails without a flag, as a bad token does."""
+    portal.fleet.change("agents", 41, broken="error 17")
+
+    reply = await portal.call("pingMeasuringAgent", agentId=41)
+
+    assert {"isError": True, "genericErrorText": "error 17"} == reply
+
+
 async def test_clocks_are_those_of_the_machines(portal: RealLoad, time: FakeClock) -> None:
     """A skewed clock shows in the system time and in the difference."""
     portal.fleet.change("agents", 41, skew_seconds=-12)

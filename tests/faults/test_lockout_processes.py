@@ -1,0 +1,210 @@
+"""The lock-out guarantee for the processes of a host: at most four refused calls in any minute."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.simulator.vendor import Command
+from tests.faults.crowd import AGENTS, ALLOWED, BAD, GOOD, played, series
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from tests.faults.crowd import Crowd
+
+
+UP = "loadfleet_agent_up prod 1.0"
+REFUSED = "loadfleet_source_auth_failed prod 1.0"
+
+#: When the portal comes to refuse the token.
+WRONG = pytest.mark.parametrize("revoked", [False, True], ids=["wrong", "revoked"])
+
+
+async def begin(crowd: Crowd, *, daemons: int, shards: int = 0) -> None:
+    """Start everything at once."""
+    for number in range(daemons):
+        await crowd.start(f"daemon-{number}")
+    for number in range(shards):
+        await crowd.start(f"shard-{number}", f"--shard={number}", f"--total-shards={shards}")
+    await crowd.healthy()
+
+
+async def asked(crowd: Crowd, *, statuses: int = 5) -> None:
+    """Have two people ask how the fleet is, again and again."""
+
+    async def explain() -> None:
+        for _ in range(2):
+            await crowd.command("explain", "prod", "agent", "41")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(explain())
+        for _ in range(statuses):
+            await crowd.command("status")
+
+
+async def in_mid_call(crowd: Crowd) -> None:
+    """Wait for a call to be under way, for a second at most, and for a part of its way."""
+    with suppress(TimeoutError):
+        await until(lambda: crowd.distance.under_way, timeout_seconds=1)
+    await crowd.moment(0, 0.2)
+
+
+async def revoke(crowd: Crowd) -> None:
+    """Have the portal accept another token while calls with the old one are on their way."""
+    await crowd.polled()
+    await until(lambda: crowd.distance.under_way >= 2)
+    crowd.revoke()
+
+
+def holds(crowd: Crowd) -> bool:
+    """Tell whether the portal met a bad token, and not too often."""
+    return 1 <= crowd.worst <= ALLOWED
+
+
+@played()
+async def test_a_token_that_is_wrong_from_the_start(crowd: Crowd) -> None:
+    """However many processes have it, and whatever their concurrency, the portal sees one proof."""
+    crowd.token("prod", BAD)
+    crowd.concurrency = crowd.chance.choice((1, 3, 8))
+
+    await begin(crowd, daemons=crowd.chance.randint(2, 4), shards=3)
+    await asked(crowd)
+    await crowd.settled()
+
+    assert holds(crowd), crowd.story
+    assert 1 == crowd.distance.bad_at_once, crowd.story
+
+
+@played()
+async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
+    """Who looks at one that sent nothing itself has to learn it as well."""
+    crowd.token("prod", BAD)
+
+    await begin(crowd, daemons=3)
+
+    await crowd.shows(REFUSED)
+    assert holds(crowd), crowd.story
+
+
+@played()
+async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
+    """The calls that are under way, of all processes together, are as many as one may have."""
+    crowd.portal.obey(Command(delay=crowd.chance.choice((0.0, 0.4))))
+    await begin(crowd, daemons=crowd.chance.randint(2, 4), shards=3)
+
+    await revoke(crowd)
+    await asked(crowd)
+    await crowd.settled()
+
+    assert holds(crowd), crowd.story
+
+
+@WRONG
+@played()
+async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None:
+    """What a process had sent when it died counts, although nobody knows how it ended."""
+    crowd.token("prod", GOOD if revoked else BAD)
+    await begin(crowd, daemons=3)
+
+    for number in range(6):
+        if revoked and number == 3:
+            await revoke(crowd)
+        await in_mid_call(crowd)
+        await crowd.restart(crowd.chance.choice(list(crowd.daemons)))
+    await crowd.healthy()
+    await asked(crowd, statuses=2)
+    await crowd.settled()
+
+    assert holds(crowd), crowd.story
+
+
+@WRONG
+@played()
+async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
+    """A process that begins anew every second does not count anew."""
+    crowd.token("prod", GOOD if revoked else BAD)
+
+    for number in range(10):
+        await crowd.start("daemon")
+        if crowd.chance.random() < 0.7 or number == 0:
+            await crowd.healthy()
+            await in_mid_call(crowd)
+        else:
+            await crowd.moment(0.2, 2)
+        if revoked and number == 4:
+            await crowd.healthy()
+            await revoke(crowd)
+            await crowd.moment(0, 0.5)
+        await crowd.kill("daemon")
+    await crowd.settled()
+
+    assert holds(crowd), crowd.story
+
+
+@played()
+async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
+    """What they had sent may have been refused, until a later call is accepted."""
+    await begin(crowd, daemons=3)
+
+    for _ in range(6):
+        await in_mid_call(crowd)
+        await crowd.restart(crowd.chance.choice(list(crowd.daemons)))
+        await crowd.polled()
+    await crowd.healthy()
+    await crowd.shows(UP, count=AGENTS)
+
+    assert [] == crowd.portal.refused, crowd.story
+
+
+@played()
+async def test_a_good_token_beside_a_bad_one(crowd: Crowd) -> None:
+    """Of two sources of one portal, the one with a good token is polled on."""
+    crowd.token("other", BAD)
+
+    await begin(crowd, daemons=crowd.chance.randint(1, 3))
+    await crowd.shows("loadfleet_source_auth_failed other 1.0")
+    await crowd.polled()
+    page = await crowd.command("status", "--format=prom")
+    await crowd.polled()
+    await crowd.shows(UP, count=AGENTS)
+    await crowd.settled()
+
+    assert AGENTS == series(page, UP), page
+    assert holds(crowd), crowd.story
+
+
+@played()
+async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
+    """A refusal shuts out the token that was refused, not the one that replaces it."""
+    crowd.token("prod", BAD)
+    await begin(crowd, daemons=crowd.chance.randint(1, 3))
+    await crowd.shows(REFUSED)
+
+    crowd.token("prod", GOOD)
+    crowd.note("corrected")
+    await crowd.shows(UP, count=AGENTS)
+    page = await crowd.command("status", "--format=prom")
+
+    assert AGENTS == series(page, UP), page
+    assert holds(crowd), crowd.story
+
+
+@WRONG
+@played(shared=False)
+async def test_without_a_shared_state_it_does_not_hold(crowd: Crowd, *, revoked: bool) -> None:
+    """The portal counts what a shared state prevents, so that the other tests can fail."""
+    crowd.token("prod", GOOD if revoked else BAD)
+    await begin(crowd, daemons=3)
+    if revoked:
+        await revoke(crowd)
+
+    await crowd.shows(REFUSED)
+    for _ in range(2):
+        await crowd.command("status")
+    await crowd.settled()
+
+    assert crowd.worst > ALLOWED, crowd.story
