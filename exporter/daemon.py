@@ -56,7 +56,7 @@ FIRST_POLLS_LIMIT_SECONDS = 60.0
 class Daemon:
     """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the configuration by keyword, with defaults
         self,
         loaded: Loaded,
         *,
@@ -64,6 +64,7 @@ class Daemon:
         auto_reload_seconds: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
         announce: Callable[[str], None] | None = None,
+        in_memory: bool = False,
     ) -> None:
         """Prepare a daemon.
 
@@ -73,12 +74,15 @@ class Daemon:
             auto_reload_seconds: How often to look for changes of the files; 0 is never.
             clock: Where time comes from.
             announce: Told the URL once it can be opened.
+            in_memory: Keep nothing beyond the end, whatever the settings say of the state.
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard, state=loaded.settings.state)
+        self._engine = Engine(
+            clock=clock, shard=self._shard, state=None if in_memory else loaded.settings.state
+        )
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()

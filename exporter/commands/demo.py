@@ -54,7 +54,9 @@ async def _demonstrate(
             settings = from_data(data | sources, overrides=overrides)
             configure_for(settings, warnings=warnings)
             daemon = Daemon(
-                Loaded(settings=settings, hash=""), announce=partial(_announce, simulation)
+                Loaded(settings=settings, hash=""),
+                announce=partial(_announce, simulation),
+                in_memory=True,
             )
             try:
                 await daemon.run(stop)

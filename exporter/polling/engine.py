@@ -27,7 +27,6 @@ from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
-from exporter.state.memory import MemoryState
 from exporter.state.opening import open_state
 
 
@@ -69,11 +68,7 @@ class Engine:
         self._shard = shard or Shard()
         self.telemetry[SHARD_ORDINAL].set(self._shard.index)
         self.telemetry[SHARDS].set(self._shard.total)
-        self.state: State = (
-            open_state(state, clock=clock, telemetry=self.telemetry)
-            if state is not None
-            else MemoryState(clock.monotonic)
-        )
+        self.state: State = open_state(state, clock=clock, telemetry=self.telemetry)
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
