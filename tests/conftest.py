@@ -35,6 +35,8 @@ SLOW = (
     "fuzz",
     "http/test_wire.py",
     "rules",
+    "state/test_kill.py",
+    "state/test_processes.py",
     "test_sharding.py",
     "test_systemd.py",
     "web/access/test_tls.py",

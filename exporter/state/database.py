@@ -184,13 +184,8 @@ class Database:
         return connection
 
     def _set_clock(self, connection: sqlite3.Connection) -> None:
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-        stamps = connection.execute("SELECT max(written) FROM documents").fetchone()
-        newest = _time(max(_time(stamps[0]), _time(meta.get("newest")), self.now() or 0.0))
-        kept = None
-        if "offset" in meta:
-            kept = Offset(boot_id=str(meta.get("boot_id")), seconds=_time(meta["offset"]))
-        self._offset = self._host.offset(kept, newest)
+        kept, newest = clock_of(connection)
+        self._offset = self._host.offset(kept, max(newest, self.now() or 0.0))
         if self._offset != kept:
             _set_meta(connection, "boot_id", self._offset.boot_id)
             _set_meta(connection, "offset", self._offset.seconds)
@@ -235,17 +230,24 @@ class Database:
         return StateError(f"{self.place.file}: {_REMEDIES.get(code, str(error))}")
 
 
-def _time(value: object) -> float:
-    """Return a time out of the file, 0 if there is none.
+def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
+    """Return the offset of the state's clock and the newest stamp.
 
     Raises:
-        DamagedError: It is none that any clock could have given.
+        DamagedError: They are not as they were written.
     """
-    if value is None:
-        return 0.0
-    if not isinstance(value, float) or not abs(value) <= _LATEST:
-        raise schema.DamagedError("a time in it is none")
-    return value
+    meta = {
+        name: schema.checked(name, 0.0, checksum, value)[0].decode()
+        for name, checksum, value in connection.execute("SELECT name, checksum, value FROM meta")
+    }
+    (written,) = connection.execute("SELECT max(written) FROM documents").fetchone()
+    kept = None
+    if "offset" in meta:
+        kept = Offset(boot_id=meta["boot_id"], seconds=float(meta["offset"]))
+    newest = max(written or 0.0, float(meta.get("newest", 0.0)))
+    if newest > _LATEST:
+        raise schema.DamagedError("a document is of a time that no clock could have given")
+    return kept, newest
 
 
 def tidy(connection: sqlite3.Connection, now: float) -> None:
@@ -262,4 +264,8 @@ def stamp(connection: sqlite3.Connection, now: float) -> None:
 
 
 def _set_meta(connection: sqlite3.Connection, name: str, value: str | float) -> None:
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    content = str(value).encode()
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (name, checksum, value) VALUES (?, ?, ?)",
+        (name, schema.checksum(name, 0.0, content), content),
+    )

@@ -16,7 +16,11 @@ APPLICATION_ID = 0x4C464553
 #: The statements that bring a file from the version of their place to the next.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        """CREATE TABLE meta (
+            name TEXT PRIMARY KEY,
+            checksum INTEGER NOT NULL,
+            value BLOB NOT NULL
+        ) WITHOUT ROWID""",
         """CREATE TABLE documents (
             key TEXT PRIMARY KEY,
             written REAL NOT NULL,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUES (?, ?, ?, ?)"
-_READ = "SELECT key, written, checksum, value FROM documents"
+READ = "SELECT key, written, checksum, value FROM documents"
 
 
 class SqliteState(Store):
@@ -86,10 +86,11 @@ class SqliteState(Store):
 
         def work(connection: sqlite3.Connection, now: float) -> dict[str, Document]:
             found = {}
-            for row in connection.execute(f"{_READ} WHERE key >= ? ORDER BY key", (prefix,)):
+            for row in connection.execute(f"{READ} WHERE key >= ? ORDER BY key", (prefix,)):
+                document = as_document(row, now)
                 if not row[0].startswith(prefix):
                     break
-                found[row[0]] = as_document(row, now)
+                found[row[0]] = document
             return found
 
         return await self._in_worker(partial(self._database.read, work))
@@ -142,7 +143,7 @@ def as_document(row: tuple[object, ...], now: float) -> Document:
 
 
 def _document(connection: sqlite3.Connection, key: str, now: float) -> Document | None:
-    row = connection.execute(f"{_READ} WHERE key = ?", (key,)).fetchone()
+    row = connection.execute(f"{READ} WHERE key = ?", (key,)).fetchone()
     return None if row is None else as_document(row, now)
 
 

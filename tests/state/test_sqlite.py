@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from collections import Counter
+from contextlib import closing
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import StateError
+from exporter.state.base import salt
+from tests.state.stores import entries, sqlite
+from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+DOCUMENTS = {f"key/{number}": bytes([number]) * 97 * number for number in range(40)}
+
+
+async def filled(folder: Path) -> bytes:
+    """Make a store with the documents and return the bytes of its file."""
+    state = sqlite(folder)
+    for key, value in DOCUMENTS.items():
+        await state.put(key, value)
+    await state.aclose()
+    return (folder / "state.db").read_bytes()
+
+
+async def read(folder: Path) -> dict[str, bytes]:
+    """Open a store, read it and write to it."""
+    state = sqlite(folder)
+    found = {key: document.value for key, document in (await state.documents("key/")).items()}
+    await state.put("new", b"written")
+    written = await state.get("new")
+    await state.aclose()
+    assert written is not None
+    return found
+
+
+def damaged(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("state.db.damaged-*") if path.suffix != ".lock"]
+
+
+# -- Its file -----------------------------------------------------------------------------------
+
+
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Neither the folder that it makes nor a file in it can be read by others."""
+    state = sqlite(tmp_path / "state")
+    await state.put("key", b"value")
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in entries(tmp_path)}
+
+    assert {"state": 0o700, **dict.fromkeys(modes.keys() - {"state"}, 0o600)} == modes
+    assert {"state", "state.db", "state.db-wal", "state.db-shm", "state.lock"} == set(modes)
+    await state.aclose()
+
+
+async def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
+    """A command that never needs the state leaves no trace."""
+    await sqlite(tmp_path / "state").aclose()
+
+    assert [] == entries(tmp_path)
+
+
+async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
+    """Who no longer waits leaves the store and the changes of others as they should be."""
+    state = sqlite(tmp_path)
+
+    def change(value: bytes | None, _: float) -> tuple[bytes, None]:
+        return b"%d" % (int(value or b"0") + 1), None
+
+    tasks = [asyncio.create_task(state.update("n", change)) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = await state.get("n")
+    assert found is not None
+    assert 25 <= int(found.value) <= 50
+    await state.aclose()
+
+
+async def test_a_closed_state_says_so(tmp_path: Path) -> None:
+    """Whoever comes late gets an error that it can handle."""
+    state = sqlite(tmp_path)
+    await state.aclose()
+    await state.aclose()
+
+    with pytest.raises(StateError, match="closed"):
+        await state.get("key")
+
+
+async def test_what_nobody_writes_any_more_is_deleted(tmp_path: Path) -> None:
+    """After 30 days a document goes, except the salt, which is written once."""
+    clock = FakeClock()
+    state = sqlite(tmp_path, clock)
+    kept = await salt(state)
+    await state.put("old", b"")
+    clock.shift(20 * 86400)
+    await state.put("young", b"")
+    clock.shift(11 * 86400)
+
+    await state.put("new", b"")
+
+    assert ["new", "salt", "young"] == list(await state.documents(""))
+    assert kept == await salt(state)
+    await state.aclose()
+
+
+async def test_a_full_store_keeps_what_it_has(tmp_path: Path) -> None:
+    """What does not fit is refused; what is there is read, and room can be made."""
+    state = sqlite(tmp_path, max_pages=12)
+    await state.put("first", b"x" * 20_000)
+
+    with pytest.raises(StateError, match="make room"):
+        await state.put("second", b"x" * 40_000)
+
+    assert ["first"] == list(await state.documents(""))
+    await state.delete("first")
+    await state.put("second", b"x" * 20_000)
+    assert ["second"] == list(await state.documents(""))
+    await state.aclose()
+
+
+# -- Its clock ----------------------------------------------------------------------------------
+
+
+async def now(folder: Path, clock: FakeClock, boot_id: str) -> float:
+    state = sqlite(folder, clock, boot_id=boot_id)
+    answer = await state.update("clock", lambda _, now: (b"", now))
+    await state.aclose()
+    return answer
+
+
+async def test_the_clock_of_a_new_store_is_the_wall_clock(tmp_path: Path) -> None:
+    """It begins with the time of the day."""
+    assert 1_700_000_000.0 == pytest.approx(await now(tmp_path, FakeClock(), "a"), abs=1e-3)
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: float) -> None:
+    """Whoever sets the time makes no refusal older or younger."""
+    clock = FakeClock()
+    before = await now(tmp_path, clock, "a")
+    clock.unix += jump
+    clock.shift(10.0)
+
+    after = await now(tmp_path, clock, "a")
+
+    assert 10.0 == pytest.approx(after - before, abs=1e-3)
+
+
+@pytest.mark.parametrize("boot_id", ["a", "b", ""])
+@pytest.mark.parametrize(("wall", "passed"), [(60.0, 60.0), (-86400.0, 0.0)])
+async def test_it_goes_on_over_a_reboot(
+    tmp_path: Path, boot_id: str, wall: float, passed: float
+) -> None:
+    """It takes the wall clock's word for how long that was, unless it would go back."""
+    before = await now(tmp_path, FakeClock(unix=1e9, monotonic=5000.0), boot_id)
+
+    rebooted = FakeClock(unix=1e9 + wall, monotonic=3.0)
+    after = await now(tmp_path, rebooted, f"{boot_id}{boot_id}")
+
+    assert passed == pytest.approx(after - before, abs=1e-3)
+
+
+async def test_a_deletion_does_not_turn_the_clock_back(tmp_path: Path) -> None:
+    """The newest stamp outlives its document."""
+    clock = FakeClock(unix=1e9)
+    state = sqlite(tmp_path, clock)
+    await state.put("key", b"")
+    clock.shift(100.0)
+    await state.delete("key")
+    await state.aclose()
+
+    after = await now(tmp_path, FakeClock(unix=1e9 - 50, monotonic=1.0), "b")
+
+    assert 1e9 + 100 == pytest.approx(after, abs=1e-3)
+
+
+# -- Damaged or foreign -------------------------------------------------------------------------
+
+
+async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+    """There is nothing in it to set aside."""
+    (tmp_path / "state.db").touch()
+
+    assert {} == await read(tmp_path)
+    assert [] == damaged(tmp_path)
+
+
+async def test_cut_anywhere_it_is_never_wrong(tmp_path: Path) -> None:
+    """Of a file that was cut, everything is there or nothing, and it can be used."""
+    content = await filled(tmp_path / "whole")
+    for length in [1, 16, 100, 512, 4095, 4096, 4097, *range(5000, len(content), 4999)]:
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        (folder / "state.db").write_bytes(content[:length])
+
+        assert {} == await read(folder), length
+        assert len(damaged(folder)) == (length > 1), length  # SQLite takes a byte for none
+
+
+async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
+    """Whichever bit is wrong, a document is as it was written or not there."""
+    content = await filled(tmp_path / "whole")
+    chance = Random(7)  # noqa: S311 - repeatable, not secret
+    outcomes: Counter[str] = Counter()
+    for number in range(100):
+        place = chance.randrange(len(content))
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << chance.randrange(8)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "state.db").write_bytes(flipped)
+
+        try:
+            found = await read(folder)
+        except StateError as error:
+            # The bit was one of the schema's version.
+            outcomes["newer" if "newer" in str(error) else str(error)] += 1
+        else:
+            assert ({} if damaged(folder) else DOCUMENTS) == found, place
+            outcomes["lost" if damaged(folder) else "kept"] += 1
+    assert {"lost", "kept", "newer"} == set(outcomes)
+    assert 50 < outcomes["lost"]
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE documents (key TEXT)")
+        connection.commit()
+
+
+def ours_with_other_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {0x4C464553}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("CREATE TABLE meta (name TEXT)")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda path: path.write_bytes(Random(1).randbytes(9_000)), id="random"),  # noqa: S311
+        pytest.param(lambda path: path.write_text("notes\n" * 1_000), id="text"),
+        pytest.param(lambda path: path.write_bytes(b"\0" * 8_192), id="zeros"),
+        foreign,
+        ours_with_other_tables,
+    ],
+)
+async def test_what_is_not_ours_is_set_aside(
+    make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """It is kept under another name, the log says so, and the store is a new one."""
+    file = tmp_path / "state.db"
+    make(file)
+    content = file.read_bytes()
+
+    with capture_logs() as logs:
+        found = await read(tmp_path)
+
+    (name,) = damaged(tmp_path)
+    assert {} == found
+    assert content == (tmp_path / name).read_bytes()
+    assert ["state_set_aside"] == [each["event"] for each in logs]
+    assert str(file) == logs[0]["file"]
+
+
+async def test_all_follow_when_it_is_damaged_while_open(tmp_path: Path) -> None:
+    """One sets it aside, the others see the new one; what `update` wrote last goes over."""
+    clock = FakeClock()
+    one, other, finder = (sqlite(tmp_path, clock) for _ in range(3))
+    await one.put("lost", b"")
+    await one.update("ledger", lambda _, __: (b"one", None))
+    clock.shift(1.0)
+    await other.update("ledger", lambda value, __: ((value or b"") + b", other", None))
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (tmp_path / "state.db").write_bytes(b"damaged" * 1_000)
+
+    with capture_logs() as logs:
+        await finder.put("found", b"")
+        await one.put("first", b"")
+        await other.put("second", b"")
+
+    assert ["state_set_aside"] == [each["event"] for each in logs]
+    for state in (one, other, finder):
+        assert ["first", "found", "ledger", "second"] == list(await state.documents(""))
+        found = await state.get("ledger")
+        assert found is not None
+        assert b"one, other" == found.value
+        await state.aclose()
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+async def test_all_follow_when_it_is_gone(tmp_path: Path, *, emptied: bool) -> None:
+    """A file that somebody deletes or empties is begun anew by all."""
+    one, other = sqlite(tmp_path), sqlite(tmp_path)
+    for state in (one, other):
+        await state.put("old", b"")
+    if emptied:
+        (tmp_path / "state.db").write_bytes(b"")
+    else:
+        for path in entries(tmp_path):
+            path.unlink()
+
+    await one.put("new", b"")
+    await other.put("newer", b"")
+
+    for state in (one, other):
+        assert {"new", "newer"} <= set(await state.documents(""))
+        await state.aclose()
+
+
+async def test_a_wrong_value_is_not_returned(tmp_path: Path) -> None:
+    """SQLite has no check sums of its own; ours find what it lets pass."""
+    await filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("UPDATE documents SET value = x'00' WHERE key = 'key/7'")
+        connection.commit()
+    state = sqlite(tmp_path)
+
+    assert await state.get("key/7") is None
+    assert 1 == len(damaged(tmp_path))
+    await state.aclose()
+
+
+async def test_a_newer_schema_is_not_touched(tmp_path: Path) -> None:
+    """After going back to an older version, the state of the newer one waits for it."""
+    await filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+        connection.execute("CREATE TABLE more (key)")
+        connection.commit()
+    content = (tmp_path / "state.db").read_bytes()
+    state = sqlite(tmp_path)
+
+    with pytest.raises(StateError, match=r"version 99.*newer"):
+        await state.put("key", b"")
+
+    await state.aclose()
+    assert content == (tmp_path / "state.db").read_bytes()
+    assert [] == damaged(tmp_path)
+
+
+async def test_a_schema_that_becomes_newer_is_not_touched(tmp_path: Path) -> None:
+    """The newer version may be started beside the older one."""
+    state = sqlite(tmp_path)
+    await state.put("key", b"old")
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+        connection.commit()
+
+    with pytest.raises(StateError, match="version 99"):
+        await state.put("key", b"new")
+
+    await state.aclose()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        assert [(b"old",)] == connection.execute("SELECT value FROM documents").fetchall()
