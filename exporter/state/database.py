@@ -34,6 +34,11 @@ MAX_PAGES = 2**18
 KEPT_SECONDS = 30 * 86400.0
 TIDY_SECONDS = 3600.0
 
+#: SQLite empties its log only when nobody uses the file for a moment. For processes that leave no
+#: such moment it is looked at after so many changes, and emptied if it has got so large.
+_LOG_CHANGES = 1000
+_LOG_BYTES = 2**26
+
 #: A later stamp, in seconds since the epoch, is no host's clock but damage.
 _LATEST = 1e11
 
@@ -84,6 +89,7 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._offset: Offset | None = None
         self._tidied = 0.0
+        self._changes = 0
         self._log = structlog.get_logger("exporter.state").bind(file=str(place.file))
 
     def read(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
@@ -206,7 +212,16 @@ class Database:
             with suppress(sqlite3.Error):
                 connection.rollback()
             raise
+        self._changes += 1
+        if self._changes % _LOG_CHANGES == 0:
+            self._empty_log(connection)
         return result
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        # What fails here was written, and is seen to the next time.
+        with suppress(OSError, sqlite3.Error):
+            if self.place.wal.stat().st_size > _LOG_BYTES:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _expect_ours(self, connection: sqlite3.Connection) -> None:
         moved = self.place.identity() != self._identity

@@ -65,6 +65,7 @@ class Place:
     Attributes:
         folder: Where it is.
         file: The file in it.
+        wal: SQLite's log of the changes that are not yet in the file.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Place:
         """
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - nothing is looked up
         self.file = self.folder / FILE
+        self.wal = self.folder / f"{FILE}-wal"
         self._parents = parents
         self._mounts = mounts
         self._pause = pause
@@ -98,8 +100,8 @@ class Place:
         mounts = self._mounts()
         # First by its name alone: to look at a network file system that is away would hang.
         for resolved in (False, True):
-            folder = self.folder.resolve() if resolved else self.folder
-            kind = network_file_system(folder, mounts)
+            folder = os.path.realpath(self.folder) if resolved else self.folder
+            kind = network_file_system(Path(folder), mounts)
             if kind:
                 raise StateError(
                     f"{self.folder} is on a network file system ({kind}); the state takes local"

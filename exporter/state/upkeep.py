@@ -112,8 +112,7 @@ def _reading(place: Place) -> Iterator[sqlite3.Connection]:
     if place.identity() is None:
         raise StateError(f"there is no state in {place.folder}; name its folder in state.path")
     # Beside a file that nobody has open, SQLite would make others.
-    wal = place.file.with_name(f"{place.file.name}-wal")
-    used = wal.exists()
+    used = place.wal.exists()
     how = "mode=ro" if used else "immutable=1"
     try:
         connection = sqlite3.connect(f"{place.file.as_uri()}?{how}", uri=True, isolation_level=None)
@@ -123,7 +122,7 @@ def _reading(place: Place) -> Iterator[sqlite3.Connection]:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        if not used and wal.exists():
+        if not used and place.wal.exists():
             raise StateError(f"{place.file} was opened meanwhile; try again") from error
         if not schema.is_damage(error):
             raise StateError(f"{place.file}: it cannot be read ({error})") from error

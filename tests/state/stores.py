@@ -18,6 +18,14 @@ def no_mounts() -> str:
     return ""
 
 
+async def kept(folder: Path, clock: FakeClock | None = None) -> dict[str, bytes]:
+    """Return the documents that are in a store, as whoever opens it next finds them."""
+    state = sqlite(folder, clock)
+    found = await state.documents("")
+    await state.aclose()
+    return {key: document.value for key, document in found.items()}
+
+
 def entries(folder: Path) -> list[Path]:
     """Return all that is in a folder and below."""
     return list(folder.rglob("*"))

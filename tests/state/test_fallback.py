@@ -8,11 +8,12 @@ from structlog.testing import capture_logs
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.state.fallback import RETRY_SECONDS, FallbackState
-from tests.state.stores import sqlite
+from tests.state.stores import kept, sqlite
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from exporter.metrics.own import OwnFamily
@@ -64,21 +65,21 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return Case(tmp_path)
+async def case(tmp_path: Path) -> AsyncIterator[Case]:
+    case = Case(tmp_path)
+    yield case
+    await case.state.aclose()
 
 
 async def test_a_store_that_works_is_used(case: Case) -> None:
     """What is written is in the store, counted, and the gauge is 1."""
     await case.state.put("key", b"value")
-    found = await sqlite(case.folder, case.clock).get("key")
 
-    assert found is not None
+    assert {"key": b"value"} == await kept(case.folder, case.clock)
     assert 1.0 == case.sample(own.STATE_UP)
     assert 1.0 == case.sample(own.STATE_OPERATIONS)
     assert 0.0 == case.sample(own.STATE_OPERATION_FAILURES)
     assert (case.sample(own.STATE_SIZE) or 0) > 4096
-    await case.state.aclose()
 
 
 async def test_without_the_store_it_goes_on_in_memory(case: Case) -> None:
@@ -151,7 +152,6 @@ async def test_the_store_is_tried_again_at_times(case: Case) -> None:
     assert "sqlite" == case.state.backend
     assert 1.0 == case.sample(own.STATE_UP)
     assert ["state_recovered"] == [log["event"] for log in logs]
-    await case.state.aclose()
 
 
 async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
@@ -165,8 +165,7 @@ async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
 
     await case.state.get("whatever")
 
-    found = await sqlite(case.folder, case.clock).documents("")
-    assert {"n": b"2", "new": b"1"} == {key: document.value for key, document in found.items()}
+    assert {"n": b"2", "new": b"1"} == await kept(case.folder, case.clock)
 
 
 async def test_what_others_have_written_meanwhile_stays(case: Case) -> None:
@@ -192,4 +191,3 @@ async def test_a_store_that_is_lost_again_is_left_again(case: Case) -> None:
         case.give_back()
         case.clock.shift(RETRY_SECONDS)
         assert number + 2 == await case.count()
-    await case.state.aclose()

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.state import upkeep
 from exporter.state.place import Place
-from tests.state.stores import host, no_mounts, sqlite
+from tests.state.stores import host, kept, no_mounts
 from tests.state.test_processes import writer
 from tests.support.wait import until
 
@@ -33,14 +33,12 @@ async def test_killed_in_the_middle_of_writes(tmp_path: Path, turn: int) -> None
             await other.stop(signal.SIGKILL)
 
     report = upkeep.check(Place(tmp_path / "state", mounts=no_mounts), host())
-    state = sqlite(tmp_path / "state")
-    found = await state.documents("")
-    await state.aclose()
+    found = await kept(tmp_path / "state")
     assert len(found) == report.documents
     for process, name in ((victim, "victim"), (other, "other")):
         # The last line may be a part.
         for line in process.output.splitlines()[:-1]:
             number, count, backend = line.split()
             assert "sqlite" == backend
-            assert count * 100 == found[f"{name}/{number}"].value.decode()
+            assert count * 100 == found[f"{name}/{number}"].decode()
     assert [] == list((tmp_path / "state").glob("*.damaged-*"))

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import socket
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.errors import StateError
+from exporter.state.database import Database
 from exporter.state.place import Place, network_file_system
-from tests.state.stores import entries, no_mounts, sqlite
+from tests.state.stores import entries, host, no_mounts, sqlite
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 MOUNTS = r"""
@@ -128,6 +133,53 @@ async def test_a_folder_that_cannot_be_is_named(folder: str, tmp_path: Path) -> 
         await state.put("key", b"")
 
     await state.aclose()
+
+
+@contextmanager
+def as_anybody() -> Iterator[None]:
+    """Take root's power over files from this thread."""
+    if os.geteuid() != 0:
+        yield
+        return
+    set_user = ctypes.CDLL(None).setfsuid
+    set_user(65534)
+    try:
+        yield
+    finally:
+        set_user(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Make a folder that everybody may enter, as those of pytest are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("of_folder", "of_files"), [(0o555, 0o444), (0o777, 0o444), (0o777, 0)])
+def test_what_may_not_be_written_is_not_used(
+    open_folder: Path, of_folder: int, of_files: int
+) -> None:
+    """Folder or file may be read at most: the message says what is missing, all stays as it was."""
+    place = Place(open_folder, mounts=no_mounts)
+    maker = Database(place, host=host())
+    maker.read(lambda _, now: now)
+    maker.close()
+    (open_folder / "state.lock").chmod(0o666)
+    place.file.chmod(of_files)
+    open_folder.chmod(of_folder)
+    before = place.file.read_bytes() if of_files else None
+    database = Database(place, host=host())
+
+    with as_anybody(), pytest.raises(StateError, match=r"(give|let|make).* write"):
+        database.write(lambda _, now: now)
+
+    if before is not None:
+        assert before == place.file.read_bytes()
+    assert [] == place.damaged()
 
 
 def test_only_the_newest_damaged_files_are_kept(tmp_path: Path) -> None:
