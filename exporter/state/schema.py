@@ -34,6 +34,9 @@ VERSION = len(MIGRATIONS)
 
 TABLES = frozenset({"meta", "documents"})
 
+#: Reads documents, in the order of their keys.
+READ = "SELECT key, written, checksum, value FROM documents"
+
 #: Larger files are not read through when they are opened; it would take long.
 CHECKED_BYTES = 64 * 2**20
 
@@ -86,18 +89,30 @@ def known_version(connection: sqlite3.Connection) -> int:
     if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
         raise DamagedError("it is a database of something else")
     if version > VERSION:
+        (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
         raise StateError(
-            f"it is of version {version}, made by a newer loadfleet-exporter; this one knows"
+            f"{file} is of version {version}, made by a newer loadfleet-exporter; this one knows"
             f" version {VERSION}: start the newer one, or name another folder in state.path"
         )
     if version == VERSION and tables != TABLES:
         raise DamagedError("its tables are not ours")
-    size = _pragma(connection, "page_count") * _pragma(connection, "page_size")
-    if size <= CHECKED_BYTES:
-        found = [text for (text,) in connection.execute("PRAGMA quick_check(1)")]
-        if found != ["ok"]:
-            raise DamagedError(f"quick_check: {found[0]}")
+    if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
+        verify(connection)
     return version
+
+
+def verify(connection: sqlite3.Connection) -> None:
+    """Read all documents.
+
+    Raises:
+        sqlite3.DatabaseError: One is not as it was written, or could not be found by its key.
+    """
+    before = None
+    for row in connection.execute(READ):
+        checked(*row)
+        if before is not None and row[0] <= before:
+            raise DamagedError("the documents are not in the order of their keys")
+        before = row[0]
 
 
 def user_version(connection: sqlite3.Connection) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from exporter.errors import StateError
 from exporter.state.base import Change, Document, Store
 from exporter.state.database import MAX_PAGES, Database, stamp
-from exporter.state.schema import checked, checksum
+from exporter.state.schema import READ, checked, checksum
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUES (?, ?, ?, ?)"
-READ = "SELECT key, written, checksum, value FROM documents"
 
 
 class SqliteState(Store):

@@ -14,7 +14,7 @@ import msgspec
 from exporter.errors import StateError
 from exporter.state import schema
 from exporter.state.database import Database, clock_of, tidy
-from exporter.state.sqlite import READ, as_document
+from exporter.state.sqlite import as_document
 
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def check(place: Place, host: HostClock) -> Report:
         found = [text for (text,) in connection.execute("PRAGMA integrity_check(1)")]
         if found != ["ok"]:
             raise schema.DamagedError(found[0])
+        if schema.known_version(connection):
+            schema.verify(connection)
         documents = [document for _, document in _documents(connection, host)]
         return Report(
             version=schema.user_version(connection),
@@ -102,7 +104,7 @@ def _documents(connection: sqlite3.Connection, host: HostClock) -> Iterator[tupl
     if not schema.known_version(connection):
         return
     now = host.boottime() + host.offset(*clock_of(connection)).seconds
-    for row in connection.execute(f"{READ} ORDER BY key"):
+    for row in connection.execute(f"{schema.READ} ORDER BY key"):
         yield row[0], as_document(row, now)
 
 

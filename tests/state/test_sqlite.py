@@ -13,7 +13,10 @@ from structlog.testing import capture_logs
 
 from exporter.errors import StateError
 from exporter.state.base import salt
-from tests.state.stores import entries, sqlite
+from exporter.state.database import Database, tidy
+from exporter.state.place import Place
+from exporter.state.schema import DamagedError
+from tests.state.stores import entries, host, no_mounts, sqlite
 from tests.support.clock import FakeClock
 
 
@@ -35,14 +38,14 @@ async def filled(folder: Path) -> bytes:
 
 
 async def read(folder: Path) -> dict[str, bytes]:
-    """Open a store, read it and write to it."""
+    """Open a store, look for each of the documents and write a new one."""
     state = sqlite(folder)
-    found = {key: document.value for key, document in (await state.documents("key/")).items()}
+    found = {key: await state.get(key) for key in DOCUMENTS}
     await state.put("new", b"written")
     written = await state.get("new")
     await state.aclose()
     assert written is not None
-    return found
+    return {key: document.value for key, document in found.items() if document is not None}
 
 
 def damaged(folder: Path) -> list[str]:
@@ -174,6 +177,15 @@ async def test_it_goes_on_over_a_reboot(
     assert passed == pytest.approx(after - before, abs=1e-3)
 
 
+async def test_a_short_life_before_the_reboot_does_not_matter(tmp_path: Path) -> None:
+    """The time since the boot may be longer than it was at the boot before."""
+    before = await now(tmp_path, FakeClock(unix=1e9, monotonic=10.0), "a")
+
+    after = await now(tmp_path, FakeClock(unix=1e9 + 86400, monotonic=100.0), "b")
+
+    assert 86400.0 == pytest.approx(after - before, abs=1e-3)
+
+
 async def test_a_deletion_does_not_turn_the_clock_back(tmp_path: Path) -> None:
     """The newest stamp outlives its document."""
     clock = FakeClock(unix=1e9)
@@ -200,14 +212,16 @@ async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
 
 
 async def test_cut_anywhere_it_is_never_wrong(tmp_path: Path) -> None:
-    """Of a file that was cut, everything is there or nothing, and it can be used."""
+    """A document is as it was written or not there, and the store can be used."""
     content = await filled(tmp_path / "whole")
     for length in [1, 16, 100, 512, 4095, 4096, 4097, *range(5000, len(content), 4999)]:
         folder = tmp_path / str(length)
         folder.mkdir()
         (folder / "state.db").write_bytes(content[:length])
 
-        assert {} == await read(folder), length
+        found = await read(folder)
+
+        assert found.items() <= DOCUMENTS.items(), length
         assert len(damaged(folder)) == (length > 1), length  # SQLite takes a byte for none
 
 
@@ -230,10 +244,25 @@ async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
             # The bit was one of the schema's version.
             outcomes["newer" if "newer" in str(error) else str(error)] += 1
         else:
-            assert ({} if damaged(folder) else DOCUMENTS) == found, place
+            # Those that were read before the damage was met are right.
+            assert found.items() <= DOCUMENTS.items(), place
+            assert damaged(folder) or DOCUMENTS == found, place
             outcomes["lost" if damaged(folder) else "kept"] += 1
     assert {"lost", "kept", "newer"} == set(outcomes)
     assert 50 < outcomes["lost"]
+
+
+async def test_keys_out_of_order_are_found_at_the_start(tmp_path: Path) -> None:
+    """Else a document that is there could not be found by its key, and nobody would know."""
+    content = await filled(tmp_path)
+    assert 1 == content.count(b"key/17")
+    (tmp_path / "state.db").write_bytes(content.replace(b"key/17", b"zey/17"))
+    state = sqlite(tmp_path)
+
+    await state.get("key/17")
+
+    await state.aclose()
+    assert 1 == len(damaged(tmp_path))
 
 
 def foreign(path: Path) -> None:
@@ -324,6 +353,83 @@ async def test_all_follow_when_it_is_gone(tmp_path: Path, *, emptied: bool) -> N
         await state.aclose()
 
 
+class Swapped(Place):
+    """A place at which something happens between two looks at the file.
+
+    Attributes:
+        then: What happens, once.
+    """
+
+    then: Callable[[], object] | None = None
+
+    def identity(self) -> tuple[int, int] | None:
+        """Look, and have it happen."""
+        seen = super().identity()
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+        return seen
+
+
+def add(connection: sqlite3.Connection, now: float) -> None:
+    connection.execute("INSERT INTO documents VALUES ('a', ?, ?, ?)", (now, 0, b""))
+
+
+def test_a_change_never_goes_into_a_file_that_was_set_aside(tmp_path: Path) -> None:
+    """Another process may rename it between the look at it and the change."""
+    place = Swapped(tmp_path, mounts=no_mounts)
+    database = Database(place, host=host())
+    database.read(lambda _, now: now)
+    place.then = lambda: place.set_aside(0.0)
+
+    database.write(add)
+
+    database.close()
+    with closing(sqlite3.connect(place.file)) as connection:
+        assert [("a",)] == connection.execute("SELECT key FROM documents").fetchall()
+
+
+def test_what_others_have_set_aside_is_not_set_aside_again(tmp_path: Path) -> None:
+    """Of two who find the damage at once, the second finds a new file in its place."""
+    place = Swapped(tmp_path, mounts=no_mounts)
+    database = Database(place, host=host())
+    database.write(add)
+    calls: list[float] = []
+
+    def other() -> None:
+        place.set_aside(0.0)
+        place.make()
+
+    def work(_: sqlite3.Connection, now: float) -> None:
+        calls.append(now)
+        if len(calls) == 1:
+            place.then = other
+            raise DamagedError
+
+    database.read(work)
+
+    database.close()
+    assert 2 == len(calls)
+    assert 1 == len(place.damaged())
+
+
+def test_room_is_made_without_turning_the_clock_back(tmp_path: Path) -> None:
+    """Also where nothing is left that was written."""
+    clock = FakeClock(unix=1e9)
+    database = Database(Place(tmp_path, mounts=no_mounts), host=host(clock))
+    database.write(add)
+    clock.shift(31 * 86400.0)
+
+    database.write(tidy)
+
+    database.close()
+    rebooted = Database(
+        Place(tmp_path, mounts=no_mounts), host=host(FakeClock(unix=1e9), boot_id="b")
+    )
+    assert 1e9 + 31 * 86400.0 <= rebooted.read(lambda _, now: now) + 1e-3
+    rebooted.close()
+
+
 async def test_a_wrong_value_is_not_returned(tmp_path: Path) -> None:
     """SQLite has no check sums of its own; ours find what it lets pass."""
     await filled(tmp_path)
@@ -347,7 +453,7 @@ async def test_a_newer_schema_is_not_touched(tmp_path: Path) -> None:
     content = (tmp_path / "state.db").read_bytes()
     state = sqlite(tmp_path)
 
-    with pytest.raises(StateError, match=r"version 99.*newer"):
+    with pytest.raises(StateError, match=rf"{tmp_path}/state.db.*version 99.*newer"):
         await state.put("key", b"")
 
     await state.aclose()
