@@ -257,7 +257,7 @@ def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
     }
     (written,) = connection.execute("SELECT max(written) FROM documents").fetchone()
     kept = None
-    if "offset" in meta:
+    if {"boot_id", "offset"} <= meta.keys():
         kept = Offset(boot_id=meta["boot_id"], seconds=float(meta["offset"]))
     newest = max(written or 0.0, float(meta.get("newest", 0.0)))
     if newest > _LATEST:

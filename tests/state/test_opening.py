@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.daemon import Daemon
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.engine import Engine
+from exporter.settings.load import Loaded, from_data
 from exporter.state.opening import open_state, place_of
 from exporter.state.settings import StateSettings
 from tests.support.clock import FakeClock
@@ -94,3 +96,19 @@ async def test_an_engine_without_a_state_keeps_it_in_memory() -> None:
 
     page = engine.exposition.metrics(names=[own.STATE_UP.name]).body
     assert b'loadfleet_exporter_state_up{backend="memory"} 1' in page
+
+
+@pytest.mark.parametrize(("in_memory", "backend"), [(False, "sqlite"), (True, "memory")])
+async def test_a_daemon_keeps_its_state_unless_told_otherwise(
+    tmp_path: Path, *, in_memory: bool, backend: str
+) -> None:
+    """The demo tells it, whatever the settings and the environment say."""
+    source = {"provider": "realload", "url": "https://portal.example.com", "auth_token": "t0ken"}
+    settings = from_data({"sources": [source], "state": {"path": str(tmp_path / "state")}})
+    daemon = Daemon(Loaded(settings=settings, hash=""), in_memory=in_memory)
+
+    await daemon._engine.state.put("key", b"value")
+
+    assert backend == daemon._engine.state.backend
+    assert (tmp_path / "state").exists() == (not in_memory)
+    await daemon._engine.end(grace_seconds=0)
