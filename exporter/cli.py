@@ -17,6 +17,7 @@ from exporter.commands import (
     rules,
     run,
     simulate,
+    state,
     status,
 )
 from exporter.config.validation import nearest
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "check-config": check,
     "status": status,
     "explain": explain,
+    "state": state,
     "metrics": metrics,
     "rules": rules,
     "dashboards": dashboards,

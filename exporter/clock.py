@@ -21,6 +21,11 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     monotonic: float
 
 
+def _boottime() -> float:
+    """Return seconds since the boot, the machine's sleep included."""
+    return _time.clock_gettime(getattr(_time, "CLOCK_BOOTTIME", _time.CLOCK_MONOTONIC))
+
+
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
     """Wall clock, monotonic clock and sleep, handed to everything that needs one of them.
 
@@ -28,11 +33,13 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
         time: Seconds since the epoch.
         monotonic: Seconds since an arbitrary point that never jump.
         sleep: Waits for that many seconds.
+        boottime: Seconds since the boot, the same in all processes of the host.
     """
 
     time: Callable[[], float] = _time.time
     monotonic: Callable[[], float] = _time.monotonic
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    boottime: Callable[[], float] = _boottime
 
     def now(self) -> Moment:
         """Read both clocks."""

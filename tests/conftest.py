@@ -36,6 +36,8 @@ SLOW = (
     "http/test_wire.py",
     "rules",
     "test_daemon.py",
+    "state/test_kill.py",
+    "state/test_processes.py",
     "test_sharding.py",
     "test_systemd.py",
     "web/access/test_tls.py",
@@ -93,3 +95,12 @@ def _logging_as_before() -> Iterator[None]:
         logging.getLogger(name).setLevel(old)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _state_elsewhere(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep the state of a test, and of the processes it starts, out of the developer's home."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)

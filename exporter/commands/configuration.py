@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,18 +12,20 @@ from exporter.alerts.settings import AlertingSettings
 from exporter.config import yaml_file
 from exporter.config.environment import PREFIX
 from exporter.config.types import WrongValueError, parse_duration
-from exporter.config.validation import checked
+from exporter.config.validation import S, checked
 from exporter.errors import ConfigurationError
 from exporter.settings import flags
 from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
 from exporter.state.memory import MemoryState
+from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from exporter.config.validation import Checked
     from exporter.polling.engine import Engine
 
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
+_STATE = "state"
 
 
 def load_settings(
@@ -100,31 +103,55 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
     Raises:
         ConfigurationError: It cannot be used.
     """
-    used = (flags.CONFIG_FILE, flags.RUNBOOK_URL)
+    layers = _layers((flags.CONFIG_FILE, flags.RUNBOOK_URL), arguments, environ)
+    given = _part(layers, _ALERTING)
+    if not isinstance(given, dict) or not isinstance(given.get(_THRESHOLDS, {}), dict):
+        raise ConfigurationError(
+            [f"{_ALERTING}: it and its {_THRESHOLDS} must be mappings of keys to values"]
+        )
+    wanted = {key: given[key] for key in (_THRESHOLDS, "runbook_url") if key in given}
+    return _settings(layers, _ALERTING, checked(AlertingSettings, wanted))
+
+
+def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSettings:
+    """Read where the state is kept; no source has to be there, and no secret.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH), arguments, environ)
+    return _settings(layers, _STATE, checked(StateSettings, _part(layers, _STATE)))
+
+
+def _layers(
+    used: Sequence[flags.Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> Layers:
     path = config_path(arguments, environ)
     layers = Layers(
         yaml_file.parse(yaml_file.read(path), name=str(path)) if path is not None else {},
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
+        folder=path.parent if path is not None else Path(),
     )
     for warning in (*flags.warnings(used, arguments, environ), *layers.old_names.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    about = (f"{PREFIX}{_ALERTING.upper()}", _ALERTING)
+    return layers
+
+
+def _part(layers: Layers, section: str) -> Any:
+    """Return what was given for a section; only its own variables have to be readable."""
+    about = (f"{PREFIX}{section.upper()}", section)
     problems = [problem for problem in layers.problems(()) if problem.startswith(about)]
     if problems:
         raise ConfigurationError(problems)
-    given = layers.joined().get(_ALERTING, {})
-    if not isinstance(given, dict) or not isinstance(given.get(_THRESHOLDS, {}), dict):
-        raise ConfigurationError(
-            [f"{_ALERTING}: it and its {_THRESHOLDS} must be mappings of keys to values"]
-        )
-    outcome = checked(
-        AlertingSettings, {key: given[key] for key in (_THRESHOLDS, "runbook_url") if key in given}
-    )
+    return layers.joined().get(section, {})
+
+
+def _settings(layers: Layers, section: str, outcome: Checked[S]) -> S:
     if outcome.mistakes:
         raise ConfigurationError(
             [
-                f"{layers.location_of((_ALERTING, *mistake.path))}: {mistake.text}"
+                f"{layers.location_of((section, *mistake.path))}: {mistake.text}"
                 for mistake in outcome.mistakes
             ]
         )

@@ -140,6 +140,16 @@ RENDER_DURATION = _histogram(
 EXPOSITION_BYTES = _gauge(
     "exposition_bytes", "Size of the vendor families' exposition, uncompressed."
 )
+STATE_UP = _gauge(
+    "state_up", "Whether the store of the state can be used; 0: all is in memory.", "backend"
+)
+STATE_OPERATIONS = _counter(
+    "state_operations_total", "Reads and writes of the state that worked.", "backend"
+)
+STATE_OPERATION_FAILURES = _counter(
+    "state_operation_failures_total", "Reads and writes of the state that failed.", "backend"
+)
+STATE_SIZE = _gauge("state_size_bytes", "Size of the store of the state.", "backend")
 
 #: All of them, in the order of exposition.
 OWN_FAMILIES: tuple[OwnFamily[Any], ...] = tuple(_families)

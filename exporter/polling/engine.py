@@ -19,7 +19,7 @@ from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.own import SHARD_ORDINAL, SHARDS
+from exporter.metrics.own import SHARD_ORDINAL, SHARDS, STATE_UP
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.memory import Memory
 from exporter.polling.poller import HEALTH, Kept, Poller, TaskStatus
@@ -28,7 +28,7 @@ from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
-from exporter.state.memory import MemoryState
+from exporter.state.base import State
 from exporter.state.opening import open_state
 from exporter.state.settings import StateSettings
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
-    from exporter.state.base import State
 
 
 class Engine:
@@ -75,10 +74,11 @@ class Engine:
         self.telemetry[SHARDS].set(self._shard.total)
         settings = state if isinstance(state, StateSettings) else StateSettings()
         self.state: State
-        if isinstance(state, StateSettings):
-            self.state = open_state(state, clock=clock, telemetry=self.telemetry)
+        if isinstance(state, State):
+            self.state = state
+            self.telemetry[STATE_UP].labels(state.backend).set(1)
         else:
-            self.state = state or MemoryState(clock.monotonic)
+            self.state = open_state(state, clock=clock, telemetry=self.telemetry)
         self._memory = Memory(
             self.state, namespace=settings.namespace, shard=self._shard, clock=clock
         )
@@ -209,7 +209,7 @@ class Engine:
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
-            ledger=Ledger(self.state, settings.url, provider.lockout),
+            ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
             random=self._random,
             shard=self._shard,
             known={task: each.snapshot.readings for task, each in kept.items()},

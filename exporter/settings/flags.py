@@ -128,6 +128,12 @@ LOG_LEVEL = Flag(
 LOG_FORMAT = Flag(
     name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
 )
+STATE_PATH = Flag(
+    name="state.path",
+    metavar="FOLDER",
+    help="folder of the state, on a local file system",
+    setting=("state", "path"),
+)
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
@@ -148,7 +154,7 @@ AUTO_RELOAD = Flag(
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: The flags of every command that reads a configuration.
-COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, ACCEPT_LOCKOUT_RISK)
+COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, STATE_PATH, ACCEPT_LOCKOUT_RISK)
 
 #: The flags of the daemon alone.
 DAEMON = (

@@ -135,7 +135,7 @@ class ShardingSettings(Section):
 
 def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]) -> str:
     """Return what shards that know nothing of each other can do, empty if it is nothing."""
-    endangered = [source.name for source in sources if source.DOCUMENTS_LOCKOUT]
+    endangered = [source.name for source in sources if source.LOCKOUT.block]
     if sharding.total_shards <= SAFE_SHARDS or not endangered:
         return ""
     return (

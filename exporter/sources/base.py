@@ -20,7 +20,6 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
 from exporter.lockout.ledger import Ledger
-from exporter.lockout.policy import Policy
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
@@ -227,7 +226,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             `module:function`. It is imported at its first use, since it brings httpx, which takes
             longer to load than everything else together, and only polling needs it.
         kinds: Its kinds of targets that `explain` knows.
-        lockout: How the vendor locks callers out.
         spread: Tasks whose calls per target can be divided over several processes; any other
             task belongs to one of them as a whole.
     """
@@ -236,7 +234,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[SourceSettings]
     connector: str
     kinds: tuple[str, ...]
-    lockout: Policy = Policy()
     spread: frozenset[str] = frozenset()
 
     def connect(self, settings: SourceSettings, context: SourceContext) -> Source:

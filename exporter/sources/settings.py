@@ -28,6 +28,7 @@ from exporter.config.types import (
 )
 from exporter.config.validation import Mistake, Section, nearest
 from exporter.errors import CallError
+from exporter.lockout.policy import Policy
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 
 
@@ -182,8 +183,8 @@ class SourceSettings(SourceDefaults):
     #: Tasks with their default intervals in seconds; `None` is off by default.
     TASKS: ClassVar[Mapping[str, float | None]] = {}
 
-    #: Whether the vendor says that it blocks the address of who sends wrong credentials.
-    DOCUMENTS_LOCKOUT: ClassVar[bool] = False
+    #: How the vendor locks callers out.
+    LOCKOUT: ClassVar[Policy] = Policy()
 
     #: Kinds that `include` and `exclude` know.
     FILTERS: ClassVar[Collection[str]] = ()
@@ -231,11 +232,12 @@ class SourceSettings(SourceDefaults):
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm, with the remedy."""
-        if self.DOCUMENTS_LOCKOUT and self.concurrency > DEFAULT_CONCURRENCY:
+        if self.LOCKOUT.block and self.concurrency > DEFAULT_CONCURRENCY:
             yield (
                 f"concurrency of {self.name} is {self.concurrency}: credentials that are revoked in"
-                f" the middle of a poll cost up to {self.concurrency + 1} refused calls, and five"
-                " within a minute block the address for 15 to 30 minutes, for everybody behind it;"
+                f" the middle of a poll cost up to {self.concurrency + 1} refused calls, and"
+                f" {self.LOCKOUT.refusals} within {self.LOCKOUT.seconds:g} s block the address for"
+                f" {self.LOCKOUT.block}, for everybody behind it;"
                 f" {DEFAULT_CONCURRENCY} or less is safe"
             )
         parts = urlsplit(self.url)

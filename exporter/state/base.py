@@ -5,6 +5,7 @@ Every backend has the same meaning; `tests/state` holds them to it.
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,6 +19,12 @@ T = TypeVar("T")
 #: seconds, to its new content (`None`: delete it) and an answer. The change may run in another
 #: thread and more than once, so it must be pure.
 Change = Callable[[bytes | None, float], tuple[bytes | None, T]]
+
+
+#: The key of the salt.
+SALT = "salt"
+
+_SALT_BYTES = 32
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,3 +79,36 @@ class State(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the store; nothing is called afterwards."""
+
+
+class Store(State):
+    """A state that can fail, and what has to go on in memory then.
+
+    Attributes:
+        newest: What `update` of this process wrote last, by key, with the time by the state's
+            clock; `None` where it deleted.
+    """
+
+    newest: dict[str, tuple[bytes | None, float]]
+
+    @abstractmethod
+    def now(self) -> float | None:
+        """Return the state's clock, in seconds; `None` if the store was never reached."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Return the size of the store in bytes."""
+
+
+async def salt(state: State) -> bytes:
+    """Return 32 random bytes, the same for all who share the state; made at the first call.
+
+    Hashes of credentials are keyed with them, so that equal ones cannot be found in two states.
+    """
+    fresh = secrets.token_bytes(_SALT_BYTES)
+
+    def change(value: bytes | None, _: float) -> tuple[bytes, bytes]:
+        kept = value if value is not None and len(value) == _SALT_BYTES else fresh
+        return kept, kept
+
+    return await state.update(SALT, change)

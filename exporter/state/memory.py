@@ -8,7 +8,7 @@ from exporter.state.base import Change, Document, State
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 T = TypeVar("T")
@@ -17,15 +17,31 @@ T = TypeVar("T")
 class MemoryState(State):
     """Documents that end with the process.
 
-    Args:
-        now: The state's clock, in seconds.
+    Attributes:
+        newest: What `update` wrote last, by key, with the time by the state's clock; `None` where
+            it deleted.
     """
 
     backend = "memory"
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        known: Mapping[str, tuple[bytes | None, float]] | None = None,
+    ) -> None:
+        """Begin with what is known.
+
+        Args:
+            now: The state's clock, in seconds.
+            known: As in `newest`.
+        """
         self._now = now
-        self._documents: dict[str, tuple[bytes, float]] = {}
+        self.newest = dict(known or {})
+        self._documents = {
+            key: (value, written)
+            for key, (value, written) in self.newest.items()
+            if value is not None
+        }
 
     async def get(self, key: str) -> Document | None:
         """Return the document of a key, `None` if there is none."""
@@ -35,10 +51,12 @@ class MemoryState(State):
     async def put(self, key: str, value: bytes) -> None:
         """Write the document of a key, whatever was there."""
         self._documents[key] = (value, self._now())
+        self._follow(key, value)
 
     async def delete(self, key: str) -> None:
         """Delete the document of a key, if there is one."""
         self._documents.pop(key, None)
+        self._follow(key, None)
 
     async def update(self, key: str, change: Change[T]) -> T:
         """Change the document of a key as one step."""
@@ -49,6 +67,7 @@ class MemoryState(State):
             self._documents.pop(key, None)
         else:
             self._documents[key] = (value, now)
+        self.newest[key] = (value, now)
         return answer
 
     async def documents(self, prefix: str) -> dict[str, Document]:
@@ -62,6 +81,10 @@ class MemoryState(State):
     async def aclose(self) -> None:
         """Forget everything."""
         self._documents.clear()
+
+    def _follow(self, key: str, value: bytes | None) -> None:
+        if key in self.newest:
+            self.newest[key] = (value, self._now())
 
     def _document(self, value: bytes, written: float) -> Document:
         return Document(value=value, age_seconds=max(0.0, self._now() - written))

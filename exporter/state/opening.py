@@ -2,19 +2,80 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
+from exporter.metrics import own
+from exporter.state.fallback import FallbackState
+from exporter.state.hostclock import HostClock
 from exporter.state.memory import MemoryState
+from exporter.state.place import Place
+from exporter.state.sqlite import SqliteState
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.clock import Clock
     from exporter.metrics.telemetry import SelfMetrics
     from exporter.state.base import State
     from exporter.state.settings import StateSettings
 
 
-def open_state(settings: StateSettings, *, clock: Clock, telemetry: SelfMetrics) -> State:
-    """Return the state; it opens its store at the first use and never raises here."""
-    del settings, telemetry
+def open_state(
+    settings: StateSettings | None,
+    *,
+    clock: Clock,
+    telemetry: SelfMetrics,
+    environ: Mapping[str, str] = os.environ,
+) -> State:
+    """Return the state; it opens its store at the first use and never raises here.
+
+    Args:
+        settings: Where it is kept; in memory and nowhere else if not given.
+        clock: Where time comes from.
+        telemetry: Where operations are counted.
+        environ: The environment, for where it is kept if the settings do not say.
+    """
+    if settings is None:
+        return _in_memory(clock, telemetry, up=True)
+    place = place_of(settings, environ)
+    if place is None:
+        structlog.get_logger("exporter.state").info(
+            "state_in_memory", message="there is no folder for it; name one in state.path"
+        )
+        return _in_memory(clock, telemetry, up=False)
+    return FallbackState(
+        SqliteState(place, host=HostClock.of(clock)),
+        clock=clock,
+        telemetry=telemetry,
+        expected=settings.path is None and not _given(environ),
+    )
+
+
+def place_of(settings: StateSettings, environ: Mapping[str, str]) -> Place | None:
+    """Return where the state is kept, `None` if neither settings nor environment have a place."""
+    folder = settings.path or _given(environ)
+    if folder is not None:
+        return Place(folder)
+    states = Path(environ.get("XDG_STATE_HOME", ""))
+    if not states.is_absolute():  # the specification has relative ones ignored
+        home = Path(environ.get("HOME", ""))
+        if not home.is_absolute():
+            return None
+        states = home / ".local" / "state"
+    return Place(states / "loadfleet-exporter", parents=True)
+
+
+def _in_memory(clock: Clock, telemetry: SelfMetrics, *, up: bool) -> State:
+    telemetry[own.STATE_UP].labels(MemoryState.backend).set(up)
     return MemoryState(clock.monotonic)
+
+
+def _given(environ: Mapping[str, str]) -> Path | None:
+    """Return the first of the folders that systemd has made for the service."""
+    first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(first) if first else None

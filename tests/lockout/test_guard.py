@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
-from exporter.lockout.guard import Guard
 from exporter.lockout.policy import Policy
 from exporter.lockout.queue import Priority
 from tests.support.clock import FakeClock, settle
 from tests.support.ledger import ledger_of
 from tests.support.portal import OWN, Portal
+
+
+if TYPE_CHECKING:
+    from exporter.lockout.guard import Guard
 
 
 @pytest.fixture

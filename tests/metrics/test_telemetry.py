@@ -45,6 +45,10 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "notifications_failing": ("gauge", ("receiver",)),
     "render_duration_seconds": ("histogram", ()),
     "exposition_bytes": ("gauge", ()),
+    "state_up": ("gauge", ("backend",)),
+    "state_operations_total": ("counter", ("backend",)),
+    "state_operation_failures_total": ("counter", ("backend",)),
+    "state_size_bytes": ("gauge", ("backend",)),
 }
 
 
@@ -59,6 +63,8 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
     for family in OWN_FAMILIES:
         if family.labels == ("receiver",):
             telemetry[family].labels("alertmanager")
+        elif family.labels == ("backend",):
+            telemetry[family].labels("sqlite")
     return telemetry
 
 

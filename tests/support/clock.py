@@ -21,7 +21,10 @@ class FakeClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self.clock = Clock(
-            time=lambda: self.unix, monotonic=lambda: self.monotonic, sleep=self._sleep
+            time=lambda: self.unix,
+            monotonic=lambda: self.monotonic,
+            sleep=self._sleep,
+            boottime=lambda: self.monotonic,
         )
 
     async def _sleep(self, seconds: float) -> None:

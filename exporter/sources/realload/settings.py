@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from exporter.config.checks import secret_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import FilePath
+from exporter.lockout.policy import Policy
 from exporter.sources.settings import Name, SourceSettings
 
 
@@ -48,7 +49,7 @@ class RealLoadSettings(SourceSettings):
         "certificates",
     )
 
-    DOCUMENTS_LOCKOUT: ClassVar[bool] = True
+    LOCKOUT: ClassVar[Policy] = Policy(block="15 to 30 minutes")
 
     provider: Literal["realload"] = "realload"
     name: Name = "realload"

@@ -1,0 +1,286 @@
+"""The SQLite file of the state: opened, followed when it is replaced, set aside when damaged."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from exporter.errors import StateError
+from exporter.state import schema
+from exporter.state.base import SALT
+from exporter.state.hostclock import Offset
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.state.hostclock import HostClock
+    from exporter.state.place import Place
+
+
+T = TypeVar("T")
+
+#: How long a change waits for those of other processes.
+BUSY_SECONDS = 5.0
+
+#: The file's largest size, in pages of 4096 bytes: 1 GiB.
+MAX_PAGES = 2**18
+
+#: Documents that nobody has written for so long are deleted, now and then.
+KEPT_SECONDS = 30 * 86400.0
+TIDY_SECONDS = 3600.0
+
+#: SQLite empties its log only when nobody uses the file for a moment. For processes that leave no
+#: such moment it is looked at after so many changes, and emptied if it has got so large.
+_LOG_CHANGES = 1000
+_LOG_BYTES = 2**26
+
+#: A later stamp, in seconds since the epoch, is no host's clock but damage.
+_LATEST = 1e11
+
+#: By the primary code of SQLite's error.
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: f"another process has held it for {BUSY_SECONDS:.0f} s; end that one",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; let the exporter's user write to its folder",
+    sqlite3.SQLITE_FULL: "the disk is full, or the file has its largest size; make room",
+    sqlite3.SQLITE_IOERR: "the disk is full, or cannot be read or written; see to it",
+    sqlite3.SQLITE_PERM: "it cannot be written; let the exporter's user write to it",
+    sqlite3.SQLITE_READONLY: "it cannot be written; let the exporter's user write to it and its"
+    " folder",
+}
+
+
+class _MovedError(Exception):
+    """What is open is no longer what the path names, or what this version knows."""
+
+
+class Database:
+    """The file and the connection to it; opened at the first use, and used by one thread.
+
+    Whoever finds the file damaged renames it; all others see that the path names another file by
+    then, and open that one.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        host: HostClock,
+        max_pages: int = MAX_PAGES,
+        restore: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        """Prepare the database; nothing is opened yet.
+
+        Args:
+            place: The folder of the file.
+            host: What the state's clock is made from.
+            max_pages: The file's largest size, in pages of 4096 bytes.
+            restore: Writes what is still known into a file that has taken the place of another.
+        """
+        self.place = place
+        self._host = host
+        self._max_pages = max_pages
+        self._restore = restore
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._offset: Offset | None = None
+        self._tidied = 0.0
+        self._changes = 0
+        self._log = structlog.get_logger("exporter.state").bind(file=str(place.file))
+
+    def read(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
+        """Call with the connection and the state's clock.
+
+        Raises:
+            StateError: The file cannot be used.
+        """
+        return self._run(lambda connection: work(connection, self._now()))
+
+    def write(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
+        """Call as `read` does, within a transaction that no other change interrupts.
+
+        Raises:
+            StateError: The file cannot be used; nothing was changed.
+        """
+        return self._run(partial(self._transaction, work))
+
+    def now(self) -> float | None:
+        """Return the state's clock, in seconds; `None` if the file was never opened."""
+        return None if self._offset is None else self._now()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        for more in (2, 1, 0):
+            connection = self._ready()
+            try:
+                return job(connection)
+            except _MovedError as error:
+                self.close()
+                if not more:
+                    raise StateError(f"{self.place.file}: it is replaced all the time") from error
+            except sqlite3.Error as error:
+                self.close()
+                if not more or not self._helped(error):
+                    raise self._unusable(error) from error
+        raise AssertionError  # the last turn returns or raises
+
+    def _helped(self, error: sqlite3.Error) -> bool:
+        """Return whether another try is worth it, after setting aside what is damaged."""
+        if self.place.identity() != self._identity:
+            return True
+        if not schema.is_damage(error):
+            # Its tables were changed by a newer version, or by somebody else.
+            return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        with self.place.locked():
+            if self.place.identity() == self._identity:
+                self._set_aside(error)
+        return True
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._connection is not None and self.place.identity() != self._identity:
+            self.close()
+        if self._connection is not None:
+            return self._connection
+        self.place.check()
+        try:
+            with self.place.locked():
+                return self._open()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            if not schema.is_damage(error):
+                raise
+            self._set_aside(error)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        self.place.make()
+        identity = self.place.identity()
+        connection = sqlite3.connect(
+            self.place.file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA journal_size_limit = 16777216")
+            schema.prepare(connection)
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+            connection.execute("BEGIN IMMEDIATE")
+            self._set_clock(connection)
+            if self._restore is not None and self._identity not in {None, identity}:
+                self._restore(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._identity = connection, identity
+        return connection
+
+    def _set_clock(self, connection: sqlite3.Connection) -> None:
+        kept, newest = clock_of(connection)
+        self._offset = self._host.offset(kept, max(newest, self.now() or 0.0))
+        if self._offset != kept:
+            _set_meta(connection, "boot_id", self._offset.boot_id)
+            _set_meta(connection, "offset", self._offset.seconds)
+
+    def _transaction(
+        self, work: Callable[[sqlite3.Connection, float], T], connection: sqlite3.Connection
+    ) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._expect_ours(connection)
+            now = self._now()
+            if now - self._tidied >= TIDY_SECONDS:
+                tidy(connection, now)
+                self._tidied = now
+            result = work(connection, now)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+            raise
+        self._changes += 1
+        if self._changes % _LOG_CHANGES == 0:
+            self._empty_log(connection)
+        return result
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        # What fails here was written, and is seen to the next time.
+        with suppress(OSError, sqlite3.Error):
+            if self.place.wal.stat().st_size > _LOG_BYTES:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _expect_ours(self, connection: sqlite3.Connection) -> None:
+        moved = self.place.identity() != self._identity
+        if moved or schema.user_version(connection) != schema.VERSION:
+            raise _MovedError
+
+    def _now(self) -> float:
+        assert self._offset is not None  # noqa: S101 - known since the file was opened
+        return self._host.boottime() + self._offset.seconds
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        target = self.place.set_aside(self._host.time())
+        self._log.warning(
+            "state_set_aside",
+            message=f"it is damaged or foreign ({error}); a new one is begun",
+            kept_as=str(target),
+        )
+
+    def _unusable(self, error: sqlite3.Error) -> StateError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return StateError(f"{self.place.file}: {_REMEDIES.get(code, str(error))}")
+
+
+def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
+    """Return the offset of the state's clock and the newest stamp.
+
+    Raises:
+        DamagedError: They are not as they were written.
+    """
+    meta = {
+        name: schema.checked(name, 0.0, checksum, value)[0].decode()
+        for name, checksum, value in connection.execute("SELECT name, checksum, value FROM meta")
+    }
+    (written,) = connection.execute("SELECT max(written) FROM documents").fetchone()
+    kept = None
+    if {"boot_id", "offset"} <= meta.keys():
+        kept = Offset(boot_id=meta["boot_id"], seconds=float(meta["offset"]))
+    newest = max(written or 0.0, float(meta.get("newest", 0.0)))
+    if newest > _LATEST:
+        raise schema.DamagedError("a document is of a time that no clock could have given")
+    return kept, newest
+
+
+def tidy(connection: sqlite3.Connection, now: float) -> None:
+    """Delete what nobody has written for long, except the salt, which is written once."""
+    connection.execute(
+        "DELETE FROM documents WHERE written < ? AND key != ?", (now - KEPT_SECONDS, SALT)
+    )
+    stamp(connection, now)
+
+
+def stamp(connection: sqlite3.Connection, now: float) -> None:
+    """Keep a time at or above which the clock goes on, where a deletion takes the newest away."""
+    _set_meta(connection, "newest", now)
+
+
+def _set_meta(connection: sqlite3.Connection, name: str, value: str | float) -> None:
+    content = str(value).encode()
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (name, checksum, value) VALUES (?, ?, ?)",
+        (name, schema.checksum(name, 0.0, content), content),
+    )

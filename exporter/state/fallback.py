@@ -1,0 +1,175 @@
+"""The state that goes on in memory while its store cannot be used."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from exporter.errors import StateError
+from exporter.metrics import own
+from exporter.state.base import Change, Document, State
+from exporter.state.memory import MemoryState
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from exporter.clock import Clock
+    from exporter.metrics.telemetry import SelfMetrics
+    from exporter.state.base import Store
+
+
+T = TypeVar("T")
+
+#: The time between two tries of a store that could not be used.
+RETRY_SECONDS = 61.0
+
+#: A key that nobody uses: to delete it shows whether the store takes changes again.
+_PROBE = "probe"
+
+
+class FallbackState(State):
+    """A store, or memory while the store cannot be used.
+
+    What `update` of this process wrote last goes over into memory, and back into the store unless
+    others have changed it there meanwhile.
+
+    Attributes:
+        backend: Of what is used now.
+    """
+
+    def __init__(
+        self, store: Store, *, clock: Clock, telemetry: SelfMetrics, expected: bool = False
+    ) -> None:
+        """Prepare the state; the store is not used yet.
+
+        Args:
+            store: What is used where it can be.
+            clock: Where time comes from.
+            telemetry: Where operations are counted.
+            expected: Whether nobody has asked for this store, so that nothing is wrong without it.
+        """
+        self.backend = store.backend
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._log = structlog.get_logger("exporter.state")
+        self._level = "info" if expected else "warning"
+        self._memory: MemoryState | None = None
+        # What the store has of the keys that are changed in memory, as far as this process knows.
+        self._same_clock = False
+        self._kept: dict[str, bytes | None] = {}
+        self._retry_at = 0.0
+        self._cause = ""
+        telemetry[own.STATE_UP].labels(store.backend).set(1)
+        telemetry[own.STATE_SIZE].labels(store.backend).set_function(store.size)
+        for family in (own.STATE_OPERATIONS, own.STATE_OPERATION_FAILURES):
+            for backend in (store.backend, MemoryState.backend):
+                telemetry[family].labels(backend)
+
+    async def get(self, key: str) -> Document | None:
+        """Return the document of a key, `None` if there is none."""
+        return await self._run(lambda state: state.get(key))
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Write the document of a key, whatever was there."""
+        await self._run(lambda state: state.put(key, value))
+
+    async def delete(self, key: str) -> None:
+        """Delete the document of a key, if there is one."""
+        await self._run(lambda state: state.delete(key))
+
+    async def update(self, key: str, change: Change[T]) -> T:
+        """Change the document of a key as one step: no other change comes between."""
+        return await self._run(lambda state: state.update(key, change))
+
+    async def documents(self, prefix: str) -> dict[str, Document]:
+        """Return all documents whose keys begin with a prefix, by key."""
+        return await self._run(lambda state: state.documents(prefix))
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        await self._store.aclose()
+
+    async def _run(self, operation: Callable[[State], Awaitable[T]]) -> T:
+        if self._memory is not None:
+            await self._try_to_return()
+        if self._memory is None:
+            try:
+                answer = await operation(self._store)
+            except StateError as error:
+                self._failed(error)
+            else:
+                self._telemetry[own.STATE_OPERATIONS].labels(self._store.backend).inc()
+                return answer
+        assert self._memory is not None  # noqa: S101 - set where an operation has failed
+        self._telemetry[own.STATE_OPERATIONS].labels(MemoryState.backend).inc()
+        return await operation(self._memory)
+
+    def _failed(self, error: StateError) -> None:
+        """Go over to memory, unless another operation has done so."""
+        self._telemetry[own.STATE_OPERATION_FAILURES].labels(self._store.backend).inc()
+        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        if str(error) != self._cause:
+            self._cause = str(error)
+            getattr(self._log, self._level)("state_in_memory", message=self._cause)
+        if self._memory is not None:
+            return
+        self.backend = MemoryState.backend
+        self._telemetry[own.STATE_UP].labels(self._store.backend).set(0)
+        self._same_clock = self._store.now() is not None
+        self._kept = {key: value for key, (value, _) in self._store.newest.items()}
+        self._memory = MemoryState(self._clock_of_memory(), self._store.newest)
+
+    def _clock_of_memory(self) -> Callable[[], float]:
+        """Return the store's clock, or one like it if it was never reached."""
+        offset = self._clock.time() - self._clock.boottime()
+
+        def now() -> float:
+            known = self._store.now()
+            return self._clock.boottime() + offset if known is None else known
+
+        return now
+
+    async def _try_to_return(self) -> None:
+        """Go back to the store if it is time to try and it can be used again."""
+        if self._clock.monotonic() < self._retry_at:
+            return
+        # Set first: others that come meanwhile go on in memory.
+        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        try:
+            await self._store.delete(_PROBE)
+            # A change that comes meanwhile is one more; between the last look and the return to the
+            # store nobody else has a turn.
+            while unsaved := self._unsaved():
+                for key, value in unsaved.items():
+                    back = partial(_unless_changed, was=self._kept.get(key), ours=value)
+                    await self._store.update(key, back)
+                    self._kept[key] = value
+        except StateError as error:
+            self._failed(error)
+            return
+        self._memory = None
+        self._cause = ""
+        self.backend = self._store.backend
+        self._telemetry[own.STATE_UP].labels(self._store.backend).set(1)
+        self._log.info("state_recovered", message="the store of the state is used again")
+
+    def _unsaved(self) -> dict[str, bytes | None]:
+        """Return what was changed in memory and is not yet in the store."""
+        if self._memory is None or not self._same_clock:
+            return {}
+        return {
+            key: value
+            for key, (value, _) in self._memory.newest.items()
+            if key not in self._kept or value != self._kept[key]
+        }
+
+
+def _unless_changed(
+    value: bytes | None, _: float, *, was: bytes | None, ours: bytes | None
+) -> tuple[bytes | None, None]:
+    """Write ours over what was there when the store was left; what others wrote since stays."""
+    return (ours if value == was else value), None

@@ -1,0 +1,142 @@
+"""The tables of the SQLite store: making and migrating them, and knowing them from foreign ones."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import zlib
+from typing import Any
+
+from exporter.errors import StateError
+
+
+#: In the header of each file of ours.
+APPLICATION_ID = 0x4C464553
+
+#: The statements that bring a file from the version of their place to the next.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE meta (
+            name TEXT PRIMARY KEY,
+            checksum INTEGER NOT NULL,
+            value BLOB NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE documents (
+            key TEXT PRIMARY KEY,
+            written REAL NOT NULL,
+            checksum INTEGER NOT NULL,
+            value BLOB NOT NULL
+        ) WITHOUT ROWID""",
+    ),
+)
+
+VERSION = len(MIGRATIONS)
+
+TABLES = frozenset({"meta", "documents"})
+
+#: Reads documents, in the order of their keys.
+READ = "SELECT key, written, checksum, value FROM documents"
+
+#: Larger files are not read through when they are opened; it would take long.
+CHECKED_BYTES = 64 * 2**20
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """The file is not what we have written: damaged or foreign."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error means that the file is damaged or foreign."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Text that is not UTF-8 has no code.
+        return isinstance(error, DamagedError | sqlite3.OperationalError)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Bring a file to the newest schema; a new file gets its tables.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged or foreign.
+        StateError: It is of a newer version, which is left as it is.
+    """
+    version = known_version(connection)
+    if _pragma(connection, "journal_mode") != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def known_version(connection: sqlite3.Connection) -> int:
+    """Return the version of a file that is sound, 0 if it is empty.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged or foreign.
+        StateError: It is of a newer version.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    version = user_version(connection)
+    if not tables and not version:
+        return 0
+    if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
+        raise DamagedError("it is a database of something else")
+    if version > VERSION:
+        (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
+        raise StateError(
+            f"{file} is of version {version}, made by a newer loadfleet-exporter; this one knows"
+            f" version {VERSION}: start the newer one, or name another folder in state.path"
+        )
+    if version == VERSION and tables != TABLES:
+        raise DamagedError("its tables are not ours")
+    if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
+        verify(connection)
+    return version
+
+
+def verify(connection: sqlite3.Connection) -> None:
+    """Read all documents.
+
+    Raises:
+        sqlite3.DatabaseError: One is not as it was written, or could not be found by its key.
+    """
+    before = None
+    for row in connection.execute(READ):
+        checked(*row)
+        if before is not None and row[0] <= before:
+            raise DamagedError("the documents are not in the order of their keys")
+        before = row[0]
+
+
+def user_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema."""
+    return int(_pragma(connection, "user_version"))
+
+
+def checksum(key: str, written: float, value: bytes) -> int:
+    """Return what tells that a document is as it was written, which SQLite itself does not know."""
+    return zlib.crc32(value, zlib.crc32(key.encode(), zlib.crc32(struct.pack("<d", written))))
+
+
+def checked(key: object, written: object, found: object, value: object) -> tuple[bytes, float]:
+    """Return value and time of a row of `documents`.
+
+    Raises:
+        DamagedError: It is not as it was written.
+    """
+    if not (isinstance(key, str) and isinstance(written, float) and isinstance(value, bytes)):
+        raise DamagedError("a document is of the wrong type")
+    if found != checksum(key, written, value):
+        raise DamagedError("a document is not as it was written")
+    return value, written
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]

@@ -1,0 +1,154 @@
+"""The state in a file that all processes of a host may use at once."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from exporter.errors import StateError
+from exporter.state.base import Change, Document, Store
+from exporter.state.database import MAX_PAGES, Database, stamp
+from exporter.state.schema import READ, checked, checksum
+
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from exporter.state.hostclock import HostClock
+    from exporter.state.place import Place
+
+
+T = TypeVar("T")
+
+_WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUES (?, ?, ?, ?)"
+
+
+class SqliteState(Store):
+    """Documents in an SQLite file, which is opened at the first use.
+
+    All work on it is done in one thread. Who stops waiting for a change does not stop the change.
+    """
+
+    backend = "sqlite"
+
+    def __init__(self, place: Place, *, host: HostClock, max_pages: int = MAX_PAGES) -> None:
+        """Prepare the state; nothing is opened yet.
+
+        Args:
+            place: The folder of the file.
+            host: What the state's clock is made from.
+            max_pages: The file's largest size, in pages of 4096 bytes.
+        """
+        self.newest: dict[str, tuple[bytes | None, float]] = {}
+        self._database = Database(place, host=host, max_pages=max_pages, restore=self._restore)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
+        self._closed = False
+
+    async def get(self, key: str) -> Document | None:
+        """Return the document of a key, `None` if there is none."""
+
+        def work(connection: sqlite3.Connection, now: float) -> Document | None:
+            return _document(connection, key, now)
+
+        return await self._in_worker(partial(self._database.read, work))
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Write the document of a key, whatever was there."""
+        await self._in_worker(partial(self._write, key, value))
+
+    async def delete(self, key: str) -> None:
+        """Delete the document of a key, if there is one."""
+        await self._in_worker(partial(self._write, key, None))
+
+    async def update(self, key: str, change: Change[T]) -> T:
+        """Change the document of a key as one step: no other change comes between."""
+
+        def work(connection: sqlite3.Connection, now: float) -> tuple[bytes | None, float, T]:
+            known = _document(connection, key, now)
+            value, answer = change(None if known is None else known.value, now)
+            _put(connection, now, key=key, value=value)
+            return value, now, answer
+
+        def job() -> T:
+            value, now, answer = self._database.write(work)
+            # After the end of the transaction, which may fail.
+            self.newest[key] = (value, now)
+            return answer
+
+        return await self._in_worker(job)
+
+    async def documents(self, prefix: str) -> dict[str, Document]:
+        """Return all documents whose keys begin with a prefix, by key."""
+
+        def work(connection: sqlite3.Connection, now: float) -> dict[str, Document]:
+            found = {}
+            for row in connection.execute(f"{READ} WHERE key >= ? ORDER BY key", (prefix,)):
+                document = as_document(row, now)
+                if not row[0].startswith(prefix):
+                    break
+                found[row[0]] = document
+            return found
+
+        return await self._in_worker(partial(self._database.read, work))
+
+    def now(self) -> float | None:
+        """Return the state's clock, in seconds; `None` if the file was never opened."""
+        return self._database.now()
+
+    def size(self) -> int:
+        """Return the bytes of the file and of what SQLite keeps beside it."""
+        return self._database.place.size()
+
+    async def aclose(self) -> None:
+        """Close the file, after the changes under way."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._database.close)
+            self._worker.shutdown(wait=False)
+
+    async def _in_worker(self, job: Callable[[], T]) -> T:
+        if self._closed:
+            raise StateError("the state is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._worker, job)
+
+    def _write(self, key: str, value: bytes | None) -> None:
+        def work(connection: sqlite3.Connection, now: float) -> float:
+            _put(connection, now, key=key, value=value)
+            return now
+
+        now = self._database.write(work)
+        if key in self.newest:
+            self.newest[key] = (value, now)
+
+    def _restore(self, connection: sqlite3.Connection) -> None:
+        """Write what this process knows into a new file, unless somebody wrote newer."""
+        for key, (value, written) in self.newest.items():
+            kept = connection.execute("SELECT written FROM documents WHERE key = ?", (key,))
+            if value is not None and written > (kept.fetchone() or [0.0])[0]:
+                _put(connection, written, key=key, value=value)
+
+
+def as_document(row: tuple[object, ...], now: float) -> Document:
+    """Make a document of key, time, checksum and value.
+
+    Raises:
+        DamagedError: It is not as it was written.
+    """
+    value, written = checked(*row)
+    return Document(value=value, age_seconds=max(0.0, now - written))
+
+
+def _document(connection: sqlite3.Connection, key: str, now: float) -> Document | None:
+    row = connection.execute(f"{READ} WHERE key = ?", (key,)).fetchone()
+    return None if row is None else as_document(row, now)
+
+
+def _put(connection: sqlite3.Connection, now: float, *, key: str, value: bytes | None) -> None:
+    if value is None:
+        connection.execute("DELETE FROM documents WHERE key = ?", (key,))
+        stamp(connection, now)
+    else:
+        connection.execute(_WRITE, (key, now, checksum(key, now, value), value))

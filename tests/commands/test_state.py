@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.cli import main
+from exporter.clock import SYSTEM_CLOCK
+from exporter.state.hostclock import HostClock
+from exporter.state.place import Place
+from exporter.state.sqlite import SqliteState
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no configuration file."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def opened(folder: Path) -> SqliteState:
+    return SqliteState(Place(folder), host=HostClock.of(SYSTEM_CLOCK))
+
+
+async def fill(folder: Path) -> None:
+    state = opened(folder)
+    await state.put("a", b'{"b": [1, "\xc3\xa4"]}')
+    await state.put("c", b"\xff")
+    await state.aclose()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files' contents, but for the index of who reads what."""
+    files = (path for path in folder.iterdir() if path.suffix != ".db-shm")
+    return {path.name: path.read_bytes() for path in files}
+
+
+async def test_check_tells_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads all of it, changes nothing, and ends with 0."""
+    await fill(folder)
+    before = contents(folder)
+
+    code = main(["state", "check", f"--state.path={folder}"], environ={})
+
+    output = capsys.readouterr().out
+    assert 0 == code
+    assert f"{folder}/state.db" in output
+    assert "version 1" in output
+    assert "documents  2, 17 bytes\n" in output
+    assert "written 0s ago" in output
+    assert output.endswith("state: fine\n")
+    assert before == contents(folder)
+
+
+async def test_check_works_beside_a_daemon(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was written and is not yet in the main file counts, and the daemon goes on."""
+    state = opened(folder)
+    await state.put("a", b"1")
+    before = contents(folder)
+
+    code = main(["state", "check", f"--state.path={folder}"], environ={})
+
+    assert 0 == code
+    assert "documents  1, 1 bytes\n" in capsys.readouterr().out
+    assert before == contents(folder)
+    await state.put("b", b"2")
+    await state.aclose()
+
+
+@pytest.mark.parametrize("action", ["check", "vacuum", "export"])
+async def test_what_is_damaged_is_left_as_it_is(
+    action: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 1 with the place; to set it aside is the exporter's."""
+    await fill(folder)
+    file = folder / "state.db"
+    file.write_bytes(file.read_bytes()[:9000])
+    before = contents(folder)
+
+    code = main(["state", action, f"--state.path={folder}"], environ={})
+
+    assert 1 == code
+    assert f"state: {file} is damaged" in capsys.readouterr().err
+    assert before == contents(folder)
+
+
+@pytest.mark.parametrize("action", ["check", "vacuum", "export"])
+def test_where_nothing_is_nothing_is_made(
+    action: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped folder is told, not made."""
+    code = main(["state", action, f"--state.path={folder}"], environ={})
+
+    assert 1 == code
+    assert f"state: there is no state in {folder}" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+async def test_export_prints_a_line_per_document(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """JSON as it is, anything else as base64."""
+    await fill(folder)
+
+    code = main(["state", "export", f"--state.path={folder}"], environ={})
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert 0 == code
+    assert all(0 <= line.pop("age_seconds") < 60 for line in lines)
+    assert [
+        {"key": "a", "value": {"b": [1, "ä"]}},
+        {"key": "c", "base64": "/w=="},
+    ] == lines
+
+
+async def test_vacuum_gives_room_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside a daemon, which goes on with the same file."""
+    state = opened(folder)
+    await state.put("large", b"x" * 1_000_000)
+    await state.put("small", b"x")
+    await state.delete("large")
+
+    code = main(["state", "vacuum", f"--state.path={folder}"], environ={})
+
+    assert 0 == code
+    assert "bytes before" in capsys.readouterr().out
+    assert 100_000 > sum(map(len, contents(folder).values()))
+    found = await state.get("small")
+    assert found is not None
+    await state.aclose()
+
+
+@pytest.mark.parametrize("twin", ["LOADFLEET_STATE_PATH", "LOADFLEET_STATE__PATH"])
+async def test_the_environment_names_the_folder_as_well(twin: str, folder: Path) -> None:
+    """As the flag's twin and as the setting."""
+    await fill(folder)
+
+    assert 0 == main(["state", "check"], environ={twin: str(folder)})
+
+
+async def test_the_file_names_the_folder_as_well(folder: Path, tmp_path: Path) -> None:
+    """From the file's own folder on; neither sources nor their secrets have to be there."""
+    await fill(folder)
+    (tmp_path / "loadfleet.yml").write_text("state: {path: state}\n")
+
+    assert 0 == main(["state", "check"], environ={})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("state: 1\n", "state: must be a mapping"),
+        ("state: {pth: state}\n", "state.pth: unknown key"),
+    ],
+)
+def test_a_mistake_is_told(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2, as for every mistake of the configuration."""
+    (tmp_path / "loadfleet.yml").write_text(content)
+
+    assert 2 == main(["state", "check"], environ={})
+    assert message in capsys.readouterr().err
+
+
+def test_without_any_folder_it_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no home there is no default."""
+    assert 2 == main(["state", "check"], environ={})
+    assert "--state.path" in capsys.readouterr().err
+
+
+def test_an_action_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not one is a mistake of usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(["state", "chek"], environ={})
+
+    assert 2 == ended.value.code
+    assert "check" in capsys.readouterr().err

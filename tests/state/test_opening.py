@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.clock import SYSTEM_CLOCK
+from exporter.daemon import Daemon
+from exporter.metrics import own
+from exporter.metrics.telemetry import SelfMetrics
+from exporter.polling.engine import Engine
+from exporter.settings.load import Loaded, from_data
+from exporter.state.memory import MemoryState
+from exporter.state.opening import open_state, place_of
+from exporter.state.settings import StateSettings
+from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@pytest.mark.parametrize(
+    ("path", "environ", "folder"),
+    [
+        ("/a", {"STATE_DIRECTORY": "/b", "XDG_STATE_HOME": "/c", "HOME": "/d"}, "/a"),
+        (None, {"STATE_DIRECTORY": "/b", "XDG_STATE_HOME": "/c", "HOME": "/d"}, "/b"),
+        (None, {"STATE_DIRECTORY": "/b:/e", "HOME": "/d"}, "/b"),
+        (None, {"XDG_STATE_HOME": "/c", "HOME": "/d"}, "/c/loadfleet-exporter"),
+        (None, {"XDG_STATE_HOME": "c", "HOME": "/d"}, "/d/.local/state/loadfleet-exporter"),
+        (None, {"STATE_DIRECTORY": "", "HOME": "/d"}, "/d/.local/state/loadfleet-exporter"),
+    ],
+)
+def test_the_place_is_the_first_that_is_named(
+    path: str | None, environ: Mapping[str, str], folder: str
+) -> None:
+    """Settings go over systemd, systemd over the user's own folders."""
+    settings = StateSettings(path=None if path is None else Path(path))
+
+    place = place_of(settings, environ)
+
+    assert place is not None
+    assert Path(folder) == place.folder
+
+
+async def test_without_a_home_it_is_in_memory(tmp_path: Path) -> None:
+    """Nothing is wrong, so it is said once and quietly; the gauge shows that nothing is kept."""
+    telemetry = SelfMetrics()
+
+    with capture_logs() as logs:
+        state = open_state(
+            StateSettings(), clock=FakeClock().clock, telemetry=telemetry, environ={}
+        )
+        await state.put("key", b"value")
+
+    assert "memory" == state.backend
+    assert [("state_in_memory", "info")] == [(log["event"], log["log_level"]) for log in logs]
+    assert 0.0 == telemetry.registry.get_sample_value(own.STATE_UP.name, {"backend": "memory"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "level"), [({"HOME": "/sys"}, "info"), ({"STATE_DIRECTORY": "/sys/s"}, "warning")]
+)
+async def test_a_place_that_cannot_be_is_told(environ: Mapping[str, str], level: str) -> None:
+    """As a warning if somebody asked for it, by the settings or by systemd."""
+    with capture_logs() as logs:
+        state = open_state(
+            StateSettings(), clock=FakeClock().clock, telemetry=SelfMetrics(), environ=environ
+        )
+        await state.put("key", b"value")
+
+    assert [("state_in_memory", level)] == [(log["event"], log["log_level"]) for log in logs]
+    await state.aclose()
+
+
+async def test_the_folders_of_the_default_are_made(tmp_path: Path) -> None:
+    """Nobody has to prepare a home for it."""
+    state = open_state(
+        StateSettings(),
+        clock=FakeClock().clock,
+        telemetry=SelfMetrics(),
+        environ={"HOME": str(tmp_path)},
+    )
+
+    await state.put("key", b"value")
+
+    assert (tmp_path / ".local/state/loadfleet-exporter/state.db").exists()
+    await state.aclose()
+
+
+async def test_an_engine_without_a_state_keeps_it_in_memory() -> None:
+    """As the demo does, which leaves nothing behind; memory is all that it asked for."""
+    engine = Engine(state=None)
+
+    await engine.state.put("key", b"value")
+
+    page = engine.exposition.metrics(names=[own.STATE_UP.name]).body
+    assert b'loadfleet_exporter_state_up{backend="memory"} 1' in page
+
+
+@pytest.mark.parametrize(("in_memory", "backend"), [(False, "sqlite"), (True, "memory")])
+async def test_a_daemon_keeps_its_state_unless_told_otherwise(
+    tmp_path: Path, *, in_memory: bool, backend: str
+) -> None:
+    """The demo tells it, whatever the settings and the environment say."""
+    source = {"provider": "realload", "url": "https://portal.example.com", "auth_token": "t0ken"}
+    settings = from_data({"sources": [source], "state": {"path": str(tmp_path / "state")}})
+    state = MemoryState(SYSTEM_CLOCK.monotonic) if in_memory else None
+    daemon = Daemon(Loaded(settings=settings, hash=""), state=state)
+
+    await daemon._engine.state.put("key", b"value")
+
+    assert backend == daemon._engine.state.backend
+    assert (tmp_path / "state").exists() == (not in_memory)
+    await daemon._engine.end(grace_seconds=0)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import StateError
+from exporter.state.base import salt
+from tests.state.stores import entries, sqlite
+from tests.support.clock import FakeClock
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+# -- Its file -----------------------------------------------------------------------------------
+
+
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Neither the folder that it makes nor a file in it can be read by others."""
+    state = sqlite(tmp_path / "state")
+    await state.put("key", b"value")
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in entries(tmp_path)}
+
+    assert {"state": 0o700, **dict.fromkeys(modes.keys() - {"state"}, 0o600)} == modes
+    assert {"state", "state.db", "state.db-wal", "state.db-shm", "state.lock"} == set(modes)
+    await state.aclose()
+
+
+async def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
+    """A command that never needs the state leaves no trace."""
+    await sqlite(tmp_path / "state").aclose()
+
+    assert [] == entries(tmp_path)
+
+
+async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
+    """Who no longer waits leaves the store and the changes of others as they should be."""
+    state = sqlite(tmp_path)
+
+    def change(value: bytes | None, _: float) -> tuple[bytes, None]:
+        return b"%d" % (int(value or b"0") + 1), None
+
+    tasks = [asyncio.create_task(state.update("n", change)) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = await state.get("n")
+    assert found is not None
+    assert 25 <= int(found.value) <= 50
+    await state.aclose()
+
+
+async def test_a_closed_state_says_so(tmp_path: Path) -> None:
+    """Whoever comes late gets an error that it can handle."""
+    state = sqlite(tmp_path)
+    await state.aclose()
+    await state.aclose()
+
+    with pytest.raises(StateError, match="closed"):
+        await state.get("key")
+
+
+async def test_what_nobody_writes_any_more_is_deleted(tmp_path: Path) -> None:
+    """After 30 days a document goes, except the salt, which is written once."""
+    clock = FakeClock()
+    state = sqlite(tmp_path, clock)
+    kept = await salt(state)
+    await state.put("old", b"")
+    clock.shift(20 * 86400)
+    await state.put("young", b"")
+    clock.shift(11 * 86400)
+
+    await state.put("new", b"")
+
+    assert ["new", "salt", "young"] == list(await state.documents(""))
+    assert kept == await salt(state)
+    await state.aclose()
+
+
+async def test_a_full_store_keeps_what_it_has(tmp_path: Path) -> None:
+    """What does not fit is refused; what is there is read, and room can be made."""
+    state = sqlite(tmp_path, max_pages=12)
+    await state.put("first", b"x" * 20_000)
+
+    with pytest.raises(StateError, match="make room"):
+        await state.put("second", b"x" * 40_000)
+
+    assert ["first"] == list(await state.documents(""))
+    await state.delete("first")
+    await state.put("second", b"x" * 20_000)
+    assert ["second"] == list(await state.documents(""))
+    await state.aclose()
+
+
+# -- Its clock ----------------------------------------------------------------------------------
+
+
+async def now(folder: Path, clock: FakeClock, boot_id: str) -> float:
+    state = sqlite(folder, clock, boot_id=boot_id)
+    answer = await state.update("clock", lambda _, now: (b"", now))
+    await state.aclose()
+    return answer
+
+
+async def test_the_clock_of_a_new_store_is_the_wall_clock(tmp_path: Path) -> None:
+    """It begins with the time of the day."""
+    assert 1_700_000_000.0 == pytest.approx(await now(tmp_path, FakeClock(), "a"), abs=1e-3)
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: float) -> None:
+    """Whoever sets the time makes no refusal older or younger."""
+    clock = FakeClock()
+    before = await now(tmp_path, clock, "a")
+    clock.unix += jump
+    clock.shift(10.0)
+
+    after = await now(tmp_path, clock, "a")
+
+    assert 10.0 == pytest.approx(after - before, abs=1e-3)
+
+
+@pytest.mark.parametrize("boot_id", ["a", "b", ""])
+@pytest.mark.parametrize(("wall", "passed"), [(60.0, 60.0), (-86400.0, 0.0)])
+async def test_it_goes_on_over_a_reboot(
+    tmp_path: Path, boot_id: str, wall: float, passed: float
+) -> None:
+    """It takes the wall clock's word for how long that was, unless it would go back."""
+    before = await now(tmp_path, FakeClock(unix=1e9, monotonic=5000.0), boot_id)
+
+    rebooted = FakeClock(unix=1e9 + wall, monotonic=3.0)
+    after = await now(tmp_path, rebooted, f"{boot_id}{boot_id}")
+
+    assert passed == pytest.approx(after - before, abs=1e-3)
+
+
+async def test_a_short_life_before_the_reboot_does_not_matter(tmp_path: Path) -> None:
+    """The time since the boot may be longer than it was at the boot before."""
+    before = await now(tmp_path, FakeClock(unix=1e9, monotonic=10.0), "a")
+
+    after = await now(tmp_path, FakeClock(unix=1e9 + 86400, monotonic=100.0), "b")
+
+    assert 86400.0 == pytest.approx(after - before, abs=1e-3)
+
+
+async def test_a_deletion_does_not_turn_the_clock_back(tmp_path: Path) -> None:
+    """The newest stamp outlives its document."""
+    clock = FakeClock(unix=1e9)
+    state = sqlite(tmp_path, clock)
+    await state.put("key", b"")
+    clock.shift(100.0)
+    await state.delete("key")
+    await state.aclose()
+
+    after = await now(tmp_path, FakeClock(unix=1e9 - 50, monotonic=1.0), "b")
+
+    assert 1e9 + 100 == pytest.approx(after, abs=1e-3)
