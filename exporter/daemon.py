@@ -17,6 +17,7 @@ import structlog
 
 from exporter import __version__
 from exporter.alerts.alerting import AlertingContext, BuiltInAlerts
+from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.store import Snapshot
     from exporter.settings.load import Loaded, Settings
+    from exporter.state.base import State
     from exporter.web.server.uvicorn_server import WebServer
 
 
@@ -56,7 +58,7 @@ FIRST_POLLS_LIMIT_SECONDS = 60.0
 class Daemon:
     """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
 
-    def __init__(  # noqa: PLR0913 - all but the configuration by keyword, with defaults
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
         loaded: Loaded,
         *,
@@ -64,7 +66,7 @@ class Daemon:
         auto_reload_seconds: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
         announce: Callable[[str], None] | None = None,
-        in_memory: bool = False,
+        state: State | None = None,
     ) -> None:
         """Prepare a daemon.
 
@@ -74,15 +76,13 @@ class Daemon:
             auto_reload_seconds: How often to look for changes of the files; 0 is never.
             clock: Where time comes from.
             announce: Told the URL once it can be opened.
-            in_memory: Keep nothing beyond the end, whatever the settings say of the state.
+            state: Taken in the place of the one that the settings name.
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(
-            clock=clock, shard=self._shard, state=None if in_memory else loaded.settings.state
-        )
+        self._engine = Engine(clock=clock, shard=self._shard, state=state or loaded.settings.state)
         self._announce = announce
         self._log = structlog.get_logger("exporter.daemon")
         self._changed = asyncio.Event()
@@ -96,7 +96,12 @@ class Daemon:
                 store=self._engine.store,
                 telemetry=self._engine.telemetry,
                 clock=clock,
-                started=lambda: self.ready,
+                started=lambda: self._polled,
+                memory=AlertMemory(
+                    self._engine.state,
+                    namespace=loaded.settings.state.namespace,
+                    shard=self._shard,
+                ),
                 # The jitter of retries is no secret.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
@@ -125,7 +130,7 @@ class Daemon:
             lifecycle=web.enable_lifecycle,
         )
         server = make_server(app, web, clock=self._clock)
-        self._engine.connect(self._settings)
+        await self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         await server.start()
@@ -184,6 +189,11 @@ class Daemon:
 
     @property
     def ready(self) -> bool:
+        """Whether each task was polled once or restored, or the time for that is over."""
+        return self._engine.first_shown or self._polled
+
+    @property
+    def _polled(self) -> bool:
         """Whether each task was polled once, or the time for that is over."""
         age = self._clock.monotonic() - self._started
         return self._engine.first_polls_done or age >= FIRST_POLLS_LIMIT_SECONDS

@@ -125,11 +125,14 @@ class SuspectError(PollError):
 
     Attributes:
         own: What to raise if the credentials turn out to be accepted: the call's own error.
+        kind: What the error is, so that it is known again: the vendor's flags and text. It may
+            hold anything, so it is hashed before anybody keeps it.
     """
 
-    def __init__(self, own: PollError) -> None:
+    def __init__(self, own: PollError, *, kind: str = "") -> None:
         super().__init__(own.reason, str(own))
         self.own = own
+        self.kind = kind or f"{own.reason} {own}"
 
 
 class BlockedError(PollError):

@@ -37,6 +37,7 @@ SLOW = (
     "rules",
     "state/test_kill.py",
     "state/test_processes.py",
+    "test_daemon.py",
     "test_sharding.py",
     "test_systemd.py",
     "web/access/test_tls.py",

@@ -247,8 +247,6 @@ def with_files(data: Any, folder: Path) -> Any:
 
 
 def some_file(key: str, folder: Path) -> Path:
-    if key == "state_file":
-        return folder / key
     path = folder / key
     path.write_text('{"id": "abc", "secret": "def"}' if key == "api_key_file" else "token")
     return path

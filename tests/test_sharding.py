@@ -82,7 +82,7 @@ async def simulation() -> AsyncIterator[Simulation]:
 async def series(settings: Settings, shard: Shard | None = None) -> set[str]:
     """Return the vendor series that a share exposes, without their values."""
     engine = Engine(shard=shard)
-    engine.connect(settings)
+    await engine.connect(settings)
     await engine.poll_once()
     await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
@@ -96,7 +96,7 @@ async def series(settings: Settings, shard: Shard | None = None) -> set[str]:
 async def healths(settings: Settings, shard: Shard) -> list[str]:
     """Return the sources of whose health a share tells, with what it tells."""
     engine = Engine(shard=shard)
-    engine.connect(settings)
+    await engine.connect(settings)
     await engine.poll_once()
     await engine.end(grace_seconds=0)
     page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())

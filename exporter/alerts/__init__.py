@@ -2,5 +2,5 @@
 
 The built-in alerts run straight down: `alerting` ticks, `samples` are gathered, `evaluate` judges
 each `expression` of a `rule` of the `table` and fills in its texts, and `alertmanager` sends the
-alerts; `state_file` keeps them over a restart. `formats` writes the same table for Prometheus.
+alerts; `memory` keeps them over a restart. `formats` writes the same table for Prometheus.
 """

@@ -21,8 +21,8 @@ from exporter.alerts.alertmanager import (
     Receiver,
 )
 from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
+from exporter.alerts.memory import AlertingState, AlertMemory
 from exporter.alerts.rule import Severity
-from exporter.alerts.state_file import AlertingState, StateFile
 from exporter.alerts.table import rules
 from exporter.clock import Clock
 from exporter.fleet.store import Store
@@ -56,6 +56,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         started: Whether the first polls are over.
+        memory: Keeps the alerts over a restart.
         connect: Makes the client that sends the calls to an Alertmanager.
     """
 
@@ -63,6 +64,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: SelfMetrics
     clock: Clock
     started: Callable[[], bool]
+    memory: AlertMemory
     connect: Connect
 
 
@@ -71,7 +73,7 @@ class Alerting:
 
     Args:
         generator_url: Where people see more: the board.
-        state: That of the instance before this one; without it, the state file's.
+        state: That of the instance before this one, in this process or the one before.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Alerting:
         context: AlertingContext,
         *,
         generator_url: str,
-        state: AlertingState | None = None,
+        state: AlertingState,
     ) -> None:
         self._settings = settings
         self._store = context.store
@@ -106,9 +108,7 @@ class Alerting:
             )
             for each in settings.alertmanagers
         )
-        self._file = StateFile(settings.state_file) if settings.state_file else None
-        if state is None:
-            state = self._file.load(clock.now()) if self._file else AlertingState()
+        self._memory = context.memory
         self._alerts = state.alerts
         for key, names in state.accepted.items():
             for receiver in self._receivers:
@@ -151,8 +151,7 @@ class Alerting:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await asyncio.gather(*(receiver.aclose() for receiver in self._receivers))
-            if self._file is not None:
-                self._file.save(self.state(), self._clock.now())
+            await self._memory.save(self.state())
 
     async def tick(self) -> None:
         """Evaluate once, publish the outcome and save it."""
@@ -205,8 +204,6 @@ class Alerting:
 
     async def _save(self, now: Moment) -> None:
         """Save what is known if it has changed in essence, or now and then while there is any."""
-        if self._file is None:
-            return
         state = self.state()
         active = {(key, alert.phase) for key, alert in state.alerts.active.items()}
         essence = (active, state.accepted)
@@ -214,7 +211,7 @@ class Alerting:
         if essence == known and (now.monotonic - saved_at < SAVE_SECONDS or essence == (set(), {})):
             return
         self._saved = (essence, now.monotonic)
-        await asyncio.to_thread(self._file.save, state, now)
+        await self._memory.save(state)
 
 
 class BuiltInAlerts:
@@ -242,13 +239,15 @@ class BuiltInAlerts:
             self._context.telemetry.remove(receiver=name)
         self._settings, self._generator_url = settings, generator_url
         if settings.alertmanagers:
+            if state is None:
+                state = await self._context.memory.load(self._context.clock.now())
             self._alerting = Alerting(
                 settings, self._context, generator_url=generator_url, state=state
             )
             self._task = asyncio.create_task(self._alerting.run(), name="alerts")
 
     async def stop(self) -> None:
-        """Stop evaluating and notifying; what is known is saved where a file is configured."""
+        """Stop evaluating and notifying; what is known is saved."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -192,13 +192,18 @@ class Receiver:
         return True
 
     def _call(self, batch: Mapping[Key, Alert], now: float) -> Call:
-        content = [self._options.payload(alert, now=now) for alert in batch.values()]
+        content = []
+        for alert in batch.values():
+            try:
+                content.append(msgspec.json.encode(self._options.payload(alert, now=now)))
+            except Exception:  # noqa: BLE001 - it must not keep the others of the call back
+                self._log.exception("alert_not_sent", alert=alert.name)
         return Call(
             operation=_OPERATION,
             method="POST",
             url=f"{self._settings.url.rstrip('/')}{_PATH}",
             headers={"content-type": "application/json", **_credentials(self._settings)},
-            content=msgspec.json.encode(content),
+            content=b"[%s]" % b",".join(content),
         )
 
     def _note_success(self) -> None:

@@ -130,7 +130,6 @@ class AlertingSettings(Section):
         external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.
-        state_file: Where alerts are kept over a restart; in memory only if not given.
         runbook_url: Where the runbooks are served.
     """
 
@@ -139,7 +138,6 @@ class AlertingSettings(Section):
     external_labels: dict[str, str] = Field(default_factory=dict)
     evaluation_interval: TimeLimit = 15.0
     resend_interval: TimeLimit = 60.0
-    state_file: FilePath | None = None
     runbook_url: Url = RUNBOOK_URL
 
     def secrets(self) -> Iterator[Secret]:
@@ -148,7 +146,7 @@ class AlertingSettings(Section):
             yield from each.secrets()
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that is read; the state file is ours, and no configuration."""
+        """Yield every file that is read."""
         for each in self.alertmanagers:
             yield from each.files()
 
@@ -171,7 +169,3 @@ class AlertingSettings(Section):
             if first.setdefault(each.url, index) != index:
                 place = ("alertmanagers", index)
                 yield Mistake(place, "is listed twice; remove one", place[:1])
-        if self.state_file is not None and self.state_file.is_dir():
-            yield Mistake(("state_file",), "is a folder; name a file in it")
-        elif self.state_file is not None and not self.state_file.parent.is_dir():
-            yield Mistake(("state_file",), "its folder does not exist; create it")

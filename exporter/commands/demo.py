@@ -7,6 +7,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+from exporter.clock import SYSTEM_CLOCK
 from exporter.config.types import format_duration
 from exporter.daemon import Daemon
 from exporter.errors import StartError
@@ -15,6 +16,7 @@ from exporter.settings import flags
 from exporter.settings.load import Loaded, configure_for, from_data
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
+from exporter.state.memory import MemoryState
 
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ async def _demonstrate(
             daemon = Daemon(
                 Loaded(settings=settings, hash=""),
                 announce=partial(_announce, simulation),
-                in_memory=True,
+                # A demonstration begins anew and leaves nothing behind.
+                state=MemoryState(SYSTEM_CLOCK.monotonic),
             )
             try:
                 await daemon.run(stop)

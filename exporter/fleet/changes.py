@@ -1,11 +1,13 @@
 """Changes of targets between two snapshots of a task: the lines people want to find in the log.
 
-A target that stays down is not a change, so it is logged once and not at every poll.
+A target that stays down is not a change, so it is logged once and not at every poll;
+since when it is down is told by its reading.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Looked up once: an attribute of an enumeration's class costs a tenth of a target's comparison.
 _AGENT, _MEMBER = Kind.AGENT, Kind.MEMBER
+
+R = TypeVar("R", bound=Reading)
 
 What = Literal["down", "up", "outdated", "gone", "inactive", "active"]
 
@@ -38,6 +42,17 @@ class TargetChange(msgspec.Struct, frozen=True, kw_only=True):
     target_id: str
     target: str
     reason: str = ""
+
+
+class Since(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The newest `up` that is known of a target, and since when it is that, epoch."""
+
+    up: bool
+    timestamp_seconds: float
+
+
+#: By kind and id. What is known of a target stays while its state is not known.
+SinceByTarget = Mapping[tuple[Kind, str], Since]
 
 
 class _Condition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,6 +83,50 @@ async def changes(
             )
     for (kind, target_id), lost in old.items():
         yield TargetChange(what="gone", kind=kind, target_id=target_id, target=lost.target)
+
+
+def dated(reading: R, known: SinceByTarget, found: dict[tuple[Kind, str], Since]) -> R:
+    """Return a reading that says since when its target is up or down, if either is known of it.
+
+    It is the moment at which the exporter first read so: at the latest since then.
+
+    Args:
+        reading: As the source gave it.
+        known: From the polls before.
+        found: What is known after this reading is added to it.
+    """
+    match reading:
+        case Target(state=state):
+            kind = BY_READING[type(reading)]
+            at = _dated((kind, kind.id_of(reading)), state, known, found)
+            if at == reading.changed_timestamp_seconds:
+                return reading
+            return msgspec.structs.replace(reading, changed_timestamp_seconds=at)
+        case Cluster():
+            members = []
+            for member in reading.members:
+                key = (_MEMBER, f"{reading.cluster_id}/{member.member_id}")
+                at = _dated(key, member.state, known, found)
+                members.append(msgspec.structs.replace(member, changed_timestamp_seconds=at))
+            return msgspec.structs.replace(reading, members=tuple(members))
+    return reading
+
+
+def _dated(
+    key: tuple[Kind, str],
+    state: State | MemberState | None,
+    known: SinceByTarget,
+    found: dict[tuple[Kind, str], Since],
+) -> float | None:
+    since = known.get(key)
+    if state is None or state.up is None:
+        if since is not None:
+            found[key] = since
+        return None
+    if since is None or since.up != state.up:
+        since = Since(up=state.up, timestamp_seconds=state.read_at.unix)
+    found[key] = since
+    return since.timestamp_seconds
 
 
 def _differences(old: _Condition, new: _Condition) -> Iterator[What]:

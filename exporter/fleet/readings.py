@@ -120,6 +120,8 @@ class Target(Reading, frozen=True, kw_only=True):
         host, port, location: Where it is; empty where the vendor has none.
         protected: Whether it demands a token.
         last_up_timestamp_seconds: When it was last seen up, epoch.
+        changed_timestamp_seconds: Since when, at the latest, `up` is what it is now, epoch; `None`
+            while that is unknown. Not a source sets it but the poller, see `changes`.
         state: The newest one read; `None` where there was none or it is too old.
     """
 
@@ -128,6 +130,7 @@ class Target(Reading, frozen=True, kw_only=True):
     location: str = ""
     protected: bool | None = None
     last_up_timestamp_seconds: float | None = None
+    changed_timestamp_seconds: float | None = None
     state: State | None = None
 
     def oldest(self) -> float | None:
@@ -135,7 +138,7 @@ class Target(Reading, frozen=True, kw_only=True):
         return None if self.state is None else self.state.read_at.monotonic
 
     def _forgetting(self) -> Self:
-        return msgspec.structs.replace(self, state=None)
+        return msgspec.structs.replace(self, state=None, changed_timestamp_seconds=None)
 
 
 class Agent(Target, frozen=True, kw_only=True):
@@ -162,12 +165,17 @@ class Recorder(Target, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An agent as a member of a cluster."""
+    """An agent as a member of a cluster.
+
+    Attributes:
+        changed_timestamp_seconds: As a target has it.
+    """
 
     member_id: str
     agent_id: str
     agent: str
     load_factor: float | None = None
+    changed_timestamp_seconds: float | None = None
     state: MemberState | None = None
 
 
@@ -186,7 +194,10 @@ class Cluster(Reading, frozen=True, kw_only=True):
         return None if self.state is None else self.state.read_at.monotonic
 
     def _forgetting(self) -> Self:
-        members = tuple(msgspec.structs.replace(member, state=None) for member in self.members)
+        members = tuple(
+            msgspec.structs.replace(member, state=None, changed_timestamp_seconds=None)
+            for member in self.members
+        )
         return msgspec.structs.replace(self, state=None, members=members)
 
 

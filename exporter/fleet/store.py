@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         labels: Static labels that the configuration adds to the source's series.
         memory: What the source wants to find again after a restart or a reload; only it can read
             it.
+        restored: Whether it was read before a restart and no poll has come since.
     """
 
     provider: str
@@ -39,6 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stale_after: float
     labels: Mapping[str, str] = {}
     memory: bytes = b""
+    restored: bool = False
 
     @property
     def key(self) -> TaskKey:

@@ -1,69 +1,395 @@
-"""Refusals of the last minute, per account.
+"""The ledger: what the vendor may have refused, which credentials are good, and who may call now.
 
-Kept outside the guard, because a reload replaces the guard while the vendor goes on counting.
+One record per origin of an API, kept in the state, so that it holds in sum over all processes that
+share the state: daemons, shards, `status`, `explain`, restarts. Every change of it is one call of
+`step`: a member (a guard of a process) reports what came of its calls, and is told how many it may
+have under way.
+
+`Phase` says what is known of some credentials:
+
+unproven   Nothing: one proof, the cheapest call, is sent; all other calls wait.
+proven     Calls go out, as many at once as there are slots.
+suspect    A reply looked like a refusal: nothing more goes out. When the calls under way with these
+           credentials are home, one proof is sent. Accepted: the reply was an error of the call's
+           own. Refused: open. No answer: unproven.
+open       Nothing is sent until a time; then as unproven.
+
+The invariant: with the limit of 5 refusals a minute and a concurrency of up to 3 there are never 5
+refused calls in any minute. It holds because whatever could be refused has room for it: the
+suspects and the doubts of the last minute and the slots of all members are 3 at most, and the
+fourth slot, which one member has at a time, is for a proof or a confirmation.
+
+* A suspect counts for its minute, even if a proof was accepted afterwards: the token may have been
+  invalid for a moment, or for one of several servers.
+* A doubt counts until a call that was sent later with the same credentials is accepted: a call
+  without a readable answer, a slot of a member that died, a harmless error.
+* An error is harmless, from any target, once the same target gave it again after an accepted proof.
+  Doubts fill the room, so that three of them in a row without an accepted call lead to a proof.
+* A member has slots for a second. It gives them back or renews them; else they become doubts.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
-from typing import Protocol
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+
+from exporter.lockout.record import (
+    VERSION,
+    Answer,
+    Claim,
+    Fourth,
+    Phase,
+    Proved,
+    Record,
+    Refusal,
+    Report,
+    Suspect,
+    Verdict,
+    digest,
+)
 
 
-class Waiting(Protocol):
-    """A guard whose calls may go on when another guard's call has ended."""
+if TYPE_CHECKING:
+    from exporter.lockout.policy import Policy
+    from exporter.state.base import State
 
-    def pump(self) -> None:
-        """Do whatever can be done now."""
-        ...
+
+#: A member has its slots for so long, and lets others have theirs after it.
+LEASE_SECONDS = 1.0
+
+#: So many credentials, harmless kinds and cleared errors are remembered of an origin, each for a
+#: day after its last use.
+REMEMBERED = 256
+REMEMBERED_SECONDS = 86_400.0
 
 
 class Ledger:
-    """The calls of one account that the vendor may have refused; it outlives the guard.
+    """The ledger of one origin.
 
     Attributes:
-        suspects: When replies that may be refusals came home.
-        unanswered: When calls ended without a readable answer, since the last accepted one.
-        in_flight: Calls under way, those of a guard that is being replaced included.
-        open_until: When the next proof may be sent; `None` while nothing is held back.
-        refused: Whether it is open because a proof was refused.
-        fingerprint: Of the secret that was refused.
-        guards: Told whenever a call has ended.
+        policy: How the vendor locks callers out.
     """
 
-    def __init__(self) -> None:
-        self.suspects: deque[float] = deque()
-        self.unanswered: list[float] = []
-        self.in_flight = 0
-        self.open_until: float | None = None
-        self.refused = False
-        self.fingerprint = ""
-        self.guards: weakref.WeakSet[Waiting] = weakref.WeakSet()
+    def __init__(self, state: State, url: str, policy: Policy) -> None:
+        """Prepare the ledger of the origin of a URL: its scheme, host and port."""
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        self._state = state
+        self._key = f"lockout/{digest(f'{parts.scheme}://{parts.hostname}:{port}')}"
+        self._salt = b""
+        self.policy = policy
 
-    def forget_before(self, moment: float) -> None:
-        """Drop what the vendor no longer counts either."""
-        while self.suspects and self.suspects[0] <= moment:
-            self.suspects.popleft()
-        if self.unanswered and min(self.unanswered) <= moment:
-            self.unanswered = [home for home in self.unanswered if home > moment]
+    async def step(self, report: Report, *, retry_seconds: float) -> Answer:
+        """Take a report in and answer it, as one step.
 
-    def accepted(self, sent: float) -> None:
-        """Take note that a call sent then was accepted."""
-        if self.unanswered:
-            self.unanswered = [home for home in self.unanswered if home > sent]
+        Args:
+            report: What the member says.
+            retry_seconds: How long nothing is sent with credentials that were refused.
+
+        Raises:
+            StateError: The state cannot be used.
+        """
+        salt = await self._salted()
+        report = msgspec.structs.replace(report, credentials=digest(report.credentials, key=salt))
+
+        def change(content: bytes | None, now: float) -> tuple[bytes, Answer]:
+            record = _decoded(content)
+            answer = _Step(record, report, self.policy, now).answer(retry_seconds)
+            return msgspec.msgpack.encode(record), answer
+
+        return await self._state.update(self._key, change)
+
+    async def _salted(self) -> bytes:
+        """Return the key of the credentials' digests, which is made once per state."""
+        if not self._salt:
+            fresh = secrets.token_bytes(32)
+            self._salt = await self._state.update(
+                "salt", lambda known, _: (known or fresh, known or fresh)
+            )
+        return self._salt
+
+
+def _decoded(content: bytes | None) -> Record:
+    if content is not None:
+        try:
+            record = msgspec.msgpack.decode(content, type=Record)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            record = None
+        if record is not None and record.version == VERSION:
+            return record
+        structlog.get_logger("exporter.lockout").warning(
+            "ledger_forgotten", message="the record is damaged or of another version"
+        )
+    return Record()
+
+
+class _Step:
+    """One change of a record."""
+
+    def __init__(self, record: Record, report: Report, policy: Policy, now: float) -> None:
+        self._record = record
+        self._report = report
+        self._policy = policy
+        self._now = now
+        self._verdict = record.verdicts.setdefault(report.credentials, Verdict())
+        self._verdict.used = now
+        # The member vouches for its own slots, so they do not expire in its own report.
+        self._claim = record.claims.pop(report.member, None)
+
+    def answer(self, retry_seconds: float) -> Answer:
+        """Take the report in, decide, and return what the member may do."""
+        record, report, verdict = self._record, self._report, self._verdict
+        self._forget()
+        self._note(retry_seconds)
+        self._renew_fourth()
+        slots, full = 0, False
+        if self._needs_proof():
+            full = not self._seek_proof()
+        elif verdict.phase is Phase.PROVEN:
+            slots = self._slots()
+            if report.wants_fourth:
+                self._take_fourth(slots)
+            if report.waiting and not slots and record.fourth is None:
+                full = len(record.suspects) >= self._room
+                if not full and record.doubts and not self._others():
+                    # Only a proof can clear the doubts, since no call has room.
+                    verdict.phase = Phase.UNPROVEN
+                    full = not self._seek_proof()
+        self._keep_claim(slots)
+        return Answer(
+            now=self._now,
+            phase=verdict.phase,
+            slots=slots,
+            fourth=record.fourth is not None and record.fourth.member == report.member,
+            until=self._room_again() if full else verdict.until,
+            refused=verdict.refused,
+            full=full,
+            proofs=verdict.proofs,
+            room=self._room,
+            suspects=tuple(each.at for each in record.suspects),
+            doubts=tuple(each.at for each in record.doubts),
+            harmless=frozenset(record.harmless),
+        )
+
+    def _forget(self) -> None:
+        """Drop what no longer counts; slots of members that did not renew them become doubts."""
+        record, now = self._record, self._now
+        for member, claim in tuple(record.claims.items()):
+            if claim.expires <= now:
+                del record.claims[member]
+                lost = Refusal(at=claim.expires, credentials=claim.credentials)
+                record.doubts += [lost] * claim.slots
+        fourth = record.fourth
+        if fourth is not None and fourth.expires <= now and fourth.member != self._report.member:
+            record.fourth = None
+            record.doubts.append(Refusal(at=fourth.expires, credentials=fourth.credentials))
+        since = now - self._policy.window_seconds
+        record.suspects = [each for each in record.suspects if each.at > since]
+        record.doubts = [each for each in record.doubts if each.at > since]
+        for known in (record.harmless, record.cleared):
+            _prune(known, now)
+        used = {name: verdict.used for name, verdict in record.verdicts.items()}
+        for name in used.keys() - _prune(used, now).keys():
+            del record.verdicts[name]
+
+    def _note(self, retry_seconds: float) -> None:
+        """Take in what came of the member's calls: the transitions between the phases."""
+        report = self._report
+        if report.accepted is not None:
+            self._accepted(report.accepted)
+        for _ in range(report.doubts):
+            self._doubt()
+        for suspect in report.suspects:
+            self._suspect(suspect)
+        if report.proof is not None:
+            self._decide(report.proof, retry_seconds)
+
+    def _suspect(self, suspect: Suspect) -> None:
+        record, report, now = self._record, self._report, self._now
+        if f"{suspect.kind} {suspect.target}" in record.cleared:
+            record.harmless[suspect.kind] = now
+            record.suspects = [each for each in record.suspects if each.kind != suspect.kind]
+        if suspect.kind in record.harmless:
+            record.harmless[suspect.kind] = now
+            self._doubt()
+            return
+        record.suspects.append(
+            Refusal(
+                at=now, credentials=report.credentials, kind=suspect.kind, target=suspect.target
+            )
+        )
+        if report.turn_seconds is not None:
+            self._open(self._retry_at(0.0), refused=False)
+        elif self._verdict.phase is Phase.PROVEN:
+            self._verdict.phase = Phase.SUSPECT
+
+    def _decide(self, proof: Proved, retry_seconds: float) -> None:
+        report, verdict = self._report, self._verdict
+        verdict.proofs += 1
+        match proof:
+            case Proved.ACCEPTED:
+                self._accepted(report.proof_sent)
+                self._clear(report.proof_sent)
+            case Proved.REFUSED:
+                refusal = Refusal(at=self._now, credentials=report.credentials)
+                self._record.suspects.append(refusal)
+                self._open(self._retry_at(retry_seconds), refused=True)
+            case Proved.IN_DOUBT | Proved.UNASKED:
+                if proof is Proved.IN_DOUBT:
+                    self._doubt()
+                if verdict.phase is not Phase.OPEN:
+                    # An open phase stands until a proof says otherwise.
+                    verdict.phase = Phase.UNPROVEN
+
+    def _accepted(self, sent: float) -> None:
+        self._verdict.accepted = max(self._verdict.accepted, sent)
+        self._record.doubts = [
+            each
+            for each in self._record.doubts
+            if each.credentials != self._report.credentials or each.at > sent
+        ]
+
+    def _clear(self, sent: float) -> None:
+        """Let the calls go on after an accepted proof; what came home meanwhile is not cleared."""
+        verdict = self._verdict
+        verdict.refused = False
+        verdict.phase = Phase.PROVEN
+        for each in self._record.suspects:
+            if each.credentials != self._report.credentials or not each.kind:
+                continue
+            if each.at > sent:
+                verdict.phase = Phase.SUSPECT
+            else:
+                self._record.cleared[f"{each.kind} {each.target}"] = self._now
+
+    def _doubt(self) -> None:
+        doubt = Refusal(at=self._now, credentials=self._report.credentials)
+        self._record.doubts.append(doubt)
+
+    def _open(self, until: float, *, refused: bool) -> None:
+        self._verdict.phase = Phase.OPEN
+        self._verdict.until = until
+        self._verdict.refused = refused
+
+    def _retry_at(self, seconds: float) -> float:
+        turn = self._report.turn_seconds
+        if turn is not None:
+            # The shards' refusals must be a minute old before the first of them proves again.
+            seconds = max(seconds, self._policy.window_seconds) + turn
+        return self._now + seconds
+
+    # What follows decides on slots and proofs.
 
     @property
-    def used(self) -> int:
-        """Calls of the last minute that may have been refused."""
-        return len(self.suspects) + len(self.unanswered)
+    def _counted(self) -> int:
+        return len(self._record.suspects) + len(self._record.doubts)
+
+    @property
+    def _concurrency(self) -> int:
+        """The smallest of all members' holds in sum."""
+        claims = self._record.claims.values()
+        return min(self._report.concurrency, *(claim.concurrency for claim in claims), 10**6)
+
+    @property
+    def _room(self) -> int:
+        """How many possibly refused calls and slots there may be, the fourth left out."""
+        return max(self._policy.most - 1, self._concurrency)
+
+    def _others(self, credentials: str | None = None) -> int:
+        """Count the slots of the other members, of all or of those with the same credentials."""
+        claims = self._record.claims.values()
+        return sum(c.slots for c in claims if credentials in (None, c.credentials))
+
+    def _needs_proof(self) -> bool:
+        verdict, now = self._verdict, self._now
+        old = now - verdict.accepted > self._policy.window_seconds
+        if verdict.phase is Phase.PROVEN and old and not self._report.trusts:
+            # A process that comes after a while asks for itself.
+            verdict.phase = Phase.UNPROVEN
+        if verdict.phase is Phase.OPEN:
+            return now >= verdict.until
+        return verdict.phase is not Phase.PROVEN
+
+    def _seek_proof(self) -> bool:
+        """Let the member prove, if it may; return whether to wait makes sense."""
+        record, report, verdict = self._record, self._report, self._verdict
+        if not report.waiting or record.fourth is not None:
+            return True
+        if self._counted > self._room or len(record.suspects) >= self._policy.most:
+            if verdict.phase is Phase.SUSPECT:
+                self._open(self._room_again(), refused=False)
+            return False
+        if not report.under_way and not self._others(report.credentials):
+            self._take_fourth(0)
+        return True
+
+    def _take_fourth(self, slots: int) -> None:
+        record, report = self._record, self._report
+        used = self._counted + max(slots, report.under_way) + self._others()
+        if record.fourth is None and used <= self._room:
+            record.fourth = Fourth(
+                member=report.member,
+                credentials=report.credentials,
+                expires=self._now + LEASE_SECONDS,
+            )
+
+    def _renew_fourth(self) -> None:
+        fourth = self._record.fourth
+        if fourth is None or fourth.member != self._report.member:
+            return
+        if self._report.has_fourth:
+            renewed = msgspec.structs.replace(fourth, expires=self._now + LEASE_SECONDS)
+            self._record.fourth = renewed
+        else:
+            self._record.fourth = None
+
+    def _slots(self) -> int:
+        """Return how many slots the member gets: a fair share, in turns where there are few."""
+        report, now = self._report, self._now
+        if not report.waiting:
+            return report.under_way
+        others = [c for c in self._record.claims.values() if c.waiting or c.slots]
+        starved = [c for c in others if c.waiting and not c.slots]
+        since = self._claim.since if self._claim is not None else now
+        had = self._claim.slots if self._claim is not None else 0
+        if had and starved and now - since >= LEASE_SECONDS:
+            return report.under_way
+        free = min(self._room - self._counted, self._concurrency) - self._others()
+        if not had:
+            free -= sum(c.since < since for c in starved)
+        share = max(1, -(-self._concurrency // (1 + len(others))))
+        return max(report.under_way, min(free, share))
+
+    def _keep_claim(self, slots: int) -> None:
+        report, before, now = self._report, self._claim, self._now
+        slots = max(slots, report.under_way)
+        # Whoever waits for a proof does not wait for a slot.
+        waiting = report.waiting and self._verdict.phase is Phase.PROVEN
+        if not slots and not waiting:
+            return
+        same = before is not None and bool(before.slots) == bool(slots)
+        self._record.claims[report.member] = Claim(
+            credentials=report.credentials,
+            concurrency=report.concurrency,
+            slots=slots,
+            waiting=waiting,
+            since=before.since if before is not None and same else now,
+            expires=now + LEASE_SECONDS,
+        )
+
+    def _room_again(self) -> float:
+        """Return when the oldest call that may have been refused no longer counts."""
+        times = [each.at for each in (*self._record.suspects, *self._record.doubts)]
+        return min(times, default=self._now) + self._policy.window_seconds
 
 
-class Ledgers:
-    """The ledgers of all sources, kept by the daemon over reloads."""
-
-    def __init__(self) -> None:
-        self._ledgers: dict[tuple[str, str, str], Ledger] = {}
-
-    def of(self, provider: str, url: str, name: str) -> Ledger:
-        """Return the ledger of a source, made at the first call."""
-        return self._ledgers.setdefault((provider, url, name), Ledger())
+def _prune(known: dict[str, float], now: float) -> dict[str, float]:
+    """Keep the entries used lately, and of these the newest."""
+    kept = sorted(known, key=known.__getitem__)[-REMEMBERED:]
+    for name in known.keys() - {each for each in kept if now - known[each] < REMEMBERED_SECONDS}:
+        del known[name]
+    return known

@@ -23,10 +23,6 @@ class Priority(Enum):
     #: up while no normal call is queued), so that they cannot starve the others.
     SLOW = "slow"
 
-    #: Targets whose last reply looked like a refusal and was none. Limited like the slow ones;
-    #: while a suspect is unresolved they wait for all others and leave room for one more call.
-    SUSPECT = "suspect"
-
 
 class CallQueue:
     """Calls that wait for a slot, and the slots that are taken.
@@ -43,50 +39,43 @@ class CallQueue:
         }
         self._order = itertools.count(1)
 
+    @property
+    def under_way(self) -> int:
+        """Count the calls that have a slot."""
+        return sum(self._under_way.values())
+
+    @property
+    def is_awaited(self) -> bool:
+        """Return whether a call is queued."""
+        return any(map(self._head, Priority))
+
     def join(self, priority: Priority) -> asyncio.Future[None]:
         """Queue a call; the future resolves with a granted slot and fails when it is refused."""
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues[priority].append((next(self._order), slot))
         return slot
 
-    def is_awaited(self, priority: Priority) -> bool:
-        """Return whether a call of this priority is queued."""
-        return bool(self._head(priority))
-
-    def next(self, *, room: int, suspects: bool) -> Priority | None:
-        """Return the priority whose first call may be sent now, `None` if none may.
-
-        Args:
-            room: How many more possibly refused calls fit into the last minute's budget.
-            suspects: Whether a reply of the last minute may have been a refusal.
-        """
-        under_way = sum(self._under_way.values())
-        if room <= 0 or under_way >= self._slots:
-            return None
+    def admit(self) -> bool:
+        """Grant the call whose turn it is a slot; return whether there was one."""
         heads = {priority: head for priority in Priority if (head := self._head(priority))}
-        suspected = self._under_way[Priority.SUSPECT]
-        apart = self._under_way[Priority.SLOW] + suspected
-        if apart >= max(1, (self._slots + (Priority.NORMAL not in heads)) // 2):
+        half = (self._slots + (Priority.NORMAL not in heads)) // 2
+        if self._under_way[Priority.SLOW] >= max(1, half):
             heads.pop(Priority.SLOW, None)
-        others = heads.keys() - {Priority.SUSPECT} or under_way > suspected
-        if apart >= max(1, self._slots // 2) or (suspects and (others or room == 1)):
-            heads.pop(Priority.SUSPECT, None)
-        return min(heads, key=heads.__getitem__, default=None)
-
-    def admit(self, priority: Priority) -> None:
-        """Grant the first queued call of a priority its slot."""
+        if not heads or self.under_way >= self._slots:
+            return False
+        priority = min(heads, key=heads.__getitem__)
         _, slot = self._queues[priority].popleft()
         self._under_way[priority] += 1
         slot.set_result(None)
+        return True
 
     def leave(self, priority: Priority) -> None:
         """Free the slot of a call that has ended."""
         self._under_way[priority] -= 1
 
-    def refuse(self, error: Callable[[], Exception], *priorities: Priority) -> None:
-        """Fail all queued calls, of some priorities or of all, each with an error of its own."""
-        for priority in priorities or Priority:
-            queue = self._queues[priority]
+    def refuse(self, error: Callable[[], Exception]) -> None:
+        """Fail all queued calls, each with an error of its own."""
+        for queue in self._queues.values():
             while queue:
                 _, slot = queue.popleft()
                 if not slot.done():

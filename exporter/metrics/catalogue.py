@@ -103,6 +103,7 @@ MIN_REQUIRED_VERSION_INFO = _source(
 # -- Agents -------------------------------------------------------------------------------------
 
 _agent = partial(_declare, ("agent_id", "agent"))
+_AS_IT_IS = "is up or down as it is now; survives restarts."
 _FACTS = ("host", "port", "version", "os", "os_version", "java_version", "java_vendor", "location")
 
 AGENT_INFO = _agent("agent_info", "Facts about an agent.", *_FACTS)
@@ -127,7 +128,10 @@ AGENT_PING_DURATION = _agent(
 )
 AGENT_START = _agent("agent_start_timestamp_seconds", "When the agent's software started.")
 AGENT_LAST_UP = _agent(
-    "agent_last_up_timestamp_seconds", "When the exporter last saw the agent up."
+    "agent_last_up_timestamp_seconds", "When the exporter last saw the agent up; survives restarts."
+)
+AGENT_CHANGED = _agent(
+    "agent_changed_timestamp_seconds", f"Since when, at the latest, the agent {_AS_IT_IS}"
 )
 AGENT_HEARTBEAT = _agent(
     "agent_heartbeat_timestamp_seconds", "When the vendor last heard of the agent."
@@ -169,7 +173,11 @@ CONTROLLER_START = _controller(
     "controller_start_timestamp_seconds", "When the controller's software started."
 )
 CONTROLLER_LAST_UP = _controller(
-    "controller_last_up_timestamp_seconds", "When the exporter last saw the controller up."
+    "controller_last_up_timestamp_seconds",
+    "When the exporter last saw the controller up; survives restarts.",
+)
+CONTROLLER_CHANGED = _controller(
+    "controller_changed_timestamp_seconds", f"Since when, at the latest, the controller {_AS_IT_IS}"
 )
 CONTROLLER_MEMORY_LIMIT = _controller(
     "controller_memory_limit_bytes", "Most memory the controller's runtime may take."
@@ -202,6 +210,10 @@ CLUSTER_MEMBER_UP = _member(
 )
 CLUSTER_MEMBER_FAILURE = _member(
     "cluster_member_failure", "Why the member is not up; present only while it is not.", "reason"
+)
+CLUSTER_MEMBER_CHANGED = _member(
+    "cluster_member_changed_timestamp_seconds",
+    f"Since when, at the latest, the member {_AS_IT_IS}",
 )
 CLUSTER_MEMBER_OUTDATED = _member(
     "cluster_member_outdated", "Whether the member is older than the oldest version accepted."
@@ -237,7 +249,11 @@ RECORDER_PING_DURATION = _recorder(
     "recorder_ping_duration_seconds", "Duration of the portal's call to the recorder."
 )
 RECORDER_LAST_UP = _recorder(
-    "recorder_last_up_timestamp_seconds", "When the exporter last saw the recorder up."
+    "recorder_last_up_timestamp_seconds",
+    "When the exporter last saw the recorder up; survives restarts.",
+)
+RECORDER_CHANGED = _recorder(
+    "recorder_changed_timestamp_seconds", f"Since when, at the latest, the recorder {_AS_IT_IS}"
 )
 RECORDER_MEMORY_LIMIT = _recorder(
     "recorder_memory_limit_bytes", "Most memory the recorder's runtime may take."

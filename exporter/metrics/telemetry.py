@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter
 
+    from exporter.clock import Moment
+
 
 # Creation times would double the series of every counter and histogram.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
@@ -174,6 +176,16 @@ class SourceMetrics:
             self._metrics[own.POLL_FAILURES].labels(*labels, reason.value).inc()
         if not reasons:
             self._metrics[own.POLL_LAST_SUCCESS].labels(*labels).set(now)
+
+    def restored(self, task: str, *, attempt: Moment | None, success: Moment | None) -> None:
+        """Show when a task was polled before a restart."""
+        labels = (*self._labels, task)
+        for family, at in (
+            (own.POLL_LAST_ATTEMPT, attempt),
+            (own.POLL_LAST_SUCCESS, success),
+        ):
+            if at is not None:
+                self._metrics[family].labels(*labels).set(at.unix)
 
     def late(self, task: str, seconds: float) -> None:
         """Observe how long after its time a poll started."""

@@ -55,6 +55,7 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
                 "provider": snapshot.provider,
                 "source": snapshot.source,
                 "labels": snapshot.labels,
+                "restored": snapshot.restored,
                 "kind": kind,
                 "id": kind.id_of(reading),
                 "name": kind.name_of(reading),
@@ -106,6 +107,7 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
         "clock_delta_seconds": state.clock_delta_seconds,
         "ping_duration_seconds": state.ping_duration_seconds,
         "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
+        "changed_timestamp_seconds": target.changed_timestamp_seconds,
         **_reading_time(target.state.read_at if target.state else None, now),
     }
     match target:
@@ -161,6 +163,7 @@ def _member(member: r.Member) -> MemberRow:
         outdated=state.outdated if state else None,
         clock_delta_seconds=state.clock_delta_seconds if state else None,
         load_factor=member.load_factor,
+        changed_timestamp_seconds=member.changed_timestamp_seconds,
     )
 
 

@@ -125,6 +125,9 @@ def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
     yield "Oldest accepted version", row.minimum_version or ""
     yield "Clock", signed(row.clock_delta_seconds)
     yield "Ping", duration(row.ping_duration_seconds)
+    if row.changed_timestamp_seconds is not None:
+        since = f"{instant(row.changed_timestamp_seconds)}, at the latest"
+        yield f"{row.state.capitalize()} since", since
     yield "Last seen up", instant(row.last_up_timestamp_seconds)
     if row.protected is not None:
         yield "Demands a token", _yes(row.protected)

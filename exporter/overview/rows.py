@@ -46,6 +46,8 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
         minimum_version: The oldest version the vendor accepts of this kind.
         read_timestamp_seconds: When the state was read, epoch.
         age_seconds: How long ago that was.
+        changed_timestamp_seconds: Since when, at the latest, it is up or down as it is now, epoch.
+        restored: Whether it was read before a restart and not polled since.
         labels: The static labels of the source.
     """
 
@@ -69,6 +71,8 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     read_timestamp_seconds: float | None = None
     age_seconds: float | None = None
     last_up_timestamp_seconds: float | None = None
+    changed_timestamp_seconds: float | None = None
+    restored: bool = False
     labels: Mapping[str, str] = {}
 
 
@@ -98,6 +102,7 @@ class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
     outdated: bool | None = None
     clock_delta_seconds: float | None = None
     load_factor: float | None = None
+    changed_timestamp_seconds: float | None = None
 
 
 class ClusterRow(TargetRow, frozen=True, kw_only=True):

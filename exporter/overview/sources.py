@@ -38,6 +38,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
         interval_seconds: From the start of a poll to the next.
         failing: Whether the newest failure is newer than the newest success.
         unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
+        restored: Whether all this is from before a restart, and it was not polled since.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     last_success_timestamp_seconds: float | None = None
     last_success_age_seconds: float | None = None
     last_failure: FailureRow | None = None
+    restored: bool = False
 
 
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +90,9 @@ def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[So
 
 def source_row(source: Source, *tasks: TaskRow) -> SourceRow:
     """Make the row of a source from those of its tasks."""
-    attempted = any(task.last_attempt_timestamp_seconds is not None for task in tasks)
+    attempted = any(
+        task.last_attempt_timestamp_seconds is not None and not task.restored for task in tasks
+    )
     if source.up:
         state = Condition.UP
     else:
@@ -133,6 +137,7 @@ def task_row(
         )
         if failure
         else None,
+        restored=status.restored,
     )
 
 
@@ -146,7 +151,7 @@ def _is_unread(poller: Poller, task: str, store: Store) -> bool:
     kinds = PROVIDERS[settings.provider].kinds
     if not any(kind.task == task for kind in EXPLAINED if kind in kinds):
         return False  # it lists no targets
-    if status.last_attempt is None and not poller.source.blocked:
+    if (status.last_attempt is None or status.restored) and not poller.source.blocked:
         return False
     known = store.get(settings.provider, settings.name, task)
     return known is None or (not known.readings and _is_partial(known, status))

@@ -11,33 +11,34 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
-from exporter.lockout.ledger import Ledgers
+from exporter.lockout.ledger import Ledger
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.polling.poller import HEALTH, Poller
+from exporter.polling.memory import Memory
+from exporter.polling.poller import HEALTH, Kept, Poller, TaskStatus
 from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
 from exporter.sources.registry import PROVIDERS
+from exporter.state.base import State
 from exporter.state.opening import open_state
+from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
-    from exporter.state.base import State
-    from exporter.state.settings import StateSettings
 
 
 class Engine:
@@ -53,7 +54,8 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         random: Random | None = None,
         shard: Shard | None = None,
-        state: StateSettings | None = None,
+        state: StateSettings | State | None = None,
+        keeps: bool = True,
     ) -> None:
         """Prepare an engine without sources.
 
@@ -61,21 +63,32 @@ class Engine:
             clock: Where time comes from.
             random: For the jitter of retries.
             shard: The share of the targets that is polled; all of them if not given.
-            state: Where the state is kept; in memory if not given.
+            state: Where the state is kept, or the state itself; in memory if not given.
+            keeps: Whether to write down what the polls learn, and to show from the start what was
+                written down before. Without it that is only read, for the sources to go on from.
         """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
         self._shard = shard or Shard()
         self.telemetry[SHARD_ORDINAL].set(self._shard.index)
         self.telemetry[SHARDS].set(self._shard.total)
-        self.state: State = open_state(state, clock=clock, telemetry=self.telemetry)
+        settings = state if isinstance(state, StateSettings) else StateSettings()
+        self.state = (
+            state
+            if isinstance(state, State)
+            else open_state(state, clock=clock, telemetry=self.telemetry)
+        )
+        self._memory = Memory(
+            self.state, namespace=settings.namespace, shard=self._shard, clock=clock
+        )
+        self._keeps = keeps
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
-        self._ledgers = Ledgers()
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
         self._first_polls: set[tuple[str, str]] = set()
+        self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
 
     @property
@@ -83,11 +96,16 @@ class Engine:
         """Whether each scheduled task was polled, or left out for a reason, at least once."""
         return not self._first_polls
 
-    def connect(self, settings: Settings) -> None:
+    @property
+    def first_shown(self) -> bool:
+        """Whether nobody has to wait for a first poll: what it was to bring was restored."""
+        return self._first_polls <= self._restored
+
+    async def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
         for source in settings.sources:
-            self.pollers[source.name] = self._connect(source)
+            self.pollers[source.name] = await self._recalled(source)
 
     def begin(self) -> None:
         """Start polling on schedule."""
@@ -108,14 +126,26 @@ class Engine:
         new = identities(settings.sources)
         found = difference(self._identities, new)
         by_name = {source.name: source for source in settings.sources}
+        kept: dict[str, dict[str, Kept]] = {}
         for name in (*found.removed, *found.changed):
             await self._stop(name, by_name.get(name))
-            del self._identities[name], self.pollers[name]
+            del self._identities[name]
+            old, following = self.pollers.pop(name), by_name.get(name)
+            if following is not None and _same_account(old.source.settings, following):
+                kept[name] = {
+                    task: replace(each, status=TaskStatus())
+                    for task, each in old.kept.items()
+                    if task in following.intervals()
+                }
         problems: list[str] = []
         started: dict[str, Poller] = {}
         for name in (*found.added, *found.changed):
             try:
-                started[name] = self._connect(by_name[name])
+                started[name] = (
+                    self._connect(by_name[name], kept[name])
+                    if name in kept
+                    else await self._recalled(by_name[name])
+                )
             except ConfigurationError as error:
                 problems += error.problems
             else:
@@ -144,7 +174,8 @@ class Engine:
         if poller is None:
             known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
-        return await poller.source.explain(kind, target_id)
+        explanation = await poller.source.explain(kind, target_id)
+        return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
         """Stop polling, give what runs the grace, close all connections."""
@@ -152,22 +183,41 @@ class Engine:
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self.state.aclose()
 
-    def _connect(self, settings: SourceSettings) -> Poller:
+    async def _recalled(self, settings: SourceSettings) -> Poller:
+        """Connect a source that goes on from before a restart, and show what is still true."""
+        kept = await self._memory.recall(settings)
+        if not self._keeps:
+            # Its polls were not ours.
+            kept = {task: replace(each, status=TaskStatus()) for task, each in kept.items()}
+            return self._connect(settings, kept)
+        poller = self._connect(settings, kept)
         telemetry = self.telemetry.source(settings.provider, settings.name)
-        known = {
-            snapshot.task: snapshot.readings
-            for snapshot in self.store.of_source(settings.provider, settings.name)
-        }
+        now = self.clock.monotonic()
+        for task in poller.intervals.keys() & kept.keys():
+            status, snapshot = kept[task].status, kept[task].snapshot.aged(now)
+            telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
+            if snapshot is not None:
+                self.store.put(snapshot)
+                self._restored.add((settings.name, task))
+        return poller
+
+    def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
+        provider = PROVIDERS[settings.provider]
+        telemetry = self.telemetry.source(settings.provider, settings.name)
+        health = self.store.get(settings.provider, settings.name, HEALTH)
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
-            ledger=self._ledgers.of(settings.provider, settings.url, settings.name),
+            ledger=Ledger(self.state, settings.url, provider.lockout),
             random=self._random,
             shard=self._shard,
-            known=known,
-            up=any(isinstance(each, SourceHealth) and each.up for each in known.get(HEALTH, ())),
+            known={task: each.snapshot.readings for task, each in kept.items()},
+            memory={task: each.snapshot.memory for task, each in kept.items()},
+            up=any(
+                isinstance(each, SourceHealth) and each.up
+                for each in (health.readings if health else ())
+            ),
         )
-        provider = PROVIDERS[settings.provider]
         return Poller(
             provider.connect(settings, context),
             intervals=self._shard.tasks(settings.name, settings.intervals(), provider.spread),
@@ -177,6 +227,8 @@ class Engine:
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),
+            kept=kept,
+            keep=partial(self._memory.keep, settings) if self._keeps else None,
         )
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
@@ -186,6 +238,7 @@ class Engine:
         for task in poller.intervals:
             await self.schedule.remove(name, task)
             self._first_polls.discard((name, task))
+            self._restored.discard((name, task))
         await poller.source.aclose()
         if following is None or not _same_account(settings, following):
             self.store.remove_source(settings.provider, name)
@@ -195,7 +248,7 @@ class Engine:
             self.store.remove(settings.provider, name, task)
             self.telemetry.source(settings.provider, name).forget_task(task)
         for snapshot in self.store.of_source(settings.provider, name):
-            self.store.put(msgspec.structs.replace(snapshot, labels=following.labels))
+            self.store.put(replace(snapshot, labels=following.labels))
 
     def _schedule(self, name: str) -> None:
         poller = self.pollers[name]
@@ -227,9 +280,9 @@ class Engine:
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Engine]:
     """Yield an engine over the sources of a configuration; in the end it is stopped."""
-    engine = Engine(state=settings.state)
-    engine.connect(settings)
+    engine = Engine(state=settings.state, keeps=False)
     try:
+        await engine.connect(settings)
         yield engine
     finally:
         await engine.end(grace_seconds=0)

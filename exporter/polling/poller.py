@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,20 +18,23 @@ from msgspec.structs import replace
 from exporter.clock import Clock, Moment
 from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
-from exporter.fleet.changes import changes
+from exporter.fleet.changes import R, SinceByTarget, changes, dated
+from exporter.fleet.kinds import BY_READING
 from exporter.fleet.readings import Reading, SourceHealth
 from exporter.fleet.store import Snapshot
 from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
+    from exporter.fleet.changes import Since
+    from exporter.fleet.kinds import Kind
     from exporter.fleet.store import Store
     from exporter.metrics.telemetry import SourceMetrics
-    from exporter.sources.base import Source
+    from exporter.sources.base import Poll, Source
 
 
 #: The task under which a source's own health is kept; it never expires.
@@ -38,6 +42,9 @@ HEALTH = "source"
 
 #: A failure that goes on is logged again after this long.
 REPEAT_SECONDS = 900.0
+
+#: Of so many targets that a list cut short does not name is remembered since when they are so.
+MAX_ABSENT = 10_000
 
 #: So many targets are named in the log after one poll; the rest is a number.
 NAMED_CHANGES = 50
@@ -63,11 +70,26 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
         last_attempt: When the newest poll ended.
         last_success: When the newest poll without any failure ended.
         failure: The newest failure, also when a success came after it.
+        restored: Whether these polls were before a restart, and none was since.
     """
 
     last_attempt: Moment | None = None
     last_success: Moment | None = None
     failure: TaskFailure | None = None
+    restored: bool = False
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a task and outlives the poller, and if written down the process.
+
+    Attributes:
+        snapshot: The newest one, also if it has expired.
+        since: Since when each target is up or down.
+    """
+
+    snapshot: Snapshot
+    status: TaskStatus = TaskStatus()
+    since: SinceByTarget = MappingProxyType({})
 
 
 class Poller:
@@ -82,10 +104,21 @@ class Poller:
         telemetry: SourceMetrics,
         clock: Clock,
         shows_health: bool = True,
+        kept: Mapping[str, Kept] = MappingProxyType({}),
+        keep: Callable[[Kept], Awaitable[None]] | None = None,
     ) -> None:
-        """Take over a source, with the seconds between the polls of each task that is ours.
+        """Take over a source.
 
-        Of several processes that share a source one `shows_health`.
+        Args:
+            source: What is polled.
+            intervals: Seconds between the polls of each task that is ours.
+            store: Where the snapshots go.
+            telemetry: Counts the polls.
+            clock: Where time comes from.
+            shows_health: Whether to show the source's health: of several processes that share a
+                source one does.
+            kept: What is known of the tasks from before.
+            keep: Writes down what is known of a task, after each poll that brought a snapshot.
         """
         self.source = source
         self.intervals = intervals
@@ -97,7 +130,9 @@ class Poller:
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.poll").bind(
             provider=self._settings.provider, source=self._settings.name
         )
-        self._status: dict[str, TaskStatus] = {}
+        self.kept: dict[str, Kept] = dict(kept)
+        self._keep = keep
+        self._status: dict[str, TaskStatus] = {task: each.status for task, each in kept.items()}
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self.publish_health()
@@ -109,6 +144,7 @@ class Poller:
     async def poll(self, task: str) -> None:
         """Poll a task once; never raises but for being cancelled."""
         started = self._clock.monotonic()
+        kept: Kept | None = None
         try:
             poll = await self.source.poll(task)
         except PollError as error:
@@ -119,11 +155,15 @@ class Poller:
             failures = [Failure(reason=Reason.DECODE, message=message)]
         else:
             failures = _grouped(poll.failures)
-            await self._keep(task, poll.readings, seconds=self._clock.monotonic() - started)
+            kept = await self._show(task, poll, seconds=self._clock.monotonic() - started)
         seconds = self._clock.monotonic() - started
         self._telemetry.polled(task, seconds=seconds, failures=[each.reason for each in failures])
         self._note(task, failures)
         self.publish_health()
+        if kept is not None:
+            self.kept[task] = kept = replace(kept, status=self.status(task))
+            if self._keep is not None:
+                await self._keep(kept)
 
     def publish_health(self) -> None:
         """Put the source's health in the store, if it changed."""
@@ -135,14 +175,21 @@ class Poller:
         self._health = health
         self._telemetry.breaker.set(self.source.blocked)
         if self._shows_health:
-            self._put(HEALTH, (health,), stale_after=math.inf)
+            self._store.put(self._snapshot(HEALTH, (health,), stale_after=math.inf))
+
+    def dated(self, reading: R) -> R:
+        """Return a reading that came from `explain` with since when it is so."""
+        kind = BY_READING.get(type(reading))
+        kept = self.kept.get(kind.task) if kind is not None else None
+        return dated(reading, kept.since if kept is not None else {}, {})
 
     def show(self, reading: Reading) -> None:
         """Expose one reading that came from `explain`."""
-        self._put("explained", (reading,), stale_after=math.inf)
+        self._store.put(self._snapshot("explained", (reading,), stale_after=math.inf))
         self.publish_health()
 
-    async def _keep(self, task: str, readings: tuple[Reading, ...], *, seconds: float) -> None:
+    async def _show(self, task: str, poll: Poll, *, seconds: float) -> Kept:
+        """Put what a poll learnt in the store, log what changed, and return what to keep."""
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         # A poll that overruns publishes its first result `overtime` late, and so does the next.
@@ -150,10 +197,20 @@ class Poller:
         stale_after = settings.stale_after_for(task) + 2 * overtime
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
+        known = self.kept[task].since if task in self.kept else {}
+        since: dict[tuple[Kind, str], Since] = {}
         readings = tuple(
-            await collected(reading.fresh(not_before=not_before) for reading in readings)
+            await collected(
+                dated(reading.fresh(not_before=not_before), known, since)
+                for reading in poll.readings
+            )
         )
-        self._put(task, readings, stale_after=stale_after)
+        if not all(failure.target for failure in poll.failures):
+            # A part of the list could not be read: who is missing is not gone.
+            absent = [key for key in known if key not in since][-MAX_ABSENT:]
+            since |= {key: known[key] for key in absent}
+        snapshot = self._snapshot(task, readings, stale_after=stale_after, memory=poll.memory)
+        self._store.put(snapshot)
         old = before.readings if before else ()
         found = [change async for change in changes(old, readings)]
         for change in found[:NAMED_CHANGES]:
@@ -165,23 +222,25 @@ class Poller:
             )
         if len(found) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(found) - NAMED_CHANGES)
+        return Kept(snapshot=snapshot, since=since)
 
-    def _put(self, task: str, readings: tuple[Reading, ...], *, stale_after: float) -> None:
-        self._store.put(
-            Snapshot(
-                provider=self._settings.provider,
-                source=self._settings.name,
-                task=task,
-                readings=readings,
-                taken=self._clock.now(),
-                stale_after=stale_after,
-                labels=self._settings.labels,
-            )
+    def _snapshot(
+        self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""
+    ) -> Snapshot:
+        return Snapshot(
+            provider=self._settings.provider,
+            source=self._settings.name,
+            task=task,
+            readings=readings,
+            taken=self._clock.now(),
+            stale_after=stale_after,
+            labels=self._settings.labels,
+            memory=memory,
         )
 
     def _note(self, task: str, failures: Sequence[Failure]) -> None:
         now = self._clock.now()
-        known = self.status(task)
+        known = replace(self.status(task), restored=False)
         if not failures:
             self._status[task] = replace(known, last_attempt=now, last_success=now)
             if self._logged.pop(task, None) is not None:

@@ -35,6 +35,13 @@ class Renamed(msgspec.Struct, frozen=True):
     since: str
 
 
+#: Settings that are gone, dotted as in the file, each with what to do instead.
+REMOVED: Mapping[str, str] = {
+    "alerting.state_file": (
+        "is gone; remove it: the alerts are kept in the folder of `state.path` now"
+    ),
+}
+
 #: All settings that still work under an old name. Flags have theirs in their own table.
 RENAMED: tuple[Renamed, ...] = ()
 
@@ -44,7 +51,7 @@ class OldNames:
 
     Attributes:
         warnings: One sentence per old name that is used.
-        problems: Complete messages on old names beside their new ones.
+        problems: Complete messages on old names beside their new ones, and on names that are gone.
     """
 
     def __init__(self, renamed: Iterable[Renamed]) -> None:
@@ -63,6 +70,9 @@ class OldNames:
                 text = result.pop(name)
                 if self._is_alone(name, current, each.since, doubled=current in result):
                     result[current] = text
+        for removed, remedy in REMOVED.items():
+            if result.pop(_variable(removed), None) is not None:
+                self.problems.append(f"{_variable(removed)}: {remedy}")
         return result
 
     def in_file(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +85,12 @@ class OldNames:
             for index, source in enumerate(sources if isinstance(sources, list) else ()):
                 if isinstance(source, dict) and source.get("provider") == old[0]:
                     self._move(source, old[1:], new[1:], each.since, (SOURCES, index))
+        for removed, remedy in REMOVED.items():
+            section, key = removed.split(".")
+            given = result.get(section)
+            if isinstance(given, dict) and key in given:
+                result[section] = {name: value for name, value in given.items() if name != key}
+                self.problems.append(f"{removed}: {remedy}")
         return result
 
     def location(self, text: str) -> str:

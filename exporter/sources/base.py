@@ -20,6 +20,7 @@ from exporter.errors import Reason
 from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
 from exporter.lockout.ledger import Ledger
+from exporter.lockout.policy import Policy
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
@@ -74,13 +75,15 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a source is given beside its settings.
 
     Attributes:
-        ledger: The lock-out guard's ledger, which outlives a reload.
+        ledger: The lock-out guard's ledger, shared by all who poll the same origin.
         random: For the jitter of retries.
         shard: Our share of the targets of a spread task.
         known: The readings by task from before a restart, or before a reload changed the source's
             settings.
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
         up: Whether it was up before.
+        turn_seconds: `None` while the ledger is shared with all shards, else how long after a
+            minute this shard's turn to prove its credentials comes.
     """
 
     telemetry: SourceMetrics
@@ -91,6 +94,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, tuple[Reading, ...]] = {}
     memory: Mapping[str, bytes] = {}
     up: bool = False
+    turn_seconds: Callable[[], float | None] = lambda: None
 
 
 class Client(ABC):
@@ -132,6 +136,7 @@ class Client(ABC):
             fingerprint=fingerprint,
             ledger=context.ledger,
             clock=context.clock,
+            turn_seconds=context.turn_seconds,
         )
 
     @abstractmethod
@@ -144,8 +149,9 @@ class Client(ABC):
         """
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, which ends the calls under way."""
         await self.http.aclose()
+        await self.guard.aclose()
 
 
 class Source:
@@ -221,6 +227,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             `module:function`. It is imported at its first use, since it brings httpx, which takes
             longer to load than everything else together, and only polling needs it.
         kinds: Its kinds of targets that `explain` knows.
+        lockout: How the vendor locks callers out.
         spread: Tasks whose calls per target can be divided over several processes; any other
             task belongs to one of them as a whole.
     """
@@ -229,6 +236,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[SourceSettings]
     connector: str
     kinds: tuple[str, ...]
+    lockout: Policy = Policy()
     spread: frozenset[str] = frozenset()
 
     def connect(self, settings: SourceSettings, context: SourceContext) -> Source:

@@ -11,21 +11,22 @@ from structlog.testing import capture_logs
 from exporter.alerts import alerting
 from exporter.alerts.alerting import Alerting, AlertingContext, BuiltInAlerts
 from exporter.alerts.evaluate import Alerts, Phase
+from exporter.alerts.memory import AlertingState, AlertMemory
 from exporter.alerts.settings import AlertingSettings
-from exporter.alerts.state_file import AlertingState
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
+from exporter.sharding import Shard
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
+from tests.support.state import LastingState
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from exporter.http import HttpClient, HttpOptions
 
@@ -45,7 +46,13 @@ class Bench:
         self.started = True
         self.settings = AlertingSettings.model_validate({"alertmanagers": [ONE, TWO], **settings})
         self._connected = 0
+        self.state = LastingState(self.time.clock.monotonic)
+        self.memory = AlertMemory(self.state, namespace="loadfleet", shard=Shard())
         self.alerting = self.begin()
+
+    async def restart(self) -> None:
+        """Go on with what was saved."""
+        self.begin(state=await self.memory.load(self.time.clock.now()))
 
     def begin(self, *, state: AlertingState | None = None) -> Alerting:
         """Make the alerts, another time after a restart."""
@@ -54,9 +61,15 @@ class Bench:
             telemetry=self.telemetry,
             clock=self.time.clock,
             started=lambda: self.started,
+            memory=self.memory,
             connect=self._connect,
         )
-        self.alerting = Alerting(self.settings, context, generator_url="http://board/", state=state)
+        self.alerting = Alerting(
+            self.settings,
+            context,
+            generator_url="http://board/",
+            state=state or AlertingState(),
+        )
         return self.alerting
 
     def _connect(self, options: HttpOptions) -> HttpClient:
@@ -274,9 +287,9 @@ class TestReceivers:
 
 
 class TestRestart:
-    async def test_it_neither_ends_nor_repeats_a_page(self, tmp_path: Path) -> None:
+    async def test_it_neither_ends_nor_repeats_a_page(self) -> None:
         """The alert is told again with the beginning by which Alertmanager knows it."""
-        bench = Bench(state_file=str(tmp_path / "state.json"))
+        bench = Bench()
         await bench.minutes(6, a=False)
         before = bench.one.taken()[0]["startsAt"]
         bench.one.told()
@@ -284,7 +297,7 @@ class TestRestart:
         bench.started = False
         bench.time.shift(20)
 
-        bench.begin()
+        await bench.restart()
         await bench.evaluate()
         without_data = [one["startsAt"] for one in bench.one.taken()]
         told = bench.one.told()
@@ -296,57 +309,55 @@ class TestRestart:
         assert [("a", "firing")] == bench.one.told()
         assert [before] == [one["startsAt"] for call in bench.two.calls[-1:] for one in call]
 
-    async def test_what_was_pending_goes_on_being_pending(self, tmp_path: Path) -> None:
+    async def test_what_was_pending_goes_on_being_pending(self) -> None:
         """An exporter that restarts every four minutes must still page."""
-        bench = Bench(state_file=str(tmp_path / "state.json"))
+        bench = Bench()
         await bench.minutes(4, a=False)
 
-        bench.begin()
+        await bench.restart()
         await bench.minutes(2, a=False)
 
         assert [("a", "firing")] == bench.one.told()
 
     async def test_an_end_that_was_not_delivered_is_delivered_afterwards(
-        self, tmp_path: Path
+        self,
     ) -> None:
         """To whom it was not delivered, and long after."""
-        bench = Bench(state_file=str(tmp_path / "state.json"))
+        bench = Bench()
         await bench.minutes(6, a=False)
         bench.two.status = 500
         await bench.minutes(30, a=True)
         bench.one.told()
         bench.two.told()
 
-        bench.begin()
+        await bench.restart()
         bench.two.status = 200
         await bench.minutes(1, a=True)
 
         assert [] == bench.one.told()
         assert [("a", "resolved")] == bench.two.told()
 
-    async def test_a_stop_saves_what_is_known(self, tmp_path: Path) -> None:
-        """The file has also the ends that were accepted since the newest evaluation."""
-        path = tmp_path / "state.json"
-        bench = Bench(state_file=str(path))
+    async def test_a_stop_saves_what_is_known(self) -> None:
+        """It has also the ends that were accepted since the newest evaluation."""
+        bench = Bench()
         task = asyncio.create_task(bench.alerting.run())
         await until(lambda: bench.time.sleepers)
-        path.unlink()
+        bench.state.writes.clear()
 
         task.cancel()
         await asyncio.wait([task])
 
-        assert path.exists()
+        assert [bench.memory.key] == bench.state.writes
 
-    async def test_nothing_is_written_while_nothing_changes(self, tmp_path: Path) -> None:
+    async def test_nothing_is_written_while_nothing_changes(self) -> None:
         """A fleet that is well costs no writes."""
-        path = tmp_path / "state.json"
-        bench = Bench(state_file=str(path))
+        bench = Bench()
         await bench.minutes(1, a=True)
-        path.unlink()
+        bench.state.writes.clear()
 
         await bench.minutes(10, a=True)
 
-        assert not path.exists()
+        assert [] == bench.state.writes
 
 
 async def test_the_ticker_outlives_a_mistake() -> None:
@@ -382,12 +393,19 @@ class ReloadBench:
         self.time = FakeClock()
         self.alertmanager = FakeAlertmanager(self.time)
         self.telemetry = SelfMetrics(clock=self.time.clock)
-        self.alerts = BuiltInAlerts(
+        state = LastingState(self.time.clock.monotonic)
+        self.memory = AlertMemory(state, namespace="loadfleet", shard=Shard())
+        self.alerts = self.restarted()
+
+    def restarted(self) -> BuiltInAlerts:
+        """Return those of another process."""
+        return BuiltInAlerts(
             AlertingContext(
                 store=Store(self.time.clock),
                 telemetry=self.telemetry,
                 clock=self.time.clock,
                 started=lambda: True,
+                memory=self.memory,
                 connect=self.alertmanager.connect,
             )
         )
@@ -444,6 +462,19 @@ class TestBuiltInAlerts:
             await bench.apply(ONE)
 
             await bench.until_active(RELOAD_FAILED)
+
+    async def test_they_go_on_from_what_is_kept(self) -> None:
+        """A stop writes what fires, and the next start reads it."""
+        async with reloading() as bench:
+            await bench.apply(ONE)
+            await bench.until_active(RELOAD_FAILED)
+            before = [one.since for one in bench.alerts.active() or ()]
+            await bench.alerts.stop()
+            bench.alerts = bench.restarted()
+
+            await bench.apply(ONE)
+
+            assert before == [one.since for one in bench.alerts.active() or ()]
 
     async def test_the_same_settings_change_nothing(self) -> None:
         """A reload because of a source must not tell every alert again."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from exporter.alerts.alertmanager import BATCH, NotificationOptions, Receiver
 from exporter.alerts.settings import AlertmanagerSettings
+from exporter.clock import Moment
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.alerts import START, FakeAlertmanager, alert, keyed
 from tests.support.clock import FakeClock
@@ -161,6 +164,19 @@ class TestWhen:
 
 
 class TestFailure:
+    @pytest.mark.parametrize("wrong", [1e18, math.nan, math.inf])
+    async def test_an_alert_that_cannot_be_told_keeps_no_other_back(self, wrong: float) -> None:
+        """A time that is none, wherever it came from, must not end all pages."""
+        bench = Bench()
+        odd = alert("odd", fired=1.0)
+        odd = replace(odd, fired=Moment(unix=wrong, monotonic=0.0))
+
+        with capture_logs() as logs:
+            told = await bench.tell(alert("a"), odd, alert("b"))
+
+        assert [("a", "firing"), ("b", "firing")] == told
+        assert ["alert_not_sent"] == [entry["event"] for entry in logs]
+
     @pytest.mark.parametrize("status", [302, 401, 403, 404, 500])
     async def test_what_was_not_taken_is_told_at_the_next_evaluation(self, status: int) -> None:
         """A failure is counted, shown and made good."""

@@ -9,7 +9,7 @@ import trustme
 
 from exporter.alerts.settings import AlertingSettings
 from exporter.errors import ConfigurationError
-from exporter.settings.load import content_hash, from_data, redacted
+from exporter.settings.load import from_data, redacted
 from exporter.sharding import Shard
 
 
@@ -152,36 +152,6 @@ class TestAlertmanagers:
         assert "alerting.alertmanagers[0].bearer_token_file: cannot use the secret" in problem
 
 
-class TestStateFile:
-    def test_it_counts_from_the_configurations_folder(self, tmp_path: Path) -> None:
-        """As every other path does."""
-        assert (
-            tmp_path / "state.json"
-            == settings(tmp_path, state_file="state.json").alerting.state_file
-        )
-
-    def test_its_folder_must_exist(self, tmp_path: Path) -> None:
-        """Otherwise nothing would be remembered, and nobody would notice before a restart."""
-        assert ("alerting.state_file: its folder does not exist; create it",) == problems(
-            tmp_path, state_file="absent/state.json"
-        )
-
-    def test_it_is_no_folder(self, tmp_path: Path) -> None:
-        """Nothing could be written there, and nobody would notice before a restart."""
-        assert ("alerting.state_file: is a folder; name a file in it",) == problems(
-            tmp_path, state_file="."
-        )
-
-    def test_its_content_is_no_configuration(self, tmp_path: Path) -> None:
-        """What we write ourselves must not make us load the configuration again."""
-        known = settings(tmp_path, state_file="state.json")
-        before = content_hash(b"", known)
-
-        (tmp_path / "state.json").write_text("{}")
-
-        assert before == content_hash(b"", known)
-
-
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     """`/config` shows that there is one, and nothing else of it."""
     shown = redacted(
@@ -219,11 +189,10 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
     alerting = settings(tmp_path).alerting
 
-    assert ((), 15.0, 60.0, None) == (
+    assert ((), 15.0, 60.0) == (
         alerting.alertmanagers,
         alerting.evaluation_interval,
         alerting.resend_interval,
-        alerting.state_file,
     )
 
 

@@ -290,8 +290,8 @@ async def test_the_exporter_alone_pages_once_for_each_trouble(tmp_path: Path) ->
             alertmanagers=[url],
             evaluation_interval="500ms",
             resend_interval="5s",
-            state_file=str(tmp_path / "alerts.json"),
         )
+        configuration["state"] = {"path": str(tmp_path / "state")}
         configuration["web"] = {"external_url": "https://monitor.example/"}
         async with daemon(tmp_path, configuration) as (_, first):
             await w.until_seen(*TROUBLES)

@@ -103,8 +103,8 @@ class Havoc:
                 "thresholds": {"for_scale": 0.003},
                 "evaluation_interval": "250ms",
                 "resend_interval": "5s",
-                "state_file": str(self._file.with_name("alerts.json")),
             },
+            "state": {"path": str(self._file.with_name("state"))},
         }
 
     async def upset(self, end: float) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.changes import TargetChange, changes
+from exporter.fleet.changes import Since, SinceByTarget, TargetChange, changes, dated
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import (
     Agent,
     AgentState,
     Cluster,
+    ClusterState,
     Controller,
     Member,
     MemberState,
@@ -118,3 +121,118 @@ class TestChanges:
             ("recorder", "R", "timeout"),
             ("member", "C2/Ubuntu", "not_connected"),
         ] == [(change.kind, change.target, change.reason) for change in seen]
+
+
+class Reader:
+    """Dates what each poll says of one target from what the polls before said."""
+
+    def __init__(self) -> None:
+        self.since: SinceByTarget = {}
+
+    def read(self, reading: Reading) -> Reading:
+        found: dict[tuple[Kind, str], Since] = {}
+        reading = dated(reading, self.since, found)
+        self.since = found
+        return reading
+
+    def at(self, up: bool | None, seconds: float) -> float | None:
+        """Return since when an agent is so that is read so at a time."""
+        state = AgentState(read_at=Moment(unix=seconds, monotonic=seconds), up=up)
+        reading = self.read(Agent(agent_id="46", agent="Local", state=state))
+        assert isinstance(reading, Agent)
+        return reading.changed_timestamp_seconds
+
+
+class TestDated:
+    def test_at_first_sight_it_is_so_at_the_latest_since_then(self) -> None:
+        """Nobody knows what was before."""
+        assert 10.0 == Reader().at(up=False, seconds=10.0)
+
+    def test_what_stays_so_keeps_the_moment_at_which_it_became_so(self) -> None:
+        """An outage is as long as it is, however often it was read."""
+        reader = Reader()
+
+        found = [reader.at(up, at) for at, up in enumerate((True, False, False, True, True))]
+
+        assert [0.0, 1.0, 1.0, 3.0, 3.0] == found
+
+    def test_what_is_unknown_has_no_moment_and_ends_none(self) -> None:
+        """A vendor that did not answer for a while has not ended the outage of an agent."""
+        reader = Reader()
+
+        found = [reader.at(up, at) for at, up in enumerate((False, None, False, None, True))]
+
+        assert [0.0, None, 0.0, None, 4.0] == found
+
+    def test_a_target_without_a_state_is_unknown(self) -> None:
+        """Its state has expired, or it is not to be judged."""
+        reader = Reader()
+        reader.at(up=False, seconds=1.0)
+
+        unread = reader.read(Agent(agent_id="46", agent="Local"))
+
+        assert Agent(agent_id="46", agent="Local") == unread
+        assert 1.0 == reader.at(up=False, seconds=3.0)
+
+    def test_a_reading_whose_state_is_forgotten_has_no_moment(self) -> None:
+        """Since when it is down is not said of what is not known to be down."""
+        known = Reader().read(agent(up=False))
+
+        assert isinstance(known, Agent)
+        assert known.changed_timestamp_seconds is not None
+        assert None is known.fresh(not_before=2.0).changed_timestamp_seconds
+
+    def test_a_carried_state_is_dated_by_when_it_was_read(self) -> None:
+        """A reading that a poll takes over from the one before is as old as it is."""
+        reader = Reader()
+        reader.at(up=True, seconds=5.0)
+
+        assert 8.0 == reader.at(up=False, seconds=8.0)
+        assert 8.0 == reader.at(up=False, seconds=8.0)
+
+    def test_each_member_of_each_cluster_has_its_own(self) -> None:
+        """An agent may be reached by one controller and not by another."""
+        reader = Reader()
+
+        def cluster(up: bool, at: float) -> Cluster:
+            state = MemberState(read_at=Moment(unix=at, monotonic=at), up=up)
+            steady = MemberState(read_at=state.read_at, up=True)
+            members = (
+                Member(member_id="1", agent_id="46", agent="Local", state=state),
+                Member(member_id="2", agent_id="47", agent="Other", state=steady),
+            )
+            return Cluster(
+                cluster_id="7",
+                agent_cluster="alps",
+                controller="c:1",
+                members=members,
+                state=ClusterState(read_at=state.read_at),
+            )
+
+        reader.read(cluster(up=True, at=1.0))
+        found = reader.read(cluster(up=False, at=2.0))
+
+        assert isinstance(found, Cluster)
+        assert [2.0, 1.0] == [member.changed_timestamp_seconds for member in found.members]
+        forgotten = found.fresh(not_before=math.inf)
+        assert {None} == {member.changed_timestamp_seconds for member in forgotten.members}
+
+    @pytest.mark.parametrize(
+        "reading",
+        [
+            Controller(controller="c:1", state=State(read_at=NOW, up=True)),
+            Recorder(recorder_id="5", recorder="r", state=RecorderState(read_at=NOW, up=False)),
+        ],
+        ids=["controller", "recorder"],
+    )
+    def test_every_machine_has_one(self, reading: Controller | Recorder) -> None:
+        """What can be up or down can be asked since when."""
+        found = Reader().read(reading)
+
+        assert 1.0 == getattr(found, "changed_timestamp_seconds", None)
+
+    def test_a_suite_has_none(self) -> None:
+        """It is not up or down."""
+        suite = Suite(suite_id="1", suite="s")
+
+        assert suite is Reader().read(suite)

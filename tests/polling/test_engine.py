@@ -53,7 +53,7 @@ def settings(*sources: dict[str, Any]) -> Settings:
 
 
 async def begun(engine: Engine, wanted: Settings) -> None:
-    engine.connect(wanted)
+    await engine.connect(wanted)
     engine.begin()
     await until(lambda: engine.first_polls_done)
 
@@ -70,6 +70,10 @@ def agents_up(engine: Engine, name: str) -> list[str]:
         for line in page(engine).splitlines()
         if line.startswith("loadfleet_agent_up{") and f'source="{name}"' in line
     ]
+
+
+def changed(engine: Engine) -> list[str]:
+    return [line for line in page(engine).splitlines() if "_changed_timestamp_seconds{" in line]
 
 
 class TestApply:
@@ -128,6 +132,19 @@ class TestApply:
 
         assert 4 == len(before)
         assert before == agents_up(engine, "prod")
+
+    async def test_a_changed_source_keeps_since_when_its_targets_are_so(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """An edited interval has neither ended nor begun an outage."""
+        await begun(engine, settings(source(simulation, "prod")))
+        before = changed(engine)
+
+        await engine.apply(settings(source(simulation, "prod", interval="2m")))
+        await until(lambda: engine.first_polls_done)
+
+        assert before
+        assert before == changed(engine)
 
     async def test_a_source_that_is_another_portal_by_now_starts_anew(
         self, engine: Engine, simulation: Simulation

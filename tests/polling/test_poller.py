@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from exporter.clock import Moment
@@ -38,6 +39,13 @@ DOWN = Agent(
     ),
 )
 BAD_GATEWAY = CallError(Reason.HTTP_5XX, "getMeasuringAgents: status 502")
+
+
+def dated(agent: Agent) -> Agent:
+    """Return an agent as it is shown at first sight."""
+    assert agent.state is not None
+    at = agent.state.read_at.unix
+    return msgspec.structs.replace(agent, changed_timestamp_seconds=at)
 
 
 class Stage:
@@ -82,7 +90,7 @@ class TestGoodPoll:
 
         snapshot = stage.store.get("realload", "prod", "agents")
         assert snapshot is not None
-        assert (UP,) == snapshot.readings
+        assert (dated(UP),) == snapshot.readings
         assert {"site": "bern"} == snapshot.labels
         assert 180.0 == snapshot.stale_after
 
@@ -101,11 +109,12 @@ class TestGoodPoll:
         stage.store.expire()
         snapshot = stage.store.get("realload", "prod", "agents")
         assert snapshot is not None
-        assert (DOWN,) == snapshot.readings
+        assert (dated(DOWN),) == snapshot.readings
 
         stage.fake.shift(0.1)
         stage.store.expire()
-        assert (DOWN,) != getattr(stage.store.get("realload", "prod", "agents"), "readings", ())
+        after = stage.store.get("realload", "prod", "agents")
+        assert (dated(DOWN),) != getattr(after, "readings", ())
 
     async def test_others_get_their_turn_meanwhile(self) -> None:
         """Thousands of readings must hold up neither scrapes nor the calls of other sources."""
@@ -192,7 +201,7 @@ class TestFailedPoll:
 
         snapshot = stage.store.get("realload", "prod", "agents")
         assert snapshot is not None
-        assert (UP,) == snapshot.readings
+        assert (dated(UP),) == snapshot.readings
 
     async def test_it_is_counted_under_its_reason(self) -> None:
         """The reason is what tells an outage of the vendor from one of ours."""
@@ -318,3 +327,49 @@ class TestHealth:
             for entry in logs
             if entry["event"] == "credentials_refused"
         ]
+
+
+class TestSince:
+    def since(self, stage: Stage) -> dict[str, float | None]:
+        """Return since when each agent is as it is."""
+        snapshot = stage.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        return {
+            each.agent_id: each.changed_timestamp_seconds
+            for each in snapshot.readings
+            if isinstance(each, Agent)
+        }
+
+    async def test_it_outlives_polls_that_fail_and_the_snapshot(self) -> None:
+        """A portal that was away for an hour has not ended the outage of an agent."""
+        first = Moment(unix=1_700_000_000, monotonic=1_000)
+        later = Moment(unix=first.unix + 3_600, monotonic=first.monotonic + 3_600)
+        assert DOWN.state is not None
+        again = replace(DOWN, state=replace(DOWN.state, read_at=later))
+        stage = Stage(Poll(readings=(DOWN,)), BAD_GATEWAY, Poll(readings=(again,)))
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+        stage.fake.shift(3_600)
+        stage.store.expire()
+        assert None is stage.store.get("realload", "prod", "agents")
+
+        await stage.poller.poll("agents")
+
+        assert {"46": first.unix} == self.since(stage)
+
+    @pytest.mark.parametrize(("target", "kept"), [("", True), ("47", False)])
+    async def test_it_outlives_a_list_that_was_cut_short(self, target: str, kept: bool) -> None:
+        """Who is missing from half a list is not gone; from a whole one he is."""
+        later = Moment(unix=1_700_000_060, monotonic=1_060)
+        assert DOWN.state is not None
+        again = replace(DOWN, state=replace(DOWN.state, read_at=later))
+        failure = Failure(reason=Reason.HTTP_5XX, message="status 502", target=target)
+        stage = Stage(
+            Poll(readings=(DOWN,)),
+            Poll(readings=(), failures=(failure,)),
+            Poll(readings=(again,)),
+        )
+        for _ in range(3):
+            await stage.poller.poll("agents")
+
+        assert {"46": 1_700_000_000.0 if kept else 1_700_000_060.0} == self.since(stage)

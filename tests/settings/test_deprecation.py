@@ -241,3 +241,28 @@ def is_setting(name: str) -> bool:
 def test_the_table_leads_from_names_of_nothing_to_settings(renamed: Renamed) -> None:
     """An old name that means something else today would change its meaning silently."""
     assert (False, True) == (is_setting(renamed.old), is_setting(renamed.new))
+
+
+class TestRemoved:
+    """Settings that are gone; what to do instead is said."""
+
+    REMEDY = "is gone; remove it: the alerts are kept in the folder of `state.path` now"
+
+    def test_in_a_file(self) -> None:
+        """Who upgrades must not find the old file unused one day."""
+        assert [f"alerting.state_file: {self.REMEDY}"] == problems(
+            alerting={"state_file": "/var/lib/loadfleet/alerts.json"}
+        )
+
+    def test_in_the_environment(self) -> None:
+        """The variable is named as it was written."""
+        name = "LOADFLEET_ALERTING__STATE_FILE"
+
+        assert [f"{name}: {self.REMEDY}"] == problems({name: "alerts.json"})
+
+    def test_what_stands_beside_it_is_taken(self) -> None:
+        """One mistake is told as one."""
+        found = problems(alerting={"state_file": "alerts.json", "resend_interval": "soon"})
+
+        assert 2 == len(found)
+        assert "alerting.resend_interval" in found[1]

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import CallError, Reason, SuspectError
 from exporter.lockout.guard import Guard
-from exporter.lockout.ledger import Ledger
+from tests.support.ledger import ledger_of
 
 
 if TYPE_CHECKING:
+    from exporter.lockout.ledger import Ledger
     from tests.support.clock import FakeClock
 
 
 OWN = "the call's own error"
+
+REFUSAL = "answered with an error"
 
 
 class Portal:
@@ -39,6 +42,7 @@ class Portal:
         self.down: Exception | None = None
         self.lost: CallError | None = None
         self._there = 0
+        self._errors = 0
 
     def guard(
         self, ledger: Ledger | None = None, *, concurrency: int = 3, retry_seconds: float = 300
@@ -49,7 +53,7 @@ class Portal:
             auth_retry_seconds=retry_seconds,
             proof=self.proof,
             fingerprint=lambda: self.secret,
-            ledger=ledger or Ledger(),
+            ledger=ledger or ledger_of(self.clock),
             clock=self.clock.clock,
         )
 
@@ -77,7 +81,7 @@ class Portal:
         there: float = 0.1,
         back: float = 0.1,
         *,
-        own: bool = False,
+        own: str = "",
         lost: CallError | None = None,
     ) -> str:
         """Answer a call.
@@ -85,7 +89,7 @@ class Portal:
         Args:
             there: Seconds until the secret is judged.
             back: Seconds from then until the answer is home.
-            own: Whether the call fails for a reason of its own that looks like a refusal.
+            own: The error of its own that the call fails with, which looks like a refusal.
             lost: What the call ends with instead of an answer that never comes home.
         """
         secret = self.secret
@@ -102,6 +106,13 @@ class Portal:
         lost = lost or self.lost
         if lost is not None:
             raise lost
-        if own or not accepted:
-            raise SuspectError(CallError(Reason.API_ERROR, OWN))
+        if not accepted:
+            raise SuspectError(CallError(Reason.API_ERROR, REFUSAL))
+        if own:
+            raise SuspectError(CallError(Reason.API_ERROR, own))
         return "pong"
+
+    async def babble(self) -> str:
+        """Answer a call with an error that is another one each time."""
+        self._errors += 1
+        return await self.ping(own="x" * self._errors)

@@ -10,7 +10,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from exporter.http import Call, Reply
-from exporter.lockout.ledger import Ledger
 from exporter.metrics.catalogue import PREFIX
 from exporter.metrics.mapping import samples
 from exporter.metrics.telemetry import SelfMetrics, SourceMetrics
@@ -18,11 +17,13 @@ from exporter.sources.base import SourceContext
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.sources.realload.source import connect
 from tests.support.clock import FakeClock
+from tests.support.ledger import ledger_of
 
 
 if TYPE_CHECKING:
     from exporter.fleet.readings import Reading
     from exporter.http import HttpClient
+    from exporter.lockout.ledger import Ledger
     from exporter.sources.base import Source
 
 
@@ -109,7 +110,7 @@ class Rig:
         self.portal = FakePortal(script)
         self.time = FakeClock()
         self.telemetry = SelfMetrics(clock=self.time.clock)
-        self.ledger = ledger or Ledger()
+        self.ledger = ledger or ledger_of(self.time)
         self.settings = RealLoadSettings.model_validate(
             {
                 "name": "prod",

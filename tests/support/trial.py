@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.simulator.options import SimulatorOptions
+    from exporter.state.base import State
 
 
 Labels = frozenset[tuple[str, str]]
@@ -71,6 +72,7 @@ class Trial:
         tls: ssl.SSLContext | None = None,
         domain: str = "",
         clock: Clock | None = None,
+        state: State | None = None,
         **defaults: Any,
     ) -> None:
         """Make the vendors.
@@ -82,11 +84,13 @@ class Trial:
             tls: The vendors' end of TLS, if they have it.
             domain: Where the vendors' names are; without it they are called by address.
             clock: Taken in the place of the one that moves when told to.
+            state: Where the engine's state is kept; in memory if not given.
             defaults: Settings of all sources.
         """
         self.time = FakeClock()
         self.clock = clock or msgspec.structs.replace(self.time.clock, sleep=self._pause)
-        self.engine = Engine(clock=self.clock, random=Random(1))  # noqa: S311 - jitter is no secret
+        self._state = state
+        self.engine = self._engine()
         self.subjects: dict[str, Subject] = {}
         self.data: dict[str, Any] = {"defaults": {"auth_retry": "60s", **defaults}}
         # Sources that are alike have one vendor, behind several doors.
@@ -115,7 +119,7 @@ class Trial:
         """Open the vendors' doors and connect the sources."""
         for subject in self.subjects.values():
             await self._stack.enter_async_context(subject.front)
-        self._stack.push_async_callback(self.engine.end, grace_seconds=0)
+        self._stack.push_async_callback(self._end)
         self.data["sources"] = [
             {
                 **subject.candidate.connected(self._url(subject), subject.file),
@@ -123,7 +127,7 @@ class Trial:
             }
             for subject in self.subjects.values()
         ]
-        self.engine.connect(from_data(self.data))
+        await self.engine.connect(from_data(self.data))
         return self
 
     async def __aexit__(
@@ -142,6 +146,20 @@ class Trial:
     async def _pause(self, seconds: float) -> None:
         self.time.shift(seconds)
         await asyncio.sleep(0)
+
+    def _engine(self) -> Engine:
+        random = Random(1)  # noqa: S311 - jitter is no secret
+        return Engine(clock=self.clock, random=random, state=self._state)
+
+    async def _end(self) -> None:
+        await self.engine.end(grace_seconds=0)
+
+    async def restart(self, **defaults: Any) -> None:
+        """Go on with another engine, with other defaults if any are given."""
+        await self._end()
+        self.data = {**self.data, "defaults": {**self.data["defaults"], **defaults}}
+        self.engine = self._engine()
+        await self.engine.connect(from_data(self.data))
 
     async def reload(self, **defaults: Any) -> None:
         """Go over to a configuration with other defaults."""

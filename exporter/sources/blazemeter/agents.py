@@ -53,7 +53,8 @@ class AgentInventory:
         self._client = client
         self._clock = client.context.clock
         self._surprise = client.surprise
-        self._agents: dict[str, Agent] = {}
+        known = client.context.known.get(TASK, ())
+        self._agents = {each.agent_id: each for each in known if isinstance(each, Agent)}
         self._located: dict[str, _LocatedShip] = {}  # of the same agents
         self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace
 

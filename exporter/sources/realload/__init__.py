@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.lockout.policy import Policy
 from exporter.sources.base import Provider
 from exporter.sources.realload.settings import RealLoadSettings
 
@@ -11,5 +12,6 @@ REALLOAD = Provider(
     settings=RealLoadSettings,
     connector="exporter.sources.realload.source:connect",
     kinds=("agent", "controller", "cluster", "recorder", "suite"),
+    lockout=Policy(block="15 to 30 minutes"),
     spread=frozenset({"agents", "controllers", "clusters", "recorders", "jobs"}),
 )

@@ -92,9 +92,11 @@ class RealLoadClient(Client):
         """
         if action.name not in actions.READ_ONLY:
             raise ValueError(f"{action.name} is not one of the read-only actions")
-        trace = trace or Trace()
+        trace, fields = trace or Trace(), fields or {}
         return await self.guard.call(
-            lambda: self._attempt(action, fields or {}, trace), priority=trace.priority
+            lambda: self._attempt(action, fields, trace),
+            target=" ".join(map(str, (action.name, *fields.values()))),
+            priority=trace.priority,
         )
 
     async def data(self, action: Action[R], *, trace: Trace | None = None) -> R:
@@ -186,7 +188,8 @@ class RealLoadClient(Client):
             raise refusal
         if is_error:
             own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
-            raise SuspectError(own)
+            # The flags that tell more were looked at above.
+            raise SuspectError(own, kind=f"isError {answer.generic_error_text} {reply.status}")
         if refusal is not None:
             raise suspected(refusal)
         # Neither data nor a word on errors: for all we know, this is how a bad token is refused.

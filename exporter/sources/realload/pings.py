@@ -55,7 +55,8 @@ _NEVER_CALLED = _LastCall()
 class Pinger:
     """Calls the same targets poll after poll.
 
-    Those that failed or were slow come first, and last those that looked like refusals.
+    Those that the poll before did not reach come first, then those that failed or were slow, and
+    last those whose replies looked like refusals.
     """
 
     def __init__(self, client: RealLoadClient) -> None:
@@ -129,14 +130,22 @@ class Pinger:
         return outcome, _LastCall(batch=self._number, seconds=seconds, suspect=trace.suspect)
 
     def _queues(self, pings: Mapping[str, Ping[A]]) -> Mapping[Priority, list[str]]:
-        """Divide the targets by the priority of their calls, each part in the order of calling."""
-        last_calls = {target: self._last_calls.get(target, _NEVER_CALLED) for target in pings}
+        """Divide the targets by the priority of their calls, each part in the order of calling.
+
+        A poll begins where the last one was cut off, so that the order of the portal's list does
+        not decide which targets are never reached. Replies that looked like refusals may cut a
+        poll off, so these targets come last.
+        """
         queues: dict[Priority, list[str]] = {priority: [] for priority in Priority}
-        for target, last in sorted(last_calls.items(), key=lambda item: -item[1].seconds):
-            slow = Priority.SLOW if last.seconds >= self._slow_seconds else Priority.NORMAL
-            queues[Priority.SUSPECT if last.suspect else slow].append(target)
-        # There may be room for a few of these only, so that they have to take turns.
-        queues[Priority.SUSPECT].sort(key=lambda target: last_calls[target].batch)
+
+        def order(item: tuple[str, _LastCall]) -> tuple[bool, int, float]:
+            last = item[1]
+            return last.suspect, last.batch, -last.seconds
+
+        last_calls = {target: self._last_calls.get(target, _NEVER_CALLED) for target in pings}
+        for target, last in sorted(last_calls.items(), key=order):
+            slow = last.seconds >= self._slow_seconds and not last.suspect
+            queues[Priority.SLOW if slow else Priority.NORMAL].append(target)
         return queues
 
     def _judged(

@@ -12,7 +12,6 @@ import httpx
 
 from exporter.fleet.readings import Reading
 from exporter.http import HttpClient
-from exporter.lockout.ledger import Ledger
 from exporter.metrics.mapping import samples
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import Poll, SourceContext
@@ -21,6 +20,7 @@ from exporter.sources.blazemeter.source import connect
 from exporter.sources.calls import http_options
 from exporter.sources.decode import decode
 from tests.support.clock import FakeClock
+from tests.support.ledger import ledger_of
 
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Bench:
             **settings,
         }
         self.settings = BlazeMeterSettings.model_validate(values)
-        self.ledger = Ledger()
+        self.ledger = ledger_of(self.time)
         self.source = self.connect()
 
     def connect(self) -> Source:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from exporter.http import HttpClient
-from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.base import SourceContext
 from exporter.sources.calls import http_options
 from exporter.sources.eggplant.settings import EggplantSettings
 from exporter.sources.eggplant.source import connect
 from tests.support.clock import FakeClock
+from tests.support.ledger import ledger_of
 
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Bench:
         self.context = SourceContext(
             telemetry=self.telemetry.source("eggplant", self.settings.name),
             clock=self.clock.clock,
-            ledger=Ledger(),
+            ledger=ledger_of(self.clock),
             random=Random(0),  # noqa: S311 - jitter is no secret
         )
         self.http = HttpClient(

@@ -7,7 +7,6 @@ import pytest
 
 from exporter.errors import PollError
 from exporter.fleet.readings import Agent
-from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.simulator.eggplant.app import ACCESS_TOKEN, CLIENT, REALM_PATH, USER
 from exporter.simulator.options import SimulatorOptions
@@ -16,6 +15,7 @@ from exporter.sources.base import SourceContext
 from exporter.sources.eggplant import EGGPLANT
 from exporter.sources.eggplant.settings import EggplantSettings
 from tests.support.clock import FakeClock
+from tests.support.ledger import ledger_of
 
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def connect(url: str, clock: FakeClock, **values: Any) -> Source:
     context = SourceContext(
         telemetry=SelfMetrics(clock=clock.clock).source("eggplant", "lab"),
         clock=clock.clock,
-        ledger=Ledger(),
+        ledger=ledger_of(clock),
         random=Random(0),  # noqa: S311 - jitter is no secret
     )
     return EGGPLANT.connect(settings, context)

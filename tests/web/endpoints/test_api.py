@@ -59,6 +59,8 @@ async def test_a_target_has_all_its_fields() -> None:
                     "read_timestamp_seconds": fakes.NOW.unix - 30,
                     "age_seconds": 30.0,
                     "last_up_timestamp_seconds": None,
+                    "changed_timestamp_seconds": None,
+                    "restored": False,
                     "labels": {"site": "bern"},
                     "busy": None,
                     "users_limit": "+Inf",
@@ -147,6 +149,7 @@ async def test_a_source_has_all_its_fields() -> None:
                         "reason": "timeout",
                         "message": "no reply",
                     },
+                    "restored": False,
                 }
             ],
         }

@@ -132,6 +132,20 @@ class TestFleet:
             "Read": "30 s ago",
         } == known
 
+    async def test_marks_what_is_from_before_a_restart(self) -> None:
+        """What nobody has read since the start is not taken for fresh."""
+        status = TaskStatus(last_attempt=fakes.ago(30), last_success=fakes.ago(30), restored=True)
+        view = fakes.FakeView(fakes.agent(), sources=[fakes.source(up=False, status=status)])
+        view.snapshot = fakes.changed(view.snapshot, restored=True)
+
+        page = await get(view)
+
+        assert ["30 s ago restored"] == [cell.text for cell in page.cells("Read")]
+        (tasks,) = page.cells("Tasks")
+        assert "agents 30 s ago, restored" == tasks.text
+        target = await get(view, "/target", source="prod", kind="agent", id="id-agent-1")
+        assert "Restored, read 30 s ago." in text_of(target)
+
     async def test_says_what_an_outdated_target_needs(self) -> None:
         """An outdated agent is shown with the oldest version that is accepted."""
         state = fakes.agent().state
@@ -387,6 +401,20 @@ class TestTarget:
         headings = [heading.attributes["id"] for heading in page.all("h2")]
         assert headings.index("failures") < headings.index("readings")
         assert 2 * ["not reachable"] == [cell.text for cell in page.cells("Reason")]
+
+    async def test_says_since_when_it_is_so(self) -> None:
+        """Who is woken at night wants to know how long it has been going on."""
+        reading = fakes.agent(up=False, changed_timestamp_seconds=1_699_999_000.0)
+
+        page = await get(
+            fakes.FakeView(reading), "/target", source="prod", kind="agent", id="id-agent-1"
+        )
+
+        facts = {
+            label.text: value.text
+            for label, value in zip(page.all("dt"), page.all("dd"), strict=True)
+        }
+        assert "2023-11-14 21:56:40 UTC, at the latest" == facts["Down since"]
 
     async def test_shows_the_samples(self) -> None:
         """The samples are those of the metrics page, with the source's own labels."""

@@ -1,12 +1,14 @@
-"""The state file: keeps the alerts over a restart, so that it neither ends a page nor repeats one.
+"""The memory of the alerts: a document of the state, so that no restart ends or repeats a page.
 
-The file holds no secrets: labels, texts and times. It is replaced as a whole, so that it is never
-half written; one that cannot be read costs the state and nothing else.
+It holds no secrets: labels, texts and times. One that cannot be read costs the memory and nothing
+else.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,17 +18,23 @@ import structlog
 from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
 from exporter.alerts.samples import identity
 from exporter.clock import Moment
+from exporter.errors import StateError
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from structlog.typing import FilteringBoundLogger
 
+    from exporter.sharding import Shard
+    from exporter.state.base import Document, State
 
-#: Changed whenever an older file could be misunderstood.
+
+#: Changed whenever an older document could be misunderstood.
 VERSION = 1
+
+#: A time stamp beyond this is no time: the year 5138.
+_MAX_UNIX = 1e11
 
 #: After so long active alerts are dropped: nothing is known of them any more, and Alertmanager has
 #: long ended them.
@@ -41,7 +49,7 @@ class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An alert in the file; its times are seconds since the epoch.
+    """An alert in the document; its times are seconds since the epoch.
 
     Attributes:
         value: As text, since JSON has neither infinities nor what is not a number.
@@ -58,60 +66,62 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accepted_by: list[str] = []
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True):
+class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     version: int
-    saved_at: float
     alerts: list[_SavedAlert]
 
 
-class StateFile:
-    """The file in which the state is kept."""
+class AlertMemory:
+    """The document in which the alerts of one process are kept."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts").bind(
-            state_file=str(path)
-        )
+    def __init__(self, state: State, *, namespace: str, shard: Shard) -> None:
+        """Take over a state.
+
+        Args:
+            state: Where the document is.
+            namespace: Installations with another one have another document.
+            shard: Our share of the targets, of which each has its own alerts.
+        """
+        self._state = state
+        described = json.dumps([namespace, shard.index, shard.total]).encode()
+        self.key = f"alerts/{hashlib.blake2b(described, digest_size=16).hexdigest()}"
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
         self._failing = False
 
-    def load(self, now: Moment) -> AlertingState:
-        """Return the state at the end of the run before, without active alerts if long ago."""
+    async def load(self, now: Moment) -> AlertingState:
+        """Return the alerts at the end of the run before, without active ones if long ago."""
         try:
-            return _state(msgspec.json.decode(self._path.read_bytes(), type=_File), now)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self._log.warning("alerts_forgotten", message=error.strerror or "cannot be read")
-        except ValueError:
-            # msgspec's own text could quote a label's value.
-            self._log.warning("alerts_forgotten", message="the file is damaged or not of ours")
+            document = await self._state.get(self.key)
+            if document is not None:
+                return await asyncio.to_thread(_state, document, now)
+        except StateError as error:
+            self._log.warning("alerts_forgotten", message=str(error))
+        except (ValueError, RecursionError):
+            # The error's own text could quote a label's value.
+            message = "what was kept of them is damaged, or of another version"
+            self._log.warning("alerts_forgotten", message=message)
         return AlertingState()
 
-    def save(self, state: AlertingState, now: Moment) -> None:
-        """Write the file anew; a failure is logged, once."""
-        content = msgspec.json.format(msgspec.json.encode(_file(state, now)))
-        fresh = self._path.with_name(f".{self._path.name}.new")
+    async def save(self, state: AlertingState) -> None:
+        """Write the document anew; a failure is logged, once."""
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError as error:
+            content = await asyncio.to_thread(_encoded, state)
+            await self._state.put(self.key, content)
+        except Exception as error:  # noqa: BLE001 - what cannot be kept must not end the alerts
             if not self._failing:
-                self._log.warning("alerts_not_saved", message=error.strerror or "unknown error")
+                message = str(error) if isinstance(error, StateError) else type(error).__name__
+                self._log.warning("alerts_not_saved", message=message)
             self._failing = True
         else:
             self._failing = False
 
 
-def _file(state: AlertingState, now: Moment) -> _File:
+def _encoded(state: AlertingState) -> bytes:
     alerts = state.alerts
     saved = [_saved_alert(one, ()) for one in alerts.active.values()]
     for key, one in alerts.resolved.items():
         saved.append(_saved_alert(one, state.accepted.get(key, ())))
-    return _File(version=VERSION, saved_at=now.unix, alerts=saved)
+    return msgspec.json.encode(_Saved(version=VERSION, alerts=saved))
 
 
 def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
@@ -128,25 +138,27 @@ def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
     )
 
 
-def _state(file: _File, now: Moment) -> AlertingState:
-    """Make the state of a file.
+def _state(document: Document, now: Moment) -> AlertingState:
+    """Make the alerts of a document.
 
     Raises:
-        ValueError: It is of another version, or an alert in it cannot be.
+        ValueError: It is damaged or of another version, or an alert in it cannot be.
+        RecursionError: It is nested as none of ours is.
     """
-    if file.version != VERSION:
+    found = msgspec.json.decode(document.value, type=_Saved)
+    if found.version != VERSION:
         raise ValueError("it is of another version")
-    away = now.unix - file.saved_at
+    away = document.age_seconds
     active: dict[Key, Alert] = {}
     resolved: dict[Key, Alert] = {}
     accepted: dict[Key, frozenset[str]] = {}
-    for saved in file.alerts:
-        alert = _alert(saved, now, away=max(0.0, away))
+    for saved in found.alerts:
+        alert = _alert(saved, now, away=away)
         key = identity(alert.labels)
         if alert.phase is Phase.RESOLVED:
             resolved[key] = alert
             accepted[key] = frozenset(saved.accepted_by)
-        elif abs(away) <= OUTAGE_TOLERANCE_SECONDS:
+        elif away <= OUTAGE_TOLERANCE_SECONDS:
             active[key] = alert
     return AlertingState(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
 
@@ -177,5 +189,12 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float) -> Alert:
 
 
 def _moment(unix: float, now: Moment) -> Moment:
-    """Return a moment of the past on this process's clocks."""
+    """Return a moment of the past on this process's clocks.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    if not 0.0 <= unix <= _MAX_UNIX:
+        raise ValueError("a time stamp is none")
+    unix = min(unix, now.unix)  # the clock was set back
     return Moment(unix=unix, monotonic=now.monotonic - (now.unix - unix))

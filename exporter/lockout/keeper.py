@@ -1,0 +1,456 @@
+"""The keeper of a guard: reports to the ledger, gets slots, sends the proofs.
+
+It is a task that lives while there is something to do. It reports to the ledger what came of the
+calls, renews the slots for them or gives these back, and does what the ledger's answer allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import structlog
+
+from exporter.clock import Clock
+from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.lockout import messages
+from exporter.lockout.ledger import LEASE_SECONDS, Ledger
+from exporter.lockout.record import Answer, Phase, Proved, Report, Suspect, digest
+
+
+if TYPE_CHECKING:
+    from exporter.lockout.queue import CallQueue
+
+
+T = TypeVar("T")
+
+#: Slots are renewed after this part of their time.
+RENEWAL_SECONDS = LEASE_SECONDS * 0.3
+
+#: While another member has the slots or proves, the ledger is asked again after this long.
+ASK_AGAIN_SECONDS = 0.1
+
+#: Turns of the loop for which slots are kept when no call is left: the next one often follows.
+_LINGER_TURNS = 5
+
+_DIGITS = re.compile(r"\d+")
+
+
+class _Undecided(msgspec.Struct, kw_only=True):
+    """A suspect that waits for a verdict.
+
+    Attributes:
+        proofs: How many had been decided when the ledger learnt of the suspect.
+    """
+
+    suspect: Suspect
+    verdict: asyncio.Future[Exception | None]
+    proofs: int = 0
+
+
+class _Confirmation(msgspec.Struct, kw_only=True):
+    """A target that is to be asked once more; `done` resolves with the outcome, if it was."""
+
+    suspect: Suspect
+    attempt: Callable[[], Awaitable[Any]]
+    done: asyncio.Future[Any]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guard brings along.
+
+    Attributes:
+        concurrency: Calls under way at once.
+        retry_seconds: How long nothing is sent after a refusal.
+        proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
+        fingerprint: Returns a hash of the secret as it is now, empty while it cannot be read.
+        turn_seconds: Returns `None` while the ledger is shared with all shards, else how long after
+            a minute this shard's turn to prove comes.
+    """
+
+    concurrency: int
+    retry_seconds: float
+    proof: Callable[[], Awaitable[None]]
+    fingerprint: Callable[[], str]
+    ledger: Ledger
+    clock: Clock
+    turn_seconds: Callable[[], float | None] = lambda: None
+
+
+class Keeper:
+    """Sees to the calls of one queue.
+
+    Attributes:
+        answer: The ledger's newest one.
+    """
+
+    def __init__(self, member: Member, queue: CallQueue) -> None:
+        self._member = member
+        self._queue = queue
+        self._clock = member.clock
+        self._ledger = member.ledger
+        self._fingerprint = member.fingerprint
+        self._log = structlog.get_logger("exporter.lockout")
+        self._name = uuid.uuid4().hex
+        # News for the ledger.
+        self._suspects: list[_Undecided] = []
+        self._doubts = 0
+        self._accepted: float | None = None
+        self._proved: Proved | None = None
+        # Its newest answer, the secret it is about, and until when its slots are ours.
+        self.answer: Answer | None = None
+        self._asked = ""
+        self._slots_until = 0.0
+        #: The state's clock minus ours, or a little less.
+        self._offset = 0.0
+        # What is going on.
+        self._undecided: list[_Undecided] = []
+        self._confirmations: deque[_Confirmation] = deque()
+        self._fourth: asyncio.Task[None] | None = None
+        self._proof_sent = 0.0
+        self._proof_lost = False
+        #: Of the newest proof, until those who waited for it were told.
+        self._failure: Exception | None = None
+        self._trusted = ""
+        self._task: asyncio.Task[None] | None = None
+        self._asking = False
+        self._news = asyncio.Event()
+        self._closed = False
+
+    @property
+    def now(self) -> float:
+        """Read the state's clock, as far as it is known."""
+        return self._clock.monotonic() + self._offset
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the answer is about another secret than the one that is sent now."""
+        return self._fingerprint() not in ("", self._asked)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are held back until the credentials are proven anew."""
+        return self.answer is not None and self.answer.phase is Phase.OPEN
+
+    @property
+    def answer_age_seconds(self) -> float:
+        """How old the newest answer is."""
+        return self._clock.monotonic() + LEASE_SECONDS - self._slots_until
+
+    def suspect(self, kind: str, target: str) -> asyncio.Future[Exception | None]:
+        """Note a reply that looks like a refusal.
+
+        Returns:
+            The verdict, when there is one: `None` says that the credentials are accepted.
+        """
+        verdict: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._suspects.append(_Undecided(suspect=_suspect(kind, target), verdict=verdict))
+        return verdict
+
+    def doubt(self, error: Exception | None) -> None:
+        """Note how a call ended; `None`: nobody knows. It may have been refused all the same."""
+        self._doubts += error is None or _in_doubt(error)
+
+    def accepted(self, sent: float, secret: str) -> None:
+        """Note that a call that was sent then, with that secret, was accepted."""
+        self._trusted = secret
+        if secret == self._asked:
+            at = sent + self._offset
+            self._accepted = at if self._accepted is None else max(self._accepted, at)
+
+    async def confirm(
+        self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
+    ) -> T | None:
+        """Run an attempt in the fourth slot, if an error is of a kind that is new.
+
+        Returns:
+            What the attempt returned; `None` if it was not run.
+        """
+        if self._closed:
+            return None
+        done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        suspect = _suspect(kind, target)
+        self._confirmations.append(_Confirmation(suspect=suspect, attempt=attempt, done=done))
+        self.wake()
+        return await done
+
+    async def aclose(self) -> None:
+        """Give the slots back when the calls under way have ended."""
+        self._closed = True
+        while self._task is not None:
+            self._news.set()
+            await asyncio.wait([self._task])
+
+    def pump(self) -> None:
+        """Let calls out as far as the slots reach, and have the keeper see to the rest."""
+        self._admit()
+        if self._is_due:
+            self.wake()
+
+    def _admit(self) -> None:
+        answer = self.answer
+        if answer is None or self._asking or self._suspects or self.is_stale:
+            return
+        if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
+            return
+        if self._queue.under_way + self._doubts < answer.slots and self._queue.admit():
+            # One in each turn of the loop: when hundreds begin in the same turn, the measured
+            # latency of each contains the set-up of all others.
+            asyncio.get_running_loop().call_soon(self._admit)
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._suspects or self._doubts or self._proved is not None)
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(
+            self._has_news
+            or self._queue.is_awaited
+            or self._queue.under_way
+            or self._undecided
+            or self._confirmations
+            or self._fourth is not None
+        )
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the ledger has to be asked now, before the slots are renewed."""
+        answer = self.answer
+        return (
+            answer is None
+            or self._has_news
+            or not self._has_work
+            or not self._queue.under_way
+            or self.is_stale
+            or (self._accepted is not None and bool(answer.doubts))
+            or self._clock.monotonic() >= self._slots_until
+        )
+
+    def wake(self) -> None:
+        """Have the ledger asked now."""
+        self._news.set()
+        if self._task is None and not self._closed:
+            self._task = asyncio.create_task(self._keep(), name="lock-out guard")
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                self._news.clear()
+                await self._ask()
+                self._act()
+                for _ in range(_LINGER_TURNS):
+                    await asyncio.sleep(0)
+                if self._has_work:
+                    await self._pause()
+                elif self.answer is None or not self.answer.slots:
+                    return
+        except Exception:  # noqa: BLE001 - nobody may wait for a keeper that has gone
+            self._log.exception("guard_crashed")
+            self._give_up(
+                lambda: BlockedError("the lock-out guard failed, see the log", retry_at=0)
+            )
+        finally:
+            self._task = None
+
+    async def _pause(self) -> None:
+        """Wait for news, for the time to renew the slots, or to ask again for some."""
+        if self._has_news or self.is_stale:
+            return
+        busy = self._queue.under_way or self._fourth is not None
+        seconds = RENEWAL_SECONDS if busy else ASK_AGAIN_SECONDS
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._news.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _ask(self) -> None:
+        """Report to the ledger and take its answer."""
+        # What has happened belongs to the secret that the slots were given for.
+        secret = self._asked if self._has_news else self._fingerprint() or self._asked
+        turn_seconds = self._member.turn_seconds()
+        suspects, self._suspects = self._suspects, []
+        report = Report(
+            member=self._name,
+            credentials=secret,
+            concurrency=self._member.concurrency if turn_seconds is None else 1,
+            # Those who waited for a proof that failed do not wait for another one.
+            waiting=self._failure is None
+            and (self._queue.is_awaited or bool(self._undecided or suspects)),
+            under_way=self._queue.under_way,
+            trusts=secret == self._trusted,
+            accepted=self._accepted,
+            suspects=tuple(each.suspect for each in suspects),
+            doubts=self._doubts,
+            proof=self._proved,
+            proof_sent=self._proof_sent,
+            has_fourth=self._fourth is not None,
+            wants_fourth=bool(self._confirmations),
+            turn_seconds=turn_seconds,
+        )
+        self._doubts, self._accepted, self._proved = 0, None, None
+        asked = self._clock.monotonic()
+        self._asking = True
+        try:
+            answer = await self._ledger.step(report, retry_seconds=self._member.retry_seconds)
+        finally:
+            self._asking = False
+        self.answer, self._asked = answer, secret
+        self._slots_until = asked + LEASE_SECONDS
+        self._offset = answer.now - self._clock.monotonic()
+        for each in suspects:
+            each.proofs = answer.proofs
+        self._undecided += suspects
+
+    def _act(self) -> None:
+        """Do what the newest answer allows."""
+        answer = self.answer
+        if answer is None:
+            return
+        failure, self._failure = self._failure, None
+        if _is_refusal(failure):
+            self._give_up(messages.refused, lambda: self._held_back(Reason.AUTH))
+        elif failure is not None:
+            self._give_up(lambda: messages.unanswered(failure, now=self._clock.monotonic()))
+        self._settle(answer)
+        if self.is_stale:
+            return
+        if answer.fourth and self._fourth is None:
+            if answer.phase is not Phase.PROVEN:
+                self._fourth = asyncio.create_task(self._prove())
+            elif self._confirmations:
+                self._fourth = asyncio.create_task(self._confirm(self._confirmations.popleft()))
+        if self.is_open and answer.now < answer.until:
+            self._queue.refuse(self._held_back)
+        elif answer.full:
+            self._queue.refuse(
+                lambda: messages.no_room(self._ledger.policy, retry_at=self._retry_at)
+            )
+        else:
+            self._admit()
+
+    def _settle(self, answer: Answer) -> None:
+        """Tell the suspects apart as far as the answer decides about them."""
+        undecided, self._undecided = self._undecided, []
+        for each in undecided:
+            verdict: Exception | None = None
+            if each.suspect.kind not in answer.harmless:
+                if answer.proofs == each.proofs and not self.is_open and not answer.full:
+                    self._undecided.append(each)
+                    continue
+                verdict = self._verdict(answer)
+            _resolve(each.verdict, verdict)
+        no_room = len(answer.suspects) + len(answer.doubts) > answer.room
+        confirmations, self._confirmations = self._confirmations, deque()
+        for waiting in confirmations:
+            known = waiting.suspect.kind in answer.harmless
+            if known or no_room or answer.phase is not Phase.PROVEN or self._closed:
+                _resolve(waiting.done, None)
+            else:
+                self._confirmations.append(waiting)
+
+    def _verdict(self, answer: Answer) -> Exception | None:
+        match answer.phase:
+            case Phase.PROVEN:
+                return None
+            case Phase.OPEN if answer.refused:
+                return messages.refused()
+            case Phase.OPEN:
+                return self._held_back()
+            case _:
+                return BlockedError("the credentials could not be checked", retry_at=0)
+
+    async def _confirm(self, confirmation: _Confirmation) -> None:
+        outcome: Any = None
+        try:
+            outcome = await confirmation.attempt()
+        finally:
+            self._fourth = None
+            _resolve(confirmation.done, outcome)
+            self.wake()
+
+    async def _prove(self) -> None:
+        self._proof_sent, secret = self._clock.monotonic() + self._offset, self._asked
+        failure: Exception | None = None
+        try:
+            await self._member.proof()
+        except asyncio.CancelledError:
+            # The end of the program; swallowed, since nothing comes after it but the decision.
+            failure = CallError(Reason.CONNECT, "it was cancelled")
+        except Exception as error:  # noqa: BLE001 - handed to those who wait
+            failure = error
+        self._fourth = None
+        lost_before, self._proof_lost = self._proof_lost, False
+        if failure is None:
+            self._proved, self._trusted = Proved.ACCEPTED, secret
+        elif _is_refusal(failure):
+            self._proved, self._failure = Proved.REFUSED, failure
+        else:
+            self._proved = Proved.IN_DOUBT if _in_doubt(failure) else Proved.UNASKED
+            # One that was lost is sent once more, if the ledger has room for it.
+            self._proof_lost = is_lost(failure) and not lost_before
+            self._failure = None if self._proof_lost else failure
+        self.wake()
+
+    def _give_up(
+        self,
+        verdict: Callable[[], Exception],
+        unsent: Callable[[], Exception] | None = None,
+    ) -> None:
+        """Fail the suspects and the calls that wait, each with an error of its own."""
+        undecided, self._undecided = self._undecided, []
+        for each in undecided:
+            _resolve(each.verdict, verdict())
+        while self._confirmations:
+            _resolve(self._confirmations.popleft().done, None)
+        self._queue.refuse(unsent or verdict)
+
+    def _held_back(self, reason: Reason = Reason.BLOCKED) -> BlockedError:
+        answer = self.answer
+        return messages.held_back(
+            self._ledger.policy,
+            refused=answer is not None and answer.refused,
+            retry_at=self._retry_at,
+            reason=reason,
+        )
+
+    @property
+    def _retry_at(self) -> float:
+        return self.answer.until - self._offset if self.answer is not None else 0.0
+
+
+def _suspect(kind: str, target: str) -> Suspect:
+    """Return what the ledger may know of a suspect: digests, since texts are the vendor's."""
+    return Suspect(kind=kind and digest(_DIGITS.sub("", kind)), target=digest(target))
+
+
+def _in_doubt(error: Exception) -> bool:
+    """Return whether a call may have been refused although its end does not say so."""
+    # An error that is not ours is a bug, which may have hidden any answer.
+    return not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread)
+
+
+def _is_refusal(failure: Exception | None) -> bool:
+    return isinstance(failure, SuspectError) or (
+        isinstance(failure, CallError) and failure.status in (401, 403)
+    )
+
+
+def is_lost(error: Exception | None) -> bool:
+    """Return whether a call was lost on the way and may be sent once more."""
+    return isinstance(error, CallError) and error.lost
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,178 @@
+"""What the ledger keeps of an origin, what a member reports to it, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum, unique
+
+import msgspec
+
+
+VERSION = 1
+
+
+@unique
+class Phase(StrEnum):
+    """What is known of some credentials."""
+
+    UNPROVEN = "unproven"
+    PROVEN = "proven"
+    SUSPECT = "suspect"
+    OPEN = "open"
+
+
+@unique
+class Proved(StrEnum):
+    """The end of a proof."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+    #: There was no answer, and it may have been refused.
+    IN_DOUBT = "in doubt"
+
+    #: It cannot have been refused: it was not sent, or a gateway answered.
+    UNASKED = "unasked"
+
+
+class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A reply that looked like a refusal; the texts are digests.
+
+    Attributes:
+        kind: The error: flags, and text without digits.
+        target: Whose call it was.
+    """
+
+    kind: str
+    target: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member says of itself and of its calls since its last report.
+
+    Attributes:
+        credentials: Digest of the secret as it is now; empty while it cannot be read.
+        concurrency: The most slots it may have.
+        waiting: Whether it has calls that wait for a slot, or suspects that wait for a verdict.
+        under_way: Its calls that have a slot.
+        trusts: Whether a call of its own was accepted with these credentials.
+        accepted: When the newest accepted call was sent, by the state's clock or earlier.
+        doubts: Calls that ended without saying whether they were refused.
+        proof: The end of the proof it was let to send.
+        proof_sent: When that was sent, by the state's clock or earlier.
+        has_fourth: Whether its call in the fourth slot is under way.
+        wants_fourth: Whether it would ask a target again, to confirm that its error is harmless.
+        turn_seconds: If it shares no ledger with the other shards, how long after a minute its
+            turn to prove comes.
+    """
+
+    member: str
+    credentials: str
+    concurrency: int
+    waiting: bool = False
+    under_way: int = 0
+    trusts: bool = False
+    accepted: float | None = None
+    suspects: tuple[Suspect, ...] = ()
+    doubts: int = 0
+    proof: Proved | None = None
+    proof_sent: float = 0.0
+    has_fourth: bool = False
+    wants_fourth: bool = False
+    turn_seconds: float | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member is told; times are seconds of the state's clock.
+
+    Attributes:
+        slots: How many calls it may have under way for the next `LEASE_SECONDS`.
+        fourth: Whether the fourth slot is its own.
+        until: When the next proof may be sent while the phase is open; when there will be room
+            while there is none.
+        refused: Whether the phase is open because a proof was refused.
+        full: Whether waiting is in vain, since there is no room before `until`.
+        proofs: How many proofs of these credentials have been decided.
+        room: How many suspects, doubts and slots there may be, the fourth slot left out.
+        suspects, doubts: When the possibly refused calls of the last minute came home, those of
+            all members.
+        harmless: Kinds of errors that are no refusals.
+    """
+
+    now: float
+    phase: Phase
+    slots: int
+    fourth: bool
+    until: float
+    refused: bool
+    full: bool
+    proofs: int
+    room: int
+    suspects: tuple[float, ...]
+    doubts: tuple[float, ...]
+    harmless: frozenset[str]
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A call that may have been refused, and when it came home."""
+
+    at: float
+    credentials: str
+    kind: str = ""
+    target: str = ""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The slots of a member; `since` is when it began to wait for them or got them."""
+
+    credentials: str
+    concurrency: int
+    slots: int
+    waiting: bool
+    since: float
+    expires: float
+
+
+class Fourth(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The slot for a proof or a confirmation, which one member has at a time."""
+
+    member: str
+    credentials: str
+    expires: float
+
+
+class Verdict(msgspec.Struct, kw_only=True, array_like=True):
+    """What is known of some credentials.
+
+    Attributes:
+        until: When the next proof may be sent while the phase is open.
+        refused: Whether it is open because a proof was refused.
+        proofs: How many proofs have been decided.
+        accepted: When the newest accepted call was sent.
+        used: When a member last reported with them.
+    """
+
+    phase: Phase = Phase.UNPROVEN
+    until: float = 0.0
+    refused: bool = False
+    proofs: int = 0
+    accepted: float = 0.0
+    used: float = 0.0
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """Everything about one origin. No secret is in it: credentials, kinds, targets are digests."""
+
+    version: int = VERSION
+    suspects: list[Refusal] = msgspec.field(default_factory=list)
+    doubts: list[Refusal] = msgspec.field(default_factory=list)
+    claims: dict[str, Claim] = msgspec.field(default_factory=dict)
+    fourth: Fourth | None = None
+    verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
+    harmless: dict[str, float] = msgspec.field(default_factory=dict)
+    cleared: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+def digest(text: str, *, key: bytes = b"") -> str:
+    """Return a short hash of a text."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), key=key, digest_size=12).hexdigest()

@@ -1,0 +1,268 @@
+"""The memory of the tasks: what a restart finds again, as one document of the state per task.
+
+A document holds the newest snapshot of a task and how its polls have gone. Nobody reads it who is
+not the same source with the same filters, tasks, labels and share: the key is a hash of all these.
+Nothing secret is in it, since nothing secret is in a reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import zlib
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import structlog
+
+from exporter.clock import Moment
+from exporter.cooperative import TURN, collected, in_turns
+from exporter.errors import StateError
+from exporter.fleet.changes import Since
+from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Reading
+from exporter.fleet.store import Snapshot
+from exporter.polling.poller import Kept, TaskStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from exporter.clock import Clock
+    from exporter.fleet.changes import SinceByTarget
+    from exporter.sharding import Shard
+    from exporter.sources.settings import SourceSettings
+    from exporter.state.base import Document, State
+
+
+S = TypeVar("S")
+
+#: Changed whenever an older document could be misunderstood.
+SCHEMA = 1
+
+#: A larger document is not ours.
+_MAX_BYTES = 256 << 20
+
+#: To pack a smaller document takes less time than to have a thread do it.
+_WORTH_A_THREAD = 64 << 10
+
+#: A time stamp beyond this is no time: the year 5138.
+_MAX_UNIX = 1e11
+
+
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    schema: int
+
+
+class _Saved(_Header, frozen=True, kw_only=True):
+    """A task in a document.
+
+    Attributes:
+        written: When, by both clocks of the writer.
+        chunks: The readings in their order, each chunk with the name of their type.
+        since: Since when which target is up or down, by the chunk.
+    """
+
+    written: Moment
+    taken: Moment
+    stale_after: float
+    status: TaskStatus
+    memory: bytes
+    chunks: tuple[tuple[str, msgspec.Raw], ...]
+    since: tuple[msgspec.Raw, ...]
+
+
+def _types(base: type[Reading]) -> Iterator[type[Reading]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _types(each)
+
+
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[list[Reading]]:
+    return msgspec.msgpack.Decoder(list[kind])
+
+
+_DECODERS = {each.__name__: _decoder(each) for each in _types(Reading)}
+_SINCE_DECODER = msgspec.msgpack.Decoder(list[tuple[Kind, str, bool, float]])
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class Memory:
+    """The documents of all sources of one engine."""
+
+    def __init__(self, state: State, *, namespace: str, shard: Shard, clock: Clock) -> None:
+        """Take over a state.
+
+        Args:
+            state: Where the documents are.
+            namespace: Installations with another one share nothing.
+            shard: Our share of the targets.
+            clock: What the moments of restored readings are counted by.
+        """
+        self._state = state
+        self._namespace = namespace
+        self._shard = shard
+        self._clock = clock
+        self._failing = False
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.memory")
+
+    async def recall(self, settings: SourceSettings) -> dict[str, Kept]:
+        """Return what is kept of a source by task, whatever its age; never raises."""
+        prefix = self._prefix(settings)
+        log = self._log.bind(provider=settings.provider, source=settings.name)
+        try:
+            documents = await self._state.documents(prefix)
+        except StateError as error:
+            log.warning("memory_not_read", message=str(error))
+            return {}
+        found: dict[str, Kept] = {}
+        for task in settings.intervals():
+            document = documents.get(prefix + task)
+            if document is None:
+                continue
+            try:
+                found[task] = await self._decoded(document, settings, task)
+            except (ValueError, RecursionError, zlib.error):
+                # The text of the error could quote a value.
+                message = "it is damaged, or of another version; the task begins anew"
+                log.warning("memory_ignored", task=task, message=message)
+        return found
+
+    async def keep(self, settings: SourceSettings, kept: Kept) -> None:
+        """Write what is kept of a task; a failure is logged, once, and raises nothing."""
+        key = self._prefix(settings) + kept.snapshot.task
+        try:
+            await self._state.put(key, await self._encoded(kept))
+        except Exception as error:  # noqa: BLE001 - what cannot be kept must not fail a poll
+            if not self._failing:
+                message = str(error) if isinstance(error, StateError) else type(error).__name__
+                self._log.warning("memory_not_written", message=message)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _prefix(self, settings: SourceSettings) -> str:
+        """Return what the keys of a source begin with."""
+        patterns = [
+            {kind: pattern.pattern for kind, pattern in each.items()}
+            for each in (settings.include, settings.exclude)
+        ]
+        described = [
+            self._namespace,
+            [self._shard.index, self._shard.total],
+            [settings.provider, settings.url, settings.name],
+            patterns,
+            settings.tasks,
+            settings.labels,
+        ]
+        canonical = json.dumps(described, sort_keys=True).encode()
+        return f"snapshot/{hashlib.blake2b(canonical, digest_size=16).hexdigest()}/"
+
+    async def _encoded(self, kept: Kept) -> bytes:
+        snapshot = kept.snapshot
+        content = _ENCODER.encode(
+            _Saved(
+                schema=SCHEMA,
+                written=self._clock.now(),
+                taken=snapshot.taken,
+                stale_after=snapshot.stale_after,
+                status=kept.status,
+                memory=snapshot.memory,
+                chunks=tuple(await collected(_chunks(snapshot.readings), turn=1)),
+                since=tuple(await collected(_since_chunks(kept.since), turn=1)),
+            )
+        )
+        if len(content) < _WORTH_A_THREAD:
+            return zlib.compress(content, 1)
+        return await asyncio.to_thread(zlib.compress, content, 1)
+
+    async def _decoded(self, document: Document, settings: SourceSettings, task: str) -> Kept:
+        """Read a document, its moments on our clocks.
+
+        Raises:
+            ValueError: It is damaged or of another version.
+            RecursionError: It is nested as none of ours is.
+            zlib.error: It is not packed as ours are.
+        """
+        content = zlib.decompressobj().decompress(document.value, _MAX_BYTES)
+        if msgspec.msgpack.decode(content, type=_Header).schema != SCHEMA:
+            raise ValueError("it is of another version")
+        saved = msgspec.msgpack.decode(content, type=_Saved)
+        if math.isnan(saved.stale_after):
+            raise ValueError("a limit is no number")
+        written = rebased(saved.written, 0.0)
+        ahead = self._clock.monotonic() - document.age_seconds - written.monotonic
+        readings: list[Reading] = []
+        async for name, chunk in in_turns(saved.chunks, turn=1):
+            if name not in _DECODERS:
+                raise ValueError("it has readings of a type that is not known")
+            readings += (rebased(reading, ahead) for reading in _DECODERS[name].decode(chunk))
+        since: dict[tuple[Kind, str], Since] = {}
+        async for chunk in in_turns(saved.since, turn=1):
+            for kind, target_id, up, at in _SINCE_DECODER.decode(chunk):
+                _check_unix(at)
+                since[kind, target_id] = Since(up=up, timestamp_seconds=at)
+        snapshot = Snapshot(
+            provider=settings.provider,
+            source=settings.name,
+            task=task,
+            readings=tuple(readings),
+            taken=rebased(saved.taken, ahead),
+            stale_after=saved.stale_after,
+            labels=settings.labels,
+            memory=saved.memory,
+            restored=True,
+        )
+        status = msgspec.structs.replace(rebased(saved.status, ahead), restored=True)
+        return Kept(snapshot=snapshot, status=status, since=since)
+
+
+def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:
+    """Encode readings by the turn; all in a chunk are of one type."""
+    for start in range(0, len(readings), TURN):
+        for kind, chunk in groupby(readings[start : start + TURN], key=type):
+            yield kind.__name__, msgspec.Raw(_ENCODER.encode(list(chunk)))
+
+
+def _since_chunks(since: SinceByTarget) -> Iterator[msgspec.Raw]:
+    items = iter(since.items())
+    while chunk := list(islice(items, TURN)):
+        rows = [(kind, target_id, at.up, at.timestamp_seconds) for (kind, target_id), at in chunk]
+        yield msgspec.Raw(_ENCODER.encode(rows))
+
+
+def _check_unix(seconds: float) -> None:
+    if not 0.0 <= seconds <= _MAX_UNIX:
+        raise ValueError("a time stamp is none")
+
+
+def rebased(value: S, ahead: float) -> S:
+    """Return a value with all moments in it put ahead on the monotonic clock by some seconds.
+
+    Raises:
+        ValueError: A moment in it is none.
+    """
+    found: Any = value
+    match value:
+        case Moment(unix=unix, monotonic=monotonic):
+            _check_unix(unix)
+            if not math.isfinite(monotonic):
+                raise ValueError("a moment is not on the clock")
+            found = Moment(unix=unix, monotonic=monotonic + ahead)
+        case tuple():
+            found = tuple([rebased(each, ahead) for each in value])
+        case msgspec.Struct():
+            moved = {}
+            for field in value.__struct_fields__:
+                held = getattr(value, field)
+                if isinstance(held, msgspec.Struct | tuple) and held:
+                    moved[field] = rebased(held, ahead)
+            found = msgspec.structs.replace(value, **moved) if moved else value
+        case _:
+            pass
+    return found  # type: ignore[no-any-return]

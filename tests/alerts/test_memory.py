@@ -1,0 +1,210 @@
+"""The document that keeps the alerts over a restart."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.alerts.evaluate import Alerts, Phase
+from exporter.alerts.memory import AlertingState, AlertMemory
+from exporter.clock import Moment
+from exporter.sharding import Shard
+from tests.support.alerts import alert, keyed, later
+from tests.support.state import LastingState
+
+
+ACTIVE = keyed(alert("fires"), alert("waits", phase=Phase.PENDING))
+RESOLVED = keyed(alert("ended", resolved=-60))
+(ENDED,) = RESOLVED
+
+STATE = AlertingState(
+    alerts=Alerts(active=ACTIVE, resolved=RESOLVED),
+    accepted={ENDED: frozenset({"http://one", "http://two"})},
+)
+
+
+def restarted(seconds: float) -> Moment:
+    """Return a moment after `START` by the clocks of another process."""
+    return Moment(unix=later(seconds).unix, monotonic=5.0)
+
+
+def by_agent(state: AlertingState) -> dict[str, Any]:
+    """Return all alerts of a state."""
+    alerts = {**state.alerts.active, **state.alerts.resolved}
+    return {one.labels["agent"]: one for one in alerts.values()}
+
+
+class Process:
+    """What one process after the other keeps of its alerts; the state's clock is its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.state = LastingState(lambda: self.now)
+        self.memory = self.another()
+
+    def another(self, *, namespace: str = "loadfleet", shard: Shard | None = None) -> AlertMemory:
+        """Return the memory of another process."""
+        return AlertMemory(self.state, namespace=namespace, shard=shard or Shard())
+
+    async def loaded(self, seconds: float = 30) -> AlertingState:
+        """Return what is found by a process that begins so much later."""
+        self.now += seconds
+        return await self.another().load(restarted(seconds))
+
+
+async def saved(state: AlertingState = STATE) -> Process:
+    """Return a process that has saved a state."""
+    process = Process()
+    await process.memory.save(state)
+    return process
+
+
+async def test_what_is_saved_is_taken_up_again() -> None:
+    """Phases, labels, texts, and who has heard of an end must survive."""
+    loaded = await (await saved()).loaded()
+
+    assert STATE.accepted == loaded.accepted
+    assert {key: (a.phase, a.annotations) for key, a in ACTIVE.items()} == {
+        key: (a.phase, a.annotations) for key, a in loaded.alerts.active.items()
+    }
+    assert list(RESOLVED) == list(loaded.alerts.resolved)
+
+
+async def test_times_are_those_of_before_on_the_clocks_of_now() -> None:
+    """Alertmanager knows an alert by its beginning, and ages go on."""
+    fires = by_agent(await (await saved()).loaded())["fires"]
+
+    assert Moment(unix=later(0).unix, monotonic=-25.0) == fires.fired
+    assert Moment(unix=later(-300).unix, monotonic=-325.0) == fires.since
+
+
+async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
+    """Nobody saw the condition hold in that time."""
+    waits = by_agent(await (await saved()).loaded(120))["waits"]
+
+    assert later(-300 + 120).unix == waits.since.unix
+
+
+async def test_only_what_is_active_is_marked_as_restored() -> None:
+    """The evaluation has to know what it has not seen itself."""
+    alerts = by_agent(await (await saved()).loaded(1))
+
+    assert {"fires": True, "waits": True, "ended": False} == {
+        agent: one.restored for agent, one in alerts.items()
+    }
+
+
+async def test_after_an_hour_only_the_ends_are_loaded() -> None:
+    """Alertmanager has ended by itself what it heard no more of."""
+    assert ["ended"] == list(by_agent(await (await saved()).loaded(3601)))
+
+
+async def test_a_clock_that_was_set_back_puts_no_beginning_into_the_future() -> None:
+    """Alertmanager takes no alert that has not begun."""
+    process = await saved()
+
+    alerts = by_agent(await process.another().load(restarted(-900)))
+
+    assert {later(-900).unix} == {one.since.unix for one in alerts.values()}
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 12.5])
+async def test_any_value_can_be_saved(value: float) -> None:
+    """JSON has no infinity, and a limit can be infinite."""
+    state = AlertingState(alerts=Alerts(active=keyed(alert("a", value=value))))
+
+    loaded = await (await saved(state)).loaded()
+
+    assert value == by_agent(loaded)["a"].value
+
+
+@pytest.mark.parametrize("differences", [{"namespace": "x"}, {"shard": Shard(index=1, total=2)}])
+async def test_others_have_their_own(differences: dict[str, Any]) -> None:
+    """One shard must not end what another has begun."""
+    process = await saved()
+
+    assert AlertingState() == await process.another(**differences).load(later(1))
+
+
+async def test_the_first_start_has_no_state_and_no_complaint() -> None:
+    """A document that does not exist yet is no fault."""
+    with capture_logs() as logged:
+        loaded = await Process().loaded()
+
+    assert (AlertingState(), []) == (loaded, logged)
+
+
+SAVED = {
+    "name": "Down",
+    "labels": {"alertname": "Down"},
+    "annotations": {},
+    "value": "0.0",
+    "phase": "firing",
+    "since": 0.0,
+    "fired": 0.0,
+}
+
+
+async def planted(content: bytes) -> tuple[AlertingState, list[Any]]:
+    """Return what is loaded of a document that somebody else wrote, and what is logged."""
+    process = Process()
+    await process.state.put(process.memory.key, content)
+    with capture_logs() as logged:
+        return await process.loaded(), logged
+
+
+async def test_a_document_in_order_is_taken() -> None:
+    """The documents of the next test are wrong for the reason that they show."""
+    loaded, logged = await planted(json.dumps({"version": 1, "alerts": [SAVED]}).encode())
+
+    assert (1, []) == (len(loaded.alerts.active), logged)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b'{"version": 1, "alerts"',
+        b'{"version": 1, "zz": ' + b"[" * 200_000,
+        json.dumps({"version": 2, "alerts": []}).encode(),
+        json.dumps({"version": 1, "alerts": [{"name": "CANARY"}]}).encode(),
+        *(
+            json.dumps({"version": 1, "alerts": [SAVED | wrong]}).encode()
+            for wrong in (
+                {"value": "CANARY"},
+                {"phase": "CANARY"},
+                {"fired": None},
+                {"fired": 1e18},
+                {"since": -1.0},
+                {"phase": "resolved"},
+                {"resolved": 1.0},
+            )
+        ),
+    ],
+)
+async def test_a_damaged_document_costs_the_memory_and_nothing_else(content: bytes) -> None:
+    """The daemon starts; the log says that something was lost and quotes nothing."""
+    loaded, logged = await planted(content)
+
+    assert AlertingState() == loaded
+    assert ["alerts_forgotten"] == [entry["event"] for entry in logged]
+    assert "CANARY" not in str(logged)
+
+
+async def test_a_state_that_cannot_be_used_costs_the_memory_and_is_said_once() -> None:
+    """A full disk must not fill the log too."""
+    process = await saved()
+    process.state.broken = True
+
+    with capture_logs() as logged:
+        for _ in range(3):
+            await process.memory.save(STATE)
+        assert AlertingState() == await process.loaded()
+
+    assert ["alerts_not_saved", "alerts_forgotten"] == [entry["event"] for entry in logged]
