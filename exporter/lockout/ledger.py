@@ -30,7 +30,6 @@ fourth slot, which one member has at a time, is for a proof or a confirmation.
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -51,6 +50,7 @@ from exporter.lockout.record import (
     Verdict,
     digest,
 )
+from exporter.state.base import salt
 
 
 if TYPE_CHECKING:
@@ -93,8 +93,10 @@ class Ledger:
         Raises:
             StateError: The state cannot be used.
         """
-        salt = await self._salted()
-        report = msgspec.structs.replace(report, credentials=digest(report.credentials, key=salt))
+        self._salt = self._salt or await salt(self._state)
+        report = msgspec.structs.replace(
+            report, credentials=digest(report.credentials, key=self._salt)
+        )
 
         def change(content: bytes | None, now: float) -> tuple[bytes, Answer]:
             record = _decoded(content)
@@ -102,15 +104,6 @@ class Ledger:
             return msgspec.msgpack.encode(record), answer
 
         return await self._state.update(self._key, change)
-
-    async def _salted(self) -> bytes:
-        """Return the key of the credentials' digests, which is made once per state."""
-        if not self._salt:
-            fresh = secrets.token_bytes(32)
-            self._salt = await self._state.update(
-                "salt", lambda known, _: (known or fresh, known or fresh)
-            )
-        return self._salt
 
 
 def _decoded(content: bytes | None) -> Record:

@@ -176,9 +176,8 @@ async def test_a_restored_source_is_neither_up_nor_down(portal: Restarts) -> Non
     engine, now = portal.trial.engine, portal.trial.clock.now()
     (row,) = source_rows(engine.pollers.values(), engine.store, now)
     assert Condition.UNKNOWN == row.state
-    assert {(True, False, 40.0)} == {
-        (task.restored, task.unread, task.last_success_age_seconds) for task in row.tasks
-    }
+    assert {(True, False)} == {(task.restored, task.unread) for task in row.tasks}
+    assert all(40.0 <= (task.last_success_age_seconds or 0.0) < 42.0 for task in row.tasks)
 
 
 async def test_restored_targets_are_marked_until_the_first_poll(portal: Restarts) -> None:
@@ -312,7 +311,8 @@ async def test_the_commands_that_look_write_nothing(tmp_path: Path) -> None:
             await engine.poll_once()
 
             assert engine.store.get("realload", "prod", "agents")
-            assert {} == await engine.state.documents("")
+            written = await engine.state.documents("")
+            assert {"lockout", "salt"} == {key.partition("/")[0] for key in written}
 
 
 async def test_no_secret_is_written(restarts: Restarts) -> None:
@@ -332,6 +332,7 @@ async def test_no_secret_is_written(restarts: Restarts) -> None:
 
     documents = await restarts.state.documents("")
     texts = [key.encode() + document.value for key, document in documents.items()]
-    texts += [zlib.decompress(document.value) for document in documents.values()]
-    assert texts
+    packed = [document.value for key, document in documents.items() if "snapshot/" in key]
+    assert packed
+    texts += map(zlib.decompress, packed)
     assert [] == [secret for secret in secrets if any(secret.encode() in text for text in texts)]

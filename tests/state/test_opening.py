@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.clock import SYSTEM_CLOCK
 from exporter.daemon import Daemon
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
@@ -20,6 +19,8 @@ from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from exporter.state.base import State
 
 
 @pytest.mark.parametrize(
@@ -100,18 +101,16 @@ async def test_an_engine_without_a_state_keeps_it_in_memory() -> None:
     assert b'loadfleet_exporter_state_up{backend="memory"} 1' in page
 
 
-@pytest.mark.parametrize(("in_memory", "backend"), [(False, "sqlite"), (True, "memory")])
-async def test_a_daemon_keeps_its_state_unless_told_otherwise(
-    tmp_path: Path, *, in_memory: bool, backend: str
+@pytest.mark.parametrize("given", [None, MemoryState(lambda: 0.0)])
+async def test_a_daemon_keeps_its_state_unless_given_another(
+    tmp_path: Path, given: State | None
 ) -> None:
-    """The demo tells it, whatever the settings and the environment say."""
+    """The demo gives it one, whatever the settings and the environment say."""
     source = {"provider": "realload", "url": "https://portal.example.com", "auth_token": "t0ken"}
     settings = from_data({"sources": [source], "state": {"path": str(tmp_path / "state")}})
-    state = MemoryState(SYSTEM_CLOCK.monotonic) if in_memory else None
-    daemon = Daemon(Loaded(settings=settings, hash=""), state=state)
+    daemon = Daemon(Loaded(settings=settings, hash=""), state=given)
 
     await daemon._engine.state.put("key", b"value")
 
-    assert backend == daemon._engine.state.backend
-    assert (tmp_path / "state").exists() == (not in_memory)
+    assert (tmp_path / "state").exists() == (given is None)
     await daemon._engine.end(grace_seconds=0)
