@@ -143,6 +143,7 @@ class Daemon:
         ]
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
+        await self._engine.beat()
         self._engine.begin()
         self._generator_url = web.external_url or _browsable(
             server, f"{web.route_prefix}/", everywhere=socket.gethostname()
@@ -258,6 +259,7 @@ class Daemon:
             self._heartbeat = self._clock.monotonic()
             try:
                 self._engine.store.expire()
+                await self._engine.beat()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged

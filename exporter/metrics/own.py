@@ -112,6 +112,12 @@ HTTP_REQUEST_DURATION = _histogram(
 )
 HTTP_REQUESTS_IN_FLIGHT = _gauge("http_requests_in_flight", "Calls under way.", *_SOURCE)
 BREAKER_OPEN = _gauge("breaker_open", "Whether calls to the source are held back.", *_SOURCE)
+LOCKOUT_REFUSALS = _gauge(
+    "lockout_refusals",
+    "Calls of the last minute that the vendor may have refused, in sum over all processes that"
+    " share the ledger.",
+    *_SOURCE,
+)
 SERIES = _gauge("series", "Vendor series exposed.", *_SOURCE)
 SERIES_EXPIRED = _counter(
     "series_expired_total", "Vendor series that ended for want of a newer reading.", *_SOURCE

@@ -107,6 +107,7 @@ class SourceMetrics:
 
     Attributes:
         breaker: Shows whether calls are held back.
+        refusals: Shows how many calls of the last minute may have been refused.
         series: Shows how many vendor series there are.
         expired: Counts vendor series that ended for want of a newer reading.
     """
@@ -119,6 +120,7 @@ class SourceMetrics:
         self._labels = (provider, name)
         self._in_flight = telemetry[own.HTTP_REQUESTS_IN_FLIGHT].labels(*self._labels)
         self.breaker = telemetry[own.BREAKER_OPEN].labels(*self._labels)
+        self.refusals = telemetry[own.LOCKOUT_REFUSALS].labels(*self._labels)
         self.series = telemetry[own.SERIES].labels(*self._labels)
         self.expired = telemetry[own.SERIES_EXPIRED].labels(*self._labels)
         self._surprises: dict[Surprise, Counter] = {

@@ -18,6 +18,7 @@ from exporter.errors import ConfigurationError
 from exporter.fleet.readings import SourceHealth
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledger
+from exporter.lockout.siblings import Siblings
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS, STATE_UP
 from exporter.metrics.telemetry import SelfMetrics
@@ -83,6 +84,10 @@ class Engine:
             self.state, namespace=settings.namespace, shard=self._shard, clock=clock
         )
         self._keeps = keeps
+        self._siblings = Siblings(
+            self.state, namespace=settings.namespace, shard=self._shard, clock=clock
+        )
+        self.beat = self._siblings.beat
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
@@ -212,6 +217,7 @@ class Engine:
             ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
             random=self._random,
             shard=self._shard,
+            turn_seconds=self._siblings.turn_seconds if settings.LOCKOUT.block else lambda: None,
             known={task: each.snapshot.readings for task, each in kept.items()},
             memory={task: each.snapshot.memory for task, each in kept.items()},
             up=any(

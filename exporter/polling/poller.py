@@ -135,6 +135,7 @@ class Poller:
         self._status: dict[str, TaskStatus] = {task: each.status for task, each in kept.items()}
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
+        telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
 
     def status(self, task: str) -> TaskStatus:

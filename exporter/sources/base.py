@@ -186,6 +186,11 @@ class Source:
         return self._client.guard.auth_failed
 
     @property
+    def refusals(self) -> int:
+        """How many calls of the last minute may have been refused, in sum over all processes."""
+        return self._client.guard.refusals
+
+    @property
     def blocked(self) -> bool:
         """Whether no call may be sent now: the next poll would fail without one."""
         return self._client.guard.blocked
