@@ -228,10 +228,10 @@ class Guard:
             kind = error.kind if self._fingerprint() == secret else ""
             return _Outcome(error=error, verdict=self._keeper.suspect(kind, target))
         except Exception as error:  # noqa: BLE001 - handed to the caller
-            self._keeper.doubt(error)
+            self._keeper.doubt(error, secret)
             return _Outcome(error=error)
         except BaseException:
-            self._keeper.doubt(None)
+            self._keeper.doubt(None, secret)
             raise
         self._keeper.accepted(sent, secret)
         return _Outcome(result)

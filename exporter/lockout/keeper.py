@@ -99,6 +99,7 @@ class Keeper:
         self._name = uuid.uuid4().hex
         # News for the ledger.
         self._suspects: list[_Undecided] = []
+        self._passed: list[Suspect] = []
         self._doubts = 0
         self._accepted: float | None = None
         self._proved: Proved | None = None
@@ -113,6 +114,7 @@ class Keeper:
         self._confirmations: deque[_Confirmation] = deque()
         self._fourth: asyncio.Task[None] | None = None
         self._proof_sent = 0.0
+        self._proof_secret = ""
         self._proof_lost = False
         #: Of the newest proof, until those who waited for it were told.
         self._failure: Exception | None = None
@@ -121,6 +123,8 @@ class Keeper:
         self._asking = False
         self._news = asyncio.Event()
         self._closed = False
+        #: Whether the newest step failed; said once.
+        self._crashed = False
 
     @property
     def now(self) -> float:
@@ -152,16 +156,22 @@ class Keeper:
         self._suspects.append(_Undecided(suspect=_suspect(kind, target), verdict=verdict))
         return verdict
 
-    def doubt(self, error: Exception | None) -> None:
+    def doubt(self, error: Exception | None, secret: str) -> None:
         """Note how a call ended; `None`: nobody knows. It may have been refused all the same."""
-        self._doubts += error is None or _in_doubt(error)
+        if error is not None and not _in_doubt(error):
+            return
+        if secret == self._asked:
+            self._doubts += 1
+        else:
+            # That another secret is accepted says nothing of this call.
+            self.suspect("", "")
 
     def accepted(self, sent: float, secret: str) -> None:
         """Note that a call that was sent then, with that secret, was accepted."""
-        self._trusted = secret
-        if secret == self._asked:
-            at = sent + self._offset
-            self._accepted = at if self._accepted is None else max(self._accepted, at)
+        at = sent + self._offset
+        if self._accepted is not None and secret == self._trusted:
+            at = max(self._accepted, at)
+        self._trusted, self._accepted = secret, at
 
     async def confirm(
         self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
@@ -251,7 +261,9 @@ class Keeper:
                 elif self.answer is None or not self.answer.slots:
                     return
         except Exception:  # noqa: BLE001 - nobody may wait for a keeper that has gone
-            self._log.exception("guard_crashed")
+            if not self._crashed:
+                self._log.exception("guard_crashed")
+            self._crashed, self._failure = True, None
             self._give_up(
                 lambda: BlockedError("the lock-out guard failed, see the log", retry_at=0)
             )
@@ -278,9 +290,42 @@ class Keeper:
         """Report to the ledger and take its answer."""
         # What has happened belongs to the secret that the slots were given for.
         secret = self._asked if self._has_news else self._fingerprint() or self._asked
+        if self._proved is not None and self._proof_secret != self._asked:
+            # It says nothing to those who wait for the new secret's.
+            await self._step(self._report(self._proof_secret, proof=self._proved))
+            self._proved = self._failure = None
+        if secret != self._asked:
+            self._abandon(messages.unclear)
+        suspects, doubts, proof = tuple(self._suspects), self._doubts, self._proved
+        report = self._report(
+            secret, suspects=tuple(each.suspect for each in suspects), doubts=doubts, proof=proof
+        )
+        asked = self._clock.monotonic()
+        answer = await self._step(report)
+        self.answer, self._asked = answer, secret
+        self._slots_until = asked + LEASE_SECONDS
+        self._offset = answer.now - self._clock.monotonic()
+        # Not before: what the ledger did not get has to reach it yet.
+        del self._suspects[: len(suspects)]
+        self._doubts -= doubts
+        if proof is not None:
+            self._proved = None
+        for each in suspects:
+            each.proofs = answer.proofs
+        self._undecided += suspects
+
+    def _report(
+        self,
+        secret: str,
+        *,
+        suspects: tuple[Suspect, ...] = (),
+        doubts: int = 0,
+        proof: Proved | None = None,
+    ) -> Report:
         turn_seconds = self._member.turn_seconds()
-        suspects, self._suspects = self._suspects, []
-        report = Report(
+        accepted, self._accepted = self._accepted, None
+        passed, self._passed = tuple(self._passed), []
+        return Report(
             member=self._name,
             credentials=secret,
             concurrency=self._member.concurrency if turn_seconds is None else 1,
@@ -289,35 +334,32 @@ class Keeper:
             and (self._queue.is_awaited or bool(self._undecided or suspects)),
             under_way=self._queue.under_way,
             trusts=secret == self._trusted,
-            accepted=self._accepted,
-            suspects=tuple(each.suspect for each in suspects),
-            doubts=self._doubts,
-            proof=self._proved,
+            accepted=accepted if secret == self._trusted else None,
+            suspects=suspects,
+            passed=passed,
+            doubts=doubts,
+            proof=proof,
             proof_sent=self._proof_sent,
             has_fourth=self._fourth is not None,
             wants_fourth=bool(self._confirmations),
             turn_seconds=turn_seconds,
         )
-        self._doubts, self._accepted, self._proved = 0, None, None
-        asked = self._clock.monotonic()
+
+    async def _step(self, report: Report) -> Answer:
         self._asking = True
         try:
             answer = await self._ledger.step(report, retry_seconds=self._member.retry_seconds)
         finally:
             self._asking = False
-        self.answer, self._asked = answer, secret
-        self._slots_until = asked + LEASE_SECONDS
-        self._offset = answer.now - self._clock.monotonic()
-        for each in suspects:
-            each.proofs = answer.proofs
-        self._undecided += suspects
+        self._crashed = False
+        return answer
 
     def _act(self) -> None:
         """Do what the newest answer allows."""
         answer = self.answer
         if answer is None:
             return
-        failure, self._failure = self._failure, None
+        failure, self._failure = None if self.is_stale else self._failure, None
         if _is_refusal(failure):
             self._give_up(messages.refused, lambda: self._held_back(Reason.AUTH))
         elif failure is not None:
@@ -325,7 +367,8 @@ class Keeper:
         self._settle(answer)
         if self.is_stale:
             return
-        if answer.fourth and self._fourth is None:
+        is_late = self._clock.monotonic() >= self._slots_until
+        if answer.fourth and self._fourth is None and not is_late:
             if answer.phase is not Phase.PROVEN:
                 self._fourth = asyncio.create_task(self._prove())
             elif self._confirmations:
@@ -339,23 +382,25 @@ class Keeper:
 
     def _settle(self, answer: Answer) -> None:
         """Tell the suspects apart as far as the answer decides about them."""
-        undecided, self._undecided = self._undecided, []
-        for each in undecided:
+        waiting, self._undecided = self._undecided, []
+        for each in waiting:
             verdict: Exception | None = None
             if each.suspect.kind not in answer.harmless:
-                if answer.proofs == each.proofs and not self.is_open and not answer.full:
+                undecided = answer.phase is Phase.SUSPECT or answer.proofs == each.proofs
+                if undecided and not self.is_open and not answer.full:
+                    each.proofs = answer.proofs
                     self._undecided.append(each)
                     continue
                 verdict = self._verdict(answer)
             _resolve(each.verdict, verdict)
         no_room = len(answer.suspects) + len(answer.doubts) > answer.room
         confirmations, self._confirmations = self._confirmations, deque()
-        for waiting in confirmations:
-            known = waiting.suspect.kind in answer.harmless
+        for confirmation in confirmations:
+            known = confirmation.suspect.kind in answer.harmless
             if known or no_room or answer.phase is not Phase.PROVEN or self._closed:
-                _resolve(waiting.done, None)
+                _resolve(confirmation.done, None)
             else:
-                self._confirmations.append(waiting)
+                self._confirmations.append(confirmation)
 
     def _verdict(self, answer: Answer) -> Exception | None:
         match answer.phase:
@@ -366,19 +411,22 @@ class Keeper:
             case Phase.OPEN:
                 return self._held_back()
             case _:
-                return BlockedError("the credentials could not be checked", retry_at=0)
+                return messages.unclear()
 
     async def _confirm(self, confirmation: _Confirmation) -> None:
         outcome: Any = None
         try:
             outcome = await confirmation.attempt()
+            if outcome.error is None:
+                self._passed.append(confirmation.suspect)
         finally:
             self._fourth = None
             _resolve(confirmation.done, outcome)
             self.wake()
 
     async def _prove(self) -> None:
-        self._proof_sent, secret = self._clock.monotonic() + self._offset, self._asked
+        self._proof_sent = self._clock.monotonic() + self._offset
+        self._proof_secret = secret = self._fingerprint() or self._asked
         failure: Exception | None = None
         try:
             await self._member.proof()
@@ -406,12 +454,16 @@ class Keeper:
         unsent: Callable[[], Exception] | None = None,
     ) -> None:
         """Fail the suspects and the calls that wait, each with an error of its own."""
-        undecided, self._undecided = self._undecided, []
-        for each in undecided:
-            _resolve(each.verdict, verdict())
+        self._abandon(verdict)
         while self._confirmations:
             _resolve(self._confirmations.popleft().done, None)
         self._queue.refuse(unsent or verdict)
+
+    def _abandon(self, verdict: Callable[[], Exception]) -> None:
+        """Fail the suspects; those that the ledger has not learnt of stay news for it."""
+        for each in (*self._undecided, *self._suspects):
+            _resolve(each.verdict, verdict())
+        self._undecided = []
 
     def _held_back(self, reason: Reason = Reason.BLOCKED) -> BlockedError:
         answer = self.answer

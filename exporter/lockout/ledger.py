@@ -24,7 +24,9 @@ fourth slot, which one member has at a time, is for a proof or a confirmation.
 * A doubt counts until a call that was sent later with the same credentials is accepted: a call
   without a readable answer, a slot of a member that died, a harmless error.
 * An error is harmless, from any target, once the same target gave it again after an accepted proof.
-  Doubts fill the room, so that three of them in a row without an accepted call lead to a proof.
+  If that target is asked once more and gives none, the token may have been invalid for a moment,
+  and nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
+  of them in a row without an accepted call lead to a proof.
 * A member has slots for a second. It gives them back or renews them; else they become doubts.
 """
 
@@ -146,10 +148,10 @@ class _Step:
             slots = self._slots()
             if report.wants_fourth:
                 self._take_fourth(slots)
-            if report.waiting and not slots and record.fourth is None:
-                full = len(record.suspects) >= self._room
-                if not full and record.doubts and not self._others():
-                    # Only a proof can clear the doubts, since no call has room.
+            if report.waiting and self._is_filled and not self._others():
+                full = True
+                if self._can_clear:
+                    # Only a proof can, since no call has room.
                     verdict.phase = Phase.UNPROVEN
                     full = not self._seek_proof()
         self._keep_claim(slots)
@@ -196,6 +198,8 @@ class _Step:
             self._accepted(report.accepted)
         for _ in range(report.doubts):
             self._doubt()
+        for passed in report.passed:
+            self._record.cleared.pop(f"{passed.kind} {passed.target}", None)
         for suspect in report.suspects:
             self._suspect(suspect)
         if report.proof is not None:
@@ -205,7 +209,11 @@ class _Step:
         record, report, now = self._record, self._report, self._now
         if f"{suspect.kind} {suspect.target}" in record.cleared:
             record.harmless[suspect.kind] = now
-            record.suspects = [each for each in record.suspects if each.kind != suspect.kind]
+            record.suspects = [
+                each
+                for each in record.suspects
+                if (each.kind, each.credentials) != (suspect.kind, report.credentials)
+            ]
         if suspect.kind in record.harmless:
             record.harmless[suspect.kind] = now
             self._doubt()
@@ -248,16 +256,18 @@ class _Step:
 
     def _clear(self, sent: float) -> None:
         """Let the calls go on after an accepted proof; what came home meanwhile is not cleared."""
-        verdict = self._verdict
-        verdict.refused = False
-        verdict.phase = Phase.PROVEN
+        verdict, newer = self._verdict, False
         for each in self._record.suspects:
-            if each.credentials != self._report.credentials or not each.kind:
+            if each.credentials != self._report.credentials:
                 continue
             if each.at > sent:
-                verdict.phase = Phase.SUSPECT
-            else:
+                newer = True
+            elif each.kind:
                 self._record.cleared[f"{each.kind} {each.target}"] = self._now
+        if newer and verdict.phase is Phase.OPEN:
+            return
+        verdict.refused = False
+        verdict.phase = Phase.SUSPECT if newer else Phase.PROVEN
 
     def _doubt(self) -> None:
         doubt = Refusal(at=self._now, credentials=self._report.credentials)
@@ -280,6 +290,19 @@ class _Step:
     @property
     def _counted(self) -> int:
         return len(self._record.suspects) + len(self._record.doubts)
+
+    @property
+    def _is_filled(self) -> bool:
+        """Whether no call has room, and none is under way whose end could make some."""
+        idle = not self._report.under_way and self._record.fourth is None
+        return idle and self._counted >= self._room
+
+    @property
+    def _can_clear(self) -> bool:
+        """Whether there would be room if these credentials were accepted."""
+        record, own = self._record, self._report.credentials
+        foreign = sum(each.credentials != own for each in record.doubts)
+        return len(record.suspects) + foreign < self._room
 
     @property
     def _concurrency(self) -> int:
@@ -341,21 +364,24 @@ class _Step:
             self._record.fourth = None
 
     def _slots(self) -> int:
-        """Return how many slots the member gets: a fair share, in turns where there are few."""
+        """Return how many slots the member gets: a fair share, in turns where there are few.
+
+        With fewer than it has calls under way it begins none until enough of these are home.
+        """
         report, now = self._report, self._now
-        if not report.waiting:
-            return report.under_way
         others = [c for c in self._record.claims.values() if c.waiting or c.slots]
         starved = [c for c in others if c.waiting and not c.slots]
         since = self._claim.since if self._claim is not None else now
         had = self._claim.slots if self._claim is not None else 0
         if had and starved and now - since >= LEASE_SECONDS:
+            return 0
+        if not report.waiting:
             return report.under_way
         free = min(self._room - self._counted, self._concurrency) - self._others()
         if not had:
             free -= sum(c.since < since for c in starved)
         share = max(1, -(-self._concurrency // (1 + len(others))))
-        return max(report.under_way, min(free, share))
+        return max(0, min(free, share))
 
     def _keep_claim(self, slots: int) -> None:
         report, before, now = self._report, self._claim, self._now

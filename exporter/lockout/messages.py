@@ -45,6 +45,11 @@ def unanswered(failure: Exception, *, now: float) -> Exception:
     )
 
 
+def unclear() -> BlockedError:
+    """Return that nobody knows whether a call was refused."""
+    return BlockedError("the credentials could not be checked", retry_at=0)
+
+
 def refused() -> CallError:
     """Return that a call was sent and refused."""
     return CallError(Reason.AUTH, "the credentials were refused")

@@ -57,6 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         under_way: Its calls that have a slot.
         trusts: Whether a call of its own was accepted with these credentials.
         accepted: When the newest accepted call was sent, by the state's clock or earlier.
+        passed: Errors that did not come again when their targets were asked once more.
         doubts: Calls that ended without saying whether they were refused.
         proof: The end of the proof it was let to send.
         proof_sent: When that was sent, by the state's clock or earlier.
@@ -74,6 +75,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     trusts: bool = False
     accepted: float | None = None
     suspects: tuple[Suspect, ...] = ()
+    passed: tuple[Suspect, ...] = ()
     doubts: int = 0
     proof: Proved | None = None
     proof_sent: float = 0.0

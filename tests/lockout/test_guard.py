@@ -8,28 +8,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import BlockedError, CallError, Reason, SuspectError
 from exporter.lockout.policy import Policy
 from exporter.lockout.queue import Priority
 from tests.support.clock import FakeClock, settle
 from tests.support.ledger import ledger_of
-from tests.support.portal import OWN, Portal
+from tests.support.portal import OWN, Portal, begin, end, ending
 
 
 if TYPE_CHECKING:
     from exporter.lockout.guard import Guard
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Make a clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
-def portal(clock: FakeClock) -> Portal:
-    """Make a portal that accepts the secret."""
-    return Portal(clock)
 
 
 WINDOW_SECONDS = Policy().window_seconds
@@ -46,31 +34,6 @@ SILENCES = {
     "bad request": CallError(Reason.HTTP_4XX, "status 400", status=400),
     "server error": CallError(Reason.HTTP_5XX, "status 500", status=500),
 }
-
-
-def begin(guard: Guard, attempt: Any, number: int, **fields: Any) -> list[asyncio.Task[Any]]:
-    """Begin many calls at once."""
-    return [asyncio.create_task(guard.call(attempt, **fields)) for _ in range(number)]
-
-
-async def end(clock: FakeClock, tasks: list[asyncio.Task[Any]], seconds: float = 30.0) -> list[str]:
-    """Let time pass and say how the calls ended: what they returned, or their reason."""
-    await clock.advance(seconds)
-    return [ending(task) for task in tasks]
-
-
-def ending(task: asyncio.Task[Any]) -> str:
-    """Say how a call ended."""
-    if not task.done():
-        return "under way"
-    if task.cancelled():
-        return "cancelled"
-    error = task.exception()
-    if error is None:
-        return str(task.result())
-    assert isinstance(error, PollError), repr(error)
-    sent = "" if isinstance(error, CallError) else "not sent: "
-    return f"{sent}{error.reason}"
 
 
 async def proven(clock: FakeClock, portal: Portal, guard: Guard) -> None:

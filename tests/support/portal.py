@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
-from exporter.errors import CallError, Reason, SuspectError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.lockout.guard import Guard
 from tests.support.ledger import ledger_of
 
@@ -68,13 +69,13 @@ class Portal:
             default=0,
         )
 
-    async def proof(self) -> None:
+    async def proof(self, secret: str = "", there: float = 0.1) -> None:
         """Answer the cheapest call."""
         self.proofs += 1
         if self.down is not None:
             await self.clock.clock.sleep(0.1)
             raise self.down
-        await self.ping(0.1, 0.1)
+        await self.ping(there, 0.1, secret=secret)
 
     async def ping(
         self,
@@ -83,6 +84,7 @@ class Portal:
         *,
         own: str = "",
         lost: CallError | None = None,
+        secret: str = "",
     ) -> str:
         """Answer a call.
 
@@ -91,8 +93,9 @@ class Portal:
             back: Seconds from then until the answer is home.
             own: The error of its own that the call fails with, which looks like a refusal.
             lost: What the call ends with instead of an answer that never comes home.
+            secret: What it is sent with, if not with the portal's.
         """
-        secret = self.secret
+        secret = secret or self.secret
         self._there += 1
         self.busiest = max(self.busiest, self._there)
         try:
@@ -116,3 +119,28 @@ class Portal:
         """Answer a call with an error that is another one each time."""
         self._errors += 1
         return await self.ping(own="x" * self._errors)
+
+
+def begin(guard: Guard, attempt: Any, number: int, **fields: Any) -> list[asyncio.Task[Any]]:
+    """Begin many calls at once."""
+    return [asyncio.create_task(guard.call(attempt, **fields)) for _ in range(number)]
+
+
+async def end(clock: FakeClock, tasks: list[asyncio.Task[Any]], seconds: float = 30.0) -> list[str]:
+    """Let time pass and say how the calls ended: what they returned, or their reason."""
+    await clock.advance(seconds)
+    return [ending(task) for task in tasks]
+
+
+def ending(task: asyncio.Task[Any]) -> str:
+    """Say how a call ended."""
+    if not task.done():
+        return "under way"
+    if task.cancelled():
+        return "cancelled"
+    error = task.exception()
+    if error is None:
+        return str(task.result())
+    assert isinstance(error, PollError), repr(error)
+    sent = "" if isinstance(error, CallError) else "not sent: "
+    return f"{sent}{error.reason}"
