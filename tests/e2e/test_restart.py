@@ -353,8 +353,8 @@ FIRED = {
     "annotations": {},
     "value": "0.0",
     "phase": "firing",
-    "since": 0.0,
-    "fired": 1e18,
+    "since": {"unix": 0.0, "monotonic": 0.0},
+    "fired": {"unix": 1e18, "monotonic": 0.0},
 }
 
 
@@ -362,8 +362,11 @@ FIRED = {
     "content",
     [
         b'{"version": 1, "zz": ' + b"[" * 200_000,
-        b'{"zz": ' + b"[" * 200_000 + b"]" * 200_000 + b', "version": 1, "alerts": []}',
-        json.dumps({"version": 1, "alerts": [FIRED]}).encode(),
+        b'{"zz": '
+        + b"[" * 200_000
+        + b"]" * 200_000
+        + b', "version": 1, "written": 0.0, "alerts": []}',
+        json.dumps({"version": 1, "written": 0.0, "alerts": [FIRED]}).encode(),
     ],
 )
 async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> None:
