@@ -297,3 +297,17 @@ def calls() -> Iterator[str]:
 def test_a_command_is_taken(arguments: str) -> None:
     """What is copied from a page is a command with its flags."""
     assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
+
+
+def test_every_promise_of_the_guard_has_a_test() -> None:
+    """A row of the table names tests that exist; a promise without one has to go."""
+    page = text_of(ROOT / "deploy" / "docs" / "lockout.md")
+    rows = [line for line in page.splitlines() if line.startswith("|") and line.count("|") == 5]
+    code = [text_of(path) for path in (ROOT / "tests").rglob("test_*.py")]
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+    for row in rows[2:]:
+        named = re.findall(r"`(test_\w+(?:\.py)?)`", row.split("|")[4])
+        assert named, row
+        for name in named:
+            assert name in files or any(f"def {name}(" in text for text in code), name

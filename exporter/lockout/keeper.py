@@ -333,9 +333,7 @@ class Keeper:
         if self.is_open and answer.now < answer.until:
             self._queue.refuse(self._held_back)
         elif answer.full:
-            self._queue.refuse(
-                lambda: messages.no_room(self._ledger.policy, retry_at=self._retry_at)
-            )
+            self._queue.refuse(self._no_room)
         else:
             self._admit()
 
@@ -421,7 +419,13 @@ class Keeper:
             self._ledger.policy,
             refused=answer is not None and answer.refused,
             retry_at=self._retry_at,
+            now=self._clock.monotonic(),
             reason=reason,
+        )
+
+    def _no_room(self) -> BlockedError:
+        return messages.no_room(
+            self._ledger.policy, retry_at=self._retry_at, now=self._clock.monotonic()
         )
 
     @property

@@ -12,22 +12,24 @@ if TYPE_CHECKING:
 
 
 def held_back(
-    policy: Policy, *, refused: bool, retry_at: float, reason: Reason = Reason.BLOCKED
+    policy: Policy, *, refused: bool, retry_at: float, now: float, reason: Reason = Reason.BLOCKED
 ) -> BlockedError:
     """Return that calls are held back since the credentials were, or may have been, refused."""
     verb = "were" if refused else "may have been"
+    seconds = max(0.0, retry_at - now)
     return BlockedError(
-        f"nothing is sent for a while: the credentials {verb} refused, {policy.explanation}",
+        f"the credentials {verb} refused; nothing is sent for {seconds:.0f} s or until they change,"
+        f" {policy.explanation}",
         retry_at=retry_at,
         reason=reason,
     )
 
 
-def no_room(policy: Policy, *, retry_at: float) -> BlockedError:
+def no_room(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
     """Return that no more calls may be refused for now."""
     return BlockedError(
-        "nothing is sent for up to a minute: too many replies may have been refusals,"
-        f" {policy.explanation}",
+        "too many replies of the last minute may have been refusals; nothing is sent for"
+        f" {max(0.0, retry_at - now):.0f} s, {policy.explanation}",
         retry_at=retry_at,
     )
 

@@ -272,7 +272,8 @@ class Poller:
             if now.auth_failed:
                 self._log.error(
                     "credentials_refused",
-                    message="no further call until auth_retry has passed or the secret changes",
+                    message="no further call until auth_retry has passed or the secret changes,"
+                    f" {self._settings.LOCKOUT.explanation}",
                 )
             else:
                 self._log.info("credentials_tried_again")
