@@ -36,6 +36,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "http_request_duration_seconds": ("histogram", (*SOURCE, "operation")),
     "http_requests_in_flight": ("gauge", SOURCE),
     "breaker_open": ("gauge", SOURCE),
+    "lockout_refusals": ("gauge", SOURCE),
     "series": ("gauge", SOURCE),
     "series_expired_total": ("counter", SOURCE),
     "vendor_surprises_total": ("counter", (*SOURCE, "kind")),
