@@ -151,7 +151,7 @@ class Alerting:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await asyncio.gather(*(receiver.aclose() for receiver in self._receivers))
-            await self._memory.save(self.state())
+            await self._memory.save(self.state(), self._clock.now())
 
     async def tick(self) -> None:
         """Evaluate once, publish the outcome and save it."""
@@ -211,7 +211,7 @@ class Alerting:
         if essence == known and (now.monotonic - saved_at < SAVE_SECONDS or essence == (set(), {})):
             return
         self._saved = (essence, now.monotonic)
-        await self._memory.save(state)
+        await self._memory.save(state, now)
 
 
 class BuiltInAlerts:

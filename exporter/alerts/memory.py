@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An alert in the document; its times are seconds since the epoch.
+    """An alert in the document, its times by both clocks of the writer.
 
     Attributes:
         value: As text, since JSON has neither infinities nor what is not a number.
@@ -60,14 +61,22 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     annotations: dict[str, str]
     value: str
     phase: Phase
-    since: float
-    fired: float | None = None
-    resolved: float | None = None
+    since: Moment
+    fired: Moment | None = None
+    lapsed: Moment | None = None
+    resolved: Moment | None = None
     accepted_by: list[str] = []
 
 
 class _Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """The document.
+
+    Attributes:
+        written: When, by the writer's monotonic clock.
+    """
+
     version: int
+    written: float
     alerts: list[_SavedAlert]
 
 
@@ -102,10 +111,10 @@ class AlertMemory:
             self._log.warning("alerts_forgotten", message=message)
         return AlertingState()
 
-    async def save(self, state: AlertingState) -> None:
+    async def save(self, state: AlertingState, now: Moment) -> None:
         """Write the document anew; a failure is logged, once."""
         try:
-            content = await asyncio.to_thread(_encoded, state)
+            content = await asyncio.to_thread(_encoded, state, now)
             await self._state.put(self.key, content)
         except Exception as error:  # noqa: BLE001 - what cannot be kept must not end the alerts
             if not self._failing:
@@ -116,12 +125,12 @@ class AlertMemory:
             self._failing = False
 
 
-def _encoded(state: AlertingState) -> bytes:
+def _encoded(state: AlertingState, now: Moment) -> bytes:
     alerts = state.alerts
     saved = [_saved_alert(one, ()) for one in alerts.active.values()]
     for key, one in alerts.resolved.items():
         saved.append(_saved_alert(one, state.accepted.get(key, ())))
-    return msgspec.json.encode(_Saved(version=VERSION, alerts=saved))
+    return msgspec.json.encode(_Saved(version=VERSION, written=now.monotonic, alerts=saved))
 
 
 def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
@@ -131,9 +140,10 @@ def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
         annotations=dict(alert.annotations),
         value=repr(alert.value),
         phase=alert.phase,
-        since=alert.since.unix,
-        fired=alert.fired.unix if alert.fired else None,
-        resolved=alert.resolved.unix if alert.resolved else None,
+        since=alert.since,
+        fired=alert.fired,
+        lapsed=alert.lapsed,
+        resolved=alert.resolved,
         accepted_by=sorted(accepted_by),
     )
 
@@ -149,11 +159,14 @@ def _state(document: Document, now: Moment) -> AlertingState:
     if found.version != VERSION:
         raise ValueError("it is of another version")
     away = document.age_seconds
+    if not math.isfinite(found.written):
+        raise ValueError("it was written at no time")
+    ahead = now.monotonic - away - found.written
     active: dict[Key, Alert] = {}
     resolved: dict[Key, Alert] = {}
     accepted: dict[Key, frozenset[str]] = {}
     for saved in found.alerts:
-        alert = _alert(saved, now, away=away)
+        alert = _alert(saved, now, away=away, ahead=ahead)
         key = identity(alert.labels)
         if alert.phase is Phase.RESOLVED:
             resolved[key] = alert
@@ -163,8 +176,14 @@ def _state(document: Document, now: Moment) -> AlertingState:
     return AlertingState(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
 
 
-def _alert(saved: _SavedAlert, now: Moment, *, away: float) -> Alert:
+def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Alert:
     """Make an alert of a saved one.
+
+    Args:
+        saved: It.
+        now: On our clocks.
+        away: Seconds for which nothing was evaluated.
+        ahead: Seconds by which our monotonic clock is ahead of the writer's.
 
     Raises:
         ValueError: A time that its phase demands is missing, or the value is no number.
@@ -173,28 +192,37 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float) -> Alert:
         raise ValueError("only what is pending has not fired")
     if (saved.resolved is None) == (saved.phase is Phase.RESOLVED):
         raise ValueError("what is resolved has an end, and nothing else has one")
-    # Nothing was evaluated while the exporter was away: that time does not count as pending.
-    since = saved.since + away if saved.phase is Phase.PENDING else saved.since
+    since = _moment(saved.since, now, ahead)
+    if saved.phase is Phase.PENDING:
+        # Nothing was evaluated while the exporter was away: that time does not count as pending.
+        since = _moment(_later(saved.since, away), now, ahead)
     return Alert(
         name=saved.name,
         labels=saved.labels,
         annotations=saved.annotations,
         value=float(saved.value),
         phase=saved.phase,
-        since=_moment(since, now),
-        fired=None if saved.fired is None else _moment(saved.fired, now),
-        resolved=None if saved.resolved is None else _moment(saved.resolved, now),
+        since=since,
+        fired=None if saved.fired is None else _moment(saved.fired, now, ahead),
+        lapsed=None if saved.lapsed is None else _moment(saved.lapsed, now, ahead),
+        resolved=None if saved.resolved is None else _moment(saved.resolved, now, ahead),
         restored=saved.phase is not Phase.RESOLVED,
     )
 
 
-def _moment(unix: float, now: Moment) -> Moment:
-    """Return a moment of the past on this process's clocks.
+def _later(moment: Moment, seconds: float) -> Moment:
+    return Moment(unix=moment.unix + seconds, monotonic=moment.monotonic + seconds)
+
+
+def _moment(moment: Moment, now: Moment, ahead: float) -> Moment:
+    """Return a moment of the past on this process's clocks; the wall clock may have been set.
 
     Raises:
         ValueError: It is no time.
     """
-    if not 0.0 <= unix <= _MAX_UNIX:
+    if not (0.0 <= moment.unix <= _MAX_UNIX and math.isfinite(moment.monotonic)):
         raise ValueError("a time stamp is none")
-    unix = min(unix, now.unix)  # the clock was set back
-    return Moment(unix=unix, monotonic=now.monotonic - (now.unix - unix))
+    return Moment(
+        unix=min(moment.unix, now.unix),
+        monotonic=min(moment.monotonic + ahead, now.monotonic),
+    )

@@ -166,18 +166,17 @@ class SourceMetrics:
         self._requests(operation, outcome).inc()
         self._durations(operation).observe(self._clock.monotonic() - started)
 
-    def polled(self, task: str, *, seconds: float, failures: Iterable[Reason]) -> None:
-        """Count one poll that ended; without a failure it was a success."""
+    def polled(self, task: str, *, seconds: float, at: Moment, failures: Iterable[Reason]) -> None:
+        """Count one poll and when it ended; without a failure it was a success."""
         labels = (*self._labels, task)
-        now = self._clock.time()
         reasons = set(failures)
         self._metrics[own.POLLS].labels(*labels).inc()
         self._metrics[own.POLL_DURATION].labels(*labels).observe(seconds)
-        self._metrics[own.POLL_LAST_ATTEMPT].labels(*labels).set(now)
+        self._metrics[own.POLL_LAST_ATTEMPT].labels(*labels).set(at.unix)
         for reason in reasons:
             self._metrics[own.POLL_FAILURES].labels(*labels, reason.value).inc()
         if not reasons:
-            self._metrics[own.POLL_LAST_SUCCESS].labels(*labels).set(now)
+            self._metrics[own.POLL_LAST_SUCCESS].labels(*labels).set(at.unix)
 
     def restored(self, task: str, *, attempt: Moment | None, success: Moment | None) -> None:
         """Show when a task was polled before a restart."""

@@ -12,7 +12,7 @@ from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
-from exporter.overview.format import duration, instant, signed
+from exporter.overview.format import ago, duration, instant, signed
 from exporter.overview.rows import AgentRow, ClusterRow, RecorderRow, RunRow, SuiteRow, TargetRow
 
 
@@ -62,7 +62,7 @@ def details(
     return Details(
         name=row.name or row.id,
         row=row,
-        facts=tuple((name, value) for name, value in _facts(row) if value),
+        facts=tuple((name, value) for name, value in _facts(row, now) if value),
         clusters=_clusters(of_source, target_id, now) if kind == Kind.AGENT else (),
         samples=_lines(about),
         command=command(source, kind, target_id),
@@ -113,7 +113,7 @@ def _lines(snapshots: list[Snapshot]) -> tuple[str, ...]:
     return tuple(line for line in pages.split("\n") if line and not line.startswith("#"))
 
 
-def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
+def _facts(row: TargetRow | RunRow, now: Moment) -> Iterator[tuple[str, str]]:
     yield "Id", row.id
     yield "Source", f"{row.source} ({row.provider})"
     if isinstance(row, RunRow):
@@ -126,7 +126,8 @@ def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, str]]:
     yield "Clock", signed(row.clock_delta_seconds)
     yield "Ping", duration(row.ping_duration_seconds)
     if row.changed_timestamp_seconds is not None:
-        since = f"{instant(row.changed_timestamp_seconds)}, at the latest"
+        at = row.changed_timestamp_seconds
+        since = f"{instant(at)}, {ago(now.unix - at)} at the latest"
         yield f"{row.state.capitalize()} since", since
     yield "Last seen up", instant(row.last_up_timestamp_seconds)
     if row.protected is not None:

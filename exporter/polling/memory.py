@@ -196,7 +196,8 @@ class Memory:
         if math.isnan(saved.stale_after):
             raise ValueError("a limit is no number")
         written = rebased(saved.written, 0.0)
-        ahead = self._clock.monotonic() - document.age_seconds - written.monotonic
+        now = self._clock.now()
+        ahead = now.monotonic - document.age_seconds - written.monotonic
         readings: list[Reading] = []
         async for name, chunk in in_turns(saved.chunks, turn=1):
             if name not in _DECODERS:
@@ -206,7 +207,8 @@ class Memory:
         async for chunk in in_turns(saved.since, turn=1):
             for kind, target_id, up, at in _SINCE_DECODER.decode(chunk):
                 _check_unix(at)
-                since[kind, target_id] = Since(up=up, timestamp_seconds=at)
+                # Not in the future, if the wall clock was set back.
+                since[kind, target_id] = Since(up=up, timestamp_seconds=min(at, now.unix))
         snapshot = Snapshot(
             provider=settings.provider,
             source=settings.name,

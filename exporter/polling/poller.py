@@ -157,9 +157,14 @@ class Poller:
         else:
             failures = _grouped(poll.failures)
             kept = await self._show(task, poll, seconds=self._clock.monotonic() - started)
-        seconds = self._clock.monotonic() - started
-        self._telemetry.polled(task, seconds=seconds, failures=[each.reason for each in failures])
-        self._note(task, failures)
+        ended = self._clock.now()
+        self._telemetry.polled(
+            task,
+            seconds=ended.monotonic - started,
+            at=ended,
+            failures=[each.reason for each in failures],
+        )
+        self._note(task, failures, ended)
         self.publish_health()
         if kept is not None:
             self.kept[task] = kept = replace(kept, status=self.status(task))
@@ -239,8 +244,7 @@ class Poller:
             memory=memory,
         )
 
-    def _note(self, task: str, failures: Sequence[Failure]) -> None:
-        now = self._clock.now()
+    def _note(self, task: str, failures: Sequence[Failure], now: Moment) -> None:
         known = replace(self.status(task), restored=False)
         if not failures:
             self._status[task] = replace(known, last_attempt=now, last_success=now)

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -59,7 +60,7 @@ class Process:
 async def saved(state: AlertingState = STATE) -> Process:
     """Return a process that has saved a state."""
     process = Process()
-    await process.memory.save(state)
+    await process.memory.save(state, later(0))
     return process
 
 
@@ -87,6 +88,30 @@ async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
     waits = by_agent(await (await saved()).loaded(120))["waits"]
 
     assert later(-300 + 120).unix == waits.since.unix
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_clock_that_was_set_makes_nothing_older_or_younger(jump: float) -> None:
+    """What waits must not page at once because the host has found out what day it is."""
+    process = await saved()
+    process.now = 30.0
+    now = Moment(unix=later(30.0 + jump).unix, monotonic=5.0)
+
+    alerts = by_agent(await process.another().load(now))
+
+    assert {"fires": -325.0, "waits": -295.0} == {
+        agent: alerts[agent].since.monotonic for agent in ("fires", "waits")
+    }
+    assert all(one.since.unix <= now.unix for one in alerts.values())
+
+
+async def test_since_when_a_condition_has_lapsed_survives() -> None:
+    """Else who is restarted again and again would never end an alert."""
+    lapsed = msgspec.structs.replace(alert("fires"), lapsed=later(-60))
+
+    loaded = await (await saved(AlertingState(alerts=Alerts(active=keyed(lapsed))))).loaded()
+
+    assert Moment(unix=later(-60).unix, monotonic=-85.0) == by_agent(loaded)["fires"].lapsed
 
 
 async def test_only_what_is_active_is_marked_as_restored() -> None:
@@ -144,8 +169,8 @@ SAVED = {
     "annotations": {},
     "value": "0.0",
     "phase": "firing",
-    "since": 0.0,
-    "fired": 0.0,
+    "since": {"unix": 0.0, "monotonic": 0.0},
+    "fired": {"unix": 0.0, "monotonic": 0.0},
 }
 
 
@@ -159,7 +184,9 @@ async def planted(content: bytes) -> tuple[AlertingState, list[Any]]:
 
 async def test_a_document_in_order_is_taken() -> None:
     """The documents of the next test are wrong for the reason that they show."""
-    loaded, logged = await planted(json.dumps({"version": 1, "alerts": [SAVED]}).encode())
+    loaded, logged = await planted(
+        json.dumps({"version": 1, "written": 0.0, "alerts": [SAVED]}).encode()
+    )
 
     assert (1, []) == (len(loaded.alerts.active), logged)
 
@@ -172,18 +199,21 @@ async def test_a_document_in_order_is_taken() -> None:
         b"[]",
         b'{"version": 1, "alerts"',
         b'{"version": 1, "zz": ' + b"[" * 200_000,
-        json.dumps({"version": 2, "alerts": []}).encode(),
-        json.dumps({"version": 1, "alerts": [{"name": "CANARY"}]}).encode(),
+        json.dumps({"version": 2, "written": 0.0, "alerts": []}).encode(),
+        json.dumps({"version": 1, "written": 0.0, "alerts": [{"name": "CANARY"}]}).encode(),
+        json.dumps({"version": 1, "alerts": []}).encode(),
+        b'{"version": 1, "written": 1e999, "alerts": []}',
         *(
-            json.dumps({"version": 1, "alerts": [SAVED | wrong]}).encode()
+            json.dumps({"version": 1, "written": 0.0, "alerts": [SAVED | wrong]}).encode()
             for wrong in (
                 {"value": "CANARY"},
                 {"phase": "CANARY"},
                 {"fired": None},
                 {"fired": 1e18},
-                {"since": -1.0},
+                {"fired": {"unix": 1e18, "monotonic": 0.0}},
+                {"since": {"unix": -1.0, "monotonic": 0.0}},
                 {"phase": "resolved"},
-                {"resolved": 1.0},
+                {"resolved": {"unix": 1.0, "monotonic": 1.0}},
             )
         ),
     ],
@@ -204,7 +234,7 @@ async def test_a_state_that_cannot_be_used_costs_the_memory_and_is_said_once() -
 
     with capture_logs() as logged:
         for _ in range(3):
-            await process.memory.save(STATE)
+            await process.memory.save(STATE, later(0))
         assert AlertingState() == await process.loaded()
 
     assert ["alerts_not_saved", "alerts_forgotten"] == [entry["event"] for entry in logged]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload.fleet import AGENT_VERSION
@@ -16,12 +20,12 @@ from exporter.simulator.server import Simulation, serve
 from exporter.simulator.vendor import Command
 from tests.faults.receiver import Receiver
 from tests.support.processes import EXPORTER, daemon, fetch
-from tests.support.stalls import replayed
+from tests.support.stalls import replayed, undisturbed
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 FLEET = SimulatorOptions(still=True, agents=8, controllers=0, clusters=0, recorders=0, suites=0)
@@ -35,12 +39,47 @@ TIMEOUT_SECONDS = 0.9
 #: What makes four seconds of five minutes: longer than a busy machine stops the daemon.
 FOUR_SECONDS = 0.0134
 
-#: Runs the exporter where no file can grow by a byte, standard error included.
-_NO_BYTE = """import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+_FILE_SIZE = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+#: Where no file can grow by a byte, standard error included; and where the log can grow, but the
+#: state cannot be made.
+ON_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "0", *EXPORTER)
+BESIDE_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "20000", *EXPORTER)
+
+#: Without root's power over files: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+_NOT_ALMIGHTY = """import ctypes, os, sys
+for capability in (1, 2):
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-ON_A_FULL_DISK = (sys.executable, "-c", _NO_BYTE, *EXPORTER)
+AS_ANYBODY = (sys.executable, "-c", _NOT_ALMIGHTY, *EXPORTER)
+
+
+def _fifo(folder: Path) -> None:
+    os.mkfifo(folder / "state.db")
+
+
+def _link(folder: Path) -> None:
+    (folder / "state.db").symlink_to(folder.parent / "elsewhere.db")
+
+
+def _no_room_for_files(folder: Path) -> None:
+    folder.chmod(0o500)
+
+
+def _as_it_is(folder: Path) -> None:
+    del folder
+
+
+#: What is done to the folder, how the daemon is run, and what the log says of place and remedy.
+UNUSABLE = (
+    (_fifo, EXPORTER, "{}/state.db is a named pipe and not a file; remove it, or change"),
+    (_link, EXPORTER, "{}/state.db is a symbolic link and not a file; remove it, or change"),
+    (_no_room_for_files, AS_ANYBODY, "{} cannot be used: Permission denied; make it a folder that"),
+    (_as_it_is, BESIDE_A_FULL_DISK, "{}/state.db: the disk is full, or cannot be read or written"),
+)
 
 
 class World:
@@ -222,4 +261,41 @@ async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
             assert 0 == await process.stop()
 
         assert ["firing", "resolved"] == w.states()
+        assert 1 == process.errors.count("event=state_in_memory")
+        assert "/sys/loadfleet cannot be used" in process.errors
         assert "Traceback" not in process.errors
+
+
+@pytest.mark.parametrize(("spoil", "command", "said"), UNUSABLE)
+async def test_a_state_that_cannot_be_used(
+    tmp_path: Path, spoil: Callable[[Path], None], command: tuple[str, ...], said: str
+) -> None:
+    """It pages all the same, says once what is wrong with the state, and ends when told to."""
+    await undisturbed(
+        partial(_without_state, spoil=spoil, command=command, said=said),
+        tmp_path,
+        patience_seconds=TIMEOUT_SECONDS / 2,
+    )
+
+
+async def _without_state(
+    tmp_path: Path, *, spoil: Callable[[Path], None], command: tuple[str, ...], said: str
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    spoil(folder)
+    before = sorted(folder.iterdir())
+    async with world(folder, for_scale=0.006) as w:
+        w.victim(up=False)
+        async with daemon(tmp_path, w.configuration, command=command) as (url, process):
+            await w.evaluated(url)
+            page = await fetch(f"{url}/metrics")
+            assert 0 == await process.stop()
+
+        assert ["firing"] == w.states()
+    assert 'loadfleet_exporter_state_up{backend="sqlite"} 0.0' in page
+    (line,) = (line for line in process.errors.splitlines() if "event=state_in_memory" in line)
+    assert said.format(folder) in line
+    assert "Traceback" not in process.errors
+    assert set(before) <= set(folder.iterdir())
+    assert not (tmp_path / "elsewhere.db").exists()

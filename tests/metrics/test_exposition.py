@@ -20,6 +20,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from exporter.clock import SYSTEM_CLOCK
 from exporter.errors import Reason
 from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
 from exporter.fleet.store import Snapshot, Store
@@ -287,7 +288,7 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
         telemetry.registry.unregister(collector)
     source = telemetry.source("realload", 'pr"od')
     source.declare_task("agents", 60.0)
-    source.polled("agents", seconds=0.3, failures=[Reason.TIMEOUT])
+    source.polled("agents", seconds=0.3, at=SYSTEM_CLOCK.now(), failures=[Reason.TIMEOUT])
     telemetry[own.EXPOSITION_BYTES].set(math.nan)
     writer = OwnWriter(telemetry)
 
@@ -739,7 +740,7 @@ class TestFormerNames:
         world = World(families=RENAMED, own_families=RENAMED_OWN)
         world.put(agent("1", up=True), agent("2", up=False))
         source = world.telemetry.source("realload", "prod")
-        source.polled("agents", seconds=0.3, failures=[])
+        source.polled("agents", seconds=0.3, at=world.clock.clock.now(), failures=[])
         return world
 
     def test_a_family_is_served_under_both_names(self, world: World) -> None:

@@ -36,6 +36,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "http_request_duration_seconds": ("histogram", (*SOURCE, "operation")),
     "http_requests_in_flight": ("gauge", SOURCE),
     "breaker_open": ("gauge", SOURCE),
+    "lockout_refusals": ("gauge", SOURCE),
     "series": ("gauge", SOURCE),
     "series_expired_total": ("counter", SOURCE),
     "vendor_surprises_total": ("counter", (*SOURCE, "kind")),
@@ -253,7 +254,9 @@ def test_a_good_poll_moves_both_times() -> None:
     clock = FakeClock(unix=1_700_000_000.0)
     telemetry = SelfMetrics(clock=clock.clock)
 
-    telemetry.source("realload", "prod").polled("agents", seconds=1.5, failures=())
+    telemetry.source("realload", "prod").polled(
+        "agents", seconds=1.5, at=clock.clock.now(), failures=()
+    )
 
     labels = {"provider": "realload", "source": "prod", "task": "agents"}
     assert 1.0 == value(telemetry, "polls_total", **labels)
@@ -264,11 +267,13 @@ def test_a_good_poll_moves_both_times() -> None:
 
 def test_a_bad_poll_counts_each_reason_once() -> None:
     """Two calls that timed out within a poll are one failure of it, and it is no success."""
-    telemetry = SelfMetrics()
+    clock = FakeClock().clock
+    telemetry = SelfMetrics(clock=clock)
     source = telemetry.source("realload", "prod")
     source.declare_task("agents", 60.0)
+    reasons = [Reason.TIMEOUT, Reason.TIMEOUT, Reason.DNS]
 
-    source.polled("agents", seconds=1.0, failures=[Reason.TIMEOUT, Reason.TIMEOUT, Reason.DNS])
+    source.polled("agents", seconds=1.0, at=clock.now(), failures=reasons)
 
     labels = {"provider": "realload", "source": "prod", "task": "agents"}
     assert 1.0 == value(telemetry, "poll_failures_total", **labels, reason="timeout")

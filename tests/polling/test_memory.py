@@ -176,6 +176,18 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
     assert [type(each) for each in readings] == [type(each) for each in found.snapshot.readings]
 
 
+async def test_nothing_is_as_it_is_since_tomorrow() -> None:
+    """What was read while the wall clock was ahead has been so since now at the latest."""
+    store = Store()
+    since = {(Kind.AGENT, "1"): Since(up=False, timestamp_seconds=1_700_000_000.0 + 86_400.0)}
+
+    await Process(store.state).memory.keep(SOURCE, replace(kept(agent()), since=since))
+    found = await Process(store.state).recalled()
+
+    assert found is not None
+    assert {(Kind.AGENT, "1"): Since(up=False, timestamp_seconds=1_700_000_000.0)} == found.since
+
+
 @pytest.mark.parametrize(
     "differing",
     [

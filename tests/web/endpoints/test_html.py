@@ -414,7 +414,7 @@ class TestTarget:
             label.text: value.text
             for label, value in zip(page.all("dt"), page.all("dd"), strict=True)
         }
-        assert "2023-11-14 21:56:40 UTC, at the latest" == facts["Down since"]
+        assert "2023-11-14 21:56:40 UTC, 16 min 40 s ago at the latest" == facts["Down since"]
 
     async def test_shows_the_samples(self) -> None:
         """The samples are those of the metrics page, with the source's own labels."""
