@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.errors import BlockedError, SuspectError
 from exporter.lockout import messages
-from exporter.lockout.keeper import Keeper, Member, is_lost
+from exporter.lockout.keeper import Keeper, Member
 from exporter.lockout.queue import CallQueue, Priority
 from exporter.lockout.record import Answer, Phase
+from exporter.lockout.suspicions import is_lost
 
 
 if TYPE_CHECKING:
@@ -233,5 +234,5 @@ class Guard:
         except BaseException:
             self._keeper.doubt(None, secret)
             raise
-        self._keeper.accepted(sent, secret)
+        self._keeper.accepted(sent, secret, target)
         return _Outcome(result)

@@ -7,9 +7,7 @@ calls, renews the slots for them or gives these back, and does what the ledger's
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,14 +15,16 @@ import msgspec
 import structlog
 
 from exporter.clock import Clock
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import BlockedError, CallError, Reason
 from exporter.lockout import messages
 from exporter.lockout.ledger import LEASE_SECONDS, Ledger
 from exporter.lockout.record import Answer, Phase, Proved, Report, Suspect, digest
+from exporter.lockout.suspicions import Suspicions, in_doubt, is_lost, is_refusal, resolve
 
 
 if TYPE_CHECKING:
     from exporter.lockout.queue import CallQueue
+    from exporter.lockout.suspicions import Confirmation
 
 
 T = TypeVar("T")
@@ -37,28 +37,6 @@ ASK_AGAIN_SECONDS = 0.1
 
 #: Turns of the loop for which slots are kept when no call is left: the next one often follows.
 _LINGER_TURNS = 5
-
-_DIGITS = re.compile(r"\d+")
-
-
-class _Undecided(msgspec.Struct, kw_only=True):
-    """A suspect that waits for a verdict.
-
-    Attributes:
-        proofs: How many had been decided when the ledger learnt of the suspect.
-    """
-
-    suspect: Suspect
-    verdict: asyncio.Future[Exception | None]
-    proofs: int = 0
-
-
-class _Confirmation(msgspec.Struct, kw_only=True):
-    """A target that is to be asked once more; `done` resolves with the outcome, if it was."""
-
-    suspect: Suspect
-    attempt: Callable[[], Awaitable[Any]]
-    done: asyncio.Future[Any]
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +76,7 @@ class Keeper:
         self._log = structlog.get_logger("exporter.lockout")
         self._name = uuid.uuid4().hex
         # News for the ledger.
-        self._suspects: list[_Undecided] = []
+        self._suspicions = Suspicions()
         self._passed: list[Suspect] = []
         self._doubts = 0
         self._accepted: float | None = None
@@ -110,8 +88,6 @@ class Keeper:
         #: The state's clock minus ours, or a little less.
         self._offset = 0.0
         # What is going on.
-        self._undecided: list[_Undecided] = []
-        self._confirmations: deque[_Confirmation] = deque()
         self._fourth: asyncio.Task[None] | None = None
         self._proof_sent = 0.0
         self._proof_secret = ""
@@ -147,18 +123,12 @@ class Keeper:
         return self._clock.monotonic() + LEASE_SECONDS - self._slots_until
 
     def suspect(self, kind: str, target: str) -> asyncio.Future[Exception | None]:
-        """Note a reply that looks like a refusal.
-
-        Returns:
-            The verdict, when there is one: `None` says that the credentials are accepted.
-        """
-        verdict: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        self._suspects.append(_Undecided(suspect=_suspect(kind, target), verdict=verdict))
-        return verdict
+        """Note a reply that looks like a refusal, and return its verdict when there is one."""
+        return self._suspicions.add(kind, target)
 
     def doubt(self, error: Exception | None, secret: str) -> None:
         """Note how a call ended; `None`: nobody knows. It may have been refused all the same."""
-        if error is not None and not _in_doubt(error):
+        if error is not None and not in_doubt(error):
             return
         if secret == self._asked:
             self._doubts += 1
@@ -166,12 +136,15 @@ class Keeper:
             # That another secret is accepted says nothing of this call.
             self.suspect("", "")
 
-    def accepted(self, sent: float, secret: str) -> None:
-        """Note that a call that was sent then, with that secret, was accepted."""
+    def accepted(self, sent: float, secret: str, target: str) -> None:
+        """Note that a call of a target that was sent then, with that secret, was accepted."""
         at = sent + self._offset
         if self._accepted is not None and secret == self._trusted:
             at = max(self._accepted, at)
         self._trusted, self._accepted = secret, at
+        if self.answer is not None and self.answer.cleared and secret == self._asked:
+            mine = digest(target)
+            self._passed += [each for each in self.answer.cleared if each.target == mine]
 
     async def confirm(
         self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
@@ -183,9 +156,7 @@ class Keeper:
         """
         if self._closed:
             return None
-        done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
-        suspect = _suspect(kind, target)
-        self._confirmations.append(_Confirmation(suspect=suspect, attempt=attempt, done=done))
+        done = self._suspicions.confirm(kind, target, attempt)
         self.wake()
         return await done
 
@@ -204,7 +175,7 @@ class Keeper:
 
     def _admit(self) -> None:
         answer = self.answer
-        if answer is None or self._asking or self._suspects or self.is_stale:
+        if answer is None or self._asking or self._suspicions.news or self.is_stale:
             return
         if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
             return
@@ -215,7 +186,7 @@ class Keeper:
 
     @property
     def _has_news(self) -> bool:
-        return bool(self._suspects or self._doubts or self._proved is not None)
+        return bool(self._suspicions.news or self._doubts or self._proved is not None)
 
     @property
     def _has_work(self) -> bool:
@@ -223,8 +194,8 @@ class Keeper:
             self._has_news
             or self._queue.is_awaited
             or self._queue.under_way
-            or self._undecided
-            or self._confirmations
+            or self._suspicions.waits
+            or self._suspicions.confirmations
             or self._fourth is not None
         )
 
@@ -295,24 +266,20 @@ class Keeper:
             await self._step(self._report(self._proof_secret, proof=self._proved))
             self._proved = self._failure = None
         if secret != self._asked:
-            self._abandon(messages.unclear)
-        suspects, doubts, proof = tuple(self._suspects), self._doubts, self._proved
-        report = self._report(
-            secret, suspects=tuple(each.suspect for each in suspects), doubts=doubts, proof=proof
-        )
+            self._suspicions.abandon(messages.unclear)
+        suspects = tuple(each.suspect for each in self._suspicions.news)
+        doubts, proof = self._doubts, self._proved
+        report = self._report(secret, suspects=suspects, doubts=doubts, proof=proof)
         asked = self._clock.monotonic()
         answer = await self._step(report)
         self.answer, self._asked = answer, secret
         self._slots_until = asked + LEASE_SECONDS
         self._offset = answer.now - self._clock.monotonic()
         # Not before: what the ledger did not get has to reach it yet.
-        del self._suspects[: len(suspects)]
+        self._suspicions.reported(len(suspects), answer)
         self._doubts -= doubts
         if proof is not None:
             self._proved = None
-        for each in suspects:
-            each.proofs = answer.proofs
-        self._undecided += suspects
 
     def _report(
         self,
@@ -330,8 +297,7 @@ class Keeper:
             credentials=secret,
             concurrency=self._member.concurrency if turn_seconds is None else 1,
             # Those who waited for a proof that failed do not wait for another one.
-            waiting=self._failure is None
-            and (self._queue.is_awaited or bool(self._undecided or suspects)),
+            waiting=self._failure is None and (self._queue.is_awaited or self._suspicions.waits),
             under_way=self._queue.under_way,
             trusts=secret == self._trusted,
             accepted=accepted if secret == self._trusted else None,
@@ -341,7 +307,7 @@ class Keeper:
             proof=proof,
             proof_sent=self._proof_sent,
             has_fourth=self._fourth is not None,
-            wants_fourth=bool(self._confirmations),
+            wants_fourth=bool(self._suspicions.confirmations),
             turn_seconds=turn_seconds,
         )
 
@@ -360,47 +326,26 @@ class Keeper:
         if answer is None:
             return
         failure, self._failure = None if self.is_stale else self._failure, None
-        if _is_refusal(failure):
+        if is_refusal(failure):
             self._give_up(messages.refused, lambda: self._held_back(Reason.AUTH))
         elif failure is not None:
             self._give_up(lambda: messages.unanswered(failure, now=self._clock.monotonic()))
-        self._settle(answer)
+        self._suspicions.settle(answer, self._verdict, closed=self._closed)
         if self.is_stale:
             return
         is_late = self._clock.monotonic() >= self._slots_until
         if answer.fourth and self._fourth is None and not is_late:
             if answer.phase is not Phase.PROVEN:
                 self._fourth = asyncio.create_task(self._prove())
-            elif self._confirmations:
-                self._fourth = asyncio.create_task(self._confirm(self._confirmations.popleft()))
+            elif self._suspicions.confirmations:
+                confirmation = self._suspicions.confirmations.popleft()
+                self._fourth = asyncio.create_task(self._confirm(confirmation))
         if self.is_open and answer.now < answer.until:
             self._queue.refuse(self._held_back)
         elif answer.full:
             self._queue.refuse(self._no_room)
         else:
             self._admit()
-
-    def _settle(self, answer: Answer) -> None:
-        """Tell the suspects apart as far as the answer decides about them."""
-        waiting, self._undecided = self._undecided, []
-        for each in waiting:
-            verdict: Exception | None = None
-            if each.suspect.kind not in answer.harmless:
-                undecided = answer.phase is Phase.SUSPECT or answer.proofs == each.proofs
-                if undecided and not self.is_open and not answer.full:
-                    each.proofs = answer.proofs
-                    self._undecided.append(each)
-                    continue
-                verdict = self._verdict(answer)
-            _resolve(each.verdict, verdict)
-        no_room = len(answer.suspects) + len(answer.doubts) > answer.room
-        confirmations, self._confirmations = self._confirmations, deque()
-        for confirmation in confirmations:
-            known = confirmation.suspect.kind in answer.harmless
-            if known or no_room or answer.phase is not Phase.PROVEN or self._closed:
-                _resolve(confirmation.done, None)
-            else:
-                self._confirmations.append(confirmation)
 
     def _verdict(self, answer: Answer) -> Exception | None:
         match answer.phase:
@@ -413,15 +358,13 @@ class Keeper:
             case _:
                 return messages.unclear()
 
-    async def _confirm(self, confirmation: _Confirmation) -> None:
+    async def _confirm(self, confirmation: Confirmation) -> None:
         outcome: Any = None
         try:
             outcome = await confirmation.attempt()
-            if outcome.error is None:
-                self._passed.append(confirmation.suspect)
         finally:
             self._fourth = None
-            _resolve(confirmation.done, outcome)
+            resolve(confirmation.done, outcome)
             self.wake()
 
     async def _prove(self) -> None:
@@ -439,10 +382,10 @@ class Keeper:
         lost_before, self._proof_lost = self._proof_lost, False
         if failure is None:
             self._proved, self._trusted = Proved.ACCEPTED, secret
-        elif _is_refusal(failure):
+        elif is_refusal(failure):
             self._proved, self._failure = Proved.REFUSED, failure
         else:
-            self._proved = Proved.IN_DOUBT if _in_doubt(failure) else Proved.UNASKED
+            self._proved = Proved.IN_DOUBT if in_doubt(failure) else Proved.UNASKED
             # One that was lost is sent once more, if the ledger has room for it.
             self._proof_lost = is_lost(failure) and not lost_before
             self._failure = None if self._proof_lost else failure
@@ -454,16 +397,9 @@ class Keeper:
         unsent: Callable[[], Exception] | None = None,
     ) -> None:
         """Fail the suspects and the calls that wait, each with an error of its own."""
-        self._abandon(verdict)
-        while self._confirmations:
-            _resolve(self._confirmations.popleft().done, None)
+        self._suspicions.abandon(verdict)
+        self._suspicions.drop_confirmations()
         self._queue.refuse(unsent or verdict)
-
-    def _abandon(self, verdict: Callable[[], Exception]) -> None:
-        """Fail the suspects; those that the ledger has not learnt of stay news for it."""
-        for each in (*self._undecided, *self._suspects):
-            _resolve(each.verdict, verdict())
-        self._undecided = []
 
     def _held_back(self, reason: Reason = Reason.BLOCKED) -> BlockedError:
         answer = self.answer
@@ -483,30 +419,3 @@ class Keeper:
     @property
     def _retry_at(self) -> float:
         return self.answer.until - self._offset if self.answer is not None else 0.0
-
-
-def _suspect(kind: str, target: str) -> Suspect:
-    """Return what the ledger may know of a suspect: digests, since texts are the vendor's."""
-    return Suspect(kind=kind and digest(_DIGITS.sub("", kind)), target=digest(target))
-
-
-def _in_doubt(error: Exception) -> bool:
-    """Return whether a call may have been refused although its end does not say so."""
-    # An error that is not ours is a bug, which may have hidden any answer.
-    return not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread)
-
-
-def _is_refusal(failure: Exception | None) -> bool:
-    return isinstance(failure, SuspectError) or (
-        isinstance(failure, CallError) and failure.status in (401, 403)
-    )
-
-
-def is_lost(error: Exception | None) -> bool:
-    """Return whether a call was lost on the way and may be sent once more."""
-    return isinstance(error, CallError) and error.lost
-
-
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)

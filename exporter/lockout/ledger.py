@@ -24,8 +24,8 @@ fourth slot, which one member has at a time, is for a proof or a confirmation.
 * A doubt counts until a call that was sent later with the same credentials is accepted: a call
   without a readable answer, a slot of a member that died, a harmless error.
 * An error is harmless, from any target, once the same target gave it again after an accepted proof.
-  If that target is asked once more and gives none, the token may have been invalid for a moment,
-  and nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
+  If a later call to that target is accepted, the token may have been invalid for a moment, and
+  nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
   of them in a row without an accepted call lead to a proof.
 * A member has slots for a second. It gives them back or renews them; else they become doubts.
 """
@@ -168,6 +168,10 @@ class _Step:
             suspects=tuple(each.at for each in record.suspects),
             doubts=tuple(each.at for each in record.doubts),
             harmless=frozenset(record.harmless),
+            cleared=tuple(
+                Suspect(kind=kind, target=target)
+                for _, kind, target in map(str.split, self._own(record.cleared))
+            ),
         )
 
     def _forget(self) -> None:
@@ -185,7 +189,7 @@ class _Step:
         since = now - self._policy.window_seconds
         record.suspects = [each for each in record.suspects if each.at > since]
         record.doubts = [each for each in record.doubts if each.at > since]
-        for known in (record.harmless, record.cleared):
+        for known in (record.harmless, record.unclear, record.cleared):
             _prune(known, now)
         used = {name: verdict.used for name, verdict in record.verdicts.items()}
         for name in used.keys() - _prune(used, now).keys():
@@ -199,7 +203,7 @@ class _Step:
         for _ in range(report.doubts):
             self._doubt()
         for passed in report.passed:
-            self._record.cleared.pop(f"{passed.kind} {passed.target}", None)
+            self._record.cleared.pop(self._key(passed), None)
         for suspect in report.suspects:
             self._suspect(suspect)
         if report.proof is not None:
@@ -207,7 +211,7 @@ class _Step:
 
     def _suspect(self, suspect: Suspect) -> None:
         record, report, now = self._record, self._report, self._now
-        if f"{suspect.kind} {suspect.target}" in record.cleared:
+        if self._key(suspect) in record.cleared:
             record.harmless[suspect.kind] = now
             record.suspects = [
                 each
@@ -223,6 +227,8 @@ class _Step:
                 at=now, credentials=report.credentials, kind=suspect.kind, target=suspect.target
             )
         )
+        if suspect.kind:
+            record.unclear[self._key(suspect)] = now
         if report.turn_seconds is not None:
             self._open(self._retry_at(0.0), refused=False)
         elif self._verdict.phase is Phase.PROVEN:
@@ -238,6 +244,8 @@ class _Step:
             case Proved.REFUSED:
                 refusal = Refusal(at=self._now, credentials=report.credentials)
                 self._record.suspects.append(refusal)
+                for key in self._own(self._record.unclear):
+                    del self._record.unclear[key]
                 self._open(self._retry_at(retry_seconds), refused=True)
             case Proved.IN_DOUBT | Proved.UNASKED:
                 if proof is Proved.IN_DOUBT:
@@ -256,18 +264,23 @@ class _Step:
 
     def _clear(self, sent: float) -> None:
         """Let the calls go on after an accepted proof; what came home meanwhile is not cleared."""
-        verdict, newer = self._verdict, False
-        for each in self._record.suspects:
-            if each.credentials != self._report.credentials:
-                continue
-            if each.at > sent:
-                newer = True
-            elif each.kind:
-                self._record.cleared[f"{each.kind} {each.target}"] = self._now
+        record, verdict = self._record, self._verdict
+        for key in self._own(record.unclear):
+            if record.unclear[key] <= sent:
+                record.cleared[key] = self._now
+                del record.unclear[key]
+        own = (each for each in record.suspects if each.credentials == self._report.credentials)
+        newer = any(each.at > sent for each in own)
         if newer and verdict.phase is Phase.OPEN:
             return
         verdict.refused = False
         verdict.phase = Phase.SUSPECT if newer else Phase.PROVEN
+
+    def _key(self, suspect: Suspect) -> str:
+        return f"{self._report.credentials} {suspect.kind} {suspect.target}"
+
+    def _own(self, known: dict[str, float]) -> list[str]:
+        return [key for key in known if key.startswith(f"{self._report.credentials} ")]
 
     def _doubt(self) -> None:
         doubt = Refusal(at=self._now, credentials=self._report.credentials)

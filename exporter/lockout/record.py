@@ -57,7 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         under_way: Its calls that have a slot.
         trusts: Whether a call of its own was accepted with these credentials.
         accepted: When the newest accepted call was sent, by the state's clock or earlier.
-        passed: Errors that did not come again when their targets were asked once more.
+        passed: Cleared errors that did not come again when their targets were asked.
         doubts: Calls that ended without saying whether they were refused.
         proof: The end of the proof it was let to send.
         proof_sent: When that was sent, by the state's clock or earlier.
@@ -99,6 +99,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         suspects, doubts: When the possibly refused calls of the last minute came home, those of
             all members.
         harmless: Kinds of errors that are no refusals.
+        cleared: Errors with these credentials that a proof has cleared, and that are harmless if
+            the same target gives them again.
     """
 
     now: float
@@ -113,6 +115,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     suspects: tuple[float, ...]
     doubts: tuple[float, ...]
     harmless: frozenset[str]
+    cleared: tuple[Suspect, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -172,6 +175,7 @@ class Record(msgspec.Struct, kw_only=True):
     fourth: Fourth | None = None
     verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
     harmless: dict[str, float] = msgspec.field(default_factory=dict)
+    unclear: dict[str, float] = msgspec.field(default_factory=dict)
     cleared: dict[str, float] = msgspec.field(default_factory=dict)
 
 
