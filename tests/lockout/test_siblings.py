@@ -63,6 +63,18 @@ class TestApart:
         assert (["not sent: blocked"], ["not sent: blocked"], ["pong"]) == (endings, early, late)
         assert 2 == portal.proofs
 
+    async def test_a_broken_target_closes_it_once(self, clock: FakeClock, portal: Portal) -> None:
+        """When the target gives its error again after the proof, the error is no refusal."""
+        shard = apart(portal)
+        await shard.calls(seconds=1.0)
+        await shard.calls(own=OWN, target="7", seconds=1.0)
+        await clock.advance(WINDOW_SECONDS)
+
+        again = await shard.calls(own=OWN, target="7", seconds=1.0)
+        others = await shard.calls(5)
+
+        assert (["api_error"], ["pong"] * 5) == (again, others)
+
     @pytest.mark.parametrize("revoked_after", [0.0, 1.05])
     async def test_three_cost_at_most_four_refusals_a_minute(
         self, clock: FakeClock, portal: Portal, revoked_after: float
