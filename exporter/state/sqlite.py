@@ -46,6 +46,9 @@ class SqliteState(Store):
         self._database = Database(place, host=host, max_pages=max_pages, restore=self._restore)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._closed = False
+        # How often the store could not be used, and how it was the last time.
+        self._failures = 0
+        self._failure = ""
 
     async def get(self, key: str) -> Document | None:
         """Return the document of a key, `None` if there is none."""
@@ -112,7 +115,25 @@ class SqliteState(Store):
     async def _in_worker(self, job: Callable[[], T]) -> T:
         if self._closed:
             raise StateError("the state is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._worker, job)
+        work = partial(self._unless_failed, job, self._failures)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _unless_failed(self, job: Callable[[], T], failures: int) -> T:
+        """Do what was queued after so many failures, unless one more came while it was queued.
+
+        A locked file takes seconds to fail, and whoever waits behind that would wait as long again.
+
+        Raises:
+            StateError: The store cannot be used, or could not be while this was queued.
+        """
+        if failures != self._failures:
+            raise StateError(self._failure)
+        try:
+            return job()
+        except StateError as error:
+            self._failures += 1
+            self._failure = str(error)
+            raise
 
     def _write(self, key: str, value: bytes | None) -> None:
         def work(connection: sqlite3.Connection, now: float) -> float:

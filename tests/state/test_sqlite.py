@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,29 @@ async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
     found = await state.get("n")
     assert found is not None
     assert 25 <= int(found.value) <= 50
+    await state.aclose()
+
+
+async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None:
+    """Nobody waits for one time-out after the other; what comes later tries anew."""
+    state = sqlite(tmp_path)
+    both_wait = threading.Event()
+
+    def change(_: bytes | None, __: float) -> tuple[None, None]:
+        both_wait.wait()
+        raise StateError("it is held")
+
+    jobs = [
+        asyncio.create_task(state.update("n", change)),
+        asyncio.create_task(state.put("waits", b"")),
+    ]
+    await asyncio.sleep(0)
+    both_wait.set()
+    ends = await asyncio.gather(*jobs, return_exceptions=True)
+    await state.put("later", b"")
+
+    assert ["it is held"] * 2 == list(map(str, ends))
+    assert ["later"] == list(await state.documents(""))
     await state.aclose()
 
 
