@@ -120,8 +120,10 @@ class FallbackState(State):
         self.backend = MemoryState.backend
         self._telemetry[own.STATE_UP].labels(self._store.backend).set(0)
         self._same_clock = self._store.now() is not None
-        self._kept = {key: value for key, (value, _) in self._store.newest.items()}
-        self._memory = MemoryState(self._clock_of_memory(), self._store.newest)
+        # A copy: the store's thread may write to it at this moment.
+        newest = dict(self._store.newest)
+        self._kept = {key: value for key, (value, _) in newest.items()}
+        self._memory = MemoryState(self._clock_of_memory(), newest)
 
     def _clock_of_memory(self) -> Callable[[], float]:
         """Return the store's clock, or one like it if it was never reached."""
