@@ -4,6 +4,7 @@ import pytest
 
 from exporter.errors import Reason
 from exporter.fleet.readings import Controller, State
+from exporter.lockout.record import digest
 from tests.support.realload import Rig, Script, exposed, fixture
 
 
@@ -52,6 +53,16 @@ async def test_sends_each_controllers_own_token_back() -> None:
         ("198.51.100.1", 8083, "2fasdtfffe"),
         ("198.51.100.2", 8083, "asfsdgh763"),
     ] == sent
+
+
+async def test_no_token_goes_into_the_ledger() -> None:
+    """What names a controller there is the hash of its address alone."""
+    source = rig({"isError": True, "genericErrorText": "failed"})
+
+    await source.source.poll("controllers")
+
+    kept = await source.ledger._state.documents("lockout/")
+    assert digest("pingClusterController 198.51.100.1 8083") in str(kept)
 
 
 async def test_sends_an_empty_token_when_there_is_none() -> None:
