@@ -140,6 +140,7 @@ class Daemon:
         background = [
             asyncio.create_task(self._render(), name="render"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self._beat(), name="beat"),
         ]
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
@@ -259,11 +260,19 @@ class Daemon:
             self._heartbeat = self._clock.monotonic()
             try:
                 self._engine.store.expire()
-                await self._engine.beat()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
+            await self._clock.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _beat(self) -> None:
+        """Tell the other shards of this one; apart, since a slow state is no stuck loop."""
+        while True:
+            try:
+                await self._engine.beat()
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+                self._log.exception("beat_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -8,7 +8,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from exporter.daemon import Daemon
+from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.daemon import HEARTBEAT_LIMIT_SECONDS, Daemon
 from exporter.settings.load import Loaded, from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -27,12 +28,12 @@ UNREACHABLE = "LoadFleetAgentUnreachable"
 
 @asynccontextmanager
 async def running(
-    configuration: Mapping[str, Any], state: LastingState
+    configuration: Mapping[str, Any], state: LastingState, *, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[tuple[Daemon, str]]:
     """Run a daemon that serves already, and stop it in the end."""
     urls: list[str] = []
     loaded = Loaded(settings=from_data(configuration), hash="")
-    daemon = Daemon(loaded, announce=urls.append, state=state)
+    daemon = Daemon(loaded, announce=urls.append, state=state, clock=clock)
     stop = asyncio.Event()
     task = asyncio.create_task(daemon.run(stop))
     try:
@@ -50,6 +51,52 @@ def firing(daemon: Daemon) -> dict[str, float]:
         for alert in daemon.alerts() or ()
         if alert.name == UNREACHABLE and alert.state == "firing"
     }
+
+
+class SlowState(LastingState):
+    """A state that takes one heartbeat and no other.
+
+    Attributes:
+        hangs: Whether it is being asked to.
+    """
+
+    hangs = False
+
+    async def put(self, key: str, value: bytes) -> None:
+        if key.startswith("shard/") and key in self.writes:
+            self.hangs = True
+            await asyncio.Event().wait()
+        await super().put(key, value)
+
+
+async def test_a_state_that_hangs_is_no_loop_that_is_stuck() -> None:
+    """The daemon goes on with its housekeeping, so nobody restarts it for a slow disk."""
+    clock = Clock(
+        monotonic=lambda: time.monotonic() * 20,
+        boottime=lambda: time.monotonic() * 20,
+        time=time.time,
+        sleep=lambda seconds: asyncio.sleep(seconds / 20),
+    )
+    state = SlowState(clock.monotonic)
+    configuration = {
+        "web": {"listen_address": f"127.0.0.1:{free_port()}"},
+        "sharding": {"shard": 0, "total_shards": 2},
+        "sources": [
+            {
+                "provider": "blazemeter",
+                "url": "http://127.0.0.1:1",
+                "api_key_id": "id",
+                "api_key_secret": "secret",
+                "workspaces": [1],
+            }
+        ],
+    }
+    async with running(configuration, state, clock=clock) as (daemon, _):
+        await until(lambda: state.hangs)
+        hung_at = clock.monotonic()
+        await until(lambda: clock.monotonic() - hung_at > HEARTBEAT_LIMIT_SECONDS)
+
+        await until(lambda: daemon.healthy)
 
 
 async def test_a_restart_while_the_portal_hangs_loses_nothing() -> None:
