@@ -176,7 +176,7 @@ async def _told(url: str) -> tuple[Report, bool]:
     try:
         data = msgspec.json.decode(reply.body, type=_Reply).data
         targets = [_row(target) for target in data.targets]
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise remote.not_a_daemon(url) from None
     report = Report(answer=data.headline, sources=data.sources, targets=targets, runs=data.runs)
     return report, data.headline.alarming or not data.ready
