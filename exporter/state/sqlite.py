@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How long is waited for the file; more than what it takes for it to be given up as locked.
+LIMIT_SECONDS = 30.0
+
 _WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUES (?, ?, ?, ?)"
 
 
@@ -34,14 +38,23 @@ class SqliteState(Store):
 
     backend = "sqlite"
 
-    def __init__(self, place: Place, *, host: HostClock, max_pages: int = MAX_PAGES) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        host: HostClock,
+        max_pages: int = MAX_PAGES,
+        limit_seconds: float = LIMIT_SECONDS,
+    ) -> None:
         """Prepare the state; nothing is opened yet.
 
         Args:
             place: The folder of the file.
             host: What the state's clock is made from.
             max_pages: The file's largest size, in pages of 4096 bytes.
+            limit_seconds: How long is waited for a disk that does not answer.
         """
+        self._limit_seconds = limit_seconds
         self.newest: dict[str, tuple[bytes | None, float]] = {}
         self._database = Database(place, host=host, max_pages=max_pages, restore=self._restore)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
@@ -109,14 +122,24 @@ class SqliteState(Store):
         """Close the file, after the changes under way."""
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._database.close)
+            with suppress(StateError):
+                await self._waited_for(self._database.close)
             self._worker.shutdown(wait=False)
 
     async def _in_worker(self, job: Callable[[], T]) -> T:
         if self._closed:
             raise StateError("the state is closed")
-        work = partial(self._unless_failed, job, self._failures)
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        return await self._waited_for(partial(self._unless_failed, job, self._failures))
+
+    async def _waited_for(self, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(self._limit_seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        except TimeoutError:
+            raise StateError(
+                f"{self._database.place.file}: the disk has not answered for"
+                f" {self._limit_seconds:g} s; see to it"
+            ) from None
 
     def _unless_failed(self, job: Callable[[], T], failures: int) -> T:
         """Do what was queued after so many failures, unless one more came while it was queued.

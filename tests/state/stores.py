@@ -38,9 +38,17 @@ def host(clock: FakeClock | None = None, *, boot_id: str = "first") -> HostClock
 
 
 def sqlite(
-    folder: Path, clock: FakeClock | None = None, *, boot_id: str = "first", max_pages: int = 2**18
+    folder: Path,
+    clock: FakeClock | None = None,
+    *,
+    boot_id: str = "first",
+    max_pages: int = 2**18,
+    limit_seconds: float = 30.0,
 ) -> SqliteState:
     """Open a store; all that are opened with one clock are on one host."""
     return SqliteState(
-        Place(folder, mounts=no_mounts), host=host(clock, boot_id=boot_id), max_pages=max_pages
+        Place(folder, mounts=no_mounts),
+        host=host(clock, boot_id=boot_id),
+        max_pages=max_pages,
+        limit_seconds=limit_seconds,
     )

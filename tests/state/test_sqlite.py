@@ -81,6 +81,23 @@ async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None
     await state.aclose()
 
 
+async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
+    """Neither a change nor the end waits for it without a limit."""
+    state = sqlite(tmp_path, limit_seconds=0.01)
+    answers = threading.Event()
+
+    def change(_: bytes | None, __: float) -> tuple[None, None]:
+        answers.wait()
+        return None, None
+
+    with pytest.raises(StateError, match="not answered"):
+        await state.update("n", change)
+    await state.aclose()
+
+    assert not answers.is_set()
+    answers.set()
+
+
 async def test_a_closed_state_says_so(tmp_path: Path) -> None:
     """Whoever comes late gets an error that it can handle."""
     state = sqlite(tmp_path)
