@@ -114,9 +114,10 @@ class ShardingSettings(Section):
 
     Attributes:
         shard: Which share, from 0; the number at the end of the host's name if not given.
-        total_shards: Into how many shares the targets are divided. With a source whose vendor has a
-            lock-out more than 3 are refused, unless the risk is accepted.
-        accept_lockout_risk: Take more of them, as where all share one `state.path` on one host.
+        total_shards: Into how many shares the targets are divided. More than 3 do not start with a
+            source whose vendor has a lock-out, unless the risk is accepted.
+        accept_lockout_risk: Start more than 3 shards nevertheless, for instance where all of them
+            run on one host and share one `state.path`.
     """
 
     shard: Annotated[Whole, Field(ge=0)] | None = None

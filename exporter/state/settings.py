@@ -16,7 +16,8 @@ class StateSettings(Section):
     Attributes:
         path: The folder it is kept in; the first entry of `$STATE_DIRECTORY` if not given, else
             `$XDG_STATE_HOME/loadfleet-exporter`.
-        namespace: Several installations with one name share snapshots, memory and alerts.
+        namespace: The installation's name. Of installations that use one state under different
+            names, each has snapshots, memory and alerts of its own; the ledger is shared by all.
     """
 
     path: FilePath | None = None
