@@ -20,7 +20,7 @@ from exporter.alerts.alerting import AlertingContext, BuiltInAlerts
 from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
-from exporter.errors import ConfigurationError
+from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.history import History
 from exporter.http import HttpClient
 from exporter.overview.interface import AlertView
@@ -133,7 +133,11 @@ class Daemon:
         await self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
-        await server.start()
+        try:
+            await server.start()
+        except StartError:
+            await self._engine.end(grace_seconds=0)
+            raise
         self._log.info("started", version=__version__, listen=",".join(map(str, server.addresses)))
         self._engine.exposition.log_former_names()
         self._engine.store.subscribe(lambda _: self._changed.set())

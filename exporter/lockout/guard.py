@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.errors import BlockedError, SuspectError
 from exporter.lockout import messages
-from exporter.lockout.keeper import Keeper, Member
+from exporter.lockout.keeper import Keeper, Participant
 from exporter.lockout.queue import CallQueue, Priority
 from exporter.lockout.record import Answer, Phase
 from exporter.lockout.suspicions import is_lost
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: While calls are held back, another member may prove that the credentials are good again.
+#: While calls are held back, another participant may prove that the credentials are good again.
 REFRESH_SECONDS = 5.0
 
 
@@ -92,7 +92,7 @@ class Guard:
         self._policy = ledger.policy
         self._clock = clock
         self._keeper = Keeper(
-            Member(
+            Participant(
                 concurrency=concurrency,
                 retry_seconds=auth_retry_seconds,
                 proof=proof,

@@ -32,14 +32,14 @@ T = TypeVar("T")
 #: Slots are renewed after this part of their time.
 RENEWAL_SECONDS = LEASE_SECONDS * 0.3
 
-#: While another member has the slots or proves, the ledger is asked again after this long.
+#: While another participant has the slots or proves, the ledger is asked again after this long.
 ASK_AGAIN_SECONDS = 0.1
 
 #: Turns of the loop for which slots are kept when no call is left: the next one often follows.
 _LINGER_TURNS = 5
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Participant(msgspec.Struct, frozen=True, kw_only=True):
     """What a guard brings along.
 
     Attributes:
@@ -67,12 +67,12 @@ class Keeper:
         answer: The ledger's newest one.
     """
 
-    def __init__(self, member: Member, queue: CallQueue) -> None:
-        self._member = member
+    def __init__(self, participant: Participant, queue: CallQueue) -> None:
+        self._participant = participant
         self._queue = queue
-        self._clock = member.clock
-        self._ledger = member.ledger
-        self._fingerprint = member.fingerprint
+        self._clock = participant.clock
+        self._ledger = participant.ledger
+        self._fingerprint = participant.fingerprint
         self._log = structlog.get_logger("exporter.lockout")
         self._name = uuid.uuid4().hex
         # News for the ledger.
@@ -88,7 +88,7 @@ class Keeper:
         #: The state's clock minus ours, or a little less.
         self._offset = 0.0
         # What is going on.
-        self._fourth: asyncio.Task[None] | None = None
+        self._proof_call: asyncio.Task[None] | None = None
         self._proof_sent = 0.0
         self._proof_secret = ""
         self._proof_lost = False
@@ -149,7 +149,7 @@ class Keeper:
     async def confirm(
         self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
     ) -> T | None:
-        """Run an attempt in the fourth slot, if an error is of a kind that is new.
+        """Run an attempt in the proof's slot, if an error is of a kind that is new.
 
         Returns:
             What the attempt returned; `None` if it was not run.
@@ -196,7 +196,7 @@ class Keeper:
             or self._queue.under_way
             or self._suspicions.waits
             or self._suspicions.confirmations
-            or self._fourth is not None
+            or self._proof_call is not None
         )
 
     @property
@@ -225,6 +225,9 @@ class Keeper:
                 self._news.clear()
                 await self._ask()
                 self._act()
+                if self._closed:
+                    # A verdict may take as long as another's proof.
+                    self._suspicions.abandon(messages.closed)
                 for _ in range(_LINGER_TURNS):
                     await asyncio.sleep(0)
                 if self._has_work:
@@ -245,7 +248,7 @@ class Keeper:
         """Wait for news, for the time to renew the slots, or to ask again for some."""
         if self._has_news or self.is_stale:
             return
-        busy = self._queue.under_way or self._fourth is not None
+        busy = self._queue.under_way or self._proof_call is not None
         seconds = RENEWAL_SECONDS if busy else ASK_AGAIN_SECONDS
         waits = {
             asyncio.ensure_future(self._clock.sleep(seconds)),
@@ -289,13 +292,13 @@ class Keeper:
         doubts: int = 0,
         proof: Proved | None = None,
     ) -> Report:
-        turn_seconds = self._member.turn_seconds()
+        turn_seconds = self._participant.turn_seconds()
         accepted, self._accepted = self._accepted, None
         passed, self._passed = tuple(self._passed), []
         return Report(
-            member=self._name,
+            participant=self._name,
             credentials=secret,
-            concurrency=self._member.concurrency if turn_seconds is None else 1,
+            concurrency=self._participant.concurrency if turn_seconds is None else 1,
             # Those who waited for a proof that failed do not wait for another one.
             waiting=self._failure is None and (self._queue.is_awaited or self._suspicions.waits),
             under_way=self._queue.under_way,
@@ -306,15 +309,15 @@ class Keeper:
             doubts=doubts,
             proof=proof,
             proof_sent=self._proof_sent,
-            has_fourth=self._fourth is not None,
-            wants_fourth=bool(self._suspicions.confirmations),
+            has_proof_slot=self._proof_call is not None,
+            wants_proof_slot=bool(self._suspicions.confirmations),
             turn_seconds=turn_seconds,
         )
 
     async def _step(self, report: Report) -> Answer:
         self._asking = True
         try:
-            answer = await self._ledger.step(report, retry_seconds=self._member.retry_seconds)
+            answer = await self._ledger.step(report, retry_seconds=self._participant.retry_seconds)
         finally:
             self._asking = False
         self._crashed = False
@@ -334,12 +337,12 @@ class Keeper:
         if self.is_stale:
             return
         is_late = self._clock.monotonic() >= self._slots_until
-        if answer.fourth and self._fourth is None and not is_late:
+        if answer.proof_slot and self._proof_call is None and not is_late:
             if answer.phase is not Phase.PROVEN:
-                self._fourth = asyncio.create_task(self._prove())
+                self._proof_call = asyncio.create_task(self._prove())
             elif self._suspicions.confirmations:
                 confirmation = self._suspicions.confirmations.popleft()
-                self._fourth = asyncio.create_task(self._confirm(confirmation))
+                self._proof_call = asyncio.create_task(self._confirm(confirmation))
         if self.is_open and answer.now < answer.until:
             self._queue.refuse(self._held_back)
         elif answer.full:
@@ -363,7 +366,7 @@ class Keeper:
         try:
             outcome = await confirmation.attempt()
         finally:
-            self._fourth = None
+            self._proof_call = None
             resolve(confirmation.done, outcome)
             self.wake()
 
@@ -372,13 +375,13 @@ class Keeper:
         self._proof_secret = secret = self._fingerprint() or self._asked
         failure: Exception | None = None
         try:
-            await self._member.proof()
+            await self._participant.proof()
         except asyncio.CancelledError:
             # The end of the program; swallowed, since nothing comes after it but the decision.
             failure = CallError(Reason.CONNECT, "it was cancelled")
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             failure = error
-        self._fourth = None
+        self._proof_call = None
         lost_before, self._proof_lost = self._proof_lost, False
         if failure is None:
             self._proved, self._trusted = Proved.ACCEPTED, secret

@@ -2,8 +2,8 @@
 
 One record per origin of an API, kept in the state, so that it holds in sum over all processes that
 share the state: daemons, shards, `status`, `explain`, restarts. Every change of it is one call of
-`step`: a member (a guard of a process) reports what came of its calls, and is told how many it may
-have under way.
+`step`: a participant (a guard of a process) reports what came of its calls, and is told how many it
+may have under way.
 
 `Phase` says what is known of some credentials:
 
@@ -16,18 +16,18 @@ open       Nothing is sent until a time; then as unproven.
 
 The invariant: with the limit of 5 refusals a minute and a concurrency of up to 3 there are never 5
 refused calls in any minute. It holds because whatever could be refused has room for it: the
-suspects and the doubts of the last minute and the slots of all members are 3 at most, and the
-fourth slot, which one member has at a time, is for a proof or a confirmation.
+suspects and the doubts of the last minute and the slots of all participants are 3 at most, and the
+proof's slot, which one participant has at a time for a proof or a confirmation, is the fourth.
 
 * A suspect counts for its minute, even if a proof was accepted afterwards: the token may have been
   invalid for a moment, or for one of several servers.
 * A doubt counts until a call that was sent later with the same credentials is accepted: a call
-  without a readable answer, a slot of a member that died, a harmless error.
+  without a readable answer, a slot of a participant that died, a harmless error.
 * An error is harmless, from any target, once the same target gave it again after an accepted proof.
   If a later call to that target is accepted, the token may have been invalid for a moment, and
   nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
   of them in a row without an accepted call lead to a proof.
-* A member has slots for a second. It gives them back or renews them; else they become doubts.
+* A participant has slots for a second. It gives them back or renews them; else they become doubts.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ import structlog
 from exporter.lockout.record import (
     VERSION,
     Answer,
-    Claim,
-    Fourth,
+    Lease,
     Phase,
+    ProofSlot,
     Proved,
     Record,
     Refusal,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from exporter.state.base import State
 
 
-#: A member has its slots for so long, and lets others have theirs after it.
+#: A participant has its slots for so long, and lets others have theirs after it.
 LEASE_SECONDS = 1.0
 
 #: So many credentials, harmless kinds and cleared errors are remembered of an origin, each for a
@@ -89,7 +89,7 @@ class Ledger:
         """Take a report in and answer it, as one step.
 
         Args:
-            report: What the member says.
+            report: What the participant says.
             retry_seconds: How long nothing is sent with credentials that were refused.
 
         Raises:
@@ -132,34 +132,35 @@ class _Step:
         self._now = now
         self._verdict = record.verdicts.setdefault(report.credentials, Verdict())
         self._verdict.used = now
-        # The member vouches for its own slots, so they do not expire in its own report.
-        self._claim = record.claims.pop(report.member, None)
+        # The participant vouches for its own slots, so they do not expire in its own report.
+        self._lease = record.leases.pop(report.participant, None)
 
     def answer(self, retry_seconds: float) -> Answer:
-        """Take the report in, decide, and return what the member may do."""
+        """Take the report in, decide, and return what the participant may do."""
         record, report, verdict = self._record, self._report, self._verdict
         self._forget()
         self._note(retry_seconds)
-        self._renew_fourth()
+        self._renew_proof_slot()
         slots, full = 0, False
         if self._needs_proof():
             full = not self._seek_proof()
         elif verdict.phase is Phase.PROVEN:
             slots = self._slots()
-            if report.wants_fourth:
-                self._take_fourth(slots)
+            if report.wants_proof_slot:
+                self._take_proof_slot(slots)
             if report.waiting and self._is_filled and not self._others():
                 full = True
                 if self._can_clear:
                     # Only a proof can, since no call has room.
                     verdict.phase = Phase.UNPROVEN
                     full = not self._seek_proof()
-        self._keep_claim(slots)
+        self._keep_lease(slots)
         return Answer(
             now=self._now,
             phase=verdict.phase,
             slots=slots,
-            fourth=record.fourth is not None and record.fourth.member == report.member,
+            proof_slot=record.proof_slot is not None
+            and record.proof_slot.participant == report.participant,
             until=self._room_again() if full else verdict.until,
             refused=verdict.refused,
             full=full,
@@ -175,17 +176,21 @@ class _Step:
         )
 
     def _forget(self) -> None:
-        """Drop what no longer counts; slots of members that did not renew them become doubts."""
+        """Drop what no longer counts; slots that were not renewed become doubts."""
         record, now = self._record, self._now
-        for member, claim in tuple(record.claims.items()):
-            if claim.expires <= now:
-                del record.claims[member]
-                lost = Refusal(at=claim.expires, credentials=claim.credentials)
-                record.doubts += [lost] * claim.slots
-        fourth = record.fourth
-        if fourth is not None and fourth.expires <= now and fourth.member != self._report.member:
-            record.fourth = None
-            record.doubts.append(Refusal(at=fourth.expires, credentials=fourth.credentials))
+        for participant, lease in tuple(record.leases.items()):
+            if lease.expires <= now:
+                del record.leases[participant]
+                lost = Refusal(at=lease.expires, credentials=lease.credentials)
+                record.doubts += [lost] * lease.slots
+        proof_slot = record.proof_slot
+        if (
+            proof_slot is not None
+            and proof_slot.expires <= now
+            and proof_slot.participant != self._report.participant
+        ):
+            record.proof_slot = None
+            record.doubts.append(Refusal(at=proof_slot.expires, credentials=proof_slot.credentials))
         since = now - self._policy.window_seconds
         record.suspects = [each for each in record.suspects if each.at > since]
         record.doubts = [each for each in record.doubts if each.at > since]
@@ -196,7 +201,7 @@ class _Step:
             del record.verdicts[name]
 
     def _note(self, retry_seconds: float) -> None:
-        """Take in what came of the member's calls: the transitions between the phases."""
+        """Take in what came of the participant's calls: the transitions between the phases."""
         report = self._report
         if report.accepted is not None:
             self._accepted(report.accepted)
@@ -307,7 +312,7 @@ class _Step:
     @property
     def _is_filled(self) -> bool:
         """Whether no call has room, and none is under way whose end could make some."""
-        idle = not self._report.under_way and self._record.fourth is None
+        idle = not self._report.under_way and self._record.proof_slot is None
         return idle and self._counted >= self._room
 
     @property
@@ -319,19 +324,19 @@ class _Step:
 
     @property
     def _concurrency(self) -> int:
-        """The smallest of all members' holds in sum."""
-        claims = self._record.claims.values()
-        return min(self._report.concurrency, *(claim.concurrency for claim in claims), 10**6)
+        """The smallest of all participants' holds in sum."""
+        leases = self._record.leases.values()
+        return min(self._report.concurrency, *(lease.concurrency for lease in leases), 10**6)
 
     @property
     def _room(self) -> int:
-        """How many possibly refused calls and slots there may be, the fourth left out."""
+        """How many possibly refused calls and slots there may be, the proof's left out."""
         return max(self._policy.most - 1, self._concurrency)
 
     def _others(self, credentials: str | None = None) -> int:
-        """Count the slots of the other members, of all or of those with the same credentials."""
-        claims = self._record.claims.values()
-        return sum(c.slots for c in claims if credentials in (None, c.credentials))
+        """Count the slots of the others, of all or of those with the same credentials."""
+        leases = self._record.leases.values()
+        return sum(c.slots for c in leases if credentials in (None, c.credentials))
 
     def _needs_proof(self) -> bool:
         verdict, now = self._verdict, self._now
@@ -344,48 +349,48 @@ class _Step:
         return verdict.phase is not Phase.PROVEN
 
     def _seek_proof(self) -> bool:
-        """Let the member prove, if it may; return whether to wait makes sense."""
+        """Let the participant prove, if it may; return whether to wait makes sense."""
         record, report, verdict = self._record, self._report, self._verdict
-        if not report.waiting or record.fourth is not None:
+        if not report.waiting or record.proof_slot is not None:
             return True
         if self._counted > self._room or len(record.suspects) >= self._policy.most:
             if verdict.phase is Phase.SUSPECT:
                 self._open(self._room_again(), refused=False)
             return False
         if not report.under_way and not self._others(report.credentials):
-            self._take_fourth(0)
+            self._take_proof_slot(0)
         return True
 
-    def _take_fourth(self, slots: int) -> None:
+    def _take_proof_slot(self, slots: int) -> None:
         record, report = self._record, self._report
         used = self._counted + max(slots, report.under_way) + self._others()
-        if record.fourth is None and used <= self._room:
-            record.fourth = Fourth(
-                member=report.member,
+        if record.proof_slot is None and used <= self._room:
+            record.proof_slot = ProofSlot(
+                participant=report.participant,
                 credentials=report.credentials,
                 expires=self._now + LEASE_SECONDS,
             )
 
-    def _renew_fourth(self) -> None:
-        fourth = self._record.fourth
-        if fourth is None or fourth.member != self._report.member:
+    def _renew_proof_slot(self) -> None:
+        proof_slot = self._record.proof_slot
+        if proof_slot is None or proof_slot.participant != self._report.participant:
             return
-        if self._report.has_fourth:
-            renewed = msgspec.structs.replace(fourth, expires=self._now + LEASE_SECONDS)
-            self._record.fourth = renewed
+        if self._report.has_proof_slot:
+            renewed = msgspec.structs.replace(proof_slot, expires=self._now + LEASE_SECONDS)
+            self._record.proof_slot = renewed
         else:
-            self._record.fourth = None
+            self._record.proof_slot = None
 
     def _slots(self) -> int:
-        """Return how many slots the member gets: a fair share, in turns where there are few.
+        """Return how many slots the participant gets: a fair share, in turns where there are few.
 
         With fewer than it has calls under way it begins none until enough of these are home.
         """
         report, now = self._report, self._now
-        others = [c for c in self._record.claims.values() if c.waiting or c.slots]
+        others = [c for c in self._record.leases.values() if c.waiting or c.slots]
         starved = [c for c in others if c.waiting and not c.slots]
-        since = self._claim.since if self._claim is not None else now
-        had = self._claim.slots if self._claim is not None else 0
+        since = self._lease.since if self._lease is not None else now
+        had = self._lease.slots if self._lease is not None else 0
         if had and starved and now - since >= LEASE_SECONDS:
             return 0
         if not report.waiting:
@@ -396,15 +401,15 @@ class _Step:
         share = max(1, -(-self._concurrency // (1 + len(others))))
         return max(0, min(free, share))
 
-    def _keep_claim(self, slots: int) -> None:
-        report, before, now = self._report, self._claim, self._now
+    def _keep_lease(self, slots: int) -> None:
+        report, before, now = self._report, self._lease, self._now
         slots = max(slots, report.under_way)
         # Whoever waits for a proof does not wait for a slot.
         waiting = report.waiting and self._verdict.phase is Phase.PROVEN
         if not slots and not waiting:
             return
         same = before is not None and bool(before.slots) == bool(slots)
-        self._record.claims[report.member] = Claim(
+        self._record.leases[report.participant] = Lease(
             credentials=report.credentials,
             concurrency=report.concurrency,
             slots=slots,

@@ -34,7 +34,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Tell a newcomer why calls are held back."""
         if not self.block:
             return "so that the vendor has no reason to lock the exporter out"
+        return f"since {self.consequence}, for everybody behind it"
+
+    @property
+    def consequence(self) -> str:
+        """Tell what too many refused calls lead to."""
         return (
-            f"since the vendor blocks an address for {self.block} after {self.refusals} refused"
-            f" calls within {self.seconds:g} s, and the block hits everybody behind that address"
+            f"{self.refusals} refused calls within {self.seconds:g} s block the address for"
+            f" {self.block}"
         )

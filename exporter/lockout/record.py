@@ -1,4 +1,4 @@
-"""What the ledger keeps of an origin, what a member reports to it, and what it answers."""
+"""What the ledger keeps of an origin, what a participant reports to it, and what it answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a member says of itself and of its calls since its last report.
+    """What a participant says of itself and of its calls since its last report.
 
     Attributes:
         credentials: Digest of the secret as it is now; empty while it cannot be read.
@@ -61,13 +61,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         doubts: Calls that ended without saying whether they were refused.
         proof: The end of the proof it was let to send.
         proof_sent: When that was sent, by the state's clock or earlier.
-        has_fourth: Whether its call in the fourth slot is under way.
-        wants_fourth: Whether it would ask a target again, to confirm that its error is harmless.
+        has_proof_slot: Whether its call in the proof's slot is under way.
+        wants_proof_slot: Whether it would ask a target again, to confirm that its error is
+            harmless.
         turn_seconds: If it shares no ledger with the other shards, how long after a minute its
             turn to prove comes.
     """
 
-    member: str
+    participant: str
     credentials: str
     concurrency: int
     waiting: bool = False
@@ -79,25 +80,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     doubts: int = 0
     proof: Proved | None = None
     proof_sent: float = 0.0
-    has_fourth: bool = False
-    wants_fourth: bool = False
+    has_proof_slot: bool = False
+    wants_proof_slot: bool = False
     turn_seconds: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a member is told; times are seconds of the state's clock.
+    """What a participant is told; times are seconds of the state's clock.
 
     Attributes:
         slots: How many calls it may have under way for the next `LEASE_SECONDS`.
-        fourth: Whether the fourth slot is its own.
+        proof_slot: Whether the proof's slot is its own.
         until: When the next proof may be sent while the phase is open; when there will be room
             while there is none.
         refused: Whether the phase is open because a proof was refused.
         full: Whether waiting is in vain, since there is no room before `until`.
         proofs: How many proofs of these credentials have been decided.
-        room: How many suspects, doubts and slots there may be, the fourth slot left out.
+        room: How many suspects, doubts and slots there may be, the proof's slot left out.
         suspects, doubts: When the possibly refused calls of the last minute came home, those of
-            all members.
+            all participants.
         harmless: Kinds of errors that are no refusals.
         cleared: Errors with these credentials that a proof has cleared, and that are harmless if
             the same target gives them again.
@@ -106,7 +107,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     phase: Phase
     slots: int
-    fourth: bool
+    proof_slot: bool
     until: float
     refused: bool
     full: bool
@@ -127,8 +128,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     target: str = ""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slots of a member; `since` is when it began to wait for them or got them."""
+class Lease(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The slots of a participant; `since` is when it began to wait for them or got them."""
 
     credentials: str
     concurrency: int
@@ -138,10 +139,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     expires: float
 
 
-class Fourth(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slot for a proof or a confirmation, which one member has at a time."""
+class ProofSlot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The slot for a proof or a confirmation, which one participant has at a time."""
 
-    member: str
+    participant: str
     credentials: str
     expires: float
 
@@ -154,7 +155,7 @@ class Verdict(msgspec.Struct, kw_only=True, array_like=True):
         refused: Whether it is open because a proof was refused.
         proofs: How many proofs have been decided.
         accepted: When the newest accepted call was sent.
-        used: When a member last reported with them.
+        used: When a participant last reported with them.
     """
 
     phase: Phase = Phase.UNPROVEN
@@ -171,8 +172,8 @@ class Record(msgspec.Struct, kw_only=True):
     version: int = VERSION
     suspects: list[Refusal] = msgspec.field(default_factory=list)
     doubts: list[Refusal] = msgspec.field(default_factory=list)
-    claims: dict[str, Claim] = msgspec.field(default_factory=dict)
-    fourth: Fourth | None = None
+    leases: dict[str, Lease] = msgspec.field(default_factory=dict)
+    proof_slot: ProofSlot | None = None
     verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
     harmless: dict[str, float] = msgspec.field(default_factory=dict)
     unclear: dict[str, float] = msgspec.field(default_factory=dict)

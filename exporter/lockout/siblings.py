@@ -33,14 +33,25 @@ class Siblings:
     Args:
         namespace: The name of the installation.
         shard: The one that looks.
+        only_looks: It is none of them, but a command that asks what they watch.
     """
 
-    def __init__(self, state: State, *, namespace: str, shard: Shard, clock: Clock) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        namespace: str,
+        shard: Shard,
+        clock: Clock,
+        only_looks: bool = False,
+    ) -> None:
         self._state = state
         self._shard = shard
         self._clock = clock
+        self._only_looks = only_looks
         self._prefix = f"shard/{digest(namespace)}/{shard.total}/"
-        self._shared = False
+        #: The backend in which the heartbeats of all others were found.
+        self._shared_in = ""
         self._beaten = float("-inf")
 
     async def beat(self) -> None:
@@ -52,13 +63,16 @@ class Siblings:
         if self._shard.total == 1 or self._clock.monotonic() - self._beaten < BEAT_SECONDS:
             return
         self._beaten = self._clock.monotonic()
-        await self._state.put(f"{self._prefix}{self._shard.index}", b"")
+        if not self._only_looks:
+            await self._state.put(f"{self._prefix}{self._shard.index}", b"")
         documents = await self._state.documents(self._prefix)
         alive = {key for key, each in documents.items() if each.age_seconds <= ALIVE_SECONDS}
-        self._shared = alive >= {f"{self._prefix}{index}" for index in range(self._shard.total)}
+        shared = alive >= {f"{self._prefix}{index}" for index in range(self._shard.total)}
+        self._shared_in = self._state.backend if shared else ""
 
     def turn_seconds(self) -> float | None:
         """Return after how long this shard's turn to prove comes; `None`: the ledger is shared."""
-        if self._shard.total == 1 or self._shared:
+        if self._shard.total == 1 or self._shared_in == self._state.backend:
             return None
-        return ROUND_SECONDS * self._shard.index / self._shard.total
+        index = self._shard.total if self._only_looks else self._shard.index
+        return ROUND_SECONDS * index / self._shard.total

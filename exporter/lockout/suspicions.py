@@ -80,7 +80,7 @@ class Suspicions:
         """Take note that the ledger knows the first of the news, and of its answer to them."""
         for each in self.news[:count]:
             each.proofs = answer.proofs
-        self._undecided += self.news[:count]
+        self._undecided += [each for each in self.news[:count] if not each.verdict.done()]
         del self.news[:count]
 
     def settle(

@@ -49,7 +49,7 @@ class Engine:
         pollers: By the names of their sources, in the order of the configuration.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword, with defaults
         self,
         *,
         clock: Clock = SYSTEM_CLOCK,
@@ -57,6 +57,7 @@ class Engine:
         shard: Shard | None = None,
         state: StateSettings | State | None = None,
         keeps: bool = True,
+        total_shards: int = 1,
     ) -> None:
         """Prepare an engine without sources.
 
@@ -67,6 +68,7 @@ class Engine:
             state: Where the state is kept, or the state itself; in memory if not given.
             keeps: Whether to write down what the polls learn, and to show from the start what was
                 written down before. Without it that is only read, for the sources to go on from.
+            total_shards: Among how many shards it polls, if it is none of them itself.
         """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
@@ -85,7 +87,11 @@ class Engine:
         )
         self._keeps = keeps
         self._siblings = Siblings(
-            self.state, namespace=settings.namespace, shard=self._shard, clock=clock
+            self.state,
+            namespace=settings.namespace,
+            shard=shard or Shard(total=total_shards),
+            clock=clock,
+            only_looks=shard is None,
         )
         self.beat = self._siblings.beat
         self.store = Store(clock)
@@ -287,9 +293,10 @@ class Engine:
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Engine]:
     """Yield an engine over the sources of a configuration; in the end it is stopped."""
-    engine = Engine(state=settings.state, keeps=False)
+    engine = Engine(state=settings.state, keeps=False, total_shards=settings.sharding.total_shards)
     try:
         await engine.connect(settings)
+        await engine.beat()
         yield engine
     finally:
         await engine.end(grace_seconds=0)

@@ -136,13 +136,13 @@ class ShardingSettings(Section):
 
 def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]) -> str:
     """Return what shards that know nothing of each other can do, empty if it is nothing."""
-    endangered = [source.name for source in sources if source.LOCKOUT.block]
+    endangered = [source for source in sources if source.LOCKOUT.block]
     if sharding.total_shards <= SAFE_SHARDS or not endangered:
         return ""
     return (
-        f"{sharding.total_shards} shards that do not share their state can have their address"
-        f" blocked by the vendor of {', '.join(endangered)}: a wrong token costs each a call, and"
-        " five refused calls within a minute block the address for 15 to 30 minutes"
+        f"a wrong token costs each of {sharding.total_shards} shards that do not share their state"
+        f" a call to {', '.join(source.name for source in endangered)}, where"
+        f" {endangered[0].LOCKOUT.consequence}"
     )
 
 

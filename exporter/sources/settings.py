@@ -236,8 +236,7 @@ class SourceSettings(SourceDefaults):
             yield (
                 f"concurrency of {self.name} is {self.concurrency}: credentials that are revoked in"
                 f" the middle of a poll cost up to {self.concurrency + 1} refused calls, and"
-                f" {self.LOCKOUT.refusals} within {self.LOCKOUT.seconds:g} s block the address for"
-                f" {self.LOCKOUT.block}, for everybody behind it;"
+                f" {self.LOCKOUT.consequence}, for everybody behind it;"
                 f" {DEFAULT_CONCURRENCY} or less is safe"
             )
         parts = urlsplit(self.url)

@@ -13,6 +13,7 @@ import msgspec
 
 from exporter.errors import StateError
 from exporter.state import schema
+from exporter.state.base import SALT
 from exporter.state.database import Database, clock_of, tidy
 from exporter.state.sqlite import as_document
 
@@ -66,13 +67,15 @@ def check(place: Place, host: HostClock) -> Report:
 
 
 def export(place: Place, host: HostClock) -> Iterator[tuple[str, Document]]:
-    """Yield all documents by their keys.
+    """Yield all documents by their keys, without the salt of the hashes.
 
     Raises:
         StateError: As of `check`.
     """
     with _reading(place) as connection:
-        yield from _documents(connection, host)
+        for key, document in _documents(connection, host):
+            if key != SALT:
+                yield key, document
 
 
 def vacuum(place: Place, host: HostClock) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import pytest
 
 from exporter.cli import main
 from exporter.clock import SYSTEM_CLOCK
+from exporter.state.base import salt
 from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
@@ -110,8 +111,11 @@ def test_where_nothing_is_nothing_is_made(
 async def test_export_prints_a_line_per_document(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """JSON as it is, anything else as base64."""
+    """JSON as it is, anything else as base64; the salt of the hashes stays inside."""
     await fill(folder)
+    state = opened(folder)
+    await salt(state)
+    await state.aclose()
 
     code = main(["state", "export", f"--state.path={folder}"], environ={})
 

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.state.memory import MemoryState
 from tests.support.clock import FakeClock
-from tests.support.members import Member
+from tests.support.participants import Participant
 from tests.support.portal import Portal
 
 
@@ -31,11 +31,11 @@ def portal(clock: FakeClock) -> Portal:
 
 @pytest.fixture
 def state(clock: FakeClock) -> MemoryState:
-    """Make a state that the members share."""
+    """Make a state that the participants share."""
     return MemoryState(clock.clock.monotonic)
 
 
 @pytest.fixture
-def member(portal: Portal, state: MemoryState) -> Callable[..., Member]:
-    """Return what makes a member."""
-    return partial(Member, portal, state)
+def participant(portal: Portal, state: MemoryState) -> Callable[..., Participant]:
+    """Return what makes a participant."""
+    return partial(Participant, portal, state)

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.clock import FakeClock
-    from tests.support.members import Member
+    from tests.support.participants import Participant
     from tests.support.portal import Portal
 
-    Make = Callable[..., Member]
+    Make = Callable[..., Participant]
 
 
 LATE = CallError(Reason.TIMEOUT, "no reply in time")
 
 
-async def test_an_accepted_call_clears_the_doubts_of_all_members(member: Make) -> None:
+async def test_an_accepted_call_clears_the_doubts_of_all_participants(participant: Make) -> None:
     """The same secret is good, so what was sent before was not refused."""
-    one, other = member(), member()
+    one, other = participant(), participant()
     await one.calls()
     await one.calls(2, lost=LATE)
     before = one.guard.refusals
@@ -34,10 +34,10 @@ async def test_an_accepted_call_clears_the_doubts_of_all_members(member: Make) -
 
 
 async def test_one_sent_before_the_doubt_does_not(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """The token may have been revoked between the two."""
-    one = member()
+    one = participant()
     await one.calls()
     one.ping(there=0.1, back=5.0)
     await clock.advance(0.2)
@@ -51,10 +51,10 @@ async def test_one_sent_before_the_doubt_does_not(
     assert 1 == one.guard.refusals
 
 
-async def test_one_with_another_secret_does_not(portal: Portal, member: Make) -> None:
+async def test_one_with_another_secret_does_not(portal: Portal, participant: Make) -> None:
     """That a secret is good says nothing of another one."""
     portal.accepted.add("b")
-    one, other = member(), member(secret="b")
+    one, other = participant(), participant(secret="b")
     await one.calls()
     await other.calls()
     await one.calls(2, seconds=1.0, lost=LATE)
@@ -65,11 +65,11 @@ async def test_one_with_another_secret_does_not(portal: Portal, member: Make) ->
 
 
 async def test_one_sent_before_the_secret_changed_does_not(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """It is accepted for the old secret, and the doubt is about the new one."""
     portal.accepted.add("b")
-    changing, other = member(), member(secret="b")
+    changing, other = participant(), participant(secret="b")
     await changing.calls()
     await other.calls()
     await other.calls(seconds=1.0, lost=LATE)
@@ -83,11 +83,11 @@ async def test_one_sent_before_the_secret_changed_does_not(
 
 
 async def test_a_doubt_is_about_the_secret_that_was_sent(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """The new secret is accepted later, which says nothing of the old one."""
     portal.accepted.add("b")
-    changing, other = member(), member(secret="b")
+    changing, other = participant(), participant(secret="b")
     await changing.calls()
     await other.calls()
     changing.ping(back=1.0, lost=LATE)
@@ -102,11 +102,11 @@ async def test_a_doubt_is_about_the_secret_that_was_sent(
 
 
 async def test_a_suspect_whose_secret_has_changed_stays_unclear(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """That the new secret is accepted does not make it an error of the call's own."""
     portal.accepted.add("b")
-    changing, other = member(proof_seconds=2.0), member(secret="b")
+    changing, other = participant(proof_seconds=2.0), participant(secret="b")
     await other.calls()
     await changing.calls()
     (task,) = changing.ping(own=OWN)
@@ -119,10 +119,10 @@ async def test_a_suspect_whose_secret_has_changed_stays_unclear(
 
 
 async def test_suspects_and_doubts_share_the_room(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """A suspect that a proof has cleared leaves room for two calls and a proof."""
-    one = member()
+    one = participant()
     await one.calls()
     owns = iter([OWN, ""])
     await end(clock, begin(one.guard, lambda: portal.ping(own=next(owns)), 1), 10.0)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.clock import FakeClock
-    from tests.support.members import Member
+    from tests.support.participants import Participant
 
-    Make = Callable[..., Member]
+    Make = Callable[..., Participant]
 
 
 WINDOW_SECONDS = Policy().window_seconds
@@ -22,16 +22,16 @@ DAY_SECONDS = 86_400.0
 
 
 async def test_a_confirmed_error_is_harmless_for_all(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """For other members and targets too, and whatever digits are in its text."""
-    first = member()
+    """For other participants and targets too, and whatever digits are in its text."""
+    first = participant()
     await first.calls()
     assert ["api_error"] == await first.calls(own="no route to agent 17")
     await clock.advance(WINDOW_SECONDS)
     await first.calls()
     before = portal.proofs
-    second = member()
+    second = participant()
 
     endings = await second.calls(own="no route to agent 2048", target="other")
 
@@ -40,10 +40,10 @@ async def test_a_confirmed_error_is_harmless_for_all(
 
 
 async def test_an_error_that_passes_confirms_nothing(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """It may have been a refusal: the token was invalid for a moment, and will be again."""
-    first = member()
+    first = participant()
     await first.calls()
     tasks = first.ping()
     portal.accepted.clear()
@@ -58,11 +58,11 @@ async def test_an_error_that_passes_confirms_nothing(
 
 
 async def test_the_errors_of_one_secret_do_not_clear_anothers(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """Two sources of one portal get the same text, which is a refusal for one of them."""
     portal.accepted.add("b")
-    good, bad = member(), member(secret="b")
+    good, bad = participant(), participant(secret="b")
     await good.calls(seconds=1.0)
     await bad.calls(seconds=1.0)
     tasks = bad.ping()
@@ -76,9 +76,9 @@ async def test_the_errors_of_one_secret_do_not_clear_anothers(
     assert 2 == len(portal.refusals) == good.guard.refusals
 
 
-async def test_another_text_is_another_kind(portal: Portal, member: Make) -> None:
+async def test_another_text_is_another_kind(portal: Portal, participant: Make) -> None:
     """Nothing is known of it, so it is a suspect and costs a proof."""
-    first = member()
+    first = participant()
     await first.calls()
     await first.calls(own=OWN)
     before = portal.proofs
@@ -88,9 +88,9 @@ async def test_another_text_is_another_kind(portal: Portal, member: Make) -> Non
     assert 1 == portal.proofs - before
 
 
-async def test_three_in_a_row_lead_to_a_proof(portal: Portal, member: Make) -> None:
+async def test_three_in_a_row_lead_to_a_proof(portal: Portal, participant: Make) -> None:
     """A refusal may read like a harmless error, so calls must be accepted now and then."""
-    first = member()
+    first = participant()
     await first.calls()
     await first.calls(own=OWN)
     await first.calls()
@@ -105,10 +105,10 @@ async def test_three_in_a_row_lead_to_a_proof(portal: Portal, member: Make) -> N
 
 
 async def test_a_kind_is_forgotten_after_a_day(
-    clock: FakeClock, portal: Portal, member: Make
+    clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
     """What was harmless once need not be so for ever."""
-    first = member()
+    first = participant()
     await first.calls()
     await first.calls(own=OWN)
     await clock.advance(DAY_SECONDS)
@@ -121,10 +121,10 @@ async def test_a_kind_is_forgotten_after_a_day(
 
 
 async def test_a_suspect_is_told_apart_although_the_next_one_is_there(
-    clock: FakeClock, member: Make
+    clock: FakeClock, participant: Make
 ) -> None:
-    """A member may hear of the proof only when another suspect has come up since."""
-    one, other = member(), member()
+    """A participant may hear of the proof only when another suspect has come up since."""
+    one, other = participant(), participant()
     await one.calls()
     other.ping(there=0.1, back=0.93)
     await clock.advance(0.5)

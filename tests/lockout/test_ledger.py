@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from exporter.errors import CallError, Reason
 from exporter.lockout.record import VERSION, Proved, Record, Report
 from tests.support.ledger import ledger_of
-from tests.support.members import Member
+from tests.support.participants import Participant
 from tests.support.portal import Portal, end, ending
 
 
@@ -29,20 +29,22 @@ async def documents(state: MemoryState) -> dict[str, Document]:
     return await state.documents("lockout/")
 
 
-def report(member: str, *, concurrency: int = 3, **fields: Any) -> Report:
-    """Make the report of a member that knows its secret to be good."""
-    return Report(member=member, credentials="a", concurrency=concurrency, trusts=True, **fields)
+def report(participant: str, *, concurrency: int = 3, **fields: Any) -> Report:
+    """Make the report of a participant that knows its secret to be good."""
+    return Report(
+        participant=participant, credentials="a", concurrency=concurrency, trusts=True, **fields
+    )
 
 
 class TestDocument:
     async def test_nothing_in_it_is_in_clear(self, portal: Portal, state: MemoryState) -> None:
         """Secrets, addresses, targets and the vendor's texts are hashed."""
         portal.accepted.add(CANARY)
-        member = Member(portal, state, secret=CANARY, url=f"https://{CANARY}.example.net")
-        await member.calls()
+        participant = Participant(portal, state, secret=CANARY, url=f"https://{CANARY}.example.net")
+        await participant.calls()
 
         for _ in range(3):
-            await member.calls(own=f"error {CANARY}", target=f"agent {CANARY}")
+            await participant.calls(own=f"error {CANARY}", target=f"agent {CANARY}")
 
         content = b"".join(
             key.encode() + each.value for key, each in (await state.documents("")).items()
@@ -65,12 +67,12 @@ class TestDocument:
         self, portal: Portal, state: MemoryState, content: bytes
     ) -> None:
         """A damaged ledger must not stop the polls; the log says that it is forgotten."""
-        await Member(portal, state).calls()
+        await Participant(portal, state).calls()
         (key,) = await documents(state)
         await state.put(key, content)
 
         with capture_logs() as logs:
-            endings = await Member(portal, state).calls()
+            endings = await Participant(portal, state).calls()
 
         assert ["pong"] == endings
         assert ["ledger_forgotten"] == [each["event"] for each in logs]
@@ -84,23 +86,23 @@ class TestFourth:
         await ledger.step(report("one", proof=Proved.ACCEPTED), retry_seconds=60.0)
 
         answers = [
-            await ledger.step(report(name, wants_fourth=True), retry_seconds=60.0)
+            await ledger.step(report(name, wants_proof_slot=True), retry_seconds=60.0)
             for name in ("one", "other")
         ]
 
-        assert [True, False] == [each.fourth for each in answers]
+        assert [True, False] == [each.proof_slot for each in answers]
 
     async def test_it_needs_room_like_the_others(self, clock: FakeClock) -> None:
-        """Where a member with a higher concurrency still has its slots, there is none."""
+        """Where a participant with a higher concurrency still has its slots, there is none."""
         ledger = ledger_of(clock)
         many = report("many", concurrency=5, waiting=True, proof=Proved.ACCEPTED)
         slots = (await ledger.step(many, retry_seconds=60.0)).slots
 
         answer = await ledger.step(
-            report("few", concurrency=1, wants_fourth=True), retry_seconds=60.0
+            report("few", concurrency=1, wants_proof_slot=True), retry_seconds=60.0
         )
 
-        assert (5, False) == (slots, answer.fourth)
+        assert (5, False) == (slots, answer.proof_slot)
 
 
 class TestStateError:
@@ -108,12 +110,12 @@ class TestStateError:
         self, portal: Portal, state: MemoryState
     ) -> None:
         """Nobody waits for a ledger that is away."""
-        member = Member(portal, state)
-        await member.calls()
-        member.lose_ledger()
+        participant = Participant(portal, state)
+        await participant.calls()
+        participant.lose_ledger()
         with capture_logs() as logs:
-            endings = await member.calls(5)
-            again = await member.calls(5)
+            endings = await participant.calls(5)
+            again = await participant.calls(5)
 
         assert ["not sent: blocked"] * 5 == endings == again
         assert ["guard_crashed"] == [each["event"] for each in logs]
@@ -122,14 +124,14 @@ class TestStateError:
         self, portal: Portal, state: MemoryState
     ) -> None:
         """No restart is needed; a new failure is said again."""
-        member = Member(portal, state)
-        member.lose_ledger()
+        participant = Participant(portal, state)
+        participant.lose_ledger()
         with capture_logs() as logs:
-            await member.calls()
-            member.lose_ledger(away=False)
-            endings = await member.calls(3)
-            member.lose_ledger()
-            await member.calls()
+            await participant.calls()
+            participant.lose_ledger(away=False)
+            endings = await participant.calls(3)
+            participant.lose_ledger()
+            await participant.calls()
 
         assert ["pong"] * 3 == endings
         assert ["guard_crashed"] * 2 == [each["event"] for each in logs]
@@ -138,38 +140,38 @@ class TestStateError:
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
         """The caller is told at once that nobody knows, and the ledger learns of it when it can."""
-        member = Member(portal, state)
-        await member.calls()
-        tasks = member.ping(3)
+        participant = Participant(portal, state)
+        await participant.calls()
+        tasks = participant.ping(3)
         await clock.advance(0.05)
         portal.accepted.clear()
-        member.lose_ledger()
+        participant.lose_ledger()
         with capture_logs():
             endings = await end(clock, tasks, 1.0)
-        member.lose_ledger(away=False)
+        participant.lose_ledger(away=False)
 
-        later = await member.calls()
+        later = await participant.calls()
 
         assert (["not sent: blocked"] * 3, ["not sent: auth"]) == (endings, later)
-        assert 4 == len(portal.refusals) == member.guard.refusals
+        assert 4 == len(portal.refusals) == participant.guard.refusals
 
     async def test_a_doubt_counts_later(
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
         """So does a call whose answer was lost."""
-        member = Member(portal, state)
-        await member.calls()
-        tasks = member.ping(2, lost=CallError(Reason.TIMEOUT, "no reply"))
+        participant = Participant(portal, state)
+        await participant.calls()
+        tasks = participant.ping(2, lost=CallError(Reason.TIMEOUT, "no reply"))
         await clock.advance(0.05)
-        member.lose_ledger()
+        participant.lose_ledger()
         with capture_logs():
             await clock.advance(5.0)
-        member.lose_ledger(away=False)
+        participant.lose_ledger(away=False)
         portal.accepted.clear()
 
-        await member.calls(3)
+        await participant.calls(3)
 
         assert ["timeout"] * 2 == [ending(task) for task in tasks]
         # Room for one call beside the two that nobody knows of, and the proof.
         assert 2 == len(portal.refusals)
-        assert 4 == member.guard.refusals
+        assert 4 == participant.guard.refusals

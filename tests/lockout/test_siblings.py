@@ -10,7 +10,7 @@ from exporter.lockout.policy import Policy
 from exporter.lockout.siblings import ALIVE_SECONDS, BEAT_SECONDS, ROUND_SECONDS, Siblings
 from exporter.sharding import Shard
 from exporter.state.memory import MemoryState
-from tests.support.members import Member
+from tests.support.participants import Participant
 from tests.support.portal import OWN, Portal
 
 
@@ -23,9 +23,9 @@ WINDOW_SECONDS = Policy().window_seconds
 TOTAL = 3
 
 
-def apart(portal: Portal, index: int = 0, *, secret: str = "a") -> Member:
+def apart(portal: Portal, index: int = 0, *, secret: str = "a") -> Participant:
     """Make a shard with a state of its own."""
-    return Member(
+    return Participant(
         portal,
         MemoryState(portal.clock.clock.monotonic),
         secret=secret,
@@ -144,3 +144,26 @@ class TestHeartbeats:
         await first.beat()
 
         assert 0.0 == first.turn_seconds()
+
+    async def test_a_command_reckons_with_all_of_them_and_leaves_no_heartbeat(
+        self, clock: FakeClock
+    ) -> None:
+        """`status` is no shard: it may prove after all of them, unless it shares their state."""
+        state = MemoryState(clock.clock.monotonic)
+        command = Siblings(
+            state,
+            namespace="prod",
+            shard=Shard(total=TOTAL),
+            clock=clock.clock,
+            only_looks=True,
+        )
+        await command.beat()
+        alone = command.turn_seconds()
+        for index in range(TOTAL):
+            await sibling(clock, state, index).beat()
+        await clock.advance(BEAT_SECONDS)
+
+        await command.beat()
+
+        assert (ROUND_SECONDS, None) == (alone, command.turn_seconds())
+        assert TOTAL == len(await state.documents("shard/"))

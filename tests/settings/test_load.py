@@ -757,7 +757,7 @@ class TestLockout:
         """The message names the source, what a block is, and both ways out."""
         (found,) = problems({"sources": [SOURCE], "sharding": {"total_shards": total}})
 
-        assert found.startswith(f"sharding.total_shards: {total} shards that do not share")
+        assert found.startswith(f"sharding.total_shards: a wrong token costs each of {total} shards")
         for part in (SOURCE["name"], "block the address for 15 to 30 minutes", "use 3 or less"):
             assert part in found
         assert "--accept-lockout-risk" in found
@@ -776,7 +776,7 @@ class TestLockout:
 
         assert 9 == settings.sharding.total_shards
         (risk,) = settings.risks()
-        assert risk.startswith("9 shards that do not share their state can have their address")
+        assert risk.startswith("a wrong token costs each of 9 shards that do not share their state")
 
     def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
         """What no vendor documents is not forbidden."""

@@ -26,7 +26,7 @@ URL = "https://portal.example.net"
 
 
 class _Ledger(Ledger):
-    """A ledger as a member reaches it: late while the member stalls, never once it is killed."""
+    """A ledger as a participant reaches it: late while it stalls, never once it is killed."""
 
     def __init__(self, state: State, url: str, clock: FakeClock) -> None:
         super().__init__(state, url, Policy(block="15 to 30 minutes"))
@@ -52,7 +52,7 @@ class _Ledger(Ledger):
             raise asyncio.CancelledError
 
 
-class Member:
+class Participant:
     """A process that polls a portal through a guard of its own.
 
     Attributes:
@@ -105,7 +105,7 @@ class Member:
         return [self.begin(self.call(**fields)) for _ in range(number)]
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Begin something that ends when the member is killed."""
+        """Begin something that ends when the participant is killed."""
         task = asyncio.create_task(work)
         task.add_done_callback(_heard)
         self.tasks.append(task)

@@ -1,4 +1,4 @@
-"""Histories of several members of one ledger, in simulated time."""
+"""Histories of several participants of one ledger, in simulated time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.lockout.policy import Policy
 from exporter.lockout.queue import Priority
 from exporter.state.memory import MemoryState
 from tests.support.clock import FakeClock
-from tests.support.members import Member
+from tests.support.participants import Participant
 from tests.support.portal import OWN, REFUSAL, Portal, ending
 
 
@@ -75,8 +75,8 @@ class History:
         self.portal = Portal(self.clock)
         self.portal.accepted = {"a", "b"}
         self._state = MemoryState(self.clock.clock.monotonic)
-        self.members = [self._member(each) for each in concurrencies]
-        self.gone: list[Member] = []
+        self.participants = [self._participant(each) for each in concurrencies]
+        self.gone: list[Participant] = []
         self.too_busy: list[int] = []
         self._concurrencies = concurrencies
         self._own = own
@@ -85,8 +85,8 @@ class History:
         self._changed = 0.0
         self._helpers: list[asyncio.Task[None]] = []
 
-    def _member(self, concurrency: int, secret: str = "a") -> Member:
-        return Member(
+    def _participant(self, concurrency: int, secret: str = "a") -> Participant:
+        return Participant(
             self.portal,
             self._state,
             secret=secret,
@@ -97,7 +97,7 @@ class History:
 
     def _watch(self) -> None:
         """Look how many calls are under way."""
-        busy = sum(each.under_way for each in (*self.members, *self.gone) if each.is_well)
+        busy = sum(each.under_way for each in (*self.participants, *self.gone) if each.is_well)
         if busy > max(self._concurrencies) + 1:
             self.too_busy.append(busy)
 
@@ -127,40 +127,40 @@ class History:
                 raise AssertionError(event)
 
     def _meet(self, event: Any) -> None:
-        """Let one thing happen to a member."""
+        """Let one thing happen to a participant."""
         name, who, *more = event
-        member = self.members[who % len(self.members)]
+        participant = self.participants[who % len(self.participants)]
         match name:
             case "other secret":
-                member.secret = "b" if member.secret == "a" else "a"
-                member.ping()
+                participant.secret = "b" if participant.secret == "a" else "a"
+                participant.ping()
             case "kill":
-                self._kill(member)
+                self._kill(participant)
             case "stall":
                 seconds, late = more
-                member.stall(seconds, late=late)
+                participant.stall(seconds, late=late)
 
     async def _change(self) -> None:
         """Wait until the portal may change its mind again."""
         await self.clock.advance(max(0.0, self._changed + self._apart - self.clock.monotonic))
         self._changed = self.clock.monotonic
 
-    def _kill(self, member: Member) -> None:
-        """Kill a member; the next one takes its place."""
-        member.kill()
-        self.gone.append(member)
-        place = self.members.index(member)
-        self.members[place] = self._member(member.concurrency, member.secret)
+    def _kill(self, participant: Participant) -> None:
+        """Kill a participant; the next one takes its place."""
+        participant.kill()
+        self.gone.append(participant)
+        place = self.participants.index(participant)
+        self.participants[place] = self._participant(participant.concurrency, participant.secret)
 
     async def _visit(self, secret: str) -> None:
-        member = self._member(max(self._concurrencies), secret)
-        self.gone.append(member)
-        await asyncio.wait(member.ping(3, own=self._own))
-        await member.guard.aclose()
+        participant = self._participant(max(self._concurrencies), secret)
+        self.gone.append(participant)
+        await asyncio.wait(participant.ping(3, own=self._own))
+        await participant.guard.aclose()
 
     def _call(self, *, who: int, number: int, cancel: int | None, **fields: Any) -> None:
         own = fields["own"] and (self._own or fields["own"])
-        tasks = self.members[who % len(self.members)].ping(
+        tasks = self.participants[who % len(self.participants)].ping(
             number,
             priority=fields["priority"],
             there=fields["there"] / 10,
@@ -180,7 +180,7 @@ class History:
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
         """All calls and visits."""
-        calls = [task for each in (*self.members, *self.gone) for task in each.tasks]
+        calls = [task for each in (*self.participants, *self.gone) for task in each.tasks]
         return calls + self._helpers
 
 
@@ -205,7 +205,7 @@ async def lived(
     portal.down = portal.lost = None
     portal.accepted |= {"a", "b"}
     await clock.advance(WINDOW_SECONDS + RETRY_SECONDS)
-    last = [task for each in history.members for task in each.ping(3)]
+    last = [task for each in history.participants for task in each.ping(3)]
     await clock.advance(15.0)
 
     assert ["pong"] * len(last) == [ending(task) for task in last]
@@ -226,7 +226,7 @@ async def test_no_history_of_members_leads_to_a_lock_out(
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, phases=PHASES)
 @given(events=histories(*ORDINARY, *LOSSES), concurrencies=MEMBERS)
-async def test_members_that_are_killed_or_stall_do_not_lead_to_a_lock_out(
+async def test_participants_that_are_killed_or_stall_do_not_lead_to_a_lock_out(
     events: list[tuple[Any, int]], concurrencies: list[int]
 ) -> None:
     """What nobody reports counts too, as long as the same secret is not accepted afterwards."""
