@@ -333,13 +333,15 @@ class TestSlots:
         """Whose suspect has no verdict yet is told that its source was closed."""
         leaver, other = participant(), participant(proof_seconds=20.0)
         await leaver.calls()
-        suspects = [*other.ping(own=OWN), *leaver.ping(own=OWN)]
+        other.ping(own=OWN, back=1.0)
+        (suspect,) = leaver.ping(own=OWN)
         await clock.advance(1.5)
+        before = ending(suspect)
         closing = leaver.begin(leaver.guard.aclose())
 
         closed = await end(clock, [closing], 1.0)
 
-        assert (["None"], "connect") == (closed, ending(suspects[1]))
+        assert ("under way", ["None"], "connect") == (before, closed, ending(suspect))
 
 
 def _is_pong(task: Any) -> bool:
