@@ -47,7 +47,7 @@ SLOW = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take how often scenarios are played that chance decides in, for `.ci/slow`."""
-    parser.addoption("--plays", type=int, default=2, help="how often scenarios are played")
+    parser.addoption("--plays", type=int, default=1, help="how often scenarios are played")
     parser.addoption("--seed", type=int, default=1, help="of the first of these plays")
 
 

@@ -326,9 +326,8 @@ class TestSlots:
         assert ["pong"] * 3 == await other.calls(3, seconds=0.5)
         assert (0, 1) == (other.guard.refusals, portal.proofs)
 
-
     async def test_closing_does_not_wait_for_the_proof_of_another(
-        self, clock: FakeClock, portal: Portal, participant: Make
+        self, clock: FakeClock, participant: Make
     ) -> None:
         """Whose suspect has no verdict yet is told that its source was closed."""
         leaver, other = participant(), participant(proof_seconds=20.0)
