@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time as _time
 from collections.abc import Awaitable, Callable
 
 import msgspec
+
+
+#: A time stamp beyond this is no time: the year 5138.
+LATEST_UNIX = 1e11
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -19,6 +24,30 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     unix: float
     monotonic: float
+
+    def rebased(self, ahead_seconds: float) -> Moment:
+        """Return a moment that another process wrote down, on this process's monotonic clock.
+
+        Args:
+            ahead_seconds: By how much our monotonic clock is ahead of the writer's.
+
+        Raises:
+            ValueError: It is no moment.
+        """
+        check_unix(self.unix)
+        if not math.isfinite(self.monotonic):
+            raise ValueError("a moment is not on the clock")
+        return Moment(unix=self.unix, monotonic=self.monotonic + ahead_seconds)
+
+
+def check_unix(seconds: float) -> None:
+    """Check a time stamp that another process wrote down.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    if not 0.0 <= seconds <= LATEST_UNIX:
+        raise ValueError("a time stamp is none")
 
 
 def _boottime() -> float:

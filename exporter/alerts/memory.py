@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 #: Changed whenever an older document could be misunderstood.
 VERSION = 1
 
-#: A time stamp beyond this is no time: the year 5138.
-_MAX_UNIX = 1e11
-
 #: After so long active alerts are dropped: nothing is known of them any more, and Alertmanager has
 #: long ended them.
 OUTAGE_TOLERANCE_SECONDS = 3600.0
@@ -220,9 +217,5 @@ def _moment(moment: Moment, now: Moment, ahead: float) -> Moment:
     Raises:
         ValueError: It is no time.
     """
-    if not (0.0 <= moment.unix <= _MAX_UNIX and math.isfinite(moment.monotonic)):
-        raise ValueError("a time stamp is none")
-    return Moment(
-        unix=min(moment.unix, now.unix),
-        monotonic=min(moment.monotonic + ahead, now.monotonic),
-    )
+    ours = moment.rebased(ahead)
+    return Moment(unix=min(ours.unix, now.unix), monotonic=min(ours.monotonic, now.monotonic))

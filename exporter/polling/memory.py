@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import structlog
 
-from exporter.clock import Moment
+from exporter.clock import Moment, check_unix
 from exporter.cooperative import TURN, collected, in_turns
 from exporter.errors import StateError
 from exporter.fleet.changes import Since
@@ -50,9 +50,6 @@ _MAX_BYTES = 256 << 20
 
 #: To pack a smaller document takes less time than to have a thread do it.
 _WORTH_A_THREAD = 64 << 10
-
-#: A time stamp beyond this is no time: the year 5138.
-_MAX_UNIX = 1e11
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,7 +203,7 @@ class Memory:
         since: dict[tuple[Kind, str], Since] = {}
         async for chunk in in_turns(saved.since, turn=1):
             for kind, target_id, up, at in _SINCE_DECODER.decode(chunk):
-                _check_unix(at)
+                check_unix(at)
                 # Not in the future, if the wall clock was set back.
                 since[kind, target_id] = Since(up=up, timestamp_seconds=min(at, now.unix))
         snapshot = Snapshot(
@@ -238,11 +235,6 @@ def _since_chunks(since: SinceByTarget) -> Iterator[msgspec.Raw]:
         yield msgspec.Raw(_ENCODER.encode(rows))
 
 
-def _check_unix(seconds: float) -> None:
-    if not 0.0 <= seconds <= _MAX_UNIX:
-        raise ValueError("a time stamp is none")
-
-
 def rebased(value: S, ahead: float) -> S:
     """Return a value with all moments in it put ahead on the monotonic clock by some seconds.
 
@@ -251,11 +243,8 @@ def rebased(value: S, ahead: float) -> S:
     """
     found: Any = value
     match value:
-        case Moment(unix=unix, monotonic=monotonic):
-            _check_unix(unix)
-            if not math.isfinite(monotonic):
-                raise ValueError("a moment is not on the clock")
-            found = Moment(unix=unix, monotonic=monotonic + ahead)
+        case Moment():
+            found = value.rebased(ahead)
         case tuple():
             found = tuple([rebased(each, ahead) for each in value])
         case msgspec.Struct():

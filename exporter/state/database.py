@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from exporter.clock import LATEST_UNIX
 from exporter.errors import StateError
 from exporter.state import schema
 from exporter.state.base import SALT
@@ -38,9 +39,6 @@ TIDY_SECONDS = 3600.0
 #: such moment it is looked at after so many changes, and emptied if it has got so large.
 _LOG_CHANGES = 1000
 _LOG_BYTES = 2**26
-
-#: A later stamp, in seconds since the epoch, is no host's clock but damage.
-_LATEST = 1e11
 
 #: By the primary code of SQLite's error.
 _REMEDIES = {
@@ -260,7 +258,7 @@ def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
     if {"boot_id", "offset"} <= meta.keys():
         kept = Offset(boot_id=meta["boot_id"], seconds=float(meta["offset"]))
     newest = max(written or 0.0, float(meta.get("newest", 0.0)))
-    if newest > _LATEST:
+    if newest > LATEST_UNIX:
         raise schema.DamagedError("a document is of a time that no clock could have given")
     return kept, newest
 
