@@ -34,9 +34,6 @@ from exporter.lockout.suspicions import is_lost
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from exporter.clock import Clock
-    from exporter.lockout.ledger import Ledger
-
 
 T = TypeVar("T")
 
@@ -65,44 +62,15 @@ class _Outcome(Generic[T]):
 
 
 class Guard:
-    """Lets calls out, or not.
+    """Lets calls out, or not."""
 
-    Args:
-        concurrency: Calls under way at once, all priorities together.
-        auth_retry_seconds: How long nothing is sent after a refusal; at least a minute.
-        proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
-        fingerprint: Of the secret as it is now, empty while it cannot be read.
-        turn_seconds: `None` while the ledger is shared with all shards, else how long after a
-            minute this shard's turn to prove comes.
-    """
-
-    def __init__(  # noqa: PLR0913 - all by keyword, none of them optional at heart
-        self,
-        *,
-        concurrency: int,
-        auth_retry_seconds: float,
-        proof: Callable[[], Awaitable[None]],
-        fingerprint: Callable[[], str],
-        ledger: Ledger,
-        clock: Clock,
-        turn_seconds: Callable[[], float | None] = lambda: None,
-    ) -> None:
-        self._queue = CallQueue(concurrency)
-        self._fingerprint = fingerprint
-        self._policy = ledger.policy
-        self._clock = clock
-        self._keeper = Keeper(
-            Participant(
-                concurrency=concurrency,
-                retry_seconds=auth_retry_seconds,
-                proof=proof,
-                fingerprint=fingerprint,
-                ledger=ledger,
-                clock=clock,
-                turn_seconds=turn_seconds,
-            ),
-            self._queue,
-        )
+    def __init__(self, participant: Participant) -> None:
+        """Prepare a guard that has its share of the ledger; nothing is sent yet."""
+        self._queue = CallQueue(participant.concurrency)
+        self._fingerprint = participant.fingerprint
+        self._policy = participant.ledger.policy
+        self._clock = participant.clock
+        self._keeper = Keeper(participant, self._queue)
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
 

@@ -43,8 +43,8 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     """What a guard brings along.
 
     Attributes:
-        concurrency: Calls under way at once.
-        retry_seconds: How long nothing is sent after a refusal.
+        concurrency: Calls under way at once, all priorities together.
+        retry_seconds: How long nothing is sent after a refusal; at least a minute.
         proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
         fingerprint: Returns a hash of the secret as it is now, empty while it cannot be read.
         turn_seconds: Returns `None` while the ledger is shared with all shards, else how long after

@@ -19,6 +19,7 @@ from exporter.clock import Clock
 from exporter.errors import Reason
 from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
+from exporter.lockout.keeper import Participant
 from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
@@ -129,13 +130,15 @@ class Client(ABC):
         self.up = context.up
         self.http = http
         self.guard = Guard(
-            concurrency=concurrency or settings.concurrency,
-            auth_retry_seconds=settings.auth_retry,
-            proof=self.prove,
-            fingerprint=fingerprint,
-            ledger=context.ledger,
-            clock=context.clock,
-            turn_seconds=context.turn_seconds,
+            Participant(
+                concurrency=concurrency or settings.concurrency,
+                retry_seconds=settings.auth_retry,
+                proof=self.prove,
+                fingerprint=fingerprint,
+                ledger=context.ledger,
+                clock=context.clock,
+                turn_seconds=context.turn_seconds,
+            )
         )
 
     @abstractmethod

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import StateError
+from exporter.lockout import keeper
 from exporter.lockout.guard import Guard
 from exporter.lockout.ledger import Ledger
 from exporter.lockout.policy import Policy
@@ -85,13 +86,15 @@ class Participant:
         self._ledger = _Ledger(state, url, portal.clock)
         self._sent: set[asyncio.Task[Any]] = set()
         self.guard = Guard(
-            concurrency=concurrency,
-            auth_retry_seconds=retry_seconds,
-            proof=self._proof,
-            fingerprint=lambda: self.secret,
-            ledger=self._ledger,
-            clock=portal.clock.clock,
-            turn_seconds=lambda: turn_seconds,
+            keeper.Participant(
+                concurrency=concurrency,
+                retry_seconds=retry_seconds,
+                proof=self._proof,
+                fingerprint=lambda: self.secret,
+                ledger=self._ledger,
+                clock=portal.clock.clock,
+                turn_seconds=lambda: turn_seconds,
+            )
         )
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.lockout.guard import Guard
+from exporter.lockout.keeper import Participant
 from tests.support.ledger import ledger_of
 
 
@@ -50,12 +51,14 @@ class Portal:
     ) -> Guard:
         """Make a guard in front of it."""
         return Guard(
-            concurrency=concurrency,
-            auth_retry_seconds=retry_seconds,
-            proof=self.proof,
-            fingerprint=lambda: self.secret,
-            ledger=ledger or ledger_of(self.clock),
-            clock=self.clock.clock,
+            Participant(
+                concurrency=concurrency,
+                retry_seconds=retry_seconds,
+                proof=self.proof,
+                fingerprint=lambda: self.secret,
+                ledger=ledger or ledger_of(self.clock),
+                clock=self.clock.clock,
+            )
         )
 
     @property
