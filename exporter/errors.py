@@ -39,6 +39,7 @@ class Reason(StrEnum):
     UNKNOWN_ID = "unknown_id"
     NOT_CONNECTED = "not_connected"
     NO_HEARTBEAT = "no_heartbeat"
+    OUTDATED = "outdated"
     BLOCKED = "blocked"
 
 

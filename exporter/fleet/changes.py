@@ -13,7 +13,15 @@ import msgspec
 
 from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import BY_READING, Kind
-from exporter.fleet.readings import Agent, Cluster, MemberState, Reading, State, Target
+from exporter.fleet.readings import (
+    Agent,
+    Cluster,
+    ClusterState,
+    MemberState,
+    Reading,
+    State,
+    Target,
+)
 
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # Looked up once: an attribute of an enumeration's class costs a tenth of a target's comparison.
-_AGENT, _MEMBER = Kind.AGENT, Kind.MEMBER
+_AGENT, _CLUSTER, _MEMBER = Kind.AGENT, Kind.CLUSTER, Kind.MEMBER
 
 R = TypeVar("R", bound=Reading)
 
@@ -33,7 +41,7 @@ class TargetChange(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         what: What it is now; `gone` is no longer in the inventory.
-        kind: `agent`, `controller`, `member`, `recorder`.
+        kind: `agent`, `controller`, `cluster`, `member`, `recorder`.
         reason: Why it is down.
     """
 
@@ -103,18 +111,21 @@ def dated(reading: R, known: SinceByTarget, found: dict[tuple[Kind, str], Since]
                 return reading
             return msgspec.structs.replace(reading, changed_timestamp_seconds=at)
         case Cluster():
+            since = _dated((_CLUSTER, reading.cluster_id), reading.state, known, found)
             members = []
             for member in reading.members:
                 key = (_MEMBER, f"{reading.cluster_id}/{member.member_id}")
                 at = _dated(key, member.state, known, found)
                 members.append(msgspec.structs.replace(member, changed_timestamp_seconds=at))
-            return msgspec.structs.replace(reading, members=tuple(members))
+            return msgspec.structs.replace(
+                reading, changed_timestamp_seconds=since, members=tuple(members)
+            )
     return reading
 
 
 def _dated(
     key: tuple[Kind, str],
-    state: State | MemberState | None,
+    state: State | ClusterState | MemberState | None,
     known: SinceByTarget,
     found: dict[tuple[Kind, str], Since],
 ) -> float | None:
@@ -152,6 +163,8 @@ def _conditions(readings: Iterable[Reading]) -> Iterator[tuple[tuple[Kind, str],
                 kind = BY_READING[type(reading)]
                 yield (kind, kind.id_of(reading)), _condition(kind.name_of(reading), reading.state)
             case Cluster():
+                condition = _condition(reading.agent_cluster, reading.state, reading.active)
+                yield (_CLUSTER, reading.cluster_id), condition
                 for member in reading.members:
                     key = (_MEMBER, f"{reading.cluster_id}/{member.member_id}")
                     yield key, _condition(f"{reading.agent_cluster}/{member.agent}", member.state)
@@ -159,7 +172,7 @@ def _conditions(readings: Iterable[Reading]) -> Iterator[tuple[tuple[Kind, str],
 
 def _condition(
     target: str,
-    state: State | MemberState | None,
+    state: State | ClusterState | MemberState | None,
     active: bool | None = None,  # noqa: FBT001 - a field
 ) -> _Condition:
     if state is None:

@@ -24,7 +24,7 @@ class Kind(StrEnum):
         reading: The type of what is known of one.
         id_field, name_field: The fields of the reading that hold a target's id and its name.
         id_of, name_of: Return the contents of these fields.
-        task: The task that lists them; also the plural that people read.
+        task: The task that lists them.
         component: The vendor's name for what runs on them, where it has an oldest accepted version.
     """
 
@@ -55,6 +55,7 @@ class Kind(StrEnum):
         "cluster_controller",
     )
     CLUSTER = "cluster", r.Cluster, "cluster_id", "agent_cluster", "clusters", ""
+    LOCATION = "location", r.Location, "location_id", "location_name", "agents", ""
     RECORDER = "recorder", r.Recorder, "recorder_id", "recorder", "recorders", "proxy_recorder"
     SUITE = "suite", r.Suite, "suite_id", "suite", "suites", ""
     RUN = "run", r.Run, "run_id", "run", "runs", ""

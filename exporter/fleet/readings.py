@@ -10,6 +10,7 @@ a collection that goes through tens of thousands of them would hold the event lo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Self
 
 import msgspec
@@ -78,12 +79,14 @@ class AgentState(State, frozen=True, kw_only=True):
         job_duration_limit_seconds: Longest job.
         busy: Whether it executes something now.
         heartbeat_timestamp_seconds: When the vendor last heard of it, epoch.
+        disk_free_bytes: The smallest free space of its host's disks.
     """
 
     users_limit: float | None = None
     job_duration_limit_seconds: float | None = None
     busy: bool | None = None
     heartbeat_timestamp_seconds: float | None = None
+    disk_free_bytes: float | None = None
 
 
 class RecorderState(State, frozen=True, kw_only=True):
@@ -95,9 +98,19 @@ class RecorderState(State, frozen=True, kw_only=True):
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The state of a cluster, read through its controller."""
+    """The state of a cluster, read through its controller.
+
+    Attributes:
+        up: Whether the controller could be asked for the cluster's members; `None` where the
+            vendor leaves that unknown.
+        reason: Why it could not; only with `up=False`.
+        outdated: Whether its controller is older than the vendor demands, as its ping says.
+    """
 
     read_at: Moment
+    up: bool | None = None
+    reason: Reason | None = None
+    outdated: bool | None = None
     connect_duration_seconds: float | None = None
     ping_duration_seconds: float | None = None
 
@@ -109,6 +122,9 @@ class MemberState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     up: bool
     reason: Reason | None = None
     outdated: bool | None = None
+    version: str = ""
+    os: str = ""
+    java_version: str = ""
     clock_delta_seconds: float | None = None
     sampling_granularity_seconds: float | None = None
 
@@ -142,11 +158,17 @@ class Target(Reading, frozen=True, kw_only=True):
 
 
 class Agent(Target, frozen=True, kw_only=True):
-    """A measuring agent (RL), private-location agent (BM) or execution agent (EP)."""
+    """A measuring agent (RL), private-location agent (BM) or execution agent (EP).
+
+    Attributes:
+        managed: `vendor` for an agent that the vendor starts and ends by itself; it is judged,
+            but its end is no fault.
+    """
 
     agent_id: str
     agent: str
     active: bool | None = None
+    managed: str = ""
     state: AgentState | None = None
 
 
@@ -180,12 +202,17 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Cluster(Reading, frozen=True, kw_only=True):
-    """A cluster of agents behind a controller (`host:port`)."""
+    """A cluster of agents behind a controller (`host:port`).
+
+    Attributes:
+        changed_timestamp_seconds: As a target has it.
+    """
 
     cluster_id: str
     agent_cluster: str
     controller: str
     active: bool | None = None
+    changed_timestamp_seconds: float | None = None
     members: tuple[Member, ...] = ()
     state: ClusterState | None = None
 
@@ -198,21 +225,91 @@ class Cluster(Reading, frozen=True, kw_only=True):
             msgspec.structs.replace(member, state=None, changed_timestamp_seconds=None)
             for member in self.members
         )
-        return msgspec.structs.replace(self, state=None, members=members)
+        return msgspec.structs.replace(
+            self, state=None, changed_timestamp_seconds=None, members=members
+        )
+
+
+class Location(Reading, frozen=True, kw_only=True):
+    """A private location (BM): a group of agents that runs are started on.
+
+    Attributes:
+        active: Whether runs can be started on it at all.
+        agents: How many agents belong to it.
+        agents_up: How many of them are up; `None` where it is not active, or nothing is known of
+            any of them.
+        slots: Engines that can run at once on each agent.
+        threads_per_engine: Virtual users of one engine; without it no test can start.
+    """
+
+    location_id: str
+    location_name: str
+    read_at: Moment
+    active: bool | None = None
+    agents: float | None = None
+    agents_up: float | None = None
+    slots: float | None = None
+    threads_per_engine: float | None = None
+
+    def oldest(self) -> float | None:
+        """Return when its agents were counted."""
+        return None if self.agents_up is None else self.read_at.monotonic
+
+    def _forgetting(self) -> Self:
+        return msgspec.structs.replace(self, agents_up=None)
+
+
+class Outcome(StrEnum):
+    """What a finished run was; a run in flight has none.
+
+    `INCOMPLETE`: not everything was executed, and nothing failed. `ABORTED`: a person stopped it.
+    `NO_VERDICT`: the run ended, and nothing says whether it was good.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    ABORTED = "aborted"
+    ERROR = "error"
+    NO_DATA = "no_data"
+    NO_VERDICT = "no_verdict"
+
+    @property
+    def passed(self) -> bool | None:
+        """Return the verdict; `None` for a run that is neither good nor bad."""
+        if self in (Outcome.ABORTED, Outcome.NO_VERDICT):
+            return None
+        return self is Outcome.PASSED
+
+
+class SuiteJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One job of a finished run; the vendor gives no verdict on it.
+
+    Attributes:
+        samples: Counts by result (`passed`, `failed`).
+    """
+
+    testjob_id: str
+    testjob: str
+    samples: Mapping[str, float] = {}
+    duration_seconds: float | None = None
 
 
 class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run of a suite.
 
     Attributes:
-        passed: The verdict: `True` without a failed job, `None` without a verdict.
+        outcome: What it was; `None` while it is in flight.
         jobs, sessions, samples: Counts by result (`passed`, `failed`, `not_executed`).
         session_mean_seconds: Mean duration of a passed session.
         state_code: The vendor's number for the state, as it is.
+        testjobs, log_events: Its jobs, and the entries of its log by level in lower case; empty
+            where they were not read.
+        response_seconds: Response times by percentile (`90`, `95`, `99`).
     """
 
     run_id: str
-    passed: bool | None = None
+    outcome: Outcome | None = None
     jobs: Mapping[str, float] = {}
     sessions: Mapping[str, float] = {}
     samples: Mapping[str, float] = {}
@@ -223,6 +320,16 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     start_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
     duration_seconds: float | None = None
+    testjobs: tuple[SuiteJob, ...] = ()
+    log_events: Mapping[str, float] = {}
+    response_seconds: Mapping[str, float] = {}
+    response_mean_seconds: float | None = None
+    requests_per_second: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Return the verdict; `None` without one."""
+        return None if self.outcome is None else self.outcome.passed
 
 
 class Suite(Reading, frozen=True, kw_only=True):
@@ -231,6 +338,8 @@ class Suite(Reading, frozen=True, kw_only=True):
     Attributes:
         runs: How many runs the vendor keeps.
         last_run: The newest finished run by start time.
+        last_run_passed: The verdict of the newest finished run that has one, which may be an
+            earlier run than `last_run`; `None` while no run has one.
         current_run: The run in flight.
         history: Finished runs, newest first, for the pages; no samples.
     """
@@ -242,11 +351,13 @@ class Suite(Reading, frozen=True, kw_only=True):
     running: bool | None = None
     runs: float | None = None
     last_run: SuiteRun | None = None
+    last_run_passed: bool | None = None
     current_run: SuiteRun | None = None
     history: tuple[SuiteRun, ...] = ()
 
 
-#: The phases of a run, in their order; a run is in exactly one of them.
+#: The phases of a run, in their order; a run is in exactly one of them. A run that is said to be
+#: running, but without an engine that runs it, is stuck.
 PHASES = (
     "pending",
     "booting",
@@ -254,6 +365,7 @@ PHASES = (
     "ready",
     "running",
     "stopping",
+    "stuck",
     "ended",
     "unknown",
 )
@@ -264,11 +376,16 @@ class Run(Reading, frozen=True, kw_only=True):
 
     Attributes:
         phase: One of `PHASES`.
+        outcome: What it was; `None` while it is in flight.
+        delayed_start: Whether it waits for somebody to start it.
+        internal_error: Whether its newest log line tells of an error of the vendor's engine.
+        engines, engines_planned: Engines that are there, and how many there are to be.
         engines_ratio: Share of the engines, 0 to 1, by the vendor's group.
         phase_durations: Seconds by phase, known after the end.
         events: Events by level in lower case, known after the end.
         exit_code: The worst of the engines'.
-        passed: The verdict, `None` until known.
+        engine_errors: Whether, as far as is known after the end, the run lost an engine or one
+            ended in an error, whatever its verdict.
     """
 
     run_id: str
@@ -278,7 +395,11 @@ class Run(Reading, frozen=True, kw_only=True):
     agent: str = ""
     location: str = ""
     progress_code: float | None = None
+    outcome: Outcome | None = None
+    delayed_start: bool | None = None
+    internal_error: bool | None = None
     engines: float | None = None
+    engines_planned: float | None = None
     engines_ratio: Mapping[str, float] = {}
     data_available: bool | None = None
     start_timestamp_seconds: float | None = None
@@ -286,7 +407,12 @@ class Run(Reading, frozen=True, kw_only=True):
     phase_durations: Mapping[str, float] = {}
     events: Mapping[str, float] = {}
     exit_code: float | None = None
-    passed: bool | None = None
+    engine_errors: bool | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Return the verdict; `None` until known, and for a run without one."""
+        return None if self.outcome is None else self.outcome.passed
 
 
 class AgentJobs(Reading, frozen=True, kw_only=True):
@@ -349,7 +475,26 @@ class Certificate(Reading, frozen=True, kw_only=True):
 
 
 class SourceHealth(Reading, frozen=True, kw_only=True):
-    """The health of a source itself; present from the start and never stale."""
+    """The health of a source itself; present from the start and never stale.
+
+    Attributes:
+        up: Whether the newest poll of at least one task brought readings.
+    """
 
     up: bool = False
     auth_failed: bool = False
+
+
+class TaskHealth(Reading, frozen=True, kw_only=True):
+    """The health of one task of a source, from the end of its first poll; never stale.
+
+    Attributes:
+        up: Whether its newest poll brought readings: its list was read as a whole, and at least
+            one of the targets that were to be asked could be.
+        targets: How many targets of a kind the newest list that was read has, after include and
+            exclude.
+    """
+
+    task: str
+    up: bool
+    targets: Mapping[str, float] = {}

@@ -84,7 +84,19 @@ def _declare(
 _source = partial(_declare, ())
 
 SOURCE_UP = _source(
-    "source_up", "Whether the newest call to the vendor's API was answered validly."
+    "source_up",
+    "Whether the vendor's API answers: the newest poll of at least one task brought readings.",
+)
+SOURCE_TASK_UP = _source(
+    "source_task_up",
+    "Whether the newest poll of the task brought readings; 0: its list could not be read as a"
+    " whole, or none of its targets could be asked.",
+    "task",
+)
+SOURCE_TARGETS = _source(
+    "source_targets",
+    "Targets of a kind in the newest inventory, after include and exclude.",
+    "kind",
 )
 SOURCE_AUTH_FAILED = _source(
     "source_auth_failed", "Whether calls are held back because the credentials were refused."
@@ -106,9 +118,15 @@ _agent = partial(_declare, ("agent_id", "agent"))
 _AS_IT_IS = "is up or down as it is now; survives restarts."
 _FACTS = ("host", "port", "version", "os", "os_version", "java_version", "java_vendor", "location")
 
-AGENT_INFO = _agent("agent_info", "Facts about an agent.", *_FACTS)
+AGENT_INFO = _agent(
+    "agent_info",
+    "Facts about an agent; managed is vendor for one that the vendor starts and ends by itself.",
+    *_FACTS,
+    "managed",
+)
 AGENT_ACTIVE = _agent(
-    "agent_active", "Whether the vendor is told to watch the agent; if not, it is not pinged."
+    "agent_active",
+    "Whether the agent is in use at the vendor; one that is not is not judged and has no up.",
 )
 AGENT_UP = _agent(
     "agent_up",
@@ -121,7 +139,9 @@ AGENT_OUTDATED = _agent(
     "agent_outdated", "Whether the agent is older than the oldest version accepted."
 )
 AGENT_CLOCK_DELTA = _agent(
-    "agent_clock_delta_seconds", "Agent's clock against the vendor's, signed."
+    "agent_clock_delta_seconds",
+    "Agent's clock against the vendor's; positive: the agent's is ahead (the sign is inferred from"
+    " the example of cluster members in the vendor's reference).",
 )
 AGENT_PING_DURATION = _agent(
     "agent_ping_duration_seconds", "Duration of the vendor's call to the agent."
@@ -135,6 +155,9 @@ AGENT_CHANGED = _agent(
 )
 AGENT_HEARTBEAT = _agent(
     "agent_heartbeat_timestamp_seconds", "When the vendor last heard of the agent."
+)
+AGENT_DISK_FREE = _agent(
+    "agent_disk_free_bytes", "Smallest free space of the disks of the agent's host."
 )
 AGENT_MEMORY_LIMIT = _agent("agent_memory_limit_bytes", "Most memory the agent's runtime may take.")
 AGENT_USERS_LIMIT = _agent(
@@ -195,7 +218,20 @@ _member = partial(_declare, (*_CLUSTER, "member_id", "agent_id", "agent"))
 
 CLUSTER_INFO = _cluster("cluster_info", "Facts about a cluster.", "controller")
 CLUSTER_ACTIVE = _cluster(
-    "cluster_active", "Whether the vendor is told to watch the cluster; if not, it is not pinged."
+    "cluster_active",
+    "Whether the cluster is in use at the vendor; one that is not is not judged and has no up.",
+)
+CLUSTER_UP = _cluster(
+    "cluster_up", "Whether the controller could be asked for the members of the cluster."
+)
+CLUSTER_FAILURE = _cluster(
+    "cluster_failure", "Why the cluster is not up; present only while it is not.", "reason"
+)
+CLUSTER_OUTDATED = _cluster(
+    "cluster_outdated", "Whether the cluster's ping says that its controller is outdated."
+)
+CLUSTER_CHANGED = _cluster(
+    "cluster_changed_timestamp_seconds", f"Since when, at the latest, the cluster {_AS_IT_IS}"
 )
 CLUSTER_MEMBERS = _cluster("cluster_members", "Agents that belong to the cluster.")
 CLUSTER_CONNECT_DURATION = _cluster(
@@ -204,9 +240,13 @@ CLUSTER_CONNECT_DURATION = _cluster(
 CLUSTER_PING_DURATION = _cluster(
     "cluster_ping_duration_seconds", "Duration of the portal's call that pinged all members."
 )
+CLUSTER_MEMBER_INFO = _member(
+    "cluster_member_info", "Facts about a member.", "version", "os", "java_version"
+)
 CLUSTER_MEMBER_UP = _member(
     "cluster_member_up",
-    "Whether the controller connected to the member, had it act and got a good reply.",
+    "Whether the controller connected to the member, had it act and got a good reply; a member"
+    " whose agent is inactive is not judged.",
 )
 CLUSTER_MEMBER_FAILURE = _member(
     "cluster_member_failure", "Why the member is not up; present only while it is not.", "reason"
@@ -264,6 +304,24 @@ RECORDER_RECORDED_ELEMENTS = _recorder(
 )
 RECORDER_PROTECTED = _recorder("recorder_protected", "Whether its control port demands a token.")
 
+# -- Locations ----------------------------------------------------------------------------------
+
+_location = partial(_declare, ("location_id", "location_name"))
+
+LOCATION_INFO = _location("location_info", "A private location.")
+LOCATION_ACTIVE = _location(
+    "location_active", "Whether runs can be started on the location; 0: it is disabled."
+)
+LOCATION_AGENTS = _location("location_agents", "Agents that belong to the location.")
+LOCATION_AGENTS_UP = _location("location_agents_up", "Agents of the location that are up.")
+LOCATION_SLOTS = _location(
+    "location_slots", "Engines that can run at once on each agent of the location."
+)
+LOCATION_THREADS_PER_ENGINE = _location(
+    "location_threads_per_engine",
+    "Virtual users of one engine of the location; absent: no test can start there.",
+)
+
 # -- Suites -------------------------------------------------------------------------------------
 
 _suite = partial(_declare, ("suite_id", "suite"))
@@ -272,9 +330,15 @@ SUITE_HEALTHY = _suite("suite_healthy", "Whether the vendor finds the suite runn
 SUITE_JOBS = _suite("suite_jobs", "Jobs the suite consists of.")
 SUITE_RUNNING = _suite("suite_running", "Whether a run of the suite is in flight.")
 SUITE_RUNS = _suite("suite_runs", "Runs of the suite the vendor keeps.")
+SUITE_LAST_RUN_OUTCOME = _suite(
+    "suite_last_run_outcome",
+    "1 for what the newest finished run by start time was, 0 for the other outcomes.",
+    "outcome",
+)
 SUITE_LAST_RUN_PASSED = _suite(
     "suite_last_run_passed",
-    "Verdict on the newest finished run by start time; absent without a verdict.",
+    "Verdict of the newest finished run that has one: 1 passed; 0 failed, incomplete, error or"
+    " no_data. Aborted runs and runs without a verdict are passed over.",
 )
 SUITE_LAST_RUN_JOBS = _suite(
     "suite_last_run_jobs", "Jobs of the newest finished run, by result.", "result"
@@ -308,6 +372,32 @@ SUITE_LAST_RUN_END = _suite(
 SUITE_LAST_RUN_DURATION = _suite(
     "suite_last_run_duration_seconds", "How long the newest finished run took."
 )
+_TESTJOB = ("testjob_id", "testjob")
+SUITE_LAST_RUN_TESTJOB_SAMPLES = _suite(
+    "suite_last_run_testjob_samples",
+    "Samples of a job of the newest finished run, by result; the vendor has no verdict per job.",
+    *_TESTJOB,
+    "result",
+)
+SUITE_LAST_RUN_TESTJOB_DURATION = _suite(
+    "suite_last_run_testjob_duration_seconds",
+    "How long a job of the newest finished run took.",
+    *_TESTJOB,
+)
+SUITE_LAST_RUN_LOG_EVENTS = _suite(
+    "suite_last_run_log_events", "Entries in the log of the newest finished run, by level.", "level"
+)
+SUITE_LAST_RUN_RESPONSE = _suite(
+    "suite_last_run_response_seconds",
+    "Response times of the newest finished run, by percentile.",
+    "percentile",
+)
+SUITE_LAST_RUN_RESPONSE_MEAN = _suite(
+    "suite_last_run_response_mean_seconds", "Mean response time of the newest finished run."
+)
+SUITE_LAST_RUN_REQUEST_RATE = _suite(
+    "suite_last_run_requests_per_second", "Mean rate of requests of the newest finished run."
+)
 SUITE_CURRENT_RUN_JOBS = _suite(
     "suite_current_run_jobs", "Jobs of the run in flight, by result so far.", "result"
 )
@@ -321,10 +411,20 @@ _run = partial(_declare, ("run_id", "run"))
 
 RUN_INFO = _run("run_info", "Facts about a run.", "suite_id", "agent", "location")
 RUN_PHASE = _run("run_phase", "1 for the phase the run is in, 0 for the others.", "phase")
+RUN_OUTCOME = _run(
+    "run_outcome", "1 for what the run was; absent while it is in flight.", "outcome"
+)
+RUN_DELAYED_START = _run(
+    "run_delayed_start", "Whether the run waits for somebody to start it; it is not stuck then."
+)
+RUN_INTERNAL_ERROR = _run(
+    "run_internal_error", "Whether the run's newest log line tells of an internal error."
+)
 RUN_PROGRESS_CODE = _run(
     "run_progress_code", "The vendor's code for the run's progress, 0 to 150, no percentage."
 )
-RUN_ENGINES = _run("run_engines", "Engines of the run.")
+RUN_ENGINES = _run("run_engines", "Engines of the run that are there.")
+RUN_ENGINES_PLANNED = _run("run_engines_planned", "Engines that the run is to have.")
 RUN_ENGINES_RATIO = _run(
     "run_engines_ratio", "Share of the run's engines, 0 to 1, by phase.", "phase"
 )
@@ -336,6 +436,10 @@ RUN_PHASE_DURATION = _run(
 )
 RUN_EVENTS = _run("run_events", "Events of the ended run, by level.", "level")
 RUN_EXIT_CODE = _run("run_exit_code", "Worst exit code of the ended run's engines.")
+RUN_ENGINE_ERRORS = _run(
+    "run_engine_errors",
+    "Whether the ended run lost an engine or one ended in an error, whatever the run's verdict.",
+)
 RUN_PASSED = _run("run_passed", "Verdict on the run; absent until known.")
 
 # -- Off by default -----------------------------------------------------------------------------

@@ -175,6 +175,16 @@ def _target_info(family: c.Family, *more: str) -> Column:
     return Column(family=family, part="", read=read, spread=_one)
 
 
+def _agent_info(family: c.Family) -> Column:
+    """Read what any machine tells, and whether the vendor manages the agent."""
+    column = _target_info(family)
+
+    def read(agent: r.Agent) -> tuple[str, ...]:
+        return (*column.read(agent), agent.managed)
+
+    return msgspec.structs.replace(column, read=read)
+
+
 def _one(values: tuple[str, ...]) -> Iterable[Labelled]:
     return ((values, True),)
 
@@ -182,6 +192,37 @@ def _one(values: tuple[str, ...]) -> Iterable[Labelled]:
 def _phases(phase: str) -> Iterable[Labelled]:
     shown = phase if phase in r.PHASES else "unknown"
     return [((each,), each == shown) for each in r.PHASES]
+
+
+def _outcomes(outcome: r.Outcome | None) -> Iterable[Labelled]:
+    """Return a sample for each outcome, as soon as there is one."""
+    if outcome is None:
+        return ()
+    return [((each.value,), each is outcome) for each in r.Outcome]
+
+
+def _outcome(outcome: r.Outcome | None) -> Iterable[Labelled]:
+    return () if outcome is None else (((outcome.value,), True),)
+
+
+def _testjob_samples(testjobs: tuple[r.SuiteJob, ...] | None) -> Iterable[Labelled]:
+    return [
+        ((job.testjob_id, job.testjob, result), count)
+        for job in testjobs or ()
+        for result, count in job.samples.items()
+    ]
+
+
+def _testjob_durations(testjobs: tuple[r.SuiteJob, ...] | None) -> Iterable[Labelled]:
+    return [((job.testjob_id, job.testjob), job.duration_seconds) for job in testjobs or ()]
+
+
+def _member_info(state: tuple[str | None, str | None, str | None]) -> Iterable[Labelled]:
+    """Return nothing while the member's state is not known."""
+    version, os, java_version = state
+    if version is None or os is None or java_version is None:
+        return ()
+    return (((version, os, java_version), True),)
 
 
 def _job_states(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
@@ -192,7 +233,7 @@ def _job_states(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
 
 _AGENT = _mapping(
     ("agent_id", "agent"),
-    _target_info(c.AGENT_INFO),
+    _agent_info(c.AGENT_INFO),
     _boolean(c.AGENT_ACTIVE, "active"),
     _boolean(c.AGENT_PROTECTED, "protected"),
     _number(c.AGENT_LAST_UP, "last_up_timestamp_seconds"),
@@ -204,6 +245,7 @@ _AGENT = _mapping(
     _number(c.AGENT_PING_DURATION, "state.ping_duration_seconds"),
     _number(c.AGENT_START, "state.start_timestamp_seconds"),
     _number(c.AGENT_HEARTBEAT, "state.heartbeat_timestamp_seconds"),
+    _number(c.AGENT_DISK_FREE, "state.disk_free_bytes"),
     _number(c.AGENT_MEMORY_LIMIT, "state.memory_limit_bytes"),
     _number(c.AGENT_USERS_LIMIT, "state.users_limit"),
     _number(c.AGENT_JOB_DURATION_LIMIT, "state.job_duration_limit_seconds"),
@@ -248,12 +290,23 @@ _CLUSTER = _mapping(
     _info(c.CLUSTER_INFO, "controller"),
     _boolean(c.CLUSTER_ACTIVE, "active"),
     Column(family=c.CLUSTER_MEMBERS, part="", read=lambda cluster: len(cluster.members)),
+    _number(c.CLUSTER_CHANGED, "changed_timestamp_seconds"),
+    _boolean(c.CLUSTER_UP, "state.up"),
+    _failure(c.CLUSTER_FAILURE, "state"),
+    _boolean(c.CLUSTER_OUTDATED, "state.outdated"),
     _number(c.CLUSTER_CONNECT_DURATION, "state.connect_duration_seconds"),
     _number(c.CLUSTER_PING_DURATION, "state.ping_duration_seconds"),
 )
 
 _MEMBER = _mapping(
     ("cluster_id", "agent_cluster", "member_id", "agent_id", "agent"),
+    _column(
+        c.CLUSTER_MEMBER_INFO,
+        "member.state.version",
+        "os",
+        "java_version",
+        spread=_member_info,
+    ),
     _number(c.CLUSTER_MEMBER_LOAD_FACTOR, "member.load_factor"),
     _boolean(c.CLUSTER_MEMBER_UP, "member.state.up"),
     _failure(c.CLUSTER_MEMBER_FAILURE, "member.state"),
@@ -277,7 +330,8 @@ _SUITE = _mapping(
     _number(c.SUITE_JOBS, "jobs"),
     _boolean(c.SUITE_RUNNING, "running"),
     _number(c.SUITE_RUNS, "runs"),
-    _boolean(c.SUITE_LAST_RUN_PASSED, "last_run.passed"),
+    _column(c.SUITE_LAST_RUN_OUTCOME, "last_run.outcome", spread=_outcomes),
+    _boolean(c.SUITE_LAST_RUN_PASSED, "last_run_passed"),
     _by_key(c.SUITE_LAST_RUN_JOBS, "last_run.jobs"),
     _by_key(c.SUITE_LAST_RUN_SESSIONS, "last_run.sessions"),
     _by_key(c.SUITE_LAST_RUN_SAMPLES, "last_run.samples"),
@@ -288,6 +342,12 @@ _SUITE = _mapping(
     _number(c.SUITE_LAST_RUN_START, "last_run.start_timestamp_seconds"),
     _number(c.SUITE_LAST_RUN_END, "last_run.end_timestamp_seconds"),
     _number(c.SUITE_LAST_RUN_DURATION, "last_run.duration_seconds"),
+    _column(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, "last_run.testjobs", spread=_testjob_samples),
+    _column(c.SUITE_LAST_RUN_TESTJOB_DURATION, "last_run.testjobs", spread=_testjob_durations),
+    _by_key(c.SUITE_LAST_RUN_LOG_EVENTS, "last_run.log_events"),
+    _by_key(c.SUITE_LAST_RUN_RESPONSE, "last_run.response_seconds"),
+    _number(c.SUITE_LAST_RUN_RESPONSE_MEAN, "last_run.response_mean_seconds"),
+    _number(c.SUITE_LAST_RUN_REQUEST_RATE, "last_run.requests_per_second"),
     _by_key(c.SUITE_CURRENT_RUN_JOBS, "current_run.jobs"),
     _number(c.SUITE_CURRENT_RUN_START, "current_run.start_timestamp_seconds"),
 )
@@ -296,8 +356,12 @@ _RUN = _mapping(
     ("run_id", "run"),
     _info(c.RUN_INFO, "suite_id", "agent", "location"),
     _column(c.RUN_PHASE, "phase", spread=_phases),
+    _column(c.RUN_OUTCOME, "outcome", spread=_outcome),
+    _boolean(c.RUN_DELAYED_START, "delayed_start"),
+    _boolean(c.RUN_INTERNAL_ERROR, "internal_error"),
     _number(c.RUN_PROGRESS_CODE, "progress_code"),
     _number(c.RUN_ENGINES, "engines"),
+    _number(c.RUN_ENGINES_PLANNED, "engines_planned"),
     _by_key(c.RUN_ENGINES_RATIO, "engines_ratio"),
     _boolean(c.RUN_DATA_AVAILABLE, "data_available"),
     _number(c.RUN_START, "start_timestamp_seconds"),
@@ -305,7 +369,24 @@ _RUN = _mapping(
     _by_key(c.RUN_PHASE_DURATION, "phase_durations"),
     _by_key(c.RUN_EVENTS, "events"),
     _number(c.RUN_EXIT_CODE, "exit_code"),
+    _boolean(c.RUN_ENGINE_ERRORS, "engine_errors"),
     _boolean(c.RUN_PASSED, "passed"),
+)
+
+_LOCATION = _mapping(
+    ("location_id", "location_name"),
+    Column(family=c.LOCATION_INFO, part="", read=lambda _: True, is_boolean=True),
+    _boolean(c.LOCATION_ACTIVE, "active"),
+    _number(c.LOCATION_AGENTS, "agents"),
+    _number(c.LOCATION_AGENTS_UP, "agents_up"),
+    _number(c.LOCATION_SLOTS, "slots"),
+    _number(c.LOCATION_THREADS_PER_ENGINE, "threads_per_engine"),
+)
+
+_TASK_HEALTH = _mapping(
+    (),
+    _column(c.SOURCE_TASK_UP, "task", "up", spread=lambda health: (((health[0],), health[1]),)),
+    _by_key(c.SOURCE_TARGETS, "targets"),
 )
 
 _CERTIFICATE = _mapping(
@@ -321,6 +402,7 @@ MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.Controller: (_CONTROLLER,),
     r.Recorder: (_RECORDER,),
     r.Cluster: (_CLUSTER, _MEMBER),
+    r.Location: (_LOCATION,),
     r.Suite: (_SUITE,),
     r.Run: (_RUN,),
     r.Certificate: (_CERTIFICATE,),
@@ -330,6 +412,7 @@ MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.SourceHealth: (
         _mapping((), _boolean(c.SOURCE_UP, "up"), _boolean(c.SOURCE_AUTH_FAILED, "auth_failed")),
     ),
+    r.TaskHealth: (_TASK_HEALTH,),
 }
 
 

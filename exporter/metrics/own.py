@@ -118,6 +118,11 @@ LOCKOUT_REFUSALS = _gauge(
     " share the ledger.",
     *_SOURCE,
 )
+VENDOR_SLOW = _gauge(
+    "vendor_slow",
+    "Whether time-outs are the vendor's, so that no target is judged by them.",
+    *_SOURCE,
+)
 SERIES = _gauge("series", "Vendor series exposed.", *_SOURCE)
 SERIES_EXPIRED = _counter(
     "series_expired_total", "Vendor series that ended for want of a newer reading.", *_SOURCE

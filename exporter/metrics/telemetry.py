@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
 
 Skip = Literal["running", "missed", "blocked"]
-Surprise = Literal["enum", "type", "missing_field"]
+Surprise = Literal["enum", "type", "missing_field", "incomplete_list"]
 
 
 class SelfMetrics:
@@ -108,6 +108,7 @@ class SourceMetrics:
     Attributes:
         breaker: Shows whether calls are held back.
         refusals: Shows how many calls of the last minute may have been refused.
+        vendor_slow: Shows whether time-outs are the vendor's.
         series: Shows how many vendor series there are.
         expired: Counts vendor series that ended for want of a newer reading.
     """
@@ -121,6 +122,7 @@ class SourceMetrics:
         self._in_flight = telemetry[own.HTTP_REQUESTS_IN_FLIGHT].labels(*self._labels)
         self.breaker = telemetry[own.BREAKER_OPEN].labels(*self._labels)
         self.refusals = telemetry[own.LOCKOUT_REFUSALS].labels(*self._labels)
+        self.vendor_slow = telemetry[own.VENDOR_SLOW].labels(*self._labels)
         self.series = telemetry[own.SERIES].labels(*self._labels)
         self.expired = telemetry[own.SERIES_EXPIRED].labels(*self._labels)
         self._surprises: dict[Surprise, Counter] = {

@@ -173,7 +173,7 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) ->
         state=_CONDITIONS[suite.healthy],
         jobs=suite.jobs,
         running=suite.running,
-        last_run_passed=last.passed if last else None,
+        last_run_passed=suite.last_run_passed,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         **_reading_time(taken, now),

@@ -58,7 +58,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         url: Where it is, without user-info and query.
         state: Unknown until something was polled.
-        up: Whether the newest call to the vendor's API was answered validly.
+        up: Whether the newest poll of at least one task brought readings.
         auth_failed: Whether calls are held back because the credentials were refused.
         blocked: Whether calls are held back for any reason.
     """
@@ -84,16 +84,16 @@ def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[So
             )
             for task, interval in poller.intervals.items()
         ]
-        rows.append(source_row(poller.source, *tasks))
+        rows.append(source_row(poller.source, *tasks, up=poller.up))
     return rows
 
 
-def source_row(source: Source, *tasks: TaskRow) -> SourceRow:
+def source_row(source: Source, *tasks: TaskRow, up: bool) -> SourceRow:
     """Make the row of a source from those of its tasks."""
     attempted = any(
         task.last_attempt_timestamp_seconds is not None and not task.restored for task in tasks
     )
-    if source.up:
+    if up and (attempted or not any(task.restored for task in tasks)):
         state = Condition.UP
     else:
         state = Condition.DOWN if attempted or source.blocked else Condition.UNKNOWN
@@ -102,7 +102,7 @@ def source_row(source: Source, *tasks: TaskRow) -> SourceRow:
         name=source.settings.name,
         url=public_url(source.settings.url),
         state=state,
-        up=source.up,
+        up=up,
         auth_failed=source.auth_failed,
         blocked=source.blocked,
         tasks=tasks,

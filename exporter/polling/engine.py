@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
-from exporter.fleet.readings import SourceHealth
+from exporter.fleet.kinds import LISTED
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledger
 from exporter.lockout.siblings import Siblings
@@ -23,7 +23,7 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS, STATE_UP
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.memory import Memory
-from exporter.polling.poller import HEALTH, Kept, Poller, TaskStatus
+from exporter.polling.poller import Kept, Poller, TaskStatus
 from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
@@ -145,7 +145,7 @@ class Engine:
             old, following = self.pollers.pop(name), by_name.get(name)
             if following is not None and _same_account(old.source.settings, following):
                 kept[name] = {
-                    task: replace(each, status=TaskStatus())
+                    task: replace(each, status=TaskStatus(health=each.status.health))
                     for task, each in old.kept.items()
                     if task in following.intervals()
                 }
@@ -216,7 +216,6 @@ class Engine:
     def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
         provider = PROVIDERS[settings.provider]
         telemetry = self.telemetry.source(settings.provider, settings.name)
-        health = self.store.get(settings.provider, settings.name, HEALTH)
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
@@ -226,10 +225,6 @@ class Engine:
             turn_seconds=self._siblings.turn_seconds if settings.LOCKOUT.block else lambda: None,
             known={task: each.snapshot.readings for task, each in kept.items()},
             memory={task: each.snapshot.memory for task, each in kept.items()},
-            up=any(
-                isinstance(each, SourceHealth) and each.up
-                for each in (health.readings if health else ())
-            ),
         )
         return Poller(
             provider.connect(settings, context),
@@ -237,6 +232,7 @@ class Engine:
             store=self.store,
             telemetry=telemetry,
             clock=self.clock,
+            kinds=(kind for kind in LISTED if kind in provider.kinds),
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),
@@ -285,6 +281,7 @@ class Engine:
         # The breaker opens and closes with time, so its gauges are brought up to date here as well.
         poller.publish_health()
         if poller.source.blocked:
+            poller.hold(task)
             self._first_polls.discard((poller.source.settings.name, task))
             return True
         return False

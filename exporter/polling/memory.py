@@ -25,7 +25,7 @@ from exporter.fleet.changes import Since
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.fleet.store import Snapshot
-from exporter.polling.poller import Kept, TaskStatus
+from exporter.polling.poller import Doubt, Kept, TaskStatus
 
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class _Saved(_Header, frozen=True, kw_only=True):
     memory: bytes
     chunks: tuple[tuple[str, msgspec.Raw], ...]
     since: tuple[msgspec.Raw, ...]
+    doubt: Doubt | None = None
 
 
 def _types(base: type[Reading]) -> Iterator[type[Reading]]:
@@ -171,6 +172,7 @@ class Memory:
                 status=kept.status,
                 memory=snapshot.memory,
                 chunks=tuple(await collected(_chunks(snapshot.readings), turn=1)),
+                doubt=kept.doubt,
                 since=tuple(await collected(_since_chunks(kept.since), turn=1)),
             )
         )
@@ -218,7 +220,8 @@ class Memory:
             restored=True,
         )
         status = msgspec.structs.replace(rebased(saved.status, ahead), restored=True)
-        return Kept(snapshot=snapshot, status=status, since=since)
+        doubt = None if saved.doubt is None else rebased(saved.doubt, ahead)
+        return Kept(snapshot=snapshot, status=status, since=since, doubt=doubt)
 
 
 def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:

@@ -6,6 +6,7 @@ their freshness and nobody else anything.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from types import MappingProxyType
@@ -19,14 +20,14 @@ from exporter.clock import Clock, Moment
 from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
 from exporter.fleet.changes import R, SinceByTarget, changes, dated
-from exporter.fleet.kinds import BY_READING
-from exporter.fleet.readings import Reading, SourceHealth
+from exporter.fleet.kinds import BY_READING, target_of
+from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Snapshot
 from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -42,6 +43,10 @@ HEALTH = "source"
 
 #: A failure that goes on is logged again after this long.
 REPEAT_SECONDS = 900.0
+
+#: An inventory that is empty after a full one, or shorter than its own total, is believed when it
+#: has been the same for so long.
+DOUBTED_SECONDS = 3600.0
 
 #: Of so many targets that a list cut short does not name is remembered since when they are so.
 MAX_ABSENT = 10_000
@@ -70,13 +75,29 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
         last_attempt: When the newest poll ended.
         last_success: When the newest poll without any failure ended.
         failure: The newest failure, also when a success came after it.
+        health: What they say of the source; `None` before the first one.
         restored: Whether these polls were before a restart, and none was since.
     """
 
+    health: TaskHealth | None = None
     last_attempt: Moment | None = None
     last_success: Moment | None = None
     failure: TaskFailure | None = None
     restored: bool = False
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """An inventory that is not believed yet.
+
+    Attributes:
+        since: When it was first so.
+        digest: Of the ids of all targets in it.
+        over: Whether it has been the same for so long that it is believed.
+    """
+
+    since: Moment
+    digest: bytes
+    over: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +106,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         snapshot: The newest one, also if it has expired.
         since: Since when each target is up or down.
+        doubt: About the newest inventory, if there is one or was.
     """
 
     snapshot: Snapshot
     status: TaskStatus = TaskStatus()
     since: SinceByTarget = MappingProxyType({})
+    doubt: Doubt | None = None
 
 
 class Poller:
@@ -103,6 +126,7 @@ class Poller:
         store: Store,
         telemetry: SourceMetrics,
         clock: Clock,
+        kinds: Iterable[Kind] = (),
         shows_health: bool = True,
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
@@ -115,6 +139,7 @@ class Poller:
             store: Where the snapshots go.
             telemetry: Counts the polls.
             clock: Where time comes from.
+            kinds: The kinds of targets whose number is shown.
             shows_health: Whether to show the source's health: of several processes that share a
                 source one does.
             kept: What is known of the tasks from before.
@@ -122,6 +147,7 @@ class Poller:
         """
         self.source = source
         self.intervals = intervals
+        self._kinds = tuple(kinds)
         self._shows_health = shows_health
         self._settings = source.settings
         self._store = store
@@ -135,12 +161,24 @@ class Poller:
         self._status: dict[str, TaskStatus] = {task: each.status for task, each in kept.items()}
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
+        self._shown: tuple[Reading, ...] = ()
+        self._slow: set[str] = set()
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
+
+    @property
+    def up(self) -> bool:
+        """Whether the newest poll of at least one task brought readings."""
+        return any(health.up for health in self._tasks_health())
 
     def status(self, task: str) -> TaskStatus:
         """Return how the polls of a task have gone."""
         return self._status.get(task, TaskStatus())
+
+    def hold(self, task: str) -> None:
+        """Note that a poll of a task was left out because calls are held back."""
+        self._note_health(task, up=False)
+        self.publish_health()
 
     async def poll(self, task: str) -> None:
         """Poll a task once; never raises but for being cancelled."""
@@ -155,8 +193,8 @@ class Poller:
             message = "the poll ended in an unexpected error, see the log"
             failures = [Failure(reason=Reason.DECODE, message=message)]
         else:
-            failures = _grouped(poll.failures)
             kept = await self._show(task, poll, seconds=self._clock.monotonic() - started)
+            failures = _grouped((*poll.failures, *self._judge(task, poll, kept)))
         ended = self._clock.now()
         self._telemetry.polled(
             task,
@@ -164,6 +202,8 @@ class Poller:
             at=ended,
             failures=[each.reason for each in failures],
         )
+        if kept is None:
+            self._note_health(task, up=False)
         self._note(task, failures, ended)
         self.publish_health()
         if kept is not None:
@@ -172,16 +212,55 @@ class Poller:
                 await self._keep(kept)
 
     def publish_health(self) -> None:
-        """Put the source's health in the store, if it changed."""
-        health = SourceHealth(up=self.source.up, auth_failed=self.source.auth_failed)
-        if health == self._health:
+        """Put the health of the source and of its tasks in the store, if it changed."""
+        health = SourceHealth(up=self.up, auth_failed=self.source.auth_failed)
+        if health != self._health:
+            if self._health is not None:
+                self._log_health(self._health, health)
+            self._health = health
+            self._telemetry.breaker.set(self.source.blocked)
+        own = (health,) if self._shows_health else ()
+        shown: tuple[Reading, ...] = (*own, *self._tasks_health())
+        if shown != self._shown:
+            self._shown = shown
+            self._store.put(self._snapshot(HEALTH, shown, stale_after=math.inf))
+
+    def _tasks_health(self) -> Iterator[TaskHealth]:
+        for task in self.intervals:
+            health = self.status(task).health
+            if health is not None:
+                yield health
+
+    def _note_health(
+        self, task: str, *, up: bool, targets: Mapping[str, float] | None = None
+    ) -> None:
+        """Note whether a task's newest poll brought readings; without targets those before stay."""
+        status = self.status(task)
+        if targets is None:
+            targets = status.health.targets if status.health else {}
+        health = TaskHealth(task=task, up=up, targets=targets)
+        self._status[task] = replace(status, health=health)
+
+    def _judge(self, task: str, poll: Poll, kept: Kept) -> Iterator[Failure]:
+        """Note what a poll says of the source; yield the failure that its inventory is, if so."""
+        if poll.vendor_slow:
+            self._slow.add(task)
+        else:
+            self._slow.discard(task)
+        self._telemetry.vendor_slow.set(bool(self._slow))
+        counts = Counter(
+            kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
+        )
+        targets = {kind.value: float(counts[kind]) for kind in self._kinds if kind.task == task}
+        doubted = kept.doubt is not None and not kept.doubt.over
+        self._note_health(task, up=poll.asked and not doubted, targets=targets)
+        if not doubted:
             return
-        if self._health is not None:
-            self._log_health(self._health, health)
-        self._health = health
-        self._telemetry.breaker.set(self.source.blocked)
-        if self._shows_health:
-            self._store.put(self._snapshot(HEALTH, (health,), stale_after=math.inf))
+        self._telemetry.surprise("incomplete_list")
+        what = "is shorter than its own total" if poll.incomplete else "is empty after a full one"
+        message = f"the vendor's list {what}; targets that are missing count as there until"
+        message += f" it has been the same for {DOUBTED_SECONDS / 60:.0f} minutes"
+        yield Failure(reason=Reason.API_ERROR, message=message)
 
     def dated(self, reading: R) -> R:
         """Return a reading that came from `explain` with since when it is so."""
@@ -203,12 +282,13 @@ class Poller:
         stale_after = settings.stale_after_for(task) + 2 * overtime
         # What a source carries over for too long has expired already and does not come back.
         not_before = self._clock.monotonic() - stale_after
-        known = self.kept[task].since if task in self.kept else {}
+        kept = self.kept.get(task)
+        known = kept.since if kept else {}
+        found, doubt = self._doubted(poll, kept)
         since: dict[tuple[Kind, str], Since] = {}
         readings = tuple(
             await collected(
-                dated(reading.fresh(not_before=not_before), known, since)
-                for reading in poll.readings
+                dated(reading.fresh(not_before=not_before), known, since) for reading in found
             )
         )
         if not all(failure.target for failure in poll.failures):
@@ -218,17 +298,46 @@ class Poller:
         snapshot = self._snapshot(task, readings, stale_after=stale_after, memory=poll.memory)
         self._store.put(snapshot)
         old = before.readings if before else ()
-        found = [change async for change in changes(old, readings)]
-        for change in found[:NAMED_CHANGES]:
+        changed = [change async for change in changes(old, readings)]
+        for change in changed[:NAMED_CHANGES]:
             self._log.info(
                 f"{change.kind}_{change.what}",
                 id=change.target_id,
                 name=change.target,
                 **({"reason": change.reason} if change.reason else {}),
             )
-        if len(found) > NAMED_CHANGES:
-            self._log.info("more_changes", task=task, count=len(found) - NAMED_CHANGES)
-        return Kept(snapshot=snapshot, since=since)
+        if len(changed) > NAMED_CHANGES:
+            self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
+        return Kept(snapshot=snapshot, since=since, doubt=doubt)
+
+    def _doubted(self, poll: Poll, before: Kept | None) -> tuple[tuple[Reading, ...], Doubt | None]:
+        """Return all readings to show, and the doubt about the inventory if there is one.
+
+        While an inventory is not believed, the targets that it lacks are shown as they were known
+        before, until that is too old.
+        """
+        listed: dict[tuple[Kind, str], Reading] = {}
+        old: dict[tuple[Kind, str], Reading] = {}
+        if poll.inventory:
+            listed = {target: each for each in poll.readings if (target := target_of(each))}
+            known = before.snapshot.readings if before else ()
+            old = {
+                target: each
+                for each in known
+                if (target := target_of(each)) and target[0] in poll.inventory
+            }
+        emptied = {kind for kind, _ in old} - {kind for kind, _ in listed}
+        if not poll.incomplete and not emptied:
+            return poll.readings, None
+        ids = sorted("\0".join(target) for target in listed)
+        digest = hashlib.blake2b("\n".join(ids).encode(errors="surrogatepass"), digest_size=16)
+        doubt = Doubt(since=self._clock.now(), digest=digest.digest())
+        if before is not None and before.doubt and before.doubt.digest == doubt.digest:
+            doubt = before.doubt
+        if self._clock.monotonic() - doubt.since.monotonic >= DOUBTED_SECONDS:
+            return poll.readings, replace(doubt, over=True)
+        missing = (each for target, each in old.items() if target not in listed)
+        return (*poll.readings, *missing), doubt
 
     def _snapshot(
         self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""

@@ -17,6 +17,7 @@ import msgspec
 
 from exporter.clock import Clock
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
 from exporter.lockout.keeper import Participant
@@ -52,11 +53,20 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
         failures: The calls that failed on the way; the readings stand nevertheless.
         memory: What the task wants to find again after a restart or a reload, in a form of its
             own and without a secret.
+        inventory: The kinds of targets of which the vendor lists all. When there are none of a
+            kind any more, or the list is `incomplete`, that is not believed at once.
+        incomplete: Whether the vendor says that it has more targets than it listed.
+        asked: Whether a target could be asked, if any was to be.
+        vendor_slow: Whether calls timed out by the vendor's doing rather than their targets'.
     """
 
     readings: tuple[Reading, ...]
     failures: tuple[Failure, ...] = ()
     memory: bytes = b""
+    inventory: tuple[Kind, ...] = ()
+    incomplete: bool = False
+    asked: bool = True
+    vendor_slow: bool = False
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +91,6 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         known: The readings by task from before a restart, or before a reload changed the source's
             settings.
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
-        up: Whether it was up before.
         turn_seconds: `None` while the ledger is shared with all shards, else how long after a
             minute this shard's turn to prove its credentials comes.
     """
@@ -93,7 +102,6 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard = Shard()
     known: Mapping[str, tuple[Reading, ...]] = {}
     memory: Mapping[str, bytes] = {}
-    up: bool = False
     turn_seconds: Callable[[], float | None] = lambda: None
 
 
@@ -103,7 +111,6 @@ class Client(ABC):
     Attributes:
         settings: What it was made from, as is `context`; the tasks find them here.
         surprise: Counts a value that did not fit.
-        up: Whether the newest call was answered validly.
     """
 
     def __init__(
@@ -127,7 +134,6 @@ class Client(ABC):
         self.settings = settings
         self.context = context
         self.surprise = context.telemetry.surprise
-        self.up = context.up
         self.http = http
         self.guard = Guard(
             Participant(
@@ -177,11 +183,6 @@ class Source:
         self._client = client
         self._tasks = tasks
         self._explainers = explainers
-
-    @property
-    def up(self) -> bool:
-        """Whether the newest call to the vendor's API was answered validly."""
-        return self._client.up
 
     @property
     def auth_failed(self) -> bool:

@@ -15,9 +15,11 @@ from exporter.fleet.readings import (
     Cluster,
     ClusterState,
     Controller,
+    Location,
     Member,
     MemberState,
     MinVersion,
+    Outcome,
     Reading,
     Recorder,
     RecorderState,
@@ -25,7 +27,9 @@ from exporter.fleet.readings import (
     SourceHealth,
     State,
     Suite,
+    SuiteJob,
     SuiteRun,
+    TaskHealth,
     Template,
 )
 
@@ -60,6 +64,7 @@ AGENT = Agent(
         job_duration_limit_seconds=3_600.0,
         busy=True,
         heartbeat_timestamp_seconds=1_699_999_990.0,
+        disk_free_bytes=8_589_934_592.0,
     ),
 )
 
@@ -111,7 +116,15 @@ CLUSTER = Cluster(
     agent_cluster="europe",
     controller="10.0.0.8:8083",
     active=True,
-    state=ClusterState(read_at=READ_AT, connect_duration_seconds=0.25, ping_duration_seconds=0.5),
+    changed_timestamp_seconds=1_699_999_995.0,
+    state=ClusterState(
+        read_at=READ_AT,
+        up=False,
+        reason=Reason.OUTDATED,
+        outdated=True,
+        connect_duration_seconds=0.25,
+        ping_duration_seconds=0.5,
+    ),
     members=(
         Member(
             member_id="31",
@@ -124,11 +137,25 @@ CLUSTER = Cluster(
                 up=False,
                 reason=Reason.NOT_CONNECTED,
                 outdated=True,
+                version="4.8.20",
+                os="Linux",
+                java_version="17.0.2",
                 clock_delta_seconds=-1.0,
                 sampling_granularity_seconds=5.0,
             ),
         ),
     ),
+)
+
+LOCATION = Location(
+    location_id="5f1e",
+    location_name="Frankfurt lab",
+    read_at=READ_AT,
+    active=True,
+    agents=3.0,
+    agents_up=2.0,
+    slots=4.0,
+    threads_per_engine=250.0,
 )
 
 SUITE = Suite(
@@ -140,7 +167,7 @@ SUITE = Suite(
     runs=20.0,
     last_run=SuiteRun(
         run_id="110",
-        passed=False,
+        outcome=Outcome.INCOMPLETE,
         jobs={"passed": 2.0, "failed": 1.0, "not_executed": 0.0},
         sessions={"passed": 100.0, "failed": 4.0},
         samples={"passed": 1000.0, "failed": 40.0},
@@ -151,7 +178,20 @@ SUITE = Suite(
         start_timestamp_seconds=1_699_990_000.0,
         end_timestamp_seconds=1_699_990_600.0,
         duration_seconds=600.0,
+        testjobs=(
+            SuiteJob(
+                testjob_id="61",
+                testjob="login",
+                samples={"passed": 900.0, "failed": 4.0},
+                duration_seconds=33.5,
+            ),
+        ),
+        log_events={"warn": 2.0, "error": 1.0, "fatal": 0.0},
+        response_seconds={"90": 0.75, "95": 1.0, "99": 1.5},
+        response_mean_seconds=0.5,
+        requests_per_second=12.5,
     ),
+    last_run_passed=False,
     current_run=SuiteRun(
         run_id="111", jobs={"passed": 1.0}, start_timestamp_seconds=1_699_999_000.0
     ),
@@ -165,7 +205,11 @@ RUN = Run(
     agent="martin2",
     location="eu-west",
     progress_code=140.0,
+    outcome=Outcome.PASSED,
+    delayed_start=False,
+    internal_error=False,
     engines=4.0,
+    engines_planned=5.0,
     engines_ratio={"ended": 1.0},
     data_available=True,
     start_timestamp_seconds=1_699_998_000.0,
@@ -173,12 +217,13 @@ RUN = Run(
     phase_durations={"booting": 60.0},
     events={"warning": 2.0},
     exit_code=0.0,
-    passed=True,
+    engine_errors=True,
 )
 
 #: The readings of all kinds.
 READINGS: tuple[Reading, ...] = (
     SourceHealth(up=True, auth_failed=False),
+    TaskHealth(task="agents", up=True, targets={"agent": 1.0}),
     Account(job_duration_limit_seconds=math.inf),
     MinVersion(component="measuring_agent", version="4.8.24"),
     AGENT,
@@ -186,6 +231,7 @@ READINGS: tuple[Reading, ...] = (
     CONTROLLER,
     RECORDER,
     CLUSTER,
+    LOCATION,
     SUITE,
     RUN,
     Certificate(

@@ -20,6 +20,7 @@ from exporter.fleet.readings import (
     Controller,
     Member,
     MemberState,
+    Outcome,
     Reading,
     Recorder,
     RecorderState,
@@ -191,8 +192,8 @@ def source(
     status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
     # Not validated: a URL with secrets in it must not be shown, even if it came that far.
     fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))
-    fake.up, fake.auth_failed, fake.blocked = up, auth_failed, auth_failed
-    return source_row(fake, task_row("agents", 60.0, status, unread=unread, now=NOW))
+    fake.auth_failed, fake.blocked = auth_failed, auth_failed
+    return source_row(fake, task_row("agents", 60.0, status, unread=unread, now=NOW), up=up)
 
 
 def failed(message: str = "pingMeasuringAgent: no reply within 15 s") -> TaskStatus:
@@ -224,22 +225,30 @@ def member(name: str, *, up: bool) -> Member:
     return Member(member_id=f"m-{name}", agent_id=f"id-{name}", agent=name, state=state)
 
 
-def cluster(*members: Member, looked_at: bool = True, active: bool = True) -> Cluster:
-    """Make a cluster."""
+def cluster(
+    *members: Member, looked_at: bool = True, active: bool = True, reason: Reason | None = None
+) -> Cluster:
+    """Make a cluster; with a reason it is down."""
+    state = ClusterState(
+        read_at=ago(30), up=reason is None, reason=reason, ping_duration_seconds=1.5
+    )
     return Cluster(
         cluster_id="7",
         agent_cluster="alps",
         controller="ctl.example:8080",
         active=active,
         members=members,
-        state=ClusterState(read_at=ago(30), ping_duration_seconds=1.5) if looked_at else None,
+        state=state if looked_at else None,
     )
 
 
 def suite(*, healthy: bool | None = True, passed: bool | None = True) -> Suite:
     """Make a suite with one finished run."""
-    run = SuiteRun(run_id="9", passed=passed, end_timestamp_seconds=NOW.unix - 600)
-    return Suite(suite_id="3", suite="nightly", healthy=healthy, last_run=run)
+    outcome = {True: Outcome.PASSED, False: Outcome.FAILED, None: Outcome.NO_VERDICT}[passed]
+    run = SuiteRun(run_id="9", outcome=outcome, end_timestamp_seconds=NOW.unix - 600)
+    return Suite(
+        suite_id="3", suite="nightly", healthy=healthy, last_run=run, last_run_passed=passed
+    )
 
 
 def controller() -> Controller:

@@ -75,7 +75,7 @@ class AgentInventory:
         Raises:
             PollError: Not one workspace could be read.
         """
-        calls = PollCalls(self._client)
+        calls = PollCalls()
         read = await calls.by_workspace(self._settings.workspaces, self._client.locations)
         calls.check()
         located: dict[str, _LocatedShip] = {}

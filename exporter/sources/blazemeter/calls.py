@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError
 from exporter.sources.base import Failure
-from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError
+from exporter.sources.blazemeter.client import NotFoundError
 
 
 if TYPE_CHECKING:
@@ -42,16 +42,12 @@ async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | P
 class PollCalls:
     """The outcomes of the calls of one poll.
 
-    Args:
-        client: Marked as down when not one call was answered.
-
     Attributes:
         failures: The calls that failed, each with its target.
         answered: Whether any was answered; that an item does not exist any more is an answer.
     """
 
-    def __init__(self, client: BlazeMeterClient) -> None:
-        self._client = client
+    def __init__(self) -> None:
         self.failures: list[Failure] = []
         self.answered = False
         self._first_error: PollError | None = None
@@ -87,5 +83,4 @@ class PollCalls:
             PollError: Nothing could be learnt.
         """
         if self._first_error is not None and not self.answered:
-            self._client.up = False
             raise self._first_error

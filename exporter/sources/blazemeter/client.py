@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
@@ -226,17 +226,9 @@ class BlazeMeterClient(Client):
                 if seen is not None:
                     seen(reply.body)
                 answer = self._judge(operation, reply)
-        except BlockedError:
+        except SuspectError:
+            self._credentials.refresh()
             raise
-        except NotFoundError:
-            self.up = True
-            raise
-        except PollError as error:
-            self.up = self.up and operation.of_item
-            if isinstance(error, SuspectError):
-                self._credentials.refresh()
-            raise
-        self.up = True
         return answer
 
     def _request(self, operation: Operation[Any], target: str) -> Call:

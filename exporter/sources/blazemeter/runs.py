@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from exporter.fleet.readings import Run, Suite, SuiteRun
+from exporter.fleet.readings import Outcome, Run, Suite, SuiteRun
 from exporter.sources.blazemeter.client import PAGE, BlazeMeterClient
 from exporter.sources.blazemeter.replies import Epoch, Master, epoch
 from exporter.sources.blazemeter.status import RunEvents, RunStatus
@@ -32,13 +32,13 @@ HISTORY = 10
 
 # By `reportStatus`. ENDED alone is no verdict, and `unset` is none either: such a run had no
 # failure criteria.
-_VERDICTS: dict[str, bool | None] = {
-    "pass": True,
-    "fail": False,
-    "error": False,
-    "abort": False,
-    "noData": False,
-    "unset": None,
+_OUTCOMES: dict[str, Outcome] = {
+    "pass": Outcome.PASSED,
+    "fail": Outcome.FAILED,
+    "error": Outcome.ERROR,
+    "abort": Outcome.ABORTED,
+    "noData": Outcome.NO_DATA,
+    "unset": Outcome.NO_VERDICT,
 }
 
 # An id becomes a part of a path: nothing but the number it has to be may pass.
@@ -52,7 +52,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
         workspace: The one whose list named it; 0 while none did.
         suite_id: The test it is a run of; empty when the vendor named none.
         created, ended: Epoch seconds; `ended` is `None` while it is in flight.
-        passed: The verdict so far; only of worth after the end.
+        outcome: What it was, so far; only of worth after the end.
         locations: Where it runs, by the vendor's ids.
     """
 
@@ -62,7 +62,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     suite_id: str = ""
     created: Epoch | None = None
     ended: Epoch | None = None
-    passed: bool | None = None
+    outcome: Outcome | None = None
     max_users: float | None = None
     locations: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
             duration = self.ended - self.created
         return SuiteRun(
             run_id=self.run_id,
-            passed=self.passed,
+            outcome=self.outcome,
             max_users=self.max_users,
             start_timestamp_seconds=self.created,
             end_timestamp_seconds=self.ended,
@@ -215,7 +215,7 @@ def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> M
         surprise("missing_field" if master.id is None else "type")
         return None
     verdict, max_users = master.report_status, finite(master.max_users)
-    if verdict is not None and verdict not in _VERDICTS:
+    if verdict is not None and verdict not in _OUTCOMES:
         surprise("enum")
     return MasterRow(
         run_id=run_id,
@@ -224,7 +224,7 @@ def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> M
         suite_id=text(master.test_id),
         created=epoch(master.created, surprise),
         ended=epoch(master.ended, surprise),
-        passed=_VERDICTS.get(verdict or "unset"),
+        outcome=_OUTCOMES.get(verdict or "unset", Outcome.NO_VERDICT),
         max_users=max_users if max_users is not None and max_users >= 0 else None,
         locations=master.locations or (),
     )
@@ -259,7 +259,7 @@ def read_run(
         phase_durations=events.phase_durations,
         events=events.levels,
         exit_code=events.exit_code,
-        passed=row.passed if status.over else None,
+        outcome=row.outcome if status.over else None,
     )
 
 

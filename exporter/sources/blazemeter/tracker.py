@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from exporter.errors import PollError, Reason
+from exporter.fleet.readings import Outcome
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls, fan_out
@@ -79,7 +80,7 @@ class RunTracker:
         Raises:
             PollError: Not one call was answered.
         """
-        calls = PollCalls(self._client)
+        calls = PollCalls()
         self._polled = True
         described = await self._list(calls)
         described |= await self._describe(calls, described)
@@ -221,7 +222,7 @@ class RunTracker:
             run_id
             for run_id, tracked in self._tracked.items()
             if tracked.is_settling(now, SETTLE_SECONDS)
-            and (tracked.row.passed is None or tracked.row.ended is None)
+            and (tracked.row.outcome in (None, Outcome.NO_VERDICT) or tracked.row.ended is None)
         ]
         asks = {
             each: partial(self._read_description, each) for each in needed if each not in listed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
+from exporter.errors import CallError, Reason, SuspectError
 from exporter.fleet.readings import Agent, Reading
 from exporter.http import Call, HttpClient, status_error
 from exporter.sources.base import Client, Explanation, Poll, SourceContext
@@ -93,19 +93,11 @@ class EggplantClient(Client):
         return self._inventory.update(entries, self.context.clock.now()), body
 
     async def _attempt(self) -> tuple[list[AgentEntry], bytes]:
-        """Return the open agent connections, and the body of the reply."""
-        try:
-            answer = await self._renewing()
-        except BlockedError:
-            raise
-        except PollError:
-            self.up = False
-            raise
-        self.up = True
-        return answer
+        """Ask, and once more with a new token if one that was held is no longer accepted.
 
-    async def _renewing(self) -> tuple[list[AgentEntry], bytes]:
-        """Ask, and once more with a new token if one that was held is no longer accepted."""
+        Returns:
+            The open agent connections, and the body of the reply.
+        """
         token = await self._tokens.get()
         try:
             return await self._ask(token)

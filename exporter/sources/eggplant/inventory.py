@@ -13,7 +13,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, AgentState, Reading, Run
+from exporter.fleet.readings import Agent, AgentState, Outcome, Reading, Run
 from exporter.sources.decode import Surprised, text
 from exporter.sources.eggplant.replies import AgentEntry, parse_time
 from exporter.sources.memory import moment_of, unix_of
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from exporter.sources.eggplant.settings import EggplantSettings
 
 
-#: Phase and verdict by the documented `status`.
-_STATUS: Mapping[str, tuple[str, bool | None]] = {
+#: Phase and outcome by the documented `status`.
+_STATUS: Mapping[str, tuple[str, Outcome | None]] = {
     "Running": ("running", None),
-    "Passed": ("ended", True),
-    "Failed": ("ended", False),
-    "Incomplete": ("ended", None),
+    "Passed": ("ended", Outcome.PASSED),
+    "Failed": ("ended", Outcome.FAILED),
+    "Incomplete": ("ended", Outcome.INCOMPLETE),
 }
 
 #: The last day of the year 9999, epoch seconds.
@@ -215,13 +215,13 @@ class Inventory:
             self._surprise("enum" if execution.status else "missing_field")
             ended = end is not None or _busy(entry) is False
             verdict = ("ended" if ended else "unknown", None)
-        phase, passed = verdict
+        phase, outcome = verdict
         return Run(
             run_id=execution.id,
             run=execution.modelname or "",
             agent=agent,
             phase=phase,
-            passed=passed,
+            outcome=outcome,
             start_timestamp_seconds=parse_time(execution.starttime, self._surprise),
             end_timestamp_seconds=end,
         )

@@ -54,11 +54,7 @@ class TargetTimeoutError(CallError):
 
 
 class RealLoadClient(Client):
-    """Calls the portal of one source.
-
-    A call that makes the portal call another machine leaves `up` as it is when it fails: that may
-    be the machine's doing.
-    """
+    """Calls the portal of one source."""
 
     settings: RealLoadSettings
 
@@ -138,18 +134,15 @@ class RealLoadClient(Client):
                 answer = self._judge(action, reply)
         except SuspectError:
             trace.suspect = True
-            self.up = self.up and action.remote
             self.settings.token.refresh()
             raise
         except CallError as error:
             asked = action.remote and error.sent
-            self.up = self.up and asked
             if asked and error.reason is Reason.TIMEOUT and not error.hurried:
                 raise TargetTimeoutError(error.reason, str(error)) from error
             raise
         finally:
             trace.seconds = self.context.clock.monotonic() - started
-        self.up = True
         return answer
 
     def _request(self, name: str, fields: Mapping[str, Any]) -> Call:

@@ -171,8 +171,6 @@ class Pinger:
                 failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
             elif not hangs:
                 results[target] = PingResult(at=self._clock.now(), answer=TIMED_OUT)
-        if hangs or (len(sent) > 1 and not results):
-            self._client.up = False
         if hangs:
             message = f"the portal hangs: {len(late)} calls timed out, and no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from exporter.fleet.readings import Suite, SuiteRun
+from exporter.fleet.readings import Outcome, Suite, SuiteRun
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import finite, part_of, redacted_reply, text
 from exporter.sources.memory import remembered
@@ -169,7 +169,7 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
     end = seconds(run.test_run_last_updated_timestamp) if finished else None
     return SuiteRun(
         run_id=text(run.test_run_id),
-        passed=None if failed is None or not finished else failed == 0,
+        outcome=_outcome(failed) if finished else None,
         jobs=_counts(passed=passed, failed=failed, not_executed=not_executed),
         sessions=_counts(
             passed=measured(run.total_sessions_passed), failed=measured(run.total_sessions_failed)
@@ -185,6 +185,12 @@ def _run(run: RunResult, *, finished: bool) -> SuiteRun:
         end_timestamp_seconds=end,
         duration_seconds=None if start is None or end is None else measured(end - start),
     )
+
+
+def _outcome(failed: float | None) -> Outcome:
+    if failed is None:
+        return Outcome.NO_VERDICT
+    return Outcome.FAILED if failed else Outcome.PASSED
 
 
 def _counts(**counts: float | None) -> dict[str, float]:
