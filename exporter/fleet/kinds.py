@@ -13,7 +13,7 @@ from exporter.fleet import readings as r
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
 
 @unique
@@ -70,6 +70,23 @@ EXPLAINED: tuple[Kind, ...] = (*LISTED, Kind.RUN)
 
 #: The kind of target a reading is about, by the reading's type.
 BY_READING: dict[type[Any], Kind] = {kind.reading: kind for kind in Kind}
+
+
+def by_task(kinds: Collection[str], tasks: Iterable[str]) -> dict[str, tuple[Kind, ...]]:
+    """Return the listed kinds of a source by the task that lists them.
+
+    Suites that have no task of their own are known by their runs.
+
+    Args:
+        kinds: The kinds that the source has.
+        tasks: All of its tasks.
+    """
+    found: dict[str, tuple[Kind, ...]] = dict.fromkeys(tasks, ())
+    for kind in LISTED:
+        task = kind.task if kind.task in found else Kind.RUN.task
+        if kind in kinds and task in found:
+            found[task] += (kind,)
+    return found
 
 
 def target_of(reading: r.Reading) -> tuple[Kind, str] | None:

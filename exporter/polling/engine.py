@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
-from exporter.fleet.kinds import LISTED
+from exporter.fleet.kinds import by_task
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledger
 from exporter.lockout.siblings import Siblings
@@ -232,7 +232,7 @@ class Engine:
             store=self.store,
             telemetry=telemetry,
             clock=self.clock,
-            kinds=(kind for kind in LISTED if kind in provider.kinds),
+            kinds=by_task(provider.kinds, settings.intervals()),
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),

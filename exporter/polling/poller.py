@@ -27,7 +27,7 @@ from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -126,7 +126,7 @@ class Poller:
         store: Store,
         telemetry: SourceMetrics,
         clock: Clock,
-        kinds: Iterable[Kind] = (),
+        kinds: Mapping[str, tuple[Kind, ...]] = MappingProxyType({}),
         shows_health: bool = True,
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
@@ -139,7 +139,7 @@ class Poller:
             store: Where the snapshots go.
             telemetry: Counts the polls.
             clock: Where time comes from.
-            kinds: The kinds of targets whose number is shown.
+            kinds: The kinds of targets that each task lists.
             shows_health: Whether to show the source's health: of several processes that share a
                 source one does.
             kept: What is known of the tasks from before.
@@ -147,7 +147,7 @@ class Poller:
         """
         self.source = source
         self.intervals = intervals
-        self._kinds = tuple(kinds)
+        self._kinds = kinds
         self._shows_health = shows_health
         self._settings = source.settings
         self._store = store
@@ -251,7 +251,7 @@ class Poller:
         counts = Counter(
             kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
         )
-        targets = {kind.value: float(counts[kind]) for kind in self._kinds if kind.task == task}
+        targets = {kind.value: float(counts[kind]) for kind in self._kinds.get(task, ())}
         doubted = kept.doubt is not None and not kept.doubt.over
         self._note_health(task, up=poll.asked and not doubted, targets=targets)
         if not doubted:

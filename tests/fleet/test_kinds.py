@@ -11,7 +11,7 @@ from exporter.clock import Moment
 from exporter.fleet import readings as r
 from exporter.fleet.changes import changes
 from exporter.fleet.history import History
-from exporter.fleet.kinds import EXPLAINED, LISTED, Kind, target_of
+from exporter.fleet.kinds import EXPLAINED, LISTED, Kind, by_task, target_of
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import target_rows
 from exporter.sources.registry import PROVIDERS
@@ -20,6 +20,8 @@ from tests.web import fakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from exporter.sources.base import Provider
 
 
 #: Readings that are about no single target.
@@ -30,6 +32,7 @@ UNTARGETED = {
     r.MinVersion,
     r.SourceHealth,
     r.Target,
+    r.TaskHealth,
     r.Template,
 }
 
@@ -92,6 +95,15 @@ def test_providers_have_kinds_of_the_table_only() -> None:
     offered = {kind for provider in PROVIDERS.values() for kind in provider.kinds}
 
     assert set(EXPLAINED) == offered
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_each_listed_kind_of_a_provider_is_listed_by_one_task(provider: Provider) -> None:
+    """The number of its targets is shown, also when it is 0."""
+    found = by_task(provider.kinds, provider.settings.TASKS)
+
+    kinds = [kind for each in found.values() for kind in each]
+    assert sorted(kind for kind in LISTED if kind in provider.kinds) == sorted(kinds)
 
 
 def test_filters_of_sources_are_plurals_of_the_table() -> None:

@@ -14,12 +14,15 @@ from exporter.fleet.readings import (
     AgentJobs,
     AgentState,
     Cluster,
+    Location,
     Member,
     MinVersion,
+    Outcome,
     Reading,
     Recorder,
     Run,
     Suite,
+    SuiteRun,
     Template,
 )
 from exporter.metrics.catalogue import FAMILIES
@@ -31,11 +34,13 @@ from tests.support.fleet import AGENT, READ_AT, READINGS
 EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("source_up", (), 1.0),
     ("source_auth_failed", (), 0.0),
+    ("source_task_up", ("agents",), 1.0),
+    ("source_targets", ("agent",), 1.0),
     ("account_job_duration_limit_seconds", (), math.inf),
     ("min_required_version_info", ("measuring_agent", "4.8.24"), 1.0),
     (
         "agent_info",
-        ("7", "ubuntu", "10.0.0.7", "8080", "4.8.24", "Linux", "6.1", "17", "Eclipse", "Bern"),
+        ("7", "ubuntu", "10.0.0.7", "8080", "4.8.24", "Linux", "6.1", "17", "Eclipse", "Bern", ""),
         1.0,
     ),
     ("agent_active", ("7", "ubuntu"), 1.0),
@@ -48,6 +53,7 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("agent_last_up_timestamp_seconds", ("7", "ubuntu"), 1_700_000_000.5),
     ("agent_changed_timestamp_seconds", ("7", "ubuntu"), 1_699_999_991.0),
     ("agent_heartbeat_timestamp_seconds", ("7", "ubuntu"), 1_699_999_990.0),
+    ("agent_disk_free_bytes", ("7", "ubuntu"), 8_589_934_592.0),
     ("agent_memory_limit_bytes", ("7", "ubuntu"), 2_147_483_648.0),
     ("agent_users_limit", ("7", "ubuntu"), math.inf),
     ("agent_job_duration_limit_seconds", ("7", "ubuntu"), 3_600.0),
@@ -83,8 +89,17 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("cluster_info", ("3", "europe", "10.0.0.8:8083"), 1.0),
     ("cluster_active", ("3", "europe"), 1.0),
     ("cluster_members", ("3", "europe"), 1.0),
+    ("cluster_changed_timestamp_seconds", ("3", "europe"), 1_699_999_995.0),
+    ("cluster_up", ("3", "europe"), 0.0),
+    ("cluster_failure", ("3", "europe", "outdated"), 1.0),
+    ("cluster_outdated", ("3", "europe"), 1.0),
     ("cluster_connect_duration_seconds", ("3", "europe"), 0.25),
     ("cluster_ping_duration_seconds", ("3", "europe"), 0.5),
+    (
+        "cluster_member_info",
+        ("3", "europe", "31", "7", "ubuntu", "4.8.20", "Linux", "17.0.2"),
+        1.0,
+    ),
     ("cluster_member_up", ("3", "europe", "31", "7", "ubuntu"), 0.0),
     (
         "cluster_member_changed_timestamp_seconds",
@@ -112,10 +127,28 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("recorder_recording", ("9", "proxy"), 1.0),
     ("recorder_recorded_elements", ("9", "proxy"), 12.0),
     ("recorder_protected", ("9", "proxy"), 1.0),
+    ("location_info", ("5f1e", "Frankfurt lab"), 1.0),
+    ("location_active", ("5f1e", "Frankfurt lab"), 1.0),
+    ("location_agents", ("5f1e", "Frankfurt lab"), 3.0),
+    ("location_agents_up", ("5f1e", "Frankfurt lab"), 2.0),
+    ("location_slots", ("5f1e", "Frankfurt lab"), 4.0),
+    ("location_threads_per_engine", ("5f1e", "Frankfurt lab"), 250.0),
     ("suite_healthy", ("11", "nightly"), 0.0),
     ("suite_jobs", ("11", "nightly"), 3.0),
     ("suite_running", ("11", "nightly"), 1.0),
     ("suite_runs", ("11", "nightly"), 20.0),
+    *[
+        ("suite_last_run_outcome", ("11", "nightly", outcome), float(outcome == "incomplete"))
+        for outcome in (
+            "passed",
+            "failed",
+            "incomplete",
+            "aborted",
+            "error",
+            "no_data",
+            "no_verdict",
+        )
+    ],
     ("suite_last_run_passed", ("11", "nightly"), 0.0),
     ("suite_last_run_jobs", ("11", "nightly", "passed"), 2.0),
     ("suite_last_run_jobs", ("11", "nightly", "failed"), 1.0),
@@ -131,6 +164,17 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("suite_last_run_start_timestamp_seconds", ("11", "nightly"), 1_699_990_000.0),
     ("suite_last_run_end_timestamp_seconds", ("11", "nightly"), 1_699_990_600.0),
     ("suite_last_run_duration_seconds", ("11", "nightly"), 600.0),
+    ("suite_last_run_testjob_samples", ("11", "nightly", "61", "login", "passed"), 900.0),
+    ("suite_last_run_testjob_samples", ("11", "nightly", "61", "login", "failed"), 4.0),
+    ("suite_last_run_testjob_duration_seconds", ("11", "nightly", "61", "login"), 33.5),
+    ("suite_last_run_log_events", ("11", "nightly", "warn"), 2.0),
+    ("suite_last_run_log_events", ("11", "nightly", "error"), 1.0),
+    ("suite_last_run_log_events", ("11", "nightly", "fatal"), 0.0),
+    ("suite_last_run_response_seconds", ("11", "nightly", "90"), 0.75),
+    ("suite_last_run_response_seconds", ("11", "nightly", "95"), 1.0),
+    ("suite_last_run_response_seconds", ("11", "nightly", "99"), 1.5),
+    ("suite_last_run_response_mean_seconds", ("11", "nightly"), 0.5),
+    ("suite_last_run_requests_per_second", ("11", "nightly"), 12.5),
     ("suite_current_run_jobs", ("11", "nightly", "passed"), 1.0),
     ("suite_current_run_start_timestamp_seconds", ("11", "nightly"), 1_699_999_000.0),
     ("run_info", ("21", "checkout", "11", "martin2", "eu-west"), 1.0),
@@ -143,12 +187,17 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
             "ready",
             "running",
             "stopping",
+            "stuck",
             "ended",
             "unknown",
         )
     ],
+    ("run_outcome", ("21", "checkout", "passed"), 1.0),
+    ("run_delayed_start", ("21", "checkout"), 0.0),
+    ("run_internal_error", ("21", "checkout"), 0.0),
     ("run_progress_code", ("21", "checkout"), 140.0),
     ("run_engines", ("21", "checkout"), 4.0),
+    ("run_engines_planned", ("21", "checkout"), 5.0),
     ("run_engines_ratio", ("21", "checkout", "ended"), 1.0),
     ("run_data_available", ("21", "checkout"), 1.0),
     ("run_start_timestamp_seconds", ("21", "checkout"), 1_699_998_000.0),
@@ -156,6 +205,7 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("run_phase_duration_seconds", ("21", "checkout", "booting"), 60.0),
     ("run_events", ("21", "checkout", "warning"), 2.0),
     ("run_exit_code", ("21", "checkout"), 0.0),
+    ("run_engine_errors", ("21", "checkout"), 1.0),
     ("run_passed", ("21", "checkout"), 1.0),
     ("certificate_not_after_timestamp_seconds", ("41", "client", "shop.example"), 1.8e9),
     ("certificate_active", ("41", "client", "shop.example"), 1.0),
@@ -218,6 +268,10 @@ def test_every_family_is_filled_by_one_mapping_with_its_labels() -> None:
             ),
             {"cluster_info", "cluster_members"},
         ),
+        (
+            Location(location_id="1", location_name="l", read_at=READ_AT),
+            {"location_info"},
+        ),
         (Suite(suite_id="1", suite="s"), set()),
         (Run(run_id="1", run="r", phase="ready"), {"run_info", "run_phase"}),
         (Template(template_id="1", template="t"), set()),
@@ -234,7 +288,7 @@ def test_unknown_facts_are_empty_labels() -> None:
     """An info series has all of its labels even before the first look at the target."""
     found = values(Agent(agent_id="1", agent="a", host="h"))
 
-    assert {("agent_info", "1", "a", "h", "", "", "", "", "", "", ""): 1.0} == found
+    assert {("agent_info", "1", "a", "h", *[""] * 8): 1.0} == found
 
 
 @pytest.mark.parametrize("up", [True, None])
@@ -262,6 +316,54 @@ def test_a_run_is_in_exactly_one_phase(phase: str) -> None:
     phases = {key[3]: value for key, value in found.items() if key[0] == "run_phase"}
     expected = phase if phase in PHASES else "unknown"
     assert {each: float(each == expected) for each in PHASES} == phases
+
+
+def test_an_agent_that_the_vendor_manages_says_so() -> None:
+    """Alerts leave out by this label what ends by itself."""
+    found = values(Agent(agent_id="1", agent="a", managed="vendor"))
+
+    assert {("agent_info", "1", "a", *[""] * 8, "vendor"): 1.0} == found
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_finished_run_has_exactly_one_outcome(outcome: Outcome) -> None:
+    """All outcomes of a suite's newest finished run are present and one is 1."""
+    last = SuiteRun(run_id="2", outcome=outcome)
+
+    found = values(Suite(suite_id="1", suite="s", last_run=last))
+
+    assert {
+        ("suite_last_run_outcome", "1", "s", each.value): float(each is outcome) for each in Outcome
+    } == found
+
+
+def test_the_standing_verdict_can_be_an_earlier_runs() -> None:
+    """A run without a verdict after a failed one does not end the failure."""
+    last = SuiteRun(run_id="2", outcome=Outcome.NO_VERDICT)
+
+    found = values(Suite(suite_id="1", suite="s", last_run=last, last_run_passed=False))
+
+    assert 0.0 == found["suite_last_run_passed", "1", "s"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"),
+    [
+        (Outcome.PASSED, {1.0}),
+        (Outcome.FAILED, {0.0}),
+        (Outcome.INCOMPLETE, {0.0}),
+        (Outcome.ABORTED, set()),
+        (Outcome.ERROR, {0.0}),
+        (Outcome.NO_DATA, {0.0}),
+        (Outcome.NO_VERDICT, set()),
+        (None, set()),
+    ],
+)
+def test_a_run_has_a_verdict_by_its_outcome(outcome: Outcome | None, verdict: set[float]) -> None:
+    """Only one outcome is a pass, and three are neither good nor bad."""
+    found = values(Run(run_id="1", run="r", phase="ended", outcome=outcome))
+
+    assert verdict == {value for key, value in found.items() if key[0] == "run_passed"}
 
 
 def test_all_job_states_are_present_once_counted() -> None:

@@ -37,6 +37,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "http_requests_in_flight": ("gauge", SOURCE),
     "breaker_open": ("gauge", SOURCE),
     "lockout_refusals": ("gauge", SOURCE),
+    "vendor_slow": ("gauge", SOURCE),
     "series": ("gauge", SOURCE),
     "series_expired_total": ("counter", SOURCE),
     "vendor_surprises_total": ("counter", (*SOURCE, "kind")),

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from exporter.clock import Moment
 from exporter.cooperative import TURN
 from exporter.errors import CallError, Reason
-from exporter.fleet.readings import Agent, AgentState, SourceHealth
+from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Agent, AgentState, Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.polling.poller import REPEAT_SECONDS, Poller
+from exporter.polling.poller import DOUBTED_SECONDS, REPEAT_SECONDS, Poller
 from exporter.sources.base import Failure, Poll
 from tests.support.clock import FakeClock
 from tests.support.source import FakeSource
@@ -38,6 +39,7 @@ DOWN = Agent(
         read_at=Moment(unix=1_700_000_000, monotonic=1_000), up=False, reason=Reason.NOT_REACHABLE
     ),
 )
+OTHER = replace(UP, agent_id="47", agent="Other")
 BAD_GATEWAY = CallError(Reason.HTTP_5XX, "getMeasuringAgents: status 502")
 
 
@@ -64,6 +66,35 @@ class Stage:
             store=self.store,
             telemetry=telemetry,
             clock=self.fake.clock,
+            kinds={"agents": (Kind.AGENT,)},
+        )
+
+    def shown(self) -> tuple[Reading, ...]:
+        """Return the readings of the task."""
+        snapshot = self.store.get("realload", "prod", "agents")
+        assert snapshot is not None
+        return snapshot.readings
+
+    def health(self) -> tuple[Reading, ...]:
+        """Return the health of the source and of its tasks."""
+        snapshot = self.store.get("realload", "prod", "source")
+        assert snapshot is not None
+        return snapshot.readings
+
+    def of_source(self) -> SourceHealth:
+        """Return the health of the source."""
+        (found,) = (each for each in self.health() if isinstance(each, SourceHealth))
+        return found
+
+    def of_task(self) -> TaskHealth:
+        """Return the health of its only task."""
+        (found,) = (each for each in self.health() if isinstance(each, TaskHealth))
+        return found
+
+    def slow(self) -> float | None:
+        """Return whether the vendor is shown as slow."""
+        return self.telemetry.registry.get_sample_value(
+            "loadfleet_exporter_vendor_slow", {"provider": "realload", "source": "prod"}
         )
 
     def sample(self, name: str, **labels: str) -> float | None:
@@ -285,29 +316,101 @@ class TestStatus:
 
 
 class TestHealth:
-    def health(self, stage: Stage) -> SourceHealth:
-        snapshot = stage.store.get("realload", "prod", "source")
-        assert snapshot is not None
-        (health,) = snapshot.readings
-        assert isinstance(health, SourceHealth)
-        return health
-
     async def test_it_is_there_before_the_first_poll(self) -> None:
-        """A configured source must have its series from the start."""
+        """A configured source has its series from the start; it is not up before it answers."""
         stage = Stage(BAD_GATEWAY)
 
-        assert SourceHealth(up=True, auth_failed=False) == self.health(stage)
+        assert (SourceHealth(up=False, auth_failed=False),) == stage.health()
 
     async def test_it_never_expires(self) -> None:
         """However long nothing is learnt, that a source is down must stay visible."""
         stage = Stage(BAD_GATEWAY)
-        stage.source.up = False
         await stage.poller.poll("agents")
 
         stage.fake.shift(1e9)
         stage.store.expire()
 
-        assert SourceHealth(up=False, auth_failed=False) == self.health(stage)
+        down = TaskHealth(task="agents", up=False)
+        assert (SourceHealth(up=False, auth_failed=False), down) == stage.health()
+
+    async def test_a_poll_with_readings_makes_task_and_source_up(self) -> None:
+        """The number of the targets is told with it."""
+        stage = Stage(Poll(readings=(UP,)))
+
+        await stage.poller.poll("agents")
+
+        up = TaskHealth(task="agents", up=True, targets={"agent": 1.0})
+        assert (SourceHealth(up=True), up) == stage.health()
+
+    async def test_a_list_without_targets_is_a_number_too(self) -> None:
+        """A filter that matches nothing must be visible."""
+        stage = Stage(Poll(readings=()))
+
+        await stage.poller.poll("agents")
+
+        up = TaskHealth(task="agents", up=True, targets={"agent": 0.0})
+        assert (SourceHealth(up=True), up) == stage.health()
+
+    async def test_a_failed_poll_keeps_the_number_of_targets(self) -> None:
+        """It is the newest list that was read."""
+        stage = Stage(Poll(readings=(UP, OTHER)), BAD_GATEWAY)
+        await stage.poller.poll("agents")
+
+        await stage.poller.poll("agents")
+
+        down = TaskHealth(task="agents", up=False, targets={"agent": 2.0})
+        assert (SourceHealth(up=False), down) == stage.health()
+
+    async def test_a_task_none_of_whose_targets_could_be_asked_is_down(self) -> None:
+        """A portal that lists agents but hangs on every ping brings no readings."""
+        stage = Stage(Poll(readings=(UP,), asked=False))
+
+        await stage.poller.poll("agents")
+
+        down = TaskHealth(task="agents", up=False, targets={"agent": 1.0})
+        assert (SourceHealth(up=False), down) == stage.health()
+
+    async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
+        """A poll that is left out tells nothing, as a failed one."""
+        stage = Stage(Poll(readings=(UP,)))
+        await stage.poller.poll("agents")
+
+        stage.poller.hold("agents")
+
+        down = TaskHealth(task="agents", up=False, targets={"agent": 1.0})
+        assert (SourceHealth(up=False), down) == stage.health()
+
+    async def test_one_task_that_is_up_makes_the_source_up(self) -> None:
+        """The vendor's API answers, if not for every task."""
+        stage = Stage(Poll(readings=(UP,)), BAD_GATEWAY)
+        stage.telemetry.source("realload", "prod").declare_task("suites", 60.0)
+        stage.poller.intervals = {"agents": 60.0, "suites": 60.0}
+
+        await stage.poller.poll("agents")
+        await stage.poller.poll("suites")
+
+        up = TaskHealth(task="agents", up=True, targets={"agent": 1.0})
+        assert (SourceHealth(up=True), up, TaskHealth(task="suites", up=False)) == stage.health()
+
+    async def test_a_crash_makes_the_task_down(self) -> None:
+        """A mistake of ours brings no readings."""
+        stage = Stage(Poll(readings=(UP,)), RuntimeError("ours"))
+        await stage.poller.poll("agents")
+
+        await stage.poller.poll("agents")
+
+        assert not stage.of_source().up
+
+    async def test_a_slow_vendor_is_shown_until_a_poll_says_otherwise(self) -> None:
+        """A poll that failed says nothing about it."""
+        stage = Stage(Poll(readings=(UP,), vendor_slow=True), BAD_GATEWAY, Poll(readings=(UP,)))
+
+        found = [stage.slow()]
+        for _ in range(3):
+            await stage.poller.poll("agents")
+            found.append(stage.slow())
+
+        assert [0.0, 1.0, 1.0, 0.0] == found
 
     async def test_refused_credentials_open_the_breaker_and_are_an_error_in_the_log(
         self, logs: list[MutableMapping[str, Any]]
@@ -318,7 +421,7 @@ class TestHealth:
         stage.source.auth_failed = stage.source.blocked = True
         await stage.poller.poll("agents")
 
-        assert self.health(stage).auth_failed
+        assert stage.of_source().auth_failed
         assert 1 == stage.telemetry.registry.get_sample_value(
             "loadfleet_exporter_breaker_open", {"provider": "realload", "source": "prod"}
         )
@@ -327,6 +430,127 @@ class TestHealth:
             for entry in logs
             if entry["event"] == "credentials_refused"
         ]
+
+
+class TestDoubt:
+    """An inventory that is empty after a full one, or shorter than its own total."""
+
+    FULL = Poll(readings=(UP, OTHER), inventory=(Kind.AGENT,))
+    EMPTY = Poll(readings=(), inventory=(Kind.AGENT,))
+    SHORT = Poll(readings=(UP,), inventory=(Kind.AGENT,), incomplete=True)
+
+    def names(self, stage: Stage) -> set[str]:
+        return {each.agent_id for each in stage.shown() if isinstance(each, Agent)}
+
+    @pytest.mark.parametrize("doubtful", [EMPTY, SHORT])
+    async def test_it_is_a_failure_and_the_missing_stay(self, doubtful: Poll) -> None:
+        """Nobody is gone because a list is short, so no page of theirs may end."""
+        stage = Stage(self.FULL, doubtful)
+        await stage.poller.poll("agents")
+
+        await stage.poller.poll("agents")
+
+        assert {"46", "47"} == self.names(stage)
+        assert 1 == stage.sample("poll_failures_total", reason="api_error")
+        assert not stage.of_task().up
+        assert {"agent": float(len(doubtful.readings))} == stage.of_task().targets
+
+    async def test_it_is_counted_as_a_surprise(self) -> None:
+        """The vendor did what its reference does not tell."""
+        stage = Stage(self.FULL, self.EMPTY)
+        await stage.poller.poll("agents")
+
+        await stage.poller.poll("agents")
+
+        labels = {"provider": "realload", "source": "prod", "kind": "incomplete_list"}
+        assert 1 == stage.telemetry.registry.get_sample_value(
+            "loadfleet_exporter_vendor_surprises_total", labels
+        )
+
+    @pytest.mark.parametrize(("doubtful", "left"), [(EMPTY, set[str]()), (SHORT, {"46"})])
+    async def test_it_is_believed_after_an_hour_of_the_same(
+        self, doubtful: Poll, left: set[str]
+    ) -> None:
+        """Then the targets are gone and the task is up again, for good."""
+        stage = Stage(self.FULL, doubtful)
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        stage.fake.shift(DOUBTED_SECONDS - 1)
+        await stage.poller.poll("agents")
+        before = self.names(stage)
+        stage.fake.shift(1)
+        await stage.poller.poll("agents")
+        after = self.names(stage)
+        stage.fake.shift(60)
+        await stage.poller.poll("agents")
+
+        assert ({"46", "47"}, left, left) == (before, after, self.names(stage))
+        assert stage.of_task().up
+        assert 2 == stage.sample("poll_failures_total", reason="api_error")
+
+    async def test_another_short_list_begins_the_hour_anew(self) -> None:
+        """A list that changes is being mended, or answered by chance."""
+        other = replace(self.SHORT, readings=(OTHER,))
+        stage = Stage(self.FULL, self.SHORT, other)
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        stage.fake.shift(DOUBTED_SECONDS)
+        await stage.poller.poll("agents")
+
+        assert {"46", "47"} == self.names(stage)
+        assert not stage.of_task().up
+
+    async def test_a_full_list_ends_the_doubt(self) -> None:
+        """The hour counts from the newest time that the list became empty."""
+        stage = Stage(self.FULL, self.EMPTY, self.FULL, self.EMPTY)
+        for _ in range(3):
+            await stage.poller.poll("agents")
+
+        stage.fake.shift(DOUBTED_SECONDS)
+        await stage.poller.poll("agents")
+
+        assert {"46", "47"} == self.names(stage)
+
+    async def test_the_missing_lose_their_state_when_it_is_too_old(self) -> None:
+        """They stay as targets of which nothing is known."""
+        stage = Stage(self.FULL, self.EMPTY)
+        assert UP.state is not None
+        stage.fake.shift(UP.state.read_at.monotonic - stage.fake.monotonic)
+        await stage.poller.poll("agents")
+        stage.fake.shift(181)
+
+        await stage.poller.poll("agents")
+
+        assert [None, None] == [each.state for each in stage.shown() if isinstance(each, Agent)]
+
+    async def test_a_first_list_that_is_short_shows_what_there_is(self) -> None:
+        """To hide all of them would be worse."""
+        stage = Stage(self.SHORT)
+
+        await stage.poller.poll("agents")
+
+        assert {"46"} == self.names(stage)
+        assert not stage.of_task().up
+
+    async def test_an_empty_first_list_is_fine(self) -> None:
+        """An account without agents is no failure."""
+        stage = Stage(self.EMPTY)
+
+        await stage.poller.poll("agents")
+
+        assert stage.of_task().up
+
+    async def test_what_is_no_inventory_may_become_empty(self) -> None:
+        """Runs end, and then there are none."""
+        stage = Stage(replace(self.FULL, inventory=()), replace(self.EMPTY, inventory=()))
+        await stage.poller.poll("agents")
+
+        await stage.poller.poll("agents")
+
+        assert set() == self.names(stage)
+        assert stage.of_task().up
 
 
 class TestSince:

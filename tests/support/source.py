@@ -23,9 +23,9 @@ class FakeSource(Source):
         polled: The tasks polled so far.
     """
 
-    up = True
     auth_failed = False
     blocked = False
+    refusals = 0
 
     def __init__(
         self,
