@@ -86,7 +86,7 @@ class TestChanges:
 
         assert ["timeout"] == [each.reason for each in await found([agent(up=False)], [timed_out])]
 
-    async def test_controllers_recorders_and_members_are_compared(self) -> None:
+    async def test_controllers_recorders_clusters_and_members_are_compared(self) -> None:
         """Every kind of machine that can page must be in the log."""
         down = State(read_at=NOW, up=False, reason=Reason.TIMEOUT)
         member = Member(
@@ -110,6 +110,7 @@ class TestChanges:
                     cluster_id="14",
                     agent_cluster="C2",
                     controller="c:1",
+                    state=ClusterState(read_at=NOW, up=False, reason=Reason.ACCESS_DENIED),
                     members=(member, unjudged),
                 ),
                 Suite(suite_id="1", suite="Nightly"),
@@ -119,6 +120,7 @@ class TestChanges:
         assert [
             ("controller", "c:1", "timeout"),
             ("recorder", "R", "timeout"),
+            ("cluster", "C2", "access_denied"),
             ("member", "C2/Ubuntu", "not_connected"),
         ] == [(change.kind, change.target, change.reason) for change in seen]
 
@@ -216,6 +218,22 @@ class TestDated:
         assert [2.0, 1.0] == [member.changed_timestamp_seconds for member in found.members]
         forgotten = found.fresh(not_before=math.inf)
         assert {None} == {member.changed_timestamp_seconds for member in forgotten.members}
+
+    def test_a_cluster_has_one_of_its_own(self) -> None:
+        """A cluster can be unusable whatever is known of its members."""
+        reader = Reader()
+
+        def cluster(up: bool, at: float) -> Cluster:
+            state = ClusterState(read_at=Moment(unix=at, monotonic=at), up=up)
+            return Cluster(cluster_id="7", agent_cluster="alps", controller="c:1", state=state)
+
+        reader.read(cluster(up=False, at=1.0))
+        reader.read(cluster(up=True, at=2.0))
+        found = reader.read(cluster(up=True, at=3.0))
+
+        assert isinstance(found, Cluster)
+        assert 2.0 == found.changed_timestamp_seconds
+        assert found.fresh(not_before=math.inf).changed_timestamp_seconds is None
 
     @pytest.mark.parametrize(
         "reading",

@@ -23,11 +23,20 @@ from exporter.cooperative import TURN
 from exporter.errors import Reason
 from exporter.fleet.changes import Since
 from exporter.fleet.kinds import Kind
-from exporter.fleet.readings import Agent, AgentState, Cluster, Reading, Run, SourceHealth, Suite
+from exporter.fleet.readings import (
+    Agent,
+    AgentState,
+    Cluster,
+    Reading,
+    Run,
+    SourceHealth,
+    Suite,
+    TaskHealth,
+)
 from exporter.fleet.store import Snapshot
 from exporter.metrics.mapping import MAPPINGS
 from exporter.polling.memory import SCHEMA, Memory
-from exporter.polling.poller import Kept, TaskFailure, TaskStatus
+from exporter.polling.poller import Doubt, Kept, TaskFailure, TaskStatus
 from exporter.sharding import Shard
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.realload.settings import RealLoadSettings
@@ -155,7 +164,10 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
     after = Process(store.state, monotonic=20.0)
     one = kept(*readings, stale_after=stale_after, memory=memory)
     failure = TaskFailure(at=one.snapshot.taken, reason=Reason.TIMEOUT, message="no answer")
-    one = replace(one, status=replace(one.status, failure=failure), since=SINCE)
+    doubt = Doubt(since=one.snapshot.taken, digest=b"\x00\xff")
+    health = TaskHealth(task="agents", up=True, targets={"agent": 2.0})
+    status = replace(one.status, failure=failure, health=health)
+    one = replace(one, status=status, since=SINCE, doubt=doubt)
 
     async def restart() -> Kept | None:
         await before.memory.keep(SOURCE, one)
@@ -171,6 +183,7 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
         shifted(plain(replace(part, restored=False)), 0.0)
         for part in (found.snapshot, found.status)
     ]
+    assert shifted(plain(doubt), ahead) == plain(found.doubt)
     assert SINCE == found.since
     assert (True, True) == (found.snapshot.restored, found.status.restored)
     assert [type(each) for each in readings] == [type(each) for each in found.snapshot.readings]
