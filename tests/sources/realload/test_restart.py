@@ -253,6 +253,6 @@ async def test_no_secret_is_remembered() -> None:
         await portal.poll(task)
 
     memory = b"".join(portal.restarts.memory.values())
-    assert b"rested" in memory
+    assert b"unfinished" in memory
     for secret in (TOKEN.encode(), b"2fasdtfffe", b"asfsdgh763", b"oken"):
         assert secret not in memory
