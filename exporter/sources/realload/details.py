@@ -132,7 +132,7 @@ class Details:
     def detailed(self, suite_id: str, run: SuiteRun) -> SuiteRun:
         """Return a run with its detail, as far as that was read."""
         attempt, known = self.attempts.get(suite_id), self._runs.get(suite_id)
-        if attempt is None or known is None or not attempt.read or not attempt.is_about(run):
+        if attempt is None or known is None or not attempt.is_about(run):
             return run
         return msgspec.structs.replace(run, testjobs=known.testjobs, log_events=known.log_events)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.errors import CallError, Reason
+from exporter.errors import BlockedError, CallError, Reason
 from exporter.fleet.readings import Reading, Suite, SuiteJob, SuiteRun
+from tests.support.candidates import CANDIDATES
+from tests.support.front import line
 from tests.support.realload import Rig, Script, fixture, reply
 from tests.support.restart import Restarts
+from tests.support.state import LastingState
+from tests.support.trial import Page, Trial, vendor_samples
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 DETAIL = "getTestExecutionSuiteTestRunResultDetail"
@@ -78,6 +86,12 @@ def changed(**fields: Any) -> Any:
 def job(element: Any, **fields: Any) -> dict[str, Any]:
     """Make the result of a job."""
     return {"testjobTemplateElementId": element, **fields}
+
+
+def suite_samples(trial: Trial) -> Page:
+    """Return what the page says of suites."""
+    samples = vendor_samples(trial.page(), "prod").items()
+    return {key: value for key, value in samples if key[0].startswith("loadfleet_suite_")}
 
 
 async def run_of(source: Rig) -> SuiteRun:
@@ -210,6 +224,7 @@ class TestContents:
             ([(1, 1)], 1),
             ([(2, 0), (2, 0)], 1),
             ([(None, None)], 0),
+            ([(1, 0), (None, None)], 0),
             ([], 0),
         ],
     )
@@ -336,6 +351,18 @@ class TestCalls:
 
         assert JOBS == run.testjobs
 
+    async def test_a_call_that_was_held_back_is_no_try(self) -> None:
+        """However often that happens, the detail is read afterwards."""
+        source = rig(BlockedError("wait", retry_at=0.0))
+        for _ in range(5):
+            (failure,) = (await source.source.poll("suites")).failures
+            assert Reason.BLOCKED is failure.reason
+        source.portal.script[DETAIL] = "ok"
+
+        run = await run_of(source)
+
+        assert JOBS == run.testjobs
+
     async def test_spreads_many_details_over_polls(self) -> None:
         """After the first start each suite has a newest run that is new."""
         source = rig(suites=listed(*((number, 5) for number in range(1, 26))))
@@ -434,6 +461,24 @@ class TestRestarts:
         restarts.restart(down_seconds=60)
 
         assert JOBS == (await run_of(source)).testjobs
+
+    async def test_a_detail_survives_the_engine(self, tmp_path: Path) -> None:
+        """A daemon that finds its state again shows the same and asks for no detail."""
+        state = LastingState(lambda: trial.time.unix)
+        trial = Trial({"prod": CANDIDATES[0]}, tmp_path, state=state)
+        async with trial:
+            await trial.poll()
+            before = suite_samples(trial)
+            trial.time.shift(1)
+            trial.time.monotonic = 7.0
+
+            await trial.restart()
+            restored = suite_samples(trial)
+            await trial.poll()
+
+            assert before == restored == suite_samples(trial)
+            assert any("testjob_samples" in name for name, _ in before)
+            assert 2 == sum(DETAIL in line(seen) for seen in trial.only.front.seen)
 
     async def test_an_older_memory_is_no_mistake(self) -> None:
         """One from before details were read."""

@@ -328,14 +328,23 @@ async def test_judges_a_run_by_its_counts(
     assert in_flight(suite) is None
 
 
-@pytest.mark.parametrize("counts", [(3, 4, 0), (0, 1, 0), (3, 3, 1)])
-async def test_does_not_believe_impossible_counts(counts: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    ("counts", "outcome"),
+    [
+        ((3, 4, 0), Outcome.NO_VERDICT),
+        ((0, 1, 0), Outcome.NO_VERDICT),
+        ((3, 3, 1), Outcome.FAILED),
+    ],
+)
+async def test_does_not_believe_impossible_counts(
+    counts: tuple[int, int, int], outcome: Outcome
+) -> None:
     """More jobs than were to be executed prove nothing good, and are a surprise."""
     source = rig(with_runs(counted(1, *counts)))
 
     (suite,) = await suites_of(source)
 
-    assert suite.last_run_passed is not True
+    assert ("1", outcome, outcome.passed) == verdict(suite)
     assert 1 == source.surprises("type")
 
 
