@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from exporter.cooperative import in_turns
 from exporter.errors import PollError
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Suite
@@ -30,6 +31,9 @@ from exporter.sources.settings import STANDARD_INTERVAL_SECONDS
 
 
 _HISTORY = 10
+
+#: Suites with all their runs that are read in one go, a few milliseconds of work.
+_TURN = 20
 
 
 class SuitesMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,39 +140,35 @@ class Suites:
             for number in reply_.test_execution_suite_id_array or ()
         }
         suites: dict[str, Suite] = {}
-        known, self._unfinished = self._unfinished, {}
         listed = (
             (info.test_execution_suite_id, info.test_execution_suite_name, item)
             for item in reply.test_execution_suites_array or ()
             for info in (item.test_execution_suite or SuiteInfo(),)
         )
-        for suite_id, name, item in wanted_items(client, "suites", listed):
-            suites[suite_id] = self._suite(
-                suite_id, name, item, known.get(suite_id), listed=suite_id in running
-            )
+        wanted = wanted_items(client, "suites", listed)
+        async for suite_id, name, item in in_turns(wanted, turn=_TURN):
+            suites[suite_id] = self._suite(suite_id, name, item, listed=suite_id in running)
+        self._unfinished = {key: each for key, each in self._unfinished.items() if key in suites}
         return suites
 
-    def _suite(
-        self, suite_id: str, name: str, item: SuiteItem, before: Unfinished | None, *, listed: bool
-    ) -> Suite:
+    def _suite(self, suite_id: str, name: str, item: SuiteItem, *, listed: bool) -> Suite:
         """Read a suite and its runs, and note its newest run if that is unfinished.
 
         Args:
             suite_id: Its id.
             name: Its name, or the id for want of one.
             item: The suite with its runs.
-            before: What was noted of it at the poll before.
             listed: Whether it is listed as running; its run may have no results yet.
         """
         info = item.test_execution_suite or SuiteInfo()
         runs = newest_first(item.test_run_results_array or ())
-        in_flight = False
+        before, noted = self._unfinished.pop(suite_id, None), None
         if runs:
             now = self._client.context.clock.now()
             noted = unfinished(runs[0], before, listed=listed, interval=self._interval, now=now)
-            if noted is not None:
-                self._unfinished[suite_id] = noted
-                in_flight = not noted.over
+        if noted is not None:
+            self._unfinished[suite_id] = noted
+        in_flight = noted is not None and not noted.over
         over = runs[1:] if in_flight else runs
         shown = over[:_HISTORY]
         for run in shown:
