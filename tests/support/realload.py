@@ -47,6 +47,25 @@ def reply(body: Any, status: int = 200) -> Reply:
     return Reply(status=status, headers={}, body=content)
 
 
+def run_detail(request: dict[str, Any]) -> Any:
+    """Make the detail of the run that is asked for: the printed example with other ids.
+
+    Without counts of jobs, which would have to fit the list.
+    """
+    ids = {key: request[key] for key in ("testExecutionSuiteId", "testRunId")}
+    detail = fixture("getTestExecutionSuiteTestRunResultDetail.ok")
+    result = detail["testRunResultDetail"]["testRunResult"]
+    result["testRunId"] = ids["testRunId"]
+    result["testExecutionSuite"]["testExecutionSuiteId"] = ids["testExecutionSuiteId"]
+    result["executorLog"] |= ids
+    result["testRunExecutionGroupResultArray"] = []
+    for count in ("ToExecute", "ExecutionPassed", "ExecutionFailed"):
+        del result[f"numTestjobTemplates{count}"]
+    for job in result["testRunTestjobResultArray"]:
+        job.update(ids)
+    return detail
+
+
 class FakePortal:
     """Stands in the place of the HTTP client and answers as scripted.
 
@@ -59,6 +78,7 @@ class FakePortal:
     def __init__(self, script: Mapping[str, Script] | None = None) -> None:
         self.script: dict[str, Script] = {
             "getUserAccountInfo": "ok_inferred",
+            "getTestExecutionSuiteTestRunResultDetail": run_detail,
             **(script or {}),
         }
         self.requests: list[dict[str, Any]] = []

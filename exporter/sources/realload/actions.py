@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from exporter.errors import Reason
-from exporter.sources.realload import replies
+from exporter.sources.realload import detail_reply, replies
 from exporter.sources.realload.replies import AccountReply, Envelope
 
 
@@ -153,6 +153,11 @@ RUNNING_SUITES = Action(
     name="getCurrentlyRunningTestExecutionSuiteIds",
     reply=AccountReply,
     data="test_execution_suite_id_array",
+)
+RUN_DETAIL = Action(
+    name="getTestExecutionSuiteTestRunResultDetail",
+    reply=detail_reply.RunDetailReply,
+    data="test_run_result_detail",
 )
 TEMPLATES = Action(name="getTestjobTemplates", reply=AccountReply, data="testjob_templates_array")
 

@@ -97,13 +97,19 @@ class RealLoadClient(Client):
             priority=trace.priority,
         )
 
-    async def data(self, action: Action[R], *, trace: Trace | None = None) -> R:
-        """Call an action that has no target, and so no flags.
+    async def data(
+        self,
+        action: Action[R],
+        fields: Mapping[str, Any] | None = None,
+        *,
+        trace: Trace | None = None,
+    ) -> R:
+        """Call an action that has no flags.
 
         Raises:
             PollError: There is no valid answer.
         """
-        return cast("R", await self.call(action, trace=trace))
+        return cast("R", await self.call(action, fields, trace=trace))
 
     async def prove(self) -> None:
         """Find out with one cheap call whether the token is accepted.

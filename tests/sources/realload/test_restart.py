@@ -128,6 +128,38 @@ class TestSuites:
         assert suite.last_run is not None
         assert "1" == suite.last_run.run_id
 
+    async def test_a_run_that_does_not_move_is_over_in_the_end(self) -> None:
+        """How long it has not moved is counted over restarts, and the time between them, too."""
+        portal = Portal()
+        still = run(1, testRunStartTimestamp=None)
+        portal.answers(getTestExecutionSuites=suites(still))
+        running_still = []
+
+        for _ in range(6):
+            (suite,) = await portal.poll("suites")
+            running_still.append(suite.running)
+            portal.restarts.restart(down_seconds=60)
+
+        assert [True] * 5 + [False] == running_still
+
+    async def test_a_run_in_flight_is_so_without_a_memory(self) -> None:
+        """The daemon starts amid a run that its state alone tells of, or the list alone."""
+        portal = Portal()
+        begun = int(portal.rig.time.unix * 1000)
+        fresh = run(2, testRunStartTimestamp=begun, testRunLastUpdatedTimestamp=begun)
+        for rows, ids in (((fresh,), ()), ((run(2),), (2,))):
+            portal.answers(
+                getTestExecutionSuites=suites(run(1, executionState=2), *rows),
+                **{_RUNNING: running(*ids)},
+            )
+            portal.restarts.memory, portal.restarts.known = {}, {}
+            portal.restarts.restart(down_seconds=60)
+
+            (suite,) = await portal.poll("suites")
+
+            assert suite.current_run is not None
+            assert ("2", "1") == (suite.current_run.run_id, suite.last_run.run_id)
+
 
 class TestAccount:
     async def test_a_version_that_cannot_be_read_is_kept(self) -> None:
@@ -253,6 +285,6 @@ async def test_no_secret_is_remembered() -> None:
         await portal.poll(task)
 
     memory = b"".join(portal.restarts.memory.values())
-    assert b"rested" in memory
+    assert b"unfinished" in memory
     for secret in (TOKEN.encode(), b"2fasdtfffe", b"asfsdgh763", b"oken"):
         assert secret not in memory

@@ -43,6 +43,10 @@ _SECRET_FIELDS = frozenset(
         "pingFromRemoteIp",
         "annotationArray",
         "errorMessage",
+        "executedByUserNickname",
+        "logMessage",
+        "stacktraceArray",
+        "threadName",
     ]
 )
 
@@ -59,6 +63,7 @@ _CASES = {
     "pingProxyRecorder": "ok",
     "getTestExecutionSuites": "ok",
     "getCurrentlyRunningTestExecutionSuiteIds": "none",
+    "getTestExecutionSuiteTestRunResultDetail": "ok",
     "getMinRequiredMeasuringAgentVersion": "ok",
     "getMinRequiredClusterControllerVersion": "ok",
     "getMinRequiredProxyRecorderVersion": "ok",
@@ -98,8 +103,13 @@ def planted(value: Any) -> Any:
 
 
 def rig() -> Rig:
+    replies = {action: planted(fixture(f"{action}.{case}")) for action, case in _CASES.items()}
+    # The printed detail is of the second suite's run 5.
+    suites = replies["getTestExecutionSuites"]["testExecutionSuitesArray"]
+    suites[1]["testRunResultsArray"][-1]["testRunId"] = 5
+    del suites[0]
     return Rig(
-        {action: planted(fixture(f"{action}.{case}")) for action, case in _CASES.items()},
+        replies,
         auth_token=_CANARY,
         proxy_url=f"http://user:{_CANARY}@proxy.example.net",
     )

@@ -5,11 +5,17 @@ from typing import Any
 import pytest
 
 from exporter.errors import PollError
-from exporter.fleet.readings import Suite, SuiteRun
+from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Outcome, Suite, SuiteRun
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
 
 _RUNNING = "getCurrentlyRunningTestExecutionSuiteIds"
+
+LEVELS = ("warn", "error", "fatal")
+
+#: 2 minutes and two intervals.
+QUIET_SECONDS = 240
 
 
 def running(*ids: int) -> dict[str, Any]:
@@ -46,6 +52,40 @@ def run(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
+def counted(number: int, planned: Any, passed: Any, failed: Any, **fields: Any) -> dict[str, Any]:
+    """Make a run with these counts of jobs; `None` is a count that is missing."""
+    counts = {"ToExecute": planned, "ExecutionPassed": passed, "ExecutionFailed": failed}
+    made = run(number, **fields)
+    for name, count in counts.items():
+        made[f"numTestjobTemplates{name}"] = count
+        if count is None:
+            del made[f"numTestjobTemplates{name}"]
+    return made
+
+
+def at(source: Rig, ago: float = 0.0) -> int:
+    """Return a time before now, as the portal writes it."""
+    return int((source.time.unix - ago) * 1000)
+
+
+def lists(source: Rig, *runs: dict[str, Any], now: tuple[int, ...] = ()) -> None:
+    """Have the portal list these runs of suite 2, and these suites as running."""
+    source.portal.script |= {"getTestExecutionSuites": with_runs(*runs), _RUNNING: running(*now)}
+
+
+def verdict(suite: Suite) -> tuple[str | None, Outcome | None, bool | None]:
+    """Return the newest finished run with its outcome, and the verdict."""
+    last = suite.last_run
+    return last.run_id if last else None, last.outcome if last else None, suite.last_run_passed
+
+
+def in_flight(suite: Suite) -> str | None:
+    """Return the run in flight, of which nothing may be judged."""
+    current = suite.current_run
+    assert current is None or (current.outcome is None and suite.running)
+    return current.run_id if current else None
+
+
 async def test_exposes_the_documented_suite() -> None:
     """The printed example becomes exactly these samples."""
     _, second = await suites_of(rig())
@@ -71,7 +111,19 @@ async def test_exposes_the_documented_suite() -> None:
         f"suite_last_run_start_timestamp_seconds{{{own}}}": 1699717843.777,
         f"suite_last_run_end_timestamp_seconds{{{own}}}": 1699717905.674,
         f"suite_last_run_duration_seconds{{{own}}}": 61.897,
+        **{f'suite_last_run_log_events{{{own},level="{level}"}}': 0 for level in LEVELS},
+        **{
+            f'suite_last_run_outcome{{{own},outcome="{outcome}"}}': outcome == "passed"
+            for outcome in Outcome
+        },
     }
+    for job, seconds in (("493179849", 33.899), ("1040705161", 34.002)):
+        labels = f'{own},testjob_id="{job}",testjob="Simple Test 2VU Long Run"'
+        expected |= {
+            f'suite_last_run_testjob_samples{{{labels},result="passed"}}': 22,
+            f'suite_last_run_testjob_samples{{{labels},result="failed"}}': 0,
+            f"suite_last_run_testjob_duration_seconds{{{labels}}}": seconds,
+        }
     shown = exposed(second)
     assert expected.keys() == shown.keys()
     assert expected == pytest.approx(shown)
@@ -174,19 +226,13 @@ async def test_keeps_ten_finished_runs_newest_first() -> None:
 
     assert [str(number) for number in range(12, 2, -1)] == [each.run_id for each in suite.history]
     assert 12.0 == suite.runs
-    assert suite.history[0] == suite.last_run
+    assert suite.last_run is not None
+    assert "12" == suite.last_run.run_id
 
 
 async def test_counts_what_was_not_executed() -> None:
     """It is the rest of what was to be executed, and never less than none."""
-    (suite,) = await suites_of(
-        rig(
-            with_runs(
-                run(1, numTestjobTemplatesExecutionPassed=1, numTestjobTemplatesExecutionFailed=1),
-                run(2, numTestjobTemplatesExecutionPassed=9),
-            )
-        )
-    )
+    (suite,) = await suites_of(rig(with_runs(counted(1, 3, 1, 1), counted(2, 3, 9, 0))))
 
     newest, oldest = suite.history
     assert (0.0, 1.0) == (newest.jobs["not_executed"], oldest.jobs["not_executed"])
@@ -218,9 +264,10 @@ async def test_has_no_negative_duration() -> None:
 
 async def test_has_no_verdict_without_counts() -> None:
     """A run of which nothing is known passed or failed nothing."""
-    (suite,) = await suites_of(rig(with_runs({"testRunId": 4})))
+    (suite,) = await suites_of(rig(with_runs({"testRunId": 4, "executionState": 2})))
 
-    assert SuiteRun(run_id="4") == suite.last_run
+    assert (SuiteRun(run_id="4", outcome=Outcome.NO_VERDICT, state_code=2.0),) == suite.history
+    assert suite.last_run_passed is None
 
 
 async def test_keeps_the_first_of_two_with_the_same_id() -> None:
@@ -247,3 +294,258 @@ async def test_watches_what_the_filters_say() -> None:
     source = Rig({"getTestExecutionSuites": "ok", _RUNNING: "none"}, include={"suites": "First.*"})
 
     assert ["2"] == [suite.suite_id for suite in await suites_of(source)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome", "passed"),
+    [
+        ((3, 1, 0), Outcome.INCOMPLETE, False),  # R1
+        ((3, 0, 0), Outcome.INCOMPLETE, False),  # R2
+        ((0, 0, 0), Outcome.NO_VERDICT, None),  # R3
+        ((3, 3, 0), Outcome.PASSED, True),
+        ((1, 1, 0), Outcome.PASSED, True),
+        ((3, 2, 1), Outcome.FAILED, False),
+        ((3, 0, 1), Outcome.FAILED, False),
+        ((0, 0, 1), Outcome.FAILED, False),
+        ((None, None, 2), Outcome.FAILED, False),
+        ((3, None, 0), Outcome.NO_VERDICT, None),
+        ((3, -1, 0), Outcome.NO_VERDICT, None),
+        ((3, "3", 0), Outcome.NO_VERDICT, None),
+        ((3, 3, None), Outcome.NO_VERDICT, None),
+        ((3, 1, None), Outcome.NO_VERDICT, None),
+        ((None, 3, 0), Outcome.NO_VERDICT, None),
+        ((-1, 3, 0), Outcome.NO_VERDICT, None),
+        ((None, None, None), Outcome.NO_VERDICT, None),
+    ],
+)
+async def test_judges_a_run_by_its_counts(
+    counts: tuple[Any, Any, Any], outcome: Outcome, passed: bool | None
+) -> None:
+    """A run passed only if all its jobs were executed and none failed (cases R1 to R3)."""
+    (suite,) = await suites_of(rig(with_runs(counted(7, *counts))))
+
+    assert ("7", outcome, passed) == verdict(suite)
+    assert in_flight(suite) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome"),
+    [
+        ((3, 4, 0), Outcome.NO_VERDICT),
+        ((0, 1, 0), Outcome.NO_VERDICT),
+        ((3, 3, 1), Outcome.FAILED),
+    ],
+)
+async def test_does_not_believe_impossible_counts(
+    counts: tuple[int, int, int], outcome: Outcome
+) -> None:
+    """More jobs than were to be executed prove nothing good, and are a surprise."""
+    source = rig(with_runs(counted(1, *counts)))
+
+    (suite,) = await suites_of(source)
+
+    assert ("1", outcome, outcome.passed) == verdict(suite)
+    assert 1 == source.surprises("type")
+
+
+async def test_a_run_stopped_by_hand_ends_no_failure() -> None:
+    """It is incomplete, which is as bad as failed (case R4)."""
+    source = rig(with_runs(counted(2, 3, 2, 1), counted(3, 3, 1, 0)))
+
+    (suite,) = await suites_of(source)
+
+    assert ("3", Outcome.INCOMPLETE, False) == verdict(suite)
+
+
+async def test_the_verdict_is_that_of_the_newest_run_that_has_one() -> None:
+    """Runs without one are passed over, however many there are."""
+    source = rig(
+        with_runs(
+            counted(1, 3, 3, 0),
+            counted(2, 3, 2, 1),
+            *(counted(number, 0, 0, 0) for number in range(3, 20)),
+        )
+    )
+
+    (suite,) = await suites_of(source)
+
+    assert ("19", Outcome.NO_VERDICT, False) == verdict(suite)
+
+
+async def test_a_run_is_in_flight_before_its_suite_is_listed_as_running() -> None:
+    """The state alone says so, a poll earlier (case R5)."""
+    source = rig()
+    listed = counted(1, 3, 3, 0), counted(
+        2, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source),
+        testRunLastUpdatedTimestamp=at(source),
+    )  # fmt: skip
+    lists(source, *listed)
+    (early,) = await suites_of(source)
+    source.time.shift(60)
+    lists(source, *listed, now=(2,))
+
+    (later,) = await suites_of(source)
+
+    for suite in (early, later):
+        assert ("1", Outcome.PASSED, True) == verdict(suite)
+        assert ("2", True) == (in_flight(suite), suite.running)
+
+
+def failed_before(source: Rig, ago: float, **fields: Any) -> dict[str, Any]:
+    """Make a run 2 that failed some time ago with a state that is not known."""
+    times = {
+        "testRunStartTimestamp": at(source, ago + 60),
+        "testRunLastUpdatedTimestamp": at(source, ago),
+    }
+    return counted(2, 3, 2, 1, executionState=3, **times, **fields)
+
+
+async def test_a_failure_stays_while_the_next_run_has_no_results_yet() -> None:
+    """The daemon starts while run 3 is in flight and nothing of it is listed (case R6)."""
+    source = rig()
+    lists(source, counted(1, 3, 3, 0), failed_before(source, 250), now=(2,))
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", Outcome.FAILED, False) == verdict(suite)
+    assert (None, True) == (in_flight(suite), suite.running)
+
+
+async def test_a_failure_stays_while_the_next_run_is_listed_by_its_state_only() -> None:
+    """The daemon starts while the running list does not name the suite yet (case R6)."""
+    source = rig()
+    third = counted(
+        3, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source, 2),
+        testRunLastUpdatedTimestamp=at(source, 2),
+    )  # fmt: skip
+    lists(source, counted(1, 3, 3, 0), failed_before(source, 250), third)
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", Outcome.FAILED, False) == verdict(suite)
+    assert ("3", True) == (in_flight(suite), suite.running)
+
+
+@pytest.mark.parametrize(("ago", "over"), [(239, False), (240, False), (241, True)])
+async def test_a_run_of_unknown_state_is_over_when_it_is_old(ago: float, over: bool) -> None:
+    """Two minutes and two intervals after its last update, if its suite is not listed."""
+    source = rig()
+    lists(source, counted(1, 3, 3, 0), failed_before(source, ago))
+
+    (suite,) = await suites_of(source)
+
+    assert (suite.last_run_passed is False, suite.running) == (over, not over)
+
+
+async def test_a_longer_interval_takes_longer() -> None:
+    """A run is given two polls to move."""
+    source = Rig(tasks={"suites": "5m"})
+    lists(source, failed_before(source, 700))
+
+    (suite,) = await suites_of(source)
+
+    assert "2" == in_flight(suite)
+
+
+@pytest.mark.parametrize("state", [1, 3, None])
+async def test_a_run_that_does_not_move_is_over(state: int | None) -> None:
+    """Even if its times are unknown, or lie in the future of our clock."""
+    for updated in (None, 4_000_000_000_000):
+        source = rig()
+        stuck = counted(1, 3, 3, 0, executionState=state, testRunLastUpdatedTimestamp=updated)
+        stuck["testRunStartTimestamp"] = updated
+        lists(source, stuck)
+        (fresh,) = await suites_of(source)
+        source.time.shift(QUIET_SECONDS)
+        (still,) = await suites_of(source)
+        source.time.shift(1)
+
+        (quiet,) = await suites_of(source)
+
+        assert ["1", "1", None] == [in_flight(suite) for suite in (fresh, still, quiet)]
+        assert ("1", Outcome.PASSED, True) == verdict(quiet)
+
+
+async def test_a_run_that_moves_is_in_flight_whatever_the_clocks_say() -> None:
+    """Seen by a clock that is an hour ahead every run is old; that its numbers move counts."""
+    source = rig()
+    first = counted(1, 3, 2, 1)
+    moving = {"executionState": 1, "testRunStartTimestamp": at(source, 3700)}
+    lists(
+        source, first, counted(2, 3, 0, 0, testRunLastUpdatedTimestamp=at(source, 3600), **moving)
+    )
+    await suites_of(source)
+    source.time.shift(60)
+    lists(
+        source, first, counted(2, 3, 1, 0, testRunLastUpdatedTimestamp=at(source, 3600), **moving)
+    )
+
+    (suite,) = await suites_of(source)
+
+    assert "2" == in_flight(suite)
+    assert ("1", Outcome.FAILED, False) == verdict(suite)
+
+
+async def test_an_incomplete_run_stays_so_while_the_next_has_no_results_yet() -> None:
+    """That somebody tries again ends nothing."""
+    source = rig()
+    stopped = counted(2, 3, 1, 0, executionState=5)
+    lists(source, counted(1, 3, 3, 0), stopped)
+    await suites_of(source)
+    lists(source, counted(1, 3, 3, 0), stopped, now=(2,))
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", Outcome.INCOMPLETE, False) == verdict(suite)
+    assert (None, True) == (in_flight(suite), suite.running)
+
+
+async def test_a_shown_failure_stays_although_the_run_goes_on() -> None:
+    """A run with a failed job can only end as failed."""
+    source = rig()
+    fields = {"executionState": 1, "testRunStartTimestamp": 1_000}
+    lists(source, counted(2, 3, 1, 1, **fields), now=(2,))
+    (before,) = await suites_of(source)
+    lists(source, counted(2, 3, 2, 1, **fields), now=(2,))
+
+    (after,) = await suites_of(source)
+
+    assert [("2", Outcome.FAILED, False)] * 2 == [verdict(before), verdict(after)]
+
+
+async def test_a_completed_run_is_over_although_its_suite_runs() -> None:
+    """The next run may have no results yet."""
+    source = rig()
+    lists(source, counted(1, 3, 3, 0), counted(2, 3, 2, 1), now=(2,))
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", Outcome.FAILED, False) == verdict(suite)
+    assert (None, True) == (in_flight(suite), suite.running)
+
+
+async def test_a_suite_that_runs_for_the_first_time_has_no_verdict() -> None:
+    """It is listed as running, and nothing else is known of it."""
+    source = rig()
+    lists(source, now=(2,))
+
+    (suite,) = await suites_of(source)
+
+    assert (None, None, None) == verdict(suite)
+    assert (None, True) == (in_flight(suite), suite.running)
+
+
+async def test_runs_without_a_start_are_in_the_order_of_their_numbers() -> None:
+    """A newest run whose start cannot be read is not taken for the oldest."""
+    source = rig(with_runs(counted(1, 3, 3, 0), counted(2, 3, 2, 1, testRunStartTimestamp="x")))
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", Outcome.FAILED, False) == verdict(suite)
+
+
+async def test_lists_all_suites() -> None:
+    """So that an empty list is not believed at once."""
+    poll = await rig().source.poll("suites")
+
+    assert (Kind.SUITE,) == poll.inventory
