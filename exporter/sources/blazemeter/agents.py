@@ -62,6 +62,7 @@ class AgentInventory:
         self._readings: _Readings = {}
         self._homes: dict[str, ListedLocation] = {}  # by agent, of those read since the start
         self._members: dict[int, tuple[_Key, ...]] = {}  # by workspace
+        self._polled = False
         self._recall()
 
     async def poll(self) -> Poll:
@@ -74,6 +75,7 @@ class AgentInventory:
             PollError: Not one workspace could be read.
         """
         calls = PollCalls()
+        self._polled = True
         read = await calls.by_workspace(self._settings.workspaces, self._read)
         calls.check()
         unread = set(self._settings.workspaces) - read.keys()
@@ -109,8 +111,7 @@ class AgentInventory:
             LookupError: There is no such agent.
             PollError: The call failed.
         """
-        if not self._homes:
-            await self.poll()
+        await self._poll_once()
         home = self._homes.get(agent_id)
         if home is None or not home.location_id:
             raise LookupError(f"{TASK}: there is no {agent_id!r}")
@@ -132,9 +133,8 @@ class AgentInventory:
             LookupError: There is no such location.
             PollError: The call failed.
         """
+        await self._poll_once()
         key = (Kind.LOCATION, location_id)
-        if key not in self._readings:
-            await self.poll()
         if key not in self._readings:
             raise LookupError(f"locations: there is no {location_id!r}")
         bodies: list[bytes] = []
@@ -175,6 +175,10 @@ class AgentInventory:
             members=ids(Kind.AGENT),
             locations=ids(Kind.LOCATION),
         )
+
+    async def _poll_once(self) -> None:
+        if not self._polled:
+            await self.poll()
 
     async def _read(self, workspace: int) -> Pages[ListedLocation]:
         """Read the locations of a workspace, and note their names."""
