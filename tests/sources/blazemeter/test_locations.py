@@ -262,23 +262,30 @@ class TestDisabled:
             {"id": "bb", "name": "Two", "disabled": not first_is_disabled, "ships": ships},
         )
 
-        (agent,) = readings(await it.poll("agents"), Agent)
+        poll = await it.poll("agents")
 
+        (agent,) = readings(poll, Agent)
         assert agent.state is not None
         assert (True, False) == (agent.active, agent.state.up)
         assert ("Two" if first_is_disabled else "One") == agent.location
+        assert {True: 0, False: None} == {
+            each.active: each.agents_up for each in readings(poll, Location)
+        }
 
 
 class TestIdentity:
     async def test_of_a_location_in_two_workspaces_is_one(self) -> None:
         """It and its agents count once, as the first workspace describes them."""
         it = bench(location(UP, DOWN), workspaces=[200001, 200002])
-        it.account.answers[SECOND] = ok([location(UP, DOWN), location(UP, id="bb", name="Attic")])
+        it.account.answers[SECOND] = ok(
+            [location(UP, slots=9), location(UP, id="bb", name="Attic")]
+        )
 
         poll = await it.poll("agents")
 
-        assert [("aa", 2, 1), ("bb", 1, 1)] == [
-            (each.location_id, each.agents, each.agents_up) for each in readings(poll, Location)
+        assert [("aa", 2, 1, None), ("bb", 1, 1, None)] == [
+            (each.location_id, each.agents, each.agents_up, each.slots)
+            for each in readings(poll, Location)
         ]
         assert len(readings(poll, Agent)) == 3
 
@@ -338,6 +345,20 @@ class TestWorkspaces:
         assert () == poll.inventory
         it.time.shift(180)
         assert () == (await it.poll("agents")).readings
+
+    async def test_with_a_short_list_are_carried_whole_when_the_next_one_fails(self) -> None:
+        """Two faults in a row make nobody disappear."""
+        it = bench(location(UP), location(UP, id="bb"), workspaces=[200001, 200002])
+        it.account.answers[SECOND] = ok([])
+        before = await it.poll("agents")
+        it.account.answers[FIRST] = ok([location(UP)], total=2)
+        short = await it.poll("agents")
+        it.account.answers[FIRST] = httpx.Response(500)
+
+        poll = await it.poll("agents")
+
+        assert {"aa", "bb"} == {each.location_id for each in readings(poll, Location)}
+        assert (4, 2, 4) == tuple(len(each.readings) for each in (before, short, poll))
 
     async def test_with_a_short_list_say_so_beside_one_that_fails(self) -> None:
         """What is missing is to be kept, whatever else goes wrong."""
