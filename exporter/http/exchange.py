@@ -5,7 +5,9 @@ Nothing in here shows a header or a body when it is printed: both can carry secr
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def date_seconds(self) -> float | None:
+        """Return when it was made by the vendor's clock, epoch seconds, with a resolution of 1 s.
+
+        `None` if it does not say, or in a way that cannot be read.
+        """
+        date = http_date(self.headers.get("date", ""))
+        return date if date is not None and date > 0 else None
+
     def __repr__(self) -> str:
         return f"Reply({self.status}, {len(self.body)} bytes)"
 
@@ -103,6 +114,20 @@ def status_error(operation: str, reply: Reply) -> CallError | None:
     elif status == 404:
         text += "; check the url"
     return CallError(reason_of(status), text, status=status)
+
+
+def http_date(value: str) -> float | None:
+    """Read a date in a header (RFC 9110, 5.6.7).
+
+    Returns:
+        Epoch seconds, `None` if it is no date.
+    """
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        # A date "-0000" comes without a zone, and is UTC all the same.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
 
 
 def reason_of(status: int) -> Reason:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 from collections import deque
-from datetime import UTC
 from typing import TYPE_CHECKING
+
+from exporter.http.exchange import http_date
 
 
 if TYPE_CHECKING:
@@ -98,10 +98,7 @@ def retry_after(value: str | None, *, clock: Clock) -> float | None:
     if text.isascii() and text.isdigit():
         # Ten digits are far above the limit and far below what int() refuses.
         return min(float(f"0{text.lstrip('0')[:10]}"), MAX_PAUSE_SECONDS)
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-        # A date "-0000" comes without a zone, and is UTC all the same.
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - clock.time()
-    except (ValueError, OverflowError, TypeError, IndexError):
+    date = http_date(text)
+    if date is None:
         return None
-    return min(max(seconds, 0.0), MAX_PAUSE_SECONDS)
+    return min(max(date - clock.time(), 0.0), MAX_PAUSE_SECONDS)

@@ -110,7 +110,7 @@ def test_filters_of_sources_are_plurals_of_the_table() -> None:
     """The configuration calls a kind what everybody else calls it."""
     filters = {name for provider in PROVIDERS.values() for name in provider.settings.FILTERS}
 
-    assert filters - OTHER_TASKS <= {kind.task for kind in Kind}
+    assert filters - OTHER_TASKS <= {f"{kind}s" for kind in Kind}
 
 
 def test_each_task_lists_a_kind_or_no_target() -> None:

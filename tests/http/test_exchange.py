@@ -69,3 +69,24 @@ def test_nothing_printed_shows_headers_or_bodies() -> None:
         assert CANARY not in repr(shown)
         assert CANARY not in str(shown)
         assert CANARY not in str(list(shown.__rich_repr__()))
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Thu, 09 Oct 2025 08:53:20 GMT", 1_760_000_000.0),
+        ("Thu, 09 Oct 2025 08:53:20 -0000", 1_760_000_000.0),
+        ("Thu, 09 Oct 2025 10:53:20 +0200", 1_760_000_000.0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 4_102_444_800.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("yesterday", None),
+        ("1760000000", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_date_is_the_vendors_clock(date: str | None, seconds: float | None) -> None:
+    """However wrong it is; without one that can be read nothing is known of that clock."""
+    headers = {} if date is None else {"date": date}
+
+    assert seconds == Reply(status=200, headers=headers, body=b"").date_seconds

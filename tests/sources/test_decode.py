@@ -234,6 +234,37 @@ def test_redaction_shows_only_what_is_wanted(body: bytes, expected: object) -> N
     assert expected == redacted_reply(body, Holder)
 
 
+class Either(msgspec.Struct):
+    one_or_many: Part | tuple[Part, ...] | None = None
+
+
+EITHER = [
+    (b'{"one_or_many": {"partId": 1, "more": 2}}', Part(part_id=1)),
+    (b'{"one_or_many": [{"partId": 1, "more": 2}]}', (Part(part_id=1),)),
+    (b'{"one_or_many": {"partId": "x", "more": 2}}', Part()),
+    (b'{"one_or_many": [{"partId": "x", "more": 2}, {"partId": 1}]}', (Part(), Part(part_id=1))),
+    (b'{"one_or_many": null}', None),
+    (b'{"one_or_many": "x"}', None),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), EITHER)
+def test_an_object_may_stand_in_a_list(body: bytes, expected: object) -> None:
+    """Either is read as what it is, and an odd value costs that value only."""
+    found = decode(body, Either, operation="test", surprise=lambda _: None)
+
+    assert Either(one_or_many=expected) == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("body", [body for body, _ in EITHER if b"more" in body])
+def test_redaction_looks_into_either(body: bytes) -> None:
+    """What is not wanted is not shown in an object, nor in a list of them."""
+    shown = redacted_reply(body, Either)["one_or_many"]
+
+    first = shown[0] if isinstance(shown, list) else shown
+    assert "<not shown>" == first["more"]
+
+
 @pytest.mark.parametrize(
     ("version", "minimum", "expected"),
     [

@@ -71,7 +71,7 @@ class Restarts:
             readings = await self.poll(task)
         except PollError as error:
             return error.reason
-        return sorted(map(_without_monotonic, msgspec.to_builtins(readings)), key=repr)
+        return without_monotonic(readings)
 
     async def survives(self, task: str, memory: bytes) -> None:
         """Restart with a task's memory in place of its own; all that follows must work.
@@ -145,8 +145,10 @@ def _shifted(reading: R, seconds: float) -> R:
     return msgspec.convert(fields, type(reading))
 
 
-def _without_monotonic(data: Any) -> Any:
-    return _map_moments(data, lambda moment: {"unix": moment["unix"]})
+def without_monotonic(readings: tuple[Reading, ...]) -> list[Any]:
+    """Return readings as plain data in an order of their own, without the monotonic clock."""
+    plain = _map_moments(msgspec.to_builtins(readings), lambda moment: {"unix": moment["unix"]})
+    return sorted(plain, key=repr)
 
 
 def _map_moments(data: Any, change: Any) -> Any:

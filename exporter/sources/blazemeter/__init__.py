@@ -1,7 +1,8 @@
 """BlazeMeter: test runs with their verdicts, and the agents of private locations.
 
 `client` has the only calls that may be sent, `replies` the fields that are read. `tracker` follows
-runs (`runs`, `status`), `agents` judges agents; `calls` has the outcomes of one poll.
+runs (`runs`, `status`), `agents` judges agents and locations; `pages` reads lists, `calls` has the
+outcomes of one poll.
 """
 
 from __future__ import annotations
@@ -14,5 +15,5 @@ BLAZEMETER = Provider(
     name="blazemeter",
     settings=BlazeMeterSettings,
     connector="exporter.sources.blazemeter.source:connect",
-    kinds=("agent", "run", "suite"),
+    kinds=("agent", "location", "run", "suite"),
 )

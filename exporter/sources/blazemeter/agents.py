@@ -1,49 +1,53 @@
-"""The task `agents`: the agents ("ships") of all private locations, one call per workspace.
+"""The task `agents`: private locations and their agents from poll to poll, a list per workspace.
 
-An agent is judged by the age of its heartbeat and by nothing else: `state` keeps its last value
-after an agent died, so it only tells what a living one does.
+What `include` and `exclude` say of locations holds for their agents, too. How many agents a
+location has does not depend on what they say of agents.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.errors import Reason
-from exporter.fleet.readings import Agent, AgentState
+from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Agent, Location
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
+from exporter.sources.blazemeter.client import LOCATION, SHIPS
+from exporter.sources.blazemeter.locations import (
+    ListedLocation,
+    homes,
+    read_agent,
+    read_location,
+    read_row,
+)
 from exporter.sources.blazemeter.memory import MOST, AgentsMemory
-from exporter.sources.blazemeter.replies import Envelope, Location, Ship, epoch
-from exporter.sources.decode import older, redacted_reply, text
+from exporter.sources.blazemeter.pages import Pages, read_pages
+from exporter.sources.blazemeter.replies import ListReply
+from exporter.sources.decode import redacted_reply, text
 from exporter.sources.memory import known_readings, remembered
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from exporter.sources.blazemeter.client import BlazeMeterClient
+    from exporter.sources.blazemeter.replies import Location as Row
+    from exporter.sources.blazemeter.replies import Ship
 
 
 TASK = "agents"
 
-#: The states seen in the wild; there is no documented list.
-_STATES = frozenset({"idle", "running", "empty"})
+#: A target by its kind and id.
+_Key = tuple[Kind, str]
 
-_BUSY = "running"
-
-
-class _LocatedShip(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent with the private location it belongs to."""
-
-    ship: Ship
-    location_id: str
-    location: str
+_Readings = dict[_Key, Agent | Location]
 
 
 class AgentInventory:
-    """The agents of one source from poll to poll.
+    """The locations and agents of one source from poll to poll.
 
     Attributes:
         location_names: Of private locations, by the id that runs use.
@@ -55,143 +59,199 @@ class AgentInventory:
         self._client = client
         self._clock = client.context.clock
         self._surprise = client.surprise
-        self._agents = {agent.agent_id: agent for agent in known_readings(client, TASK, Agent)}
-        self._located: dict[str, _LocatedShip] = {}  # of those read since the start
-        self._members: dict[int, tuple[str, ...]] = {}  # agents by workspace
-        if (memory := remembered(client, TASK, AgentsMemory)) is not None:
-            self.location_names |= memory.location_names
-            self._members |= {
-                workspace: members
-                for workspace, members in memory.members.items()
-                if workspace in self._settings.workspaces
-            }
+        self._readings: _Readings = {}
+        self._homes: dict[str, ListedLocation] = {}  # by agent, of those read since the start
+        self._members: dict[int, tuple[_Key, ...]] = {}  # by workspace
+        self._polled = False
+        self._recall()
 
     async def poll(self) -> Poll:
-        """Read all agents.
+        """Read all locations and agents.
 
-        A workspace that could not be read keeps its agents as they were last seen, until that is
-        too long ago.
+        A workspace that could not be read keeps its own as they were last seen, until that is too
+        long ago.
 
         Raises:
             PollError: Not one workspace could be read.
         """
         calls = PollCalls()
-        read = await calls.by_workspace(self._settings.workspaces, self._client.locations)
+        self._polled = True
+        read = await calls.by_workspace(self._settings.workspaces, self._read)
         calls.check()
-        located: dict[str, _LocatedShip] = {}
-        for workspace, locations in read.items():
-            found = self._locate(locations)
-            self._members[workspace] = tuple(found)
-            # A location that belongs to two workspaces comes with both: the first one counts.
-            located |= {each: ship for each, ship in found.items() if each not in located}
-        carried = self._carried(self._members.keys() - read.keys())
-        fresh = {ship_id: self._judge(ship) for ship_id, ship in located.items()}
-        self._located = {
-            each: ship for each, ship in self._located.items() if each in carried
-        } | located
-        self._agents = carried | fresh
-        wanted = (
-            agent for agent in self._agents.values() if self._settings.wanted(TASK, agent.agent)
-        )
-        memory = AgentsMemory(
-            version=1,
-            location_names=dict(list(self.location_names.items())[-MOST:]),
-            members=self._members,
-        )
+        unread = set(self._settings.workspaces) - read.keys()
+        cut_short = {workspace for workspace, pages in read.items() if pages.short or pages.cut}
+        carried, missing = self._carried(unread), self._carried(cut_short)
+        listed = {workspace: self._wanted(pages.items) for workspace, pages in read.items()}
+        for workspace, rows in listed.items():
+            # What is missing in a list that is cut short is carried if the next one is not read.
+            old = self._members.get(workspace, ()) if workspace in cut_short else ()
+            keys = (*_keys(rows), *(key for key in old if key in missing))
+            self._members[workspace] = tuple(dict.fromkeys(keys))
+        locations = tuple(chain.from_iterable(listed.values()))
+        shown = carried | self._judge(locations)
+        self._readings = missing | shown
+        self._homes = {
+            ship_id: home
+            for ship_id, home in self._homes.items()
+            if (Kind.AGENT, ship_id) in self._readings
+        } | homes(locations)
         return Poll(
-            readings=tuple(wanted),
+            readings=tuple(each for each in shown.values() if self._is_wanted(each)),
             failures=tuple(calls.failures),
-            memory=msgspec.json.encode(memory),
+            memory=msgspec.json.encode(self._memory()),
+            # A workspace that was not read has targets beside those that are listed.
+            inventory=() if unread and not cut_short else (Kind.AGENT, Kind.LOCATION),
+            incomplete=bool(cut_short),
         )
 
-    async def explain(self, agent_id: str) -> Explanation:
+    async def explain_agent(self, agent_id: str) -> Explanation:
         """Read one agent now, through the list of its location.
 
         Raises:
             LookupError: There is no such agent.
             PollError: The call failed.
         """
-        if not self._located:
-            await self.poll()
-        known = self._located.get(agent_id)
-        if known is None or not known.location_id:
+        await self._poll_once()
+        home = self._homes.get(agent_id)
+        if home is None or not home.location_id:
             raise LookupError(f"{TASK}: there is no {agent_id!r}")
         bodies: list[bytes] = []
-        ships = await self._client.ships(known.location_id, seen=bodies.append)
+        ships, date = await self._client.ships(home.location_id, seen=bodies.append)
         ship = next((ship for ship in ships if text(ship.id) == agent_id), None)
         if ship is None:
             raise LookupError(f"{TASK}: there is no {agent_id!r} any more")
+        home = msgspec.structs.replace(home, vendor_time=date or self._clock.time())
         return Explanation(
-            reading=self._judge(msgspec.structs.replace(known, ship=ship)),
-            reply=redacted_reply(bodies[-1], Envelope[tuple[Ship, ...]]),
+            reading=self._judge_agent(ship, home),
+            reply=redacted_reply(bodies[-1], SHIPS.reply),
         )
 
-    def _locate(self, locations: Iterable[Location]) -> dict[str, _LocatedShip]:
-        """Return the agents of some locations by id, and note the locations' names."""
-        found: dict[str, _LocatedShip] = {}
-        for location in locations:
-            location_id = text(location.id)
-            key = f"harbor-{location_id}" if location_id else ""  # as runs name it
-            name = location.name or key
-            if key and location.name:
-                self.location_names[key] = name
-            for ship in location.ships or ():
-                ship_id = text(ship.id)
-                if not ship_id:
-                    self._surprise("missing_field")
-                    continue
-                located = _LocatedShip(ship=ship, location_id=location_id, location=name)
-                found.setdefault(ship_id, located)
-        return found
+    async def explain_location(self, location_id: str) -> Explanation:
+        """Read one location now, with its agents.
 
-    def _judge(self, located: _LocatedShip) -> Agent:
-        """Return the reading of an agent as it is now."""
-        ship, now = located.ship, self._clock.now()
-        ship_id = text(ship.id)
-        heartbeat = epoch(ship.last_heart_beat, self._surprise)
-        up = _is_up(heartbeat, now=now.unix, max_age=self._settings.heartbeat_max_age)
-        busy = None
-        if ship.state is not None and up is not False:
-            busy = ship.state == _BUSY
-            if ship.state not in _STATES:
-                self._surprise("enum")
-        version, minimum = ship.installed_version or "", self._settings.min_agent_version
-        before = self._agents.get(ship_id)
-        last_up = before.last_up_timestamp_seconds if before else None
-        return Agent(
-            agent_id=ship_id,
-            agent=ship.name or ship_id,
-            location=located.location,
-            last_up_timestamp_seconds=now.unix if up else last_up,
-            state=AgentState(
-                read_at=now,
-                up=up,
-                reason=Reason.NO_HEARTBEAT if up is False else None,
-                outdated=older(version, minimum) if minimum else None,
-                version=version,
-                busy=busy,
-                heartbeat_timestamp_seconds=heartbeat,
-            ),
+        Raises:
+            LookupError: There is no such location.
+            PollError: The call failed.
+        """
+        await self._poll_once()
+        key = (Kind.LOCATION, location_id)
+        if key not in self._readings:
+            raise LookupError(f"locations: there is no {location_id!r}")
+        bodies: list[bytes] = []
+        row, date = await self._client.location(location_id, seen=bodies.append)
+        if text(row.id) != location_id:
+            raise LookupError(f"locations: there is no {location_id!r} any more")
+        return Explanation(
+            reading=self._judge([self._list(row, date)])[key],
+            reply=redacted_reply(bodies[-1], LOCATION.reply),
         )
 
-    def _carried(self, workspaces: set[int]) -> dict[str, Agent]:
-        """Return the agents of workspaces that were not read, as they were last seen."""
+    def _recall(self) -> None:
+        """Take from before what the configuration still asks for."""
+        for agent in known_readings(self._client, TASK, Agent):
+            self._readings[Kind.AGENT, agent.agent_id] = agent
+        for location in known_readings(self._client, TASK, Location):
+            self._readings[Kind.LOCATION, location.location_id] = location
+        memory = remembered(self._client, TASK, AgentsMemory)
+        if memory is None:
+            return
+        self.location_names |= memory.location_names
+        for workspace in self._settings.workspaces:
+            self._members[workspace] = (
+                *((Kind.AGENT, each) for each in memory.members.get(workspace, ())),
+                *((Kind.LOCATION, each) for each in memory.locations.get(workspace, ())),
+            )
+
+    def _memory(self) -> AgentsMemory:
+        def ids(kind: Kind) -> dict[int, tuple[str, ...]]:
+            return {
+                workspace: tuple(id_ for each, id_ in keys if each is kind)
+                for workspace, keys in self._members.items()
+            }
+
+        return AgentsMemory(
+            version=1,
+            location_names=dict(list(self.location_names.items())[-MOST:]),
+            members=ids(Kind.AGENT),
+            locations=ids(Kind.LOCATION),
+        )
+
+    async def _poll_once(self) -> None:
+        if not self._polled:
+            await self.poll()
+
+    async def _read(self, workspace: int) -> Pages[ListedLocation]:
+        """Read the locations of a workspace, and note their names."""
+
+        async def page(skip: int) -> ListReply[ListedLocation]:
+            reply, date = await self._client.locations(workspace, skip=skip)
+            rows = tuple(self._list(row, date) for row in reply.result or ())
+            return ListReply(result=rows, limit=reply.limit, total=reply.total, hidden=reply.hidden)
+
+        pages = await read_pages(page, key=lambda listed: listed.location_id or None)
+        for listed in pages.items:
+            if listed.run_key and listed.name != listed.run_key:
+                self.location_names[listed.run_key] = listed.name
+        return pages
+
+    def _list(self, row: Row, date: float | None) -> ListedLocation:
+        vendor_time = self._clock.time() if date is None else date
+        return read_row(row, vendor_time=vendor_time, surprise=self._surprise)
+
+    def _wanted(self, rows: Iterable[ListedLocation]) -> list[ListedLocation]:
+        return [listed for listed in rows if self._settings.wanted("locations", listed.name)]
+
+    def _is_wanted(self, reading: Agent | Location) -> bool:
+        """Return whether to show a reading; one that is carried may be from before a reload."""
+        if isinstance(reading, Location):
+            return self._settings.wanted("locations", reading.location_name)
+        return self._settings.wanted(TASK, reading.agent) and self._settings.wanted(
+            "locations", reading.location
+        )
+
+    def _judge(self, locations: Collection[ListedLocation]) -> _Readings:
+        """Return the readings of locations, each once, and of their agents."""
+        readings: _Readings = {}
+        up: dict[str, bool | None] = {}
+        for ship_id, home in homes(locations).items():
+            agent = self._judge_agent((home.ships or {})[ship_id], home)
+            readings[Kind.AGENT, ship_id] = agent
+            up[ship_id] = agent.state.up if agent.state else None
+        now = self._clock.now()
+        for listed in locations:
+            if listed.location_id:
+                reading = read_location(listed, up, now=now)
+                readings.setdefault((Kind.LOCATION, listed.location_id), reading)
+        return readings
+
+    def _judge_agent(self, ship: Ship, home: ListedLocation) -> Agent:
+        before = self._readings.get((Kind.AGENT, text(ship.id)))
+        return read_agent(
+            ship,
+            home,
+            settings=self._settings,
+            now=self._clock.now(),
+            last_up=before.last_up_timestamp_seconds if isinstance(before, Agent) else None,
+            surprise=self._surprise,
+        )
+
+    def _carried(self, workspaces: set[int]) -> _Readings:
+        """Return what belongs to some workspaces as it was last seen, if that was of late."""
         not_before = self._clock.monotonic() - self._settings.stale_after_for(TASK)
-        carried: dict[str, Agent] = {}
+        carried: _Readings = {}
         for workspace in sorted(workspaces):
-            for each in self._members[workspace]:
-                agent = self._agents.get(each)
-                if agent and agent.state and agent.state.read_at.monotonic >= not_before:
-                    carried[each] = agent
+            for key in self._members.get(workspace, ()):
+                reading = self._readings.get(key)
+                seen = reading.state if isinstance(reading, Agent) else reading
+                if reading and seen and seen.read_at.monotonic >= not_before:
+                    carried[key] = reading
         return carried
 
 
-def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | None:
-    """Compare the heartbeat's age with the limit.
-
-    The age compares two clocks. A heartbeat a little in the future is a fresh one; one farther
-    ahead than the limit shows that the clocks disagree too much to tell anything.
-    """
-    if heartbeat is None or heartbeat - now > max_age:
-        return None
-    return now - heartbeat <= max_age
+def _keys(locations: Iterable[ListedLocation]) -> Iterator[_Key]:
+    """Yield the targets that locations name."""
+    for listed in locations:
+        for ship_id in listed.ships or ():
+            yield Kind.AGENT, ship_id
+        if listed.location_id:
+            yield Kind.LOCATION, listed.location_id

@@ -20,6 +20,7 @@ from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
     Envelope,
+    ListReply,
     Location,
     Master,
     MastersReply,
@@ -42,7 +43,8 @@ Seen = Callable[[bytes], object]
 #: The page of a list of runs. Sources disagree on the largest one; all of them allow this.
 PAGE = 50
 
-#: `/private-locations` is reported to know no further pages, so one large page is asked for.
+#: The page of a list of private locations, asked for at once for the case that there are no further
+#: ones: that has been reported. A server that allows less gives less.
 LOCATIONS_PAGE = 1000
 
 _REFUSED = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED}
@@ -88,8 +90,13 @@ STATUS = Operation(
 LOCATIONS = Operation(
     name="private_locations",
     path="/api/v4/private-locations",
-    reply=Envelope[tuple[Location, ...]],
-    query=frozenset({"workspaceId", "limit"}),
+    reply=ListReply[Location],
+    query=frozenset({"workspaceId", "limit", "skip"}),
+)
+LOCATION = Operation(
+    name="private_location",
+    path="/api/v4/private-locations/{id}",
+    reply=Envelope[Location | tuple[Location, ...]],
 )
 SHIPS = Operation(
     name="private_location_servers",
@@ -97,7 +104,9 @@ SHIPS = Operation(
     reply=Envelope[tuple[Ship, ...]],
 )
 
-OPERATIONS: frozenset[Operation[Any]] = frozenset({USER, MASTERS, MASTER, STATUS, LOCATIONS, SHIPS})
+OPERATIONS: frozenset[Operation[Any]] = frozenset(
+    {USER, MASTERS, MASTER, STATUS, LOCATIONS, LOCATION, SHIPS}
+)
 
 
 class NotFoundError(CallError):
@@ -123,8 +132,6 @@ class BlazeMeterClient(Client):
 
     Each read raises a `PollError` when there is no valid answer, of these `NotFoundError` when
     there is no such item. What it gets as `seen` is handed the body of the reply.
-
-    That an item is gone is a valid answer. A call about one item that fails leaves `up` as it is.
     """
 
     settings: BlazeMeterSettings
@@ -167,16 +174,32 @@ class BlazeMeterClient(Client):
         reply = await self._ask(STATUS, item=run_id, query=query, priority=priority, seen=seen)
         return reply.result or Status()
 
-    async def locations(self, workspace: int) -> tuple[Location, ...]:
-        """Read the private locations of a workspace with their agents."""
-        query = {"workspaceId": workspace, "limit": LOCATIONS_PAGE}
-        reply = await self._ask(LOCATIONS, query=query)
-        return reply.result or ()
+    async def locations(
+        self, workspace: int, *, skip: int = 0
+    ) -> tuple[ListReply[Location], float | None]:
+        """Read a page of the private locations of a workspace, with their agents.
 
-    async def ships(self, location_id: str, *, seen: Seen | None = None) -> tuple[Ship, ...]:
-        """Read the agents of one private location."""
-        reply = await self._ask(SHIPS, item=location_id, seen=seen)
-        return reply.result or ()
+        Returns:
+            The page, and when the vendor made it by its own clock, epoch seconds.
+        """
+        query = {"workspaceId": workspace, "limit": LOCATIONS_PAGE, "skip": skip}
+        return await self._ask_dated(LOCATIONS, query=query)
+
+    async def location(
+        self, location_id: str, *, seen: Seen | None = None
+    ) -> tuple[Location, float | None]:
+        """Read one private location with its agents, and when by the vendor's clock."""
+        reply, date = await self._ask_dated(LOCATION, item=location_id, seen=seen)
+        # The vendor's reference prints a list with one location in it.
+        result = reply.result[:1] if isinstance(reply.result, tuple) else (reply.result,)
+        return next(iter(result), None) or Location(), date
+
+    async def ships(
+        self, location_id: str, *, seen: Seen | None = None
+    ) -> tuple[tuple[Ship, ...], float | None]:
+        """Read the agents of one private location, and when by the vendor's clock."""
+        reply, date = await self._ask_dated(SHIPS, item=location_id, seen=seen)
+        return reply.result or (), date
 
     async def prove(self) -> None:
         """Find out whether the key is accepted, with the probe that the vendor names."""
@@ -191,6 +214,21 @@ class BlazeMeterClient(Client):
         priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> E:
+        reply, _ = await self._ask_dated(
+            operation, item=item, query=query, priority=priority, seen=seen
+        )
+        return reply
+
+    async def _ask_dated(
+        self,
+        operation: Operation[E],
+        *,
+        item: str = "",
+        query: Mapping[str, str | int] | None = None,
+        priority: Priority = Priority.NORMAL,
+        seen: Seen | None = None,
+    ) -> tuple[E, float | None]:
+        """Ask, and return the answer with the date of the reply."""
         target = target_of(operation, item, query or {})
         denial = self._denials.get(target)
         if (
@@ -219,7 +257,9 @@ class BlazeMeterClient(Client):
             error=partial(CallError, error.reason, str(error), status=error.status),
         )
 
-    async def _attempt(self, operation: Operation[E], target: str, seen: Seen | None) -> E:
+    async def _attempt(
+        self, operation: Operation[E], target: str, seen: Seen | None
+    ) -> tuple[E, float | None]:
         try:
             with self.context.telemetry.request(operation.name):
                 reply = await self.http.send(self._request(operation, target))
@@ -229,7 +269,7 @@ class BlazeMeterClient(Client):
         except SuspectError:
             self._credentials.refresh()
             raise
-        return answer
+        return answer, reply.date_seconds
 
     def _request(self, operation: Operation[Any], target: str) -> Call:
         return Call(

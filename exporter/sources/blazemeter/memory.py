@@ -44,11 +44,18 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentsMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of locations by the id that runs use, and agents by workspace."""
+    """The agents and the locations of a source.
+
+    Attributes:
+        location_names: By the id that runs use.
+        members: By workspace, the ids of its agents.
+        locations: By workspace, the ids of its locations.
+    """
 
     version: Literal[1]
     location_names: dict[str, str]
     members: dict[int, tuple[str, ...]]
+    locations: dict[int, tuple[str, ...]] = {}
 
 
 def newest(items: Iterable[T], age: Callable[[T], float]) -> tuple[T, ...]:

@@ -75,6 +75,19 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     locations: tuple[str, ...] | None = None
 
 
+class Disk(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A disk of an agent's host; `freeSpace` is in bytes."""
+
+    present: bool | None = None
+    free_space: float | None = None
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An agent's host, with its disks by the path they are mounted at."""
+
+    disk_space: dict[str, Disk] | None = None
+
+
 class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An agent of a private location."""
 
@@ -83,6 +96,7 @@ class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     state: str | None = None
     last_heart_beat: float | None = None
     installed_version: str | None = None
+    host_info: HostInfo | None = None
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -90,6 +104,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: Id = None
     name: str | None = None
+    disabled: bool | None = None
+    slots: float | None = None
+    threads_per_engine: float | None = None
     ships: tuple[Ship, ...] | None = None
 
 
@@ -106,6 +123,18 @@ class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     def lacks_result(self) -> bool:
         """Return whether the result is missing."""
         return self.result is None
+
+
+class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
+    """A page of a list.
+
+    `limit` is the page size that the server used. `total` can be the text "n/a"; whether it counts
+    the rows that this key may not see, `hidden` of them, is not documented.
+    """
+
+    limit: float | None = None
+    total: float | str | None = None
+    hidden: float | None = None
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

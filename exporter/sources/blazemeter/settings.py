@@ -97,8 +97,9 @@ class BlazeMeterSettings(SourceSettings):
         api_key_file: A file with both id and secret, in place of the others.
         workspaces: Where runs and private locations are discovered.
         masters: Runs that are watched by their id, discovered or not.
-        heartbeat_max_age: An agent that was not heard of for longer is down.
-        min_agent_version: An agent that is older is outdated.
+        heartbeat_max_age: An agent that was not heard of for longer, by the vendor's clock, is
+            down.
+        min_agent_version: An agent that is up and older is outdated.
         run_linger: How long a run is shown after its end.
         lookback: Runs that ended longer ago say nothing about their test any more. The first
             listing reads back as far, up to a limit of pages; one after a restart only to the
@@ -106,7 +107,7 @@ class BlazeMeterSettings(SourceSettings):
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"runs": 60.0, "agents": 60.0}
-    FILTERS: ClassVar[Collection[str]] = ("agents", "runs", "suites")
+    FILTERS: ClassVar[Collection[str]] = ("agents", "locations", "runs", "suites")
 
     provider: Literal["blazemeter"] = "blazemeter"
     name: Name = "blazemeter"

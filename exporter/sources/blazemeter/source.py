@@ -27,7 +27,8 @@ def connect(
         client,
         tasks={"runs": runs.poll, "agents": agents.poll},
         explainers={
-            "agent": agents.explain,
+            "agent": agents.explain_agent,
+            "location": agents.explain_location,
             "run": runs.explain_run,
             "suite": runs.explain_suite,
         },

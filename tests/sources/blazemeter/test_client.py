@@ -43,11 +43,12 @@ class TestReadOnly:
             "masters?testId=7": ok([{"id": 1}]),
             "private-locations?workspaceId=200001": ok([{"id": "aa", "ships": [{"id": "s"}]}]),
             "private-locations/aa/servers": ok([{"id": "s"}]),
+            "private-locations/aa": ok({"id": "aa"}),
         }
 
         await it.poll("runs")
         await it.poll("agents")
-        for kind, target in (("run", "1"), ("suite", "7"), ("agent", "s")):
+        for kind, target in (("run", "1"), ("suite", "7"), ("agent", "s"), ("location", "aa")):
             await it.source.explain(kind, target)
 
         requests = it.account.requests
@@ -59,6 +60,7 @@ class TestReadOnly:
             "/api/v4/masters/2",
             "/api/v4/masters/1/status",
             "/api/v4/private-locations",
+            "/api/v4/private-locations/aa",
             "/api/v4/private-locations/aa/servers",
         } == {request.url.path for request in requests}
         assert all(request.content == b"" for request in requests)
@@ -166,7 +168,6 @@ class TestRefusal:
         assert [("1", Reason.ACCESS_DENIED)] == [(f.target, f.reason) for f in poll.failures]
         assert ["2"] == [getattr(each, "run_id", None) for each in poll.readings]
         assert not it.source.auth_failed
-        assert it.source.up
 
     async def test_of_one_item_is_not_asked_for_at_every_poll(self) -> None:
         """What this key may not do is tried again after auth_retry, and reported meanwhile."""
@@ -215,14 +216,13 @@ class TestErrors:
         ],
     )
     async def test_have_their_reason(self, answer: httpx.Response, reason: Reason) -> None:
-        """Whatever is no good reply fails under its reason, and the source is down."""
+        """Whatever is no good reply fails under its reason."""
         it = bench(answer)
 
         found = await failing(it)
 
         assert isinstance(found, CallError)
         assert reason is found.reason
-        assert not it.source.up
 
     async def test_are_counted_with_their_operation(self) -> None:
         """Calls are counted by operation and outcome, the proof as well."""
@@ -242,13 +242,11 @@ class TestErrors:
         """After an outage a 404 shows that the API answers again."""
         it = bench(httpx.Response(503))
         await failing(it)
-        assert not it.source.up
         it.account.answers[LIST] = error("404", 404)
 
         poll = await it.poll("runs")
 
         assert [("200001", Reason.HTTP_4XX)] == [(f.target, f.reason) for f in poll.failures]
-        assert it.source.up
 
     async def test_of_a_missing_api_is_none(self) -> None:
         """A 404 to the proof is a wrong URL: nobody there knows what a user is."""
@@ -256,7 +254,6 @@ class TestErrors:
         it.account.answers["user"] = error("404", 404)
 
         assert (await failing(it)).reason is Reason.HTTP_4XX
-        assert not it.source.up
 
 
 class TestProof:
@@ -266,9 +263,9 @@ class TestProof:
         it = bench(ok([]))
         it.account.answers["user"] = httpx.Response(200, json=user)
 
-        await it.poll("runs")
+        poll = await it.poll("runs")
 
-        assert it.source.up
+        assert () == poll.failures
 
     async def test_takes_nothing_else(self) -> None:
         """A reply that describes nobody, whatever its status, may be a refusal."""
@@ -276,7 +273,6 @@ class TestProof:
         it.account.answers["user"] = httpx.Response(200, json={"message": "invalid key"})
 
         assert (await failing(it)).reason is Reason.DECODE
-        assert not it.source.up
 
 
 class TestRateLimit:

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.fleet.readings import Agent, Run, Suite
+from exporter.fleet.readings import Agent, Location, Run, Suite
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from tests.sources.blazemeter.support import BASE, Account, Bench, ok, status_of
-from tests.support.restart import Restarts, damaged
+from tests.support.restart import Restarts, damaged, without_monotonic
 
 
 HOUR = 3_600.0
@@ -67,6 +68,10 @@ class Watch:
     async def suites(self) -> list[Suite]:
         """Poll, and return the tests."""
         return [each for each in await self.poll() if isinstance(each, Suite)]
+
+    async def agents(self) -> list[Agent]:
+        """Poll, and return the agents."""
+        return [each for each in await self.poll("agents") if isinstance(each, Agent)]
 
     async def runs(self) -> list[Run]:
         """Poll, and return the runs."""
@@ -212,9 +217,8 @@ class TestAgents:
         await watch.poll("agents")
 
         watch.restarts.restart(down_seconds=HOUR)
-        (agent,) = await watch.poll("agents")
+        (agent,) = await watch.agents()
 
-        assert isinstance(agent, Agent)
         assert agent.state is not None
         assert (False, seen) == (agent.state.up, agent.last_up_timestamp_seconds)
 
@@ -223,14 +227,60 @@ class TestAgents:
         watch = Watch(workspaces=[200001, 200002])
         watch.answers[LOCATIONS] = ok([ship()])
         watch.answers["private-locations?workspaceId=200002"] = ok([])
-        (before,) = await watch.poll("agents")
+        before = await watch.poll("agents")
         watch.answers[LOCATIONS] = httpx.Response(500)
 
         watch.restarts.restart(down_seconds=60)
-        (carried,) = await watch.poll("agents")
+        carried = await watch.poll("agents")
 
-        assert before.state.read_at.unix == carried.state.read_at.unix
-        assert before.agent == carried.agent
+        assert ["one", "Lab"] == [each.agent for each in carried if isinstance(each, Agent)] + [
+            each.location_name for each in carried if isinstance(each, Location)
+        ]
+        assert without_monotonic(before) == without_monotonic(carried)
+
+    async def test_are_carried_after_an_update_of_the_exporter(self) -> None:
+        """A memory that was written before there were locations in it still names the agents."""
+        watch = Watch(workspaces=[200001, 200002])
+        watch.answers[LOCATIONS] = ok([ship()])
+        watch.answers["private-locations?workspaceId=200002"] = ok([])
+        await watch.poll("agents")
+        memory = json.loads(watch.restarts.memory["agents"])
+        del memory["locations"]
+        watch.restarts.memory["agents"] = json.dumps(memory).encode()
+        watch.answers[LOCATIONS] = httpx.Response(500)
+
+        watch.restarts.restart(down_seconds=60)
+
+        assert ["one"] == [agent.agent for agent in await watch.agents()]
+
+    async def test_of_a_list_cut_short_are_carried_when_the_next_one_is_not_read(self) -> None:
+        """Two faults in a row make nobody disappear, nor does a restart between them."""
+        watch = Watch(workspaces=[200001, 200002])
+        other = {"id": "bb", "name": "Attic", "ships": [{"id": "2", "name": "two"}]}
+        watch.answers[LOCATIONS] = ok([ship(), other], total=2)
+        watch.answers["private-locations?workspaceId=200002"] = ok([])
+        whole = await watch.poll("agents")
+        watch.answers[LOCATIONS] = ok([ship()], total=2)
+        await watch.poll("agents")
+        # What such a list lacks is kept by who polls the source.
+        watch.restarts.known["agents"] = whole
+        watch.answers[LOCATIONS] = httpx.Response(500)
+
+        watch.restarts.restart(down_seconds=60)
+
+        assert {"one", "two"} == {agent.agent for agent in await watch.agents()}
+
+    async def test_of_a_location_that_is_not_watched_any_more_are_gone(self) -> None:
+        """A filter that was set since holds for what is carried, too."""
+        watch = Watch(workspaces=[200001, 200002])
+        watch.answers[LOCATIONS] = ok([ship()])
+        watch.answers["private-locations?workspaceId=200002"] = ok([])
+        await watch.poll("agents")
+        watch.answers[LOCATIONS] = httpx.Response(500)
+
+        watch.reload(workspaces=[200001, 200002], exclude={"locations": "Lab"})
+
+        assert () == await watch.poll("agents")
 
 
 RUN = st.fixed_dictionaries(

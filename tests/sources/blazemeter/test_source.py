@@ -38,6 +38,7 @@ CALLS = {
     "master_status.ended.no_data": "masters/82000001/status+events",
     "private_locations": LOCATIONS,
     "private_locations.no_heartbeat": LOCATIONS,
+    "private_locations.disabled": LOCATIONS,
     "error.200_with_error": LIST,
 }
 
@@ -178,6 +179,8 @@ class TestExplain:
         [
             ("controller", "1"),
             ("agent", "nobody"),
+            ("location", "nobody"),
+            ("location", "../user"),
             ("run", "77"),
             ("suite", "77"),
             ("run", "../user"),
