@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from exporter.errors import PollError, Reason
 from exporter.fleet.readings import Agent, Run
+from exporter.fleet.store import Store
 from exporter.metrics.mapping import samples
+from exporter.polling.poller import Poller
 from exporter.sources.eggplant import EGGPLANT
 from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture
+from tests.support.clock import settle
 
 
 if TYPE_CHECKING:
@@ -288,6 +293,57 @@ async def test_renews_a_token_that_the_server_forgot() -> None:
     assert 1 == bench.count("http_requests_total", operation="status", outcome="auth")
 
 
+async def test_counts_a_token_that_was_refused_and_renewed() -> None:
+    """The vendor refused a call, so the ledger has it for a minute, and holds nothing for it."""
+    bench = Bench(Server(fixture("sut_status.idle")), auth=CLIENT)
+    await bench.source.poll("agents")
+    bench.server.accepted.clear()
+    asks = len(bench.server.asks)
+
+    await bench.source.poll("agents")
+    await settle()
+
+    assert (1, 2) == (bench.source.refusals, len(bench.server.asks) - asks)
+    assert (False, False) == (bench.source.blocked, bench.source.auth_failed)
+    bench.clock.shift(60)
+    await bench.source.poll("agents")
+    assert asks + 3 == len(bench.server.asks)
+    bench.clock.shift(2)
+    assert 0 == bench.source.refusals
+
+
+async def test_stops_when_tokens_are_refused_again_and_again() -> None:
+    """A server that takes back what it gave is asked no more than four times a minute in vain."""
+    bench = Bench(Server(fixture("sut_status.idle")), auth=CLIENT)
+    await bench.source.poll("agents")
+    refused = 0
+
+    for _ in range(10):
+        bench.clock.shift(5)
+        bench.server.accepted.clear()
+        asks, logins = len(bench.server.asks), len(bench.server.logins)
+        with suppress(PollError):
+            await bench.source.poll("agents")
+        await settle()
+        refused += len(bench.server.logins) - logins
+        assert len(bench.server.asks) - asks in (0, 2)
+
+    assert refused <= 4
+
+
+async def test_counts_no_token_that_is_renewed_in_time() -> None:
+    """A token that is renewed before its end is refused by nobody."""
+    bench = Bench(auth=CLIENT)
+
+    for _ in range(60):
+        await bench.source.poll("agents")
+        await settle()
+        assert 0 == bench.source.refusals
+        bench.clock.shift(60)
+
+    assert 12 == len(bench.server.logins)
+
+
 class TestLockOut:
     async def test_asks_once_with_a_bad_token(self) -> None:
         """A token that is refused from the start is sent once, and again after `auth_retry`."""
@@ -403,6 +459,7 @@ class TestFailure:
 
         assert Reason.HTTP_4XX == caught.value.reason
         assert "the server does not offer /api/sut/status (404)" in str(caught.value)
+        assert "current DAI versions do not document" in str(caught.value)
         assert "canary" not in str(caught.value)
         assert not bench.source.auth_failed
 
@@ -419,6 +476,35 @@ class TestFailure:
 
         assert [True] == [
             each.state.up for each in poll.readings if isinstance(each, Agent) and each.state
+        ]
+
+    async def test_where_the_endpoint_is_not_offered_is_said_once(self) -> None:
+        """The log has the reason once in a while, `status` as long as it is so; no agent is 0."""
+        bench = Bench(expected_agents=["a"])
+        bench.server.status = (404, b"")
+        store = Store(clock=bench.clock.clock)
+        poller = Poller(
+            bench.source,
+            intervals={"agents": 60.0},
+            store=store,
+            telemetry=bench.context.telemetry,
+            clock=bench.clock.clock,
+        )
+
+        with capture_logs() as logs:
+            for _ in range(15):
+                await poller.poll("agents")
+                bench.clock.shift(60)
+
+        failed = [each for each in logs if "poll_failed" == each["event"]]
+        failure = poller.status("agents").failure
+        assert 1 == len(failed)
+        assert failure is not None
+        assert "nothing is known of agents" in failure.message
+        assert 15 == len(bench.server.asks)
+        assert not poller.up
+        assert not [
+            each for taken in store.snapshots() for each in taken.readings if type(each) is Agent
         ]
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"null", b"5", b'"x"', b'[{"a": 1}'])

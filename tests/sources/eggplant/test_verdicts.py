@@ -344,6 +344,25 @@ class TestTrouble:
         assert ("ended", Outcome.PASSED) == await lab.outcome()
         assert [RUN] == lab.server.asked_for
 
+    async def test_is_none_while_the_server_answers(self) -> None:
+        """That not all of many questions are answered in one poll is no failure."""
+        entries = [executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(2)]
+        lab = Lab(*entries, timeout="200ms")
+        await lab.poll()
+        lab.lists()
+        never = asyncio.Event()
+
+        async def hang() -> None:
+            if len(lab.server.questions) == 2:
+                await never.wait()
+
+        lab.server.progress_gate = hang
+
+        poll = await lab.poll()
+
+        assert (2, ()) == (len(lab.server.questions), poll.failures)
+        await lab.source.aclose()
+
     async def test_is_bounded(self) -> None:
         """However many runs went at once, a poll asks for twenty."""
         lab = Lab(*(executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(50)))
@@ -363,11 +382,10 @@ class TestTrouble:
         """A token that is refused to a question is renewed once, and the answer comes."""
         lab = await gone(IDLE, auth=CLIENT)
         lab.tells(200, fixture("run_progress.passed"))
-        revoked = []
 
         async def revoke() -> None:
-            if not revoked and lab.server.questions:
-                revoked.append(lab.server.accepted.clear())
+            if len(lab.server.questions) == 1:
+                lab.server.accepted.clear()
 
         lab.server.progress_gate = revoke
 
@@ -424,16 +442,17 @@ class TestRestart:
         assert [RUN] == lab.server.asked_for
 
     async def test_reads_a_memory_of_an_earlier_version(self) -> None:
-        """What an older version wrote down of a run is enough to ask for it."""
+        """What an older version wrote down of a run is enough to judge it and ask for it."""
         lab = await gone(IDLE)
         run = {"run_id": RUN, "run": "Checkout", "phase": "running", "agent": "lab-win-02"}
         tracked = {"run": {**run, "passed": None}, "listed": NOW, "over": None}
-        lab.tells(*told("Failed"))
         lab.restarts.memory["agents"] = json.dumps({"version": 1, "runs": [tracked]}).encode()
 
         lab.restarts.restart(down_seconds=60)
 
-        assert ("ended", Outcome.FAILED) == await lab.outcome(after=0)
+        assert ("ended", None) == await lab.outcome(after=0)
+        lab.tells(*told("Failed"))
+        assert ("ended", Outcome.FAILED) == await lab.outcome()
 
 
 class TestStuck:
