@@ -16,7 +16,7 @@ from exporter.sources.base import Client, Explanation, Failure, Poll, SourceCont
 from exporter.sources.calls import suspected
 from exporter.sources.decode import NOT_SHOWN, decode, part_of, redacted_reply, text, well_formed
 from exporter.sources.eggplant.inventory import Inventory
-from exporter.sources.eggplant.replies import AgentEntry, Execution, read_progress
+from exporter.sources.eggplant.replies import AgentEntry, read_progress
 from exporter.sources.eggplant.runs import RunsMemory
 from exporter.sources.eggplant.tokens import GivenToken, LoginTokens, Token, login_of
 from exporter.sources.memory import known_readings, remembered
@@ -49,7 +49,7 @@ RUNS_PART = 0.25
 
 
 class EggplantClient(Client):
-    """Asks one server for all agents at once."""
+    """Asks one server for all agents at once, and for each run that went."""
 
     def __init__(
         self, settings: EggplantSettings, context: SourceContext, *, http: HttpClient
@@ -121,7 +121,8 @@ class EggplantClient(Client):
             async with asyncio.timeout(self.settings.timeout * RUNS_PART):
                 for run_id in runs.wanting(self.context.clock.now())[:MOST_RUNS]:
                     runs.asked(run_id)
-                    await self.guard.call(partial(self._learn, run_id), target=run_id)
+                    ask = partial(self._progress, run_id)
+                    await self.guard.call(partial(self._renewing, ask), target=run_id)
                     answered = True
         except TimeoutError:
             if answered:
@@ -131,20 +132,6 @@ class EggplantClient(Client):
         except PollError as error:
             return (Failure(reason=error.reason, message=str(error), target=run_id),)
         return ()
-
-    async def _learn(self, run_id: str) -> None:
-        """Ask for a run and take in the answer, which may be that nothing is known of it."""
-        runs = self._inventory.runs
-        try:
-            execution = await self._renewing(partial(self._progress, run_id))
-        except CallError as error:
-            if error.reason is Reason.ACCESS_DENIED:
-                runs.give_up(run_id)  # its model is not for us, and never will be
-                return
-            if error.reason is not Reason.HTTP_4XX or (error.status or 0) < 400:
-                raise
-            execution = None
-        runs.learn(run_id, execution, self.context.clock.now())
 
     async def _attempt(self) -> tuple[list[AgentEntry], bytes]:
         """Return the open agent connections, and the body of the reply."""
@@ -171,15 +158,21 @@ class EggplantClient(Client):
                 raise suspected(error) from None
             return self._entries(body), body
 
-    async def _progress(self, run_id: str, token: Token) -> Execution | None:
+    async def _progress(self, run_id: str, token: Token) -> None:
+        """Ask for a run and take in the answer, which may be that nothing is known of it."""
+        runs, execution = self._inventory.runs, None
         content = urlencode({"id": run_id}).encode(errors="surrogatepass")
-        with self.context.telemetry.request(PROGRESS):
-            try:
+        try:
+            with self.context.telemetry.request(PROGRESS):
                 body = await self._post(PROGRESS, token, content)
-            except CallError as error:
-                # A 403 is about the run's model.
-                raise (suspected(error) if error.reason is Reason.AUTH else error) from None
-            return read_progress(body, run_id, operation=PROGRESS, surprise=self.surprise)
+                execution = read_progress(body, run_id, operation=PROGRESS, surprise=self.surprise)
+        except CallError as error:
+            if error.reason is Reason.ACCESS_DENIED:
+                runs.give_up(run_id)  # its model is not for us, and never will be
+                return
+            if error.reason is not Reason.HTTP_4XX or (error.status or 0) < 400:
+                raise suspected(error) from None
+        runs.learn(run_id, execution, self.context.clock.now())
 
     async def _post(self, operation: str, token: Token, content: bytes = b"") -> bytes:
         """Send a call and return the body of a good reply.

@@ -394,6 +394,25 @@ class TestTrouble:
         await settle()
         assert 1 == lab.source.refusals
 
+    @pytest.mark.parametrize("status", [403, 404])
+    async def test_with_a_login_says_nothing_of_the_run(self, status: int) -> None:
+        """Where no token is to be had for a question, it is put again when there is one."""
+        lab = await gone(IDLE, auth=CLIENT)
+        lab.tells(200, fixture("run_progress.passed"))
+
+        async def revoke() -> None:
+            if len(lab.server.questions) == 1:
+                lab.server.accepted.clear()
+                lab.server.login = (status, b"{}")
+
+        lab.server.progress_gate = revoke
+
+        poll = await lab.poll()
+        lab.server.login = None
+
+        assert [RUN] == [failure.target for failure in poll.failures]
+        assert ("ended", Outcome.PASSED) == await lab.outcome(after=61)
+
 
 class TestRestart:
     async def test_amid_a_run_that_ends_meanwhile(self) -> None:
