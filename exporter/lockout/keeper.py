@@ -138,7 +138,10 @@ class Keeper:
             self.suspect("", "")
 
     def refused(self) -> None:
-        """Note a refused call that says nothing of the credentials."""
+        """Note a refused call that says nothing of the credentials.
+
+        It is no news to wake up for: the slot that it was made in is to be renewed or given back.
+        """
         self._refusals += 1
 
     def accepted(self, sent: float, secret: str, target: str) -> None:
@@ -191,8 +194,7 @@ class Keeper:
 
     @property
     def _has_news(self) -> bool:
-        counted = self._doubts or self._refusals
-        return bool(self._suspicions.news or counted or self._proved is not None)
+        return bool(self._suspicions.news or self._doubts or self._proved is not None)
 
     @property
     def _has_work(self) -> bool:
