@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.readings import Agent, Run
@@ -253,7 +253,6 @@ _STEPS = st.lists(
 _EXPECTED = st.lists(st.sampled_from(["a", "a:5400", "a:5403", "b"]), unique=True)
 
 
-@settings(deadline=None)
 @given(_STEPS, _EXPECTED)
 def test_never_merges_two(steps: list[Any], expected: list[str]) -> None:
     """Whatever comes and goes: as many agents are up as are listed, each with its own id."""

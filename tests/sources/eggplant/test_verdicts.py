@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import PollError, Reason
@@ -613,7 +613,6 @@ def passes(told: Any) -> set[str]:
     }
 
 
-@settings(deadline=None)
 @given(st.lists(_STEP, max_size=8))
 def test_no_run_passes_without_the_word(steps: list[Any]) -> None:
     """Whatever is listed, told and restarted: a run passed if a reply said so of this very run."""
