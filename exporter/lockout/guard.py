@@ -152,6 +152,14 @@ class Guard:
             outcome = await self._keeper.confirm(outcome.error.kind, target, again) or outcome
         return outcome.get()
 
+    def refused(self) -> None:
+        """Count a call that was refused for a token that the credentials can renew.
+
+        It was made within an attempt that goes on with a new token. So it accuses nobody, but the
+        vendor may count it.
+        """
+        self._keeper.refused()
+
     async def aclose(self) -> None:
         """Give the slots back when the calls under way have ended; no call comes afterwards."""
         self._closed = True

@@ -79,6 +79,7 @@ class Keeper:
         self._suspicions = Suspicions()
         self._passed: list[Suspect] = []
         self._doubts = 0
+        self._refusals = 0
         self._accepted: float | None = None
         self._proved: Proved | None = None
         # Its newest answer, the secret it is about, and until when its slots are ours.
@@ -135,6 +136,13 @@ class Keeper:
         else:
             # That another secret is accepted says nothing of this call.
             self.suspect("", "")
+
+    def refused(self) -> None:
+        """Note a refused call that says nothing of the credentials.
+
+        It is no news to wake up for: the slot that it was made in is to be renewed or given back.
+        """
+        self._refusals += 1
 
     def accepted(self, sent: float, secret: str, target: str) -> None:
         """Note that a call of a target that was sent then, with that secret, was accepted."""
@@ -271,8 +279,10 @@ class Keeper:
         if secret != self._asked:
             self._suspicions.abandon(messages.unclear)
         suspects = tuple(each.suspect for each in self._suspicions.news)
-        doubts, proof = self._doubts, self._proved
-        report = self._report(secret, suspects=suspects, doubts=doubts, proof=proof)
+        doubts, refusals, proof = self._doubts, self._refusals, self._proved
+        report = self._report(
+            secret, suspects=suspects, doubts=doubts, refusals=refusals, proof=proof
+        )
         asked = self._clock.monotonic()
         answer = await self._step(report)
         self.answer, self._asked = answer, secret
@@ -281,6 +291,7 @@ class Keeper:
         # Not before: what the ledger did not get has to reach it yet.
         self._suspicions.reported(len(suspects), answer)
         self._doubts -= doubts
+        self._refusals -= refusals
         if proof is not None:
             self._proved = None
 
@@ -290,6 +301,7 @@ class Keeper:
         *,
         suspects: tuple[Suspect, ...] = (),
         doubts: int = 0,
+        refusals: int = 0,
         proof: Proved | None = None,
     ) -> Report:
         turn_seconds = self._participant.turn_seconds()
@@ -307,6 +319,7 @@ class Keeper:
             suspects=suspects,
             passed=passed,
             doubts=doubts,
+            refusals=refusals,
             proof=proof,
             proof_sent=self._proof_sent,
             has_proof_slot=self._proof_call is not None,

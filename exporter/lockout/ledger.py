@@ -21,6 +21,7 @@ proof's slot, which one participant has at a time for a proof or a confirmation,
 
 * A suspect counts for its minute, even if a proof was accepted afterwards: the token may have been
   invalid for a moment, or for one of several servers.
+* So does a call whose token was refused and renewed, within one attempt; it makes no suspect.
 * A doubt counts until a call that was sent later with the same credentials is accepted: a call
   without a readable answer, a slot of a participant that died, a harmless error.
 * An error is harmless, from any target, once the same target gave it again after an accepted proof.
@@ -207,6 +208,8 @@ class _Step:
             self._accepted(report.accepted)
         for _ in range(report.doubts):
             self._doubt()
+        # Not the credentials', which no proof needs to clear of them.
+        self._record.suspects += [Refusal(at=self._now, credentials="")] * report.refusals
         for passed in report.passed:
             self._record.cleared.pop(self._key(passed), None)
         for suspect in report.suspects:

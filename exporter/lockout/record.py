@@ -59,6 +59,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         accepted: When the newest accepted call was sent, by the state's clock or earlier.
         passed: Cleared errors that did not come again when their targets were asked.
         doubts: Calls that ended without saying whether they were refused.
+        refusals: Calls that were refused, though not for these credentials: a token that they had
+            got was over.
         proof: The end of the proof it was let to send.
         proof_sent: When that was sent, by the state's clock or earlier.
         has_proof_slot: Whether its call in the proof's slot is under way.
@@ -78,6 +80,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     suspects: tuple[Suspect, ...] = ()
     passed: tuple[Suspect, ...] = ()
     doubts: int = 0
+    refusals: int = 0
     proof: Proved | None = None
     proof_sent: float = 0.0
     has_proof_slot: bool = False

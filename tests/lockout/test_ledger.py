@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import CallError, Reason
-from exporter.lockout.record import VERSION, Proved, Record, Report
+from exporter.lockout.record import VERSION, Phase, Proved, Record, Report
 from tests.support.ledger import ledger_of
 from tests.support.participants import Participant
 from tests.support.portal import Portal, end, ending
@@ -103,6 +104,53 @@ class TestFourth:
         )
 
         assert (5, False) == (slots, answer.proof_slot)
+
+
+class TestRenewedToken:
+    """A call that was refused for a token, while the credentials can get another one."""
+
+    async def test_counts_for_a_minute_and_holds_nothing(self, clock: FakeClock) -> None:
+        """It is a refusal all the same, but needs no proof; an accepted call does not undo it."""
+        ledger = ledger_of(clock)
+        await ledger.step(report("one", proof=Proved.ACCEPTED), retry_seconds=60.0)
+        refused = report("one", waiting=True, refusals=1, accepted=clock.monotonic)
+
+        answer = await ledger.step(refused, retry_seconds=60.0)
+        clock.shift(60.9)
+        at_the_end = await ledger.step(report("one"), retry_seconds=60.0)
+        clock.shift(0.1)
+        after_it = await ledger.step(report("one"), retry_seconds=60.0)
+
+        assert (Phase.PROVEN, 2) == (answer.phase, answer.slots)
+        assert [1, 1, 0] == [len(each.suspects) for each in (answer, at_the_end, after_it)]
+
+    async def test_is_not_cleared_of_by_a_proof(self, clock: FakeClock) -> None:
+        """A proof that was refused its token, and then accepted, has proven the credentials."""
+        ledger = ledger_of(clock)
+        proved = report("one", waiting=True, refusals=1, proof=Proved.ACCEPTED)
+
+        answer = await ledger.step(proved, retry_seconds=60.0)
+
+        assert (Phase.PROVEN, False, 1) == (answer.phase, answer.proof_slot, len(answer.suspects))
+
+    async def test_holds_the_calls_when_there_are_many(self, clock: FakeClock) -> None:
+        """Three a minute leave room for nothing but a proof."""
+        ledger = ledger_of(clock)
+        await ledger.step(report("one", proof=Proved.ACCEPTED), retry_seconds=60.0)
+
+        answer = await ledger.step(report("one", waiting=True, refusals=3), retry_seconds=60.0)
+
+        assert (True, 0) == (answer.full, answer.slots)
+
+    async def test_holds_no_shard_for_its_turn(self, clock: FakeClock) -> None:
+        """Where shards share no ledger, it does not cost the minute that a suspect does."""
+        ledger = ledger_of(clock)
+        alone = partial(report, "one", concurrency=1, turn_seconds=20.0)
+        await ledger.step(alone(proof=Proved.ACCEPTED), retry_seconds=60.0)
+
+        answer = await ledger.step(alone(waiting=True, refusals=1), retry_seconds=60.0)
+
+        assert (Phase.PROVEN, 1) == (answer.phase, answer.slots)
 
 
 class TestStateError:

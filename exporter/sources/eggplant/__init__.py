@@ -1,7 +1,8 @@
 """Eggplant DAI: connected and missing agents, and the runs they execute.
 
-`client` has the only call that may be sent beside the login, which is in `tokens`. `replies` has
-the fields that are read, `inventory` what is remembered between replies.
+`client` has the only calls that may be sent beside the login, which is in `tokens`. `replies` has
+the fields that are read, `inventory` what is remembered of agents between replies, and `runs` what
+is remembered of runs.
 """
 
 from __future__ import annotations

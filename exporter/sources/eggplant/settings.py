@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
@@ -20,6 +21,8 @@ from exporter.sources.settings import Name, SourceSettings
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 
 _PUBLIC_API = re.compile(r"/api/v[0-9]+/auth/?")
+
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 _SCHEMES = (
     "access_token_file; or token_url, client_id and client_secret_file;"
@@ -113,12 +116,13 @@ class EggplantAuth(Section):
 class EggplantSettings(SourceSettings):
     """One server.
 
-    One call covers the whole server, so calls are never concurrent, whatever `concurrency` says.
+    One call covers all agents, so calls are never concurrent, whatever `concurrency` says.
 
     Attributes:
         url: What stands before `/api/sut/status`.
         auth: Where the access token comes from.
-        expected_agents: Agents that are down when they are not connected, seen before or not.
+        expected_agents: Agents that are down when they are not connected, seen before or not: by
+            `name`, or by `name:port` where several share a name.
         remember_for: How long any other agent counts as down after it was last connected, over
             restarts, too.
         run_linger: How long a run is shown after its end.
@@ -139,7 +143,7 @@ class EggplantSettings(SourceSettings):
         yield from super().mistakes()
         yield from self._endpoint_mistakes()
         for index, agent in enumerate(self.expected_agents):
-            if not self.wanted("agents", agent):
+            if not self.wanted("agents", name_and_port(agent)[0]):
                 yield Mistake(
                     ("expected_agents", index),
                     "is expected, yet not wanted by include and exclude; change one of them",
@@ -165,6 +169,26 @@ class EggplantSettings(SourceSettings):
     def endpoint(self, path: str) -> str:
         """Return a path, or a URL, as a URL: paths count from `url`, with a slash from its host."""
         return urljoin(f"{self.url.rstrip('/')}/", path)
+
+
+def name_and_port(agent: str) -> tuple[str, str]:
+    """Return name and port of an expected agent; the port is empty where none is given.
+
+    An agent is named after its machine's address if nobody names it, and an IPv6 address has no
+    port, whatever its end looks like.
+    """
+    name, _, port = agent.rpartition(":")
+    if not name or _PORT.fullmatch(port) is None or _is_address(agent):
+        return agent, ""
+    return name, port
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_public_api(url: str) -> bool:

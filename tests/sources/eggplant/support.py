@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -50,8 +51,10 @@ class Server:
     """An Eggplant DAI server that answers as it is told and remembers what it was asked.
 
     Attributes:
-        asks, logins: The calls of either sort.
+        asks, questions, logins: The calls of each sort: for the agents, for a run, for a token.
         status: Status and body of the reply to a good token.
+        progress: Likewise of the reply to a question for a run, by the run's id.
+        progress_gate: Awaited before each reply to such a question.
         login: Status and body of the reply to a login; by default a new token.
         accepted: The tokens that are good; a login adds its own.
         gate: Awaited before each reply.
@@ -59,8 +62,11 @@ class Server:
 
     def __init__(self, body: bytes = b"[]") -> None:
         self.asks: list[httpx.Request] = []
+        self.questions: list[httpx.Request] = []
         self.logins: list[httpx.Request] = []
         self.status: tuple[int, bytes] = (200, body)
+        self.progress: dict[str, tuple[int, bytes]] = {}
+        self.progress_gate: Callable[[], Awaitable[object]] | None = None
         self.login: tuple[int, bytes] | None = None
         self.expires_in: object = 300
         self.accepted = {"given-token"}
@@ -68,20 +74,39 @@ class Server:
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request as a transport does."""
-        is_ask = request.url.path == "/api/sut/status"
-        (self.asks if is_ask else self.logins).append(request)
+        calls, answer = {
+            "/api/sut/status": (self.asks, self._status),
+            "/api/run/progress": (self.questions, self._progress),
+        }.get(request.url.path, (self.logins, self._login))
+        calls.append(request)
         if self.gate is not None:
             await self.gate()
-        status, body = self._status(request) if is_ask else self._login()
+        if calls is self.questions and self.progress_gate is not None:
+            await self.progress_gate()
+        status, body = answer(request) if self._knows(request) else self._refusal
         return httpx.Response(status, content=body)
 
-    def _status(self, request: httpx.Request) -> tuple[int, bytes]:
-        token = request.headers["authorization"].removeprefix("bearer ")
-        if token not in self.accepted:
-            return 401, fixture("sut_status.401")
+    @property
+    def asked_for(self) -> list[str]:
+        """The ids of the runs that were asked for, in order."""
+        return [parse_qs(each.content.decode())["id"][0] for each in self.questions]
+
+    @property
+    def _refusal(self) -> tuple[int, bytes]:
+        return 401, fixture("sut_status.401")
+
+    def _knows(self, request: httpx.Request) -> bool:
+        token = request.headers.get("authorization")
+        return token is None or token.removeprefix("bearer ") in self.accepted
+
+    def _status(self, _: httpx.Request) -> tuple[int, bytes]:
         return self.status
 
-    def _login(self) -> tuple[int, bytes]:
+    def _progress(self, request: httpx.Request) -> tuple[int, bytes]:
+        (run_id,) = parse_qs(request.content.decode())["id"]
+        return self.progress.get(run_id, (200, b"[]"))
+
+    def _login(self, _: httpx.Request) -> tuple[int, bytes]:
         if self.login is not None:
             return self.login
         token = f"token-{len(self.logins)}"

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, AgentState, Reading, Run
+from exporter.fleet.readings import Agent, AgentState, Outcome, Reading, Run
 from exporter.sources.eggplant.inventory import Inventory
 from exporter.sources.eggplant.replies import AgentEntry, Execution
 from tests.sources.eggplant.support import fixture, settings_of
@@ -125,6 +125,7 @@ def test_reads_a_running_agent() -> None:
             run="BBCSport",
             agent="martin2",
             phase="running",
+            internal_error=True,
             start_timestamp_seconds=1527844005.545359,
         ),
     ) == readings
@@ -174,6 +175,7 @@ def test_reads_a_mixed_fleet() -> None:
             run="Checkout",
             agent="lab-win-02",
             phase="running",
+            internal_error=False,
             start_timestamp_seconds=1_770_110_100.12,
         ),
         Run(
@@ -183,7 +185,8 @@ def test_reads_a_mixed_fleet() -> None:
             phase="ended",
             start_timestamp_seconds=1_770_105_600.000001,
             end_timestamp_seconds=1_770_105_851.5,
-            passed=True,
+            outcome=Outcome.PASSED,
+            internal_error=False,
         ),
         Run(
             run_id=f"{ids}3",
@@ -192,7 +195,8 @@ def test_reads_a_mixed_fleet() -> None:
             phase="ended",
             start_timestamp_seconds=1_770_106_200.0,
             end_timestamp_seconds=1_770_106_350.0,
-            passed=False,
+            outcome=Outcome.FAILED,
+            internal_error=False,
         ),
         Run(
             run_id=f"{ids}4",
@@ -201,6 +205,8 @@ def test_reads_a_mixed_fleet() -> None:
             phase="ended",
             start_timestamp_seconds=1_770_106_200.0,
             end_timestamp_seconds=1_770_106_260.0,
+            outcome=Outcome.INCOMPLETE,
+            internal_error=False,
         ),
     ) == readings
     assert [] == case.surprises
@@ -277,13 +283,17 @@ class TestAbsence:
 
 
 class TestOddEntries:
-    def test_takes_the_first_of_a_name(self) -> None:
-        """Of two entries with one name the first counts."""
+    @pytest.mark.parametrize("port", [None, 5400])
+    def test_takes_the_first_of_those_it_cannot_tell_apart(self, port: int | None) -> None:
+        """Of two entries with one name and port, or one name and no port, the first counts."""
         case = Case()
 
-        agents = case.agents(IDLE, AgentEntry(agent_name="a", port=1, process_id=9))
+        agents = case.agents(
+            AgentEntry(agent_name="a", port=port, process_id=0),
+            AgentEntry(agent_name="a", port=port, process_id=9),
+        )
 
-        assert [connected("a")] == agents
+        assert [connected("a", port=str(port or ""))] == agents
         assert ["type"] == case.surprises
 
     @pytest.mark.parametrize("name", [None, ""])
@@ -466,11 +476,12 @@ class TestLinger:
         assert ["running"] == [run.phase for run in case.runs(running(), after=9 * HOUR)]
 
     def test_remembers_no_run_for_ever(self) -> None:
-        """What is neither listed nor shown takes no memory."""
+        """What is neither listed nor shown nor asked for takes no memory."""
         case = Case(linger=HOUR)
         for index in range(10):
             case.update(running(f"r{index}"), after=index)
-
         case.update(after=2 * HOUR)
 
-        assert {} == case.inventory._runs
+        case.update(after=3 * HOUR + 1)
+
+        assert () == case.inventory.runs.memory(later(3 * HOUR + 1)).runs

@@ -195,6 +195,8 @@ ENTRIES = st.sampled_from(
         [IDLE],
         [{**IDLE, "agent_name": "b"}],
         [IDLE, {"port": 1}],
+        [IDLE, {**IDLE, "port": 5401}],
+        [{**executing("Running"), "port": 5401}, executing("Running", "r2")],
         [executing("Running")],
         [executing("Passed")],
         [executing("Failed", endtime="2026-02-03 09:00:00+00")],
@@ -202,15 +204,27 @@ ENTRIES = st.sampled_from(
         [executing("Odd", "r2"), {**IDLE, "agent_name": "b"}],
     ]
 )
+TOLD = st.sampled_from(
+    [
+        (200, b"[]"),
+        (403, b"{}"),
+        (502, b""),
+        (200, b'{"id": "r1", "status": "Running"}'),
+        (200, b'{"id": "r1", "status": "Passed", "endtime": "2026-02-03 09:21:00+00"}'),
+        (200, b'{"id": "r2", "status": "failed"}'),
+    ]
+)
 STEPS = st.lists(
-    st.tuples(st.sampled_from([1, 60, 400, 3_600, 90_000]), st.sampled_from([200, 404]), ENTRIES),
+    st.tuples(
+        st.sampled_from([1, 60, 400, 3_600, 90_000]), st.sampled_from([200, 502]), ENTRIES, TOLD
+    ),
     max_size=12,
 )
 
 
 @given(steps=STEPS, expected=st.booleans())
 def test_a_restart_changes_no_reading(
-    steps: list[tuple[int, int, list[dict[str, Any]]]],
+    steps: list[tuple[int, int, list[dict[str, Any]], tuple[int, bytes]]],
     expected: bool,
 ) -> None:
     """Polls with a restart before each give the same readings as polls without."""
@@ -218,9 +232,10 @@ def test_a_restart_changes_no_reading(
     async def play(*, restarts: bool) -> list[Any]:
         fleet = Fleet(expected_agents=["a"] if expected else [], exclude={"agents": "c"})
         shown = []
-        for seconds, status, entries in steps:
+        for seconds, status, entries, told in steps:
             fleet.bench.clock.shift(seconds)
             fleet.lists(*entries, status=status)
+            fleet.bench.server.progress = dict.fromkeys(["r1", "r2"], told)
             if restarts:
                 fleet.restarts.restart()
             shown.append(await fleet.restarts.shown("agents"))

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import ConfigurationError
 from exporter.settings.load import from_data, load, redacted
-from exporter.sources.eggplant.settings import EggplantSettings
+from exporter.sources.eggplant.settings import EggplantSettings, name_and_port
 
 
 if TYPE_CHECKING:
@@ -120,6 +120,43 @@ def test_refuses_to_expect_the_unwanted() -> None:
         "expected_agents[1]": "is expected, yet not wanted by include and exclude;"
         " change one of them"
     } == mistakes(expected_agents=["a", "b"], exclude={"agents": "b"})
+
+
+@pytest.mark.parametrize(
+    "agent", ["a", "a:5400", "10.0.0.5:5400", "10.0.0.5", "fe80::1", "fe80::5400", "a:b", "a:0"]
+)
+def test_expects_agents_with_and_without_port(agent: str) -> None:
+    """An agent is expected by its name, or by name and port."""
+    assert {} == mistakes(expected_agents=[agent])
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "port"),
+    [
+        ("a", "a", ""),
+        ("a:5400", "a", "5400"),
+        ("10.0.0.5:5401", "10.0.0.5", "5401"),
+        ("lab: one:5400", "lab: one", "5400"),
+        ("fe80::1", "fe80::1", ""),
+        ("2001:db8::5400", "2001:db8::5400", ""),
+        (":5400", ":5400", ""),
+        ("a:", "a:", ""),
+        ("a:b", "a:b", ""),
+        ("a:123456", "a:123456", ""),
+        ("a:0", "a:0", ""),
+    ],
+)
+def test_tells_name_and_port_apart(agent: str, name: str, port: str) -> None:
+    """What follows the last colon is a port if it can be one, and the whole is no address."""
+    assert (name, port) == name_and_port(agent)
+
+
+def test_filters_the_expected_by_name() -> None:
+    """The port of an expected agent is no part of what filters compare."""
+    assert {} == mistakes(expected_agents=["a:5400", "a:5401"], include={"agents": "a"})
+    assert ["expected_agents[0]"] == list(
+        mistakes(expected_agents=["a:5400"], exclude={"agents": "a"})
+    )
 
 
 def test_reads_the_file(tmp_path: Path) -> None:

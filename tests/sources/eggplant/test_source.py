@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from exporter.errors import PollError, Reason
 from exporter.fleet.readings import Agent, Run
+from exporter.fleet.store import Store
 from exporter.metrics.mapping import samples
+from exporter.polling.poller import Poller
 from exporter.sources.eggplant import EGGPLANT
 from tests.sources.eggplant.support import CLIENT, Bench, Server, fixture
+from tests.support.clock import settle
 
 
 if TYPE_CHECKING:
@@ -38,13 +43,28 @@ def rendered(readings: tuple[Reading, ...]) -> list[tuple[str, dict[str, str], f
     ]
 
 
+def in_order(found: list[Any]) -> list[Any]:
+    """Return samples in an order that is always the same."""
+    return sorted(found, key=lambda sample: (sample[0], sorted(sample[1].items())))
+
+
 def agent(
     name: str, *, up: float = 1, port: str = "", busy: float | None = 0, last: float | None = NOW
 ) -> list[tuple[str, dict[str, str], float]]:
     """Return the samples of an agent."""
     ident = {"agent_id": name, "agent": name}
     empty = dict.fromkeys(
-        ("host", "version", "os", "os_version", "java_version", "java_vendor", "location"), ""
+        (
+            "host",
+            "version",
+            "os",
+            "os_version",
+            "java_version",
+            "java_vendor",
+            "location",
+            "managed",
+        ),
+        "",
     )
     found = [("agent_info", {**ident, **empty, "port": port}, 1.0), ("agent_up", ident, up)]
     if last is not None:
@@ -65,6 +85,8 @@ def run(
     start: float,
     end: float | None = None,
     passed: float | None = None,
+    outcome: str = "",
+    internal_error: float | None = None,
 ) -> list[tuple[str, dict[str, str], float]]:
     """Return the samples of a run."""
     ident = {"run_id": run_id, "run": name}
@@ -75,6 +97,7 @@ def run(
         "ready",
         "running",
         "stopping",
+        "stuck",
         "ended",
         "unknown",
     )
@@ -87,11 +110,16 @@ def run(
         found.append(("run_end_timestamp_seconds", ident, end))
     if passed is not None:
         found.append(("run_passed", ident, passed))
+    if outcome:
+        found.append(("run_outcome", {**ident, "outcome": outcome}, 1.0))
+    if internal_error is not None:
+        found.append(("run_internal_error", ident, internal_error))
     return found
 
 
 _IDS = "7b0f3f0e-2d1c-4c57-9a8e-0d2f6b1c1a0"
 _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
+_LOGGED = ("run_internal_error", {"run_id": f"{_IDS}1", "run": "Checkout"}, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +136,7 @@ _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
                     "BBCSport",
                     on="martin2",
                     start=1527844005.545359,
+                    internal_error=1,
                 ),
             ],
         ),
@@ -124,6 +153,7 @@ _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
                 *agent("lab-mac-02", port="5403"),
                 *agent("lab-lin-01", port="5404"),
                 *_CHECKOUT,
+                _LOGGED,
                 *run(
                     f"{_IDS}2",
                     "Login smoke",
@@ -132,6 +162,8 @@ _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
                     start=1_770_105_600.000001,
                     end=1_770_105_851.5,
                     passed=1,
+                    outcome="passed",
+                    internal_error=0,
                 ),
                 *run(
                     f"{_IDS}3",
@@ -141,6 +173,8 @@ _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
                     start=1_770_106_200.0,
                     end=1_770_106_350.0,
                     passed=0,
+                    outcome="failed",
+                    internal_error=0,
                 ),
                 *run(
                     f"{_IDS}4",
@@ -149,6 +183,9 @@ _CHECKOUT = run(f"{_IDS}1", "Checkout", on="lab-win-02", start=1_770_110_100.12)
                     phase="ended",
                     start=1_770_106_200.0,
                     end=1_770_106_260.0,
+                    passed=0,
+                    outcome="incomplete",
+                    internal_error=0,
                 ),
             ],
         ),
@@ -160,10 +197,8 @@ async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
 
     poll = await bench.source.poll("agents")
 
-    key = json.dumps
-    assert sorted(expected, key=key) == sorted(rendered(poll.readings), key=key)
+    assert in_order(expected) == in_order(rendered(poll.readings))
     assert () == poll.failures
-    assert bench.source.up
     assert 0 == bench.count("vendor_surprises_total", kind="type")
     assert 0 == bench.count("vendor_surprises_total", kind="missing_field")
 
@@ -193,13 +228,12 @@ async def test_reports_the_missing() -> None:
 
     poll = await bench.source.poll("agents")
 
-    assert sorted(
+    assert in_order(
         [
             *agent("martin1", up=0, busy=None, last=None),
             *agent("martin2", up=0, busy=None, port="5400"),
-        ],
-        key=json.dumps,
-    ) == sorted(rendered(poll.readings), key=json.dumps)
+        ]
+    ) == in_order(rendered(poll.readings))
 
 
 async def test_asks_as_documented() -> None:
@@ -259,6 +293,57 @@ async def test_renews_a_token_that_the_server_forgot() -> None:
     assert 1 == bench.count("http_requests_total", operation="status", outcome="auth")
 
 
+async def test_counts_a_token_that_was_refused_and_renewed() -> None:
+    """The vendor refused a call, so the ledger has it for a minute, and holds nothing for it."""
+    bench = Bench(Server(fixture("sut_status.idle")), auth=CLIENT)
+    await bench.source.poll("agents")
+    bench.server.accepted.clear()
+    asks = len(bench.server.asks)
+
+    await bench.source.poll("agents")
+    await settle()
+
+    assert (1, 2) == (bench.source.refusals, len(bench.server.asks) - asks)
+    assert (False, False) == (bench.source.blocked, bench.source.auth_failed)
+    bench.clock.shift(60)
+    await bench.source.poll("agents")
+    assert asks + 3 == len(bench.server.asks)
+    bench.clock.shift(2)
+    assert 0 == bench.source.refusals
+
+
+async def test_stops_when_tokens_are_refused_again_and_again() -> None:
+    """A server that takes back what it gave is asked no more than four times a minute in vain."""
+    bench = Bench(Server(fixture("sut_status.idle")), auth=CLIENT)
+    await bench.source.poll("agents")
+    refused = 0
+
+    for _ in range(10):
+        bench.clock.shift(5)
+        bench.server.accepted.clear()
+        asks, logins = len(bench.server.asks), len(bench.server.logins)
+        with suppress(PollError):
+            await bench.source.poll("agents")
+        await settle()
+        refused += len(bench.server.logins) - logins
+        assert len(bench.server.asks) - asks in (0, 2)
+
+    assert refused <= 4
+
+
+async def test_counts_no_token_that_is_renewed_in_time() -> None:
+    """A token that is renewed before its end is refused by nobody."""
+    bench = Bench(auth=CLIENT)
+
+    for _ in range(60):
+        await bench.source.poll("agents")
+        await settle()
+        assert 0 == bench.source.refusals
+        bench.clock.shift(60)
+
+    assert 12 == len(bench.server.logins)
+
+
 class TestLockOut:
     async def test_asks_once_with_a_bad_token(self) -> None:
         """A token that is refused from the start is sent once, and again after `auth_retry`."""
@@ -272,7 +357,6 @@ class TestLockOut:
                 assert caught.value.reason in (Reason.AUTH, Reason.BLOCKED)
                 assert bench.source.auth_failed
                 assert bench.source.blocked
-                assert not bench.source.up
                 bench.clock.shift(60)
 
         assert 2 == len(bench.server.asks)
@@ -322,7 +406,6 @@ class TestLockOut:
 
         await bench.source.poll("agents")
 
-        assert bench.source.up
         assert not bench.source.auth_failed
 
     async def test_takes_a_forbidden_call_for_a_refusal(self) -> None:
@@ -376,23 +459,9 @@ class TestFailure:
 
         assert Reason.HTTP_4XX == caught.value.reason
         assert "the server does not offer /api/sut/status (404)" in str(caught.value)
+        assert "current DAI versions do not document" in str(caught.value)
         assert "canary" not in str(caught.value)
         assert not bench.source.auth_failed
-        assert not bench.source.up
-
-    async def test_takes_the_source_down(self) -> None:
-        """A source is down after a poll that failed and up after the next good one."""
-        bench = Bench()
-        await bench.source.poll("agents")
-        bench.server.status = (500, b"")
-
-        with pytest.raises(PollError):
-            await bench.source.poll("agents")
-
-        assert not bench.source.up
-        bench.server.status = (200, b"[]")
-        await bench.source.poll("agents")
-        assert bench.source.up
 
     async def test_says_nothing_about_anybody(self) -> None:
         """A failed poll leaves who was connected as it was: the next one knows no absence."""
@@ -407,6 +476,35 @@ class TestFailure:
 
         assert [True] == [
             each.state.up for each in poll.readings if isinstance(each, Agent) and each.state
+        ]
+
+    async def test_where_the_endpoint_is_not_offered_is_said_once(self) -> None:
+        """The log has the reason once in a while, `status` as long as it is so; no agent is 0."""
+        bench = Bench(expected_agents=["a"])
+        bench.server.status = (404, b"")
+        store = Store(clock=bench.clock.clock)
+        poller = Poller(
+            bench.source,
+            intervals={"agents": 60.0},
+            store=store,
+            telemetry=bench.context.telemetry,
+            clock=bench.clock.clock,
+        )
+
+        with capture_logs() as logs:
+            for _ in range(15):
+                await poller.poll("agents")
+                bench.clock.shift(60)
+
+        failed = [each for each in logs if "poll_failed" == each["event"]]
+        failure = poller.status("agents").failure
+        assert 1 == len(failed)
+        assert failure is not None
+        assert "nothing is known of agents" in failure.message
+        assert 15 == len(bench.server.asks)
+        assert not poller.up
+        assert not [
+            each for taken in store.snapshots() for each in taken.readings if type(each) is Agent
         ]
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"null", b"5", b'"x"', b'[{"a": 1}'])
@@ -597,5 +695,4 @@ def test_is_a_provider() -> None:
     assert ("eggplant", ("agent", "run")) == (EGGPLANT.name, EGGPLANT.kinds)
     assert {"agents": 60.0} == EGGPLANT.settings.TASKS
     assert source.settings is bench.settings
-    assert not source.up
     asyncio.run(source.aclose())
