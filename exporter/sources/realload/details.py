@@ -7,6 +7,7 @@ was read is kept until a newer run of the suite has ended.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,6 +36,11 @@ _PER_POLL = 10
 
 #: A detail that cannot be read is given up after so many calls.
 _TRIES = 3
+
+#: After so many polls whose calls for details all failed, none is asked for during a pause: the
+#: portal may not offer the action at all, and the suites themselves are read.
+_BARREN_POLLS = 3
+_PAUSE_SECONDS = 3600.0
 
 _MOST_JOBS = 100
 
@@ -79,6 +85,8 @@ class Details:
             for suite in known_readings(client, "suites", Suite)
             if suite.last_run is not None
         }
+        self._barren_polls = 0
+        self._resume_at = -math.inf
         self.attempts: dict[str, Attempt] = {
             suite_id: attempt
             for suite_id, attempt in attempts.items()
@@ -98,14 +106,9 @@ class Details:
         }
         self.attempts = {suite_id: self._attempt(suite_id, run) for suite_id, run in runs.items()}
         self._runs = {suite_id: self.detailed(suite_id, run) for suite_id, run in runs.items()}
-        missing = [
-            suite_id
-            for suite_id, attempt in self.attempts.items()
-            if not attempt.read and attempt.tries < _TRIES
-        ]
-        missing.sort(key=lambda suite_id: self.attempts[suite_id].tries)
+        wanted = self._wanted()
         failures: list[Failure] = []
-        left = iter(missing[:_PER_POLL])
+        left = iter(wanted)
 
         async def worker() -> None:
             for suite_id in left:
@@ -125,9 +128,32 @@ class Details:
                     self._note(suite_id, read=True)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(missing), self._client.settings.concurrency)):
+            for _ in range(min(len(wanted), self._client.settings.concurrency)):
                 group.create_task(worker())
+        sent = any(failure.reason is not Reason.BLOCKED for failure in failures)
+        self._pause(read=any(self.attempts[suite_id].read for suite_id in wanted), sent=sent)
         return failures
+
+    def _wanted(self) -> list[str]:
+        """Return the suites whose details to ask for in this poll, the untried ones first."""
+        if self._client.context.clock.monotonic() < self._resume_at:
+            return []
+        missing = [
+            suite_id
+            for suite_id, attempt in self.attempts.items()
+            if not attempt.read and attempt.tries < _TRIES
+        ]
+        return sorted(missing, key=lambda suite_id: self.attempts[suite_id].tries)[:_PER_POLL]
+
+    def _pause(self, *, read: bool, sent: bool) -> None:
+        """Note whether a poll read a detail or only sent calls; after enough of these, pause."""
+        if read:
+            self._barren_polls = 0
+        elif sent:
+            self._barren_polls += 1
+        if self._barren_polls >= _BARREN_POLLS:
+            self._barren_polls = 0
+            self._resume_at = self._client.context.clock.monotonic() + _PAUSE_SECONDS
 
     def detailed(self, suite_id: str, run: SuiteRun) -> SuiteRun:
         """Return a run with its detail, as far as that was read."""

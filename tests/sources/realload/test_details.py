@@ -417,13 +417,32 @@ class TestCalls:
         """Its errors look like refusals of the token; the lists are read all the same."""
         source = rig({"isError": True}, listed(*((number, 5) for number in range(1, 21))))
 
+        failed = []
         for _ in range(12):
             polling = asyncio.create_task(source.source.poll("suites"))
             await source.time.advance(60)
             assert 20 == len(polling.result().readings)
+            failed.append(bool(polling.result().failures))
 
-        assert () == (await source.source.poll("suites")).failures
-        assert {(number, 5) for number in range(1, 21)} == set(asked(source))
+        assert 3 == sum(failed)
+        assert not any(failed[6:])
+
+    async def test_details_are_asked_for_again_after_a_pause(self) -> None:
+        """A portal that could not give one is tried again after an hour."""
+        source = rig(reply(b"", 502), listed(*((number, 5) for number in range(1, 41))))
+        for _ in range(3):
+            await source.source.poll("suites")
+        source.portal.script[DETAIL] = "ok"
+        before = len(asked(source))
+
+        source.time.shift(3599)
+        await source.source.poll("suites")
+        paused = len(asked(source))
+        source.time.shift(1)
+        await source.source.poll("suites")
+
+        assert before == paused
+        assert before + 10 == len(asked(source))
 
 
 class TestRestarts:
