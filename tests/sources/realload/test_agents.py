@@ -67,7 +67,7 @@ async def test_reads_the_documented_list_and_ping() -> None:
                 java_vendor="Oracle Corporation",
                 clock_delta_seconds=0.841,
                 ping_duration_seconds=0.247,
-                start_timestamp_seconds=1622836702.172,
+                start_timestamp_seconds=1697323463.936,
                 memory_limit_bytes=2147483648.0,
                 users_limit=500.0,
                 job_duration_limit_seconds=300.0,
@@ -101,13 +101,13 @@ async def test_exposes_the_documented_agent() -> None:
     assert {
         f'agent_info{{{own},host="192.0.2.46",port="8080",version="3.9.30",os="Linux",'
         'os_version="4.15.0-136-generic",java_version="11.0.1",'
-        'java_vendor="Oracle Corporation",location=""}': 1,
+        'java_vendor="Oracle Corporation",location="",managed=""}': 1,
         f"agent_active{{{own}}}": 1,
         f"agent_up{{{own}}}": 1,
         f"agent_outdated{{{own}}}": 0,
         f"agent_clock_delta_seconds{{{own}}}": 0.841,
         f"agent_ping_duration_seconds{{{own}}}": 0.247,
-        f"agent_start_timestamp_seconds{{{own}}}": 1622836702.172,
+        f"agent_start_timestamp_seconds{{{own}}}": 1697323463.936,
         f"agent_last_up_timestamp_seconds{{{own}}}": 1_700_000_000,
         f"agent_memory_limit_bytes{{{own}}}": 2147483648,
         f"agent_users_limit{{{own}}}": 500,
@@ -117,7 +117,7 @@ async def test_exposes_the_documented_agent() -> None:
     own = 'agent_id="49",agent="Rasberry 1"'
     assert {
         f'agent_info{{{own},host="192.0.2.49",port="8080",version="",os="",os_version="",'
-        'java_version="",java_vendor="",location=""}': 1,
+        'java_version="",java_vendor="",location="",managed=""}': 1,
         f"agent_active{{{own}}}": 0,
         f"agent_protected{{{own}}}": 0,
     } == exposed(second)

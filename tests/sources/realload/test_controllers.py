@@ -30,7 +30,7 @@ async def test_exposes_the_documented_controller() -> None:
         f"controller_outdated{{{own}}}": 0,
         f"controller_clock_delta_seconds{{{own}}}": 1.12,
         f"controller_ping_duration_seconds{{{own}}}": 0.249,
-        f"controller_start_timestamp_seconds{{{own}}}": 1643322597.013,
+        f"controller_start_timestamp_seconds{{{own}}}": 1699916478.461,
         f"controller_last_up_timestamp_seconds{{{own}}}": 1_700_000_000,
         f"controller_memory_limit_bytes{{{own}}}": 512 * 1024**2,
         f"controller_protected{{{own}}}": 1,
