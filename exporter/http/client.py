@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import httpx
+import msgspec
 
 from exporter import __version__
 from exporter.errors import BlockedError, CallError, Reason
@@ -109,14 +110,16 @@ class HttpClient:
         left, enough = total, total * _ENOUGH
         request = self._request(call)
         tries = 1 + (self._options.retries if call.repeatable else 0)
-        number = 0
+        number, waited = 0, 0.0
         while True:
             number += 1
+            queued = self._clock.monotonic()
             await self._sit_out_pause(call)
             await self._budget.take()
             # The wait for the budget may have been long.
             await self._sit_out_pause(call)
             started = self._clock.monotonic()
+            waited += started - queued
             outcome = await self._try(call, request, left)
             left -= self._clock.monotonic() - started
             delay = self._delay(outcome, number, started)
@@ -125,7 +128,7 @@ class HttpClient:
                     outcome.lost &= number < tries and left >= enough
                     outcome.hurried = number > 1
                     raise outcome
-                return outcome
+                return msgspec.structs.replace(outcome, waited_seconds=waited)
             await self._clock.sleep(delay)
             left -= delay
 

@@ -79,11 +79,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         headers: By lower-case names.
         body: Decompressed.
+        waited_seconds: How long the call waited for the budget and in pauses before it was sent.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    waited_seconds: float = 0.0
 
     @property
     def date_seconds(self) -> float | None:

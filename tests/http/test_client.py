@@ -442,6 +442,20 @@ class TestBudget:
         assert 2 == len(script.times)
         task.cancel()
 
+    async def test_the_wait_is_told_apart_from_the_vendors_time(self) -> None:
+        """Who judges a vendor by the time it took must not count ours."""
+        clock = FakeClock()
+
+        async def slow(request: httpx.Request) -> httpx.Response:
+            await clock.clock.sleep(2.0)
+            return httpx.Response(200, request=request)
+
+        http = client(clock, slow, requests_per_minute=1)
+        tasks = [asyncio.create_task(http.send(GET)) for _ in range(2)]
+        await clock.advance(70.0)
+
+        assert [0.0, 60.0] == [task.result().waited_seconds for task in tasks]
+
     async def test_who_gives_up_waiting_takes_no_place(self) -> None:
         """A cancelled call must not hold up those behind it."""
         clock = FakeClock()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from exporter.errors import CallError, Reason, SuspectError
+from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
@@ -38,7 +38,7 @@ class Trace(msgspec.Struct, kw_only=True):
         priority: Where to queue; targets that failed last time may not hold up the others.
         keeps_body: Whether the reply's body is wanted, for `explain`.
         suspect: Whether the reply looked like a refusal of the credentials.
-        seconds: How long the call took, the time in the queue not included.
+        seconds: How long the call took, without the time in the queue and for our own budget.
         body: The reply's body, if it is wanted and there was one.
     """
 
@@ -111,6 +111,14 @@ class RealLoadClient(Client):
         """
         return cast("R", await self.call(action, fields, trace=trace))
 
+    async def accepts(self) -> bool:
+        """Return whether the portal accepts a cheap call now."""
+        try:
+            await self.call(self._proofs[0])
+        except PollError:
+            return False
+        return True
+
     async def prove(self) -> None:
         """Find out with one cheap call whether the token is accepted.
 
@@ -131,10 +139,11 @@ class RealLoadClient(Client):
     async def _attempt(
         self, action: Action[R], fields: Mapping[str, Any], trace: Trace
     ) -> R | Flagged:
-        started = self.context.clock.monotonic()
+        started, waited = self.context.clock.monotonic(), 0.0
         try:
             with self.context.telemetry.request(action.name):
                 reply = await self.http.send(self._request(action.name, fields))
+                waited = reply.waited_seconds
                 if trace.keeps_body:
                     trace.body = reply.body
                 answer = self._judge(action, reply)
@@ -148,7 +157,7 @@ class RealLoadClient(Client):
                 raise TargetTimeoutError(error.reason, str(error)) from error
             raise
         finally:
-            trace.seconds = self.context.clock.monotonic() - started
+            trace.seconds = self.context.clock.monotonic() - started - waited
         return answer
 
     def _request(self, name: str, fields: Mapping[str, Any]) -> Call:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from exporter.sources.decode import text
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import Flagged
-from exporter.sources.realload.inventory import Inventory
+from exporter.sources.realload.inventory import Inventory, address
 
 
 if TYPE_CHECKING:
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
 class Clusters(Inventory[Cluster]):
     """The clusters of an account; one ping asks all members of one."""
 
-    kind = "clusters"
+    kind = Kind.CLUSTER
     list_action = actions.CLUSTERS
     ping_action = actions.CLUSTER_PING
-    id_field = "cluster_id"
-    name_field = "agent_cluster"
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
@@ -66,7 +65,7 @@ class Clusters(Inventory[Cluster]):
         return Cluster(
             cluster_id=text(item.cluster_id),
             agent_cluster=item.cluster_description or text(item.cluster_id),
-            controller=replies.address(item.controller_host, item.controller_port),
+            controller=address(item.controller_host, item.controller_port),
             active=replies.flag(item.cluster_active),
             members=tuple(members.values()),
         )
@@ -83,7 +82,7 @@ class Clusters(Inventory[Cluster]):
         state: ClusterState | None = None
         found: dict[str, MemberState | None] = {}
         if ping is not None:
-            state, found = _judged(ping, listed.members)
+            state, found = self._judged(ping)
         elif previous is not None:
             state = previous.state
             found = {member.member_id: member.state for member in previous.members}
@@ -95,29 +94,33 @@ class Clusters(Inventory[Cluster]):
         )
         return msgspec.structs.replace(listed, state=state, members=members)
 
+    def _judged(self, ping: PingResult[Any]) -> tuple[ClusterState, dict[str, MemberState | None]]:
+        """Return what a ping found out about a cluster and, by id, about its members.
 
-def _judged(
-    ping: PingResult[replies.ClusterPing], members: tuple[Member, ...]
-) -> tuple[ClusterState, dict[str, MemberState | None]]:
-    """Return what a ping found out about a cluster and, by id, about its members.
-
-    An error flag is about the controller or the cluster: no member was asked, so nothing is known
-    of any, and the controller's own ping says what is wrong. A ping that did not end in time is
-    the members' failure, since it is they who are waited for.
-    """
-    if isinstance(ping.answer, Flagged):
-        late = ping.answer.reason is Reason.TIMEOUT
-        down = MemberState(read_at=ping.at, up=False, reason=Reason.TIMEOUT) if late else None
-        return ClusterState(read_at=ping.at), {member.member_id: down for member in members}
-    info = ping.answer.controller_response or replies.ClusterInfo()
-    connect = info.cluster_connect_result or replies.ConnectResult()
-    action = info.cluster_action_result or replies.ActionResult()
-    state_of_cluster = ClusterState(
-        read_at=ping.at,
-        connect_duration_seconds=replies.seconds(connect.cluster_connect_duration_millis),
-        ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
-    )
-    return state_of_cluster, _members(ping.at, connect, action)
+        An error flag or a time-out is the cluster's failure: no member was asked, so nothing is
+        known of any.
+        """
+        at, answer = ping.at, ping.answer
+        if isinstance(answer, Flagged):
+            # A controller that refuses as outdated was reached, but asks no member.
+            reason = Reason.OUTDATED if answer.outdated else answer.reason
+            state = ClusterState(read_at=at, up=False, reason=reason, outdated=answer.outdated)
+            return state, {}
+        info = answer.controller_response or replies.ClusterInfo()
+        connect = info.cluster_connect_result or replies.ConnectResult()
+        action = info.cluster_action_result or replies.ActionResult()
+        told = info.cluster_connect_result is not None or info.cluster_action_result is not None
+        if info.cluster_connect_result is None:
+            self.client.surprise("missing_field")
+        state = ClusterState(
+            read_at=at,
+            # An error without a flag and without a word on the members says nothing.
+            up=True if told or not answer.is_error else None,
+            outdated=replies.flag(info.cluster_controller_outdated),
+            connect_duration_seconds=replies.seconds(connect.cluster_connect_duration_millis),
+            ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
+        )
+        return state, _members(at, connect, action)
 
 
 def _members(
@@ -187,6 +190,9 @@ def _member(
         up=reason is None,
         reason=reason,
         outdated=replies.flag(info.measuring_agent_outdated),
+        version=info.product_version or "",
+        os=info.os_name or "",
+        java_version=info.java_version or "",
         clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
         sampling_granularity_seconds=replies.seconds(info.sampling_granularity_millis),
     )

@@ -11,13 +11,15 @@ from exporter.fleet.readings import Cluster, Reading, Target
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.decode import redacted_reply, text
 from exporter.sources.memory import known_readings
-from exporter.sources.realload.actions import TIMED_OUT, Action, Flagged
-from exporter.sources.realload.client import RealLoadClient, TargetTimeoutError, Trace
+from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.pings import Pinger, PingResult
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from exporter.fleet.kinds import Kind
+    from exporter.sources.realload.actions import Action, Flagged
 
 
 R = TypeVar("R", bound=Target | Cluster)
@@ -46,30 +48,32 @@ def wanted_items(
             yield target_id, name or target_id, item
 
 
+def address(host: str | None, port: int | str | None) -> str:
+    """Return the `host:port` by which controllers are known."""
+    name = host or ""
+    return f"[{name}]:{text(port)}" if ":" in name else f"{name}:{text(port)}"
+
+
 class Inventory(ABC, Generic[R]):
     """One kind of targets: listed with one call, then pinged one by one.
 
     Attributes:
-        kind: Name of the task, and what `include` and `exclude` call the targets.
+        kind: What they are. Its task is also what `include` and `exclude` call them, and its field
+            for the id names the target in the call that pings it.
         list_action: Lists them.
         ping_action: Pings one.
-        id_field: The attribute of a reading that holds the target's id. Listed items have it, too,
-            and it names the target in the call that pings it.
-        name_field: The attribute of a reading that `include` and `exclude` are compared with.
         known: The readings of the newest poll, by id. What a poll cannot find out about a target
             is taken from here, with the age it had.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Kind]
     list_action: ClassVar[Action[Any]]
     ping_action: ClassVar[Action[Any]]
-    id_field: ClassVar[str]
-    name_field: ClassVar[str]
 
     def __init__(self, client: RealLoadClient) -> None:
         self.client = client
-        before: Iterable[Any] = known_readings(client, self.kind, Reading)
-        self.known: Mapping[str, R] = {getattr(each, self.id_field): each for each in before}
+        before: Iterable[Any] = known_readings(client, self.kind.task, Reading)
+        self.known: Mapping[str, R] = {self.kind.id_of(each): each for each in before}
         self._listed: Mapping[str, R] | None = None
         self._pinger = Pinger(client)
 
@@ -102,7 +106,7 @@ class Inventory(ABC, Generic[R]):
         Raises:
             PollError: The call failed.
         """
-        field = self.id_field.replace("_id", "Id")
+        field = self.kind.id_field.replace("_id", "Id")
         return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
 
     def should_ping(self, listed: R) -> bool:
@@ -116,7 +120,7 @@ class Inventory(ABC, Generic[R]):
             PollError: The list could not be read.
         """
         targets = await self.listed()
-        results, failures = await self._pinger.run(
+        pinged = await self._pinger.run(
             {
                 target_id: partial(self.ping, target_id)
                 for target_id, listed in targets.items()
@@ -124,10 +128,18 @@ class Inventory(ABC, Generic[R]):
             }
         )
         self.known = {
-            target_id: self.with_state(listed, results.get(target_id), self.known.get(target_id))
+            target_id: self.with_state(
+                listed, pinged.results.get(target_id), self.known.get(target_id)
+            )
             async for target_id, listed in in_turns(targets.items())
         }
-        return Poll(readings=tuple(self.known.values()), failures=tuple(failures))
+        return Poll(
+            readings=tuple(self.known.values()),
+            failures=pinged.failures,
+            inventory=(self.kind,),
+            asked=pinged.asked,
+            vendor_slow=pinged.vendor_slow,
+        )
 
     async def listed(self) -> Mapping[str, R]:
         """List the targets that are wanted and ours; of two with the same id the first counts.
@@ -135,14 +147,14 @@ class Inventory(ABC, Generic[R]):
         Raises:
             PollError: The list could not be read.
         """
-        name, shard = self.client.settings.name, self.client.context.shard
+        name, shard, task = self.client.settings.name, self.client.context.shard, self.kind.task
         every = (
-            (getattr(listed, self.id_field), getattr(listed, self.name_field), listed)
+            (self.kind.id_of(listed), self.kind.name_of(listed), listed)
             for listed in [self.read(item) async for item in in_turns(await self.items())]
         )
         # What has no id is nobody's, and is noted by all.
-        ours = (each for each in every if not each[0] or shard.owns(name, self.kind, each[0]))
-        wanted = in_turns(wanted_items(self.client, self.kind, ours))
+        ours = (each for each in every if not each[0] or shard.owns(name, task, each[0]))
+        wanted = in_turns(wanted_items(self.client, task, ours))
         self._listed = {target_id: listed async for target_id, _, listed in wanted}
         return self._listed
 
@@ -151,20 +163,17 @@ class Inventory(ABC, Generic[R]):
 
         Raises:
             LookupError: It is not in the inventory.
-            PollError: The call failed.
+            PollError: The call failed. One that timed out does not say by itself whose fault it is.
         """
         targets = self._listed if self._listed is not None else await self.listed()
         if target_id not in targets:
-            raise LookupError(f"{self.kind}: there is no {target_id!r}")
+            raise LookupError(f"{self.kind.task}: there is no {target_id!r}")
         listed, previous = targets[target_id], self.known.get(target_id)
         if not self.should_ping(listed):
             return Explanation(reading=self.with_state(listed, None, previous), reply=None)
         trace = Trace(keeps_body=True)
-        answer: Any | Flagged
-        try:
-            answer = await self.ping(target_id, trace)
-        except TargetTimeoutError:
-            answer = TIMED_OUT
-        ping = PingResult(at=self.client.context.clock.now(), answer=answer)
+        answer = await self.ping(target_id, trace)
+        now = self.client.context.clock.now()
+        ping = PingResult(at=now, answer=answer, seconds=trace.seconds)
         reply = redacted_reply(trace.body, self.ping_action.reply) if trace.body else None
         return Explanation(reading=self.with_state(listed, ping, previous), reply=reply)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import (
     JOB_STATES,
     Agent,
@@ -26,7 +27,7 @@ from exporter.sources.decode import older, text
 from exporter.sources.memory import known_readings
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
-from exporter.sources.realload.inventory import Inventory
+from exporter.sources.realload.inventory import Inventory, address
 from exporter.sources.realload.pings import Pinger, PingResult
 
 
@@ -38,15 +39,28 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Target)
 
+#: No machine has been up for so long: one of its two times is none.
+_LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
+
+#: By so much, beside the time a call takes, a start time that is computed anew may differ from the
+#: one that is known without being another.
+_START_JITTER_SECONDS = 2.0
+
+#: So many different tokens of one controller are tried.
+_MAX_TOKENS = 4
+
 
 class Machines(Inventory[M]):
     """One kind of machines, all of which answer a ping alike.
 
     Attributes:
         state_type: The type of their states.
+        start_field: The field of a ping's data that says when one was started, by its own clock;
+            empty where there is none.
     """
 
     state_type: ClassVar[type[State]]
+    start_field: ClassVar[str] = ""
 
     @abstractmethod
     def facts(self, info: Any) -> dict[str, Any]:
@@ -59,7 +73,7 @@ class Machines(Inventory[M]):
         """
         state: State | None = None
         if ping is not None:
-            state = self._state(ping)
+            state = self._state(ping, previous.state if previous else None)
         elif previous is not None and self.should_ping(listed):
             state = previous.state
         last_up = previous.last_up_timestamp_seconds if previous else None
@@ -67,7 +81,7 @@ class Machines(Inventory[M]):
             last_up = state.read_at.unix
         return msgspec.structs.replace(listed, state=state, last_up_timestamp_seconds=last_up)
 
-    def _state(self, ping: PingResult[Any]) -> State:
+    def _state(self, ping: PingResult[Any], previous: State | None) -> State:
         answer = ping.answer
         if isinstance(answer, Flagged):
             return self.state_type(
@@ -84,19 +98,45 @@ class Machines(Inventory[M]):
             java_vendor=info.java_vendor or "",
             clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
             ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
+            start_timestamp_seconds=self._start(ping, info, previous),
             **self.facts(info),
         )
+
+    def _start(self, ping: PingResult[Any], info: Any, previous: State | None) -> float | None:
+        """Return when a machine was started by our clock, since its own may be wrong.
+
+        How long it is up it can tell by its own. What is known stays while it is as good as what a
+        new reply says, so that the time does not change with each poll.
+        """
+        system_time = replies.measured(info.system_time)
+        started = replies.measured(getattr(info, self.start_field, None))
+        if system_time is None or started is None:
+            return None
+        uptime = (system_time - started) / 1000
+        if not 0 <= uptime <= _LONGEST_UPTIME_SECONDS:
+            return None
+        start = ping.at.unix - uptime
+        known = previous.start_timestamp_seconds if previous else None
+        if known is not None and abs(start - known) <= ping.seconds + _START_JITTER_SECONDS:
+            return known
+        return start
+
+    def memory_size(self, size: str | None) -> float | None:
+        """Return a size of memory in bytes; count one that cannot be read."""
+        number = replies.parse_memory_size(size)
+        if number is None and size and not size.startswith("-1"):
+            self.client.surprise("type")
+        return number
 
 
 class Agents(Machines[Agent]):
     """The measuring agents of an account."""
 
-    kind = "agents"
+    kind = Kind.AGENT
     list_action = actions.AGENTS
     ping_action = actions.AGENT_PING
-    id_field = "agent_id"
-    name_field = "agent"
     state_type = AgentState
+    start_field = "agent_startup_time_stamp"
 
     def state_of(self, agent_id: str) -> AgentState | None:
         """Return what the newest poll said of an agent's state."""
@@ -112,6 +152,7 @@ class Agents(Machines[Agent]):
             port=text(item.agent_port),
             active=replies.flag(item.agent_active),
             protected=replies.protected(item.auth_token),
+            managed="vendor" if replies.flag(item.is_launched_by_cloud_credits) else "",
         )
 
     def facts(self, info: replies.AgentInfo) -> dict[str, Any]:
@@ -119,8 +160,7 @@ class Agents(Machines[Agent]):
         return {
             # The portal answers a ping of an outdated agent with a flag.
             "outdated": False,
-            "start_timestamp_seconds": replies.seconds(info.agent_startup_time_stamp),
-            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
+            "memory_limit_bytes": self.memory_size(info.java_max_memory),
             "users_limit": replies.limit(info.limit_max_users_per_job),
             "job_duration_limit_seconds": replies.limit(info.limit_max_job_duration_seconds),
         }
@@ -150,12 +190,13 @@ class Jobs:
         """
         listed = await self._agents.listed()
         asked = {agent_id: agent for agent_id, agent in listed.items() if self._answers(agent)}
-        results, failures = await self._pinger.run(
+        pinged = await self._pinger.run(
             {agent_id: partial(self._ask, agent_id) for agent_id in asked}
         )
+        failures = list(pinged.failures)
         known: dict[str, AgentJobs] = {}
         for agent_id, agent in asked.items():
-            result = results.get(agent_id)
+            result = pinged.results.get(agent_id)
             answer = result.answer if result else None
             if result and isinstance(answer, replies.JobList):
                 known[agent_id] = self._jobs(agent, result.at, answer)
@@ -167,7 +208,12 @@ class Jobs:
             if answer in (None, TIMED_OUT) and agent_id in self._known:
                 known[agent_id] = self._known[agent_id]
         self._known = known
-        return Poll(readings=tuple(known.values()), failures=tuple(failures))
+        return Poll(
+            readings=tuple(known.values()),
+            failures=tuple(failures),
+            asked=pinged.asked,
+            vendor_slow=pinged.vendor_slow,
+        )
 
     def _answers(self, agent: Agent) -> bool:
         state = self._agents.state_of(agent.agent_id)
@@ -203,11 +249,9 @@ class Jobs:
 class Recorders(Machines[Recorder]):
     """The proxy recorders of an account; the portal has no flag for outdated ones."""
 
-    kind = "recorders"
+    kind = Kind.RECORDER
     list_action = actions.RECORDERS
     ping_action = actions.RECORDER_PING
-    id_field = "recorder_id"
-    name_field = "recorder"
     state_type = RecorderState
 
     def __init__(self, client: RealLoadClient, account: AccountFacts) -> None:
@@ -260,56 +304,74 @@ class Controllers(Machines[Controller]):
     A controller has no id; its address stands for one.
     """
 
-    kind = "controllers"
+    kind = Kind.CONTROLLER
     list_action = actions.CONTROLLERS
     ping_action = actions.CONTROLLER_PING
-    id_field = "controller"
-    name_field = "controller"
     state_type = State
+    start_field = "controller_startup_time_stamp"
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
-        #: By address. Their tokens are kept for pinging and shown by nothing.
-        self._items: dict[str, replies.ControllerItem] = {}
+        #: By address, one item for each token. They are kept for pinging and shown by nothing.
+        self._items: dict[str, list[replies.ControllerItem]] = {}
         self._active: set[str] = set()
+        #: By address, the token that the controller accepted last.
+        self._accepted: dict[str, msgspec.Raw] = {}
 
     async def items(self) -> list[replies.ControllerItem]:
         """Return all controllers, each once."""
-        items: dict[str, replies.ControllerItem] = {}
+        items: dict[str, list[replies.ControllerItem]] = {}
         active: set[str] = set()
         for item in await super().items():
             if not item.controller_host or item.controller_port is None:
                 self.client.surprise("missing_field")
                 continue
-            key = replies.address(item.controller_host, item.controller_port)
-            if key not in items:
+            key = address(item.controller_host, item.controller_port)
+            same = items.setdefault(key, [])
+            if len(same) < _MAX_TOKENS and _token(item) not in map(_token, same):
                 # A copy, since the original would keep the whole reply in memory.
                 token = item.controller_auth_token.copy()
-                items[key] = msgspec.structs.replace(item, controller_auth_token=token)
+                same.append(msgspec.structs.replace(item, controller_auth_token=token))
             clusters = item.measuring_agent_clusters_array or ()
             if {replies.flag(each.cluster_active) for each in clusters} != {False}:
                 active.add(key)
         self._items, self._active = items, active
-        return list(items.values())
+        self._accepted = {key: token for key, token in self._accepted.items() if key in items}
+        return [same[0] for same in items.values()]
 
     def read(self, item: replies.ControllerItem) -> Controller:
         """Return a controller as it is listed, without a state."""
+        key = address(item.controller_host, item.controller_port)
+        protected = {replies.protected(each.controller_auth_token) for each in self._items[key]}
         return Controller(
-            controller=replies.address(item.controller_host, item.controller_port),
+            controller=key,
             host=item.controller_host or "",
             port=text(item.controller_port),
-            protected=replies.protected(item.controller_auth_token),
+            protected=True if True in protected else next(iter(protected - {None}), None),
         )
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Ping a controller, which takes its token besides its address."""
-        item = self._items[target_id]
-        fields = {
-            "controllerHost": item.controller_host,
-            "controllerPort": item.controller_port,
-            "controllerAuthToken": replies.secret_text(item.controller_auth_token) or "",
-        }
-        return await self.client.call(self.ping_action, fields, trace=trace)
+        """Ping a controller, which takes its token besides its address.
+
+        A wrong token looks like a controller that is away. Clusters may store different tokens of
+        one controller, so all are tried, first the one that was accepted last.
+        """
+        accepted = self._accepted.get(target_id)
+        items = sorted(
+            self._items[target_id], key=lambda item: item.controller_auth_token != accepted
+        )
+        answer: Any | Flagged = actions.NOT_REACHABLE
+        for item in items:
+            fields = {
+                "controllerHost": item.controller_host,
+                "controllerPort": item.controller_port,
+                "controllerAuthToken": _token(item),
+            }
+            answer = await self.client.call(self.ping_action, fields, trace=trace)
+            if answer is not actions.NOT_REACHABLE:
+                self._accepted[target_id] = item.controller_auth_token
+                break
+        return answer
 
     def should_ping(self, listed: Controller) -> bool:
         """Return whether any of a controller's clusters is active, or none is known."""
@@ -319,6 +381,9 @@ class Controllers(Machines[Controller]):
         """Return what only controllers say of themselves."""
         return {
             "outdated": replies.flag(info.cluster_controller_outdated),
-            "start_timestamp_seconds": replies.seconds(info.controller_startup_time_stamp),
-            "memory_limit_bytes": replies.parse_memory_size(info.java_max_memory),
+            "memory_limit_bytes": self.memory_size(info.java_max_memory),
         }
+
+
+def _token(item: replies.ControllerItem) -> str:
+    return replies.secret_text(item.controller_auth_token) or ""

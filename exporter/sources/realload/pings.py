@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from enum import Enum, auto
+from statistics import median
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,12 +30,81 @@ _SLOW_PART = 1 / 3
 #: While other targets are queued, 1/8 of the concurrency is kept for slow and failed ones.
 _SLOW_SHARE = 8
 
+#: Of fewer calls than these, whatever number of them timed out, it is not the vendor's doing.
+_LEAST_SLOW = 2
+_SLOW_CALLS = 1 / 4
+
+#: An answer is fast when it takes less than this part of the time-out.
+_FAST_PART = 1 / 2
+
+#: With no other target to compare with, so many polls in a row decide.
+_POLLS_IN_A_ROW = 3
+
 
 class PingResult(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
-    """The answer of a target, or what a flag or a time-out says of it, and when the call ended."""
+    """The answer of a target, or what a flag or a time-out says of it.
+
+    Attributes:
+        at: When the call ended.
+        seconds: How long it took.
+    """
 
     at: Moment
     answer: A | Flagged
+    seconds: float = 0.0
+
+
+class Pinged(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
+    """The outcome of calling all targets of a poll.
+
+    Attributes:
+        results: By target, without those of which nothing was found out.
+        failures: The calls that said nothing about their target.
+        asked: Whether something was found out about a target, if there was any.
+        vendor_slow: Whether calls timed out, and no target is judged by that.
+    """
+
+    results: Mapping[str, PingResult[A]]
+    failures: tuple[Failure, ...] = ()
+    asked: bool = True
+    vendor_slow: bool = False
+
+
+class Ending(Enum):
+    """The way in which a call to a target ended."""
+
+    ANSWERED = auto()
+    FLAGGED = auto()
+    TIMED_OUT = auto()
+    FAILED = auto()
+    UNSENT = auto()
+
+
+def accuses(calls: Sequence[tuple[Ending, float]], *, timeout_seconds: float) -> bool | None:
+    """Return whether time-outs among the calls of a poll are their targets' doing.
+
+    Args:
+        calls: How each call ended, and its seconds.
+        timeout_seconds: After which a call times out.
+
+    Returns:
+        `False`: the vendor is slow. `None`: there was nothing to compare with, one poll cannot
+        tell. `True` and `None` hold only if the vendor accepts a cheap call now.
+    """
+    endings = Counter(ending for ending, _ in calls)
+    sent = len(calls) - endings[Ending.UNSENT]
+    if endings[Ending.TIMED_OUT] >= max(_LEAST_SLOW, sent * _SLOW_CALLS):
+        return False
+    fast = timeout_seconds * _FAST_PART
+    # A flag that comes home late took the machine's time, not the vendor's.
+    answered = [
+        seconds
+        for ending, seconds in calls
+        if ending is Ending.ANSWERED or (ending is Ending.FLAGGED and seconds < fast)
+    ]
+    if answered:
+        return median(answered) < fast
+    return False if endings[Ending.FAILED] or endings[Ending.UNSENT] else None
 
 
 class _LastCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,24 +135,23 @@ class Pinger:
         self._client = client
         self._clock = client.context.clock
         self._concurrency = client.settings.concurrency
-        self._slow_seconds = client.settings.timeout * _SLOW_PART
+        timeout = client.settings.timeout
+        self._timeout_seconds = min(client.settings.read_timeout or timeout, timeout)
+        self._slow_seconds = timeout * _SLOW_PART
         self._number = 0
+        #: The targets whose calls timed out, with how many polls in a row they did while the vendor
+        #: accepted a cheap call.
+        self._in_a_row: Mapping[str, int] = {}
         self._last_calls: dict[str, _LastCall] = {}
 
-    async def run(
-        self, pings: Mapping[str, Ping[A]]
-    ) -> tuple[Mapping[str, PingResult[A]], list[Failure]]:
+    async def run(self, pings: Mapping[str, Ping[A]]) -> Pinged[A]:
         """Call all targets, as many at once as the guard allows.
 
         About as many calls queue at the guard as can be under way, so that ten thousand targets do
         not take the memory of as many waiting calls, and other tasks' calls get their turn.
 
-        A time-out is the target's failure, unless every call of a batch of two or more timed out,
-        those left out that were not sent, or the proof that was to be sent before them: then it is
-        the portal that hangs, and no target is judged.
-
-        Returns:
-            The results by target, and the calls that said nothing about their target.
+        A time-out is the target's failure only if nothing tells that it is the vendor's; see
+        `accuses`.
         """
         self._number += 1
         queues = self._queues(pings)
@@ -107,7 +178,7 @@ class Pinger:
                 # measured latency of each contains the set-up of all others.
                 await asyncio.sleep(0)
         self._last_calls = last_calls
-        return self._judged({target: outcomes[target] for target in pings})
+        return await self._judged({target: outcomes[target] for target in pings})
 
     async def _ping(
         self, target: str, ping: Ping[A], priority: Priority
@@ -124,7 +195,7 @@ class Pinger:
                 await asyncio.sleep(0)
                 return outcome, self._last_calls.get(target, _NEVER_CALLED)
         else:
-            outcome = PingResult(at=self._clock.now(), answer=answer)
+            outcome = PingResult(at=self._clock.now(), answer=answer, seconds=trace.seconds)
             failed = isinstance(answer, Flagged) and not answer.up
             seconds = math.inf if failed else trace.seconds
         return outcome, _LastCall(batch=self._number, seconds=seconds, suspect=trace.suspect)
@@ -148,30 +219,55 @@ class Pinger:
             queues[Priority.SLOW if slow else Priority.NORMAL].append(target)
         return queues
 
-    def _judged(
-        self, outcomes: Mapping[str, PingResult[A] | PollError]
-    ) -> tuple[Mapping[str, PingResult[A]], list[Failure]]:
-        sent = [outcome for outcome in outcomes.values() if not isinstance(outcome, BlockedError)]
-        # A proof of the credentials that took too long tells of the portal, too. And of a batch
-        # that the guard cut down to one call, that one tells no more than any other.
-        timed_out = [
-            outcome
-            for outcome in outcomes.values()
-            if isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
-        ]
-        late = [outcome for outcome in timed_out if isinstance(outcome, TargetTimeoutError)]
-        proof_too = any(isinstance(outcome, BlockedError) for outcome in timed_out)
-        hangs = bool(late) and len(outcomes) > 1 and (proof_too or len(timed_out) == len(sent))
+    async def _judged(self, outcomes: Mapping[str, PingResult[A] | PollError]) -> Pinged[A]:
+        accused = await self._accused(outcomes)
         results: dict[str, PingResult[A]] = {}
         failures: list[Failure] = []
+        unjudged = 0
         for target, outcome in outcomes.items():
             if isinstance(outcome, PingResult):
                 results[target] = outcome
-            elif not isinstance(outcome, TargetTimeoutError):
-                failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
-            elif not hangs:
+            elif target in accused:
                 results[target] = PingResult(at=self._clock.now(), answer=TIMED_OUT)
-        if hangs:
-            message = f"the portal hangs: {len(late)} calls timed out, and no target is judged"
+            elif isinstance(outcome, TargetTimeoutError):
+                unjudged += 1
+            else:
+                failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
+        if unjudged:
+            message = f"{unjudged} calls timed out, which may be the vendor's doing, so that no"
+            message += " target is judged by that"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message))
-        return results, failures
+        return Pinged(
+            results=results,
+            failures=tuple(failures),
+            asked=bool(results) or not outcomes,
+            vendor_slow=not accused and any(map(_is_late, outcomes.values())),
+        )
+
+    async def _accused(self, outcomes: Mapping[str, PingResult[A] | PollError]) -> set[str]:
+        """Return the targets whose time-outs are their own doing."""
+        late = {target for target, each in outcomes.items() if isinstance(each, TargetTimeoutError)}
+        accusation = accuses(
+            [_ending(each) for each in outcomes.values()], timeout_seconds=self._timeout_seconds
+        )
+        before, self._in_a_row = self._in_a_row, {}
+        if not late or accusation is False or not await self._client.accepts():
+            return set()
+        self._in_a_row = {target: before.get(target, 0) + 1 for target in late}
+        if accusation:
+            return late
+        return {target for target in late if self._in_a_row[target] >= _POLLS_IN_A_ROW}
+
+
+def _is_late(outcome: PingResult[A] | PollError) -> bool:
+    """Return whether a call, or a proof of the credentials that it waited for, timed out."""
+    return isinstance(outcome, PollError) and outcome.reason is Reason.TIMEOUT
+
+
+def _ending(outcome: PingResult[A] | PollError) -> tuple[Ending, float]:
+    if _is_late(outcome):
+        return Ending.TIMED_OUT, math.inf
+    if isinstance(outcome, PollError):
+        return Ending.UNSENT if isinstance(outcome, BlockedError) else Ending.FAILED, math.inf
+    flagged = isinstance(outcome.answer, Flagged)
+    return Ending.FLAGGED if flagged else Ending.ANSWERED, outcome.seconds

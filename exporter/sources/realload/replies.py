@@ -1,9 +1,8 @@
 """The replies of the Remote User API, cut down to the fields that are wanted.
 
 Only wanted fields are declared. The decoder skips all others, so personal data never gets in. A
-secret that is needed, or of which it matters only whether there is one, is kept as `msgspec.Raw`,
-whose `repr` shows nothing. Every field has a default because any may be missing: `None`, or an
-empty `Raw`, is what an absent one looks like. Numbers are `float` unless they are sent back.
+secret that is needed, or its presence, is kept as `msgspec.Raw`, whose `repr` shows nothing. Any
+field may be missing and has a default, `None` or an empty `Raw`. Numbers are `float` unless sent.
 
 The functions at the end read each of the API's ways of writing a value into base units. `-1` means
 "no data" or "unlimited", by field; which of the two is decided by the function a field is read
@@ -18,7 +17,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from exporter.sources.decode import finite, text
+from exporter.sources.decode import finite
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
@@ -32,8 +31,13 @@ Hidden: TypeAlias = msgspec.Raw
 
 ABSENT: Hidden = msgspec.Raw()
 
-_MEMORY = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)i?B\s*", re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+#: A size with its unit. Locales write digits in groups of three; behind a single point nobody can
+#: tell a group from decimals, so such a number is none.
+_MEMORY = re.compile(
+    r"\s*(?![1-9][0-9]{0,2}\.[0-9]{3}[^0-9.,])"
+    r"([1-9][0-9]{0,2}(?:[, '\u00a0\u2009\u2019\u202f][0-9]{3}){1,5}|[0-9]{1,15})"
+    r"(?:[.,]([0-9]{1,9}))?\s*([KMGTkmgt]?)[Ii]?[Bb]\s*"
+)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -60,6 +64,7 @@ class AgentItem(Part, frozen=True, kw_only=True):
     agent_host: str | None = None
     agent_port: Port = None
     auth_token: Hidden = ABSENT
+    is_launched_by_cloud_credits: VendorBool = None
 
 
 class SystemInfo(Part, frozen=True, kw_only=True):
@@ -70,6 +75,7 @@ class SystemInfo(Part, frozen=True, kw_only=True):
     os_version: str | None = None
     java_version: str | None = None
     java_vendor: str | None = None
+    system_time: float | None = None
     delta_time_millis: float | None = None
     http_execute_time_millis: float | None = None
 
@@ -157,6 +163,9 @@ class MemberInfo(Part, frozen=True, kw_only=True):
     """The answer of a member; its clock is compared with the controller's."""
 
     is_error: VendorBool = None
+    product_version: str | None = None
+    os_name: str | None = None
+    java_version: str | None = None
     delta_time_millis: float | None = None
     sampling_granularity_millis: float | None = None
     measuring_agent_outdated: VendorBool = None
@@ -192,6 +201,7 @@ class ClusterInfo(Part, frozen=True, kw_only=True):
     cluster_connect_result: ConnectResult | None = None
     cluster_action_result: ActionResult | None = None
     http_execute_time_millis: float | None = None
+    cluster_controller_outdated: VendorBool = None
 
 
 class ClusterPing(Envelope, frozen=True, kw_only=True):
@@ -362,9 +372,13 @@ def megabytes(value: float | None) -> float | None:
 
 
 def parse_memory_size(text: str | None) -> float | None:
-    """Return a size such as `2048 MB` in bytes."""
+    """Return a size such as `2048 MB` or `16,384 MB` in bytes."""
     match = _MEMORY.fullmatch(text or "")
-    return None if match is None else float(match[1]) * 1024 ** _POWERS[match[2].upper()]
+    if match is None:
+        return None
+    digits = re.sub(r"[^0-9]", "", match[1])
+    power = "BKMGT".index(match[3].upper() or "B")
+    return float(f"{digits}.{match[2] or 0}") * float(1024**power)
 
 
 def flag(value: float | None) -> bool | None:
@@ -384,9 +398,3 @@ def protected(secret: msgspec.Raw) -> bool | None:
     """Return whether there is a token, masked or not; `None` if the vendor does not say."""
     token = secret_text(secret)
     return None if token is None else bool(token)
-
-
-def address(host: str | None, port: int | str | None) -> str:
-    """Return the `host:port` by which controllers are known."""
-    name = host or ""
-    return f"[{name}]:{text(port)}" if ":" in name else f"{name}:{text(port)}"

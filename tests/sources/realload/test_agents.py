@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import math
+from typing import Any
 
 import pytest
 
 from exporter.errors import CallError, PollError, Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Agent, AgentState
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
@@ -67,7 +70,7 @@ async def test_reads_the_documented_list_and_ping() -> None:
                 java_vendor="Oracle Corporation",
                 clock_delta_seconds=0.841,
                 ping_duration_seconds=0.247,
-                start_timestamp_seconds=1622836702.172,
+                start_timestamp_seconds=1697323463.936,
                 memory_limit_bytes=2147483648.0,
                 users_limit=500.0,
                 job_duration_limit_seconds=300.0,
@@ -101,13 +104,13 @@ async def test_exposes_the_documented_agent() -> None:
     assert {
         f'agent_info{{{own},host="192.0.2.46",port="8080",version="3.9.30",os="Linux",'
         'os_version="4.15.0-136-generic",java_version="11.0.1",'
-        'java_vendor="Oracle Corporation",location=""}': 1,
+        'java_vendor="Oracle Corporation",location="",managed=""}': 1,
         f"agent_active{{{own}}}": 1,
         f"agent_up{{{own}}}": 1,
         f"agent_outdated{{{own}}}": 0,
         f"agent_clock_delta_seconds{{{own}}}": 0.841,
         f"agent_ping_duration_seconds{{{own}}}": 0.247,
-        f"agent_start_timestamp_seconds{{{own}}}": 1622836702.172,
+        f"agent_start_timestamp_seconds{{{own}}}": 1697323463.936,
         f"agent_last_up_timestamp_seconds{{{own}}}": 1_700_000_000,
         f"agent_memory_limit_bytes{{{own}}}": 2147483648,
         f"agent_users_limit{{{own}}}": 500,
@@ -117,7 +120,7 @@ async def test_exposes_the_documented_agent() -> None:
     own = 'agent_id="49",agent="Rasberry 1"'
     assert {
         f'agent_info{{{own},host="192.0.2.49",port="8080",version="",os="",os_version="",'
-        'java_version="",java_vendor="",location=""}': 1,
+        'java_version="",java_vendor="",location="",managed=""}': 1,
         f"agent_active{{{own}}}": 0,
         f"agent_protected{{{own}}}": 0,
     } == exposed(second)
@@ -330,3 +333,153 @@ async def test_reads_error_flags_that_are_numbers() -> None:
     assert isinstance(first, Agent)
     assert first.state is not None
     assert (False, Reason.NOT_REACHABLE) == (first.state.up, first.state.reason)
+
+
+def pinged(**fields: object) -> dict[str, Any]:
+    """Make the documented ping with other fields."""
+    ping = fixture("pingMeasuringAgent.ok")
+    ping["agentResponse"] |= fields
+    return ping  # type: ignore[no-any-return]  # it is plain data
+
+
+async def started(source: Rig) -> float | None:
+    agent = await only(source)
+    assert agent.state is not None
+    return agent.state.start_timestamp_seconds
+
+
+class TestStart:
+    """When an agent was started, by our clock (case R10)."""
+
+    MINUTE = 60_000
+
+    async def test_does_not_depend_on_the_agents_clock(self) -> None:
+        """Two hours ahead and up for 110 minutes, it was started 110 minutes ago."""
+        theirs = 1_700_000_000_000 + 120 * self.MINUTE
+        ping = pinged(systemTime=theirs, agentStartupTimeStamp=theirs - 110 * self.MINUTE)
+
+        assert 1_700_000_000.0 - 110 * 60 == await started(rig(ping, one_agent()))
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"systemTime": None},
+            {"agentStartupTimeStamp": None},
+            {"systemTime": -1},
+            {"agentStartupTimeStamp": -1},
+            {"agentStartupTimeStamp": 0},
+            {"systemTime": "now"},
+            {"systemTime": 1_622_836_702_171},
+            {"systemTime": 1e308},
+        ],
+    )
+    async def test_is_unknown_without_a_credible_uptime(self, fields: dict[str, Any]) -> None:
+        """A missing time, one after the other, or decades between them."""
+        assert None is await started(rig(pinged(**fields), one_agent()))
+
+    async def test_stays_while_the_calls_take_longer_and_shorter(self) -> None:
+        """What would change by a bit in every poll would be a new sample each time."""
+        source = rig(pinged(), one_agent())
+        first = await started(source)
+        seen = set()
+        for seconds in (60.3, 59.1, 61.0, 60.0):
+            await source.time.advance(seconds)
+            up = round((source.time.unix - 1_700_000_000) / 60) * 60_000
+            source.portal.script["pingMeasuringAgent"] = pinged(systemTime=1625513238236 + up)
+            seen.add(await started(source))
+
+        assert {first} == seen
+
+    async def test_stays_over_a_call_that_took_long(self) -> None:
+        """The machine read its clock at some time of the call, and nobody knows when."""
+        source = rig(pinged(), one_agent())
+        first = await started(source)
+
+        async def delay(request: dict[str, Any]) -> None:
+            if request["action"] == "pingMeasuringAgent":
+                await source.time.clock.sleep(9.0)
+
+        source.portal.delay = delay
+        polling = asyncio.create_task(started(source))
+        await source.time.advance(10)
+
+        assert first == await polling
+
+    async def test_changes_with_a_restart(self) -> None:
+        """A minute later the agent is up for three seconds."""
+        source = rig(pinged(), one_agent())
+        await started(source)
+        await source.time.advance(60)
+        source.portal.script["pingMeasuringAgent"] = pinged(
+            systemTime=1_700_000_060_000, agentStartupTimeStamp=1_700_000_057_000
+        )
+
+        assert 1_700_000_057.0 == await started(source)
+
+    async def test_outlives_a_restart_of_the_exporter(self) -> None:
+        """What was known before stays."""
+        source = rig(pinged(), one_agent())
+        before = await source.readings("agents")
+        await source.time.advance(1.5)
+        source.source = source.connect(known={"agents": before})
+
+        after = await started(source)
+
+        assert isinstance(before[0], Agent)
+        assert before[0].state is not None
+        assert before[0].state.start_timestamp_seconds == after
+
+
+@pytest.mark.parametrize(
+    ("size", "expected", "surprises"),
+    [
+        ("16,384 MB", 17179869184.0, 0),
+        ("16 384 MB", 17179869184.0, 0),
+        ("2 GB", 2147483648.0, 0),
+        ("16.384 MB", None, 1),
+        ("plenty", None, 1),
+        ("2048", None, 1),
+        ("", None, 0),
+        ("-1", None, 0),
+        (None, None, 0),
+        (2048, None, 1),
+    ],
+)
+async def test_counts_a_memory_that_cannot_be_read(
+    size: object, expected: float | None, surprises: int
+) -> None:
+    """A size is read, or absent and noticed; what the agent does not say is absent (case R11)."""
+    source = rig(pinged(javaMaxMemory=size), one_agent())
+
+    agent = await only(source)
+
+    assert agent.state is not None
+    assert expected == agent.state.memory_limit_bytes
+    assert surprises == source.surprises("type")
+
+
+@pytest.mark.parametrize(
+    ("fields", "managed"),
+    [
+        ({"isLaunchedByCloudCredits": True}, "vendor"),
+        ({"isLaunchedByCloudCredits": 1, "createdBySystem": False}, "vendor"),
+        ({"isLaunchedByCloudCredits": False, "createdBySystem": True}, ""),
+        ({"createdBySystem": True}, ""),
+        ({}, ""),
+    ],
+)
+async def test_marks_agents_that_end_by_themselves(fields: dict[str, Any], managed: str) -> None:
+    """They are judged like all others, but the vendor ends them."""
+    agent = await only(rig("ok", one_agent(**fields)))
+
+    assert managed == agent.managed
+    assert agent.state is not None
+    assert agent.state.up
+
+
+@pytest.mark.parametrize("agents", ["ok", "empty"])
+async def test_lists_all_agents(agents: str) -> None:
+    """That there are none any more is for the poller to doubt."""
+    poll = await rig("ok", agents).source.poll("agents")
+
+    assert (Kind.AGENT,) == poll.inventory

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.errors import BlockedError, CallError, PollError, Reason
+from exporter.errors import CallError, PollError, Reason
 from exporter.sources.realload import actions
 from exporter.sources.realload.actions import READ_ONLY, Action
 from exporter.sources.realload.client import RealLoadClient
@@ -195,7 +195,7 @@ async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Rea
     ],
 )
 async def test_needs_no_proof_after_other_errors(answer: Script, reason: Reason) -> None:
-    """What can't be a refusal is an error at once, and the source is down with it."""
+    """What can't be a refusal is an error at once."""
     rig = Rig({"getMeasuringAgents": answer})
 
     with pytest.raises(CallError) as caught:
@@ -203,7 +203,6 @@ async def test_needs_no_proof_after_other_errors(answer: Script, reason: Reason)
 
     assert reason is caught.value.reason
     assert ["getUserAccountInfo", "getMeasuringAgents"] == rig.portal.asked
-    assert not client_of(rig).up
 
 
 @pytest.mark.parametrize(
@@ -219,16 +218,6 @@ async def test_quotes_no_reply(answer: Script) -> None:
         error = error.__cause__ or error.__context__
 
 
-async def test_is_down_until_the_first_answer() -> None:
-    """Nothing is known before a call."""
-    rig = Rig({"getMeasuringAgents": "ok"})
-    before = rig.source.up
-
-    await client_of(rig).call(actions.AGENTS)
-
-    assert (False, True) == (before, rig.source.up)
-
-
 async def test_counts_calls_by_outcome() -> None:
     """Each call is counted once, under what became of it."""
     rig = Rig({"getMeasuringAgents": reply(b"", 503)})
@@ -238,19 +227,6 @@ async def test_counts_calls_by_outcome() -> None:
 
     assert 1 == rig.requests("getUserAccountInfo", "ok")
     assert 1 == rig.requests("getMeasuringAgents", "http_5xx")
-
-
-async def test_says_whether_a_pause_of_the_vendor_runs() -> None:
-    """What was not sent leaves the source as it was."""
-    blocked = BlockedError("asked to wait", retry_at=0.0, reason=Reason.RATE_LIMITED)
-    rig = Rig({"getMeasuringAgents": "ok"})
-    await client_of(rig).call(actions.AGENTS)
-    rig.portal.script["getMeasuringAgents"] = blocked
-
-    with pytest.raises(BlockedError):
-        await client_of(rig).call(actions.AGENTS)
-
-    assert rig.source.up
 
 
 async def test_prefers_data_to_flags_when_there_is_no_error() -> None:
@@ -283,4 +259,3 @@ async def test_blames_the_portal_when_a_list_times_out() -> None:
         await client_of(rig).call(actions.AGENTS)
 
     assert CallError is type(caught.value)
-    assert not client_of(rig).up

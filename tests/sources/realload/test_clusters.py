@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import CallError, Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
 from tests.support.realload import Rig, Script, exposed, fixture, reply
 
@@ -79,6 +80,8 @@ async def test_exposes_the_documented_ping() -> None:
     expected: dict[str, float] = {
         f'cluster_info{{{own},controller="198.51.100.1:8083"}}': 1,
         f"cluster_active{{{own}}}": 1,
+        f"cluster_up{{{own}}}": 1,
+        f"cluster_outdated{{{own}}}": 0,
         f"cluster_members{{{own}}}": 2,
         f"cluster_connect_duration_seconds{{{own}}}": 0.079,
         f"cluster_ping_duration_seconds{{{own}}}": 1.778,
@@ -88,6 +91,7 @@ async def test_exposes_the_documented_ping() -> None:
         f'{own},member_id="72",agent_id="60",agent="Ubuntu 11"',
     ):
         expected |= {
+            f'cluster_member_info{{{member},version="4.0.4",os="Linux",java_version="11.0.1"}}': 1,
             f"cluster_member_up{{{member}}}": 1,
             f"cluster_member_outdated{{{member}}}": 0,
             f"cluster_member_clock_delta_seconds{{{member}}}": -0.01,
@@ -206,30 +210,127 @@ async def test_accepts_a_member_without_is_error() -> None:
     assert [(True, None)] * 2 == await states(ping)
 
 
+#: A wrong controller token, as the controller's own ping answers it.
+WRONG_TOKEN = {
+    "isError": True,
+    "genericErrorText": "Error code = 18, Error message = Invalid authentication token",
+    "clusterIdError": False,
+    "clusterAccessDeniedError": False,
+    "controllerVersionOutdatedError": False,
+    "controllerNotReachableError": True,
+}
+
+
 @pytest.mark.parametrize(
-    "ping",
+    ("ping", "reason", "outdated"),
     [
-        "controller_not_reachable",
-        "controller_outdated",
-        {"isError": True, "clusterIdError": True},
-        {"isError": True, "clusterAccessDeniedError": True},
+        ("controller_not_reachable", Reason.NOT_REACHABLE, None),
+        (WRONG_TOKEN, Reason.NOT_REACHABLE, None),
+        ({"isError": 1, "clusterAccessDeniedError": 1}, Reason.ACCESS_DENIED, None),
+        ({"isError": True, "clusterIdError": True}, Reason.UNKNOWN_ID, None),
+        ("controller_outdated", Reason.OUTDATED, True),
     ],
 )
-async def test_knows_nothing_of_members_that_were_not_asked(ping: Script) -> None:
-    """What is wrong with the controller must not accuse the agents behind it as well."""
+async def test_takes_a_cluster_for_down_whose_controller_asks_nobody(
+    ping: Script, reason: Reason, outdated: bool | None
+) -> None:
+    """What is wrong with the cluster must not accuse the agents behind it as well (case R7)."""
     source = rig(ping)
 
     cluster = await only(source)
 
-    assert ClusterState(read_at=source.time.clock.now()) == cluster.state
+    now = source.time.clock.now()
+    assert ClusterState(read_at=now, up=False, reason=reason, outdated=outdated) == cluster.state
     assert [None, None] == [member.state for member in cluster.members]
 
 
-async def test_takes_members_for_down_when_their_ping_does_not_end() -> None:
-    """A ping of ours that times out is the target's failure."""
-    late = CallError(Reason.TIMEOUT, "late")
+async def test_exposes_a_cluster_that_is_refused_as_outdated() -> None:
+    """It is down for that reason, and outdated; no member has a sample of a state."""
+    cluster = await only(rig("controller_outdated"))
 
-    assert [(False, Reason.TIMEOUT)] * 2 == await states(late)
+    own = 'cluster_id="11",agent_cluster="C1"'
+    shown = exposed(cluster)
+    assert (0, 1, 1) == (
+        shown[f"cluster_up{{{own}}}"],
+        shown[f'cluster_failure{{{own},reason="outdated"}}'],
+        shown[f"cluster_outdated{{{own}}}"],
+    )
+    assert not any(name.startswith("cluster_member_up") for name in shown)
+
+
+async def test_an_outdated_controller_that_asks_the_members_leaves_a_cluster_up() -> None:
+    """Outdated is not unreachable: the members were asked."""
+    ping = fixture("pingMeasuringAgentClusterMembers.ok")
+    ping["controllerResponse"]["clusterControllerOutdated"] = 1
+
+    cluster = await only(rig(ping))
+
+    assert cluster.state is not None
+    assert (True, None, True) == (cluster.state.up, cluster.state.reason, cluster.state.outdated)
+    assert all(member.state and member.state.up for member in cluster.members)
+
+
+async def test_tells_two_clusters_of_one_controller_apart() -> None:
+    """One that stores a wrong token of it is down, though the controller is not (case R8)."""
+    clusters = one_cluster()
+    first = clusters["measuringAgentClustersArray"][0]
+    stale = {"clusterId": 12, "clusterDescription": "C2", "controllerAuthToken": "stale"}
+    clusters["measuringAgentClustersArray"].append({**first, **stale})
+    source = rig(lambda request: "ok" if request["clusterId"] == 11 else WRONG_TOKEN, clusters)
+
+    good, bad = await source.readings("clusters")
+
+    assert isinstance(good, Cluster)
+    assert isinstance(bad, Cluster)
+    assert good.state is not None
+    assert bad.state is not None
+    assert (True, None) == (good.state.up, good.state.reason)
+    assert (False, Reason.NOT_REACHABLE) == (bad.state.up, bad.state.reason)
+
+
+@pytest.mark.parametrize("is_error", [{}, {"isError": True}, {"isError": False}, {"isError": 1}])
+async def test_a_cluster_that_is_partly_failed_is_up(is_error: dict[str, Any]) -> None:
+    """Its controller was asked for the members, and said which of them failed."""
+    ping = {**fixture("pingMeasuringAgentClusterMembers.partly_failed"), **is_error}
+
+    cluster = await only(rig(ping))
+
+    assert cluster.state is not None
+    assert (True, None) == (cluster.state.up, cluster.state.reason)
+
+
+async def test_a_good_reply_without_the_members_says_nothing_of_them() -> None:
+    """The controller answered; what it leaves out is counted."""
+    source = rig({"isError": False, "controllerResponse": {"httpExecuteTimeMillis": 90}})
+
+    cluster = await only(source)
+
+    now = source.time.clock.now()
+    assert ClusterState(read_at=now, up=True, ping_duration_seconds=0.09) == cluster.state
+    assert [None, None] == [member.state for member in cluster.members]
+    assert 1 == source.surprises("missing_field")
+
+
+async def test_an_error_that_says_nothing_judges_no_cluster() -> None:
+    """An error without a flag and without the members is no evidence for anything."""
+    source = rig({"isError": True, "controllerResponse": {}})
+
+    cluster = await only(source)
+
+    assert ClusterState(read_at=source.time.clock.now()) == cluster.state
+
+
+async def test_takes_a_cluster_for_down_when_its_pings_do_not_end() -> None:
+    """It has one cause, and the members are not judged as well."""
+    source = rig(CallError(Reason.TIMEOUT, "late"))
+    for _ in range(2):
+        await source.source.poll("clusters")
+
+    cluster = await only(source)
+
+    now = source.time.clock.now()
+    assert ClusterState(read_at=now, up=False, reason=Reason.TIMEOUT) == cluster.state
+    assert [None, None] == [member.state for member in cluster.members]
 
 
 async def test_pings_no_inactive_cluster() -> None:
@@ -240,6 +341,7 @@ async def test_pings_no_inactive_cluster() -> None:
 
     assert (False, None) == (cluster.active, cluster.state)
     assert [None, None] == [member.state for member in cluster.members]
+    assert not any("_up{" in name or "_failure{" in name for name in exposed(cluster))
     assert "pingMeasuringAgentClusterMembers" not in source.portal.asked
 
 
@@ -252,6 +354,13 @@ async def test_judges_no_inactive_member() -> None:
 
     assert first.state is None
     assert second.state is not None
+
+
+async def test_lists_all_clusters() -> None:
+    """That there are none any more is for the poller to doubt."""
+    poll = await rig().source.poll("clusters")
+
+    assert (Kind.CLUSTER,) == poll.inventory
 
 
 async def test_carries_states_over_a_failed_call() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from exporter.errors import Reason
+from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Controller, State
 from exporter.lockout.record import digest
 from tests.support.realload import Rig, Script, exposed, fixture
@@ -30,7 +33,7 @@ async def test_exposes_the_documented_controller() -> None:
         f"controller_outdated{{{own}}}": 0,
         f"controller_clock_delta_seconds{{{own}}}": 1.12,
         f"controller_ping_duration_seconds{{{own}}}": 0.249,
-        f"controller_start_timestamp_seconds{{{own}}}": 1643322597.013,
+        f"controller_start_timestamp_seconds{{{own}}}": 1699916478.461,
         f"controller_last_up_timestamp_seconds{{{own}}}": 1_700_000_000,
         f"controller_memory_limit_bytes{{{own}}}": 512 * 1024**2,
         f"controller_protected{{{own}}}": 1,
@@ -183,3 +186,157 @@ async def test_writes_an_address_of_version_6_in_brackets() -> None:
     first, _ = await controllers_of(rig("ok", controllers))
 
     assert "[2001:db8::1]:8083" == first.controller
+
+
+def twice(*tokens: str | None) -> dict[str, Any]:
+    """Make a list of one controller that so many clusters use, each with a token of its own."""
+    entries = [
+        {
+            "controllerHost": "198.51.100.1",
+            "controllerPort": 8083,
+            "controllerAuthToken": token,
+            "measuringAgentClustersArray": [{"clusterId": number, "clusterActive": 1}],
+        }
+        for number, token in enumerate(tokens)
+    ]
+    return {"clusterControllersArray": entries, "isError": False}
+
+
+def accepting(*tokens: str) -> Script:
+    """Answer a wrong token as the portal does: like a controller that is away."""
+    return lambda request: "ok" if request["controllerAuthToken"] in tokens else "bad_token"
+
+
+class TestSeveralTokens:
+    """Clusters may store different tokens of one controller (case R9)."""
+
+    async def test_one_that_is_accepted_is_enough(self) -> None:
+        """The first cluster stores a stale one, and its own ping says so."""
+        source = rig(accepting("good"), twice("stale", "good"))
+
+        (controller,) = await controllers_of(source)
+
+        assert controller.state is not None
+        assert (True, None) == (controller.state.up, controller.state.reason)
+        assert ["stale", "good"] == sent(source)
+
+    async def test_the_one_that_was_accepted_is_tried_first(self) -> None:
+        """A stale token costs a call once, not in every poll."""
+        source = rig(accepting("good"), twice("stale", "good"))
+        await controllers_of(source)
+        source.portal.requests.clear()
+
+        await controllers_of(source)
+
+        assert ["good"] == sent(source)
+
+    async def test_they_change_places(self) -> None:
+        """When the one that was accepted is stale, the others are tried again."""
+        source = rig(accepting("b"), twice("a", "b"))
+        await controllers_of(source)
+        source.portal.requests.clear()
+        source.portal.script["pingClusterController"] = accepting("a")
+
+        (controller,) = await controllers_of(source)
+
+        assert controller.state is not None
+        assert controller.state.up
+        assert ["b", "a"] == sent(source)
+
+    async def test_it_is_down_when_none_is_accepted(self) -> None:
+        """A controller that is away gets a bounded number of calls."""
+        source = rig("not_reachable", twice(*map(str, range(20))))
+
+        (controller,) = await controllers_of(source)
+
+        assert controller.state is not None
+        assert (False, Reason.NOT_REACHABLE) == (controller.state.up, controller.state.reason)
+        assert ["0", "1", "2", "3"] == sent(source)
+
+    async def test_the_same_token_is_tried_once(self) -> None:
+        """However many clusters store it."""
+        source = rig("not_reachable", twice("a", "a", "b", "a", None, ""))
+
+        await controllers_of(source)
+
+        assert ["a", "b", ""] == sent(source)
+
+    async def test_a_wrong_one_is_no_refusal_of_our_own(self) -> None:
+        """The portal accepted our token, so that no proof is due."""
+        source = rig(accepting("good"), twice("stale", "good"))
+
+        await controllers_of(source)
+
+        assert 1 == source.portal.asked.count("getUserAccountInfo")
+        assert not source.source.auth_failed
+        assert 0 == source.source.refusals
+
+    async def test_none_is_shown(self) -> None:
+        """Neither what was tried nor what was accepted."""
+        source = rig(accepting("canary-good"), twice("canary-stale", "canary-good"))
+
+        poll = await source.source.poll("controllers")
+
+        assert "canary" not in f"{poll}"
+        assert "canary" not in str(await source.ledger._state.documents("lockout/"))
+
+    @pytest.mark.parametrize(
+        ("tokens", "protected"),
+        [
+            (("a", ""), True),
+            (("", "a"), True),
+            (("", None), False),
+            ((None, None), None),
+        ],
+    )
+    async def test_it_is_protected_if_one_is_stored(
+        self, tokens: tuple[str | None, ...], protected: bool | None
+    ) -> None:
+        """A cluster that stores none may be the one that is wrong."""
+        (controller,) = await controllers_of(rig("ok", twice(*tokens)))
+
+        assert protected is controller.protected
+
+
+async def test_its_start_does_not_depend_on_its_clock() -> None:
+    """A controller an hour behind that is up for ten minutes was started ten minutes ago."""
+    ping = fixture("pingClusterController.ok")
+    theirs = 1_699_996_400_000
+    ping["controllerResponse"] |= {
+        "systemTime": theirs,
+        "controllerStartupTimeStamp": theirs - 600_000,
+    }
+
+    first, _ = await controllers_of(rig(ping))
+
+    assert first.state is not None
+    assert 1_699_999_400.0 == first.state.start_timestamp_seconds
+
+
+async def test_counts_a_memory_that_cannot_be_read() -> None:
+    """It is absent, and noticed."""
+    ping = fixture("pingClusterController.ok")
+    ping["controllerResponse"]["javaMaxMemory"] = "1.024 MB"
+    source = rig(ping, twice("a"))
+
+    (controller,) = await controllers_of(source)
+
+    assert controller.state is not None
+    assert None is controller.state.memory_limit_bytes
+    assert 1 == source.surprises("type")
+
+
+async def test_lists_all_controllers() -> None:
+    """That there are none any more is for the poller to doubt."""
+    poll = await rig().source.poll("controllers")
+
+    assert (Kind.CONTROLLER,) == poll.inventory
+
+
+def sent(source: Rig) -> list[str]:
+    """Return the tokens with which controllers were pinged."""
+    return [
+        request["controllerAuthToken"]
+        for request in source.portal.requests
+        if request["action"] == "pingClusterController"
+    ]

@@ -123,7 +123,7 @@ async def test_carries_counts_over_a_failed_call() -> None:
     assert before[1] == poll.readings[1]
     assert before[0] != poll.readings[0]
     assert [(Reason.API_ERROR, "50")] == [(f.reason, f.target) for f in poll.failures]
-    assert source.source.up
+    assert (True, False) == (poll.asked, poll.vendor_slow)
 
 
 async def test_reports_a_time_out_as_a_failure() -> None:

@@ -96,7 +96,7 @@ async def test_sends_a_wrong_token_once(refusal: Any) -> None:
     assert all(isinstance(outcome, PollError) for outcome in outcomes)
     assert ["getUserAccountInfo"] == rig.portal.asked
     assert 1 == len(gate.refused_at)
-    assert (False, True, True) == (rig.source.up, rig.source.auth_failed, rig.source.blocked)
+    assert (True, True) == (rig.source.auth_failed, rig.source.blocked)
 
 
 @pytest.mark.parametrize("refusal", _REFUSALS)
@@ -155,7 +155,7 @@ async def test_returns_when_the_token_is_good_again() -> None:
 
     assert all(isinstance(outcome, PollError) for outcome in early)
     assert not any(isinstance(outcome, BaseException) for outcome in late)
-    assert (True, False, False) == (rig.source.up, rig.source.auth_failed, rig.source.blocked)
+    assert (False, False) == (rig.source.auth_failed, rig.source.blocked)
 
 
 async def test_manages_without_the_account_action() -> None:
@@ -216,4 +216,4 @@ async def test_goes_on_after_an_error_of_a_calls_own() -> None:
 
     assert [(Reason.API_ERROR, "7")] == [(f.reason, f.target) for f in poll.failures]
     assert 39 == sum(reading.state is not None for reading in poll.readings)  # type: ignore[attr-defined]  # all are agents
-    assert rig.source.up
+    assert poll.asked

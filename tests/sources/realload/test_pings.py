@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from exporter.errors import BlockedError, CallError, PollError, Reason
+from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.readings import Agent
 from tests.support.clock import settle
 from tests.support.realload import Rig, Script, reply
-
-
-_LATE = CallError(Reason.TIMEOUT, "pingMeasuringAgent: no reply in time")
 
 
 def listing(*ids: int) -> dict[str, Any]:
@@ -43,70 +40,9 @@ def verdicts(readings: Any) -> dict[str, tuple[bool | None, Reason | None] | Non
     }
 
 
-async def test_takes_a_time_out_for_the_targets_failure() -> None:
-    """One late ping among others is data about its target, and the source stays up."""
-    source = rig(range(1, 4), {2: _LATE})
-
-    readings = await source.readings("agents")
-
-    assert {"1": (True, None), "2": (False, Reason.TIMEOUT), "3": (True, None)} == verdicts(
-        readings
-    )
-    assert source.source.up
-
-
-async def test_takes_the_only_pings_time_out_for_the_targets_failure() -> None:
-    """One ping is too few to tell that the portal hangs."""
-    source = rig(range(1, 2), {1: _LATE})
-
-    assert {"1": (False, Reason.TIMEOUT)} == verdicts(await source.readings("agents"))
-    assert source.source.up
-
-
-async def test_judges_nobody_when_every_ping_times_out() -> None:
-    """Then it is the portal that hangs: the source is down, all states stay."""
-    source = rig(range(1, 3), {})
-    before = await source.readings("agents")
-    source.portal.script["pingMeasuringAgent"] = _LATE
-
-    poll = await source.source.poll("agents")
-
-    assert before == poll.readings
-    assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
-    assert not source.source.up
-
-
-async def test_judges_the_late_ones_when_a_call_failed_otherwise() -> None:
-    """Not every ping timed out."""
-    source = rig(range(1, 4), {1: _LATE, 2: _LATE, 3: reply(b"", 502)})
-
-    poll = await source.source.poll("agents")
-
-    late = (False, Reason.TIMEOUT)
-    assert {"1": late, "2": late, "3": None} == verdicts(poll.readings)
-
-
-async def test_judges_nobody_by_the_only_ping_that_was_sent() -> None:
-    """Of many the guard let one through, and nothing tells whether it was the portal that hung."""
-    blocked = BlockedError("held back", retry_at=0.0)
-    source = rig(range(1, 4), {1: _LATE, 2: blocked, 3: blocked})
-
-    poll = await source.source.poll("agents")
-
-    assert {"1": None, "2": None, "3": None} == verdicts(poll.readings)
-    assert {Reason.BLOCKED, Reason.TIMEOUT} == {failure.reason for failure in poll.failures}
-    assert not source.source.up
-
-
-async def test_judges_nobody_when_what_was_not_sent_waited_in_vain_as_well() -> None:
-    """A connection, or a proof of the credentials, that takes too long is no sign of life."""
-    unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
-    source = rig(range(1, 4), {1: _LATE, 2: unconnected, 3: unconnected})
-
-    poll = await source.source.poll("agents")
-
-    assert {"1": None, "2": None, "3": None} == verdicts(poll.readings)
-    assert not source.source.up
+def agents_of(source: Rig) -> set[int]:
+    """Return the ids of the agents that were pinged so far."""
+    return {request["agentId"] for request in source.portal.requests if "agentId" in request}
 
 
 async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
@@ -118,71 +54,41 @@ async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
     poll = await source.source.poll("agents")
 
     assert {Reason.BLOCKED} == {failure.reason for failure in poll.failures}
-    assert source.source.up
-
-
-async def test_blames_no_target_for_a_missing_connection() -> None:
-    """Without a connection to the portal nothing was asked of a target."""
-    unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
-    source = rig(range(1, 2), {1: unconnected})
-
-    poll = await source.source.poll("agents")
-
-    assert {"1": None} == verdicts(poll.readings)
-    assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
-    assert not source.source.up
-
-
-async def test_judges_nobody_when_the_proof_that_followed_times_out_too() -> None:
-    """A portal that begins to hang in mid-poll answered others before; nobody is accused."""
-    source = rig(range(1, 41), {})
-    before = await source.readings("agents")
-    late = False
-
-    def hanging(request: dict[str, Any]) -> Script:
-        nonlocal late
-        late = late or request.get("agentId") == 20
-        return _LATE if late else "ok"
-
-    source.portal.script["pingMeasuringAgent"] = hanging
-    source.portal.script["getUserAccountInfo"] = lambda _: _LATE if late else "ok_inferred"
-
-    poll = await source.source.poll("agents")
-
-    assert verdicts(before) == verdicts(poll.readings)
-    assert {Reason.BLOCKED, Reason.TIMEOUT} == {failure.reason for failure in poll.failures}
-    assert not source.source.up
-
-
-async def test_blames_no_target_for_what_had_not_its_whole_time() -> None:
-    """A time-out after other tries of the same call says nothing of the machine."""
-    hurried = CallError(Reason.TIMEOUT, "pingMeasuringAgent: no reply in time")
-    hurried.hurried = True
-    source = rig(range(1, 4), {2: hurried})
-
-    poll = await source.source.poll("agents")
-
-    assert {"1": (True, None), "2": None, "3": (True, None)} == verdicts(poll.readings)
-    assert [(Reason.TIMEOUT, "2")] == [(each.reason, each.target) for each in poll.failures]
+    assert (False, False) == (poll.asked, poll.vendor_slow)
 
 
 @pytest.mark.parametrize("answer", [reply(b"", 502), reply(b"", 500), {"isError": True}])
-async def test_one_targets_error_does_not_put_the_source_down(answer: Any) -> None:
+async def test_one_targets_error_does_not_put_the_task_down(answer: Any) -> None:
     """The portal answers, even if the call that came home last is the one that fails."""
     source = rig(range(1, 4), {3: answer})
 
-    await source.source.poll("agents")
+    poll = await source.source.poll("agents")
 
-    assert source.source.up
+    assert (True, False) == (poll.asked, poll.vendor_slow)
 
 
-async def test_the_errors_of_all_targets_put_the_source_down() -> None:
+async def test_the_errors_of_all_targets_put_the_task_down() -> None:
     """A portal that can reach nobody is of no use, though it still has a list of them."""
     source = rig(range(1, 4), dict.fromkeys(range(1, 4), reply(b"", 502)))
 
-    await source.source.poll("agents")
+    poll = await source.source.poll("agents")
 
-    assert not source.source.up
+    assert (False, False) == (poll.asked, poll.vendor_slow)
+
+
+@pytest.mark.parametrize("ids", [range(0), range(1, 3)])
+async def test_no_target_to_ask_puts_no_task_down(ids: range) -> None:
+    """Nobody there, or only those who are switched off."""
+    source = rig(ids, {})
+    listed = listing(*ids)
+    for agent in listed["measuringAgentsArray"]:
+        agent["agentActive"] = False
+    source.portal.script["getMeasuringAgents"] = listed
+
+    poll = await source.source.poll("agents")
+
+    assert (True, False) == (poll.asked, poll.vendor_slow)
+    assert set() == agents_of(source)
 
 
 async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
