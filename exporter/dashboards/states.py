@@ -80,6 +80,7 @@ _COLOURS = {
     "ready": "purple",
     "running": BLUE,
     "stopping": "dark-blue",
+    "stuck": RED,
     "ended": "#4a4a4a",
     "unknown": GREY,
     "defined": "super-light-blue",
