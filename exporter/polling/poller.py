@@ -162,7 +162,7 @@ class Poller:
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
-        self._slow: set[str] = set()
+        self.slow: set[str] = set()
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
 
@@ -244,10 +244,10 @@ class Poller:
     def _judge(self, task: str, poll: Poll, kept: Kept) -> Iterator[Failure]:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
         if poll.vendor_slow:
-            self._slow.add(task)
+            self.slow.add(task)
         else:
-            self._slow.discard(task)
-        self._telemetry.vendor_slow.set(bool(self._slow))
+            self.slow.discard(task)
+        self._telemetry.vendor_slow.set(bool(self.slow))
         counts = Counter(
             kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
         )

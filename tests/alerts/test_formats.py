@@ -30,8 +30,8 @@ def test_an_alert_is_written_whole() -> None:
         "annotations": {
             "summary": "A run ended and did not pass.",
             "description": "Run {{ $labels.run }} (id {{ $labels.run_id }}) of source"
-            " {{ $labels.source }} did not pass: it failed, was not executed as a whole, or ended in an"
-            " error or without data.",
+            " {{ $labels.source }} did not pass: it failed, was not executed as a whole, or ended"
+            " in an error or without data.",
             "runbook_url": "https://example.com/LoadFleetRunFailed.md",
         },
     } == rule

@@ -61,6 +61,7 @@ class Clusters(Inventory[Cluster]):
                 member_id=member_id,
                 agent_id=agent_id,
                 agent=member.agent_description or agent_id,
+                active=replies.flag(member.agent_active),
                 load_factor=replies.measured(member.load_factor),
             )
         return Cluster(
