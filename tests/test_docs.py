@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -25,6 +26,7 @@ from exporter.metrics.own import OWN_FAMILIES
 from exporter.settings import flags
 from exporter.settings.load import from_data
 from exporter.settings.sections import SECTIONS, SOURCES
+from exporter.sources.realload import actions
 from exporter.sources.registry import PROVIDERS
 from exporter.web.access import config as web_config
 from exporter.web.access.config import CURVES
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").rglob("*.md"))]
+VENDORS = ROOT / "deploy" / "docs" / "vendors.md"
 REFERENCES = [README, *sorted((ROOT / "deploy" / "docs").glob("*.md"))]
 
 #: The routes are the same whatever there is to see.
@@ -146,6 +149,43 @@ def test_every_alert_occurs_with_its_runbook() -> None:
     rules = table.rules(Thresholds.model_validate({"suite_overdue": "1d"}))
 
     assert [] == [rule.name for rule in rules if f"[{rule.name}](" not in documentation()]
+
+
+def test_every_family_comes_from_somewhere() -> None:
+    """The page on the vendors has each family in a table, and none that does not exist."""
+    rows = "\n".join(line for line in text_of(VENDORS).splitlines() if line.startswith("|"))
+    named = {name for name in re.findall(r"`(loadfleet_\w+)`", rows) if "_exporter_" not in name}
+
+    assert {family.name for family in FAMILIES} == named
+
+
+def test_every_call_that_can_be_sent_occurs() -> None:
+    """Whoever hands over a token can see what is done with it."""
+    sent = code_of("realload", r"(?:get|ping)[A-Z]\w+") | code_of(
+        "blazemeter|eggplant", r"/api/[\w{}-]+/[\w/{}-]+"
+    )
+    calls = {call.removeprefix("GET ").removeprefix("POST ") for call in code_in(VENDORS)}
+
+    assert actions.READ_ONLY <= sent
+    assert set() == sent - calls
+
+
+def code_of(packages: str, pattern: str) -> set[str]:
+    """Return the texts in the code of some vendors' packages that match a pattern."""
+    return {
+        node.value
+        for path in (ROOT / "exporter" / "sources").rglob("*.py")
+        if re.fullmatch(packages, path.parent.name)
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(pattern, node.value)
+    }
+
+
+def code_in(page: Path) -> set[str]:
+    """Return what a page writes as code."""
+    return set(re.findall(r"`([^`\n]+)`", text_of(page)))
 
 
 def test_every_path_occurs() -> None:

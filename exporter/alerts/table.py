@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.expression import Abs, Absent, Age, Match, Remaining, Select, select
+from exporter.alerts.expression import (
+    Abs,
+    Absent,
+    Age,
+    Expression,
+    Match,
+    Remaining,
+    Select,
+    select,
+)
 from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
+from exporter.alerts.runs import about_runs, about_suites
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 
@@ -23,8 +33,9 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
-# The phases of a run in which it does not generate load yet.
-_PREPARING = ("pending", "booting", "downloading", "ready")
+# Agents that the vendor starts and ends by itself: nobody is to be told of their end, and nobody
+# but the vendor can bring them up to date.
+_MANAGED = select(c.AGENT_INFO, Match(label="managed", values=("vendor",)))
 
 # Certificates are read once an hour, and what counts is two readings.
 _HOURLY_HOLD_SECONDS = 7200.0
@@ -36,8 +47,10 @@ def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
         *_exporter(),
         *_sources(thresholds),
         *_machines(),
+        *_outdated(),
         *_clocks(thresholds),
-        *_tests(thresholds),
+        *about_suites(thresholds),
+        *about_runs(thresholds),
         *_operation(thresholds),
         *_certificates(thresholds),
         *_agents(thresholds),
@@ -70,9 +83,9 @@ def _exporter() -> Iterator[Rule]:
 
 def _sources(thresholds: Thresholds) -> Iterator[Rule]:
     percentage = f"{thresholds.agents_down_ratio * 100:.4g}%"
-    up = select(c.AGENT_UP)
+    up = _unmanaged(select(c.AGENT_UP))
     count = up.counted("agent_id", "agent")
-    down = up.compared("==", 0).counted("agent_id", "agent")
+    down = _unmanaged(select(c.AGENT_UP).compared("==", 0)).counted("agent_id", "agent")
     yield Rule(
         f"{PREFIX}CredentialsRefused",
         Severity.CRITICAL,
@@ -86,8 +99,8 @@ def _sources(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.CRITICAL,
         select(c.SOURCE_UP).compared("==", 0),
         "A vendor's API does not answer the exporter.",
-        "The API of source {source} ({provider}) has given no valid answer for five minutes."
-        " Nothing is known of its agents, suites and runs.",
+        "No poll of source {source} ({provider}) has brought readings for five minutes. Nothing"
+        " new is known of its agents, suites and runs.",
     )
     yield Rule(
         f"{PREFIX}HalfOfAgentsDown",
@@ -102,10 +115,24 @@ def _sources(thresholds: Thresholds) -> Iterator[Rule]:
     )
 
 
+def _unmanaged(targets: Expression) -> Expression:
+    """Leave out agents, or members, whose agent the vendor manages."""
+    return targets.where("unless", _MANAGED, *SOURCE, "agent_id")
+
+
+def _clusters_of(controllers: Expression) -> Expression:
+    """Return the clusters of some controllers."""
+    return select(c.CLUSTER_INFO).where("and", controllers, *SOURCE, "controller")
+
+
 def _machines() -> Iterator[Rule]:
-    # Nothing is known of the members behind a controller that is down; one cause, one page.
+    # One cause, one page: behind a controller that is down, or is refused as too old, nothing can
+    # be asked.
     gone = select(c.CONTROLLER_UP).compared("==", 0)
-    behind = select(c.CLUSTER_INFO).where("and", gone, *SOURCE, "controller")
+    outdated = select(c.CONTROLLER_OUTDATED).compared("==", 1)
+    refused = select(c.CLUSTER_FAILURE, Match(label="reason", values=("outdated",)))
+    told = refused.where("and", _clusters_of(outdated), *SOURCE, "cluster_id")
+    behind = _clusters_of(gone)
     member = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
     yield Rule(
         f"{PREFIX}ControllerUnreachable",
@@ -116,9 +143,20 @@ def _machines() -> Iterator[Rule]:
         " No test can run on its clusters.",
     )
     yield Rule(
+        f"{PREFIX}ClusterUnusable",
+        Severity.CRITICAL,
+        select(c.CLUSTER_UP)
+        .compared("==", 0)
+        .where("unless", behind, *SOURCE, "cluster_id")
+        .where("unless", told, *SOURCE, "cluster_id"),
+        "A cluster cannot be used through its controller.",
+        "The controller of cluster {agent_cluster} (id {cluster_id}) of source {source} could not"
+        " be asked for the cluster's members for five minutes. No test can run on the cluster.",
+    )
+    yield Rule(
         f"{PREFIX}AgentUnreachable",
         Severity.CRITICAL,
-        select(c.AGENT_UP).compared("==", 0),
+        _unmanaged(select(c.AGENT_UP).compared("==", 0)),
         "A load-generating agent cannot be reached.",
         "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
         " minutes. Tests that need it fail or run with less load.",
@@ -126,7 +164,7 @@ def _machines() -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}MemberUnreachable",
         Severity.CRITICAL,
-        member.where("unless", behind, *SOURCE, "cluster_id"),
+        _unmanaged(member.where("unless", behind, *SOURCE, "cluster_id")),
         "A controller cannot use a member of its cluster.",
         "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
         " been usable by the controller for five minutes. Tests on the cluster run without it.",
@@ -139,21 +177,62 @@ def _machines() -> Iterator[Rule]:
         "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
         " five minutes. Nobody can record sessions with it.",
     )
+    # Its agents have pages of their own where they are down, so this one is for daylight.
+    disabled = select(c.LOCATION_ACTIVE).compared("==", 0)
+    yield Rule(
+        f"{PREFIX}LocationWithoutAgents",
+        Severity.WARNING,
+        select(c.LOCATION_AGENTS_UP)
+        .compared("==", 0)
+        .where("unless", disabled, *SOURCE, "location_id"),
+        "A private location has no agent that is up.",
+        "No agent of location {location_name} (id {location_id}) of source {source} has been up"
+        " for five minutes. No test can start there.",
+    )
+
+
+def _outdated() -> Iterator[Rule]:
+    controller = select(c.CONTROLLER_OUTDATED).compared("==", 1)
+    agent = select(c.AGENT_OUTDATED).compared("==", 1)
+    usable = select(c.CLUSTER_UP).compared("==", 1)
     yield Rule(
         f"{PREFIX}ControllerOutdated",
         Severity.CRITICAL,
-        select(c.CONTROLLER_OUTDATED).compared("==", 1),
+        controller,
         "A cluster controller is too old to be used.",
         "Controller {controller} of source {source} answers but is older than the oldest"
         " version accepted. No test can run on its clusters until it is updated.",
     )
     yield Rule(
+        f"{PREFIX}ClusterOutdated",
+        Severity.CRITICAL,
+        select(c.CLUSTER_OUTDATED)
+        .compared("==", 1)
+        .where("and", usable, *SOURCE, "cluster_id")
+        .where("unless", _clusters_of(controller), *SOURCE, "cluster_id"),
+        "The controller of a cluster is too old to be used.",
+        "Cluster {agent_cluster} (id {cluster_id}) of source {source} can be asked for its members,"
+        " but its controller says that it is older than the oldest version accepted.",
+    )
+    yield Rule(
         f"{PREFIX}AgentOutdated",
         Severity.CRITICAL,
-        select(c.AGENT_OUTDATED).compared("==", 1),
+        _unmanaged(agent),
         "An agent is too old to be used.",
         "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
         " oldest version accepted. No test can use it until it is updated.",
+    )
+    yield Rule(
+        f"{PREFIX}MemberOutdated",
+        Severity.CRITICAL,
+        _unmanaged(
+            select(c.CLUSTER_MEMBER_OUTDATED)
+            .compared("==", 1)
+            .where("unless", agent, *SOURCE, "agent_id")
+        ),
+        "A member of a cluster is too old to be used.",
+        "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} answers its"
+        " controller but is older than the oldest version accepted.",
     )
     yield Rule(
         f"{PREFIX}RecorderOutdated",
@@ -200,54 +279,6 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
         "The clock of recorder {recorder} (id {recorder_id}) of source {source} is"
         " {value:humanizeDuration} off the portal's.",
     )
-
-
-def _tests(thresholds: Thresholds) -> Iterator[Rule]:
-    yield Rule(
-        f"{PREFIX}SuiteFailed",
-        Severity.WARNING,
-        select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
-        "The newest finished run of a suite failed.",
-        "The newest finished run of suite {suite} (id {suite_id}) of source {source} failed."
-        " The alert ends with the next run that passes.",
-    )
-    yield Rule(
-        f"{PREFIX}SuiteUnhealthy",
-        Severity.WARNING,
-        select(c.SUITE_HEALTHY).compared("==", 0),
-        "A suite cannot be run as it is configured.",
-        "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
-        " fault with its configuration or with what it needs.",
-    )
-    if thresholds.suite_overdue is not None:
-        due = Age(of=select(c.SUITE_LAST_RUN_START)).compared(">", thresholds.suite_overdue)
-        running = select(c.SUITE_RUNNING).compared("==", 1)
-        yield Rule(
-            f"{PREFIX}SuiteOverdue",
-            Severity.WARNING,
-            due.where("unless", running, *SOURCE, "suite_id"),
-            "A suite has not run for too long.",
-            "The newest finished run of suite {suite} (id {suite_id}) of source {source} started"
-            " {value:humanizeDuration} ago and none is in flight.",
-        )
-    yield Rule(
-        f"{PREFIX}RunFailed",
-        Severity.WARNING,
-        select(c.RUN_PASSED).compared("==", 0),
-        "A run ended with a failure.",
-        "Run {run} (id {run_id}) of source {source} ended and has failed.",
-    )
-    if thresholds.run_stuck is not None:
-        old = Age(of=select(c.RUN_START)).compared(">", thresholds.run_stuck)
-        preparing = select(c.RUN_PHASE, Match(label="phase", values=_PREPARING)).compared("==", 1)
-        yield Rule(
-            f"{PREFIX}RunStuck",
-            Severity.WARNING,
-            old.where("and", preparing, *SOURCE, "run_id"),
-            "A run was started long ago and generates no load yet.",
-            "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago"
-            " and is still being prepared.",
-        )
 
 
 def _operation(thresholds: Thresholds) -> Iterator[Rule]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from exporter.overview.format import count, duration, signed
+from exporter.overview.format import count, duration, of_planned, signed, words
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
     ClusterRow,
     Condition,
+    LocationRow,
     RecorderRow,
     RunRow,
     SuiteRow,
@@ -103,6 +104,8 @@ def _complaints(source: SourceRow) -> Iterable[str]:
         yield f"{name}: the credentials were refused, calls are held back"
     elif source.blocked:
         yield f"{name}: calls are held back"
+    if source.vendor_slow:
+        yield f"{name}: the vendor is slow, its time-outs accuse no target"
     alike: dict[str, list[str]] = {}
     for task in source.tasks:
         failure = task.last_failure
@@ -150,22 +153,38 @@ def _remarks(row: TargetRow) -> Iterable[str]:
 
 def _own_remarks(row: TargetRow) -> Iterable[str]:
     match row:
-        case AgentRow(busy=True):
-            yield "busy"
+        case AgentRow():
+            if row.busy:
+                yield "busy"
+            if row.managed:
+                yield f"managed by the {_printable(row.managed)}"
         case RecorderRow(recording=True):
             yield "recording"
-        case ClusterRow():
+        # Of one that cannot be asked nobody knows the members.
+        case ClusterRow(reason=None):
             up = sum(member.state is Condition.UP for member in row.members)
             yield f"{up} of {len(row.members)} members up"
+        case LocationRow() if told := of_planned(row.agents_up, row.agents):
+            yield f"{told} agents up"
         case SuiteRow():
-            if row.state is Condition.DOWN:
-                yield word(row.state, row.kind)
-            if row.running:
-                yield "running"
-            if row.last_run_passed is not None:
-                yield "last run passed" if row.last_run_passed else "last run failed"
+            yield from _suite_remarks(row)
         case _:
             pass
+
+
+def _suite_remarks(row: SuiteRow) -> Iterable[str]:
+    if row.state is Condition.DOWN:
+        yield word(row.state, row.kind)
+    if row.running:
+        yield "running"
+    outcome, passed = row.last_run_outcome, row.last_run_passed
+    if outcome is not None:
+        yield f"last run {words(outcome)}"
+    elif passed is not None:
+        yield "last run passed" if passed else "last run failed"
+    # Of an aborted run, say, that is not enough.
+    if passed is False and outcome is not None and outcome.passed is None:
+        yield "last verdict not passed"
 
 
 def _paint(text: str, code: str, paper: Paper) -> str:

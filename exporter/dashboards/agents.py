@@ -11,8 +11,8 @@ from exporter.dashboards.tables import AGENTS, Column, Table, link
 from exporter.metrics import catalogue as c
 
 
-_scope = Scope((*c.COMMON_LABELS, "agent", "controller", "recorder"))
-_agents, _controllers, _members, _recorders = machines(_scope)
+_scope = Scope((*c.COMMON_LABELS, "agent", "controller", "agent_cluster", "recorder"))
+_agents, _controllers, _clusters, _members, _recorders = machines(_scope)
 
 _AGENTS: Panels = {
     "Agents": _agents.over_time(width=24, height=9),
@@ -42,8 +42,9 @@ _AGENTS: Panels = {
         unit="s",
     ),
     "Agents' limits": Table(
-        "What each agent may take, and whether it demands a token; unprotected ones can be used by"
-        f" anyone who reaches them. From `{c.AGENT_USERS_LIMIT.name}` and its like.",
+        "What each agent may take, whether it demands a token, and the free space of its host's"
+        " fullest disk (BlazeMeter); unprotected ones can be used by anyone who reaches them."
+        f" From `{c.AGENT_USERS_LIMIT.name}` and its like.",
         columns=(
             Column("Users", _scope.each(c.AGENT_USERS_LIMIT), limit=True),
             Column(
@@ -53,6 +54,7 @@ _AGENTS: Panels = {
                 limit=True,
             ),
             *_agents.limits(),
+            Column("Free disk", _scope.each(c.AGENT_DISK_FREE), unit="bytes"),
         ),
         labels=("agent", "source"),
         hidden=("provider", "agent_id"),
@@ -68,6 +70,23 @@ _AGENTS: Panels = {
         stacked=True,
         named=states.JOB,
     ),
+    "Private locations": Table(
+        "How many agents each location has, how many of them are up, and what one can run"
+        " (BlazeMeter). Without an agent that is up no test can start there; one that is disabled"
+        f" is not judged. From `{c.LOCATION_AGENTS_UP.name}` and its like.",
+        columns=(
+            Column("Agents up", _scope.each(c.LOCATION_AGENTS_UP), steps=states.SOME_IS_WELL),
+            Column("Agents", _scope.each(c.LOCATION_AGENTS)),
+            Column("Engines per agent", _scope.each(c.LOCATION_SLOTS)),
+            Column("Users per engine", _scope.each(c.LOCATION_THREADS_PER_ENGINE)),
+            Column("Use", _scope.each(c.LOCATION_ACTIVE), named=states.USE),
+        ),
+        labels=("location_name", "source"),
+        hidden=("provider", "location_id"),
+        sort="Value #A",
+        height=6,
+        answers=("LoadFleetLocationWithoutAgents",),
+    ),
 }
 
 _load_factor = (
@@ -76,8 +95,9 @@ _load_factor = (
 )
 _CONTROLLERS: Panels = {
     "Controllers and their clusters": Row(),
-    "Controllers": _controllers.over_time(),
-    "Cluster members": _members.over_time(),
+    "Controllers": _controllers.over_time(width=8),
+    "Clusters": _clusters.over_time(width=8, down="Unusable"),
+    "Cluster members": _members.over_time(width=8),
     "Controllers now": _controllers.now(
         "how often it was started in the time shown",
         *_controllers.starts(),
@@ -100,19 +120,17 @@ _CONTROLLERS: Panels = {
     ),
     "Controllers' clocks": _controllers.clocks(against="the portal's"),
     "Members' clocks": _members.clocks(against="their controller's"),
-    "Controllers' pings": TimeSeries(
-        "How long the portal's call to each controller took. Steady is well.",
-        queries={_controllers.legend: _scope.each(c.CONTROLLER_PING_DURATION)},
-        unit="s",
-    ),
-    "Clusters' pings": TimeSeries(
-        "How long it took to ping all members of each cluster, and for the controller to connect to"
-        " them alone. Steady is well; a member that hangs makes both long.",
+    "Pings of controllers and clusters": TimeSeries(
+        "How long the portal's call to each controller took, how long it took to ping all members"
+        " of each cluster, and for the controller to connect to them alone. Steady is well; a"
+        " member that hangs makes the latter two long.",
         queries={
+            _controllers.legend: _scope.each(c.CONTROLLER_PING_DURATION),
             "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
             "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
         },
         unit="s",
+        width=24,
     ),
 }
 
@@ -154,6 +172,7 @@ DASHBOARD = Dashboard(
     variables={
         "agent": c.AGENT_INFO,
         "controller": c.CONTROLLER_INFO,
+        "agent_cluster": c.CLUSTER_INFO,
         "recorder": c.RECORDER_INFO,
     },
     annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by
+from exporter.dashboards.query import Scope, by, either
 from exporter.dashboards.tables import EXPORTER, Column, Table
+from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
 
@@ -34,9 +35,10 @@ _NUMBERS: Panels = {
             (limits.stale_intervals, states.RED),
         ),
     ),
-    "Tasks without success": Stat(
-        "Tasks that have never been polled without a failure since the start. 0 is well.",
-        query=f"sum({_scope.each(own.POLL_LAST_SUCCESS)} == bool 0)",
+    "Tasks without readings": Stat(
+        "Tasks whose newest poll brought no readings: the list could not be read, or none of its"
+        " targets could be asked. 0 is well.",
+        query=f"sum({_scope.each(c.SOURCE_TASK_UP)} == bool 0)",
         width=5,
         steps=states.NONE_IS_WELL,
     ),
@@ -66,6 +68,8 @@ _NUMBERS: Panels = {
 
 _failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
 _skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
+_breaker = _scope.each(own.BREAKER_OPEN)
+_slow = f"({_scope.each(own.VENDOR_SLOW)} == 1) * {states.SLOW.value}"
 _POLLS: Panels = {
     "Age of readings": TimeSeries(
         "How old each task's newest good poll is, in its intervals: a saw between 0 and 1 is well;"
@@ -97,10 +101,11 @@ _POLLS: Panels = {
         queries={_TASK_LEGEND: _scope.quantile(0.9, own.POLL_DURATION, *_TASK)},
         unit="s",
     ),
-    "Breakers": StateTimeline(
-        "Whether calls to each source are held back because the credentials were refused. Green is"
+    "Breakers and slow vendors": StateTimeline(
+        "Whether calls to each source are held back because the credentials were refused, and"
+        " whether its time-outs are the vendor's, so that no target is judged by them. Green is"
         " well.",
-        queries={_SOURCE_LEGEND: _scope.each(own.BREAKER_OPEN)},
+        queries={_SOURCE_LEGEND: either(f"{_breaker} == 1", _slow, _breaker)},
         named=states.BREAKER,
     ),
 }
@@ -141,10 +146,15 @@ _CALLS: Panels = {
         queries={"{{source}} {{kind}}": _surprises},
         unit="cpm",
     ),
-    "Series": TimeSeries(
-        "Series of each source's targets, and how many per minute ended for want of a newer"
-        " reading. Steady and none is well.",
-        queries={"{{source}} exposed": _exposed, "{{source}} expired per minute": _expired},
+    "Targets and series": TimeSeries(
+        "Targets in the newest inventory of each source, series of them, and how many of these per"
+        " minute ended for want of a newer reading. Steady and none is well; no target at all may"
+        " be a filter that matches nothing.",
+        queries={
+            "{{source}}: {{kind}}": _scope.each(c.SOURCE_TARGETS),
+            "{{source}} series": _exposed,
+            "{{source}} series expired per minute": _expired,
+        },
     ),
 }
 

@@ -61,7 +61,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             f"({self.select('OUTDATED')} == 1) * {states.OUTDATED.value}",
             f"({up} == 1) * {states.UP.value}",
         ]
-        if self.kind == "agent":
+        if self.kind in {"agent", "cluster"}:
             known.append(f"({self.select('ACTIVE')} == 0) + {states.INACTIVE.value}")
         known.append(f"{self.select(self.known)} * {states.UNKNOWN.value}")
         return by("max", self.labels, either(*known))
@@ -75,8 +75,16 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
         named = f'label_replace({expression}, "object", "$1", "{self.name}", "(.*)")'
         return labelled(labelled(named, "kind", self.kind), "variable", self.name)
 
-    def over_time(self, *, width: int = 12, height: int = 8) -> StateTimeline:
-        """Make a bar per machine with its states over time."""
+    def over_time(
+        self, *, width: int = 12, height: int = 8, down: str = "Unreachable"
+    ) -> StateTimeline:
+        """Make a bar per machine with its states over time.
+
+        Args:
+            width: The panel's, in columns.
+            height: The panel's.
+            down: The ending of the name of the alert about one that is down.
+        """
         return StateTimeline(
             "Each one's state over time. Green is well, orange is outdated, red is unreachable;"
             f" grey is unknown, or inactive and so not looked at. From `{self.family('UP').name}`"
@@ -85,7 +93,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             named=states.MACHINE,
             width=width,
             height=height,
-            answers=self._alerts("Unreachable", "Outdated"),
+            answers=self._alerts(down, "Outdated"),
         )
 
     def clocks(self, *, against: str) -> TimeSeries:
@@ -170,12 +178,18 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(f"{PREFIX}{word}{ending}" for ending in endings)
 
 
-def machines(scope: Scope) -> tuple[Machines, Machines, Machines, Machines]:
-    """Return the agents, controllers, cluster members and proxy recorders of a scope."""
+def machines(scope: Scope) -> tuple[Machines, Machines, Machines, Machines, Machines]:
+    """Return the agents, controllers, clusters, their members and proxy recorders of a scope."""
     of = partial(Machines, scope=scope)
     return (
         of(kind="agent", name="agent", legend="{{agent}} ({{source}})"),
         of(kind="controller", name="controller", legend="{{controller}} ({{source}})"),
+        of(
+            kind="cluster",
+            name="agent_cluster",
+            legend="{{agent_cluster}} ({{source}})",
+            known="MEMBERS",
+        ),
         of(
             kind="cluster member",
             name="agent",

@@ -14,7 +14,7 @@ from exporter.metrics import own
 
 _scope = Scope()
 _fleet = machines(_scope)
-_agents, _controllers, _members, _recorders = _fleet
+_agents, _controllers, _clusters, _members, _recorders = _fleet
 _all_states = either(*(each.listed(each.codes()) for each in _fleet))
 
 
@@ -30,7 +30,8 @@ def _unreachable(plural: str, machines: Machines) -> Stat:
 
 _NUMBERS: Panels = {
     "Sources down": Stat(
-        "Sources whose vendor's API gives no valid answer, or refuses the credentials. 0 is well;"
+        "Sources of which no task's newest poll brought readings, or whose vendor refuses the"
+        " credentials. 0 is well;"
         " otherwise nothing is known of all behind it.",
         query=f"sum({_scope.each(c.SOURCE_UP)} == bool 0)",
         width=4,
@@ -48,7 +49,7 @@ _NUMBERS: Panels = {
         steps=states.NONE_IS_BETTER,
     ),
     "Suites failed": Stat(
-        "Suites whose newest finished run has failed. 0 is well.",
+        "Suites whose newest run with a verdict did not pass. 0 is well.",
         query=f"sum({_scope.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
         width=4,
         steps=states.NONE_IS_BETTER,
@@ -64,14 +65,16 @@ _failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
 # What one of the machines is known by: `variable` is the one that chooses it.
 _offender = (*c.COMMON_LABELS, "kind", "object", "variable")
 _offending = by("max", _offender, f"({_all_states}) >= {states.OUTDATED.value}")
-_last_up = either(*(each.listed(each.each("LAST_UP")) for each in _fleet if each is not _members))
+_dated = (_agents, _controllers, _recorders)
+_last_up = either(*(each.listed(each.each("LAST_UP")) for each in _dated))
 _reasons = either(*(each.listed(each.each("FAILURE")) for each in _fleet))
 _ended = f"{_scope.each(c.SUITE_LAST_RUN_END)} * 1000"
 _suite = on(labels_of(c.SUITE_LAST_RUN_PASSED))
 _refused = f"({_scope.each(c.SOURCE_AUTH_FAILED)} == 1) * {states.REFUSED.value}"
 _TABLES: Panels = {
     "Machines that need attention": Table(
-        "Every machine that is unreachable or outdated, why, and when it was last seen up; the name"
+        "Every machine that is unreachable or outdated, and every cluster that cannot be used: why,"
+        " and when it was last seen up; the name"
         f" leads to its details. Empty when all is well. From `{c.AGENT_UP.name}`,"
         f" `{c.AGENT_OUTDATED.name}` and their like.",
         columns=(
@@ -101,7 +104,8 @@ _TABLES: Panels = {
         width=10,
     ),
     "Suites that failed": Table(
-        "Suites whose newest finished run has failed, and when that run ended; the name leads to"
+        "Suites whose newest run with a verdict did not pass, and when the newest run ended; the"
+        " name leads to"
         f" its runs. Empty when all is well. From `{c.SUITE_LAST_RUN_PASSED.name}`.",
         columns=(
             Column("Verdict", _failed, named=states.VERDICT),
@@ -116,7 +120,7 @@ _TABLES: Panels = {
         height=8,
     ),
     "Sources": StateTimeline(
-        "Whether each vendor's API answers. Green is well; red is no valid answer; dark red are"
+        "Whether each vendor's API answers. Green is well; red are no readings; dark red are"
         " refused credentials, after which the exporter holds its calls back. From"
         f" `{c.SOURCE_UP.name}` and `{c.SOURCE_AUTH_FAILED.name}`.",
         queries={"{{source}} ({{provider}})": either(_refused, _scope.each(c.SOURCE_UP))},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from exporter.alerts.rule import Severity
 from exporter.alerts.thresholds import Thresholds
-from exporter.fleet.readings import JOB_STATES, PHASES
+from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
@@ -26,6 +26,8 @@ Limits = Steps | Callable[[Thresholds], Steps]
 #: Numbers of which one is too many.
 NONE_IS_WELL: Steps = ((None, GREEN), (1, RED))
 NONE_IS_BETTER: Steps = ((None, GREEN), (1, ORANGE))
+
+SOME_IS_WELL: Steps = ((None, RED), (1, GREEN))
 
 #: The text of a cell without a value.
 NO_DATA = "no data"
@@ -60,15 +62,20 @@ UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
 SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
 REFUSED = SOURCE[-1]
 
-VERDICT = _states(("failed", RED), ("passed", GREEN), ("running", BLUE))
+VERDICT = _states(("not passed", RED), ("passed", GREEN), ("running", BLUE))
 RUNNING = VERDICT[-1]
 
 RUNNABLE = _states(("not runnable", RED), ("runnable", GREEN))
 PROTECTED = _states(("unprotected", ORANGE), ("protected", GREEN))
 CERTIFICATE = _states(("not in use", GREY), ("in use", GREEN))
+WAITING = _states(("no", IDLE), ("waits to be started", BLUE))
+COMPLAINT = _states(("none", GREEN), ("internal error", RED))
+ENGINES = _states(("all well", GREEN), ("lost or in error", ORANGE))
+USE = _states(("disabled", IDLE), ("in use", GREEN))
 WORK = _states(("idle", IDLE), ("busy", BLUE))
 RECORDING = _states(("idle", IDLE), ("recording", BLUE))
-BREAKER = _states(("closed", GREEN), ("open", RED))
+BREAKER = _states(("closed", GREEN), ("open", RED), ("vendor slow", ORANGE))
+SLOW = BREAKER[-1]
 SCRAPE = _states(("gone", RED), ("scraped", GREEN))
 RELOAD = _states(("refused", RED), ("loaded", GREEN))
 DELIVERY = _states(("delivered", GREEN), ("failing", RED))
@@ -80,6 +87,7 @@ _COLOURS = {
     "ready": "purple",
     "running": BLUE,
     "stopping": "dark-blue",
+    "stuck": RED,
     "ended": "#4a4a4a",
     "unknown": GREY,
     "defined": "super-light-blue",
@@ -92,6 +100,18 @@ _COLOURS = {
 #: The phases of a run, code 0 is none of them, and the states of jobs.
 PHASE = _states(*((phase, _COLOURS[phase]) for phase in PHASES), first=1)
 JOB = _states(*((state, _COLOURS[state]) for state in JOB_STATES))
+
+_OF_OUTCOMES = {
+    Outcome.PASSED: GREEN,
+    Outcome.FAILED: RED,
+    Outcome.INCOMPLETE: ORANGE,
+    Outcome.ABORTED: "light-purple",
+    Outcome.ERROR: "dark-red",
+    Outcome.NO_DATA: "dark-orange",
+    Outcome.NO_VERDICT: GREY,
+}
+#: What a finished run was.
+OUTCOME = _states(*((outcome.value, _OF_OUTCOMES[outcome]) for outcome in Outcome))
 
 SEVERITY = (
     State(Severity.CRITICAL, Severity.CRITICAL, RED),

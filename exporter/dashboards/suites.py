@@ -20,13 +20,13 @@ _SUITE_LEGEND = "{{suite}} ({{source}})"
 
 _NUMBERS: Panels = {
     "Pass rate": Stat(
-        "The share of suites whose newest finished run has passed. 100 % is well.",
+        "The share of suites whose newest run with a verdict has passed. 100 % is well.",
         query=f"avg({_passed})",
         unit="percentunit",
         steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
     ),
     "Suites failed": Stat(
-        "Suites whose newest finished run has failed.",
+        "Suites whose newest run with a verdict did not pass.",
         query=f"sum({_passed} == bool 0)",
         steps=states.NONE_IS_BETTER,
     ),
@@ -49,10 +49,13 @@ def _jobs(result: str) -> str:
     return by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_JOBS, f'result="{result}"'))
 
 
+_log_errors = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_LOG_EVENTS, 'level=~"error|fatal"'))
 _RESULTS: Panels = {
     "Results run by run": StatusHistory(
-        "Per suite the verdict on its newest finished run, and in blue the runs in flight. A column"
-        f" of green is well; red is at least one failed job. From `{c.SUITE_LAST_RUN_PASSED.name}`"
+        "Per suite the newest verdict, and in blue the runs in flight. A column of green is well;"
+        " red is a run that failed, was not executed as a whole, or ended in an error or without"
+        " data;"
+        f" a run that was aborted changes nothing. From `{c.SUITE_LAST_RUN_PASSED.name}`"
         f" and `{c.SUITE_RUNNING.name}`.",
         queries={_SUITE_LEGEND: either(_running, _passed)},
         named=states.VERDICT,
@@ -75,6 +78,7 @@ _RESULTS: Panels = {
             Column("Jobs passed", _jobs("passed")),
             Column("Jobs failed", _jobs("failed")),
             Column("Not executed", _jobs("not_executed")),
+            Column("Errors in the log", _log_errors),
             Column("Most users", _scope.each(c.SUITE_LAST_RUN_MAX_USERS)),
             Column("Configuration", _scope.each(c.SUITE_HEALTHY), named=states.RUNNABLE),
         ),
@@ -89,9 +93,17 @@ _RESULTS: Panels = {
 _failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
 _samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
 _in_flight_jobs = by("sum", (*c.COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
+
+
+def _job_samples(result: str) -> str:
+    labels = labels_of(c.SUITE_LAST_RUN_TESTJOB_DURATION)
+    samples = _scope.select(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, f'result="{result}"')
+    return by("max", labels, samples)
+
+
 _NEWEST_RUNS: Panels = {
     "Pass rate by source": TimeSeries(
-        "The share of suites whose newest finished run has passed. 100 % is well.",
+        "The share of suites whose newest run with a verdict has passed. 100 % is well.",
         queries={"{{source}} ({{provider}})": by("avg", c.COMMON_LABELS, _passed)},
         unit="percentunit",
     ),
@@ -102,16 +114,32 @@ _NEWEST_RUNS: Panels = {
         unit="s",
     ),
     "Share of failed samples": TimeSeries(
-        "Of the samples of each suite's newest finished run, how many failed (Real Load). Near 0 is"
-        " well.",
+        "Of the samples of each suite's newest finished run, how many failed. Near 0 is well.",
         queries={_SUITE_LEGEND: f"{_failed} / {_samples}"},
         unit="percentunit",
     ),
-    "Mean durations of sessions": TimeSeries(
-        "How long a passed session of each suite's newest finished run took on average (Real Load)."
+    "Durations of sessions and responses": TimeSeries(
+        "How long a passed session of each suite's newest finished run took on average (Real Load),"
+        " and its responses (BlazeMeter): the mean, and the time below which 90, 95 or 99 % stay."
         " Steady is well; what rises is the tested system getting slower.",
-        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN)},
+        queries={
+            "{{suite}} session ({{source}})": _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN),
+            "{{suite}} response ({{source}})": _scope.each(c.SUITE_LAST_RUN_RESPONSE_MEAN),
+            "{{suite}} {{percentile}} % ({{source}})": _scope.each(c.SUITE_LAST_RUN_RESPONSE),
+        },
         unit="s",
+    ),
+    "Requests per second": TimeSeries(
+        "The mean rate of requests of each suite's newest finished run (BlazeMeter). Less than"
+        " usual is less load than planned.",
+        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_REQUEST_RATE)},
+    ),
+    "Newest runs by outcome": TimeSeries(
+        "What the suites' newest finished runs were. All `passed` is well; `incomplete` was not"
+        " executed as a whole, `aborted` was stopped by a person, and `no_verdict` cannot be told.",
+        queries={"{{outcome}}": by("sum", ("outcome",), _scope.each(c.SUITE_LAST_RUN_OUTCOME))},
+        stacked=True,
+        named=states.OUTCOME,
     ),
     "Peaks of users and pending samples": TimeSeries(
         "The most users, and samples that waited for their replies, of each suite's newest finished"
@@ -126,6 +154,21 @@ _NEWEST_RUNS: Panels = {
         " there is nothing.",
         queries={"{{result}} ({{source}})": _in_flight_jobs},
         stacked=True,
+    ),
+    "Jobs of the newest finished runs": Table(
+        "Per job of each suite's newest finished run how long it took and what became of its"
+        " samples (Real Load); the vendor has no verdict on a job. From"
+        f" `{c.SUITE_LAST_RUN_TESTJOB_DURATION.name}` and"
+        f" `{c.SUITE_LAST_RUN_TESTJOB_SAMPLES.name}`.",
+        columns=(
+            Column("Took", _scope.each(c.SUITE_LAST_RUN_TESTJOB_DURATION), unit="s"),
+            Column("Samples passed", _job_samples("passed")),
+            Column("Samples failed", _job_samples("failed"), steps=states.NONE_IS_BETTER),
+        ),
+        labels=("testjob", "suite", "source"),
+        hidden=("provider", "suite_id", "testjob_id"),
+        sort="-Value #C",
+        height=8,
     ),
 }
 
@@ -147,7 +190,8 @@ _RUNS: Panels = {
     "Runs in flight and just ended": Row(),
     "Runs in flight": Table(
         "Every run that has not ended, its phase, and how long ago it was started; orange are times"
-        f" by which it should be running. From `{c.RUN_PHASE.name}` and `{c.RUN_START.name}`.",
+        " by which it should be running. Red are runs that no engine executes, and internal errors"
+        f" (Eggplant). From `{c.RUN_PHASE.name}` and `{c.RUN_START.name}`.",
         columns=(
             Column("Phase", _phase, named=states.PHASE),
             Column(
@@ -157,29 +201,43 @@ _RUNS: Panels = {
                 steps=lambda limits: states.above(limits.run_stuck, states.ORANGE),
             ),
             Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {_in_flight}"),
+            Column("Planned", f"{_scope.each(c.RUN_ENGINES_PLANNED)} and {_in_flight}"),
+            Column(
+                "Waits",
+                f"{_scope.each(c.RUN_DELAYED_START)} and {_in_flight}",
+                named=states.WAITING,
+            ),
+            Column(
+                "Complaint",
+                f"{_scope.each(c.RUN_INTERNAL_ERROR)} and {_in_flight}",
+                named=states.COMPLAINT,
+            ),
         ),
         labels=("run", "run_id", "source"),
         hidden=("provider",),
         sort="-Value #B",
         empty="No run is in flight, as far as is known.",
         width=12,
-        answers=("LoadFleetRunStuck",),
+        answers=("LoadFleetRunStuck", "LoadFleetRunInternalError"),
     ),
     "Runs that ended": Table(
-        "Runs that ended within `run_linger`: verdict, worst exit code of the engines (0 is well),"
-        f" and events of level error and above (BlazeMeter). From `{c.RUN_PASSED.name}`,"
+        "Runs that ended within `run_linger`: outcome, worst exit code of the engines (0 is well),"
+        " whether one was lost or ended in an error, and events of level error and above"
+        f" (BlazeMeter). From `{c.RUN_PASSED.name}`,"
         f" `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
         columns=(
             Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
             Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
             Column("Exit code", _scope.each(c.RUN_EXIT_CODE)),
+            Column("Engines", _scope.each(c.RUN_ENGINE_ERRORS), named=states.ENGINES),
             Column("Errors", by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))),
+            Column("Outcome", _scope.each(c.RUN_OUTCOME), hidden=True),
         ),
-        labels=("run", "run_id", "source"),
+        labels=("run", "run_id", "source", "outcome"),
         hidden=("provider",),
         sort="-Value #B",
         width=12,
-        answers=("LoadFleetRunFailed",),
+        answers=("LoadFleetRunFailed", "LoadFleetRunEngineErrors"),
     ),
 }
 

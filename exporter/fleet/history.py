@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter.cooperative import TURN
 from exporter.errors import Reason
 from exporter.fleet.kinds import LISTED
-from exporter.fleet.readings import Agent, Cluster, Controller, Reading, Recorder, Suite
+from exporter.fleet.readings import (
+    Agent,
+    Cluster,
+    Controller,
+    Location,
+    Reading,
+    Recorder,
+    Suite,
+)
 from exporter.fleet.store import Cause
 
 
@@ -47,7 +55,8 @@ class Entry(NamedTuple):
     Attributes:
         timestamp_seconds: When it was read, epoch.
         duration_seconds: How long the vendor's call to the target took, to a ten-millionth.
-        up: The outcome; a suite is up when it can run, a cluster when all its members are.
+        up: The outcome; a suite is up when it can run, a cluster when it can be used and all its
+            members are up, a location when one of its agents is.
         reason: The reason why it was not up.
     """
 
@@ -193,14 +202,17 @@ def _add(record: Record, reading: Reading, taken: Moment) -> None:
                 duration_seconds=state.ping_duration_seconds,
             )
         case Cluster(state=state) if state is not None:
-            members = [member.state for member in reading.members]
-            down = [member for member in members if member is not None and not member.up]
+            members = [member.state for member in reading.members if member.active is not False]
+            judged = [state, *members]
+            down = [each for each in judged if each is not None and each.up is False]
             record.add(
                 state.read_at,
                 up=False if down else None if None in members else True,
                 reason=down[0].reason if down else None,
                 duration_seconds=state.ping_duration_seconds,
             )
+        case Location(agents_up=count) if count is not None:
+            record.add(reading.read_at, up=count > 0)
         case Suite():
             record.add(taken, up=reading.healthy)
         case _:

@@ -190,12 +190,14 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An agent as a member of a cluster.
 
     Attributes:
+        active: Whether the agent is in use at the vendor; one that is not is not judged.
         changed_timestamp_seconds: As a target has it.
     """
 
     member_id: str
     agent_id: str
     agent: str
+    active: bool | None = None
     load_factor: float | None = None
     changed_timestamp_seconds: float | None = None
     state: MemberState | None = None

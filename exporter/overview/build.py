@@ -12,6 +12,7 @@ from exporter.overview.rows import (
     ClusterRow,
     Condition,
     FinishedRun,
+    LocationRow,
     MemberRow,
     RecorderRow,
     RunRow,
@@ -66,6 +67,8 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
                     yield _machine(reading, about, now)
                 case r.Cluster():
                     yield _cluster(reading, about, now)
+                case r.Location():
+                    yield _location(reading, about, now)
                 case r.Suite():
                     yield _suite(reading, about, snapshot.taken, now)
 
@@ -114,6 +117,8 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
         case r.Agent():
             agent = target.state or r.AgentState(read_at=now, up=None)
             return AgentRow(
+                managed=target.managed or None,
+                disk_free_bytes=agent.disk_free_bytes,
                 busy=agent.busy,
                 users_limit=agent.users_limit,
                 job_duration_limit_seconds=agent.job_duration_limit_seconds,
@@ -130,12 +135,16 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
 
 def _cluster(cluster: r.Cluster, about: dict[str, Any], now: Moment) -> ClusterRow:
     members = tuple(_member(member) for member in cluster.members)
+    state = cluster.state or r.ClusterState(read_at=now)
     return ClusterRow(
         state=_cluster_condition(cluster, members),
+        reason=None if cluster.active is False else state.reason,
+        outdated=state.outdated,
         active=cluster.active,
         controller=cluster.controller,
         members=members,
-        ping_duration_seconds=cluster.state.ping_duration_seconds if cluster.state else None,
+        ping_duration_seconds=state.ping_duration_seconds,
+        changed_timestamp_seconds=cluster.changed_timestamp_seconds,
         **_reading_time(cluster.state.read_at if cluster.state else None, now),
         **about,
     )
@@ -144,9 +153,12 @@ def _cluster(cluster: r.Cluster, about: dict[str, Any], now: Moment) -> ClusterR
 def _cluster_condition(cluster: r.Cluster, members: tuple[MemberRow, ...]) -> Condition:
     if cluster.active is False:
         return Condition.INACTIVE
+    if cluster.state is not None and cluster.state.up is False:
+        return Condition.DOWN
     conditions = {member.state for member in members}
     if Condition.DOWN in conditions:
         return Condition.DOWN
+    # Members that are inactive are not judged.
     if cluster.state is None or Condition.UNKNOWN in conditions:
         return Condition.UNKNOWN
     return Condition.UP
@@ -158,12 +170,30 @@ def _member(member: r.Member) -> MemberRow:
         id=member.member_id,
         agent_id=member.agent_id,
         name=member.agent,
-        state=_CONDITIONS[state.up if state else None],
+        state=Condition.INACTIVE
+        if member.active is False
+        else _CONDITIONS[state.up if state else None],
         reason=state.reason if state else None,
         outdated=state.outdated if state else None,
+        version=(state.version or None) if state else None,
         clock_delta_seconds=state.clock_delta_seconds if state else None,
         load_factor=member.load_factor,
         changed_timestamp_seconds=member.changed_timestamp_seconds,
+    )
+
+
+def _location(location: r.Location, about: dict[str, Any], now: Moment) -> LocationRow:
+    up = location.agents_up
+    known = _CONDITIONS[None if up is None else up > 0]
+    return LocationRow(
+        state=Condition.INACTIVE if location.active is False else known,
+        active=location.active,
+        agents=location.agents,
+        agents_up=up,
+        slots=location.slots,
+        threads_per_engine=location.threads_per_engine,
+        **_reading_time(None if up is None else location.read_at, now),
+        **about,
     )
 
 
@@ -173,6 +203,7 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) ->
         state=_CONDITIONS[suite.healthy],
         jobs=suite.jobs,
         running=suite.running,
+        last_run_outcome=last.outcome if last else None,
         last_run_passed=suite.last_run_passed,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
@@ -184,6 +215,7 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) ->
 def _finished(run: r.SuiteRun) -> FinishedRun:
     return FinishedRun(
         id=run.run_id,
+        outcome=run.outcome,
         passed=run.passed,
         start_timestamp_seconds=run.start_timestamp_seconds,
         end_timestamp_seconds=run.end_timestamp_seconds,
@@ -253,7 +285,12 @@ def run_row(run: r.Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> 
         suite=suite or run.suite_id,
         agent=run.agent,
         location=run.location,
+        outcome=run.outcome,
+        delayed_start=run.delayed_start,
+        internal_error=run.internal_error,
         engines=run.engines,
+        engines_planned=run.engines_planned,
+        engine_errors=run.engine_errors,
         **_start_time(run.start_timestamp_seconds, now),
     )
 

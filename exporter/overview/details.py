@@ -12,8 +12,16 @@ from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
-from exporter.overview.format import ago, duration, instant, signed
-from exporter.overview.rows import AgentRow, ClusterRow, RecorderRow, RunRow, SuiteRow, TargetRow
+from exporter.overview.format import ago, duration, instant, of_planned, signed, size, words
+from exporter.overview.rows import (
+    AgentRow,
+    ClusterRow,
+    LocationRow,
+    RecorderRow,
+    RunRow,
+    SuiteRow,
+    TargetRow,
+)
 
 
 if TYPE_CHECKING:
@@ -142,6 +150,8 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
         case AgentRow():
             if row.busy is not None:
                 yield "Busy", _yes(row.busy)
+            yield "Started and ended by", f"the {row.managed}" if row.managed else ""
+            yield "Free disk space", size(row.disk_free_bytes)
             yield "Most users", _limit(row.users_limit)
             yield "Longest job", duration(row.job_duration_limit_seconds)
             yield "Heartbeat", instant(row.heartbeat_timestamp_seconds)
@@ -149,8 +159,15 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
             yield "Records", _yes(recording)
         case ClusterRow():
             yield "Controller", row.controller
+        case LocationRow():
+            yield "Agents up", of_planned(row.agents_up, row.agents)
+            yield "Engines per agent", _limit(row.slots)
+            yield "Users per engine", _limit(row.threads_per_engine)
         case SuiteRow():
             yield "Jobs", _limit(row.jobs)
+            yield "Newest run", words(row.last_run_outcome)
+            if row.last_run_passed is not None:
+                yield "Newest verdict", "passed" if row.last_run_passed else "not passed"
             yield "Newest run ended", instant(row.last_run_end_timestamp_seconds)
         case _:
             pass
@@ -160,7 +177,14 @@ def _run_facts(row: RunRow) -> Iterator[tuple[str, str]]:
     yield "Suite", row.suite
     yield "Agent", row.agent
     yield "Location", row.location
-    yield "Engines", _limit(row.engines)
+    yield "Outcome", words(row.outcome)
+    yield "Engines", of_planned(row.engines, row.engines_planned)
+    if row.engine_errors:
+        yield "Engine errors", "an engine was lost or ended in an error"
+    if row.delayed_start:
+        yield "Waits", "for somebody to start it"
+    if row.internal_error:
+        yield "Internal error", "told by its newest log line"
     yield "Started", instant(row.start_timestamp_seconds)
 
 

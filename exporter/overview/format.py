@@ -64,6 +64,24 @@ def words(code: str | None) -> str:
     return (code or "").replace("_", " ")
 
 
+def size(octets: float | None) -> str:
+    """Write a number of bytes in the largest unit that fits, or nothing where it is unknown."""
+    if octets is None or math.isnan(octets):
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if octets < 1024 or unit == "TiB":
+            break
+        octets /= 1024
+    return f"{octets:,.0f} {unit}" if octets >= 100 else f"{octets:.3g} {unit}"
+
+
+def of_planned(there: float | None, planned: float | None) -> str:
+    """Write how many there are of those that should be, as far as it is known."""
+    if there is None:
+        return "" if planned is None else f"{planned:g} planned"
+    return f"{there:g}" if planned is None else f"{there:g} of {planned:g}"
+
+
 def listed(words: Sequence[str]) -> str:
     """Write some words as a list within a sentence."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

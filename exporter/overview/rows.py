@@ -12,6 +12,7 @@ import msgspec
 
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Outcome
 
 
 @unique
@@ -38,8 +39,9 @@ def word(state: str, kind: str) -> str:
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     """The row of one target.
 
-    A cluster is up when all its members are, down when one of them is. A suite is up when the
-    vendor finds it runnable: the verdict on its runs is another matter.
+    A cluster is up when it can be used and all its members are up, down when it cannot or one of
+    them is down; a location is down when none of its agents is up. A suite is up when the vendor
+    finds it runnable: the verdict on its runs is another matter.
 
     Attributes:
         id, name: The same for controllers, which have no other id than `host:port`.
@@ -77,8 +79,15 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentRow(TargetRow, frozen=True, kw_only=True):
-    """An agent; infinite limits are no limits."""
+    """An agent; infinite limits are no limits.
 
+    Attributes:
+        managed: `vendor` for one that the vendor starts and ends by itself: its end is no fault.
+        disk_free_bytes: The smallest free space of its host's disks.
+    """
+
+    managed: str | None = None
+    disk_free_bytes: float | None = None
     busy: bool | None = None
     users_limit: float | None = None
     job_duration_limit_seconds: float | None = None
@@ -100,13 +109,14 @@ class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
     state: Condition
     reason: Reason | None = None
     outdated: bool | None = None
+    version: str | None = None
     clock_delta_seconds: float | None = None
     load_factor: float | None = None
     changed_timestamp_seconds: float | None = None
 
 
 class ClusterRow(TargetRow, frozen=True, kw_only=True):
-    """A cluster with its members; the reasons are theirs."""
+    """A cluster with its members; each has a reason of its own, as has the cluster."""
 
     controller: str
     members: tuple[MemberRow, ...] = ()
@@ -117,10 +127,26 @@ class ClusterRow(TargetRow, frozen=True, kw_only=True):
         return sum(member.state is Condition.DOWN for member in self.members)
 
 
+class LocationRow(TargetRow, frozen=True, kw_only=True):
+    """A private location.
+
+    Attributes:
+        agents, agents_up: How many belong to it, and how many of them are up.
+        slots: Engines that can run at once on each agent.
+        threads_per_engine: Virtual users of one engine.
+    """
+
+    agents: float | None = None
+    agents_up: float | None = None
+    slots: float | None = None
+    threads_per_engine: float | None = None
+
+
 class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One finished run of a suite."""
 
     id: str
+    outcome: Outcome | None = None
     passed: bool | None = None
     start_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
@@ -131,12 +157,14 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
     """A suite.
 
     Attributes:
-        last_run_passed: The verdict on the newest finished run.
+        last_run_outcome: What the newest finished run was.
+        last_run_passed: The verdict on the newest finished run that has one.
         finished_runs: As many as the vendor tells of, newest first.
     """
 
     jobs: float | None = None
     running: bool | None = None
+    last_run_outcome: Outcome | None = None
     last_run_passed: bool | None = None
     last_run_end_timestamp_seconds: float | None = None
     finished_runs: tuple[FinishedRun, ...] = ()
@@ -147,6 +175,7 @@ ROWS: Mapping[str, type[TargetRow]] = {
     Kind.AGENT: AgentRow,
     Kind.RECORDER: RecorderRow,
     Kind.CLUSTER: ClusterRow,
+    Kind.LOCATION: LocationRow,
     Kind.SUITE: SuiteRow,
 }
 
@@ -158,6 +187,11 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
         followed: Whether the run is a reading of its own, with a page; else it is only known
             from its suite.
         suite: The suite's name, its id where that is all that is known.
+        outcome: What it was, once it has ended.
+        delayed_start: Whether it waits for somebody to start it.
+        internal_error: Whether its newest log line tells of an error of the vendor's engine.
+        engines, engines_planned: Engines that are there, and how many there are to be.
+        engine_errors: Whether it lost an engine, or one ended in an error.
     """
 
     provider: str
@@ -170,6 +204,11 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     suite: str = ""
     agent: str = ""
     location: str = ""
+    outcome: Outcome | None = None
+    delayed_start: bool | None = None
+    internal_error: bool | None = None
     engines: float | None = None
+    engines_planned: float | None = None
+    engine_errors: bool | None = None
     start_timestamp_seconds: float | None = None
     age_seconds: float | None = None

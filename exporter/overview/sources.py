@@ -37,6 +37,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         interval_seconds: From the start of a poll to the next.
         failing: Whether the newest failure is newer than the newest success.
+        up: Whether the newest poll brought readings; unknown before the first one.
         unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
         restored: Whether all this is from before a restart, and it was not polled since.
     """
@@ -45,6 +46,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     interval_seconds: float
     failing: bool
     unread: bool
+    up: bool | None = None
     last_attempt_timestamp_seconds: float | None = None
     last_success_timestamp_seconds: float | None = None
     last_success_age_seconds: float | None = None
@@ -61,6 +63,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         up: Whether the newest poll of at least one task brought readings.
         auth_failed: Whether calls are held back because the credentials were refused.
         blocked: Whether calls are held back for any reason.
+        vendor_slow: Whether time-outs are the vendor's, so that no target is judged by them.
     """
 
     provider: str
@@ -70,6 +73,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     up: bool
     auth_failed: bool
     blocked: bool
+    vendor_slow: bool = False
     tasks: tuple[TaskRow, ...] = ()
 
 
@@ -84,11 +88,12 @@ def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[So
             )
             for task, interval in poller.intervals.items()
         ]
-        rows.append(source_row(poller.source, *tasks, up=poller.up))
+        row = source_row(poller.source, *tasks, up=poller.up, vendor_slow=bool(poller.slow))
+        rows.append(row)
     return rows
 
 
-def source_row(source: Source, *tasks: TaskRow, up: bool) -> SourceRow:
+def source_row(source: Source, *tasks: TaskRow, up: bool, vendor_slow: bool = False) -> SourceRow:
     """Make the row of a source from those of its tasks."""
     attempted = any(
         task.last_attempt_timestamp_seconds is not None and not task.restored for task in tasks
@@ -105,6 +110,7 @@ def source_row(source: Source, *tasks: TaskRow, up: bool) -> SourceRow:
         up=up,
         auth_failed=source.auth_failed,
         blocked=source.blocked,
+        vendor_slow=vendor_slow,
         tasks=tasks,
     )
 
@@ -126,6 +132,7 @@ def task_row(
         interval_seconds=interval_seconds,
         failing=failing,
         unread=unread,
+        up=status.health.up if status.health else None,
         last_attempt_timestamp_seconds=attempt.unix if attempt else None,
         last_success_timestamp_seconds=success.unix if success else None,
         last_success_age_seconds=_age(success, now) if success else None,

@@ -12,7 +12,7 @@ import msgspec
 from exporter.fleet.kinds import Kind
 from exporter.overview.filters import Badge, badges_of
 from exporter.overview.format import count, listed
-from exporter.overview.rows import Condition, SuiteRow, TargetRow, word
+from exporter.overview.rows import AgentRow, Condition, SuiteRow, TargetRow, word
 
 
 if TYPE_CHECKING:
@@ -96,11 +96,14 @@ def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
 def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: bool) -> Headline:
     """Answer whether the fleet is well.
 
-    Inactive targets are left out, as nobody expects anything of them. The verdicts of suites are
+    Inactive targets are left out, as nobody expects anything of them, and so are agents that the
+    vendor has ended, which it does when it needs them no more. The verdicts of suites are
     told but do not count: a failed test says something about what is tested, not about the fleet.
     """
     suites = [row for row in rows if isinstance(row, SuiteRow)]
+    ended = sum(map(_is_ended, rows))
     machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
+    machines[Condition.DOWN] -= ended
     judged = machines.total() - machines[Condition.INACTIVE]
     sources_down = sum(source.state is Condition.DOWN for source in sources)
     broken = sum(suite.state is Condition.DOWN for suite in suites)
@@ -119,12 +122,13 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
     # With these the numbers add up to all targets that are listed.
     apart = [
         *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
+        *_some(ended, f"{ended} ended by the vendor"),
         *_some(len(suites) if judged else 0, told_suites),
     ]
     details = (
         *_some(unknown, f"{unknown} unknown"),
         *_some(outdated, f"{outdated} outdated"),
-        *_some(failed, f"{count(failed, 'suite')} failed the newest run"),
+        *_some(failed, f"{count(failed, 'suite')} did not pass"),
         *_some(len(apart), f"not counted: {listed(apart)}"),
     )
     level: Level = "unsure"
@@ -149,6 +153,10 @@ def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: 
     return Headline(
         level=level, text=text, details=details, down=down, alarming=bool(faults or unread)
     )
+
+
+def _is_ended(row: TargetRow) -> bool:
+    return isinstance(row, AgentRow) and bool(row.managed) and row.state is Condition.DOWN
 
 
 def _unread(sources: Sequence[SourceRow]) -> str:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 #: The task under which a source's own health is kept; it never expires.
 HEALTH = "source"
 
+#: A task whose interval is longer than so many times its source's shortest is polled rarely.
+RARELY = 5
+
 #: A failure that goes on is logged again after this long.
 REPEAT_SECONDS = 900.0
 
@@ -162,14 +165,18 @@ class Poller:
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
-        self._slow: set[str] = set()
+        self.slow: set[str] = set()
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
 
     @property
     def up(self) -> bool:
-        """Whether the newest poll of at least one task brought readings."""
-        return any(health.up for health in self._tasks_health())
+        """Whether the newest poll of at least one task brought readings.
+
+        Tasks that are polled rarely do not count: that poll can be older than an outage.
+        """
+        often = RARELY * min(self.intervals.values(), default=0.0)
+        return any(each.up for each in self._tasks_health() if self.intervals[each.task] <= often)
 
     def status(self, task: str) -> TaskStatus:
         """Return how the polls of a task have gone."""
@@ -226,10 +233,8 @@ class Poller:
             self._store.put(self._snapshot(HEALTH, shown, stale_after=math.inf))
 
     def _tasks_health(self) -> Iterator[TaskHealth]:
-        for task in self.intervals:
-            health = self.status(task).health
-            if health is not None:
-                yield health
+        known = (self.status(task).health for task in self.intervals)
+        return (health for health in known if health is not None)
 
     def _note_health(
         self, task: str, *, up: bool, targets: Mapping[str, float] | None = None
@@ -243,11 +248,8 @@ class Poller:
 
     def _judge(self, task: str, poll: Poll, kept: Kept) -> Iterator[Failure]:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
-        if poll.vendor_slow:
-            self._slow.add(task)
-        else:
-            self._slow.discard(task)
-        self._telemetry.vendor_slow.set(bool(self._slow))
+        (self.slow.add if poll.vendor_slow else self.slow.discard)(task)
+        self._telemetry.vendor_slow.set(bool(self.slow))
         counts = Counter(
             kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
         )

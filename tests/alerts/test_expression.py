@@ -109,7 +109,9 @@ def fleet() -> SampleView:
 
     agent = {"agent_id": "1", "agent": "ubuntu"}
     recorder = {"recorder_id": "2", "recorder": "office"}
-    member = {"cluster_id": "3", "agent_cluster": "west", "member_id": "4", **agent}
+    cluster = {"cluster_id": "3", "agent_cluster": "west"}
+    member = {**cluster, "member_id": "4", **agent}
+    location = {"location_id": "8", "location_name": "bern"}
     suite = {"suite_id": "5", "suite": "checkout"}
     run = {"run_id": "6", "run": "smoke"}
     certificate = {"certificate_id": "7", "certificate": "shop", "host": "example.com"}
@@ -130,17 +132,23 @@ def fleet() -> SampleView:
         c.CONTROLLER_UP.name: of(1, 0, controller="c"),
         c.CONTROLLER_OUTDATED.name: of(0, 1, controller="c"),
         c.CONTROLLER_CLOCK_DELTA.name: of(0, 90, controller="c"),
-        c.CLUSTER_INFO.name: of(1, 1, cluster_id="3", agent_cluster="west", controller="other"),
+        c.CLUSTER_INFO.name: of(1, 1, **cluster, controller="other"),
+        c.CLUSTER_UP.name: of(1, 0, **cluster),
+        c.CLUSTER_OUTDATED.name: of(1, 0, **cluster),
         c.CLUSTER_MEMBER_UP.name: of(1, 0, **member),
+        c.CLUSTER_MEMBER_OUTDATED.name: of(1, 0, **member),
         c.CLUSTER_MEMBER_CLOCK_DELTA.name: of(0, 90, **member),
         c.RECORDER_UP.name: of(1, 0, **recorder),
         c.RECORDER_OUTDATED.name: of(0, 1, **recorder),
         c.RECORDER_CLOCK_DELTA.name: of(0, 90, **recorder),
+        c.LOCATION_AGENTS_UP.name: of(1, 0, **location),
         c.SUITE_LAST_RUN_PASSED.name: of(1, 0, **suite),
         c.SUITE_HEALTHY.name: of(1, 0, **suite),
         c.SUITE_RUNNING.name: of(0, 0, **suite),
         c.SUITE_LAST_RUN_START.name: of(NOW, NOW - 86401, **suite),
         c.RUN_PASSED.name: of(1, 0, **run),
+        c.RUN_ENGINE_ERRORS.name: of(1, 1, **run),
+        c.RUN_INTERNAL_ERROR.name: of(1, 1, **run),
         c.RUN_START.name: of(NOW, NOW - 1801, **run),
         c.RUN_PHASE.name: [
             ({**source, "run_id": "6-good", "run": "smoke-good", "phase": "running"}, 1.0),

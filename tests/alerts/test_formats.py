@@ -28,9 +28,10 @@ def test_an_alert_is_written_whole() -> None:
         "keep_firing_for": "5m",
         "labels": {"severity": "warning"},
         "annotations": {
-            "summary": "A run ended with a failure.",
+            "summary": "A run ended and did not pass.",
             "description": "Run {{ $labels.run }} (id {{ $labels.run_id }}) of source"
-            " {{ $labels.source }} ended and has failed.",
+            " {{ $labels.source }} did not pass: it failed, was not executed as a whole, or ended"
+            " in an error or without data.",
             "runbook_url": "https://example.com/LoadFleetRunFailed.md",
         },
     } == rule

@@ -50,6 +50,13 @@ VALUES = (
     ("", lambda _: [0.0, 1.0]),
 )
 
+#: Labels whose values conditions ask for, by target.
+SPECIAL = {
+    "managed": ("vendor", "", ""),
+    "reason": ("outdated", "not_reachable", "outdated"),
+    "outcome": ("aborted", "failed", "passed"),
+}
+
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
 History = list[float | None]
@@ -70,6 +77,8 @@ def label_values(name: str, target: int) -> list[str]:
     """Return the same values for the same target, so that series find their partners."""
     if name == "phase":
         return list(PHASES)
+    if name in SPECIAL:
+        return [SPECIAL[name][target % 3]]
     if name in COMMON_LABELS:
         return [f"{name}-{target // 2}"]
     # Something of everything that has to survive templates and JSON.

@@ -9,10 +9,12 @@ import pytest
 from exporter.commands.terminal import Paper, Report, showing
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
+from exporter.fleet.readings import Outcome
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
     Condition,
+    LocationRow,
     MemberRow,
     RecorderRow,
     RunRow,
@@ -105,14 +107,40 @@ class TestReport:
             target(outdated=True, busy=True),
             RecorderRow(kind=Kind.RECORDER, state=up, recording=True, **base),
             ClusterRow(kind=Kind.CLUSTER, state=up, controller="c:1", members=(member,), **base),
+            ClusterRow(
+                kind=Kind.CLUSTER,
+                state=up,
+                controller="c:1",
+                reason=Reason.ACCESS_DENIED,
+                members=(member,),
+                **base,
+            ),
+            LocationRow(kind=Kind.LOCATION, state=up, agents=3.0, agents_up=2.0, **base),
             SuiteRow(kind=Kind.SUITE, state=up, running=True, last_run_passed=False, **base),
+            SuiteRow(kind=Kind.SUITE, state=up, last_run_outcome=Outcome.NO_DATA, **base),
+            SuiteRow(
+                kind=Kind.SUITE,
+                state=up,
+                last_run_outcome=Outcome.ABORTED,
+                last_run_passed=False,
+                **base,
+            ),
+            target(managed="vendor"),
         ]
 
         lines = written(rows)
 
-        assert ["outdated, busy", "recording", "0 of 1 members up", "running, last run failed"] == [
-            re.split(r"\s{2,}", line)[-1] for line in lines[3:]
-        ]
+        assert [
+            "outdated, busy",
+            "recording",
+            "0 of 1 members up",
+            "access_denied",
+            "2 of 3 agents up",
+            "running, last run failed",
+            "last run no data",
+            "last run aborted, last verdict not passed",
+            "managed by the vendor",
+        ] == [re.split(r"\s{2,}", line)[-1] for line in lines[3:]]
 
     def test_says_that_a_suite_is_not_runnable(self) -> None:
         """What is called down must not be taken for a machine that is down."""
@@ -132,12 +160,14 @@ class TestReport:
 
         lines = written(sources=[source(auth_failed=True, blocked=True, tasks=(task, past))])
         held = written(sources=[source(blocked=True)])
+        slow = written(sources=[source(vendor_slow=True)])
 
         assert [
             "prod: the credentials were refused, calls are held back",
             "prod: agents: timeout: no reply",
         ] == lines[1:]
         assert ["prod: calls are held back"] == held[1:]
+        assert ["prod: the vendor is slow, its time-outs accuse no target"] == slow[1:]
 
     def test_tells_what_fails_alike_once(self) -> None:
         """One cause is one line with all its tasks, and another is a line of its own."""

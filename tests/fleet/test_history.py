@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace as changed
+
 from exporter.clock import Moment
 from exporter.errors import Reason
 from exporter.fleet.history import KEPT_FAILURES, KEPT_READINGS, Entry, History
@@ -11,6 +13,7 @@ from exporter.fleet.readings import (
     AgentState,
     Cluster,
     ClusterState,
+    Location,
     Member,
     MemberState,
     Reading,
@@ -126,6 +129,38 @@ class TestReadings:
             (0.5, None, None),
             (0.5, True, None),
         ] == outcomes
+
+    async def test_of_a_cluster_that_cannot_be_used_are_its_own(self) -> None:
+        """Its reason counts although nothing is known of its members."""
+        state = ClusterState(read_at=at(1), up=False, reason=Reason.UNKNOWN_ID)
+        refused = changed(cluster(None), state=state)
+
+        found = await history([snapshot(refused)])
+
+        assert [(False, Reason.UNKNOWN_ID)] == [
+            each[2:] for each in readings(found, "cluster", "3")
+        ]
+
+    async def test_members_that_are_inactive_do_not_count(self) -> None:
+        """A cluster is up though one of its agents is not in use."""
+        known = cluster(member(up=True), None)
+        idle = tuple(
+            changed(each, active=False) if each.state is None else each for each in known.members
+        )
+
+        found = await history([snapshot(changed(known, members=idle))])
+
+        assert [True] == [each.up for each in readings(found, "cluster", "3")]
+
+    async def test_of_a_location_are_whether_one_agent_is_up(self) -> None:
+        """What nobody knows of leaves no reading."""
+        outcomes = []
+        for count in (2.0, 0.0, None):
+            known = Location(location_id="5", location_name="", read_at=at(1), agents_up=count)
+            found = await history([snapshot(known)])
+            outcomes.append([each.up for each in readings(found, "location", "5")])
+
+        assert [[True], [False], []] == outcomes
 
     async def test_of_a_suite_are_whether_it_can_run(self) -> None:
         """A suite is read when its snapshot was taken."""

@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
-from exporter.fleet.readings import Account, Agent, MinVersion, Reading, Run, Suite, SuiteRun
+from exporter.fleet.readings import (
+    Account,
+    Agent,
+    Member,
+    MinVersion,
+    Outcome,
+    Reading,
+    Run,
+    Suite,
+    SuiteRun,
+)
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.rows import ClusterRow, Condition, RunRow, SuiteRow, TargetRow
+from exporter.overview.rows import ClusterRow, Condition, LocationRow, RunRow, SuiteRow, TargetRow
 from tests.web import fakes
+
+
+#: A member of a cluster of which nothing is known.
+NEVER_ASKED = Member(member_id="m-x", agent_id="id-x", agent="x")
 
 
 def row(reading: Reading) -> TargetRow:
@@ -60,6 +76,49 @@ class TestClusters:
         assert isinstance(found, ClusterRow)
         assert (Condition.DOWN, 1) == (found.state, found.members_down)
 
+    def test_is_down_when_it_cannot_be_used(self) -> None:
+        """A cluster that is refused says why itself, though nothing is known of its members."""
+        found = row(fakes.cluster(NEVER_ASKED, reason=Reason.ACCESS_DENIED))
+
+        assert isinstance(found, ClusterRow)
+        assert (Condition.DOWN, Reason.ACCESS_DENIED) == (found.state, found.reason)
+        assert Condition.UNKNOWN is found.members[0].state
+
+    def test_outdated_is_no_matter_of_up_or_down(self) -> None:
+        """A cluster whose controller is marked as too old can be up."""
+        cluster = fakes.cluster()
+        assert cluster.state is not None
+
+        found = row(fakes.changed(cluster, state=fakes.changed(cluster.state, outdated=True)))
+
+        assert (Condition.UP, True) == (found.state, found.outdated)
+
+    def test_says_since_when(self) -> None:
+        """Its own date is in the row, as that of a machine is."""
+        found = row(fakes.changed(fakes.cluster(), changed_timestamp_seconds=7.0))
+
+        assert 7.0 == found.changed_timestamp_seconds
+
+    def test_inactive_members_are_not_judged(self) -> None:
+        """A member whose agent is not in use leaves its cluster up."""
+        idle = fakes.changed(NEVER_ASKED, active=False)
+
+        found = row(fakes.cluster(fakes.member("a", up=True), idle))
+
+        assert isinstance(found, ClusterRow)
+        assert (Condition.UP, Condition.INACTIVE) == (found.state, found.members[1].state)
+
+    def test_a_member_tells_its_version(self) -> None:
+        """What the controller was told of a member is in its row."""
+        known = fakes.member("a", up=True)
+        assert known.state is not None
+        known = fakes.changed(known, state=fakes.changed(known.state, version="4.8.24"))
+
+        found = row(fakes.cluster(known))
+
+        assert isinstance(found, ClusterRow)
+        assert "4.8.24" == found.members[0].version
+
     def test_is_unknown_without_a_look(self) -> None:
         """A cluster whose controller could not be asked is unknown."""
         found = row(fakes.cluster(looked_at=False))
@@ -71,6 +130,36 @@ class TestClusters:
         found = row(fakes.cluster(fakes.member("a", up=False), active=False))
 
         assert Condition.INACTIVE is found.state
+
+
+class TestLocations:
+    @pytest.mark.parametrize(
+        ("facts", "expected"),
+        [
+            ({"agents": 3.0, "agents_up": 1.0}, Condition.UP),
+            ({"agents": 3.0, "agents_up": 0.0}, Condition.DOWN),
+            ({"agents": 0.0, "agents_up": 0.0}, Condition.DOWN),
+            ({"agents": 3.0}, Condition.UNKNOWN),
+            ({"agents": 3.0, "active": False}, Condition.INACTIVE),
+        ],
+    )
+    def test_is_up_with_one_agent(self, facts: dict[str, Any], expected: Condition) -> None:
+        """One agent is enough to run on, and a disabled location is not judged."""
+        found = row(fakes.location(**facts))
+
+        assert expected is found.state
+
+    def test_tells_what_can_run_there(self) -> None:
+        """Agents and capacity are in the row."""
+        found = row(fakes.location(agents=3.0, agents_up=2.0, slots=4.0, threads_per_engine=500.0))
+
+        assert isinstance(found, LocationRow)
+        assert (3.0, 2.0, 4.0, 500.0) == (
+            found.agents,
+            found.agents_up,
+            found.slots,
+            found.threads_per_engine,
+        )
 
 
 class TestFacts:
@@ -113,6 +202,7 @@ class TestFacts:
             (fakes.agent(), Kind.AGENT),
             (fakes.controller(), Kind.CONTROLLER),
             (fakes.cluster(), Kind.CLUSTER),
+            (fakes.location(agents_up=1.0), Kind.LOCATION),
             (fakes.recorder(), Kind.RECORDER),
             (fakes.suite(), Kind.SUITE),
         ],
@@ -233,3 +323,52 @@ class TestRunsInFlight:
         ]
 
         assert ["new", "old", "young", "odd"] == [row.name for row in flights(*runs)]
+
+    def test_tells_what_is_the_matter(self) -> None:
+        """A run that waits, or whose engine complains or is missing, says so."""
+        run = Run(
+            run_id="9",
+            run="soak",
+            phase="stuck",
+            delayed_start=False,
+            internal_error=True,
+            engines=2.0,
+            engines_planned=5.0,
+            engine_errors=True,
+        )
+
+        (found,) = flights(run)
+
+        assert ("stuck", False, True, 2.0, 5.0, True) == (
+            found.phase,
+            found.delayed_start,
+            found.internal_error,
+            found.engines,
+            found.engines_planned,
+            found.engine_errors,
+        )
+
+
+class TestOutcomes:
+    def test_an_abort_does_not_hide_the_verdict_before(self) -> None:
+        """What the newest run was and what the newest verdict is are two things."""
+        aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
+        suite = fakes.changed(fakes.suite(passed=False), last_run=aborted)
+
+        found = row(suite)
+
+        assert isinstance(found, SuiteRow)
+        assert (Outcome.ABORTED, False) == (found.last_run_outcome, found.last_run_passed)
+
+    @pytest.mark.parametrize("outcome", Outcome)
+    def test_a_finished_run_has_its_outcome_and_its_verdict(self, outcome: Outcome) -> None:
+        """Scripts can read either."""
+        run = SuiteRun(run_id="10", outcome=outcome)
+
+        found = row(fakes.changed(fakes.suite(), last_run=run))
+
+        assert isinstance(found, SuiteRow)
+        assert (outcome, outcome.passed) == (
+            found.finished_runs[0].outcome,
+            found.finished_runs[0].passed,
+        )

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from exporter.fleet.readings import AgentJobs, Run
+from exporter.fleet.kinds import target_of
+from exporter.fleet.readings import AgentJobs, Outcome, Reading, Run, SuiteRun
 from exporter.overview.details import command, details
 from tests.web import fakes
 
@@ -84,6 +85,73 @@ def test_of_a_run() -> None:
         "Engines": "4",
         "Started": "2023-11-14 22:13:20 UTC",
     } == dict(found.facts)
+
+
+def facts_of(reading: Reading) -> dict[str, str]:
+    """Return what is told of a target."""
+    target = target_of(reading)
+    assert target is not None
+    kind, target_id = target
+    snapshots = fakes.FakeView(reading).snapshots()
+
+    found = details(snapshots, fakes.NOW, source="prod", kind=kind, target_id=target_id)
+
+    assert found is not None
+    return dict(found.facts)
+
+
+def test_of_an_agent_that_the_vendor_manages() -> None:
+    """Who started it and how much room it has are told."""
+    agent = fakes.agent(managed="vendor")
+    assert agent.state is not None
+    agent = fakes.changed(agent, state=fakes.changed(agent.state, disk_free_bytes=1.5 * 2**30))
+
+    found = facts_of(agent)
+
+    assert ("the vendor", "1.5 GiB") == (found["Started and ended by"], found["Free disk space"])
+
+
+def test_of_a_location() -> None:
+    """A location says how much can run there."""
+    found = facts_of(fakes.location(agents=3.0, agents_up=2.0, slots=4.0, threads_per_engine=500.0))
+
+    assert {"Agents up": "2 of 3", "Engines per agent": "4", "Users per engine": "500"} == {
+        name: found[name] for name in ("Agents up", "Engines per agent", "Users per engine")
+    }
+
+
+def test_of_a_suite_whose_newest_run_was_aborted() -> None:
+    """What the run was and which verdict holds stand apart."""
+    aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
+
+    found = facts_of(fakes.changed(fakes.suite(passed=False), last_run=aborted))
+
+    assert ("aborted", "not passed") == (found["Newest run"], found["Newest verdict"])
+
+
+def test_of_a_run_that_is_not_well() -> None:
+    """Outcome, lost engines, waiting and internal errors are told."""
+    run = Run(
+        run_id="21",
+        run="soak",
+        phase="ended",
+        outcome=Outcome.NO_DATA,
+        engines=2.0,
+        engines_planned=5.0,
+        engine_errors=True,
+        delayed_start=True,
+        internal_error=True,
+    )
+
+    found = facts_of(run)
+
+    assert {
+        "Outcome": "no data",
+        "Engines": "2 of 5",
+        "Engine errors": "an engine was lost or ended in an error",
+        "Waits": "for somebody to start it",
+        "Internal error": "told by its newest log line",
+    }.items() <= found.items()
 
 
 def test_unknown() -> None:

@@ -133,3 +133,29 @@ class TestTrend:
 
         assert found is not None
         assert "M12 12h0" == found.line
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (None, ""),
+        (math.nan, ""),
+        (0.0, "0 B"),
+        (1023.0, "1,023 B"),
+        (1024.0, "1 KiB"),
+        (17_179_869_184.0, "16 GiB"),
+        (5 * 2.0**50, "5,120 TiB"),
+    ],
+)
+def test_size(octets: float | None, expected: str) -> None:
+    """The unit grows with the number."""
+    assert expected == text.size(octets)
+
+
+@pytest.mark.parametrize(
+    ("there", "planned", "expected"),
+    [(None, None, ""), (2.0, None, "2"), (None, 5.0, "5 planned"), (2.0, 5.0, "2 of 5")],
+)
+def test_of_planned(there: float | None, planned: float | None, expected: str) -> None:
+    """What is not known is left out."""
+    assert expected == text.of_planned(there, planned)

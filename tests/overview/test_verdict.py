@@ -72,10 +72,27 @@ class TestHeadline:
         """A failed verdict is not the fleet's fault."""
         found = answer(fakes.agent(), fakes.suite(passed=False))
 
-        assert ("good", ("1 suite failed the newest run", "not counted: 1 suite")) == (
+        assert ("good", ("1 suite did not pass", "not counted: 1 suite")) == (
             found.level,
             found.details,
         )
+
+    def test_an_agent_that_the_vendor_ended_does_not_count(self) -> None:
+        """It ends by itself when nobody needs it, and the numbers still add up."""
+        found = answer(fakes.agent("a"), fakes.agent("cloud", up=False, managed="vendor"))
+
+        assert ("good", "The fleet is well: 1 target up.", False) == (
+            found.level,
+            found.text,
+            found.alarming,
+        )
+        assert ("not counted: 1 ended by the vendor",) == found.details
+
+    def test_an_agent_that_the_vendor_started_counts_while_it_is_up(self) -> None:
+        """As long as it is there it is a target like any other."""
+        found = answer(fakes.agent("a", up=False), fakes.agent("cloud", managed="vendor"))
+
+        assert "The fleet is not well: 1 of 2 targets down." == found.text
 
     def test_is_unsure_about_unknown_targets(self) -> None:
         """What is not known is not said to be well."""

@@ -392,6 +392,20 @@ class TestHealth:
         up = TaskHealth(task="agents", up=True, targets={"agent": 1.0})
         assert (SourceHealth(up=True), up, TaskHealth(task="suites", up=False)) == stage.health()
 
+    @pytest.mark.parametrize(("interval", "expected"), [(300.0, True), (301.0, False)])
+    async def test_a_task_that_is_polled_rarely_hides_no_outage(
+        self, interval: float, expected: bool
+    ) -> None:
+        """What it read may be older than the outage, and its next poll is far away."""
+        stage = Stage(Poll(readings=(UP,)), BAD_GATEWAY)
+        stage.telemetry.source("realload", "prod").declare_task("versions", interval)
+        stage.poller.intervals = {"agents": 60.0, "versions": interval}
+
+        await stage.poller.poll("versions")
+        await stage.poller.poll("agents")
+
+        assert expected is stage.of_source().up
+
     async def test_a_crash_makes_the_task_down(self) -> None:
         """A mistake of ours brings no readings."""
         stage = Stage(Poll(readings=(UP,)), RuntimeError("ours"))

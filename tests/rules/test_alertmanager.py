@@ -142,6 +142,14 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
         ],
         {"MemberUnreachable"},
     ),
+    "nor is a member that its controller finds too old": (
+        [
+            alert("MemberOutdated", cluster_id="7", member_id="1"),
+            alert("MemberUnreachable", cluster_id="7", member_id="1"),
+            alert("MemberClockSkew", cluster_id="7", member_id="2"),
+        ],
+        {"MemberUnreachable"},
+    ),
     "the clock of a controller that is down is no matter": (
         [
             alert("ControllerUnreachable", controller="c"),

@@ -18,6 +18,7 @@ from exporter.fleet.readings import (
     Cluster,
     ClusterState,
     Controller,
+    Location,
     Member,
     MemberState,
     Outcome,
@@ -240,6 +241,12 @@ def cluster(
         members=members,
         state=state if looked_at else None,
     )
+
+
+def location(**facts: Any) -> Location:
+    """Make a private location whose agents were counted half a minute ago."""
+    known: dict[str, Any] = {"location_id": "5f", "location_name": "cellar", "read_at": ago(30)}
+    return Location(**(known | facts))
 
 
 def suite(*, healthy: bool | None = True, passed: bool | None = True) -> Suite:

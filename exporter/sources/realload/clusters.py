@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.clock import Moment
-    from exporter.sources.realload.client import RealLoadClient
     from exporter.sources.realload.pings import PingResult
 
 
@@ -29,21 +28,6 @@ class Clusters(Inventory[Cluster]):
     kind = Kind.CLUSTER
     list_action = actions.CLUSTERS
     ping_action = actions.CLUSTER_PING
-
-    def __init__(self, client: RealLoadClient) -> None:
-        super().__init__(client)
-        self._inactive_members: set[str] = set()
-
-    async def items(self) -> list[replies.ClusterItem]:
-        """Return all clusters, and learn which of their members are inactive."""
-        items: list[replies.ClusterItem] = await super().items()
-        self._inactive_members = {
-            str(member.cluster_member_id)
-            for item in items
-            for member in item.cluster_members_array or ()
-            if replies.flag(member.agent_active) is False
-        }
-        return items
 
     def read(self, item: replies.ClusterItem) -> Cluster:
         """Return a cluster as it is listed, without a state."""
@@ -60,6 +44,7 @@ class Clusters(Inventory[Cluster]):
                 member_id=member_id,
                 agent_id=agent_id,
                 agent=member.agent_description or agent_id,
+                active=replies.flag(member.agent_active),
                 load_factor=replies.measured(member.load_factor),
             )
         return Cluster(
@@ -88,7 +73,7 @@ class Clusters(Inventory[Cluster]):
             found = {member.member_id: member.state for member in previous.members}
         members = tuple(
             member
-            if member.member_id in self._inactive_members
+            if member.active is False
             else msgspec.structs.replace(member, state=found.get(member.member_id))
             for member in listed.members
         )

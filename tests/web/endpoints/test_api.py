@@ -62,6 +62,8 @@ async def test_a_target_has_all_its_fields() -> None:
                     "changed_timestamp_seconds": None,
                     "restored": False,
                     "labels": {"site": "bern"},
+                    "managed": None,
+                    "disk_free_bytes": None,
                     "busy": None,
                     "users_limit": "+Inf",
                     "job_duration_limit_seconds": None,
@@ -152,12 +154,14 @@ async def test_a_source_has_all_its_fields() -> None:
             "up": True,
             "auth_failed": False,
             "blocked": False,
+            "vendor_slow": False,
             "tasks": [
                 {
                     "name": "agents",
                     "interval_seconds": 60.0,
                     "failing": True,
                     "unread": False,
+                    "up": None,
                     "last_attempt_timestamp_seconds": fakes.NOW.unix - 10,
                     "last_success_timestamp_seconds": fakes.NOW.unix - 70,
                     "last_success_age_seconds": 70.0,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter import __version__
-from exporter.fleet.readings import MinVersion, Run
+from exporter.errors import Reason
+from exporter.fleet.readings import MinVersion, Outcome, Run, SuiteRun
 from exporter.overview.interface import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
@@ -105,17 +106,83 @@ class TestFleet:
                 fakes.agent("agent-one"),
                 fakes.controller(),
                 fakes.cluster(fakes.member("member-one", up=False)),
+                fakes.location(agents=3.0, agents_up=2.0, slots=4.0, threads_per_engine=500.0),
                 fakes.recorder(),
                 fakes.suite(passed=False),
             )
         )
 
-        assert ["agent-one", "ctl.example:8080", "alps", "rec", "nightly"] == names(page)
+        assert ["agent-one", "ctl.example:8080", "alps", "cellar", "rec", "nightly"] == names(page)
+        assert "2 of 3 up" == page.cells("Agents")[0].text
+        assert "4 engines per agent, 500 users per engine" == page.cells("Capacity")[0].text
         (members,) = page.cells("Members")
         assert members.text.startswith("1 of 1 members down")
         assert ["member-one"] == [name.text for name in members.all("bdi")]
         assert "newest run failed" == page.cells("Newest runs")[0].one("span", "failed").text
         assert "1 runnable" in page.one("h2", id="suites").text
+
+    @pytest.mark.parametrize("outcome", Outcome)
+    async def test_says_what_the_newest_run_was(self, outcome: Outcome) -> None:
+        """The word is the outcome's, and only what did not pass is said to be bad."""
+        run = SuiteRun(run_id="10", outcome=outcome)
+        page = await get(fakes.FakeView(fakes.changed(fakes.suite(), last_run=run)))
+
+        (cell,) = page.cells("Newest runs")
+
+        assert f"newest run {outcome.replace('_', ' ')}" in cell.text
+        assert (outcome.passed is False) == bool(cell.all("span", "failed"))
+
+    async def test_an_abort_does_not_hide_a_failure(self) -> None:
+        """The verdict that still holds stands beside the newest run."""
+        run = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
+        page = await get(fakes.FakeView(fakes.changed(fakes.suite(passed=False), last_run=run)))
+
+        (cell,) = page.cells("Newest runs")
+
+        assert "newest verdict not passed" == cell.one("span", "failed").text
+
+    async def test_a_cluster_that_cannot_be_used_says_why(self) -> None:
+        """Reason and age of its controller stand in its own row."""
+        cluster = fakes.cluster(reason=Reason.OUTDATED)
+        assert cluster.state is not None
+        state = fakes.changed(cluster.state, outdated=True)
+        page = await get(fakes.FakeView(fakes.changed(cluster, state=state)))
+
+        (cell,) = page.cells("State")
+
+        assert ("down", "outdated", "outdated") == (
+            cell.one("span", "state").text,
+            cell.one("span", "reason").text,
+            cell.one("span", "outdated").text,
+        )
+
+    async def test_a_managed_agent_says_so(self) -> None:
+        """Who sees it down must know that nobody has to care."""
+        page = await get(fakes.FakeView(fakes.agent(up=False, managed="vendor")))
+
+        assert "managed by the vendor" in page.cells("State")[0].text
+
+    async def test_a_slow_vendor_is_told(self) -> None:
+        """People who miss news of a target find the reason at its source."""
+        page = await get(fakes.FakeView(sources=[fakes.changed(fakes.source(), vendor_slow=True)]))
+
+        assert "the vendor is slow" in page.cells("State")[0].text
+
+    async def test_a_run_says_what_is_the_matter(self) -> None:
+        """Phase, engines and complaints of a run in flight are in its row."""
+        run = Run(
+            run_id="9",
+            run="soak",
+            phase="stuck",
+            internal_error=True,
+            delayed_start=True,
+            engines=2.0,
+            engines_planned=5.0,
+        )
+        page = await get(fakes.FakeView(run))
+
+        assert "stuck waits to be started internal error" == page.cells("Phase")[0].text
+        assert "2 of 5 engines" == page.cells("Where")[0].text
 
     async def test_shows_what_is_known_of_a_target(self) -> None:
         """State, reason, version, clock, ping and age are in the row."""
