@@ -192,6 +192,10 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
         members = _try(raw, dict[str, msgspec.Raw])
         fitted = {key: _fit_part(part, arguments[1], surprise) for key, part in members.items()}
         return {key: value for key, value in fitted.items() if value is not _UnfitError}
+    if origin in (Union, UnionType):  # of an object and a list: at most one of them begins to fit
+        for part in arguments:
+            with suppress(_UnfitError):
+                return _fit(raw, part, surprise)
     raise _UnfitError
 
 
@@ -223,7 +227,7 @@ def _is_struct(type_: Any) -> bool:
 
 
 def _without_none(type_: Any) -> Any:
-    """Reduce `X | None` to `X`; no reply has a union of two structured types."""
+    """Reduce `X | None` to `X`."""
     if get_origin(type_) in (Union, UnionType):
         rest = [part for part in get_args(type_) if part is not NoneType]
         return rest[0] if len(rest) == 1 else type_
