@@ -33,12 +33,25 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     ended: float | None = None
 
 
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that works for a session: nothing of it is wanted, its id can be an address."""
+
+
+class ReadyStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The servers of a session that are there, and how many are to be."""
+
+    servers: tuple[Server, ...] | None = None
+    planned_servers_count: float | None = None
+    is_delayed_start: bool | None = None
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One engine of a run."""
+    """A part of a run: one engine or a few at one location."""
 
     id: Id = None
     name: str | None = None
     location_id: str | None = None
+    ready_status: ReadyStatus | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,17 +75,73 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: tuple[Event, ...] | None = None
 
 
+class FunctionalSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The result of a functional run; its `failedPercentage` was seen as 100 on a good run."""
+
+    defined_status: str | None = None
+    is_failed: bool | None = None
+
+
 class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A run as lists and `/masters/{id}` describe it."""
+    """A run as lists and `/masters/{id}` describe it.
+
+    No public source names the field that holds the multi-test's id; there are two candidates.
+    """
 
     id: Id = None
     name: str | None = None
     test_id: Id = None
+    collection_id: Id = None
+    test_collection_id: Id = None
     created: float | None = None
     ended: float | None = None
     report_status: str | None = None
+    passed: bool | None = None
+    functional_summary: FunctionalSummary | None = None
+    has_data: bool | None = None
     max_users: float | None = None
     locations: tuple[str, ...] | None = None
+
+
+class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A test or a multi-test."""
+
+    id: Id = None
+    name: str | None = None
+    last_run_time: float | None = None
+
+
+class CiError(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong with a run's engines: its number counts, nothing else."""
+
+
+class CiStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong with a run, beside its failure criteria."""
+
+    errors: tuple[CiError, ...] | None = None
+
+
+class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a run under one label; times are in milliseconds but for `duration`."""
+
+    id: Id = None
+    lb: str | None = None
+    hits: float | None = None
+    failed: float | None = None
+    avg: float | None = None
+    tp90: float | None = None
+    tp95: float | None = None
+    tp99: float | None = None
+    hits_avg: float | None = None
+    duration: float | None = None
+    concurrency: float | None = None
+    max_users: float | None = msgspec.field(default=None, name="maxUsers")
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a run by label."""
+
+    summary: tuple[SummaryRow, ...] | None = None
 
 
 class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -126,10 +195,39 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class MastersReply(Envelope[tuple[Master, ...]], frozen=True, kw_only=True):
-    """`/masters`; `total` is not read: it can be the text "n/a"."""
+class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
+    """A page of a list.
+
+    Attributes:
+        limit: How many items the page could have.
+        total: How many items the list has in all; some lists say "n/a".
+        hidden: How many of them are not for this key.
+    """
 
     limit: float | None = None
+    total: Any = None
+    hidden: Any = None
+
+    @property
+    def expected(self) -> int | None:
+        """How many items there are to be found, `None` if the vendor does not say."""
+        total, hidden = _whole(self.total), _whole(self.hidden)
+        return None if total is None else total - min(hidden or 0, total)
+
+
+class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
+    """The results of a run, which may have none."""
+
+    @property
+    def lacks_result(self) -> bool:
+        """Return `False`: that there are no results is an answer."""
+        return False
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return int(value) if value == value // 1 else None
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

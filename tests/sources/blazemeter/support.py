@@ -108,6 +108,12 @@ class Account:
         without = {key: value for key, value in whole["result"].items() if key != "events"}
         self.answers[f"masters/{run_id}/status"] = ok(without)
 
+    def suites(self, **names: str) -> None:
+        """Answer for some tests, as `t7="Load"`, or multi-tests, as `m7="Load"`, by their name."""
+        for key, name in names.items():
+            path = {"t": "tests", "m": "multi-tests"}[key[0]]
+            self.answers[f"{path}/{key[1:]}"] = ok({"id": int(key[1:]), "name": name})
+
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer a call."""
         key = _key(request)
@@ -124,7 +130,7 @@ class Account:
 def _key(request: httpx.Request) -> str:
     path = request.url.path.removeprefix("/api/v4/")
     query = request.url.params
-    for name in ("workspaceId", "testId"):
+    for name in ("workspaceId", "testId", "collectionId"):
         if name in query:
             skip = int(query.get("skip", "0"))
             return f"{path}?{name}={query[name]}" + (f"&skip={skip}" if skip else "")

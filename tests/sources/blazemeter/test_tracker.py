@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.fleet.readings import Run, Suite, SuiteRun
+from exporter.fleet.readings import Outcome, Run, Suite, SuiteRun
 from tests.sources.blazemeter.support import (
     BASE,
     Account,
@@ -36,6 +36,7 @@ def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
     """Make a source with one workspace that lists some runs."""
     account = Account()
     account.answers[LIST] = ok(list(rows))
+    account.suites(t7="Load")
     return Bench(account, **{"workspaces": [200001], **settings})
 
 
@@ -58,6 +59,8 @@ class TestFixtures:
         it.account.fixture(LIST, "masters_list")
         it.account.status(82000001, "master_status.running")
         it.account.status(82000002, "master_status.booting")
+        it.account.fixture("tests/14000001", "test")
+        it.account.suites(t14000002="Soak", t14000003="Smoke", t14000004="Explore", t14000006="Up")
 
         poll = await it.poll("runs")
 
@@ -70,7 +73,9 @@ class TestFixtures:
                 suite_id="14000001",
                 location="harbor-64f0c2a1b7e3d90012ab34cd,us-east4-a",
                 progress_code=100,
+                delayed_start=False,
                 engines=2,
+                engines_planned=2,
                 engines_ratio={
                     "pending": 0,
                     "booting": 0,
@@ -88,7 +93,9 @@ class TestFixtures:
                 suite_id="14000006",
                 location="us-east4-a",
                 progress_code=25,
-                engines=2,
+                delayed_start=False,
+                engines=1,
+                engines_planned=2,
                 engines_ratio={
                     "pending": 0,
                     "booting": 0.5,
@@ -102,7 +109,7 @@ class TestFixtures:
         ] == readings(poll, Run)
         passed = SuiteRun(
             run_id="82000000",
-            passed=True,
+            outcome=Outcome.PASSED,
             max_users=200,
             start_timestamp_seconds=1759910000,
             end_timestamp_seconds=1759913700,
@@ -111,10 +118,10 @@ class TestFixtures:
         suites = {suite.suite_id: suite for suite in readings(poll, Suite)}
         assert {
             "14000001": ("Checkout load", True, True),
-            "14000002": ("Search soak", False, False),
-            "14000003": ("Nightly smoke", False, False),
+            "14000002": ("Soak", False, False),
+            "14000003": ("Smoke", False, False),
             "14000004": ("Explore", False, None),
-            "14000006": ("Warm-up", True, None),
+            "14000006": ("Up", True, None),
         } == {
             suite_id: (suite.suite, suite.running, suite.last_run and suite.last_run.passed)
             for suite_id, suite in suites.items()
@@ -125,6 +132,7 @@ class TestFixtures:
                 suite="Checkout load",
                 running=True,
                 last_run=passed,
+                last_run_passed=True,
                 current_run=SuiteRun(run_id="82000001", start_timestamp_seconds=1760000000),
                 history=(passed,),
             )
@@ -141,8 +149,11 @@ class TestFixtures:
 
         suite, _ = readings(await it.poll("runs"), Suite)
 
+        outcomes = ("failed", "incomplete", "aborted", "error", "no_data", "no_verdict")
         assert {
             "suite_running": 1,
+            'suite_last_run_outcome{outcome="passed"}': 1,
+            **{f'suite_last_run_outcome{{outcome="{outcome}"}}': 0 for outcome in outcomes},
             "suite_last_run_passed": 1,
             "suite_last_run_max_users": 200,
             "suite_last_run_start_timestamp_seconds": 1759910000,
@@ -159,7 +170,6 @@ class TestFixtures:
         poll = await it.poll("runs")
 
         assert ((), ()) == (poll.readings, poll.failures)
-        assert it.source.up
 
     async def test_reads_the_documented_sample(self) -> None:
         """The run of the vendor's own example: every sample of its end."""
@@ -173,7 +183,17 @@ class TestFixtures:
         run = await only_run(it)
 
         phases = dict.fromkeys(
-            ("pending", "booting", "downloading", "ready", "running", "stopping", "unknown"), 0
+            (
+                "pending",
+                "booting",
+                "downloading",
+                "ready",
+                "running",
+                "stopping",
+                "stuck",
+                "unknown",
+            ),
+            0,
         )
         levels = dict.fromkeys(
             ("debug", "notice", "error", "critical", "alert", "emergency"), 0
@@ -183,7 +203,11 @@ class TestFixtures:
             **{f'run_phase{{phase="{phase}"}}': value for phase, value in phases.items()},
             'run_phase{phase="ended"}': 1,
             "run_progress_code": 140,
+            'run_outcome{outcome="no_verdict"}': 1,
+            "run_delayed_start": 0,
             "run_engines": 1,
+            "run_engines_planned": 1,
+            "run_engine_errors": 0,
             'run_engines_ratio{phase="pending"}': 0,
             'run_engines_ratio{phase="booting"}': 0,
             'run_engines_ratio{phase="downloading"}': 0,
@@ -341,7 +365,8 @@ class TestFollowing:
 
         await it.poll("runs")
 
-        assert ["user", LIST, "masters/1/status", "masters/2/status"] == it.account.sent
+        statuses = ["masters/1/status", "masters/2/status"]
+        assert ["user", LIST, "tests/7", *statuses] == it.account.sent
 
     async def test_goes_on_when_the_list_forgets_the_run(self) -> None:
         """A run once seen in flight is followed until it is over."""
@@ -367,8 +392,10 @@ class TestFollowing:
         it.time.shift(60)
         run = await only_run(it)
 
-        assert ["masters/1/status", "masters/1/status+events"] == it.account.sent[-2:]
-        assert "DEBUG" == it.account.requests[-1].url.params["level"]
+        asked = [key for key in it.account.sent if "status" in key]
+        assert ["masters/1/status", "masters/1/status+events", "masters/1/ci-status"] == asked
+        (query,) = [each.url.params for each in it.account.requests if "level" in each.url.params]
+        assert "DEBUG" == query["level"]
         assert "ended" == run.phase
         await it.poll("runs")
         assert not any("status" in key for key in it.account.sent)
@@ -385,7 +412,7 @@ class TestFollowing:
         it.time.shift(60)
         run = await only_run(it)
 
-        assert ["masters/1/status+events"] == [k for k in it.account.sent if "status" in k]
+        assert ["masters/1/status+events"] == [k for k in it.account.sent if "/status" in k]
         assert 0 == run.events["info"]
 
     async def test_shows_a_short_run(self) -> None:
@@ -489,9 +516,9 @@ class TestFollowing:
         it.account.answers["masters/1/status"] = ok(status_of(100))
         it.account.answers["masters/2/status"] = httpx.Response(500)
 
-        await it.poll("runs")
+        poll = await it.poll("runs")
 
-        assert it.source.up
+        assert ["2"] == [failure.target for failure in poll.failures]
 
     async def test_runs_that_all_fail_put_the_source_down(self) -> None:
         """Without a list there is nothing else that could be answered."""
@@ -499,14 +526,11 @@ class TestFollowing:
         it.account.answers["masters/1"] = ok(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
         await it.poll("runs")
-        assert it.source.up
         it.account.answers["masters/1/status"] = httpx.Response(502)
 
         it.time.shift(60)
         with pytest.raises(PollError):
             await it.poll("runs")
-
-        assert not it.source.up
 
     async def test_carries_a_run_over_until_it_is_too_old(self) -> None:
         """A status call that fails leaves the last reading, for as long as it is fresh."""
@@ -578,8 +602,11 @@ class TestVerdict:
             ("pass", True),
             ("fail", False),
             ("error", False),
-            ("abort", False),
+            ("abort", None),
             ("noData", False),
+            ("PASS", True),
+            ("Fail", False),
+            ("nodata", False),
             ("unset", None),
             (None, None),
             ("new", None),
@@ -658,7 +685,7 @@ class TestConfigured:
 
         poll = await it.poll("runs")
 
-        assert ["user", "masters/1", "masters/1/status"] == it.account.sent
+        assert ["user", "masters/1", "tests/7", "masters/1/status"] == it.account.sent
         assert ["booting"] == [run.phase for run in readings(poll, Run)]
         assert [True] == [suite.running for suite in readings(poll, Suite)]
 
@@ -682,7 +709,6 @@ class TestConfigured:
             poll = await it.poll("runs")
 
             assert [("404", Reason.UNKNOWN_ID)] == [(f.target, f.reason) for f in poll.failures]
-        assert it.source.up
 
     async def test_runs_on_a_list_are_not_described_again(self) -> None:
         """The list has the same fields."""
@@ -736,13 +762,15 @@ class TestSuites:
         assert [str(n) for n in range(14, 4, -1)] == [run.run_id for run in suite.history]
 
     async def test_are_filtered_with_their_runs(self) -> None:
-        """An excluded test costs no call and has no reading."""
+        """An excluded test has no reading, and costs no call but the one for its name."""
         it = bench(row(1), exclude={"suites": "Load"})
 
         poll = await it.poll("runs")
 
         assert () == poll.readings
-        assert ["user", LIST] == it.account.sent
+        assert ["user", LIST, "tests/7"] == it.account.sent
+        await it.poll("runs")
+        assert [LIST] == it.account.sent
 
     async def test_need_an_id(self) -> None:
         """A run without a test is a run, but no suite."""
@@ -788,7 +816,6 @@ async def test_nothing_learnt_is_an_error() -> None:
         await it.poll("runs")
 
     assert raised.value.reason is Reason.API_ERROR
-    assert not it.source.up
 
 
 async def test_an_outage_keeps_what_is_followed() -> None:
