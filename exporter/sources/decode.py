@@ -110,10 +110,10 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
         body: JSON; what is none is not shown as a whole.
         type_: The type it is decoded as; see `decode`.
     """
-    wanted = _without_none(type_)
-    origin, arguments = get_origin(wanted), get_args(wanted)
     if isinstance(body, bytes):  # the whole, not a part
         body = well_formed(body)
+    wanted = _alternative(type_, body)
+    origin, arguments = get_origin(wanted), get_args(wanted)
     try:
         if wanted is msgspec.Raw:
             return HIDDEN
@@ -124,7 +124,7 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
                 name: redacted_reply(part, types[name]) if name in types else NOT_SHOWN
                 for name, part in members.items()
             }
-        if origin in (list, tuple):
+        if _is_list(wanted):
             elements = msgspec.json.decode(body, type=list[msgspec.Raw])
             return [redacted_reply(element, arguments[0]) for element in elements]
         if origin is dict:
@@ -180,11 +180,11 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
     try:
         return _try(raw, type_)
     except _UnfitError:
-        inner = _without_none(type_)
+        inner = _alternative(type_, raw)
     origin, arguments = get_origin(inner), get_args(inner)
     if _is_struct(inner):
         return _fit_struct(raw, inner, surprise)
-    if origin in (list, tuple):
+    if _is_list(inner):
         elements = _try(raw, list[msgspec.Raw])
         fitting = (_fit_part(element, arguments[0], surprise) for element in elements)
         return origin(value for value in fitting if value is not _UnfitError)
@@ -192,10 +192,6 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
         members = _try(raw, dict[str, msgspec.Raw])
         fitted = {key: _fit_part(part, arguments[1], surprise) for key, part in members.items()}
         return {key: value for key, value in fitted.items() if value is not _UnfitError}
-    if origin in (Union, UnionType):  # of an object and a list: at most one of them begins to fit
-        for part in arguments:
-            with suppress(_UnfitError):
-                return _fit(raw, part, surprise)
     raise _UnfitError
 
 
@@ -226,12 +222,19 @@ def _is_struct(type_: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
-def _without_none(type_: Any) -> Any:
-    """Reduce `X | None` to `X`."""
-    if get_origin(type_) in (Union, UnionType):
-        rest = [part for part in get_args(type_) if part is not NoneType]
-        return rest[0] if len(rest) == 1 else type_
-    return type_
+def _alternative(type_: Any, raw: bytes | msgspec.Raw) -> Any:
+    """Reduce `X | None` to `X`, and a union of a struct and a list to the one that is there."""
+    if get_origin(type_) not in (Union, UnionType):
+        return type_
+    rest = [part for part in get_args(type_) if part is not NoneType]
+    if len(rest) > 1:
+        fits = _is_list if bytes(raw).lstrip().startswith(b"[") else _is_struct
+        rest = [part for part in rest if fits(part)]
+    return rest[0] if len(rest) == 1 else type_
+
+
+def _is_list(type_: Any) -> bool:
+    return get_origin(type_) in (list, tuple)
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:

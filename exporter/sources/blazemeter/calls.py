@@ -1,89 +1,22 @@
-"""The calls of one poll: sent together, each free to fail on its own, and lists page by page."""
+"""The calls of one poll: sent together, each free to fail on its own."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import PollError, Reason
 from exporter.sources.base import Failure
-from exporter.sources.blazemeter.client import PAGE, BlazeMeterClient, NotFoundError
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from exporter.sources.blazemeter.replies import ListReply
+    from collections.abc import Awaitable, Callable, Mapping
 
 
 A = TypeVar("A")
 K = TypeVar("K", int, str)
-T = TypeVar("T")
-
-
-class Pages(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What the pages of a list gave.
-
-    Attributes:
-        items: Each once, as the first page that has it describes it.
-        short: Whether the vendor gave fewer than the list has by its own `total`, or gave one
-            page over and over.
-    """
-
-    items: tuple[T, ...]
-    short: bool = False
-
-
-async def read_pages(
-    read: Callable[[int], Awaitable[ListReply[T]]],
-    *,
-    key: Callable[[T], object],
-    most: int,
-    enough: Callable[[Sequence[T]], bool] = lambda page: False,  # noqa: ARG005 - reads on
-) -> Pages[T]:
-    """Read a list page by page, up to its end, so many pages or a page that is enough.
-
-    The end is a page that is not full, once the list's `total` is reached where it has one. The
-    next page begins where the last one ended: the vendor may give fewer items than were asked for.
-    A page that has the first item of the one before shows that the vendor does not turn pages; a
-    few of the last ones only moved down while new ones came in.
-
-    Args:
-        read: Reads the page that begins at an index.
-        key: Tells the items apart; `None` for one without an id.
-        most: So many pages are read at most.
-        enough: Returns whether all that is wanted has been read with this page.
-
-    Raises:
-        PollError: A page could not be read.
-    """
-    items: list[T] = []
-    seen: set[object] = set()
-    first: object = None
-    skip = 0
-    for _ in range(most):
-        reply = await read(skip)
-        page = reply.result or ()
-        keys = [key(item) for item in page]
-        if first is not None and first in keys:
-            return Pages(items=tuple(items), short=True)
-        for item, each in zip(page, keys, strict=True):
-            if each is None or each not in seen:
-                items.append(item)
-            seen.add(each)
-        first = keys[0] if keys else None
-        skip += len(page)
-        limit = reply.limit
-        full = limit if limit is not None and 1 <= limit < PAGE else PAGE
-        lacking = reply.expected is not None and skip < reply.expected
-        if not page or (len(page) < full and not lacking):
-            return Pages(items=tuple(items), short=lacking)
-        if enough(page):
-            break
-    return Pages(items=tuple(items))
 
 
 def short_list(target: int | str, what: str) -> Failure:

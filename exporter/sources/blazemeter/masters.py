@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from exporter.fleet.readings import Outcome
-from exporter.sources.blazemeter.calls import Pages, read_pages
+from exporter.sources.blazemeter.pages import Pages, read_pages
 from exporter.sources.blazemeter.replies import Epoch, Master, epoch
 from exporter.sources.decode import Surprised, finite, text
 
@@ -71,6 +71,15 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as it reads while the run may be in flight: a pass can still be lost."""
         if self.ended is None and self.outcome is Outcome.PASSED:
             return msgspec.structs.replace(self, outcome=Outcome.NO_VERDICT)
+        return self
+
+    def after(self, older: MasterRow) -> MasterRow:
+        """Return it with the verdict of an older description where it has none itself.
+
+        A list can lack what the run's own description has.
+        """
+        if self.outcome is Outcome.NO_VERDICT and older.outcome is not None:
+            return msgspec.structs.replace(self, outcome=older.outcome)
         return self
 
 

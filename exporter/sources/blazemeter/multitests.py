@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.sources.blazemeter.calls import PollCalls, fan_out, read_pages, short_list
+from exporter.sources.blazemeter.calls import PollCalls, fan_out, short_list
 from exporter.sources.blazemeter.masters import MasterRow, read_page, suite_id_of
+from exporter.sources.blazemeter.pages import read_pages
 from exporter.sources.decode import finite, text
 
 

@@ -177,6 +177,18 @@ class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.result is None
 
 
+class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
+    """A page of a list.
+
+    `limit` is the page size that the server used. `total` can be the text "n/a"; whether it counts
+    the rows that this key may not see, `hidden` of them, is not documented.
+    """
+
+    limit: float | None = None
+    total: float | str | None = None
+    hidden: float | None = None
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """The key's user: nothing of it is wanted."""
 
@@ -195,26 +207,6 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
-    """A page of a list.
-
-    Attributes:
-        limit: How many items the page could have.
-        total: How many items the list has in all; some lists say "n/a".
-        hidden: How many of them are not for this key.
-    """
-
-    limit: float | None = None
-    total: Any = None
-    hidden: Any = None
-
-    @property
-    def expected(self) -> int | None:
-        """How many items there are to be found, `None` if the vendor does not say."""
-        total, hidden = _whole(self.total), _whole(self.hidden)
-        return None if total is None else total - min(hidden or 0, total)
-
-
 class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
     """The results of a run, which may have none."""
 
@@ -222,12 +214,6 @@ class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
     def lacks_result(self) -> bool:
         """Return `False`: that there are no results is an answer."""
         return False
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return None
-    return int(value) if value == value // 1 else None
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

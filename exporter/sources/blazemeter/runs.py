@@ -26,6 +26,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         status, status_read_at: Where it stood when that was last read, and when.
         over_since: Monotonic seconds since when it is over; `None` while it is in flight.
         events: What its events say, once they were read.
+        described: Whether its own description was read after its end.
         ci_errors: Whether the vendor lists errors of its engines, once that was read.
         ci_attempts: How often that was asked for.
         failed: Whether the newest call about it did.
@@ -37,6 +38,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     status_read_at: float | None = None
     over_since: float | None = None
     events: RunEvents | None = None
+    described: bool = False
     ci_errors: bool | None = None
     ci_attempts: int = 0
     failed: bool = False
@@ -62,6 +64,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         """Take in its newest description, which may come from elsewhere than its list."""
         if self.over_since is None:
             row = row.before_its_end()
+        row = row.after(self.row)
         workspace = row.workspace or self.row.workspace
         self.row = msgspec.structs.replace(row, workspace=workspace)
         self.row_read_at = now.monotonic

@@ -33,7 +33,8 @@ class SuiteHistory:
         if not row.suite_id:
             return
         finished = self._finished.setdefault(row.suite_id, {})
-        finished[row.run_id] = row
+        known = finished.get(row.run_id)
+        finished[row.run_id] = row if known is None else row.after(known)
         if len(finished) > HISTORY:
             by_age = sorted(finished.values(), key=_by_start, reverse=True)
             judged = [each for each in by_age if _verdict(each) is not None]

@@ -17,7 +17,7 @@ from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.readings import Outcome
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Poll
-from exporter.sources.blazemeter.calls import Pages, PollCalls, fan_out, short_list
+from exporter.sources.blazemeter.calls import PollCalls, fan_out, short_list
 from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
 from exporter.sources.blazemeter.masters import MasterRow, read_master, read_masters
 from exporter.sources.blazemeter.memory import RunsMemory, newest
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
+    from exporter.sources.blazemeter.pages import Pages
     from exporter.sources.blazemeter.results import Results
 
 
@@ -196,18 +197,27 @@ class RunTracker:
         return await read_masters(self._client, workspace, back_to=back_to, surprise=self._surprise)
 
     async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
-        """Read the descriptions that are needed and that no list gave."""
+        """Read the descriptions that are needed and that no list gave.
+
+        A run that is over and has no verdict on the list is looked at once itself.
+        """
         now = self._clock.now()
         known = self._tracked.keys() | self._done.keys()
         needed = [run_id for run_id in self._configured if run_id not in known]
-        needed += [
-            run_id
+        unjudged = {
+            run_id: tracked
             for run_id, tracked in self._tracked.items()
             if tracked.is_settling(now, SETTLE_SECONDS)
             and (tracked.row.outcome in (None, Outcome.NO_VERDICT) or tracked.row.ended is None)
-        ]
+        }
+        needed += unjudged
         asks = {each: partial(self.read_description, each) for each in needed if each not in listed}
         found = self._without_gone(calls, listed, await fan_out(asks))
+        for run_id, tracked in unjudged.items():
+            if run_id in listed and not tracked.described:
+                tracked.described = True
+                outcomes = await fan_out({run_id: partial(self.read_description, run_id)})
+                found |= calls.good_if_any(self._client, outcomes)
         return {run_id: row for run_id, row in found.items() if row is not None}
 
     async def _identify(
