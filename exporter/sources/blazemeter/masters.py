@@ -102,7 +102,7 @@ async def read_masters(
     """
 
     def is_old(page: Sequence[Master]) -> bool:
-        return all((epoch(master.ended) or back_to) < back_to for master in page)
+        return bool(page) and all((epoch(master.ended) or back_to) < back_to for master in page)
 
     scope = {"workspaceId": workspace}
     pages = await read_pages(

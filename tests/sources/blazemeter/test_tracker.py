@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 import pytest
 
@@ -9,47 +7,19 @@ from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.fleet.readings import Outcome, Run, Suite, SuiteRun
 from tests.sources.blazemeter.support import (
     BASE,
+    LIST,
     Account,
     Bench,
+    bench,
+    ended_row,
     error,
     exposed,
     ok,
+    only,
     readings,
+    row,
     status_of,
 )
-
-
-LIST = "masters?workspaceId=200001"
-
-
-def row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
-    """Make a row of a list; in flight unless it has an end."""
-    return {"id": run_id, "name": "Load", "testId": 7, "created": BASE, **fields}
-
-
-def ended_row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
-    """Make a row of a run that ended just now."""
-    return row(run_id, **{"ended": BASE + 50, "reportStatus": "pass", **fields})
-
-
-def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
-    """Make a source with one workspace that lists some runs."""
-    account = Account()
-    account.answers[LIST] = ok(list(rows))
-    account.suites(t7="Load")
-    return Bench(account, **{"workspaces": [200001], **settings})
-
-
-async def only_run(bench: Bench) -> Run:
-    """Poll, and return the one run."""
-    (run,) = readings(await bench.poll("runs"), Run)
-    return run
-
-
-async def only_suite(bench: Bench) -> Suite:
-    """Poll, and return the one test."""
-    (suite,) = readings(await bench.poll("runs"), Suite)
-    return suite
 
 
 class TestFixtures:
@@ -180,7 +150,7 @@ class TestFixtures:
         )
         it.account.status(12345678, "master_status.ended")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         phases = dict.fromkeys(
             (
@@ -230,7 +200,7 @@ class TestFixtures:
         it = bench(row(82000001))
         it.account.status(82000001, "master_status.terminating")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("stopping", 130, None) == (run.phase, run.progress_code, run.passed)
         assert {} == run.events
@@ -241,7 +211,7 @@ class TestFixtures:
         it = bench(ended_row(82000003, reportStatus="fail"))
         it.account.status(82000003, "master_status.ended.error_events")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("ended", 1, False) == (run.phase, run.exit_code, run.passed)
         assert (1, 1, 1) == (run.events["critical"], run.events["error"], run.events["notice"])
@@ -251,7 +221,7 @@ class TestFixtures:
         it = bench(ended_row(82000004, reportStatus="noData"))
         it.account.status(82000004, "master_status.ended.no_data")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert (False, None, False) == (run.data_available, run.exit_code, run.passed)
 
@@ -260,7 +230,7 @@ class TestFixtures:
         it = bench(row(1))
         it.account.fixture("masters/1/status", "master_status.unlisted_status")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("running", 100, 1) == (run.phase, run.progress_code, run.engines)
         assert run.data_available is None
@@ -290,6 +260,41 @@ class TestListing:
         await it.poll("runs")
 
         assert f"{LIST}&skip=10" in it.account.sent
+
+    async def test_that_does_not_turn_pages_is_a_failure(self) -> None:
+        """A page of ids that were there before shows that the server ignores `skip`."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 51)], total=63)
+        it.account.answers[f"{LIST}&skip=50"] = it.account.answers[LIST]
+
+        poll = await it.poll("runs")
+
+        assert [("200001", Reason.API_ERROR)] == [(f.target, f.reason) for f in poll.failures]
+        assert 1 == it.surprises("incomplete_list")
+        assert [LIST, f"{LIST}&skip=50"] == [key for key in it.account.sent if key.startswith(LIST)]
+        assert "Load" == readings(poll, Suite)[0].suite
+
+    async def test_that_is_shorter_than_its_total_is_a_failure(self) -> None:
+        """Three runs of five that the list has by its own count."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 4)], total=5)
+        it.account.answers[f"{LIST}&skip=3"] = ok([], total=5)
+
+        poll = await it.poll("runs")
+
+        assert ["200001"] == [failure.target for failure in poll.failures]
+        assert 1 == it.surprises("incomplete_list")
+
+    async def test_steps_by_what_it_was_given(self) -> None:
+        """A server that caps its pages without a word is read on until the total is reached."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 11)], total=13)
+        it.account.answers[f"{LIST}&skip=10"] = ok([ended_row(n) for n in (11, 12, 13)], total=13)
+
+        poll = await it.poll("runs")
+
+        assert () == poll.failures
+        assert "13" == readings(poll, Suite)[0].history[0].run_id
 
     async def test_ends_where_everything_is_old(self) -> None:
         """Later pages of runs that all ended before the last poll are not read again."""
@@ -376,7 +381,7 @@ class TestFollowing:
         it.account.answers[LIST] = ok([])
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert "running" == run.phase
 
@@ -390,7 +395,7 @@ class TestFollowing:
         it.account.answers["masters/1"] = ok(ended_row(1))
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
         asked = [key for key in it.account.sent if "status" in key]
         assert ["masters/1/status", "masters/1/status+events", "masters/1/ci-status"] == asked
@@ -410,7 +415,7 @@ class TestFollowing:
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ["masters/1/status+events"] == [k for k in it.account.sent if "/status" in k]
         assert 0 == run.events["info"]
@@ -421,7 +426,7 @@ class TestFollowing:
         it.account.answers["masters/1/status"] = ok(status_of(140))
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("ended", True, BASE + 50) == (run.phase, run.passed, run.end_timestamp_seconds)
 
@@ -500,7 +505,7 @@ class TestFollowing:
         """A failed run whose status cannot be read any more must not pass for running."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
-        assert (await only_suite(it)).running
+        assert (await only(it, Suite)).running
         it.account.answers[LIST] = ok([ended_row(1, reportStatus="fail")])
         it.account.answers["masters/1/status"] = httpx.Response(500)
 
@@ -536,7 +541,7 @@ class TestFollowing:
         """A status call that fails leaves the last reading, for as long as it is fresh."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
-        before = await only_run(it)
+        before = await only(it, Run)
         it.account.answers["masters/1/status"] = httpx.Response(503)
 
         it.time.shift(170)
@@ -554,7 +559,7 @@ class TestFollowing:
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": code})
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert "unknown" == run.phase
 
@@ -563,7 +568,7 @@ class TestFollowing:
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": -1})
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert run.progress_code is None
         assert "run_progress_code" not in exposed(run)
@@ -593,87 +598,6 @@ class TestFollowing:
 
         assert [] == readings(poll, Run)
         assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
-
-
-class TestVerdict:
-    @pytest.mark.parametrize(
-        ("status", "passed"),
-        [
-            ("pass", True),
-            ("fail", False),
-            ("error", False),
-            ("abort", None),
-            ("noData", False),
-            ("PASS", True),
-            ("Fail", False),
-            ("nodata", False),
-            ("unset", None),
-            (None, None),
-            ("new", None),
-        ],
-    )
-    async def test_is_the_report_status(self, status: str | None, passed: bool | None) -> None:
-        """Only `pass` passed; without criteria there is no verdict."""
-        it = bench(ended_row(1, reportStatus=status))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-
-        poll = await it.poll("runs")
-
-        (run,), (suite,) = readings(poll, Run), readings(poll, Suite)
-        assert passed is run.passed
-        assert suite.last_run is not None
-        assert passed is suite.last_run.passed
-        assert (1 if status == "new" else 0) == it.surprises("enum")
-
-    async def test_is_none_in_flight(self) -> None:
-        """Whatever the list says of a run in flight is no verdict yet."""
-        it = bench(row(1, reportStatus="fail"))
-        it.account.answers["masters/1/status"] = ok(status_of(100))
-
-        poll = await it.poll("runs")
-
-        assert [None] == [run.passed for run in readings(poll, Run)]
-        assert [None] == [suite.last_run for suite in readings(poll, Suite)]
-
-    async def test_is_read_again_after_the_end(self) -> None:
-        """A verdict that comes late is found although the list has forgotten the run."""
-        it = bench(row(1))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
-        await it.poll("runs")
-        it.account.answers[LIST] = ok([])
-        it.time.shift(60)
-        assert (await only_run(it)).passed is None
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="fail"))
-
-        it.time.shift(60)
-        poll = await it.poll("runs")
-
-        assert [False] == [run.passed for run in readings(poll, Run)]
-        assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
-        assert "masters/1" in it.account.sent
-        await it.poll("runs")
-        assert "masters/1" not in it.account.sent
-
-    async def test_is_not_waited_for_ever(self) -> None:
-        """A run without criteria is asked about for ten minutes after its end."""
-        it = bench(ended_row(1, reportStatus="unset"))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
-        await it.poll("runs")
-        it.account.answers[LIST] = ok([])
-
-        it.time.shift(580)
-        await it.poll("runs")
-        asked = "masters/1" in it.account.sent
-        it.time.shift(30)
-        await it.poll("runs")
-
-        assert asked
-        assert [LIST] == it.account.sent
 
 
 class TestConfigured:
@@ -728,7 +652,7 @@ class TestSuites:
             ended_row(2, created=BASE - 8000, ended=BASE - 5000),
         )
 
-        suite = await only_suite(it)
+        suite = await only(it, Suite)
 
         assert suite.last_run is not None
         assert ("2", True) == (suite.last_run.run_id, suite.last_run.passed)
@@ -737,12 +661,12 @@ class TestSuites:
     async def test_remember_runs_between_polls(self) -> None:
         """A later list that is shorter takes nothing away."""
         it = bench(ended_row(1, ended=BASE - 4000))
-        before = await only_suite(it)
+        before = await only(it, Suite)
         it.account.answers[LIST] = ok([])
 
         it.time.shift(60)
 
-        assert before == await only_suite(it)
+        assert before == await only(it, Suite)
 
     async def test_forget_what_is_older_than_lookback(self) -> None:
         """A test that has not run for so long is not reported."""
@@ -757,7 +681,7 @@ class TestSuites:
         """The history is bounded."""
         rows = [ended_row(n, created=BASE - 9000 + n, ended=BASE - 4000) for n in range(1, 15)]
 
-        suite = await only_suite(bench(*rows))
+        suite = await only(bench(*rows), Suite)
 
         assert [str(n) for n in range(14, 4, -1)] == [run.run_id for run in suite.history]
 
@@ -822,7 +746,7 @@ async def test_an_outage_keeps_what_is_followed() -> None:
     """After an outage the followed runs are asked about as before."""
     it = bench(row(1))
     it.account.answers["masters/1/status"] = ok(status_of(100))
-    before = await only_run(it)
+    before = await only(it, Run)
     answers = dict(it.account.answers)
     it.account.answers = dict.fromkeys(answers, httpx.Response(502))
     with pytest.raises((CallError, BlockedError)):
@@ -831,4 +755,4 @@ async def test_an_outage_keeps_what_is_followed() -> None:
 
     it.time.shift(60)
 
-    assert before == await only_run(it)
+    assert before == await only(it, Run)
