@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -139,6 +140,23 @@ class TestFinishedRuns:
 
         assert ["8"] == [suite.suite_id for suite in await watch.suites()]
 
+    async def test_of_an_older_version_are_judged_anew(self) -> None:
+        """A memory from before runs had an outcome costs one whole reading of the lists."""
+        watch = Watch(*(old_row(n) for n in range(1, 51)), masters=[99])
+        watch.answers[f"{LIST}&skip=50"] = ok([old_row(51, testId=8, reportStatus="fail")])
+        watch.answers["masters/99"] = ok(old_row(99, testId=9))
+        before = await watch.suites()
+        memory = json.loads(watch.restarts.memory["runs"])
+        for each in memory["finished"]:
+            each["passed"] = each.pop("outcome") == "passed"
+        del memory["names"], memory["results"]
+        memory["selection"] = repr((None, None, 2_592_000.0))
+
+        watch.restarts.memory["runs"] = json.dumps(memory).encode()
+        watch.restarts.restart(down_seconds=60)
+
+        assert before == await watch.suites()
+
 
 class TestFollowedRuns:
     async def test_are_followed_on(self) -> None:
@@ -235,13 +253,16 @@ class TestAgents:
         assert before.agent == carried.agent
 
 
-RUN = st.fixed_dictionaries(
+RUN: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "listed": st.booleans(),
         "ended": st.sampled_from([None, None, BASE - 8000, BASE + 50, BASE + 4000]),
         "verdict": st.sampled_from([None, "pass", "fail"]),
         "code": st.sampled_from([None, 25, 100, 140, 150, 500]),
         "location": st.sampled_from([[], ["harbor-aa"]]),
+        "named": st.booleans(),
+        "hits": st.sampled_from([None, 0, 5, 500]),
+        "errors": st.sampled_from([None, [], [{}], 500]),
     }
 )
 STEPS = st.lists(
@@ -288,8 +309,17 @@ def _answer(watch: Watch, step: dict[str, Any]) -> None:
             ended=run["ended"],
             reportStatus=run["verdict"],
             locations=run["location"],
-            testId=1 + run_id % 2,
+            testId=1 + run_id % 2 if run["named"] else None,
         )
+        owned = [] if run["named"] else [described]
+        watch.answers[f"masters?collectionId={run_id}"] = ok(owned)
+        summary = {"summary": [{"id": "ALL", "hits": run["hits"], "failed": 0}]}
+        for key, value, result in (
+            ("reports/default/summary", run["hits"], summary),
+            ("ci-status", run["errors"], {"errors": run["errors"]}),
+        ):
+            answer = httpx.Response(500) if value == 500 else ok(result)
+            watch.answers[f"masters/{run_id}/{key}"] = answer
         if run["listed"]:
             rows.append(described)
         watch.answers[f"masters/{run_id}"] = ok(described)
@@ -304,6 +334,8 @@ def _answer(watch: Watch, step: dict[str, Any]) -> None:
                 known = [changed] if events else None
                 watch.answers[key] = ok(status_of(run["code"], events=known))
     watch.answers[LIST] = ok(rows)
+    multi_tests = [{"id": run_id, "name": f"Multi {run_id}"} for run_id in (1, 2, 3)]
+    watch.answers["multi-tests?workspaceId=200001"] = ok(multi_tests)
     watch.answers[LOCATIONS] = ok([ship(lastHeartBeat=step["heartbeat"])])
     if step["failing"]:
         watch.answers[step["failing"]] = httpx.Response(500)
