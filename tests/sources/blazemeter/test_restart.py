@@ -260,7 +260,6 @@ RUN: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "verdict": st.sampled_from([None, "pass", "fail"]),
         "code": st.sampled_from([None, 25, 100, 140, 150, 500]),
         "location": st.sampled_from([[], ["harbor-aa"]]),
-        "named": st.booleans(),
         "hits": st.sampled_from([None, 0, 5, 500]),
         "errors": st.sampled_from([None, [], [{}], 500]),
     }
@@ -309,10 +308,8 @@ def _answer(watch: Watch, step: dict[str, Any]) -> None:
             ended=run["ended"],
             reportStatus=run["verdict"],
             locations=run["location"],
-            testId=1 + run_id % 2 if run["named"] else None,
+            testId=1 + run_id % 2,
         )
-        owned = [] if run["named"] else [described]
-        watch.answers[f"masters?collectionId={run_id}"] = ok(owned)
         summary = {"summary": [{"id": "ALL", "hits": run["hits"], "failed": 0}]}
         for key, value, result in (
             ("reports/default/summary", run["hits"], summary),
@@ -334,8 +331,6 @@ def _answer(watch: Watch, step: dict[str, Any]) -> None:
                 known = [changed] if events else None
                 watch.answers[key] = ok(status_of(run["code"], events=known))
     watch.answers[LIST] = ok(rows)
-    multi_tests = [{"id": run_id, "name": f"Multi {run_id}"} for run_id in (1, 2, 3)]
-    watch.answers["multi-tests?workspaceId=200001"] = ok(multi_tests)
     watch.answers[LOCATIONS] = ok([ship(lastHeartBeat=step["heartbeat"])])
     if step["failing"]:
         watch.answers[step["failing"]] = httpx.Response(500)
