@@ -1,4 +1,4 @@
-"""The results of finished runs: counts, times, throughput and users.
+"""The results of finished runs: counts, times, throughput and users, and errors of the engines.
 
 They are final once a run is over, so each run is asked once, and again a few times only if there
 are none yet.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.client import BlazeMeterClient
     from exporter.sources.blazemeter.masters import MasterRow
     from exporter.sources.blazemeter.replies import Summary, SummaryRow
+    from exporter.sources.blazemeter.runs import TrackedRun
 
 
 #: So many runs are asked in one poll, the newest first.
@@ -88,6 +89,28 @@ class ResultBook:
 
     def _of(self, run_id: str) -> Results:
         return self.known.get(run_id, Results())
+
+
+async def read_ci_errors(
+    client: BlazeMeterClient, calls: PollCalls, runs: Iterable[TrackedRun]
+) -> None:
+    """Ask the runs that are over whether their engines had errors, as far as that is not known."""
+    due = [
+        run
+        for run in runs
+        if run.over_since is not None and run.ci_errors is None and run.ci_attempts < ATTEMPTS
+    ][:RUNS_PER_POLL]
+    outcomes = await fan_out(
+        {run.row.run_id: partial(client.ci_status, run.row.run_id) for run in due}
+    )
+    found = calls.good_if_any(client, outcomes)
+    for run in due:
+        outcome = outcomes[run.row.run_id]
+        if isinstance(outcome, BlockedError):
+            continue  # it was not sent
+        run.ci_attempts += ATTEMPTS if client.lacks(outcome) else 1
+        if run.row.run_id in found:
+            run.ci_errors = bool(found[run.row.run_id].errors)
 
 
 def read_results(summary: Summary, surprise: Surprised) -> Results:

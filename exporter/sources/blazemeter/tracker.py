@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from exporter.errors import BlockedError, PollError, Reason
+from exporter.errors import PollError, Reason
 from exporter.fleet.readings import Outcome
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Poll
@@ -23,7 +23,7 @@ from exporter.sources.blazemeter.masters import MasterRow, read_master, read_mas
 from exporter.sources.blazemeter.memory import RunsMemory, newest
 from exporter.sources.blazemeter.multitests import MultiTests
 from exporter.sources.blazemeter.names import SuiteNames
-from exporter.sources.blazemeter.results import ATTEMPTS, RUNS_PER_POLL, ResultBook
+from exporter.sources.blazemeter.results import ResultBook, read_ci_errors
 from exporter.sources.blazemeter.runs import TrackedRun, read_run
 from exporter.sources.blazemeter.selection import Selection
 from exporter.sources.blazemeter.status import read_events, read_status
@@ -89,16 +89,17 @@ class RunTracker:
         """
         calls = PollCalls()
         self._polled = True
-        described = await self._list(calls)
+        now = self._clock.now()
+        described = await self._list(calls, now)
         described |= await self._describe(calls, described)
         described = await self._identify(calls, self._held | described)
         self._held = {}
         for row in described.values():
             self._follow(row)
-        await self._ask_statuses(calls, described)
+        asked = await self._ask_statuses(calls, described)
         calls.check()
         self._forget_finished()
-        await self._ask_ci(calls)
+        await read_ci_errors(self._client, calls, self._tracked.values())
         newest = self._suites.newest()
         await self._book.read(
             calls, (row for row in newest if self._selection.wants_suite(row.suite_id))
@@ -107,6 +108,7 @@ class RunTracker:
             readings=(*self._read_runs(), *self._read_suites()),
             failures=tuple(calls.failures),
             memory=msgspec.json.encode(self._memory()),
+            asked=asked and (now in self._listed.values() or not self._settings.workspaces),
         )
 
     @property
@@ -176,9 +178,8 @@ class RunTracker:
         if not self._polled:
             await self.poll()
 
-    async def _list(self, calls: PollCalls) -> dict[str, MasterRow]:
+    async def _list(self, calls: PollCalls, now: Moment) -> dict[str, MasterRow]:
         """Read what is new in the workspaces' lists."""
-        now = self._clock.now()
         lists = await calls.by_workspace(
             self._settings.workspaces, partial(self._read_list, now=now)
         )
@@ -260,8 +261,12 @@ class RunTracker:
                 self._done[row.run_id] = now.monotonic
             self._suites.note(row)
 
-    async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> None:
-        """Ask where the runs stand; those whose last call failed first, with low priority."""
+    async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> bool:
+        """Ask where the runs stand; those whose last call failed first, with low priority.
+
+        Returns:
+            Whether one could be asked, if there was any.
+        """
         now = self._clock.now()
         due = [
             tracked
@@ -277,6 +282,8 @@ class RunTracker:
         for tracked in due:
             tracked.failed = isinstance(outcomes[tracked.row.run_id], PollError)
         self._without_gone(calls, described, outcomes)
+        lacking = map(self._client.lacks, outcomes.values())
+        return not due or any(lacking) or not all(tracked.failed for tracked in due)
 
     async def _ask_status(self, tracked: TrackedRun) -> None:
         ask = partial(
@@ -290,28 +297,6 @@ class RunTracker:
         if tracked.over_since is not None:
             events = read_events((await ask(events=True)).events, self._surprise)
             tracked.note_events(events, self._clock.now())
-
-    async def _ask_ci(self, calls: PollCalls) -> None:
-        """Ask what went wrong with the engines of the runs that are over."""
-        due = [
-            tracked
-            for tracked in self._tracked.values()
-            if tracked.over_since is not None
-            and tracked.ci_errors is None
-            and tracked.ci_attempts < ATTEMPTS
-        ][:RUNS_PER_POLL]
-        asks = {each.row.run_id: partial(self._client.ci_status, each.row.run_id) for each in due}
-        outcomes = await fan_out(asks)
-        found = calls.good_if_any(self._client, outcomes)
-        for tracked in due:
-            outcome = outcomes[tracked.row.run_id]
-            if isinstance(outcome, BlockedError):
-                continue  # it was not sent
-            tracked.ci_attempts = (
-                ATTEMPTS if self._client.lacks(outcome) else tracked.ci_attempts + 1
-            )
-            if not isinstance(outcome, PollError):
-                tracked.ci_errors = bool(found[tracked.row.run_id].errors)
 
     def _without_gone(
         self, calls: PollCalls, described: Collection[str], outcomes: Mapping[str, A | PollError]

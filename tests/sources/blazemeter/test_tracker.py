@@ -524,6 +524,30 @@ class TestFollowing:
         poll = await it.poll("runs")
 
         assert ["2"] == [failure.target for failure in poll.failures]
+        assert poll.asked
+
+    async def test_no_run_that_can_be_asked_is_said(self) -> None:
+        """The list alone tells nothing of the runs in flight."""
+        it = bench(row(1), row(2))
+        it.account.answers["masters/1/status"] = httpx.Response(502)
+        it.account.answers["masters/2/status"] = httpx.Response(500)
+
+        poll = await it.poll("runs")
+
+        assert not poll.asked
+
+    async def test_no_list_that_can_be_read_is_said(self) -> None:
+        """New runs are not seen, although those that are known can be asked about."""
+        it = bench(row(1))
+        it.account.at(100, 1)
+        assert (await it.poll("runs")).asked
+        it.account.answers[LIST] = httpx.Response(500)
+
+        it.time.shift(60)
+        poll = await it.poll("runs")
+
+        assert not poll.asked
+        assert ["running"] == [run.phase for run in readings(poll, Run)]
 
     async def test_runs_that_all_fail_put_the_source_down(self) -> None:
         """Without a list there is nothing else that could be answered."""
