@@ -149,6 +149,32 @@ class TestName:
         assert ("7", ()) == (suite.suite, poll.failures)
         assert "tests/7" not in it.account.sent
 
+    async def test_is_not_the_id_because_the_key_is_refused(self) -> None:
+        """A key that is refused as a whole says nothing of the test."""
+        it = bench(row(1))
+        it.account.at(100, 1)
+        it.account.answers["tests/7"] = httpx.Response(401, json={})
+        proofs = iter([ok({"id": 1})])
+        refused = httpx.Response(401, json={})
+        it.account.answers["user"] = lambda _: next(proofs, refused)
+        assert [] == readings(await it.poll("runs"), Suite)
+        it.account.answers["user"] = ok({"id": 1})
+        it.account.suites(t7="Load")
+
+        it.time.shift(1000)
+        suite = await only(it, Suite)
+
+        assert "Load" == suite.suite
+
+    async def test_may_be_missing_in_words_alone(self) -> None:
+        """The vendor's own client looks among the multi-tests when a message says "not found"."""
+        it = bench(ended_row(1, testId=77))
+        gone = {"error": {"code": 1, "message": "Test Not Found"}, "result": None}
+        it.account.answers["tests/77"] = httpx.Response(200, json=gone)
+        it.account.fixture("multi-tests/77", "multi_test")
+
+        assert "Checkout multi-test" == (await only(it, Suite)).suite
+
     async def test_that_cannot_be_read_hides_the_suite(self) -> None:
         """While nothing is known of the name there is no suite, but the run."""
         it = bench(row(1))
@@ -237,11 +263,14 @@ class TestManyNames:
         for n in range(1, 13):
             it.account.answers[f"tests/{n}"] = FORBIDDEN
 
+        asked = []
         for _ in range(12):
             await it.poll("runs")
+            asked.append(sum(key.startswith("tests/") for key in it.account.sent))
             it.time.shift(60)
         poll = await it.poll("runs")
 
+        assert 3 == max(asked)
         assert 12 == len(readings(poll, Suite))
         assert not it.source.auth_failed
         assert () == poll.failures
