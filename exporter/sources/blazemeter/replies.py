@@ -210,10 +210,12 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
 class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
     """The results of a run, which may have none."""
 
+    api_version: float | None = None
+
     @property
     def lacks_result(self) -> bool:
-        """Return `False`: that there are no results is an answer."""
-        return False
+        """Return whether this is no answer at all: that there are no results is one."""
+        return self.result is None and self.api_version is None
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:
