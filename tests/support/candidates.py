@@ -138,7 +138,8 @@ CANDIDATES = (
             "run_linger": "5m",
         },
         credential=_key_file,
-        allowed=r"GET /api/v4/(user|masters(/\d+(/status)?)?|private-locations(/\w+(/servers)?)?)"
+        allowed=r"GET /api/v4/(user|masters(/\d+(/status|/ci-status|/reports/default/summary)?)?"
+        r"|tests/\d+|multi-tests(/\d+)?|private-locations(/\w+(/servers)?)?)"
         r"(\?\S*)? ",
         part=rf"GET /api/v4/masters/{_run(SMALL)}/status.*",
         target=_run(SMALL),

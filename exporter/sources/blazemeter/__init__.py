@@ -1,8 +1,9 @@
 """BlazeMeter: test runs with their verdicts, and the agents of private locations.
 
 `client` has the only calls that may be sent, `replies` the fields that are read. `tracker` follows
-runs (`runs`, `status`), `agents` judges agents and locations; `pages` reads lists, `calls` has the
-outcomes of one poll.
+runs (`masters`, `runs`, `status`) and their suites (`suites`, `names`, `multitests`, `results`) as
+far as they are wanted (`selection`), and `explain` shows one of them; `agents` judges agents and
+`locations` their places; `calls` has the outcomes of one poll, `pages` reads lists.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.errors import PollError
+from exporter.errors import PollError, Reason
 from exporter.sources.base import Failure
-from exporter.sources.blazemeter.client import NotFoundError
+from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError
 
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 K = TypeVar("K", int, str)
+
+
+def short_list(target: int | str, what: str) -> Failure:
+    """Return the failure that a short list is."""
+    message = f"{what}: the vendor gives fewer items than its list has"
+    return Failure(reason=Reason.API_ERROR, message=message, target=str(target))
 
 
 async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
@@ -75,6 +81,17 @@ class PollCalls:
                 Failure(reason=outcome.reason, message=str(outcome), target=str(target))
             )
         return answers
+
+    def good_if_any(
+        self, client: BlazeMeterClient, outcomes: Mapping[K, A | PollError]
+    ) -> dict[K, A]:
+        """Note all outcomes as `good` does, and return the answers.
+
+        That something is not there or not for this key is an answer, too.
+        """
+        kept = {each: outcome for each, outcome in outcomes.items() if not client.lacks(outcome)}
+        self.answered = self.answered or len(kept) < len(outcomes)
+        return self.good(kept)
 
     def check(self) -> None:
         """Raise the first error if there were calls and not one was answered.

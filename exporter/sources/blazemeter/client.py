@@ -19,13 +19,16 @@ from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
 from exporter.sources.blazemeter.replies import (
+    CiStatus,
     Envelope,
     ListReply,
     Location,
     Master,
-    MastersReply,
     Ship,
     Status,
+    SuiteDescription,
+    Summary,
+    SummaryReply,
     UserReply,
 )
 from exporter.sources.calls import suspected
@@ -77,8 +80,8 @@ USER = Operation(name="user", path="/api/v4/user", reply=UserReply)
 MASTERS = Operation(
     name="masters",
     path="/api/v4/masters",
-    reply=MastersReply,
-    query=frozenset({"workspaceId", "testId", "limit", "skip", "sort[]"}),
+    reply=ListReply[Master],
+    query=frozenset({"workspaceId", "testId", "collectionId", "limit", "skip", "sort[]"}),
 )
 MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=Envelope[Master])
 STATUS = Operation(
@@ -86,6 +89,31 @@ STATUS = Operation(
     path="/api/v4/masters/{id}/status",
     reply=Envelope[Status],
     query=frozenset({"events", "level"}),
+)
+CI_STATUS = Operation(
+    name="master_ci_status", path="/api/v4/masters/{id}/ci-status", reply=Envelope[CiStatus]
+)
+SUMMARY = Operation(
+    name="master_summary",
+    path="/api/v4/masters/{id}/reports/default/summary",
+    reply=SummaryReply,
+)
+# The reference prints an object at one place and an array of one at another.
+TEST = Operation(
+    name="test",
+    path="/api/v4/tests/{id}",
+    reply=Envelope[SuiteDescription | tuple[SuiteDescription, ...]],
+)
+MULTI_TEST = Operation(
+    name="multi_test",
+    path="/api/v4/multi-tests/{id}",
+    reply=Envelope[SuiteDescription | tuple[SuiteDescription, ...]],
+)
+MULTI_TESTS = Operation(
+    name="multi_tests",
+    path="/api/v4/multi-tests",
+    reply=ListReply[SuiteDescription],
+    query=frozenset({"workspaceId", "limit", "skip"}),
 )
 LOCATIONS = Operation(
     name="private_locations",
@@ -105,7 +133,20 @@ SHIPS = Operation(
 )
 
 OPERATIONS: frozenset[Operation[Any]] = frozenset(
-    {USER, MASTERS, MASTER, STATUS, LOCATIONS, LOCATION, SHIPS}
+    {
+        USER,
+        MASTERS,
+        MASTER,
+        STATUS,
+        CI_STATUS,
+        SUMMARY,
+        TEST,
+        MULTI_TEST,
+        MULTI_TESTS,
+        LOCATIONS,
+        LOCATION,
+        SHIPS,
+    }
 )
 
 
@@ -147,8 +188,8 @@ class BlazeMeterClient(Client):
 
     async def masters(
         self, scope: Mapping[str, str | int], *, skip: int = 0, seen: Seen | None = None
-    ) -> MastersReply:
-        """Read a page of the runs of a workspace or a test, the newest changed first."""
+    ) -> ListReply[Master]:
+        """Read a page of the runs of a workspace or a suite, the newest changed first."""
         query = {**scope, "limit": PAGE, "skip": skip, "sort[]": "-updated"}
         return await self._ask(MASTERS, query=query, seen=seen)
 
@@ -173,6 +214,35 @@ class BlazeMeterClient(Client):
         query = {"events": "true", "level": "DEBUG"} if events else {"events": "false"}
         reply = await self._ask(STATUS, item=run_id, query=query, priority=priority, seen=seen)
         return reply.result or Status()
+
+    async def ci_status(self, run_id: str) -> CiStatus:
+        """Read what went wrong with a run that is over."""
+        return (await self._ask(CI_STATUS, item=run_id)).result or CiStatus()
+
+    async def summary(self, run_id: str) -> Summary:
+        """Read the results of a run that is over."""
+        return (await self._ask(SUMMARY, item=run_id)).result or Summary()
+
+    async def test(self, test_id: str) -> SuiteDescription:
+        """Read the description of a test."""
+        return _one(await self._ask(TEST, item=test_id), TEST)
+
+    async def multi_test(self, multi_test_id: str) -> SuiteDescription:
+        """Read the description of a multi-test."""
+        return _one(await self._ask(MULTI_TEST, item=multi_test_id), MULTI_TEST)
+
+    async def multi_tests(self, workspace: int, *, skip: int = 0) -> ListReply[SuiteDescription]:
+        """Read a page of the multi-tests of a workspace."""
+        query = {"workspaceId": workspace, "limit": PAGE, "skip": skip}
+        return await self._ask(MULTI_TESTS, query=query)
+
+    def refuses(self, outcome: object) -> bool:
+        """Return whether a call failed because the key, though accepted, may not make it."""
+        return isinstance(outcome, CallError) and outcome.status in _REFUSED and not self.guard.open
+
+    def lacks(self, outcome: object) -> bool:
+        """Return whether a call failed because there is no such item, or none for this key."""
+        return isinstance(outcome, NotFoundError) or self.refuses(outcome)
 
     async def locations(
         self, workspace: int, *, skip: int = 0
@@ -311,14 +381,26 @@ def target_of(operation: Operation[Any], item: str, query: Mapping[str, str | in
     return f"{path}?{urlencode(query)}" if query else path
 
 
+def _one(
+    reply: Envelope[SuiteDescription | tuple[SuiteDescription, ...]], operation: Operation[Any]
+) -> SuiteDescription:
+    """Return the one that is described; an empty array says that there is none."""
+    if not isinstance(reply.result, tuple):
+        return reply.result or SuiteDescription()
+    if not reply.result:
+        raise NotFoundError(Reason.HTTP_4XX, f"{operation.name}: no such item", status=200)
+    return reply.result[0]
+
+
 def _error_in_reply(name: str, error: Any) -> PollError:
     """Make an error of the one that stands in a reply of status 200."""
     code = error.get("code") if isinstance(error, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    text = f"{name}: the reply is error {code}"
+    if isinstance(code, int) and code in _REFUSED:
+        return SuspectError(CallError(_REFUSED[code], text, status=code))
+    if code == 404 or "not found" in str(message).casefold():
+        return NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (error 404)", status=200)
     if not isinstance(code, int) or not 0 <= code < 1000:
         return CallError(Reason.API_ERROR, f"{name}: the reply is an error", status=200)
-    text = f"{name}: the reply is error {code}"
-    if code in _REFUSED:
-        return SuspectError(CallError(_REFUSED[code], text, status=code))
-    if code == 404:
-        return NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (error 404)", status=200)
     return CallError(Reason.API_ERROR, text, status=200)

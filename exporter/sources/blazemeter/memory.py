@@ -1,8 +1,9 @@
 """What both tasks find again after a restart or a reload, with times as seconds of the epoch.
 
 It is bounded: of the runs that are followed, of those that are done and of the finished ones of
-all tests the newest `MOST` each are kept, as many names of locations, and the agents that the
-newest lists name. A finished run takes some 200 bytes.
+all suites the newest `MOST` each are kept, with the results of these and the names of the suites,
+as many names of locations, and the agents that the newest lists name. A finished run takes some
+200 bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from exporter.sources.blazemeter.runs import MasterRow, TrackedRun
+from exporter.sources.blazemeter.masters import MasterRow
+from exporter.sources.blazemeter.names import SuiteName
+from exporter.sources.blazemeter.results import Results
+from exporter.sources.blazemeter.runs import TrackedRun
 
 
 if TYPE_CHECKING:
@@ -29,10 +33,12 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         followed: The runs that are followed.
         done: The runs that are not to be followed again, with the time of that decision.
-        finished: The finished runs of all tests.
+        finished: The finished runs of all suites.
         listed: By workspace, when its newest good listing began.
         selection: Which runs of these lists were wanted, and how far back. If that changed, the
             lists hold news however often they were read.
+        names: Of suites.
+        results: Of finished runs.
     """
 
     version: Literal[1]
@@ -41,6 +47,8 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
     finished: tuple[MasterRow, ...]
     listed: dict[int, float]
     selection: str
+    names: dict[str, SuiteName] = {}
+    results: dict[str, Results] = {}
 
 
 class AgentsMemory(msgspec.Struct, frozen=True, kw_only=True):

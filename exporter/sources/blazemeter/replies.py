@@ -33,12 +33,25 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     ended: float | None = None
 
 
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that works for a session: nothing of it is wanted, its id can be an address."""
+
+
+class ReadyStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The servers of a session that are there, and how many are to be."""
+
+    servers: tuple[Server, ...] | None = None
+    planned_servers_count: float | None = None
+    is_delayed_start: bool | None = None
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One engine of a run."""
+    """A part of a run: one engine or a few at one location."""
 
     id: Id = None
     name: str | None = None
     location_id: str | None = None
+    ready_status: ReadyStatus | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,15 +75,30 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: tuple[Event, ...] | None = None
 
 
+class FunctionalSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The result of a functional run; its `failedPercentage` was seen as 100 on a good run."""
+
+    defined_status: str | None = None
+    is_failed: bool | None = None
+
+
 class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A run as lists and `/masters/{id}` describe it."""
+    """A run as lists and `/masters/{id}` describe it.
+
+    No public source names the field that holds the multi-test's id; there are two candidates.
+    """
 
     id: Id = None
     name: str | None = None
     test_id: Id = None
+    collection_id: Id = None
+    test_collection_id: Id = None
     created: float | None = None
     ended: float | None = None
     report_status: str | None = None
+    passed: bool | None = None
+    functional_summary: FunctionalSummary | None = None
+    has_data: bool | None = None
     max_users: float | None = None
     locations: tuple[str, ...] | None = None
 
@@ -86,6 +114,47 @@ class HostInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An agent's host, with its disks by the path they are mounted at."""
 
     disk_space: dict[str, Disk] | None = None
+
+
+class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A test or a multi-test."""
+
+    id: Id = None
+    name: str | None = None
+    last_run_time: float | None = None
+
+
+class CiError(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong with a run's engines: its number counts, nothing else."""
+
+
+class CiStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong with a run, beside its failure criteria."""
+
+    errors: tuple[CiError, ...] | None = None
+
+
+class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a run under one label; times are in milliseconds but for `duration`."""
+
+    id: Id = None
+    lb: str | None = None
+    hits: float | None = None
+    failed: float | None = None
+    avg: float | None = None
+    tp90: float | None = None
+    tp95: float | None = None
+    tp99: float | None = None
+    hits_avg: float | None = None
+    duration: float | None = None
+    concurrency: float | None = None
+    max_users: float | None = msgspec.field(default=None, name="maxUsers")
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a run by label."""
+
+    summary: tuple[SummaryRow, ...] | None = None
 
 
 class Ship(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -155,10 +224,15 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
         return self.id is None and self.result is None
 
 
-class MastersReply(Envelope[tuple[Master, ...]], frozen=True, kw_only=True):
-    """`/masters`; `total` is not read: it can be the text "n/a"."""
+class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
+    """The results of a run, which may have none."""
 
-    limit: float | None = None
+    api_version: float | None = None
+
+    @property
+    def lacks_result(self) -> bool:
+        """Return whether this is no answer at all: that there are no results is one."""
+        return self.result is None and self.api_version is None
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from exporter.sources.base import Source, SourceContext
 from exporter.sources.blazemeter.agents import AgentInventory
 from exporter.sources.blazemeter.client import BlazeMeterClient
+from exporter.sources.blazemeter.explain import RunExplainer
 from exporter.sources.blazemeter.tracker import RunTracker
 from exporter.sources.calls import http_client
 
@@ -23,13 +24,14 @@ def connect(
     client = BlazeMeterClient(settings, context, http=http or http_client(settings, context))
     agents = AgentInventory(client)
     runs = RunTracker(client, location_names=agents.location_names)
+    explainer = RunExplainer(client, runs, location_names=agents.location_names)
     return Source(
         client,
         tasks={"runs": runs.poll, "agents": agents.poll},
         explainers={
             "agent": agents.explain_agent,
             "location": agents.explain_location,
-            "run": runs.explain_run,
-            "suite": runs.explain_suite,
+            "run": explainer.run,
+            "suite": explainer.suite,
         },
     )

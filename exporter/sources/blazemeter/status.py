@@ -10,11 +10,11 @@ free text by nature: only two forms are read, and no text is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from exporter.sources.blazemeter.replies import Epoch, Event, Status, epoch, ratio
+from exporter.sources.blazemeter.replies import Epoch, Event, ReadyStatus, Status, epoch, ratio
 from exporter.sources.decode import Id, Surprised, finite
 
 
@@ -48,6 +48,9 @@ STATUSES: dict[float, tuple[str, str]] = {
 #: At this code a run is over. 150 is beyond it: its meaning is not documented, but nothing runs.
 ENDED = 140
 
+# A run that waits for its start has not begun to make load.
+_BEFORE_LOAD = frozenset({"pending", "booting", "downloading", "ready", "unknown"})
+
 #: The levels of events in lower case, lowest first.
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
@@ -58,12 +61,23 @@ _EXITED = re.compile(r"Taurus completed \(Exit: (-?[0-9]{1,9})\)\s*")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The status of a run; `over` when it is no longer in flight."""
+    """The status of a run.
+
+    Attributes:
+        over: Whether it is no longer in flight.
+        code: The vendor's number for it.
+        engines, engines_planned: The engines that are there, and how many there are to be.
+        engines_missing: Whether fewer are there than are to be, in any part of the run.
+        delayed_start: Whether the engines that are there wait for the others or for somebody.
+    """
 
     phase: str
     over: bool
     code: float | None = None
     engines: float | None = None
+    engines_planned: float | None = None
+    engines_missing: bool | None = None
+    delayed_start: bool | None = None
     engines_ratio: Mapping[str, float] = {}
     data_available: bool | None = None
     locations: tuple[str, ...] = ()
@@ -100,17 +114,45 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
         code = _CODES.get(name or "")
     if code is None:
         surprise("missing_field")
+    phase = _phase_of(code)
+    ready = [session.ready_status for session in sessions or () if session.ready_status]
+    counts = [(_there(each), _count(each.planned_servers_count)) for each in ready]
+    missing = [
+        there < planned for there, planned in counts if there is not None and planned is not None
+    ]
+    delays = [each.is_delayed_start for each in ready if each.is_delayed_start is not None]
     groups = {} if status.statuses is None else msgspec.structs.asdict(status.statuses)
     shares = {group: ratio(percent, surprise) for group, percent in groups.items()}
     return RunStatus(
-        phase=_phase_of(code),
+        phase=phase,
         over=code is not None and code >= ENDED and code in STATUSES,
         code=code,
-        engines=None if sessions is None else float(len(sessions)),
+        engines=_sum(there for there, _ in counts),
+        engines_planned=_sum(planned for _, planned in counts),
+        engines_missing=any(missing) if missing else None,
+        delayed_start=any(delays) and phase in _BEFORE_LOAD if delays else None,
         engines_ratio={group: share for group, share in shares.items() if share is not None},
         data_available=status.is_data_available,
         locations=tuple(session.location_id for session in sessions or () if session.location_id),
     )
+
+
+def engine_errors(status: RunStatus, events: RunEvents, *, ci_errors: bool | None) -> bool | None:
+    """Return whether a run lost an engine or one ended in an error, `None` while that is unknown.
+
+    Args:
+        status: Where the run stands. The servers of its engines stay on it after the end.
+        events: What its events say.
+        ci_errors: Whether the vendor lists errors beside the failure criteria, if that was read.
+    """
+    if not status.over:
+        return None
+    signs = [] if ci_errors is None else [ci_errors]
+    if events.exit_code is not None:
+        signs.append(events.exit_code != 0)
+    if status.engines_missing is not None:
+        signs.append(status.engines_missing)
+    return any(signs) if signs else None
 
 
 def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvents:
@@ -132,6 +174,21 @@ def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvent
 def is_understood(message: str) -> bool:
     """Return whether a message is of a form that is read, and so holds nothing else."""
     return any(pattern.fullmatch(message) for pattern in (_CHANGED, _EXITED))
+
+
+def _count(value: float | None) -> float | None:
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _there(ready: ReadyStatus) -> float | None:
+    return None if ready.servers is None else float(len(ready.servers))
+
+
+def _sum(counts: Iterable[float | None]) -> float | None:
+    """Add up the counts that are known; without any there is no sum."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _phase_of(code: float | None) -> str:

@@ -1,45 +1,43 @@
-"""The task `runs`: finds runs, follows those in flight, and keeps the history of their tests.
+"""The task `runs`: finds runs, follows those in flight, and keeps the history of their suites.
 
-A poll lists the workspaces, reads the descriptions that no list gave, and asks the runs in flight
-where they stand. A run that was once seen in flight is followed until it is over, even when the
-lists do not show it any more.
+A poll lists the workspaces, reads the descriptions that no list gave and the names of suites that
+are not known, and asks the runs in flight where they stand. A run that was once seen in flight is
+followed until it is over, even when the lists do not show it any more. What is read of finished
+runs besides is spread over the polls.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from exporter.errors import PollError, Reason
 from exporter.fleet.readings import Outcome
 from exporter.lockout.queue import Priority
-from exporter.sources.base import Explanation, Poll
-from exporter.sources.blazemeter.calls import PollCalls, fan_out
+from exporter.sources.base import Poll
+from exporter.sources.blazemeter.calls import PollCalls, fan_out, short_list
 from exporter.sources.blazemeter.client import BlazeMeterClient, NotFoundError, Seen
+from exporter.sources.blazemeter.masters import MasterRow, read_master, read_masters
 from exporter.sources.blazemeter.memory import RunsMemory, newest
-from exporter.sources.blazemeter.replies import Envelope, Master, MastersReply, Status
-from exporter.sources.blazemeter.runs import (
-    MasterRow,
-    SuiteHistory,
-    TrackedRun,
-    read_master,
-    read_masters,
-    read_page,
-    read_run,
-    read_suite,
-)
-from exporter.sources.blazemeter.status import is_understood, read_events, read_status
-from exporter.sources.decode import NOT_SHOWN, part_of, redacted_reply
+from exporter.sources.blazemeter.multitests import MultiTests
+from exporter.sources.blazemeter.names import SuiteNames
+from exporter.sources.blazemeter.results import ResultBook, read_ci_errors
+from exporter.sources.blazemeter.runs import TrackedRun, read_run
+from exporter.sources.blazemeter.selection import Selection
+from exporter.sources.blazemeter.status import read_events, read_status
+from exporter.sources.blazemeter.suites import SuiteHistory
 from exporter.sources.memory import moment_of, remembered, unix_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from exporter.clock import Moment
     from exporter.fleet.readings import Run, Suite
+    from exporter.sources.blazemeter.pages import Pages
+    from exporter.sources.blazemeter.results import Results
 
 
 A = TypeVar("A")
@@ -69,10 +67,19 @@ class RunTracker:
         self._tracked: dict[str, TrackedRun] = {}
         # Runs that are not to be followed again, with the time of that decision.
         self._done: dict[str, float] = {}
+        # Runs of suites whose names are not known, while a filter may exclude them.
+        self._held: dict[str, MasterRow] = {}
         self._suites = SuiteHistory()
         self._polled = False
         self._listed: dict[int, Moment] = {}  # by workspace: when its newest good listing began
-        self._recall()
+        memory = remembered(client, TASK, RunsMemory)
+        self._names = SuiteNames(client, {} if memory is None else memory.names)
+        self._selection = Selection(client.settings, self._names, self._configured)
+        self._book = ResultBook(client, {} if memory is None else memory.results)
+        if memory is not None:
+            self._recall(memory)
+        known = (*self._suites.rows(), *(tracked.row for tracked in self._tracked.values()))
+        self._multi_tests = MultiTests(client, self._names, known)
 
     async def poll(self) -> Poll:
         """Read all runs.
@@ -82,73 +89,53 @@ class RunTracker:
         """
         calls = PollCalls()
         self._polled = True
-        described = await self._list(calls)
+        now = self._clock.now()
+        described = await self._list(calls, now)
         described |= await self._describe(calls, described)
+        described = await self._identify(calls, self._held | described)
+        self._held = {}
         for row in described.values():
             self._follow(row)
-        await self._ask_statuses(calls, described)
+        asked = await self._ask_statuses(calls, described)
         calls.check()
         self._forget_finished()
+        await read_ci_errors(self._client, calls, self._tracked.values())
+        newest = self._suites.newest()
+        await self._book.read(
+            calls, (row for row in newest if self._selection.wants_suite(row.suite_id))
+        )
         return Poll(
             readings=(*self._read_runs(), *self._read_suites()),
             failures=tuple(calls.failures),
             memory=msgspec.json.encode(self._memory()),
+            asked=asked and (now in self._listed.values() or not self._settings.workspaces),
         )
 
-    async def explain_run(self, run_id: str) -> Explanation:
-        """Read one run now, with its events.
+    @property
+    def results(self) -> Mapping[str, Results]:
+        """The results of finished runs, by the run's id."""
+        return self._book.known
 
-        Raises:
-            LookupError: It is neither configured, nor in flight, nor just ended.
-            PollError: A call failed.
-        """
-        if run_id not in self._configured:
-            await self._poll_once()
-            if run_id not in self._tracked:
-                raise LookupError(f"runs: there is no {run_id!r}")
-        bodies: list[bytes] = []
-        row = await self._read_description(run_id, seen=bodies.append)
-        reply = await self._client.status(run_id, events=True, seen=bodies.append)
-        status = read_status(reply, self._surprise)
-        events = read_events(reply.events, self._surprise) if status.over else None
-        row = row or MasterRow(run_id=run_id, name=run_id)
-        return Explanation(
-            reading=read_run(row, status, events, self._location_names),
-            reply={
-                "master": redacted_reply(bodies[0], Envelope[Master]),
-                "status": _without_free_text(redacted_reply(bodies[-1], Envelope[Status])),
-            },
-        )
-
-    async def explain_suite(self, suite_id: str) -> Explanation:
-        """Read one test's newest runs now.
-
-        Raises:
-            LookupError: There is no such test, or it had no run of late.
-            PollError: The call failed.
-        """
+    async def knows_run(self, run_id: str) -> bool:
+        """Return whether a run is configured, in flight or just ended."""
+        if run_id in self._configured:
+            return True
         await self._poll_once()
-        if all(suite.suite_id != suite_id for suite in self._read_suites()):
-            raise LookupError(f"suites: there is no {suite_id!r}")
-        bodies: list[bytes] = []
-        reply = await self._client.masters({"testId": suite_id}, seen=bodies.append)
-        rows = read_page(reply.result or (), self._surprise)
-        if not rows:
-            raise LookupError(f"suites: {suite_id!r} has no runs any more")
-        return Explanation(
-            reading=read_suite(
-                suite_id,
-                [row for row in rows if row.ended is not None],
-                [row for row in rows if row.ended is None],
-            ),
-            reply=redacted_reply(bodies[-1], MastersReply),
-        )
+        return run_id in self._tracked and self._selection.shows(self._tracked[run_id].row)
 
-    def _recall(self) -> None:
+    async def known_suite(self, suite_id: str) -> Suite | None:
+        """Return what is known of a suite, `None` for one that there is not."""
+        await self._poll_once()
+        return next((each for each in self._read_suites() if each.suite_id == suite_id), None)
+
+    async def read_description(self, run_id: str, *, seen: Seen | None = None) -> MasterRow | None:
+        """Read the description of a run, `None` if it makes no sense."""
+        master = await self._client.master(run_id, seen=seen)
+        row = read_master(msgspec.structs.replace(master, id=run_id), self._surprise)
+        return None if row is None else self._multi_tests.identified(row)
+
+    def _recall(self, memory: RunsMemory) -> None:
         """Take from the memory what the configuration still asks for."""
-        memory = remembered(self._client, TASK, RunsMemory)
-        if memory is None:
-            return
         now = self._clock.now()
         for tracked in filter(lambda tracked: self._asked_for(tracked.row), memory.followed):
             run = tracked.with_times(lambda unix: moment_of(unix, now).monotonic)
@@ -156,12 +143,17 @@ class RunTracker:
         self._done = {each: moment_of(at, now).monotonic for each, at in memory.done.items()}
         for row in filter(self._asked_for, memory.finished):
             self._suites.note(row)
-        if memory.selection == self._selection():
-            self._listed = {
-                each: moment_of(at, now)
-                for each, at in memory.listed.items()
-                if each in self._settings.workspaces
+        if memory.selection != self._selection.key:
+            # All lists are read anew, and so are the runs that no list gives.
+            self._done = {
+                each: at for each, at in self._done.items() if each not in self._configured
             }
+            return
+        self._listed = {
+            each: moment_of(at, now)
+            for each, at in memory.listed.items()
+            if each in self._settings.workspaces
+        }
 
     def _memory(self) -> RunsMemory:
         now = self._clock.now()
@@ -174,39 +166,31 @@ class RunTracker:
             done={run_id: unix_of(at, now) for run_id, at in done},
             finished=finished,
             listed={each: at.unix for each, at in self._listed.items()},
-            selection=self._selection(),
+            selection=self._selection.key,
+            names=self._names.known,
+            results=self._book.known,
         )
 
     def _asked_for(self, row: MasterRow) -> bool:
-        listed = row.workspace in self._settings.workspaces
-        return row.run_id in self._configured or (
-            listed and self._settings.wanted("suites", row.name)
-        )
-
-    def _selection(self) -> str:
-        filters = (self._settings.include.get("suites"), self._settings.exclude.get("suites"))
-        patterns = tuple(each.pattern if each else None for each in filters)
-        return repr((*patterns, self._settings.lookback))
+        return row.run_id in self._configured or row.workspace in self._settings.workspaces
 
     async def _poll_once(self) -> None:
         if not self._polled:
             await self.poll()
 
-    async def _list(self, calls: PollCalls) -> dict[str, MasterRow]:
+    async def _list(self, calls: PollCalls, now: Moment) -> dict[str, MasterRow]:
         """Read what is new in the workspaces' lists."""
-        now = self._clock.now()
         lists = await calls.by_workspace(
             self._settings.workspaces, partial(self._read_list, now=now)
         )
-        self._listed |= dict.fromkeys(lists, now)
-        return {
-            row.run_id: row
-            for rows in lists.values()
-            for row in rows
-            if row.run_id in self._configured or self._settings.wanted("suites", row.name)
-        }
+        for workspace, pages in lists.items():
+            self._listed[workspace] = now
+            if pages.short:
+                self._surprise("incomplete_list")
+                calls.failures.append(short_list(workspace, "masters"))
+        return {row.run_id: row for pages in lists.values() for row in pages.items}
 
-    async def _read_list(self, workspace: int, *, now: Moment) -> tuple[MasterRow, ...]:
+    async def _read_list(self, workspace: int, *, now: Moment) -> Pages[MasterRow]:
         back_to = now.unix - self._settings.lookback
         before = self._listed.get(workspace)
         if before is not None:
@@ -214,25 +198,52 @@ class RunTracker:
         return await read_masters(self._client, workspace, back_to=back_to, surprise=self._surprise)
 
     async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
-        """Read the descriptions that are needed and that no list gave."""
+        """Read the descriptions that are needed and that no list gave.
+
+        A run that is over and has no verdict on the list is looked at once itself.
+        """
         now = self._clock.now()
         known = self._tracked.keys() | self._done.keys()
         needed = [run_id for run_id in self._configured if run_id not in known]
-        needed += [
-            run_id
+        unjudged = {
+            run_id: tracked
             for run_id, tracked in self._tracked.items()
             if tracked.is_settling(now, SETTLE_SECONDS)
             and (tracked.row.outcome in (None, Outcome.NO_VERDICT) or tracked.row.ended is None)
-        ]
-        asks = {
-            each: partial(self._read_description, each) for each in needed if each not in listed
         }
+        needed += unjudged
+        asks = {each: partial(self.read_description, each) for each in needed if each not in listed}
         found = self._without_gone(calls, listed, await fan_out(asks))
+        for run_id, tracked in unjudged.items():
+            if run_id in listed and not tracked.described:
+                tracked.described = True
+                outcomes = await fan_out({run_id: partial(self.read_description, run_id)})
+                found |= calls.good_if_any(self._client, outcomes)
         return {run_id: row for run_id, row in found.items() if row is not None}
 
-    async def _read_description(self, run_id: str, *, seen: Seen | None = None) -> MasterRow | None:
-        master = await self._client.master(run_id, seen=seen)
-        return read_master(msgspec.structs.replace(master, id=run_id), self._surprise)
+    async def _identify(
+        self, calls: PollCalls, described: Mapping[str, MasterRow]
+    ) -> dict[str, MasterRow]:
+        """Find out what suites runs belong to and what these are called, and return the runs.
+
+        These can be more than were described.
+        """
+        rows = {each: self._multi_tests.identified(row) for each, row in described.items()}
+        if not calls.failures or calls.answered:
+            followed = [tracked.row for tracked in self._tracked.values() if tracked.in_flight]
+            for row in await self._multi_tests.search(calls, (*rows.values(), *followed)):
+                rows[row.run_id] = row
+            await self._names.read(calls, self._suite_ids((*followed, *rows.values())))
+        return rows
+
+    def _suite_ids(self, rows: Iterable[MasterRow]) -> Iterator[str]:
+        """Yield the suites of some runs, those in flight first, and then of all that are kept."""
+        not_before = self._clock.time() - self._settings.lookback
+        recent = [row for row in rows if not row.ended_before(not_before)]
+        recent.sort(key=lambda row: row.ended is not None)
+        for row in (*recent, *self._suites.rows()):
+            if row.suite_id:
+                yield row.suite_id
 
     def _follow(self, row: MasterRow) -> None:
         """Follow a run that is in flight or ended of late, and learn what is new of it."""
@@ -240,27 +251,39 @@ class RunTracker:
         past = row.ended_before(now.unix - self._settings.run_linger)
         if row.run_id in self._tracked:
             self._tracked[row.run_id].note_row(row, now)
-        elif row.run_id not in self._done and not past:
-            self._tracked[row.run_id] = TrackedRun(row=row, row_read_at=now.monotonic)
+        elif row.run_id not in self._done and not past and self._selection.follows(row):
+            tracked = TrackedRun(row=row.before_its_end(), row_read_at=now.monotonic)
+            self._tracked[row.run_id] = tracked
+        elif row.run_id not in self._done and not past and self._selection.waits_for_name(row):
+            self._held[row.run_id] = row
         elif row.ended is not None:
             if row.run_id in self._configured:
                 self._done[row.run_id] = now.monotonic
             self._suites.note(row)
 
-    async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> None:
-        """Ask where the runs stand; those whose last call failed first, with low priority."""
+    async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> bool:
+        """Ask where the runs stand; those whose last call failed first, with low priority.
+
+        Returns:
+            Whether one could be asked, if there was any.
+        """
         now = self._clock.now()
         due = [
             tracked
             for tracked in self._tracked.values()
-            if tracked.over_since is None
-            or (tracked.events is None and tracked.is_settling(now, SETTLE_SECONDS))
+            if self._selection.follows(tracked.row)
+            and (
+                tracked.over_since is None
+                or (tracked.events is None and tracked.is_settling(now, SETTLE_SECONDS))
+            )
         ]
         due.sort(key=lambda tracked: not tracked.failed)
         outcomes = await fan_out({each.row.run_id: partial(self._ask_status, each) for each in due})
         for tracked in due:
             tracked.failed = isinstance(outcomes[tracked.row.run_id], PollError)
         self._without_gone(calls, described, outcomes)
+        lacking = map(self._client.lacks, outcomes.values())
+        return not due or any(lacking) or not all(tracked.failed for tracked in due)
 
     async def _ask_status(self, tracked: TrackedRun) -> None:
         ask = partial(
@@ -319,6 +342,7 @@ class RunTracker:
             if at >= too_old or run_id in self._configured
         }
         self._suites.forget_before(now.unix - self._settings.lookback)
+        self._book.keep({row.run_id for row in self._suites.rows()})
 
     def _read_runs(self) -> Iterator[Run]:
         now = self._clock.now()
@@ -329,9 +353,14 @@ class RunTracker:
                 shown = tracked.status_read_at >= now.monotonic - self._stale_after
             else:
                 shown = tracked.is_settling(now, self._settings.run_linger)
-            if shown:
-                row = tracked.finished_row()
-                yield read_run(row, tracked.status, tracked.events, self._location_names)
+            if shown and self._selection.shows(tracked.row):
+                yield read_run(
+                    tracked.finished_row(),
+                    tracked.status,
+                    tracked.events,
+                    self._location_names,
+                    ci_errors=tracked.ci_errors,
+                )
 
     def _read_suites(self) -> tuple[Suite, ...]:
         not_before = self._clock.monotonic() - self._stale_after
@@ -342,13 +371,9 @@ class RunTracker:
                 if tracked.in_flight and tracked.read_at >= not_before
             ),
             readable={each: at.monotonic >= not_before for each, at in self._listed.items()},
+            name_of=self._shown_name,
+            results=self._book.known,
         )
 
-
-def _without_free_text(reply: Any) -> Any:
-    """Hide the messages of events that are not understood: they can hold signed links."""
-    events = part_of(reply, "result", "events")
-    for event in events if isinstance(events, list) else ():
-        if isinstance(event, dict) and not is_understood(str(event.get("message"))):
-            event["message"] = NOT_SHOWN
-    return reply
+    def _shown_name(self, suite_id: str) -> str | None:
+        return self._names.of(suite_id) if self._selection.wants_suite(suite_id) else None

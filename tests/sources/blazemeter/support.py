@@ -34,6 +34,9 @@ BASE = 1_760_000_000.0
 
 WORKSPACE = 200001
 
+#: The key of the list of its runs.
+LIST = f"masters?workspaceId={WORKSPACE}"
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Reading)
 
@@ -108,6 +111,19 @@ class Account:
         without = {key: value for key, value in whole["result"].items() if key != "events"}
         self.answers[f"masters/{run_id}/status"] = ok(without)
 
+    def suites(self, **names: str) -> None:
+        """Answer for some tests, as `t7="Load"`, or multi-tests, as `m7="Load"`, by their name."""
+        for key, name in names.items():
+            path = {"t": "tests", "m": "multi-tests"}[key[0]]
+            self.answers[f"{path}/{key[1:]}"] = ok({"id": int(key[1:]), "name": name})
+
+    def at(self, code: float, *run_ids: int, **fields: Any) -> None:
+        """Have the status of some runs be this, with further fields."""
+        for run_id in run_ids:
+            self.answers[f"masters/{run_id}/status"] = ok({**status_of(code), **fields})
+            whole = {**status_of(code, events=[]), **fields}
+            self.answers[f"masters/{run_id}/status+events"] = ok(whole)
+
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer a call."""
         key = _key(request)
@@ -124,11 +140,29 @@ class Account:
 def _key(request: httpx.Request) -> str:
     path = request.url.path.removeprefix("/api/v4/")
     query = request.url.params
-    for name in ("workspaceId", "testId"):
+    for name in ("workspaceId", "testId", "collectionId"):
         if name in query:
             skip = int(query.get("skip", "0"))
             return f"{path}?{name}={query[name]}" + (f"&skip={skip}" if skip else "")
     return f"{path}+events" if query.get("events") == "true" else path
+
+
+def row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
+    """Make a row of a list; in flight unless it has an end."""
+    return {"id": run_id, "name": "Load", "testId": 7, "created": BASE, **fields}
+
+
+def ended_row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
+    """Make a row of a run that ended just now."""
+    return row(run_id, **{"ended": BASE + 50, "reportStatus": "pass", **fields})
+
+
+def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
+    """Make a source with one workspace that lists some runs."""
+    account = Account()
+    account.answers[LIST] = ok(list(rows))
+    account.suites(t7="Load")
+    return Bench(account, **{"workspaces": [WORKSPACE], **settings})
 
 
 class Bench:
@@ -197,3 +231,9 @@ def exposed(reading: Reading) -> dict[str, float]:
         name = sample.family.name.removeprefix("loadfleet_")
         shown[f"{name}{{{','.join(own)}}}" if own else name] = sample.value
     return shown
+
+
+async def only(bench: Bench, type_: type[R]) -> R:
+    """Poll the runs, and return the one reading of a type."""
+    (reading,) = readings(await bench.poll("runs"), type_)
+    return reading

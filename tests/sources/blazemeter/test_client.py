@@ -35,7 +35,8 @@ async def failing(bench: Bench) -> PollError:
 class TestReadOnly:
     async def test_sends_gets_only(self) -> None:
         """Whatever is polled or explained, every call is a GET of an allowed path."""
-        it = bench(ok([{"id": 1, "testId": 7, "ended": BASE}]), masters=[2])
+        rows = [{"id": 1, "testId": 7, "ended": BASE}, {"id": 3, "ended": BASE - 9000}]
+        it = bench(ok(rows), masters=[2])
         it.account.answers |= {
             "masters/1/status": ok(status_of(140)),
             "masters/1/status+events": ok(status_of(140, events=[])),
@@ -59,6 +60,11 @@ class TestReadOnly:
             "/api/v4/masters/1",
             "/api/v4/masters/2",
             "/api/v4/masters/1/status",
+            "/api/v4/masters/1/ci-status",
+            "/api/v4/masters/1/reports/default/summary",
+            "/api/v4/tests/7",
+            "/api/v4/multi-tests/7",
+            "/api/v4/multi-tests",
             "/api/v4/private-locations",
             "/api/v4/private-locations/aa",
             "/api/v4/private-locations/aa/servers",

@@ -40,6 +40,14 @@ CALLS = {
     "private_locations.no_heartbeat": LOCATIONS,
     "private_locations.disabled": LOCATIONS,
     "error.200_with_error": LIST,
+    "masters_list.multi_test": LIST,
+    "master_detail.functional_failed": "masters/82000000",
+    "master_status.delayed_start": "masters/82000001/status",
+    "ci_status.error": "masters/82000002/ci-status",
+    "summary.full": "masters/82000000/reports/default/summary",
+    "test": "tests/14000001",
+    "test.array": "tests/14000001",
+    "multi_test": "multi-tests/77",
 }
 
 
@@ -51,6 +59,9 @@ def whole_account() -> Account:
     account.fixture("masters/82000000", "master_detail")
     account.status(82000001, "master_status.running")
     account.status(82000002, "master_status.ended")
+    account.fixture("masters/82000002/ci-status", "ci_status.error")
+    account.fixture("masters/82000000/reports/default/summary", "summary.full")
+    account.fixture("tests/14000001", "test")
     ships = "private-locations/64f0c2a1b7e3d90012ab34cd/servers"
     account.fixture(ships, "private_location_servers")
     return account
@@ -118,7 +129,7 @@ async def test_no_value_breaks_a_poll(place: tuple[str, tuple[Any, ...]], value:
     account = whole_account()
     changed = json.dumps(replaced(document(name), path, value)).encode()
     account.answers[CALLS[name]] = httpx.Response(200, content=changed)
-    if "status" in name:
+    if "master_status" in name:
         account.answers[CALLS[name].removesuffix("+events")] = account.answers[CALLS[name]]
         account.answers[CALLS[name].removesuffix("+events") + "+events"] = account.answers[
             CALLS[name]

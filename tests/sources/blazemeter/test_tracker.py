@@ -1,54 +1,25 @@
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.fleet.readings import Run, Suite, SuiteRun
+from exporter.fleet.readings import Outcome, Run, Suite, SuiteRun
 from tests.sources.blazemeter.support import (
     BASE,
+    LIST,
     Account,
     Bench,
+    bench,
+    ended_row,
     error,
     exposed,
     ok,
+    only,
     readings,
+    row,
     status_of,
 )
-
-
-LIST = "masters?workspaceId=200001"
-
-
-def row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
-    """Make a row of a list; in flight unless it has an end."""
-    return {"id": run_id, "name": "Load", "testId": 7, "created": BASE, **fields}
-
-
-def ended_row(run_id: int = 1, **fields: Any) -> dict[str, Any]:
-    """Make a row of a run that ended just now."""
-    return row(run_id, **{"ended": BASE + 50, "reportStatus": "pass", **fields})
-
-
-def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
-    """Make a source with one workspace that lists some runs."""
-    account = Account()
-    account.answers[LIST] = ok(list(rows))
-    return Bench(account, **{"workspaces": [200001], **settings})
-
-
-async def only_run(bench: Bench) -> Run:
-    """Poll, and return the one run."""
-    (run,) = readings(await bench.poll("runs"), Run)
-    return run
-
-
-async def only_suite(bench: Bench) -> Suite:
-    """Poll, and return the one test."""
-    (suite,) = readings(await bench.poll("runs"), Suite)
-    return suite
 
 
 class TestFixtures:
@@ -58,6 +29,8 @@ class TestFixtures:
         it.account.fixture(LIST, "masters_list")
         it.account.status(82000001, "master_status.running")
         it.account.status(82000002, "master_status.booting")
+        it.account.fixture("tests/14000001", "test")
+        it.account.suites(t14000002="Soak", t14000003="Smoke", t14000004="Explore", t14000006="Up")
 
         poll = await it.poll("runs")
 
@@ -70,7 +43,9 @@ class TestFixtures:
                 suite_id="14000001",
                 location="harbor-64f0c2a1b7e3d90012ab34cd,us-east4-a",
                 progress_code=100,
+                delayed_start=False,
                 engines=2,
+                engines_planned=2,
                 engines_ratio={
                     "pending": 0,
                     "booting": 0,
@@ -88,7 +63,9 @@ class TestFixtures:
                 suite_id="14000006",
                 location="us-east4-a",
                 progress_code=25,
-                engines=2,
+                delayed_start=False,
+                engines=1,
+                engines_planned=2,
                 engines_ratio={
                     "pending": 0,
                     "booting": 0.5,
@@ -102,7 +79,7 @@ class TestFixtures:
         ] == readings(poll, Run)
         passed = SuiteRun(
             run_id="82000000",
-            passed=True,
+            outcome=Outcome.PASSED,
             max_users=200,
             start_timestamp_seconds=1759910000,
             end_timestamp_seconds=1759913700,
@@ -111,10 +88,10 @@ class TestFixtures:
         suites = {suite.suite_id: suite for suite in readings(poll, Suite)}
         assert {
             "14000001": ("Checkout load", True, True),
-            "14000002": ("Search soak", False, False),
-            "14000003": ("Nightly smoke", False, False),
+            "14000002": ("Soak", False, False),
+            "14000003": ("Smoke", False, False),
             "14000004": ("Explore", False, None),
-            "14000006": ("Warm-up", True, None),
+            "14000006": ("Up", True, None),
         } == {
             suite_id: (suite.suite, suite.running, suite.last_run and suite.last_run.passed)
             for suite_id, suite in suites.items()
@@ -125,6 +102,7 @@ class TestFixtures:
                 suite="Checkout load",
                 running=True,
                 last_run=passed,
+                last_run_passed=True,
                 current_run=SuiteRun(run_id="82000001", start_timestamp_seconds=1760000000),
                 history=(passed,),
             )
@@ -141,8 +119,11 @@ class TestFixtures:
 
         suite, _ = readings(await it.poll("runs"), Suite)
 
+        outcomes = ("failed", "incomplete", "aborted", "error", "no_data", "no_verdict")
         assert {
             "suite_running": 1,
+            'suite_last_run_outcome{outcome="passed"}': 1,
+            **{f'suite_last_run_outcome{{outcome="{outcome}"}}': 0 for outcome in outcomes},
             "suite_last_run_passed": 1,
             "suite_last_run_max_users": 200,
             "suite_last_run_start_timestamp_seconds": 1759910000,
@@ -159,7 +140,6 @@ class TestFixtures:
         poll = await it.poll("runs")
 
         assert ((), ()) == (poll.readings, poll.failures)
-        assert it.source.up
 
     async def test_reads_the_documented_sample(self) -> None:
         """The run of the vendor's own example: every sample of its end."""
@@ -170,10 +150,20 @@ class TestFixtures:
         )
         it.account.status(12345678, "master_status.ended")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         phases = dict.fromkeys(
-            ("pending", "booting", "downloading", "ready", "running", "stopping", "unknown"), 0
+            (
+                "pending",
+                "booting",
+                "downloading",
+                "ready",
+                "running",
+                "stopping",
+                "stuck",
+                "unknown",
+            ),
+            0,
         )
         levels = dict.fromkeys(
             ("debug", "notice", "error", "critical", "alert", "emergency"), 0
@@ -183,7 +173,11 @@ class TestFixtures:
             **{f'run_phase{{phase="{phase}"}}': value for phase, value in phases.items()},
             'run_phase{phase="ended"}': 1,
             "run_progress_code": 140,
+            'run_outcome{outcome="no_verdict"}': 1,
+            "run_delayed_start": 0,
             "run_engines": 1,
+            "run_engines_planned": 1,
+            "run_engine_errors": 0,
             'run_engines_ratio{phase="pending"}': 0,
             'run_engines_ratio{phase="booting"}': 0,
             'run_engines_ratio{phase="downloading"}': 0,
@@ -206,7 +200,7 @@ class TestFixtures:
         it = bench(row(82000001))
         it.account.status(82000001, "master_status.terminating")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("stopping", 130, None) == (run.phase, run.progress_code, run.passed)
         assert {} == run.events
@@ -217,7 +211,7 @@ class TestFixtures:
         it = bench(ended_row(82000003, reportStatus="fail"))
         it.account.status(82000003, "master_status.ended.error_events")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("ended", 1, False) == (run.phase, run.exit_code, run.passed)
         assert (1, 1, 1) == (run.events["critical"], run.events["error"], run.events["notice"])
@@ -227,7 +221,7 @@ class TestFixtures:
         it = bench(ended_row(82000004, reportStatus="noData"))
         it.account.status(82000004, "master_status.ended.no_data")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert (False, None, False) == (run.data_available, run.exit_code, run.passed)
 
@@ -236,7 +230,7 @@ class TestFixtures:
         it = bench(row(1))
         it.account.fixture("masters/1/status", "master_status.unlisted_status")
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("running", 100, 1) == (run.phase, run.progress_code, run.engines)
         assert run.data_available is None
@@ -246,10 +240,10 @@ class TestFixtures:
 
 class TestListing:
     async def test_turns_pages_until_one_is_short(self) -> None:
-        """Full pages are followed by the next, a short one is the last, `total` is not read."""
+        """Full pages are followed by the next; without a whole `total` a short one is the last."""
         it = bench()
         pages = [[ended_row(page * 50 + n + 1) for n in range(50)] for page in range(2)]
-        it.account.answers[LIST] = ok(pages[0], total=50, limit=50)
+        it.account.answers[LIST] = ok(pages[0], total="n/a", limit=50)
         it.account.answers[f"{LIST}&skip=50"] = ok(pages[1][:7], total="n/a", limit=50)
 
         await it.poll("runs")
@@ -266,6 +260,41 @@ class TestListing:
         await it.poll("runs")
 
         assert f"{LIST}&skip=10" in it.account.sent
+
+    async def test_that_does_not_turn_pages_is_a_failure(self) -> None:
+        """A page of ids that were there before shows that the server ignores `skip`."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 51)], total=63)
+        it.account.answers[f"{LIST}&skip=50"] = it.account.answers[LIST]
+
+        poll = await it.poll("runs")
+
+        assert [("200001", Reason.API_ERROR)] == [(f.target, f.reason) for f in poll.failures]
+        assert 1 == it.surprises("incomplete_list")
+        assert [LIST, f"{LIST}&skip=50"] == [key for key in it.account.sent if key.startswith(LIST)]
+        assert "Load" == readings(poll, Suite)[0].suite
+
+    async def test_that_is_shorter_than_its_total_is_a_failure(self) -> None:
+        """Three runs of five that the list has by its own count."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 4)], total=5)
+        it.account.answers[f"{LIST}&skip=3"] = ok([], total=5)
+
+        poll = await it.poll("runs")
+
+        assert ["200001"] == [failure.target for failure in poll.failures]
+        assert 1 == it.surprises("incomplete_list")
+
+    async def test_steps_by_what_it_was_given(self) -> None:
+        """A server that caps its pages without a word is read on until the total is reached."""
+        it = bench()
+        it.account.answers[LIST] = ok([ended_row(n) for n in range(1, 11)], total=13)
+        it.account.answers[f"{LIST}&skip=10"] = ok([ended_row(n) for n in (11, 12, 13)], total=13)
+
+        poll = await it.poll("runs")
+
+        assert () == poll.failures
+        assert "13" == readings(poll, Suite)[0].history[0].run_id
 
     async def test_ends_where_everything_is_old(self) -> None:
         """Later pages of runs that all ended before the last poll are not read again."""
@@ -341,7 +370,8 @@ class TestFollowing:
 
         await it.poll("runs")
 
-        assert ["user", LIST, "masters/1/status", "masters/2/status"] == it.account.sent
+        statuses = ["masters/1/status", "masters/2/status"]
+        assert ["user", LIST, "tests/7", *statuses] == it.account.sent
 
     async def test_goes_on_when_the_list_forgets_the_run(self) -> None:
         """A run once seen in flight is followed until it is over."""
@@ -351,7 +381,7 @@ class TestFollowing:
         it.account.answers[LIST] = ok([])
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert "running" == run.phase
 
@@ -365,10 +395,12 @@ class TestFollowing:
         it.account.answers["masters/1"] = ok(ended_row(1))
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
-        assert ["masters/1/status", "masters/1/status+events"] == it.account.sent[-2:]
-        assert "DEBUG" == it.account.requests[-1].url.params["level"]
+        asked = [key for key in it.account.sent if "status" in key]
+        assert ["masters/1/status", "masters/1/status+events", "masters/1/ci-status"] == asked
+        (query,) = [each.url.params for each in it.account.requests if "level" in each.url.params]
+        assert "DEBUG" == query["level"]
         assert "ended" == run.phase
         await it.poll("runs")
         assert not any("status" in key for key in it.account.sent)
@@ -383,9 +415,9 @@ class TestFollowing:
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
 
         it.time.shift(60)
-        run = await only_run(it)
+        run = await only(it, Run)
 
-        assert ["masters/1/status+events"] == [k for k in it.account.sent if "status" in k]
+        assert ["masters/1/status+events"] == [k for k in it.account.sent if "/status" in k]
         assert 0 == run.events["info"]
 
     async def test_shows_a_short_run(self) -> None:
@@ -394,7 +426,7 @@ class TestFollowing:
         it.account.answers["masters/1/status"] = ok(status_of(140))
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert ("ended", True, BASE + 50) == (run.phase, run.passed, run.end_timestamp_seconds)
 
@@ -473,7 +505,7 @@ class TestFollowing:
         """A failed run whose status cannot be read any more must not pass for running."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
-        assert (await only_suite(it)).running
+        assert (await only(it, Suite)).running
         it.account.answers[LIST] = ok([ended_row(1, reportStatus="fail")])
         it.account.answers["masters/1/status"] = httpx.Response(500)
 
@@ -489,9 +521,33 @@ class TestFollowing:
         it.account.answers["masters/1/status"] = ok(status_of(100))
         it.account.answers["masters/2/status"] = httpx.Response(500)
 
-        await it.poll("runs")
+        poll = await it.poll("runs")
 
-        assert it.source.up
+        assert ["2"] == [failure.target for failure in poll.failures]
+        assert poll.asked
+
+    async def test_no_run_that_can_be_asked_is_said(self) -> None:
+        """The list alone tells nothing of the runs in flight."""
+        it = bench(row(1), row(2))
+        it.account.answers["masters/1/status"] = httpx.Response(502)
+        it.account.answers["masters/2/status"] = httpx.Response(500)
+
+        poll = await it.poll("runs")
+
+        assert not poll.asked
+
+    async def test_no_list_that_can_be_read_is_said(self) -> None:
+        """New runs are not seen, although those that are known can be asked about."""
+        it = bench(row(1))
+        it.account.at(100, 1)
+        assert (await it.poll("runs")).asked
+        it.account.answers[LIST] = httpx.Response(500)
+
+        it.time.shift(60)
+        poll = await it.poll("runs")
+
+        assert not poll.asked
+        assert ["running"] == [run.phase for run in readings(poll, Run)]
 
     async def test_runs_that_all_fail_put_the_source_down(self) -> None:
         """Without a list there is nothing else that could be answered."""
@@ -499,20 +555,17 @@ class TestFollowing:
         it.account.answers["masters/1"] = ok(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
         await it.poll("runs")
-        assert it.source.up
         it.account.answers["masters/1/status"] = httpx.Response(502)
 
         it.time.shift(60)
         with pytest.raises(PollError):
             await it.poll("runs")
 
-        assert not it.source.up
-
     async def test_carries_a_run_over_until_it_is_too_old(self) -> None:
         """A status call that fails leaves the last reading, for as long as it is fresh."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(100))
-        before = await only_run(it)
+        before = await only(it, Run)
         it.account.answers["masters/1/status"] = httpx.Response(503)
 
         it.time.shift(170)
@@ -530,7 +583,7 @@ class TestFollowing:
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": code})
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert "unknown" == run.phase
 
@@ -539,7 +592,7 @@ class TestFollowing:
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": -1})
 
-        run = await only_run(it)
+        run = await only(it, Run)
 
         assert run.progress_code is None
         assert "run_progress_code" not in exposed(run)
@@ -571,84 +624,6 @@ class TestFollowing:
         assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
 
 
-class TestVerdict:
-    @pytest.mark.parametrize(
-        ("status", "passed"),
-        [
-            ("pass", True),
-            ("fail", False),
-            ("error", False),
-            ("abort", False),
-            ("noData", False),
-            ("unset", None),
-            (None, None),
-            ("new", None),
-        ],
-    )
-    async def test_is_the_report_status(self, status: str | None, passed: bool | None) -> None:
-        """Only `pass` passed; without criteria there is no verdict."""
-        it = bench(ended_row(1, reportStatus=status))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-
-        poll = await it.poll("runs")
-
-        (run,), (suite,) = readings(poll, Run), readings(poll, Suite)
-        assert passed is run.passed
-        assert suite.last_run is not None
-        assert passed is suite.last_run.passed
-        assert (1 if status == "new" else 0) == it.surprises("enum")
-
-    async def test_is_none_in_flight(self) -> None:
-        """Whatever the list says of a run in flight is no verdict yet."""
-        it = bench(row(1, reportStatus="fail"))
-        it.account.answers["masters/1/status"] = ok(status_of(100))
-
-        poll = await it.poll("runs")
-
-        assert [None] == [run.passed for run in readings(poll, Run)]
-        assert [None] == [suite.last_run for suite in readings(poll, Suite)]
-
-    async def test_is_read_again_after_the_end(self) -> None:
-        """A verdict that comes late is found although the list has forgotten the run."""
-        it = bench(row(1))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
-        await it.poll("runs")
-        it.account.answers[LIST] = ok([])
-        it.time.shift(60)
-        assert (await only_run(it)).passed is None
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="fail"))
-
-        it.time.shift(60)
-        poll = await it.poll("runs")
-
-        assert [False] == [run.passed for run in readings(poll, Run)]
-        assert [False] == [s.last_run and s.last_run.passed for s in readings(poll, Suite)]
-        assert "masters/1" in it.account.sent
-        await it.poll("runs")
-        assert "masters/1" not in it.account.sent
-
-    async def test_is_not_waited_for_ever(self) -> None:
-        """A run without criteria is asked about for ten minutes after its end."""
-        it = bench(ended_row(1, reportStatus="unset"))
-        it.account.answers["masters/1/status"] = ok(status_of(140))
-        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
-        it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="unset"))
-        await it.poll("runs")
-        it.account.answers[LIST] = ok([])
-
-        it.time.shift(580)
-        await it.poll("runs")
-        asked = "masters/1" in it.account.sent
-        it.time.shift(30)
-        await it.poll("runs")
-
-        assert asked
-        assert [LIST] == it.account.sent
-
-
 class TestConfigured:
     async def test_runs_need_no_workspace(self) -> None:
         """A run is described and followed by its id alone."""
@@ -658,7 +633,7 @@ class TestConfigured:
 
         poll = await it.poll("runs")
 
-        assert ["user", "masters/1", "masters/1/status"] == it.account.sent
+        assert ["user", "masters/1", "tests/7", "masters/1/status"] == it.account.sent
         assert ["booting"] == [run.phase for run in readings(poll, Run)]
         assert [True] == [suite.running for suite in readings(poll, Suite)]
 
@@ -682,7 +657,6 @@ class TestConfigured:
             poll = await it.poll("runs")
 
             assert [("404", Reason.UNKNOWN_ID)] == [(f.target, f.reason) for f in poll.failures]
-        assert it.source.up
 
     async def test_runs_on_a_list_are_not_described_again(self) -> None:
         """The list has the same fields."""
@@ -702,7 +676,7 @@ class TestSuites:
             ended_row(2, created=BASE - 8000, ended=BASE - 5000),
         )
 
-        suite = await only_suite(it)
+        suite = await only(it, Suite)
 
         assert suite.last_run is not None
         assert ("2", True) == (suite.last_run.run_id, suite.last_run.passed)
@@ -711,12 +685,12 @@ class TestSuites:
     async def test_remember_runs_between_polls(self) -> None:
         """A later list that is shorter takes nothing away."""
         it = bench(ended_row(1, ended=BASE - 4000))
-        before = await only_suite(it)
+        before = await only(it, Suite)
         it.account.answers[LIST] = ok([])
 
         it.time.shift(60)
 
-        assert before == await only_suite(it)
+        assert before == await only(it, Suite)
 
     async def test_forget_what_is_older_than_lookback(self) -> None:
         """A test that has not run for so long is not reported."""
@@ -731,18 +705,20 @@ class TestSuites:
         """The history is bounded."""
         rows = [ended_row(n, created=BASE - 9000 + n, ended=BASE - 4000) for n in range(1, 15)]
 
-        suite = await only_suite(bench(*rows))
+        suite = await only(bench(*rows), Suite)
 
         assert [str(n) for n in range(14, 4, -1)] == [run.run_id for run in suite.history]
 
     async def test_are_filtered_with_their_runs(self) -> None:
-        """An excluded test costs no call and has no reading."""
+        """An excluded test has no reading, and costs no call but the one for its name."""
         it = bench(row(1), exclude={"suites": "Load"})
 
         poll = await it.poll("runs")
 
         assert () == poll.readings
-        assert ["user", LIST] == it.account.sent
+        assert ["user", LIST, "tests/7"] == it.account.sent
+        await it.poll("runs")
+        assert [LIST] == it.account.sent
 
     async def test_need_an_id(self) -> None:
         """A run without a test is a run, but no suite."""
@@ -788,14 +764,13 @@ async def test_nothing_learnt_is_an_error() -> None:
         await it.poll("runs")
 
     assert raised.value.reason is Reason.API_ERROR
-    assert not it.source.up
 
 
 async def test_an_outage_keeps_what_is_followed() -> None:
     """After an outage the followed runs are asked about as before."""
     it = bench(row(1))
     it.account.answers["masters/1/status"] = ok(status_of(100))
-    before = await only_run(it)
+    before = await only(it, Run)
     answers = dict(it.account.answers)
     it.account.answers = dict.fromkeys(answers, httpx.Response(502))
     with pytest.raises((CallError, BlockedError)):
@@ -804,4 +779,4 @@ async def test_an_outage_keeps_what_is_followed() -> None:
 
     it.time.shift(60)
 
-    assert before == await only_run(it)
+    assert before == await only(it, Run)
