@@ -15,7 +15,6 @@ from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Agent, Location
 from exporter.sources.base import Explanation, Poll
 from exporter.sources.blazemeter.calls import PollCalls
-from exporter.sources.blazemeter.client import LOCATION, SHIPS
 from exporter.sources.blazemeter.locations import (
     ListedLocation,
     homes,
@@ -24,6 +23,7 @@ from exporter.sources.blazemeter.locations import (
     read_row,
 )
 from exporter.sources.blazemeter.memory import MOST, AgentsMemory
+from exporter.sources.blazemeter.operations import LOCATION, SHIPS
 from exporter.sources.blazemeter.pages import Pages, read_pages
 from exporter.sources.blazemeter.replies import ListReply
 from exporter.sources.decode import redacted_reply, text

@@ -1,16 +1,10 @@
-"""The only way to BlazeMeter's API: a few GETs, all through the lock-out guard.
-
-The API has calls beside these that start, stop and publish runs, and one GET that issues a new
-token. What is not among `OPERATIONS` cannot be asked for.
-"""
+"""The only way to BlazeMeter's API: each call of `operations`, through the lock-out guard."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,9 +12,25 @@ from exporter.errors import CallError, PollError, Reason, SuspectError
 from exporter.http import Call, HttpClient, Reply, status_error
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Client, SourceContext
+from exporter.sources.blazemeter.operations import (
+    CI_STATUS,
+    LOCATION,
+    LOCATIONS,
+    MASTER,
+    MASTERS,
+    MULTI_TEST,
+    MULTI_TESTS,
+    SHIPS,
+    STATUS,
+    SUMMARY,
+    TEST,
+    USER,
+    E,
+    Operation,
+    target_of,
+)
 from exporter.sources.blazemeter.replies import (
     CiStatus,
-    Envelope,
     ListReply,
     Location,
     Master,
@@ -28,8 +38,6 @@ from exporter.sources.blazemeter.replies import (
     Status,
     SuiteDescription,
     Summary,
-    SummaryReply,
-    UserReply,
 )
 from exporter.sources.calls import suspected
 from exporter.sources.decode import decode
@@ -38,8 +46,6 @@ from exporter.sources.decode import decode
 if TYPE_CHECKING:
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
-
-E = TypeVar("E", bound=Envelope[Any])
 
 Seen = Callable[[bytes], object]
 
@@ -51,103 +57,6 @@ PAGE = 50
 LOCATIONS_PAGE = 1000
 
 _REFUSED = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED}
-
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-
-
-class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
-    """A read-only call.
-
-    Attributes:
-        name: Of the call, as metrics and messages have it.
-        path: Below the base URL; `{id}` stands for one id.
-        reply: What it answers.
-        query: The parameters it may have.
-    """
-
-    name: str
-    path: str
-    reply: type[E]
-    query: frozenset[str] = frozenset()
-
-    @property
-    def of_item(self) -> bool:
-        """Return whether it is about one thing only."""
-        return "{id}" in self.path
-
-
-USER = Operation(name="user", path="/api/v4/user", reply=UserReply)
-MASTERS = Operation(
-    name="masters",
-    path="/api/v4/masters",
-    reply=ListReply[Master],
-    query=frozenset({"workspaceId", "testId", "collectionId", "limit", "skip", "sort[]"}),
-)
-MASTER = Operation(name="master", path="/api/v4/masters/{id}", reply=Envelope[Master])
-STATUS = Operation(
-    name="master_status",
-    path="/api/v4/masters/{id}/status",
-    reply=Envelope[Status],
-    query=frozenset({"events", "level"}),
-)
-CI_STATUS = Operation(
-    name="master_ci_status", path="/api/v4/masters/{id}/ci-status", reply=Envelope[CiStatus]
-)
-SUMMARY = Operation(
-    name="master_summary",
-    path="/api/v4/masters/{id}/reports/default/summary",
-    reply=SummaryReply,
-)
-# The reference prints an object at one place and an array of one at another.
-TEST = Operation(
-    name="test",
-    path="/api/v4/tests/{id}",
-    reply=Envelope[SuiteDescription | tuple[SuiteDescription, ...]],
-)
-MULTI_TEST = Operation(
-    name="multi_test",
-    path="/api/v4/multi-tests/{id}",
-    reply=Envelope[SuiteDescription | tuple[SuiteDescription, ...]],
-)
-MULTI_TESTS = Operation(
-    name="multi_tests",
-    path="/api/v4/multi-tests",
-    reply=ListReply[SuiteDescription],
-    query=frozenset({"workspaceId", "limit", "skip"}),
-)
-LOCATIONS = Operation(
-    name="private_locations",
-    path="/api/v4/private-locations",
-    reply=ListReply[Location],
-    query=frozenset({"workspaceId", "limit", "skip"}),
-)
-LOCATION = Operation(
-    name="private_location",
-    path="/api/v4/private-locations/{id}",
-    reply=Envelope[Location | tuple[Location, ...]],
-)
-SHIPS = Operation(
-    name="private_location_servers",
-    path="/api/v4/private-locations/{id}/servers",
-    reply=Envelope[tuple[Ship, ...]],
-)
-
-OPERATIONS: frozenset[Operation[Any]] = frozenset(
-    {
-        USER,
-        MASTERS,
-        MASTER,
-        STATUS,
-        CI_STATUS,
-        SUMMARY,
-        TEST,
-        MULTI_TEST,
-        MULTI_TESTS,
-        LOCATIONS,
-        LOCATION,
-        SHIPS,
-    }
-)
 
 
 class NotFoundError(CallError):
@@ -363,22 +272,6 @@ class BlazeMeterClient(Client):
             self.surprise("missing_field")
             raise CallError(Reason.DECODE, f"{name}: the reply lacks its result", status=200)
         return answer
-
-
-def target_of(operation: Operation[Any], item: str, query: Mapping[str, str | int]) -> str:
-    """Return path and query of a call.
-
-    Raises:
-        ValueError: The call is not on the list, or the id could change the path.
-    """
-    if operation not in OPERATIONS:
-        raise ValueError(f"not a call of this client: {operation.name}")
-    if not query.keys() <= operation.query:
-        raise ValueError(f"{operation.name}: not one of its parameters")
-    if operation.of_item and _ID.fullmatch(item) is None:
-        raise ValueError(f"{operation.name}: not an id")
-    path = operation.path.replace("{id}", item)
-    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _one(

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.sources.blazemeter.client import MASTERS, STATUS, USER, Operation, target_of
+from exporter.sources.blazemeter.operations import MASTERS, STATUS, USER, Operation, target_of
 from tests.sources.blazemeter.support import BASE, Account, Bench, error, ok, status_of
 
 
