@@ -8,7 +8,7 @@ from exporter.simulator.blazemeter.runs import VERDICTS, LoadTest, Run, Verdict
 def run_of(verdict: Verdict = "pass", engines: int = 1) -> Run:
     """Make a run that begins at 0."""
     test = LoadTest(test_id=1, name="t", workspace_id=1, verdict=verdict, engines=engines)
-    return Run(master_id=1, test=test, started=0)
+    return Run(master_id=1, number=1, test=test, started=0)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,22 @@ def test_a_run_is_as_far_as_its_last_engine() -> None:
         run.phase(41).name,
         run.least_phase(41).name,
     )
+
+
+@pytest.mark.parametrize(
+    ("moment", "waits", "name"),
+    [
+        (30, False, "TAURUS_ENGINE_INIT"),
+        (60, True, "TAURUS_ENGINE_READY"),
+        (4100, False, "DATA_RECEIVED"),
+    ],
+)
+def test_a_run_can_wait_for_its_start(moment: float, waits: bool, name: str) -> None:
+    """For more than an hour its engines are ready, and then it goes on as always."""
+    run = run_of()
+    run.test.waits_seconds = 4020
+
+    assert (waits, name) == (run.waits(moment), run.least_phase(moment).name)
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 CONTROLLER = "controller-1.load.example.net"
+DETAIL = "getTestExecutionSuiteTestRunResultDetail"
 
 #: Per fixture the request that must be answered in its shape.
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -45,10 +47,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("getTestjobTemplates.ok", {}),
     ("getTestExecutionSuites.ok", {}),
     ("getCurrentlyRunningTestExecutionSuiteIds.ok", {}),
-    (
-        "getTestExecutionSuiteTestRunResultDetail.ok",
-        {"testExecutionSuiteId": 2, "testRunId": 3},
-    ),
 ]
 FLAGS = {
     "pingMeasuringAgent.outdated": "agentVersionOutdatedError",
@@ -158,6 +156,72 @@ async def test_a_bad_controller_ping(portal: RealLoad, change: dict[str, bool], 
     assert same | text == members
 
 
+async def ping(portal: RealLoad, token: str) -> dict[str, Any]:
+    """Ping the first controller with a token."""
+    reply: dict[str, Any] = await portal.call(
+        "pingClusterController",
+        controllerHost=CONTROLLER,
+        controllerPort=8083,
+        controllerAuthToken=token,
+    )
+    return reply
+
+
+async def test_a_cluster_with_a_stale_token(portal: RealLoad) -> None:
+    """Its controller is listed once for each token and answers to the right one only."""
+    right = portal.fleet.controllers[f"{CONTROLLER}:8083"].token
+    portal.fleet.change("clusters", 11, token="stale")
+
+    entries = (await portal.call("getClusterControllers"))["clusterControllersArray"]
+    listed = await portal.call("getMeasuringAgentClusters")
+    pinged = await portal.call("pingMeasuringAgentClusterMembers", clusterId=11)
+    other = await portal.call("pingMeasuringAgentClusterMembers", clusterId=13)
+
+    tokens = [
+        (entry["controllerAuthToken"], [row["clusterId"] for row in rows])
+        for entry in entries
+        if entry["controllerHost"] == CONTROLLER and (rows := entry["measuringAgentClustersArray"])
+    ]
+    assert [("stale", [11]), (right, [13]), ("simulated-stale-token", [15])] == tokens
+    assert "stale" == listed["measuringAgentClustersArray"][0]["controllerAuthToken"]
+    assert fixture("realload", "pingMeasuringAgentClusterMembers.bad_token") == pinged
+    assert other["isError"] is False
+    assert [True, False] == [(await ping(portal, token))["isError"] for token in ("stale", right)]
+
+
+async def test_a_default_cluster_is_unusable(portal: RealLoad) -> None:
+    """Its controller is well."""
+    (right, *_) = [controller.token for controller in portal.fleet.controllers.values()]
+
+    members = await portal.call("pingMeasuringAgentClusterMembers", clusterId=15)
+
+    assert members["controllerNotReachableError"] is True
+    assert (await ping(portal, right))["isError"] is False
+
+
+@pytest.mark.parametrize(
+    ("error", "case"),
+    [
+        ("clusterAccessDeniedError", "access_denied"),
+        ("clusterIdError", "unknown_id"),
+        ("controllerVersionOutdatedError", "controller_outdated"),
+        ("controllerNotReachableError", "controller_not_reachable"),
+    ],
+)
+async def test_a_cluster_is_refused_while_its_controller_is_well(
+    portal: RealLoad, error: str, case: str
+) -> None:
+    """Each of the vendor's four flags can be the answer, all of them printed."""
+    portal.fleet.change("clusters", 13, error=error)
+
+    reply = await portal.call("pingMeasuringAgentClusterMembers", clusterId=13)
+
+    text = {"genericErrorText": reply["genericErrorText"]}
+    assert fixture("realload", f"pingMeasuringAgentClusterMembers.{case}") | text == reply
+    token = portal.fleet.controllers[f"{CONTROLLER}:8083"].token
+    assert (await ping(portal, token))["isError"] is False
+
+
 async def test_a_controller_is_outdated_in_a_good_reply(portal: RealLoad) -> None:
     """The second of the two ways to say so is in the default fleet."""
     reply = await portal.call("pingMeasuringAgentClusterMembers", clusterId=12)
@@ -207,6 +271,106 @@ async def test_clocks_are_those_of_the_machines(portal: RealLoad, time: FakeCloc
 
     assert response["systemTime"] == round(time.unix * 1000) + response["deltaTimeMillis"]
     assert -12.0 == pytest.approx(response["deltaTimeMillis"] / 1000, abs=0.1)
+
+
+async def test_a_machine_s_uptime_is_that_of_its_own_clock(portal: RealLoad) -> None:
+    """A clock that is two hours ahead shifts start and present alike."""
+    response = (await portal.call("pingMeasuringAgent", agentId=51))["agentResponse"]
+
+    uptime = (response["systemTime"] - response["agentStartupTimeStamp"]) / 1000
+    assert 6600.0 == pytest.approx(uptime, abs=1)
+    assert 7200.0 == pytest.approx(response["deltaTimeMillis"] / 1000, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("separator", "text"), [("", "16384 MB"), (",", "16,384 MB"), ("'", "16'384 MB")]
+)
+async def test_memory_can_have_a_separator(portal: RealLoad, separator: str, text: str) -> None:
+    """How the vendor prints large numbers depends on the machine."""
+    portal.fleet.change("agents", 41, memory_mb=16_384, memory_separator=separator)
+
+    response = (await portal.call("pingMeasuringAgent", agentId=41))["agentResponse"]
+
+    assert text == response["javaMaxMemory"]
+
+
+async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
+    """One agent was launched by cloud credits; one other has the newer fields, too."""
+    rows = (await portal.call("getMeasuringAgents"))["measuringAgentsArray"]
+
+    newer = {
+        row["agentId"]: (row["sharedMeasuringAgentTemplateId"], row["isLaunchedByCloudCredits"])
+        for row in rows
+        if "isLaunchedByCloudCredits" in row
+    }
+    assert {49: (5, False), 52: (-1, True)} == newer
+
+
+async def test_the_run_detail_has_the_fixture_s_shape(portal: RealLoad) -> None:
+    """Keys and types are the printed ones, where no job has input fields."""
+    portal.fleet.change("suites", 2, jobs=1)
+
+    reply = await portal.call(DETAIL, testExecutionSuiteId=2, testRunId=3)
+
+    assert [] == differences(reply, fixture("realload", f"{DETAIL}.ok"))
+
+
+@pytest.mark.parametrize("outcome", ["pass", "fail", "stop"])
+async def test_the_run_detail_agrees_with_the_list(portal: RealLoad, outcome: str) -> None:
+    """Summary, group, jobs and log tell of one run; each job has an element of its own."""
+    portal.fleet.change("suites", 2, outcomes=[outcome])
+    suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
+    listed = suites[0]["testRunResultsArray"][2]
+
+    reply = await portal.call(DETAIL, testExecutionSuiteId=2, testRunId=listed["testRunId"])
+
+    result = reply["testRunResultDetail"]["testRunResult"]
+    (group,) = result["testRunExecutionGroupResultArray"]
+    jobs = result["testRunTestjobResultArray"]
+    assert listed == {key: result[key] for key in listed}
+    for key in group.keys() & listed.keys() - {"testRunId"}:
+        assert listed[key] == group[key]
+    for key in ("totalSessionsPassed", "totalSamplesPassed", "totalSamplesFailed"):
+        assert listed[key] == sum(job[key] for job in jobs)
+    executed = "numTestjobTemplatesExecutionPassed", "numTestjobTemplatesExecutionFailed"
+    assert len({job["testjobTemplateElementId"] for job in jobs}) == sum(
+        listed[key] for key in executed
+    )
+    levels = Counter(entry["logLevel"] for entry in result["executorLog"]["logEntriesArray"])
+    assert listed["numTestjobTemplatesExecutionFailed"] == levels[9]
+    assert int(outcome == "stop") == levels[8]
+    assert len(jobs) == levels[4]
+
+
+async def test_the_run_detail_has_what_must_be_skipped(portal: RealLoad) -> None:
+    """Signatures, input fields and nicknames are in it, as they are at the vendor."""
+    reply = await portal.post(DETAIL, testExecutionSuiteId=2, testRunId=3)
+
+    for field in ("testjobSignature", "currentValue", "executedByUserNickname", "logMessage"):
+        assert f'"{field}"' in reply.text
+
+
+async def test_the_list_of_running_suites_can_be_late(portal: RealLoad, time: FakeClock) -> None:
+    """A run is in the list of suites before the other list names it."""
+    portal.portal.world.timeline.still = False
+    portal.fleet.change("suites", 2, lag_seconds=10)
+    time.shift(205)
+
+    suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
+    running = await portal.call("getCurrentlyRunningTestExecutionSuiteIds")
+
+    newest = suites[0]["testRunResultsArray"][-1]
+    assert (6, 1) == (newest["testRunId"], newest["executionState"])
+    assert 2 not in running["testExecutionSuiteIdArray"]
+
+
+async def test_an_ended_run_can_have_another_state(portal: RealLoad) -> None:
+    """What the vendor's numbers mean is known for one of them only."""
+    portal.fleet.change("suites", 2, ended_state=5)
+
+    suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
+
+    assert {5} == {run["executionState"] for run in suites[0]["testRunResultsArray"]}
 
 
 async def test_certificates_can_be_opened(portal: RealLoad) -> None:
