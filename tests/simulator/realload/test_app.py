@@ -187,6 +187,8 @@ async def test_a_cluster_with_a_stale_token(portal: RealLoad) -> None:
     assert fixture("realload", "pingMeasuringAgentClusterMembers.bad_token") == pinged
     assert other["isError"] is False
     assert [True, False] == [(await ping(portal, token))["isError"] for token in ("stale", right)]
+    example = fixture("realload", "getClusterControllers.two_tokens")
+    assert [] == differences(entries, example["clusterControllersArray"])
 
 
 async def test_a_default_cluster_is_unusable(portal: RealLoad) -> None:
@@ -277,9 +279,11 @@ async def test_a_machine_s_uptime_is_that_of_its_own_clock(portal: RealLoad) -> 
     """A clock that is two hours ahead shifts start and present alike."""
     response = (await portal.call("pingMeasuringAgent", agentId=51))["agentResponse"]
 
-    uptime = (response["systemTime"] - response["agentStartupTimeStamp"]) / 1000
-    assert 6600.0 == pytest.approx(uptime, abs=1)
+    example = fixture("realload", "pingMeasuringAgent.clock_ahead")["agentResponse"]
     assert 7200.0 == pytest.approx(response["deltaTimeMillis"] / 1000, abs=1)
+    for told in (response, example):
+        uptime = (told["systemTime"] - told["agentStartupTimeStamp"]) / 1000
+        assert 6600.0 == pytest.approx(uptime, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +308,9 @@ async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
         if "isLaunchedByCloudCredits" in row
     }
     assert {49: (5, False), 52: (-1, True)} == newer
+    (example,) = fixture("realload", "getMeasuringAgents.cloud_credits")["measuringAgentsArray"]
+    (launched,) = [row for row in rows if row["agentId"] == 52]
+    assert [] == differences(launched, example)
 
 
 async def test_the_run_detail_has_the_fixture_s_shape(portal: RealLoad) -> None:
@@ -362,6 +369,39 @@ async def test_the_list_of_running_suites_can_be_late(portal: RealLoad, time: Fa
     newest = suites[0]["testRunResultsArray"][-1]
     assert (6, 1) == (newest["testRunId"], newest["executionState"])
     assert 2 not in running["testExecutionSuiteIdArray"]
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("stopped_after_failed", {"history": 3, "outcomes": ["pass", "fail", "stop"]}),
+        ("no_jobs", {"history": 1, "jobs": 0}),
+    ],
+)
+async def test_runs_without_a_pass(portal: RealLoad, case: str, changes: dict[str, Any]) -> None:
+    """They are told as in the fixtures: by counts alone."""
+    portal.fleet.change("suites", 2, **changes)
+
+    (suite, *_) = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
+
+    (example,) = fixture("realload", f"getTestExecutionSuites.{case}")["testExecutionSuitesArray"]
+    assert [] == differences(suite, example)
+    assert counts(example) == counts(suite)
+
+
+def counts(suite: Any) -> list[tuple[int, int, bool, int]]:
+    """Return of each run its state, jobs to execute, whether one failed and what is missing."""
+    return [
+        (
+            run["executionState"],
+            run["numTestjobTemplatesToExecute"],
+            run["numTestjobTemplatesExecutionFailed"] > 0,
+            run["numTestjobTemplatesToExecute"]
+            - run["numTestjobTemplatesExecutionPassed"]
+            - run["numTestjobTemplatesExecutionFailed"],
+        )
+        for run in suite["testRunResultsArray"]
+    ]
 
 
 async def test_an_ended_run_can_have_another_state(portal: RealLoad) -> None:
