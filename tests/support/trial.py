@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.fleet.readings import Reading, SourceHealth
+from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.lockout.keeper import ASK_AGAIN_SECONDS, RENEWAL_SECONDS
+from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
@@ -185,7 +186,7 @@ class Trial:
             for snapshot in self.engine.store.snapshots()
             if snapshot.source == (name or self.only.name)
             for reading in snapshot.readings
-            if not isinstance(reading, SourceHealth)
+            if not isinstance(reading, SourceHealth | TaskHealth)
         ]
 
     def targets(self) -> dict[str, str]:
@@ -246,7 +247,7 @@ def accused(page: Page, source: str) -> dict[str, str]:
     for (name, labels), value in vendor_samples(page, source).items():
         text = dict(labels)
         ids = [text[key] for key in sorted(text) if key.endswith("_id") or key == "controller"]
-        if name.endswith("_up") and value == 0:
+        if name.endswith("_up") and name != c.LOCATION_AGENTS_UP.name and value == 0:
             down.setdefault(f"{name}/{'/'.join(ids)}", "")
         elif name.endswith("_failure") and value == 1:
             down[f"{name.removesuffix('_failure')}_up/{'/'.join(ids)}"] = text["reason"]
@@ -255,7 +256,10 @@ def accused(page: Page, source: str) -> dict[str, str]:
 
 def ups(page: Page) -> set[Labels]:
     """Return of which machines a page knows whether they are up."""
-    others = {"loadfleet_source_up", "loadfleet_exporter_state_up"}
+    others = {
+        *(family.name for family in (c.SOURCE_UP, c.SOURCE_TASK_UP, c.LOCATION_AGENTS_UP)),
+        "loadfleet_exporter_state_up",
+    }
     return {labels for name, labels in page if name.endswith("_up") and name not in others}
 
 

@@ -207,7 +207,7 @@ def _tests(count: int, workspaces: list[int], chance: random.Random) -> Iterator
             test_id=14_000_001 + index,
             name=_NAMES[index] if index < len(_NAMES) else f"Test {index + 1:02}",
             workspace_id=workspaces[0] if index % 6 < 4 else workspaces[1],
-            verdict=VERDICTS[index % len(VERDICTS)],
+            verdicts=[VERDICTS[index % len(VERDICTS)]],
             period_seconds=period,
             latest_seconds=chance.uniform(0, period) if index else 0.0,
             users=chance.choice((20, 50, 200)),

@@ -96,7 +96,7 @@ def _verdict(run: Run, moment: float) -> Json:
     verdict = run.verdict(moment)
     passed = verdict == "pass"
     is_known = verdict in ("pass", "fail")
-    if run.test.told_by == "reportStatus" or run.test.verdict not in ("pass", "fail"):
+    if run.test.told_by == "reportStatus" or run.result not in ("pass", "fail"):
         return {"reportStatus": verdict, **({"passed": passed} if is_known else {})}
     if not is_known:
         return {"executionMode": "functional", "passed": None, "functionalSummary": None}
@@ -183,7 +183,7 @@ def _servers(run: Run, code: int) -> list[Json]:
 def _events(account: Account, run: Run) -> list[Json]:
     """List what has happened in a run, the newest first."""
     moment = account.timeline.moment()
-    broken = run.test.verdict in ("error", "noData")
+    broken = run.result in ("error", "noData")
     events: list[tuple[float, str, str, str]] = []
     for engine in range(run.test.engines):
         session = run.session_id(engine)
@@ -198,7 +198,7 @@ def _events(account: Account, run: Run) -> list[Json]:
                 events.append((phase.at + 1, "WARNING", text, session))
                 if broken:
                     events.append((phase.at + 1, "ERROR", "Not enough resources", session))
-            if phase.code == 136 and run.test.verdict != "abort":
+            if phase.code == 136 and run.result != "abort":
                 code = int(broken) or (0 if engine else run.test.exit_code)
                 text = f"Taurus completed (Exit: {code})"
                 events.append((phase.at, "INFO", text, session))

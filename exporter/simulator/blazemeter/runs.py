@@ -48,7 +48,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
     """A test with a schedule.
 
     Attributes:
-        verdict: What all its runs end with.
+        verdicts: What its runs end with: the first run with the first and so on, by turns.
         told_by: The field that tells the verdict `pass` or `fail`.
         renamed: Whether its runs are named by a report name with their number, else by the date.
         multi: Whether it is a multi-test, whose runs do not name it.
@@ -68,7 +68,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
     test_id: int
     name: str
     workspace_id: int
-    verdict: Verdict = "pass"
+    verdicts: list[Verdict] = msgspec.field(default_factory=lambda: ["pass"])
     told_by: Literal["reportStatus", "passed", "functionalSummary"] = "reportStatus"
     renamed: bool = False
     multi: bool = False
@@ -111,6 +111,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started: float
 
     @property
+    def result(self) -> Verdict:
+        """What it ends with."""
+        return self.test.verdicts[(self.number - 1) % len(self.test.verdicts)]
+
+    @property
     def data_from(self) -> float:
         """When the load begins, unless the run ends before."""
         return self.started + _DATA_SECONDS + self.test.waits_seconds
@@ -120,9 +125,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         boot = list(_BOOT)
         data = self.data_from - self.started
         stop = data + self.test.hold_seconds
-        if self.test.verdict == "abort":  # stopped while it booted
+        if self.result == "abort":  # stopped while it booted
             boot, stop = boot[:5], boot[4][0] + 5
-        elif self.test.verdict in ("error", "noData"):
+        elif self.result in ("error", "noData"):
             stop = data
         else:
             boot.append((data, 100, "DATA_RECEIVED"))
@@ -150,7 +155,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         end = self.ended(moment)
         if end is None:
             return None
-        return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.test.verdict
+        return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.result
 
     def waits(self, moment: float) -> bool:
         """Return whether its engines are ready and somebody has to start the load."""
@@ -160,7 +165,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_data(self) -> bool:
         """Whether a complete run of this kind sends data."""
-        return self.test.verdict not in ("error", "abort", "noData")
+        return self.result not in ("error", "abort", "noData")
 
     def session_id(self, engine: int) -> str:
         """Return the id of one engine's session."""

@@ -455,7 +455,7 @@ async def test_functional_runs_tell_their_verdict_otherwise(
     api: Api, verdict: str, told_by: str
 ) -> None:
     """Some masters have no report status, but a flag, or nothing but a summary."""
-    api.account.change("tests", 14_000_001, verdict=verdict, told_by=told_by)
+    api.account.change("tests", 14_000_001, verdicts=[verdict], told_by=told_by)
     row = [row for row in await api.masters() if row.get("testId") == 14_000_001][-1]
 
     found = (await api.get(f"/masters/{row['id']}"))["result"]

@@ -7,7 +7,7 @@ from exporter.simulator.blazemeter.runs import VERDICTS, LoadTest, Run, Verdict
 
 def run_of(verdict: Verdict = "pass", engines: int = 1) -> Run:
     """Make a run that begins at 0."""
-    test = LoadTest(test_id=1, name="t", workspace_id=1, verdict=verdict, engines=engines)
+    test = LoadTest(test_id=1, name="t", workspace_id=1, verdicts=[verdict], engines=engines)
     return Run(master_id=1, number=1, test=test, started=0)
 
 
@@ -67,6 +67,13 @@ def test_the_verdict_comes_late(verdict: Verdict) -> None:
 def test_an_aborted_run_never_gets_data() -> None:
     """An abort happens during the boot."""
     assert 100 not in {phase.code for phase in run_of("abort").phases()}
+
+
+def test_verdicts_take_turns() -> None:
+    """A test can fail in one run, and be aborted in the next."""
+    test = LoadTest(test_id=1, name="t", workspace_id=1, history=4, verdicts=["fail", "abort"])
+
+    assert ["fail", "abort", "fail", "abort"] == [run.result for run in test.runs(0)]
 
 
 def test_master_ids_are_unique() -> None:
