@@ -15,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.lockout.keeper import ASK_AGAIN_SECONDS, RENEWAL_SECONDS
-from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
@@ -214,6 +213,17 @@ class Trial:
         return counts
 
 
+#: What ends in `_up` and says of no machine whether it is up.
+_NO_TARGETS = frozenset(
+    {
+        "loadfleet_exporter_state_up",
+        "loadfleet_location_agents_up",
+        "loadfleet_source_task_up",
+        "loadfleet_source_up",
+    }
+)
+
+
 def parsed(text: str) -> Page:
     """Read a page with prometheus-client's parser, which raises what is wrong with it."""
     page: Page = {}
@@ -247,7 +257,7 @@ def accused(page: Page, source: str) -> dict[str, str]:
     for (name, labels), value in vendor_samples(page, source).items():
         text = dict(labels)
         ids = [text[key] for key in sorted(text) if key.endswith("_id") or key == "controller"]
-        if name.endswith("_up") and name != c.LOCATION_AGENTS_UP.name and value == 0:
+        if name.endswith("_up") and name not in _NO_TARGETS and value == 0:
             down.setdefault(f"{name}/{'/'.join(ids)}", "")
         elif name.endswith("_failure") and value == 1:
             down[f"{name.removesuffix('_failure')}_up/{'/'.join(ids)}"] = text["reason"]
@@ -256,11 +266,7 @@ def accused(page: Page, source: str) -> dict[str, str]:
 
 def ups(page: Page) -> set[Labels]:
     """Return of which machines a page knows whether they are up."""
-    others = {
-        *(family.name for family in (c.SOURCE_UP, c.SOURCE_TASK_UP, c.LOCATION_AGENTS_UP)),
-        "loadfleet_exporter_state_up",
-    }
-    return {labels for name, labels in page if name.endswith("_up") and name not in others}
+    return {labels for name, labels in page if name.endswith("_up") and name not in _NO_TARGETS}
 
 
 def fits(pattern: str, seen: Any) -> bool:
