@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from exporter.clock import SYSTEM_CLOCK
 from exporter.metrics import catalogue as c
 from exporter.polling.poller import DOUBTED_SECONDS
 from tests.support.candidates import CANDIDATES, SMALL
@@ -175,6 +176,12 @@ with_pings = pytest.mark.parametrize(
 )
 
 
+def _timed(candidate: Candidate, folder: Path) -> Trial:
+    """Make a trial in true time, since how long pings take is what counts."""
+    sources = {candidate.name: candidate}
+    return Trial(sources, folder, options=MANY, timeout=TIMEOUT, clock=SYSTEM_CLOCK)
+
+
 @with_pings
 @pytest.mark.parametrize("make", [sluggish, stalling, lambda: instead(hang)])
 async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
@@ -183,8 +190,7 @@ async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
     """If pings time out and the vendor itself answers, it may be the vendor all the same."""
 
     async def play(folder: Path) -> None:
-        trial = Trial({candidate.name: candidate}, folder, options=MANY, timeout=TIMEOUT)
-        async with trial:
+        async with _timed(candidate, folder) as trial:
             await trial.poll()
             good = trial.page()
             trial.only.front.struck = lambda seen: fits(candidate.pings, seen)
@@ -207,8 +213,7 @@ async def test_a_target_that_alone_does_not_answer_is_down(
     """That the vendor is not accused lightly must not protect a target that hangs."""
 
     async def play(folder: Path) -> None:
-        trial = Trial({candidate.name: candidate}, folder, options=MANY, timeout=TIMEOUT)
-        async with trial:
+        async with _timed(candidate, folder) as trial:
             await trial.poll()
             before = accused(trial.page(), candidate.name)
             trial.only.front.struck = lambda seen: fits(candidate.part, seen)
