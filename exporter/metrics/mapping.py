@@ -82,6 +82,13 @@ class _ClusterMember(NamedTuple):
     member: r.Member
 
 
+class _TargetCount(NamedTuple):
+    """How many targets of a kind there are."""
+
+    kind: str
+    number: float
+
+
 class _Absent:
     """Stands for a part that is `None`: all that could be read from it is absent."""
 
@@ -383,10 +390,13 @@ _LOCATION = _mapping(
     _number(c.LOCATION_THREADS_PER_ENGINE, "threads_per_engine"),
 )
 
-_TASK_HEALTH = _mapping(
-    (),
-    _column(c.SOURCE_TASK_UP, "task", "up", spread=lambda health: (((health[0],), health[1]),)),
-    _by_key(c.SOURCE_TARGETS, "targets"),
+_TASK_HEALTH = _mapping(("task",), _boolean(c.SOURCE_TASK_UP, "up"))
+
+# A source has one reading for each task, of kinds that no other task has.
+_TARGET_COUNTS = _mapping(
+    ("kind",),
+    _number(c.SOURCE_TARGETS, "number"),
+    targets=lambda health: tuple(_TargetCount(*count) for count in health.targets.items()),
 )
 
 _CERTIFICATE = _mapping(
@@ -412,7 +422,7 @@ MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.SourceHealth: (
         _mapping((), _boolean(c.SOURCE_UP, "up"), _boolean(c.SOURCE_AUTH_FAILED, "auth_failed")),
     ),
-    r.TaskHealth: (_TASK_HEALTH,),
+    r.TaskHealth: (_TASK_HEALTH, _TARGET_COUNTS),
 }
 
 

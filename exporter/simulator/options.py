@@ -24,7 +24,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
         still: Whether the worlds stay as they begin.
         agents, controllers, clusters, cluster_members, recorders, suites: Sizes of the Real Load
             fleet.
-        blazemeter_agents, tests: Private-location agents and tests that run again and again.
+        blazemeter_agents, blazemeter_locations: Private locations and their agents.
+        tests: BlazeMeter tests that run again and again.
         eggplant_agents: Agents of the Eggplant server.
         delay_seconds: How long a portal takes for a call that reaches another machine.
         dead_delay_seconds: What a machine that is down adds to that.
@@ -39,14 +40,15 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     pace: float = 1.0
     still: bool = False
     agents: int = 20
-    controllers: int = 2
-    clusters: int = 4
+    controllers: int = 3
+    clusters: int = 6
     cluster_members: int = 3
     recorders: int = 3
-    suites: int = 6
-    blazemeter_agents: int = 6
-    tests: int = 6
-    eggplant_agents: int = 6
+    suites: int = 8
+    blazemeter_agents: int = 7
+    blazemeter_locations: int = 4
+    tests: int = 8
+    eggplant_agents: int = 9
     delay_seconds: float = 0.0
     dead_delay_seconds: float = 0.0
     fault_rate: float = 0.0
@@ -68,6 +70,7 @@ _HELP: Final = {
     "recorders": "Real Load proxy recorders",
     "suites": "Real Load test execution suites",
     "blazemeter_agents": "BlazeMeter private-location agents",
+    "blazemeter_locations": "BlazeMeter private locations",
     "tests": "BlazeMeter tests that run again and again",
     "eggplant_agents": "Eggplant agents",
     "delay_seconds": "seconds a call takes that reaches another machine",

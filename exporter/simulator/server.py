@@ -60,7 +60,10 @@ async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
     Raises:
         OSError: The address cannot be listened on.
     """
-    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False)
+    # The date is the vendor's own, see `Portal.answer`.
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, proxy_headers=False, date_header=False
+    )
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
@@ -178,7 +181,7 @@ class Simulation:
                     "url": self.eggplant_url,
                     "auth": {"token_url": self.eggplant_url + eggplant.REALM_PATH}
                     | eggplant.CLIENT,
-                    "expected_agents": list(self.lab.agents),
+                    "expected_agents": self.lab.names(),
                 },
             ]
         }

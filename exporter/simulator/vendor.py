@@ -6,6 +6,7 @@ now on. `GET /_control` answers like it: with the counts.
     still         true lets the world stand still, false lets it go on
     token         the only credential that is valid from now on; null: none is
     delay         seconds each call takes; of Real Load's, those that reach another machine
+    delay_spread  up to so many seconds more, by chance
     dead_delay    seconds a machine that is down adds to that
     fault         how calls are answered: none, bad_gateway, unavailable (both with HTML),
                   rate_limited (429 with Retry-After), garbage (200 with HTML), drop, hang
@@ -14,6 +15,8 @@ now on. `GET /_control` answers like it: with the counts.
                   (the error envelope), bare (nothing but `isError`), flags (with the action's
                   flags, none set), http_401
     fault_on      the actions that `fault` and `fault_rate` strike; empty: all
+    fault_after   so many of these calls are answered well before `fault` strikes
+    skew          how many seconds the vendor's clock is ahead of the true time
     unblock       true forgets bad tokens and blocked addresses
     change        {"agents": {"41": {"up": false}}}: attributes of things, see the worlds
     delete        {"agents": ["41"]}: things that cease to exist
@@ -25,6 +28,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict, deque
 from contextlib import suppress
+from email.utils import formatdate
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,10 +80,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     still: bool | msgspec.UnsetType = msgspec.UNSET
     token: str | msgspec.UnsetType | None = msgspec.UNSET
     delay: float | msgspec.UnsetType = msgspec.UNSET
+    delay_spread: float | msgspec.UnsetType = msgspec.UNSET
     dead_delay: float | msgspec.UnsetType = msgspec.UNSET
     fault: Fault | msgspec.UnsetType = msgspec.UNSET
     fault_rate: float | msgspec.UnsetType = msgspec.UNSET
     fault_on: frozenset[str] | msgspec.UnsetType = msgspec.UNSET
+    fault_after: int | msgspec.UnsetType = msgspec.UNSET
+    skew: float | msgspec.UnsetType = msgspec.UNSET
     refusal: Refusal | msgspec.UnsetType = msgspec.UNSET
     unblock: bool = False
     change: dict[str, dict[str, dict[str, Any]]] = {}
@@ -133,11 +140,13 @@ class Portal:
         self.clock = clock
         self.token: str | None = token
         self.delay_seconds = options.delay_seconds
+        self.delay_spread_seconds = 0.0
         self.dead_delay_seconds = options.dead_delay_seconds
         self.fault = Fault.NONE
         self.refusal = Refusal.ENVELOPE
         self.fault_rate = options.fault_rate
         self.fault_on: frozenset[str] = frozenset()
+        self.fault_after = 0
         self.calls: Counter[str] = Counter()
         self.refused: list[float] = []
         self.blocked_calls = 0
@@ -157,12 +166,14 @@ class Portal:
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
-            return self._misbehave(action) or await work()
+            response = self._misbehave(action) or await work()
         except asyncio.CancelledError:
             # The server stops: uvicorn would print a traceback for a cancelled call.
-            return SilentResponse(drop=True)
+            response = SilentResponse(drop=True)
         finally:
             self.in_flight -= 1
+        response.headers["Date"] = formatdate(self.world.timeline.now(), usegmt=True)
+        return response
 
     def refuse(self, caller: str) -> None:
         """Note a bad credential; the fifth within a minute blocks the address."""
@@ -184,6 +195,7 @@ class Portal:
         """Take the time that a call to another machine takes."""
         seconds = self.delay_seconds if delay_seconds is None else delay_seconds
         seconds += 0.0 if up else self.dead_delay_seconds
+        seconds += self.delay_spread_seconds * self._chance.random()
         if seconds > 0:
             await self.clock.sleep(seconds)
 
@@ -197,10 +209,13 @@ class Portal:
             "still": (self.world.timeline, "still"),
             "token": (self, "token"),
             "delay": (self, "delay_seconds"),
+            "delay_spread": (self, "delay_spread_seconds"),
             "dead_delay": (self, "dead_delay_seconds"),
             "fault": (self, "fault"),
             "fault_rate": (self, "fault_rate"),
             "fault_on": (self, "fault_on"),
+            "fault_after": (self, "fault_after"),
+            "skew": (self.world.timeline, "skew_seconds"),
             "refusal": (self, "refusal"),
         }
         for name, (owner, attribute) in targets.items():
@@ -244,6 +259,9 @@ class Portal:
             return None
         if self.fault_rate and self._chance.random() < self.fault_rate:
             return _FAULTS[Fault.BAD_GATEWAY]()
+        if self.fault is not Fault.NONE and self.fault_after > 0:
+            self.fault_after -= 1
+            return None
         return _FAULTS[self.fault]()
 
 

@@ -21,6 +21,9 @@ class Timeline:
 
     Args:
         pace: Seconds of the world per second.
+
+    Attributes:
+        skew_seconds: The vendor's clock minus the true time.
     """
 
     def __init__(self, clock: Clock, *, pace: float = 1.0, still: bool = False) -> None:
@@ -29,6 +32,7 @@ class Timeline:
         self._still = still
         self._anchor = clock.now()
         self._anchor_moment = 0.0
+        self.skew_seconds = 0.0
 
     @property
     def still(self) -> bool:
@@ -50,12 +54,13 @@ class Timeline:
         return self._anchor_moment + passed * self._pace
 
     def now(self) -> float:
-        """Return the seconds since the epoch; they pass also while the world stands still."""
-        return self._clock.time()
+        """Return the vendor's seconds since the epoch; they pass also while its world is still."""
+        return self._clock.time() + self.skew_seconds
 
     def unix(self, moment: float) -> float:
-        """Convert a moment to seconds since the epoch."""
-        return self._anchor.unix + (moment - self._anchor_moment) / self._pace
+        """Convert a moment to the vendor's seconds since the epoch."""
+        passed = (moment - self._anchor_moment) / self._pace
+        return self._anchor.unix + passed + self.skew_seconds
 
 
 class Wave(msgspec.Struct, frozen=True, kw_only=True):

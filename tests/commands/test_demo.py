@@ -5,17 +5,79 @@ from __future__ import annotations
 import json
 import shlex
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter.cli import main
+from exporter.metrics import catalogue as c
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
+from tests.support.trial import Page, parsed, select
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
+
+
+#: What there is to see at once, each with how to find it on the page.
+SIGHTS: dict[str, Callable[[Page], bool]] = {
+    "an agent that is down": lambda page: 0 in select(page, c.AGENT_UP.name).values(),
+    "an outdated agent": lambda page: 1 in select(page, c.AGENT_OUTDATED.name).values(),
+    "a wrong clock": lambda page: any(
+        abs(seconds) > 3600 for seconds in select(page, c.AGENT_CLOCK_DELTA.name).values()
+    ),
+    "an unusable cluster": lambda page: 0 in select(page, c.CLUSTER_UP.name).values(),
+    "a failed suite": lambda page: _has_outcome(page, "failed"),
+    "an incomplete suite": lambda page: _has_outcome(page, "incomplete"),
+    "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
+}
+
+#: The families of the tasks that nobody has switched on.
+OFF_BY_DEFAULT = {
+    family.name
+    for family in (c.AGENT_JOBS, c.TEMPLATE_HEALTHY, c.CERTIFICATE_ACTIVE, c.CERTIFICATE_NOT_AFTER)
+}
+
+
+def _has_outcome(page: Page, outcome: str) -> bool:
+    return 1 in select(page, c.SUITE_LAST_RUN_OUTCOME.name, outcome=outcome).values()
+
+
+def unseen(page: Page) -> set[str]:
+    """Return what a page does not show of what there is to see."""
+    return {sight for sight, is_on in SIGHTS.items() if not is_on(page)}
+
+
+def unserved(page: Page) -> set[str]:
+    """Return the families that a page has no sample of, but for those that are off."""
+    names = {name for name, _ in page}
+    return {family.name for family in c.FAMILIES} - OFF_BY_DEFAULT - names
+
+
+async def lacking(
+    folder: Path, missing: Callable[[Page], set[str]], *, timeout_seconds: float
+) -> list[str]:
+    """Start the demo and return what is missing on its page when the time is over."""
+    address = f"127.0.0.1:{free_port()}"
+    left = {"a page"}
+
+    async def shown() -> bool:
+        left.clear()
+        try:
+            left.update(missing(parsed(await fetch(f"http://{address}/metrics"))))
+        except OSError:
+            left.add("a page")
+        return not left
+
+    flag = f"--web.listen-address={address}"
+    async with running(*EXPORTER, "demo", flag, folder=folder, name="demo") as process:
+        with suppress(TimeoutError):
+            await until(shown, timeout_seconds=timeout_seconds)
+        assert not process.ended, process.errors
+    return sorted(left)
 
 
 def test_a_taken_port_is_told_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +126,16 @@ async def test_says_in_three_lines_where_to_look(tmp_path: Path) -> None:
 
         async def down() -> bool:
             found = await fetch(f"{board[1]}api/v1/targets?state=down&kind=agent")
-            return [agent_id] == [each["id"] for each in json.loads(found)["data"]["targets"]]
+            return agent_id in {each["id"] for each in json.loads(found)["data"]["targets"]}
 
         await until(down)
+
+
+async def test_trouble_of_each_kind_is_seen_at_once(tmp_path: Path) -> None:
+    """A quarter of a minute after its start there is something to look at, for every need."""
+    assert [] == await lacking(tmp_path, unseen, timeout_seconds=15.0)
+
+
+async def test_every_family_is_served_within_a_minute(tmp_path: Path) -> None:
+    """Who wants to know what a metric looks like finds it here, if its task is on."""
+    assert [] == await lacking(tmp_path, unserved, timeout_seconds=60.0)

@@ -28,7 +28,7 @@ async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
     """To connect is only to get ready."""
     poller = trial.engine.pollers[trial.only.name]
 
-    assert not poller.source.up
+    assert not poller.up
     assert not poller.source.blocked
     assert [] == trial.only.front.seen
 

@@ -57,7 +57,13 @@ class Source:
 
     def __init__(self, name: str, candidate: Candidate, folder: Path, seed: int) -> None:
         options = SimulatorOptions(
-            seed=seed, pace=PACE, agents=14, clusters=3, eggplant_agents=6, delay_seconds=0.005
+            seed=seed,
+            pace=PACE,
+            agents=14,
+            clusters=3,
+            blazemeter_agents=6,
+            eggplant_agents=6,
+            delay_seconds=0.005,
         )
         app = candidate.vendor(options, SYSTEM_CLOCK)
         self.name = name

@@ -22,7 +22,16 @@ from structlog.testing import capture_logs
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.errors import Reason
-from exporter.fleet.readings import Account, Agent, AgentState, Reading, Run, SourceHealth, Template
+from exporter.fleet.readings import (
+    Account,
+    Agent,
+    AgentState,
+    Reading,
+    Run,
+    SourceHealth,
+    TaskHealth,
+    Template,
+)
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.catalogue import AGENT_UP, FAMILIES
@@ -346,6 +355,25 @@ def test_a_target_of_two_tasks_is_exposed_once() -> None:
 
     ups = [line for line in world.text().splitlines() if line.startswith("loadfleet_agent_up{")]
     assert len(ups) == len(set(ups)) == 2
+
+
+def test_every_task_of_a_source_is_exposed() -> None:
+    """The readings of their health have no labels but the task, and none hides another."""
+    world = World()
+    world.put(
+        TaskHealth(task="agents", up=True, targets={"agent": 3.0, "location": 1.0}),
+        TaskHealth(task="runs", up=False, targets={"suite": 0.0}),
+    )
+
+    lines = world.lines()
+
+    assert {
+        'loadfleet_source_task_up{provider="realload",source="prod",task="agents"} 1.0',
+        'loadfleet_source_task_up{provider="realload",source="prod",task="runs"} 0.0',
+        'loadfleet_source_targets{kind="agent",provider="realload",source="prod"} 3.0',
+        'loadfleet_source_targets{kind="location",provider="realload",source="prod"} 1.0',
+        'loadfleet_source_targets{kind="suite",provider="realload",source="prod"} 0.0',
+    } == lines
 
 
 def test_a_lone_surrogate_does_not_break_the_page() -> None:

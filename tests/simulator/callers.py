@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from exporter.simulator.blazemeter import app as blazemeter
+from exporter.simulator.blazemeter.account import Account
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload import app as realload
 from exporter.simulator.realload.fleet import Fleet
@@ -49,3 +51,38 @@ class RealLoad:
         """Use the control interface."""
         async with client(self.app) as caller:
             return await caller.post("/_control", json=command)
+
+
+class BlazeMeter:
+    """A BlazeMeter API and a caller in front of it."""
+
+    def __init__(self, time: FakeClock, **options: Any) -> None:
+        self.account = Account(SimulatorOptions(**options), time.clock)
+        self.app = blazemeter.app(self.account, SimulatorOptions(**options), time.clock)
+        self.portal: Portal = self.app.state.portal
+
+    async def send(
+        self, path: str, *, secret: str = blazemeter.KEY_SECRET, method: str = "GET"
+    ) -> httpx.Response:
+        """Send a call."""
+        async with client(self.app) as caller:
+            return await caller.request(method, "/api/v4" + path, auth=(blazemeter.KEY_ID, secret))
+
+    async def get(self, path: str) -> Any:
+        """Send a GET and return the decoded reply."""
+        return (await self.send(path)).json()
+
+    async def masters(self) -> list[dict[str, Any]]:
+        """List all runs, page by page, the newest first."""
+        rows: list[dict[str, Any]] = []
+        while page := (await self.get(f"/masters?limit=50&skip={len(rows)}"))["result"]:
+            rows += page
+        return rows
+
+    async def newest(self, verdict: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Return the newest run that is told to have a verdict, and has certain fields."""
+        return next(
+            row
+            for row in await self.masters()
+            if row.get("reportStatus") == verdict and fields.items() <= row.items()
+        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -246,3 +247,47 @@ async def test_the_peak_is_kept(time: FakeClock) -> None:
     await asyncio.gather(*calls)
 
     assert 3 == portal.portal.peak
+
+
+async def test_a_portal_hangs_after_some_pings(time: FakeClock) -> None:
+    """The first calls that a fault strikes can be answered well; others are answered always."""
+    portal = RealLoad(time, still=True)
+    await portal.control(fault="bad_gateway", fault_on=["pingMeasuringAgent"], fault_after=2)
+
+    pings = [await portal.post("pingMeasuringAgent", agentId=41) for _ in range(3)]
+    listed = await portal.post(LIST)
+
+    assert [200, 200, 502] == [reply.status_code for reply in pings]
+    assert 200 == listed.status_code
+
+
+async def test_a_portal_is_slow_for_all(time: FakeClock) -> None:
+    """Each ping takes its own time between the delay and that with the whole spread."""
+    portal = RealLoad(time, still=True, delay_seconds=3.0)
+    await portal.control(delay_spread=1.6)
+    began, took = time.monotonic, []
+
+    async def ping(agent_id: int) -> None:
+        await portal.call("pingMeasuringAgent", agentId=agent_id)
+        took.append(time.monotonic - began)
+
+    calls = [asyncio.create_task(ping(agent_id)) for agent_id in range(41, 61)]
+    await time.advance(10.0)
+    await asyncio.gather(*calls)
+
+    assert 20 == len({*took})
+    assert all(3.0 <= seconds <= 4.6 for seconds in took)
+    assert max(took) - min(took) > 0.8
+
+
+async def test_replies_are_dated_by_the_vendor_s_clock(time: FakeClock) -> None:
+    """A clock that is ahead shows in the header and in the reply alike."""
+    portal = RealLoad(time, still=True)
+    await portal.control(skew=400)
+
+    reply = await portal.post("pingMeasuringAgent", agentId=41)
+
+    date = parsedate_to_datetime(reply.headers["Date"]).timestamp()
+    told = reply.json()["agentResponse"]
+    assert time.unix + 400 == pytest.approx(date, abs=1)
+    assert time.unix + 400 == (told["systemTime"] - told["deltaTimeMillis"]) / 1000

@@ -21,6 +21,7 @@ from exporter.simulator.eggplant.lab import Lab
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload import app as realload
 from exporter.simulator.realload.fleet import Fleet
+from exporter.simulator.world import World
 from exporter.sources.base import Provider
 from exporter.sources.blazemeter import BLAZEMETER
 from exporter.sources.eggplant import EGGPLANT
@@ -60,6 +61,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         allowed: Fits every request that the provider may send (see `front.line`).
         part: Fits the calls about one target, or one kind of call if no call is about one.
         target: The id of that target, as a label has it.
+        pings: Fits the calls that the vendor passes on to its targets, if it does that.
+        interrupted: Has a person stop the newest run of everything at the vendor, and lets the
+            runs before it fail, where there are any.
+        emptied: Tables of the vendor's world that hold all targets of which it lists all; empty if
+            it lists only those that are connected.
+        shortened: Has the vendor list less targets than it says that there are, where it says so.
         secret_fields: The fields of replies that hold secrets or what identifies people.
     """
 
@@ -71,6 +78,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     allowed: str
     part: str = ""
     target: str = ""
+    pings: str = ""
+    interrupted: Callable[[World], None]
+    emptied: frozenset[str] = frozenset()
+    shortened: Callable[[World], None] | None = None
     secret_fields: frozenset[str] = frozenset()
 
     def connected(self, url: str, file: Path) -> dict[str, Any]:
@@ -94,6 +105,21 @@ def _lab(options: SimulatorOptions, clock: Clock, **server: Any) -> Starlette:
     lab = Lab(options, clock)
     lab.change("servers", "main", **server)
     return eggplant.app(lab, options, clock)
+
+
+def _interrupted_suites(portal: World) -> None:
+    for suite in portal.table("suites").values():
+        suite.outcomes = ["fail"] * (suite.history - 1) + ["stop"]
+
+
+def _interrupted_tests(account: World) -> None:
+    for test in account.table("tests").values():
+        test.verdicts = ["fail"] * (test.history - 1) + ["abort"]
+
+
+def _interrupted_agents(lab: World) -> None:
+    for agent in lab.table("agents").values():
+        agent.outcome = "Incomplete"
 
 
 def _run(options: SimulatorOptions) -> str:
@@ -124,6 +150,9 @@ CANDIDATES = (
         r'"action":"(get|ping)[A-Za-z]+"\}',
         part=r'.*"agentId":41,.*"action":"pingMeasuringAgent".*',
         target="41",
+        pings=r'.*"action":"ping[A-Za-z]+".*',
+        interrupted=_interrupted_suites,
+        emptied=frozenset({"agents", "controllers", "clusters", "recorders", "suites"}),
         secret_fields=frozenset(_PORTAL_SECRETS.split()),
     ),
     Candidate(
@@ -143,6 +172,9 @@ CANDIDATES = (
         r"(\?\S*)? ",
         part=rf"GET /api/v4/masters/{_run(SMALL)}/status.*",
         target=_run(SMALL),
+        interrupted=_interrupted_tests,
+        emptied=frozenset({"locations"}),
+        shortened=lambda account: account.change("services", "main", lost_rows=1),
         secret_fields=frozenset(
             ("email", "displayName", "publicToken", "publicUrl", "address", "hostName", "token")
         ),
@@ -152,7 +184,8 @@ CANDIDATES = (
         provider=EGGPLANT,
         vendor=_lab,
         settings=lambda url, file: {"url": url, "auth": {"access_token_file": str(file)}},
-        allowed=r"POST /api/sut/status ",
+        allowed=rf"POST {eggplant.STATUS_PATH} |POST {eggplant.PROGRESS_PATH} id=[\w-]+",
+        interrupted=_interrupted_agents,
         secret_fields=frozenset(("username", "last_log")),
     ),
     Candidate(
@@ -169,7 +202,9 @@ CANDIDATES = (
             },
         },
         credential=None,
-        allowed=rf"POST /api/sut/status |POST {eggplant.REALM_PATH} .*",
+        allowed=rf"POST {eggplant.STATUS_PATH} |POST {eggplant.PROGRESS_PATH} id=[\w-]+"
+        rf"|POST {eggplant.REALM_PATH} .*",
+        interrupted=_interrupted_agents,
         part=rf"POST {eggplant.REALM_PATH} .*",
         secret_fields=frozenset(("username", "last_log")),
     ),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.simulator.eggplant.lab import Lab
 from exporter.simulator.options import SimulatorOptions
 from tests.support.wait import until
 
@@ -162,7 +163,7 @@ async def fetch(url: str, *, data: Any = None, headers: Mapping[str, str] | None
 async def announced(simulator: Process) -> dict[str, Any]:
     """Wait until a simulator has printed the configuration that fits, to its end, and return it."""
     last = "expected_agents:\n"
-    lines = SimulatorOptions().eggplant_agents
+    lines = len(Lab(SimulatorOptions()).names())
     await until(lambda: simulator.output.partition(last)[2].count("\n") >= lines)
     configuration: dict[str, Any] = yaml.safe_load(simulator.output)
     return configuration

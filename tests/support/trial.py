@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.fleet.readings import Reading, SourceHealth
+from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.lockout.keeper import ASK_AGAIN_SECONDS, RENEWAL_SECONDS
 from exporter.metrics import own
 from exporter.polling.engine import Engine
@@ -185,7 +185,7 @@ class Trial:
             for snapshot in self.engine.store.snapshots()
             if snapshot.source == (name or self.only.name)
             for reading in snapshot.readings
-            if not isinstance(reading, SourceHealth)
+            if not isinstance(reading, SourceHealth | TaskHealth)
         ]
 
     def targets(self) -> dict[str, str]:

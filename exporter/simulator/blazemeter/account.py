@@ -23,7 +23,19 @@ USER_ID: Final = 410_001
 MIN_AGENT_VERSION: Final = "3.7.0"
 _BEAT_SECONDS: Final = 30.0
 _SILENT_SECONDS: Final = 3600.0
-_NAMES: Final = ("Checkout load", "Search soak", "Warm-up", "Nightly smoke", "Login", "Returns")
+_NAMES: Final = (
+    "Checkout load",
+    "Search soak",
+    "Warm-up",
+    "Nightly smoke",
+    "Login",
+    "Returns",
+    "Checkout multi-test",
+    "API checks",
+)
+_PLACES: Final = ("Datacentre 1", "Cluster EU", "Spare", "Closed")
+_PREFIXES: Final = {0: "dc1", 1: "k8s"}
+_SHARED, _SPARE, _CLOSED = 1, 2, 3
 
 
 class Workspace(msgspec.Struct, kw_only=True):
@@ -45,8 +57,25 @@ class Location(msgspec.Struct, kw_only=True):
     location_id: str
     name: str
     workspaces: list[int]
-    slots: int = 2
+    slots: int | None = 2
     threads_per_engine: int | None = 500
+    disabled: bool = False
+
+
+class Service(msgspec.Struct, kw_only=True):
+    """The API's own state, the only row of the table `services`, with the id `main`.
+
+    Attributes:
+        page_cap: The largest page of a list, whatever is asked for.
+        skip_ignored: Whether each page of a list is the first one.
+        lost_rows: How many rows at the end of a list are missing though its total counts them.
+        totals_told: Whether lists of runs tell their total; those of a whole account do not.
+    """
+
+    page_cap: int = 50
+    skip_ignored: bool = False
+    lost_rows: int = 0
+    totals_told: bool = True
 
 
 class Ship(Machine, kw_only=True):
@@ -55,6 +84,8 @@ class Ship(Machine, kw_only=True):
     Attributes:
         heartbeat: `told`, `hidden` (the reply lacks it) or `never` (it was never online).
         busy: Whether it works whenever a run goes on.
+        state: Printed as its state in the place of the true one.
+        disk_free_bytes: Of its host; `None` where the reply does not tell.
     """
 
     ship_id: str
@@ -62,6 +93,8 @@ class Ship(Machine, kw_only=True):
     location_id: str
     heartbeat: Literal["told", "hidden", "never"] = "told"
     busy: bool = False
+    state: str | None = None
+    disk_free_bytes: int | None = 70_525_837_312
 
 
 _SHIP_ROLES: Final[dict[int, dict[str, object]]] = {
@@ -71,6 +104,15 @@ _SHIP_ROLES: Final[dict[int, dict[str, object]]] = {
     4: {"heartbeat": "never"},
     5: {"heartbeat": "hidden"},
 }
+_CLOSED_SHIP_INDEX: Final = 6
+_TEST_ROLES: Final[dict[int, dict[str, object]]] = {
+    0: {"engines": 2, "latest_seconds": 160.0},
+    1: {"renamed": True},
+    2: {"waits_seconds": 30.0},
+    5: {"servers": 3, "missing_servers": 2},
+    6: {"multi": True, "exit_code": 1},
+    7: {"told_by": "functionalSummary"},
+}
 
 
 class Account(World):
@@ -78,32 +120,25 @@ class Account(World):
 
     Attributes:
         workspaces, locations, ships, tests: Things by id.
+        services: The API itself, under `main`.
     """
 
-    kinds: ClassVar = frozenset({"workspaces", "locations", "ships", "tests"})
+    kinds: ClassVar = frozenset({"workspaces", "locations", "ships", "tests", "services"})
 
     def __init__(self, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(Timeline(clock, pace=options.pace, still=options.still))
         chance = random.Random(f"{options.seed}/blazemeter")  # noqa: S311 - not secret
+        self.services = {"main": Service()}
         first, second = 200_001, 200_002
         self.workspaces = {
             str(first): Workspace(workspace_id=first, name="Retail"),
             str(second): Workspace(workspace_id=second, name="Payments"),
         }
-        places = (("Datacentre 1", [first]), ("Cluster EU", [first, second]), ("Spare", [first]))
         self.locations = {
             location.location_id: location
-            for location in (
-                Location(
-                    location_id=f"64f0c2a1b7e3d90012ab34{0xCD + index:02x}",
-                    name=name,
-                    workspaces=workspaces,
-                    threads_per_engine=None if index == 1 else 500,
-                )
-                for index, (name, workspaces) in enumerate(places)
-            )
+            for location in _locations(options.blazemeter_locations, first, second)
         }
-        homes = list(self.locations)[:2]
+        homes = list(self.locations)
         self.ships = {
             ship.ship_id: ship for ship in _ships(options.blazemeter_agents, homes, chance)
         }
@@ -134,18 +169,33 @@ class Account(World):
         return self.timeline.unix(ship.wave.went_down(moment))
 
 
-def _ships(count: int, homes: list[str], chance: random.Random) -> Iterator[Ship]:
+def _locations(count: int, first: int, second: int) -> Iterator[Location]:
     for index in range(count):
-        home = index // 4 % len(homes)
+        yield Location(
+            location_id=f"64f0c2a1b7e3d90012ab{0x34CD + index:04x}",
+            name=_PLACES[index] if index < len(_PLACES) else f"Site {index + 1:02}",
+            workspaces=[first, second] if index == _SHARED else [first],
+            threads_per_engine=None if index == _SHARED else 500,
+            disabled=index == _CLOSED,
+        )
+
+
+def _ships(count: int, locations: list[str], chance: random.Random) -> Iterator[Ship]:
+    """Make agents, four for each location; the spare one has none, the closed one a silent one."""
+    homes = [index for index in range(len(locations)) if index not in (_SPARE, _CLOSED)]
+    for index in range(count if homes else 0):
+        home = homes[index // 4 % len(homes)]
         ship = Ship(
             ship_id=f"64f0c2a1b7e3d900{0x12AB3501 + index:08x}",
-            name=f"{('dc1', 'k8s')[home]}-agent-{index + 1}",
-            location_id=homes[home],
+            name=f"{_PREFIXES.get(home, f'site{home + 1}')}-agent-{index + 1}",
+            location_id=locations[home],
             version=chance.choice(("3.7.55", "3.7.41")),
             jitter=chance.random(),
         )
         for attribute, value in _SHIP_ROLES.get(index, {}).items():
             setattr(ship, attribute, value)
+        if index == _CLOSED_SHIP_INDEX and len(locations) > _CLOSED:
+            ship.up, ship.location_id, ship.name = False, locations[_CLOSED], "closed-agent-1"
         yield ship
 
 
@@ -153,13 +203,15 @@ def _tests(count: int, workspaces: list[int], chance: random.Random) -> Iterator
     """Make tests; each of the first six shows another verdict."""
     for index in range(count):
         period = chance.uniform(300, 500)
-        yield LoadTest(
+        test = LoadTest(
             test_id=14_000_001 + index,
             name=_NAMES[index] if index < len(_NAMES) else f"Test {index + 1:02}",
             workspace_id=workspaces[0] if index % 6 < 4 else workspaces[1],
-            verdict=VERDICTS[index % len(VERDICTS)],
-            engines=2 if index == 0 else 1,
+            verdicts=[VERDICTS[index % len(VERDICTS)]],
             period_seconds=period,
-            latest_seconds=100.0 if index == 0 else chance.uniform(0, period),
+            latest_seconds=chance.uniform(0, period) if index else 0.0,
             users=chance.choice((20, 50, 200)),
         )
+        for attribute, value in _TEST_ROLES.get(index, {}).items():
+            setattr(test, attribute, value)
+        yield test

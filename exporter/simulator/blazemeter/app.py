@@ -15,13 +15,15 @@ from exporter.simulator.blazemeter.account import ACCOUNT_ID, USER_ID, Account
 from exporter.simulator.blazemeter.replies import (
     LEVELS,
     Json,
-    ci_status,
     location_row,
     master_detail,
     master_row,
     master_status,
+    multi_test_row,
     ship_row,
+    test_row,
 )
+from exporter.simulator.blazemeter.results import ci_status, summary
 from exporter.simulator.vendor import JsonResponse, Portal, caller_of
 
 
@@ -100,16 +102,21 @@ def _single(result: Any) -> Json:
     return {"api_version": 4, "error": None, "result": result}
 
 
-def _page(rows: Sequence[Any], query: Parameters, row: Callable[[Any], Json]) -> Json:
+def _page(
+    account: Account, rows: Sequence[Any], query: Parameters, row: Callable[[Any], Json]
+) -> Json:
     """Build a list's envelope; `row` is applied to the rows of the page only."""
-    limit, skip = _number(query, "limit", _PAGE), _number(query, "skip", 0)
-    account_wide = "accountId" in query and "workspaceId" not in query
+    service = account.services["main"]
+    limit = min(_number(query, "limit", _PAGE), service.page_cap)
+    skip = _number(query, "skip", 0)
+    first = 0 if service.skip_ignored else skip
+    there = rows[: max(0, len(rows) - service.lost_rows)]
     return {
         "limit": limit,
         "skip": skip,
-        "total": "n/a" if account_wide else len(rows),
+        "total": len(rows),
         "hidden": 0,
-        **_single([row(one) for one in rows[skip : skip + limit]]),
+        **_single([row(one) for one in there[first : first + limit]]),
     }
 
 
@@ -160,19 +167,58 @@ def _workspaces(account: Account, _: Parameters, query: Parameters) -> Json:
             "accountId": ACCOUNT_ID,
         }
 
-    page = _page(list(account.workspaces.values()), query, row)
-    return {**page, "total": len(account.workspaces)}
+    return _page(account, list(account.workspaces.values()), query, row)
 
 
 def _masters(account: Account, _: Parameters, query: Parameters) -> Json:
-    scope, test_id = _scope(account, query), query.get("testId")
+    scope = _scope(account, query)
+    wanted = [
+        (query[name], multi)
+        for name, multi in (("testId", False), ("collectionId", True))
+        if name in query
+    ]
     runs = [
         run
         for run in account.runs()
-        if run.test.workspace_id in scope and test_id in (None, str(run.test.test_id))
+        if run.test.workspace_id in scope
+        and all((str(run.test.test_id), run.test.multi) == each for each in wanted)
     ]
-    page = _page(runs, query, lambda run: master_row(account, run))
+    page = _page(account, runs, query, lambda run: master_row(account, run))
+    account_wide = "accountId" in query and "workspaceId" not in query
+    if account_wide or not account.services["main"].totals_told:
+        page["total"] = "n/a"
     return {**page, "request_id": _REQUEST_ID}
+
+
+def _tests(account: Account, query: Parameters, row: Callable[[Any], Json], *, multi: bool) -> Json:
+    scope, name = _scope(account, query), query.get("name", "")
+    rows = [
+        test
+        for test in account.tests.values()
+        if test.multi == multi and test.workspace_id in scope and name in test.name
+    ]
+    return _page(account, rows, query, row)
+
+
+def _find_test(account: Account, path: Parameters, *, multi: bool) -> Any:
+    test = account.tests.get(path["test"])
+    if test is None or test.multi != multi:
+        raise _ApiError(404, "Not Found: Item Not Found")
+    if test.forbidden:
+        raise _ApiError(403, "Forbidden")
+    return test
+
+
+def _test(account: Account, path: Parameters, query: Parameters) -> Json:
+    """Answer with an object or an array of one: the vendor's references print both."""
+    test = _find_test(account, path, multi=False)
+    if test.test_id % 2:
+        return _single(test_row(test))
+    return _page(account, [test], query, test_row)
+
+
+def _multi_test(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _single(multi_test_row(account, _find_test(account, path, multi=True)))
 
 
 def _find_run(account: Account, path: Parameters) -> Any:
@@ -201,13 +247,16 @@ def _ci_status(account: Account, path: Parameters, _: Parameters) -> Json:
     return _single(ci_status(account, _find_run(account, path)))
 
 
+def _summary(account: Account, path: Parameters, _: Parameters) -> Json:
+    return _single(summary(account, _find_run(account, path)))
+
+
 def _locations(account: Account, _: Parameters, query: Parameters) -> Json:
     if not query.keys() & {"workspaceId", "accountId"}:
         raise _ApiError(400, "Bad Request: workspaceId or accountId")
     scope = _scope(account, query)
     rows = [one for one in account.locations.values() if scope.intersection(one.workspaces)]
-    page = _page(rows, {"limit": "1000", **query}, lambda one: location_row(account, one))
-    return {**page, "total": len(rows)}
+    return _page(account, rows, query, lambda one: location_row(account, one))
 
 
 def _find_location(account: Account, path: Parameters) -> Any:
@@ -218,7 +267,10 @@ def _find_location(account: Account, path: Parameters) -> Any:
 
 
 def _location(account: Account, path: Parameters, _: Parameters) -> Json:
-    return _single(location_row(account, _find_location(account, path)))
+    """Answer with an object or an array of one: the vendor's references print both."""
+    location = _find_location(account, path)
+    row = location_row(account, location)
+    return _single(row if int(location.location_id, 16) % 2 else [row])
 
 
 def _servers(account: Account, path: Parameters, _: Parameters) -> Json:
@@ -243,6 +295,16 @@ _VIEWS: Final[dict[str, tuple[str, View]]] = {
     "/masters/{master}": ("master", _master),
     "/masters/{master}/status": ("master_status", _status),
     "/masters/{master}/ci-status": ("ci_status", _ci_status),
+    "/masters/{master}/reports/default/summary": ("summary", _summary),
+    "/tests": ("tests", lambda account, _, query: _tests(account, query, test_row, multi=False)),
+    "/tests/{test}": ("test", _test),
+    "/multi-tests": (
+        "multi_tests",
+        lambda account, _, query: _tests(
+            account, query, lambda test: multi_test_row(account, test), multi=True
+        ),
+    ),
+    "/multi-tests/{test}": ("multi_test", _multi_test),
     "/private-locations": ("private_locations", _locations),
     "/private-locations/{location}": ("private_location", _location),
     "/private-locations/{location}/servers": ("servers", _servers),

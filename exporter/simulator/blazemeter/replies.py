@@ -1,7 +1,8 @@
-"""BlazeMeter's replies about runs and private locations, without their envelope."""
+"""BlazeMeter's replies about tests, runs and private locations, without their envelope."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter.simulator.blazemeter.account import ACCOUNT_ID, USER_ID
@@ -9,7 +10,7 @@ from exporter.simulator.blazemeter.account import ACCOUNT_ID, USER_ID
 
 if TYPE_CHECKING:
     from exporter.simulator.blazemeter.account import Account, Location, Ship
-    from exporter.simulator.blazemeter.runs import Run
+    from exporter.simulator.blazemeter.runs import LoadTest, Run
 
 Json = dict[str, Any]
 
@@ -31,19 +32,30 @@ _GROUPS: Final = (  # upper code, key of `statuses`
     (150, "ended"),
 )
 _LOCATION: Final = "us-east4-a"
+_PROJECT_ID: Final = 300_001
+_BOOTED_CODE: Final = 45
+
+
+def run_name(account: Account, run: Run) -> str:
+    """Return a run's own name, which is that of its report and not its test's."""
+    if run.test.renamed:
+        return f"{run.test.name.lower()} #{run.number}"
+    began = dt.datetime.fromtimestamp(account.timeline.unix(run.started), dt.UTC)
+    what = "Multi-Test" if run.test.multi else run.test.name
+    return f"{began:%B_%d}_{began.hour % 12 or 12}:{began:%M %p} - {what}"
 
 
 def master_row(account: Account, run: Run) -> Json:
     """Build a run as the list prints it."""
     timeline, moment, test = account.timeline, account.timeline.moment(), run.test
-    ended, verdict = run.ended(moment), run.verdict(moment)
+    ended = run.ended(moment)
     engines = range(test.engines)
     newest = max(run.phase(moment, engine).at for engine in engines)
     row: Json = {
         "id": run.master_id,
-        "name": test.name,
+        "name": run_name(account, run),
         "userId": USER_ID,
-        "delayedStartReady": False,
+        "delayedStartReady": run.waits(moment),
         "runnerUserId": USER_ID,
         "charges": [],
         "created": int(timeline.unix(run.started)),
@@ -56,24 +68,54 @@ def master_row(account: Account, run: Run) -> Json:
         "secondsPerLabelDoc": 60,
         "isDebugRun": False,
         "locations": [_LOCATION],
-        "testId": test.test_id,
-        "projectId": 300_001,
+        "projectId": _PROJECT_ID,
         "sessionsId": [run.session_id(engine) for engine in engines],
     }
+    if not test.multi:
+        row["testId"] = test.test_id
+    elif test.named_by:
+        row[test.named_by] = test.test_id
     if ended is None:
         if test.test_id % 2:  # the vendor prints null or leaves the key out
             row["ended"] = None
+        elif test.told_by == "reportStatus":
+            row["reportStatus"] = "unset"
         return row
     row |= {
         "ended": int(timeline.unix(ended)),
         "lastUpdate": int(timeline.unix(ended)),
-        "reportStatus": verdict,
+        **_verdict(run, moment),
     }
-    if verdict in ("pass", "fail"):
-        row["passed"] = verdict == "pass"
     if run.has_data:
         row["maxUsers"] = test.users
     return row
+
+
+def _verdict(run: Run, moment: float) -> Json:
+    """Build what tells the verdict of a run that has ended."""
+    verdict = run.verdict(moment)
+    passed = verdict == "pass"
+    is_known = verdict in ("pass", "fail")
+    if run.test.told_by == "reportStatus" or run.result not in ("pass", "fail"):
+        return {"reportStatus": verdict, **({"passed": passed} if is_known else {})}
+    if not is_known:
+        return {"executionMode": "functional", "passed": None, "functionalSummary": None}
+    failed = 0 if passed else 1
+    return {
+        "executionMode": "functional",
+        "passed": passed if run.test.told_by == "passed" else None,
+        "functionalSummary": {
+            "testsCount": 1,
+            "requestsCount": 4,
+            "errorsCount": failed,
+            "assertions": {"count": 4, "passed": 4 - failed},
+            "responseTime": {"sum": 1691},
+            "isFailed": not passed,
+            "failedCount": failed,
+            # The vendor's recorded pass has it like this.
+            "failedPercentage": 100 if passed else 25,
+        },
+    }
 
 
 def master_detail(account: Account, run: Run) -> Json:
@@ -106,11 +148,9 @@ def master_status(account: Account, run: Run, *, level: int | None) -> Json:
                 "status": phase.name,
                 "progress": phase.code,
                 "readyStatus": {
-                    "servers": [
-                        {"server_id": str(3 * 10**18 + run.master_id), "server_type": "console"}
-                    ],
-                    "plannedServersCount": 1,
-                    "isDelayedStart": False,
+                    "servers": _servers(run, phase.code),
+                    "plannedServersCount": test.servers,
+                    "isDelayedStart": run.waits(moment),
                 },
                 "locationId": _LOCATION,
                 "dedicatedIpsEnabled": False,
@@ -128,10 +168,22 @@ def master_status(account: Account, run: Run, *, level: int | None) -> Json:
     return status
 
 
+def _servers(run: Run, code: int) -> list[Json]:
+    """List the engines of a session that are there."""
+    count = run.test.servers - run.test.missing_servers if code >= _BOOTED_CODE else 0
+    return [
+        {
+            "server_id": str(3 * 10**18 + 100 * run.master_id + index),
+            "server_type": "engine" if index else "console",
+        }
+        for index in range(count)
+    ]
+
+
 def _events(account: Account, run: Run) -> list[Json]:
     """List what has happened in a run, the newest first."""
     moment = account.timeline.moment()
-    broken = run.test.verdict in ("error", "noData")
+    broken = run.result in ("error", "noData")
     events: list[tuple[float, str, str, str]] = []
     for engine in range(run.test.engines):
         session = run.session_id(engine)
@@ -146,8 +198,9 @@ def _events(account: Account, run: Run) -> list[Json]:
                 events.append((phase.at + 1, "WARNING", text, session))
                 if broken:
                     events.append((phase.at + 1, "ERROR", "Not enough resources", session))
-            if phase.code == 136 and run.test.verdict != "abort":
-                text = f"Taurus completed (Exit: {int(broken)})"
+            if phase.code == 136 and run.result != "abort":
+                code = int(broken) or (0 if engine else run.test.exit_code)
+                text = f"Taurus completed (Exit: {code})"
                 events.append((phase.at, "INFO", text, session))
     return [
         {
@@ -163,32 +216,67 @@ def _events(account: Account, run: Run) -> list[Json]:
     ]
 
 
-def ci_status(account: Account, run: Run) -> Json:
-    """Build a run's verdict as build servers get it."""
-    moment = account.timeline.moment()
-    verdict = run.verdict(moment)
-    ended = run.ended(moment)
-    failure = {
-        "code": 61_000,
-        "message": "Threshold violated",
-        "details": "ALL: responseTime.percentile.90 gt 500 failed with: 812",
-    }
-    error = {
-        "code": 70_404,
-        "message": "Session ended without load report data",
-        "details": None,
-    }
-    failed, broken = verdict == "fail", verdict in ("error", "abort", "noData")
+def test_row(test: LoadTest) -> Json:
+    """Build a test."""
+    execution = {"concurrency": test.users, "holdFor": "59m", "rampUp": "1m", "steps": 0}
     return {
-        "masterId": run.master_id,
+        "id": test.test_id,
+        "name": test.name,
+        "description": "",
+        "isNewTest": True,
         "userId": USER_ID,
-        "name": run.test.name,
-        "created": int(account.timeline.unix(run.started)),
-        "ended": None if ended is None else int(account.timeline.unix(ended)),
-        "progress": run.least_phase(moment).code,
-        "status": "failure" if failed else "error" if broken else "success",
-        "failures": [failure] if failed else [],
-        "errors": [error] if broken else [],
+        "created": 1_750_000_000,
+        "updated": 1_759_000_000,
+        "creatorClientId": "gui",
+        "executions": [
+            {**execution, "locations": {_LOCATION: test.users}, "executor": "jmeter"}
+            | {"scenario": f"default-scenario-{test.test_id}"}
+        ],
+        "overrideExecutions": [],
+        "hasThreadGroupsToOverride": False,
+        "shouldSendReportEmail": False,
+        "dependencies": [],
+        "tags": [],
+        "projectId": _PROJECT_ID,
+        "lastUpdatedById": USER_ID,
+        "configuration": {
+            "type": "taurus",
+            "dedicatedIpsEnabled": False,
+            "canControlRampup": False,
+            "targetThreads": 500,
+            "executionType": "taurusCloud",
+            "enableFailureCriteria": True,
+            "enableMockServices": False,
+            "enableLoadConfiguration": True,
+            "scriptType": "jmeter",
+            "threads": test.users,
+            "filename": "script.jmx",
+            "testMode": "script",
+            "plugins": {},
+        },
+    }
+
+
+def multi_test_row(account: Account, test: LoadTest) -> Json:
+    """Build a multi-test."""
+    newest = test.runs(account.timeline.moment())[-1]
+    return {
+        "id": test.test_id,
+        "name": test.name,
+        "description": "",
+        "collectionType": "multiV4",
+        "userId": USER_ID,
+        "items": [],
+        "created": 1_750_000_000,
+        "updated": 1_759_000_000,
+        "lastRunTime": int(account.timeline.unix(newest.started)),
+        "draftId": None,
+        "filesToSplit": [],
+        "dataFiles": [],
+        "creatorClientId": "gui",
+        "testsForExecutions": [],
+        "shouldSendReportEmail": False,
+        "projectId": _PROJECT_ID,
     }
 
 
@@ -208,7 +296,7 @@ def location_row(account: Account, location: Location) -> Json:
         "type": "small",
         "funcIds": ["performance"],
         "hidden": False,
-        "disabled": False,
+        "disabled": location.disabled,
         "overrideCPU": None,
         "overrideMemory": None,
         "shipsId": [ship.ship_id for ship in ships],
@@ -222,15 +310,16 @@ def ship_row(account: Account, ship: Ship) -> Json:
     """Build an agent of a private location; its `state` outlives it, as the vendor's does."""
     heartbeat = account.heartbeat(ship)
     if heartbeat is None:
-        return {"id": ship.ship_id, "name": ship.name, "state": "idle"}
+        return {"id": ship.ship_id, "name": ship.name, "state": ship.state or "idle"}
     created = 1_751_000_000
     never = heartbeat == 0
+    state = "empty" if never else "running" if _is_busy(account, ship) else "idle"
     row: Json = {
         "id": ship.ship_id,
         "name": ship.name,
         "address": None if never else "10.0.0.11",
         "publicIpAddress": None if never else "203.0.113.10",
-        "state": "empty" if never else "running" if _is_busy(account, ship) else "idle",
+        "state": ship.state or state,
         "lastHeartBeat": int(heartbeat),
         "lastCommandOutput": "",
         "isLocked": False,
@@ -239,9 +328,13 @@ def ship_row(account: Account, ship: Ship) -> Json:
     }
     if never:
         return row
+    row["installedVersion"] = ship.version
+    free = ship.disk_free_bytes
+    if free is None:
+        return row
     disks = {
-        "/": {"present": True, "freeSpace": 70_525_837_312, "freePercent": 68.4},
-        "/tmp": {"present": True, "freeSpace": 70_525_837_312},  # noqa: S108 - a reply's text
+        "/": {"present": True, "freeSpace": free, "freePercent": 68.4},
+        "/tmp": {"present": True, "freeSpace": 2 * free},  # noqa: S108 - a reply's text
         "/var/lib/docker": {"present": False},
     }
     info = {"operatingSystem": "Debian GNU/Linux 12", "memory": 16_777_216_000, "cpus": 8}
@@ -250,7 +343,7 @@ def ship_row(account: Account, ship: Ship) -> Json:
         "platform": ["Linux", "linux-host", "6.1.0"],
         "containerManager": {"type": "DockerManager", "info": info},
     }
-    return {**row, "installedVersion": ship.version, "hostInfo": host}
+    return {**row, "hostInfo": host}
 
 
 def _is_busy(account: Account, ship: Ship) -> bool:

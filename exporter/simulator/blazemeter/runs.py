@@ -48,8 +48,17 @@ class LoadTest(msgspec.Struct, kw_only=True):
     """A test with a schedule.
 
     Attributes:
-        verdict: What all its runs end with.
+        verdicts: What its runs end with: the first run with the first and so on, by turns.
+        told_by: The field that tells the verdict `pass` or `fail`.
+        renamed: Whether its runs are named by a report name with their number, else by the date.
+        multi: Whether it is a multi-test, whose runs do not name it.
+        named_by: The field by which they name it nevertheless; which one the vendor has is not
+            documented.
         engines: How many sessions each run has.
+        servers, missing_servers: Engines planned for each session, and how many never come.
+        exit_code: Of the first session's engine, in runs that pass or fail.
+        waits_seconds: How long the engines are ready before somebody starts the load.
+        kpis: Whether the summary of a run has numbers.
         hold_seconds: How long each run sends load.
         history: How many runs had begun before the world did.
         latest_seconds: How long before the beginning of the world the latest of them began.
@@ -59,8 +68,17 @@ class LoadTest(msgspec.Struct, kw_only=True):
     test_id: int
     name: str
     workspace_id: int
-    verdict: Verdict = "pass"
+    verdicts: list[Verdict] = msgspec.field(default_factory=lambda: ["pass"])
+    told_by: Literal["reportStatus", "passed", "functionalSummary"] = "reportStatus"
+    renamed: bool = False
+    multi: bool = False
+    named_by: Literal["", "collectionId", "testCollectionId"] = ""
     engines: int = 1
+    servers: int = 1
+    missing_servers: int = 0
+    exit_code: int = 0
+    waits_seconds: float = 0.0
+    kpis: bool = True
     period_seconds: float = 400.0
     hold_seconds: float = 120.0
     history: int = 12
@@ -76,6 +94,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
         return [
             Run(
                 master_id=_FIRST_MASTER + 1000 * number + self.test_id % 1000,
+                number=number,
                 test=self,
                 started=first + (number - 1) * self.period_seconds,
             )
@@ -87,19 +106,31 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a test, a master in the vendor's words."""
 
     master_id: int
+    number: int
     test: LoadTest
     started: float
+
+    @property
+    def result(self) -> Verdict:
+        """What it ends with."""
+        return self.test.verdicts[(self.number - 1) % len(self.test.verdicts)]
+
+    @property
+    def data_from(self) -> float:
+        """When the load begins, unless the run ends before."""
+        return self.started + _DATA_SECONDS + self.test.waits_seconds
 
     def phases(self, engine: int = 0) -> list[Phase]:
         """Return all steps of one engine; each engine is two seconds later than the one before."""
         boot = list(_BOOT)
-        stop = _DATA_SECONDS + self.test.hold_seconds
-        if self.test.verdict == "abort":  # stopped while it booted
+        data = self.data_from - self.started
+        stop = data + self.test.hold_seconds
+        if self.result == "abort":  # stopped while it booted
             boot, stop = boot[:5], boot[4][0] + 5
-        elif self.test.verdict in ("error", "noData"):
-            stop = _DATA_SECONDS
+        elif self.result in ("error", "noData"):
+            stop = data
         else:
-            boot.append((_DATA_SECONDS, 100, "DATA_RECEIVED"))
+            boot.append((data, 100, "DATA_RECEIVED"))
         steps = boot + [(stop + at, code, name) for at, code, name in _TEARDOWN]
         late = self.started + 2.0 * engine
         return [Phase(at=late + at, code=code, name=name) for at, code, name in steps]
@@ -124,12 +155,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         end = self.ended(moment)
         if end is None:
             return None
-        return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.test.verdict
+        return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.result
+
+    def waits(self, moment: float) -> bool:
+        """Return whether its engines are ready and somebody has to start the load."""
+        ready = self.least_phase(moment).code == 90
+        return ready and self.test.waits_seconds > 0 and moment < self.data_from
 
     @property
     def has_data(self) -> bool:
         """Whether a complete run of this kind sends data."""
-        return self.test.verdict not in ("error", "abort", "noData")
+        return self.result not in ("error", "abort", "noData")
 
     def session_id(self, engine: int) -> str:
         """Return the id of one engine's session."""

@@ -1,4 +1,4 @@
-"""The simulated Eggplant DAI server: agents' connections and the ways to get a token.
+"""The simulated Eggplant DAI server: agents' connections, runs, and the ways to get a token.
 
 `portal.token` is a token that never expires. A login gives one that lives as long as its scheme
 says, and ends with the `portal.token` of its time: to replace that one revokes them all, and while
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from exporter.simulator.options import SimulatorOptions
 
 STATUS_PATH: Final = "/api/sut/status"
+PROGRESS_PATH: Final = "/api/run/progress"
 ACCESS_TOKEN: Final = "simulated-eggplant-token"  # noqa: S105 - invented, opens nothing
 CLIENT: Final = {"client_id": "simulated-client", "client_secret": "simulated-client-secret"}
 USER: Final = {"username": "simulated-user", "password": "simulated-password"}
@@ -126,6 +127,7 @@ def app(lab: Lab, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> Sta
     tokens = _Tokens(lab, portal)
     routes = [
         Route(STATUS_PATH, _status(lab, portal, tokens), methods=["POST"]),
+        Route(PROGRESS_PATH, _progress(lab, portal, tokens), methods=["POST"]),
         Route("/ai/agents", _agents(lab, portal, tokens), methods=["GET"]),
         *(
             Route(path, _login(portal, tokens, scheme), methods=["POST"])
@@ -156,6 +158,29 @@ def _status(lab: Lab, portal: Portal, tokens: _Tokens) -> _Endpoint:
     return endpoint
 
 
+def _progress(lab: Lab, portal: Portal, tokens: _Tokens) -> _Endpoint:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+
+        async def work() -> Response:
+            if not _is_authorized(request, portal, tokens):
+                return _message(401, "Unauthorized")
+            given = dict(parse_qsl(body.decode(errors="replace")))
+            if "id" not in given and "modelName" not in given:
+                return _message(400, "Parameter missing")
+            await portal.reach(up=True, delay_seconds=None)
+            wanted = {"id": given["id"]} if "id" in given else {"modelname": given["modelName"]}
+            runs = lab.runs(**wanted)
+            for run in runs:
+                del run["runid"]
+            # What an unknown id gets is not documented.
+            return JsonResponse(runs[0] if runs and "id" in given else runs)
+
+        return await portal.answer("run_progress", work)
+
+    return endpoint
+
+
 def _agents(lab: Lab, portal: Portal, tokens: _Tokens) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
         async def work() -> Response:
@@ -174,7 +199,7 @@ def _agents(lab: Lab, portal: Portal, tokens: _Tokens) -> _Endpoint:
                         "eppanalyzerport": 0,
                         "eppworkspacepath": "",
                     }
-                    for number, name in enumerate(lab.agents, start=1)
+                    for number, name in enumerate(lab.names(), start=1)
                 ]
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import random
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -28,6 +29,10 @@ _LOGS: Final = {
 }
 _RUN_PERIOD_SECONDS: Final = 180.0
 _RUN_SECONDS: Final = 70.0
+_STUCK_SECONDS: Final = 36_000.0
+_ADDRESS: Final = "10.0.0.5"
+#: For so many turns a run can be asked for.
+_KEPT_TURNS: Final = 20
 _HALF_HOUR: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
@@ -35,14 +40,26 @@ class Tester(Machine, kw_only=True):
     """An agent; when it is not up it is not connected and absent from the reply.
 
     Attributes:
-        outcome: What its runs end with; `idle` for an agent that never ran anything.
+        outcome: What its runs end with; `idle` for an agent that never ran anything, `stuck` for
+            one whose only run lost its engine hours ago and is said to be running ever since.
         modern: Whether the fields are left out that the newer edition lacks.
+        vanishing: Whether its runs are no longer in the status once they have ended.
+        loud: Whether states are printed in upper case.
+        log: Its newest log line; `None` for one that fits.
     """
 
     name: str
     port: int
-    outcome: Literal["Passed", "Failed", "Incomplete", "idle"] = "Passed"
+    outcome: Literal["Passed", "Failed", "Incomplete", "idle", "stuck"] = "Passed"
     modern: bool = False
+    vanishing: bool = False
+    loud: bool = False
+    log: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Return what tells it from all others: the name, or name and port of an address."""
+        return f"{self.name}:{self.port}" if self.name == _ADDRESS else self.name
 
 
 class Server(msgspec.Struct, kw_only=True):
@@ -61,10 +78,15 @@ class Server(msgspec.Struct, kw_only=True):
 
 _ROLES: Final[dict[int, dict[str, object]]] = {
     0: {"outcome": "idle"},
-    2: {"outcome": "Failed"},
+    1: {"vanishing": True},
+    2: {"outcome": "Failed", "log": "Internal Error: cannot open the model\r\n"},
     3: {"wave": Wave(period_seconds=300, up_seconds=200, phase_seconds=90)},
     4: {"outcome": "Incomplete"},
     5: {"modern": True},
+    # Two agents of one machine whose names were never set.
+    6: {"name": _ADDRESS, "outcome": "idle", "port": 5400},
+    7: {"name": _ADDRESS, "port": 5401},
+    8: {"outcome": "stuck"},
 }
 
 
@@ -72,7 +94,7 @@ class Lab(World):
     """All agents of one Eggplant server.
 
     Attributes:
-        agents: Agents by name.
+        agents: Agents by name, or by name and port where two have one name.
         servers: The server itself, under `main`.
     """
 
@@ -83,7 +105,11 @@ class Lab(World):
         self._seed = options.seed
         self.servers = {"main": Server()}
         chance = random.Random(f"{options.seed}/eggplant")  # noqa: S311 - not secret
-        self.agents = {agent.name: agent for agent in _testers(options.eggplant_agents, chance)}
+        self.agents = {agent.key: agent for agent in _testers(options.eggplant_agents, chance)}
+
+    def names(self) -> list[str]:
+        """Return the names of all agents, each once."""
+        return list(dict.fromkeys(agent.name for agent in self.agents.values()))
 
     def connections(self) -> list[dict[str, Any]]:
         """Build the reply: the agents that are connected now."""
@@ -92,41 +118,71 @@ class Lab(World):
             self._connection(agent, moment) for agent in self.agents.values() if agent.is_up(moment)
         ]
 
+    def runs(self, **wanted: str) -> list[dict[str, Any]]:
+        """Return the runs with certain fields, the newest of each agent first."""
+        moment = self.timeline.moment()
+        found = [
+            self._execution(agent, turn, moment)
+            for agent in self.agents.values()
+            if agent.outcome != "idle"
+            for turn in self._turns(agent, moment)
+        ]
+        return [run for run in found if wanted.items() <= run.items()]
+
+    def _turns(self, agent: Tester, moment: float) -> range:
+        """Return the numbers of an agent's runs, the newest first."""
+        newest = 0 if agent.outcome == "stuck" else math.floor(self._turn(agent, moment))
+        return range(newest, newest - (1 if agent.outcome == "stuck" else _KEPT_TURNS), -1)
+
+    def _turn(self, agent: Tester, moment: float) -> float:
+        return moment / _RUN_PERIOD_SECONDS + agent.jitter
+
     def _connection(self, agent: Tester, moment: float) -> dict[str, Any]:
         row: dict[str, Any] = {"agent_name": agent.name}
         if not agent.modern:
             row["port"] = agent.port
         if agent.outcome == "idle":
             return {**row, "process_id": 0}
-        turn, into = divmod(moment + agent.jitter * _RUN_PERIOD_SECONDS, _RUN_PERIOD_SECONDS)
-        running = into < _RUN_SECONDS
-        status = "Running" if running else agent.outcome
-        process_id = 41_000 + int(turn) % 20_000
-        started = moment - into
-        chance = random.Random(f"{self._seed}/{agent.name}/{turn:.0f}")  # noqa: S311 - not secret
-        execution: dict[str, Any] = {
-            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            "modelname": chance.choice(_MODELS),
-            "username": "tester@example.com",
-            "starttime": self._time(agent, started),
-            "endtime": None if running else self._time(agent, started + _RUN_SECONDS),
-            "type": chance.choice(("model", "directedTest")),
-            "agentname": agent.name,
-            "initiator": "api",
-            "runid": None if running else str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            "status": status,
-            "processid": str(process_id),
-        }
+        execution = self._execution(agent, self._turns(agent, moment)[0], moment)
+        running = execution["endtime"] is None
+        if agent.vanishing and not running:
+            return {**row, "process_id": 0}
         row |= {
-            "process_id": process_id if running else 0,
+            "process_id": int(execution["processid"])
+            if running and agent.outcome != "stuck"
+            else 0,
             "execution_status": execution,
-            "process_status": status,
+            "process_status": execution["status"],
         }
         if agent.modern:
             del execution["runid"]
         else:
-            row["last_log"] = _LOGS[status]
+            fitting = _LOGS["Running" if running else agent.outcome]
+            row["last_log"] = fitting if agent.log is None else agent.log
         return row
+
+    def _execution(self, agent: Tester, turn: int, moment: float) -> dict[str, Any]:
+        """Build one run of an agent, as far as it has come."""
+        started = (turn - agent.jitter) * _RUN_PERIOD_SECONDS
+        ended: float | None = started + _RUN_SECONDS
+        if agent.outcome == "stuck":
+            started, ended = -_STUCK_SECONDS, None
+        running = ended is None or moment < ended
+        status = "Running" if running else agent.outcome
+        chance = random.Random(f"{self._seed}/{agent.key}/{turn}")  # noqa: S311 - not secret
+        return {
+            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "modelname": chance.choice(_MODELS),
+            "username": "tester@example.com",
+            "starttime": self._time(agent, started),
+            "endtime": None if running or ended is None else self._time(agent, ended),
+            "type": chance.choice(("model", "directedTest")),
+            "agentname": agent.name,
+            "initiator": "api",
+            "runid": None if running else str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "status": status.upper() if agent.loud else status,
+            "processid": str(41_000 + turn % 20_000),
+        }
 
     def _time(self, agent: Tester, moment: float) -> str:
         """Print a time like the vendor's database does, with hours alone where they are whole."""

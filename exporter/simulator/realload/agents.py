@@ -76,8 +76,9 @@ def agent_row(agent: Agent) -> Json:
         "agentPort": agent.port,
         "authToken": agent.token,
     }
-    if agent.shared:
-        row |= {"sharedMeasuringAgentTemplateId": 5, "isLaunchedByCloudCredits": False}
+    if agent.shared or agent.cloud:
+        row["sharedMeasuringAgentTemplateId"] = 5 if agent.shared else -1
+        row["isLaunchedByCloudCredits"] = agent.cloud
     return row
 
 
@@ -109,12 +110,17 @@ def _ping_agent(fleet: Fleet, request: Json) -> Json:
             "limitMaxJobDurationSeconds": agent.max_seconds,
             **OS,
             **JAVA,
-            "javaMaxMemory": f"{agent.memory_mb} MB",
+            "javaMaxMemory": memory_of(agent),
             **clock_of(fleet, agent),
             "agentStartupTimeStamp": started_of(fleet, agent),
             "httpExecuteTimeMillis": agent.took(moment, least_millis=40, spread_millis=210),
         }
     }
+
+
+def memory_of(agent: Agent) -> str:
+    """Build what a ping says of an agent's memory."""
+    return f"{agent.memory_mb:,} MB".replace(",", agent.memory_separator)
 
 
 def clock_of(fleet: Fleet, machine: Machine) -> Json:

@@ -12,6 +12,7 @@ from exporter.simulator.realload.agents import (
     Json,
     clock_of,
     failure,
+    memory_of,
     millis,
     started_of,
 )
@@ -20,6 +21,7 @@ from exporter.simulator.realload.fleet import (
     OWNER_ID,
     Agent,
     Cluster,
+    ClusterError,
     Controller,
     Fleet,
 )
@@ -37,6 +39,20 @@ CLUSTER_FLAGS: Final = (
     "controllerVersionOutdatedError",
     "controllerNotReachableError",
 )
+
+
+_UNREACHABLE: Final = "connect timed out"
+_UNAUTHORIZED: Final = (
+    "API call pingGetControllerInfo failed. "
+    "Error code = 18, Error message = Invalid authentication token"
+)
+_TOO_OLD: Final = f"Min. cluster controller version required: {MIN_CONTROLLER_VERSION}"
+_CLUSTER_TEXTS: Final[dict[ClusterError, str]] = {
+    "clusterIdError": "Invalid clusterId",
+    "clusterAccessDeniedError": "Access denied",
+    "controllerVersionOutdatedError": _TOO_OLD,
+    "controllerNotReachableError": _UNREACHABLE,
+}
 
 
 def _member_row(member_id: int, agent: Agent) -> Json:
@@ -58,7 +74,6 @@ def _clusters(fleet: Fleet, _: Json) -> Json:
 
 def _cluster(fleet: Fleet, cluster: Cluster) -> Json:
     host, _, port = cluster.controller.rpartition(":")
-    controller = fleet.controllers.get(cluster.controller)
     return {
         "clusterId": cluster.cluster_id,
         "createdBySystem": False,
@@ -67,15 +82,24 @@ def _cluster(fleet: Fleet, cluster: Cluster) -> Json:
         "clusterDescription": cluster.description,
         "controllerHost": host,
         "controllerPort": int(port),
-        "controllerAuthToken": controller.token if controller else "",
+        "controllerAuthToken": _stored_token(fleet, cluster),
         "clusterMembersArray": [_member_row(*member) for member in fleet.members(cluster)],
     }
 
 
+def _stored_token(fleet: Fleet, cluster: Cluster) -> str:
+    if cluster.token is not None:
+        return cluster.token
+    controller = fleet.controllers.get(cluster.controller)
+    return controller.token if controller else ""
+
+
 def _controllers(fleet: Fleet, _: Json) -> Json:
-    clusters: dict[str, list[Json]] = {}
+    """Answer with an entry for each controller and each token that is stored for it."""
+    clusters: dict[str, dict[str, list[Json]]] = {}
     for cluster in fleet.clusters.values():
-        clusters.setdefault(cluster.controller, []).append(
+        by_token = clusters.setdefault(cluster.controller, {})
+        by_token.setdefault(_stored_token(fleet, cluster), []).append(
             {
                 "clusterId": cluster.cluster_id,
                 "clusterDescription": cluster.description,
@@ -87,10 +111,11 @@ def _controllers(fleet: Fleet, _: Json) -> Json:
             {
                 "controllerHost": controller.host,
                 "controllerPort": controller.port,
-                "controllerAuthToken": controller.token,
-                "measuringAgentClustersArray": clusters.get(key, []),
+                "controllerAuthToken": token,
+                "measuringAgentClustersArray": rows,
             }
             for key, controller in fleet.controllers.items()
+            for token, rows in clusters.get(key, {controller.token: []}).items()
         ]
     }
 
@@ -102,14 +127,8 @@ def _ping_controller(fleet: Fleet, request: Json) -> Json:
         known = any(host == controller.host for controller in fleet.controllers.values())
         flag = "controllerPortError" if known else "controllerHostError"
         return failure(f"Invalid controller {host}:{port}", CONTROLLER_FLAGS, flag)
-    moment = fleet.timeline.moment()
-    if controller.is_up(moment) and controller.token != (request.get("controllerAuthToken") or ""):
-        text = (
-            "API call pingGetControllerInfo failed. "
-            "Error code = 18, Error message = Invalid authentication token"
-        )
-        return failure(text, CONTROLLER_FLAGS, "controllerNotReachableError")
-    return _controller_failure(fleet, controller, CONTROLLER_FLAGS) or {
+    moment, token = fleet.timeline.moment(), request.get("controllerAuthToken") or ""
+    return _controller_failure(fleet, controller, token, CONTROLLER_FLAGS) or {
         "controllerResponse": {
             **PINGED,
             "productVersion": controller.version,
@@ -125,13 +144,14 @@ def _ping_controller(fleet: Fleet, request: Json) -> Json:
 
 
 def _controller_failure(
-    fleet: Fleet, controller: Controller | None, flags: tuple[str, ...]
+    fleet: Fleet, controller: Controller | None, token: str, flags: tuple[str, ...]
 ) -> Json | None:
     if controller is None or not controller.is_up(fleet.timeline.moment()):
-        return failure("connect timed out", flags, "controllerNotReachableError")
+        return failure(_UNREACHABLE, flags, "controllerNotReachableError")
+    if controller.token != token:
+        return failure(_UNAUTHORIZED, flags, "controllerNotReachableError")
     if controller.outdated:
-        text = f"Min. cluster controller version required: {MIN_CONTROLLER_VERSION}"
-        return failure(text, flags, "controllerVersionOutdatedError")
+        return failure(_TOO_OLD, flags, "controllerVersionOutdatedError")
     return None
 
 
@@ -140,8 +160,11 @@ def _ping_members(fleet: Fleet, request: Json) -> Json:
     cluster = fleet.clusters.get(str(cluster_id))
     if cluster is None:
         return failure(f"Invalid clusterId = {cluster_id}", CLUSTER_FLAGS, "clusterIdError")
+    if cluster.error is not None:
+        return failure(_CLUSTER_TEXTS[cluster.error], CLUSTER_FLAGS, cluster.error)
     controller = fleet.controllers.get(cluster.controller)
-    refused = _controller_failure(fleet, controller, CLUSTER_FLAGS)
+    token = _stored_token(fleet, cluster)
+    refused = _controller_failure(fleet, controller, token, CLUSTER_FLAGS)
     if refused is not None or controller is None:
         return refused or {}
     moment, now = fleet.timeline.moment(), millis(fleet.timeline.now())
@@ -200,7 +223,7 @@ def _member_answer(fleet: Fleet, agent: Agent, controller: Controller) -> Json:
         **clock,
         **OS,
         **JAVA,
-        "javaMaxMemory": f"{agent.memory_mb} MB",
+        "javaMaxMemory": memory_of(agent),
         "samplingGranularityMillis": 4000,
         "isError": False,
         "measuringAgentOutdated": agent.outdated,

@@ -1,4 +1,4 @@
-"""The Real Load fleet: agents, controllers, clusters, recorders and suites with their runs.
+"""The Real Load fleet: agents, controllers, clusters, recorders and suites.
 
 The first machines of each kind have fixed roles, so that even a small fleet shows everything
 that can happen; the rest behave by chance, and the chance follows from the seed.
@@ -6,13 +6,14 @@ that can happen; the rest behave by chance, and the chance follows from the seed
 
 from __future__ import annotations
 
-import math
+import itertools
 import random
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.simulator.realload.runs import make_suites
 from exporter.simulator.world import STEADY, Machine, Timeline, Wave, World
 
 
@@ -44,8 +45,10 @@ class Agent(Machine, kw_only=True):
         denied: Whether it belongs to somebody else, so that a ping is denied.
         broken: The text of the error, without any flag, that its pings are answered with; `None`
             for no such error.
-        shared: Whether the portal prints the newer fields of a shared agent.
+        shared: Whether it is shared, for which the portal prints newer fields.
+        cloud: Whether cloud credits launched it, so that it ends by itself; newer fields, too.
         max_users: Its limit, -1 for none.
+        memory_separator: Of the thousands in its memory, as `16,384 MB` has one.
     """
 
     agent_id: int
@@ -57,9 +60,11 @@ class Agent(Machine, kw_only=True):
     denied: bool = False
     broken: str | None = None
     shared: bool = False
+    cloud: bool = False
     max_users: int = 500
     max_seconds: int = 3600
     memory_mb: int = 2048
+    memory_separator: str = ""
 
 
 class Controller(Machine, kw_only=True):
@@ -75,12 +80,22 @@ class Controller(Machine, kw_only=True):
     flagged: bool = False
 
 
+ClusterError = Literal[
+    "clusterIdError",
+    "clusterAccessDeniedError",
+    "controllerVersionOutdatedError",
+    "controllerNotReachableError",
+]
+
+
 class Cluster(msgspec.Struct, kw_only=True):
     """A cluster of agents.
 
     Attributes:
         controller: `host:port`.
         members: Agent ids by member id.
+        token: The controller's token that is stored for it; `None` for the right one.
+        error: The flag that its pings are answered with although its controller is well.
         failing: Agent ids which the controller cannot connect to.
         mute: Agent ids which it connects to in vain: they do not do the ping.
     """
@@ -89,6 +104,8 @@ class Cluster(msgspec.Struct, kw_only=True):
     description: str
     controller: str
     members: dict[int, int]
+    token: str | None = None
+    error: ClusterError | None = None
     active: bool = True
     failing: list[int] = []
     mute: list[int] = []
@@ -106,89 +123,6 @@ class Recorder(Machine, kw_only=True):
     recording: bool = False
 
 
-class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a suite, as far as it has come.
-
-    Attributes:
-        started, updated: Moments.
-        running: Whether it goes on.
-    """
-
-    run_id: int
-    started: float
-    updated: float
-    running: bool
-    jobs_passed: int
-    jobs_failed: int
-    sessions_passed: int
-    sessions_failed: int
-    users: int
-
-
-class Suite(msgspec.Struct, kw_only=True):
-    """A test execution suite that runs by the clock, with results that follow from the seed.
-
-    Attributes:
-        place: Where it runs, `m-<agent id>` or `c-<cluster id>`.
-        order: 1 sequential, 2 parallel.
-        history: How many runs had begun before the world did.
-        latest_seconds: How long before the beginning of the world the latest of them began.
-        fail_share: How many of its runs fail, 0 to 1.
-        outcome: Forces the outcome of all its runs.
-    """
-
-    suite_id: int
-    name: str
-    place: str
-    order: int = 2
-    jobs: int = 3
-    healthy: bool = True
-    period_seconds: float = 300.0
-    duration_seconds: float = 45.0
-    history: int = 5
-    latest_seconds: float = 100.0
-    fail_share: float = 0.0
-    outcome: Literal["pass", "fail"] | None = None
-    seed: str = ""
-
-    def runs(self, moment: float) -> list[SuiteRun]:
-        """Return the newest runs, oldest first; older ones count as deleted by the user."""
-        first = -self.latest_seconds - (self.history - 1) * self.period_seconds
-        begun = math.floor((moment - first) / self.period_seconds) + 1 if self.history else 0
-        oldest = max(1, begun - _KEPT_RUNS + 1)
-        return [self._run(number, first, moment) for number in range(oldest, begun + 1)]
-
-    def is_running(self, moment: float) -> bool:
-        """Return whether a run goes on."""
-        runs = self.runs(moment)
-        return bool(runs) and runs[-1].running
-
-    def _run(self, number: int, first: float, moment: float) -> SuiteRun:
-        started = first + (number - 1) * self.period_seconds
-        into = moment - started
-        running = into < self.duration_seconds
-        share = min(1.0, into / self.duration_seconds)
-        chance = random.Random(f"{self.seed}/{self.suite_id}/{number}")  # noqa: S311 - not secret
-        fails = chance.random() < self.fail_share
-        if self.outcome is not None:
-            fails = self.outcome == "fail"
-        done = self.jobs if not running else int(share * self.jobs)
-        failed = min(done, chance.randint(1, self.jobs)) if fails else 0
-        sessions = int(share * self.jobs * 22)
-        sessions_failed = max(failed, sessions // 8) if failed else 0
-        return SuiteRun(
-            run_id=number,
-            started=started,
-            updated=started + min(into, self.duration_seconds),
-            running=running,
-            jobs_passed=done - failed,
-            jobs_failed=failed,
-            sessions_passed=sessions - sessions_failed,
-            sessions_failed=sessions_failed,
-            users=2 * self.jobs,
-        )
-
-
 _AGENT_ROLES: Final[dict[int, dict[str, object]]] = {
     1: {"wave": Wave(period_seconds=240, up_seconds=150, phase_seconds=60)},
     2: {"outdated": True, "version": "4.7.12"},
@@ -198,9 +132,17 @@ _AGENT_ROLES: Final[dict[int, dict[str, object]]] = {
     7: {"wave": Wave(period_seconds=900, up_seconds=895, phase_seconds=300)},
     8: {"shared": True},
     9: {"max_users": -1, "max_seconds": -1},
+    10: {"skew_seconds": 7200.0, "age_seconds": 6600.0},
+    11: {"cloud": True, "wave": Wave(period_seconds=1200, up_seconds=900)},
+    12: {"wave": Wave(period_seconds=3600, up_seconds=3300, phase_seconds=3400)},
 }
+_CLUSTER_ROLES: Final[dict[int, dict[str, object]]] = {
+    1: {"active": False},
+    4: {"token": "simulated-stale-token"},
+}
+_WEAK_CONTROLLER_INDEX: Final = 2
+_WEAK_CLUSTER_INDEX: Final = 5
 _FAILING_MEMBER_INDEX: Final = 6
-_KEPT_RUNS: Final = 20
 
 
 class Fleet(World):
@@ -276,6 +218,9 @@ def _agents(count: int, chance: random.Random) -> Iterator[Agent]:
         yield agent
 
 
+_WEAK: Final = Wave(period_seconds=1800, up_seconds=1680, phase_seconds=1710)
+
+
 def _controllers(count: int, chance: random.Random) -> Iterator[Controller]:
     for index in range(count):
         yield Controller(
@@ -283,7 +228,7 @@ def _controllers(count: int, chance: random.Random) -> Iterator[Controller]:
             token=_token(chance),
             version=CONTROLLER_VERSION if index != 1 else "4.8.8",
             flagged=index == 1,
-            wave=Wave(period_seconds=1800, up_seconds=1680) if index == 2 else STEADY,
+            wave=_WEAK if index == _WEAK_CONTROLLER_INDEX else STEADY,
             age_seconds=chance.uniform(1, 60) * _DAY_SECONDS,
             jitter=chance.random(),
         )
@@ -295,6 +240,8 @@ def _clusters(
     if not controllers:
         return
     chance = random.Random(f"{options.seed}/clusters")  # noqa: S311 - not secret
+    weak = controllers[_WEAK_CONTROLLER_INDEX : _WEAK_CONTROLLER_INDEX + 1]
+    homes = itertools.cycle(each for each in controllers if each not in weak)
     member_id = _FIRST_MEMBER
     for index in range(options.clusters):
         chosen = chance.sample(agents, min(options.cluster_members, len(agents)))
@@ -303,14 +250,16 @@ def _clusters(
             special = agents[_FAILING_MEMBER_INDEX]
             chosen = [special, *(agent for agent in chosen if agent is not special)][: len(chosen)]
             failing = [special.agent_id]
-        yield Cluster(
+        cluster = Cluster(
             cluster_id=_FIRST_CLUSTER + index,
             description=f"Cluster {index + 1}",
-            controller=controllers[index % len(controllers)],
+            controller=weak[0] if weak and index == _WEAK_CLUSTER_INDEX else next(homes),
             members=dict(enumerate((agent.agent_id for agent in chosen), start=member_id)),
-            active=index != 1,
             failing=failing,
         )
+        for attribute, value in _CLUSTER_ROLES.get(index, {}).items():
+            setattr(cluster, attribute, value)
+        yield cluster
         member_id += len(chosen)
 
 
@@ -328,31 +277,3 @@ def _recorders(count: int, chance: random.Random) -> Iterator[Recorder]:
             recording=index == 0,
             jitter=chance.random(),
         )
-
-
-def make_suites(count: int, *, seed: int, agent_id: int, cluster_id: int) -> dict[str, Suite]:
-    """Make suites by id: the first ones each show another behaviour, the rest vary them."""
-    roles: list[tuple[str, dict[str, object]]] = [
-        ("Checkout smoke", {}),
-        (
-            "Search regression",
-            {"fail_share": 1.0, "period_seconds": 420.0, "duration_seconds": 60.0, "jobs": 4},
-        ),
-        (
-            "Payment soak",
-            {"period_seconds": 3600.0, "duration_seconds": 1500.0, "latest_seconds": 120.0},
-        ),
-        ("Returns journey", {"healthy": False, "history": 0, "jobs": 2}),
-        ("Login flow", {"fail_share": 0.3, "period_seconds": 240.0, "place": f"c-{cluster_id}"}),
-    ]
-    chance = random.Random(f"{seed}/suites")  # noqa: S311 - not secret
-    suites = {}
-    for index in range(count):
-        name, role = roles[index] if index < len(roles) else (f"Nightly {index:02}", {})
-        if index >= len(roles):
-            role = {"period_seconds": chance.uniform(300, 1200), "fail_share": 0.1}
-        suite = Suite(suite_id=2 + index, name=name, place=f"m-{agent_id}", seed=str(seed))
-        for attribute, value in role.items():
-            setattr(suite, attribute, value)
-        suites[str(suite.suite_id)] = suite
-    return suites

@@ -12,6 +12,7 @@ _JOB_PERIOD_SECONDS: Final = 180.0
 _JOB_SECONDS: Final = 60.0
 _SIGNATURE: Final = "c2ltdWxhdGVkLXNpZ25hdHVyZS1vcGVucy1ub3RoaW5n"
 _TEMPLATE_NAMES: Final = ("Simple test 5VU", "Login test 10VU", "Search test 50VU")
+TEMPLATES: Final = len(_TEMPLATE_NAMES)
 _CREATED_MILLIS: Final = "1695047319785"
 
 
@@ -141,7 +142,7 @@ def _templates(_: Fleet, __: Json) -> Json:
     return {
         "testjobTemplatesArray": [
             {"testjobTemplate": template_row(index), "testIsHealthy": index != 2}
-            for index in range(len(_TEMPLATE_NAMES))
+            for index in range(TEMPLATES)
         ]
     }
 

@@ -2,9 +2,9 @@
 
 `operations` are the only calls that may be sent, `client` sends them, and `replies` are the fields
 that are read. `tracker` follows runs (`masters`, `runs`, `status`) and their suites (`suites`,
-`names`, `multitests`, `results`) as far as they are wanted (`selection`), and `explain` shows one of
-them. `agents` judges agents and `locations` their places. `calls` has the outcomes of one poll, and
-`pages` reads lists.
+`names`, `multitests`, `results`) as far as they are wanted (`selection`), and `explain` shows one
+of them. `agents` judges agents and `locations` their places. `calls` has the outcomes of one poll,
+and `pages` reads lists.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from exporter.sources.blazemeter.operations import (
 )
 from exporter.sources.blazemeter.replies import (
     CiStatus,
+    Envelope,
     ListReply,
     Location,
     Master,

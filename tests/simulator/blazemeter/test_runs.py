@@ -7,8 +7,8 @@ from exporter.simulator.blazemeter.runs import VERDICTS, LoadTest, Run, Verdict
 
 def run_of(verdict: Verdict = "pass", engines: int = 1) -> Run:
     """Make a run that begins at 0."""
-    test = LoadTest(test_id=1, name="t", workspace_id=1, verdict=verdict, engines=engines)
-    return Run(master_id=1, test=test, started=0)
+    test = LoadTest(test_id=1, name="t", workspace_id=1, verdicts=[verdict], engines=engines)
+    return Run(master_id=1, number=1, test=test, started=0)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,22 @@ def test_a_run_is_as_far_as_its_last_engine() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("moment", "waits", "name"),
+    [
+        (30, False, "TAURUS_ENGINE_INIT"),
+        (60, True, "TAURUS_ENGINE_READY"),
+        (4100, False, "DATA_RECEIVED"),
+    ],
+)
+def test_a_run_can_wait_for_its_start(moment: float, waits: bool, name: str) -> None:
+    """For more than an hour its engines are ready, and then it goes on as always."""
+    run = run_of()
+    run.test.waits_seconds = 4020
+
+    assert (waits, name) == (run.waits(moment), run.least_phase(moment).name)
+
+
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_the_verdict_comes_late(verdict: Verdict) -> None:
     """There is none in flight, `unset` right after the end and then the run's own."""
@@ -51,6 +67,13 @@ def test_the_verdict_comes_late(verdict: Verdict) -> None:
 def test_an_aborted_run_never_gets_data() -> None:
     """An abort happens during the boot."""
     assert 100 not in {phase.code for phase in run_of("abort").phases()}
+
+
+def test_verdicts_take_turns() -> None:
+    """A test can fail in one run, and be aborted in the next."""
+    test = LoadTest(test_id=1, name="t", workspace_id=1, history=4, verdicts=["fail", "abort"])
+
+    assert ["fail", "abort", "fail", "abort"] == [run.result for run in test.runs(0)]
 
 
 def test_master_ids_are_unique() -> None:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator.eggplant import app as eggplant
-from exporter.simulator.eggplant.app import ACCESS_TOKEN, REALM_PATH, SCHEMES, STATUS_PATH
+from exporter.simulator.eggplant.app import (
+    ACCESS_TOKEN,
+    PROGRESS_PATH,
+    REALM_PATH,
+    SCHEMES,
+    STATUS_PATH,
+)
 from exporter.simulator.eggplant.lab import Lab
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.vendor import Command, Portal
@@ -46,6 +52,12 @@ class Dai:
         async with client(self.app) as caller:
             return await caller.post(STATUS_PATH, headers=headers)
 
+    async def progress(self, *, token: str = ACCESS_TOKEN, **form: str) -> httpx.Response:
+        """Ask for runs."""
+        headers = {"Authorization": f"bearer {token}"}
+        async with client(self.app) as caller:
+            return await caller.post(PROGRESS_PATH, headers=headers, data=form)
+
     async def log_in(self, path: str, **changes: str | None) -> httpx.Response:
         """Log in, with some of the credentials changed or, for `None`, left out."""
         given = {
@@ -77,7 +89,7 @@ async def test_connections_have_the_fixture_s_shape(dai: Dai, time: FakeClock) -
     """Every connection at every time looks like one of the printed ones."""
     examples = [
         row
-        for case in ("mixed", "idle", "no_port")
+        for case in ("mixed", "idle", "no_port", "zombie")
         for row in fixture("eggplant", f"sut_status.{case}")
     ]
 
@@ -92,12 +104,102 @@ async def test_connections_have_the_fixture_s_shape(dai: Dai, time: FakeClock) -
 
 
 async def test_busy_agents_have_a_process(dai: Dai) -> None:
-    """The process id is 0 exactly when nothing runs."""
+    """The process id is 0 exactly when nothing runs, but for the one that is stuck."""
     rows = (await dai.status()).json()
 
     running = [row.get("process_status") == "Running" for row in rows]
-    assert running == [row["process_id"] != 0 for row in rows]
-    assert any(running)
+    busy = [row["process_id"] != 0 for row in rows]
+    assert [*running[:-1], False] == busy
+    assert any(busy)
+    assert running[-1]
+
+
+async def test_a_run_is_stuck(dai: Dai, time: FakeClock) -> None:
+    """It began ten hours ago, has no engine, and nothing about it changes."""
+    row = (await dai.status()).json()[-1]
+    time.shift(3600)
+    later = (await dai.status()).json()[-1]
+
+    assert [] == differences(row, *fixture("eggplant", "sut_status.zombie"))
+    assert row == later
+    started = dt.datetime.fromisoformat(row["execution_status"]["starttime"])
+    assert 11 * 3600 == pytest.approx(time.unix - started.timestamp(), abs=1)
+
+
+async def test_two_agents_have_one_name(dai: Dai, time: FakeClock) -> None:
+    """Their ports tell them apart, and one of them runs."""
+    time.shift(30)
+    rows = [row for row in (await dai.status()).json() if row["agent_name"] == "10.0.0.5"]
+
+    assert [] == differences(rows, fixture("eggplant", "sut_status.two_of_a_name"))
+    assert [5400, 5401] == [row["port"] for row in rows]
+    assert ["10.0.0.5:5400", "10.0.0.5:5401"] == [k for k in dai.lab.agents if k.startswith("10.")]
+    assert 1 == dai.lab.names().count("10.0.0.5")
+
+
+async def test_a_log_line_can_tell_of_an_internal_error(dai: Dai) -> None:
+    """Only the log line does, the status does not."""
+    (row,) = [row for row in (await dai.status()).json() if row["agent_name"] == "lab-lin-01"]
+
+    assert row["last_log"].startswith("Internal Error:")
+
+
+async def test_states_can_be_in_upper_case(dai: Dai) -> None:
+    """Words are the vendor's, their case is not documented."""
+    dai.lab.change("agents", "lab-lin-01", loud=True)
+
+    (row,) = [row for row in (await dai.status()).json() if row["agent_name"] == "lab-lin-01"]
+
+    assert row["process_status"] in {"FAILED", "RUNNING"}
+    assert row["execution_status"]["status"] == row["process_status"]
+
+
+async def test_an_ended_run_vanishes_and_can_be_asked_for(dai: Dai, time: FakeClock) -> None:
+    """Of one agent only runs in flight are in the status; by their id their end is told."""
+    seen: dict[str, Any] = {}
+    states = set()
+    for _ in range(18):
+        (row,) = [row for row in (await dai.status()).json() if row["agent_name"] == "lab-mac-01"]
+        states.add(row.get("process_status"))
+        if "execution_status" in row:
+            seen[row["execution_status"]["id"]] = row
+        time.shift(10)
+    assert {"Running", None} == states
+    first, *_ = seen
+
+    ended = await dai.progress(id=first)
+
+    assert [] == differences(ended.json(), fixture("eggplant", "run_progress.passed"))
+    assert (first, "Passed") == (ended.json()["id"], ended.json()["status"])
+    assert ended.json()["endtime"] is not None
+
+
+async def test_a_run_in_flight_can_be_asked_for(dai: Dai) -> None:
+    """It has no end."""
+    row = (await dai.status()).json()[-1]
+
+    reply = await dai.progress(id=row["execution_status"]["id"])
+
+    assert [] == differences(reply.json(), fixture("eggplant", "run_progress.running"))
+    assert ("Running", None) == (reply.json()["status"], reply.json()["endtime"])
+
+
+async def test_runs_of_a_model_can_be_asked_for(dai: Dai) -> None:
+    """Several are an array."""
+    reply = await dai.progress(modelName="Search")
+
+    assert [] == differences(reply.json(), fixture("eggplant", "run_progress.by_model"))
+    assert {"Search"} == {run["modelname"] for run in reply.json()}
+
+
+async def test_what_cannot_be_asked_for(dai: Dai) -> None:
+    """Neither id nor model is a bad request, an unknown id is nothing, a bad token is refused."""
+    missing, unknown = await dai.progress(), await dai.progress(id="nobody")
+    refused = await dai.progress(token="wrong", id="nobody")
+
+    assert (400, 401) == (missing.status_code, refused.status_code)
+    assert fixture("eggplant", "run_progress.unknown") == unknown.json()
+    assert [] == dai.portal.violations
 
 
 async def test_times_are_the_vendor_s(dai: Dai) -> None:

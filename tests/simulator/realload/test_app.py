@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-CONTROLLER = "controller-1.load.example.net"
-
 #: Per fixture the request that must be answered in its shape.
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("getUserAccountInfo.ok_inferred", {}),
@@ -33,7 +31,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("getMinRequiredClusterControllerVersion.ok", {}),
     (
         "pingClusterController.bad_token",
-        {"controllerHost": CONTROLLER, "controllerPort": 8083, "controllerAuthToken": "wrong"},
+        {
+            "controllerHost": "controller-1.load.example.net",
+            "controllerPort": 8083,
+            "controllerAuthToken": "wrong",
+        },
     ),
     ("pingMeasuringAgentClusterMembers.ok", {"clusterId": 13}),
     ("pingMeasuringAgentClusterMembers.partly_failed", {"clusterId": 11}),
@@ -45,10 +47,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("getTestjobTemplates.ok", {}),
     ("getTestExecutionSuites.ok", {}),
     ("getCurrentlyRunningTestExecutionSuiteIds.ok", {}),
-    (
-        "getTestExecutionSuiteTestRunResultDetail.ok",
-        {"testExecutionSuiteId": 2, "testRunId": 3},
-    ),
 ]
 FLAGS = {
     "pingMeasuringAgent.outdated": "agentVersionOutdatedError",
@@ -57,12 +55,6 @@ FLAGS = {
     "pingClusterController.bad_token": "controllerNotReachableError",
     "pingProxyRecorder.not_reachable": "recorderNotReachableError",
 }
-
-
-@pytest.fixture
-def portal(time: FakeClock) -> RealLoad:
-    """A portal whose fleet stays as it begins."""
-    return RealLoad(time, still=True)
 
 
 @pytest.mark.parametrize(("name", "fields"), CASES)
@@ -117,70 +109,6 @@ async def test_a_job_synchronisation_is_a_violation(portal: RealLoad) -> None:
     assert 1 == len(portal.portal.violations)
 
 
-async def test_a_good_controller_ping(portal: RealLoad) -> None:
-    """A controller that is given its own token answers in the fixture's shape."""
-    token = portal.fleet.controllers[f"{CONTROLLER}:8083"].token
-
-    reply = await portal.call(
-        "pingClusterController",
-        controllerHost=CONTROLLER,
-        controllerPort=8083,
-        controllerAuthToken=token,
-    )
-
-    assert [] == differences(reply, fixture("realload", "pingClusterController.ok"))
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"up": False}, "pingClusterController.not_reachable"),
-        ({"outdated": True}, "pingClusterController.outdated"),
-    ],
-)
-async def test_a_bad_controller_ping(portal: RealLoad, change: dict[str, bool], name: str) -> None:
-    """A controller that is down or refused answers with its flag, for members too."""
-    key = f"{CONTROLLER}:8083"
-    portal.fleet.change("controllers", key, **change)
-
-    reply = await portal.call(
-        "pingClusterController",
-        controllerHost=CONTROLLER,
-        controllerPort=8083,
-        controllerAuthToken=portal.fleet.controllers[key].token,
-    )
-    members = await portal.call("pingMeasuringAgentClusterMembers", clusterId=11)
-
-    case = name.partition(".")[2]
-    same = fixture("realload", f"pingMeasuringAgentClusterMembers.controller_{case}")
-    text = {"genericErrorText": reply["genericErrorText"]}
-    assert fixture("realload", name) | text == reply
-    assert same | text == members
-
-
-async def test_a_controller_is_outdated_in_a_good_reply(portal: RealLoad) -> None:
-    """The second of the two ways to say so is in the default fleet."""
-    reply = await portal.call("pingMeasuringAgentClusterMembers", clusterId=12)
-
-    assert reply["controllerResponse"]["clusterControllerOutdated"] is True
-
-
-async def test_mute_members_fail_their_action(portal: RealLoad) -> None:
-    """A member can be connected and yet not do the ping."""
-    member_id, agent_id = next(iter(portal.fleet.clusters["13"].members.items()))
-    portal.fleet.change("clusters", 13, mute=[agent_id])
-
-    reply = await portal.call("pingMeasuringAgentClusterMembers", clusterId=13)
-
-    result = reply["controllerResponse"]["clusterActionResult"]
-    failed = [one["clusterMemberId"] for one in result["actionFailedClusterMemberArray"]]
-    assert [member_id] == failed
-    assert [] == differences(
-        reply,
-        fixture("realload", "pingMeasuringAgentClusterMembers.action_failed_and_outdated"),
-    )
-
-
 async def test_denied_agents(portal: RealLoad) -> None:
     """An agent of somebody else is denied."""
     portal.fleet.change("agents", 41, denied=True)
@@ -207,6 +135,44 @@ async def test_clocks_are_those_of_the_machines(portal: RealLoad, time: FakeCloc
 
     assert response["systemTime"] == round(time.unix * 1000) + response["deltaTimeMillis"]
     assert -12.0 == pytest.approx(response["deltaTimeMillis"] / 1000, abs=0.1)
+
+
+async def test_a_machine_s_uptime_is_that_of_its_own_clock(portal: RealLoad) -> None:
+    """A clock that is two hours ahead shifts start and present alike."""
+    response = (await portal.call("pingMeasuringAgent", agentId=51))["agentResponse"]
+
+    example = fixture("realload", "pingMeasuringAgent.clock_ahead")["agentResponse"]
+    assert 7200.0 == pytest.approx(response["deltaTimeMillis"] / 1000, abs=1)
+    for told in (response, example):
+        uptime = (told["systemTime"] - told["agentStartupTimeStamp"]) / 1000
+        assert 6600.0 == pytest.approx(uptime, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("separator", "text"), [("", "16384 MB"), (",", "16,384 MB"), ("'", "16'384 MB")]
+)
+async def test_memory_can_have_a_separator(portal: RealLoad, separator: str, text: str) -> None:
+    """How the vendor prints large numbers depends on the machine."""
+    portal.fleet.change("agents", 41, memory_mb=16_384, memory_separator=separator)
+
+    response = (await portal.call("pingMeasuringAgent", agentId=41))["agentResponse"]
+
+    assert text == response["javaMaxMemory"]
+
+
+async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
+    """One agent was launched by cloud credits; one other has the newer fields, too."""
+    rows = (await portal.call("getMeasuringAgents"))["measuringAgentsArray"]
+
+    newer = {
+        row["agentId"]: (row["sharedMeasuringAgentTemplateId"], row["isLaunchedByCloudCredits"])
+        for row in rows
+        if "isLaunchedByCloudCredits" in row
+    }
+    assert {49: (5, False), 52: (-1, True)} == newer
+    (example,) = fixture("realload", "getMeasuringAgents.cloud_credits")["measuringAgentsArray"]
+    (launched,) = [row for row in rows if row["agentId"] == 52]
+    assert [] == differences(launched, example)
 
 
 async def test_certificates_can_be_opened(portal: RealLoad) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import pytest
 
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.realload.fleet import Fleet, Suite, make_suites
+from exporter.simulator.realload.fleet import Fleet
+from exporter.simulator.realload.runs import Suite, make_suites
 
 
 if TYPE_CHECKING:
@@ -46,10 +48,14 @@ def test_the_default_fleet_shows_everything(time: FakeClock) -> None:
     assert any(agent.outdated for agent in agents)
     assert any(not agent.active for agent in agents)
     assert any(abs(agent.skew_seconds) > 5 for agent in agents)
+    assert any(abs(agent.skew_seconds) > 3600 for agent in agents)
     assert any(not agent.token for agent in agents)
+    assert any(agent.cloud for agent in agents)
     assert any(cluster.failing for cluster in fleet.clusters.values())
     assert any(not cluster.active for cluster in fleet.clusters.values())
+    assert any(cluster.token for cluster in fleet.clusters.values())
     assert any(controller.flagged for controller in fleet.controllers.values())
+    assert any(not controller.is_up(0) for controller in fleet.controllers.values())
     assert any(not recorder.is_up(0) for recorder in fleet.recorders.values())
 
 
@@ -66,10 +72,10 @@ def test_an_agent_goes_down_and_comes_back_within_minutes(time: FakeClock) -> No
 
 
 def test_only_roles_are_down_at_the_beginning(time: FakeClock) -> None:
-    """A large fleet begins with all active agents up, so that tests know where they stand."""
+    """A large fleet begins with all others up, so that tests know where they stand."""
     fleet = Fleet(SimulatorOptions(agents=1000), time.clock)
 
-    assert ["44"] == [key for key, agent in fleet.agents.items() if not agent.is_up(0)]
+    assert ["44", "53"] == [key for key, agent in fleet.agents.items() if not agent.is_up(0)]
 
 
 def test_sizes_are_obeyed(time: FakeClock) -> None:
@@ -137,13 +143,73 @@ def test_a_suite_without_history_never_runs() -> None:
 
 def test_a_forced_outcome_shows() -> None:
     """A suite that is told to fail has failed jobs and sessions in its finished runs."""
-    suite = Suite(suite_id=2, name="s", place="m-1", outcome="fail")
+    suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["fail"])
 
     run = suite.runs(0)[-1]
 
     assert run.jobs_failed > 0
     assert run.sessions_failed > 0
     assert suite.jobs == run.jobs_failed + run.jobs_passed
+
+
+def test_a_run_can_be_stopped() -> None:
+    """What was stopped after one job of three has ended, and two were not executed."""
+    suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["stop"])
+
+    run = suite.runs(0)[-1]
+
+    assert (True, False) == (run.stopped, run.running)
+    assert (3, 1, 0) == (run.jobs, run.jobs_passed, run.jobs_failed)
+    assert 15.0 == run.updated - run.started
+
+
+def test_outcomes_take_turns() -> None:
+    """A suite can fail in every second run."""
+    suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["fail", "pass"])
+
+    failed = [run.jobs_failed > 0 for run in suite.runs(0)]
+
+    assert [True, False, True, False, True] == failed
+
+
+@pytest.mark.parametrize("outcome", ["pass", "fail", "stop"])
+@pytest.mark.parametrize("jobs", [0, 1, 3, 7])
+@pytest.mark.parametrize("moment", [205.0, 220.0, 240.0, 250.0])
+def test_the_jobs_of_a_run_add_up(
+    outcome: Literal["pass", "fail", "stop"], jobs: int, moment: float
+) -> None:
+    """At any time the jobs' sessions, failures and times are those of the run."""
+    stopped_after = min(1, jobs)
+    run = Suite(
+        suite_id=2,
+        name="s",
+        place="m-1",
+        jobs=jobs,
+        outcomes=[outcome],
+        stopped_after=stopped_after,
+    ).runs(moment)[-1]
+
+    parts = run.parts()
+
+    assert run.sessions_passed == sum(part.sessions_passed for part in parts)
+    assert run.sessions_failed == sum(part.sessions_failed for part in parts)
+    assert run.jobs_failed == sum(part.failed for part in parts)
+    assert run.jobs_passed == sum(not part.failed and not part.running for part in parts)
+    assert all(run.started <= part.started <= part.updated <= run.updated for part in parts)
+    assert all(part.sessions_failed == 0 for part in parts if not part.failed)
+
+
+@pytest.mark.parametrize(("lag", "seen"), [(10.0, (True, False)), (-10.0, (False, True))])
+def test_one_of_the_two_lists_can_be_behind(
+    lag: float,
+    seen: tuple[bool, bool],
+) -> None:
+    """Five seconds after its begin a run is in one of them only, and later in both."""
+    suite = Suite(suite_id=2, name="s", place="m-1", lag_seconds=lag)
+
+    found = [(suite.runs(200 + at)[-1].running, suite.is_running(200 + at)) for at in (5, 15)]
+
+    assert [seen, (True, True)] == found
 
 
 def test_equal_seeds_give_equal_outcomes() -> None:
@@ -155,10 +221,12 @@ def test_equal_seeds_give_equal_outcomes() -> None:
 
 
 def test_the_default_suites_show_every_behaviour() -> None:
-    """One runs now, one fails, one passes, one is not healthy."""
-    suites = make_suites(6, seed=1, agent_id=1, cluster_id=1)
+    """One runs now, one fails, one passes, one is not healthy, one is stopped, one is empty."""
+    suites = make_suites(8, seed=1, agent_id=1, cluster_id=1)
 
     assert ["4"] == [key for key, suite in suites.items() if suite.is_running(0)]
     assert suites["3"].runs(0)[-1].jobs_failed > 0
     assert 0 == suites["2"].runs(0)[-1].jobs_failed
     assert not suites["5"].healthy
+    assert suites["7"].runs(0)[-1].stopped
+    assert 0 == suites["8"].runs(0)[-1].jobs
