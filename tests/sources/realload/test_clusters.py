@@ -65,7 +65,8 @@ async def test_reads_the_documented_list() -> None:
         first.active,
     )
     assert (
-        Member(member_id="59", agent_id="64", agent="Agent 1", load_factor=1.0) == first.members[0]
+        Member(member_id="59", agent_id="64", agent="Agent 1", active=True, load_factor=1.0)
+        == first.members[0]
     )
     assert ["66", "67"] == [member.member_id for member in second.members]
     # The printed ping is that of other members, so nothing is known of these.

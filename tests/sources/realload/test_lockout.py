@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import PollError, Reason
-from tests.support.realload import FakePortal, Rig, fixture, reply
+from tests.support.realload import FakePortal, Rig, fixture, reply, run_detail
 
 
 _TASKS = ("agents", "controllers", "clusters", "recorders", "suites", "versions")
@@ -41,7 +41,7 @@ class Gatekeeper:
             if self.revoked:
                 self.refused_at.append(self.rig.time.monotonic)
                 return self._refusal
-            return answer
+            return answer(request) if callable(answer) else answer
 
         return choose
 
@@ -74,6 +74,7 @@ def _script(*, agents: int) -> dict[str, Any]:
         "pingProxyRecorder": "ok",
         "getTestExecutionSuites": "ok",
         "getCurrentlyRunningTestExecutionSuiteIds": "none",
+        "getTestExecutionSuiteTestRunResultDetail": run_detail,
         "getMinRequiredMeasuringAgentVersion": "ok",
         "getMinRequiredClusterControllerVersion": "ok",
         "getMinRequiredProxyRecorderVersion": "ok",
