@@ -27,7 +27,8 @@ proof's slot, which one participant has at a time for a proof or a confirmation,
 * An error is harmless, from any target, once the same target gave it again after an accepted proof.
   If a later call to that target is accepted, the token may have been invalid for a moment, and
   nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
-  of them in a row without an accepted call lead to a proof.
+  of them in a row without an accepted call lead to a proof. The invariant does not cover a token
+  that is invalid, valid and invalid again within a minute if its refusals pass for harmless.
 * A participant has slots for a second. It gives them back or renews them; else they become doubts.
 """
 

@@ -638,7 +638,7 @@ class History:
             case "revoke":
                 portal.accepted.clear()
             case "restore":
-                portal.accepted |= {"a"}
+                portal.restore("a")
             case "other secret":
                 portal.secret = "b" if portal.secret == "a" else "a"
                 self.tasks += begin(self.guard, portal.ping, 1)

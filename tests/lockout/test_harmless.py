@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from exporter.lockout.policy import Policy
 from tests.support.portal import OWN, REFUSAL, Portal, end
 
@@ -55,6 +57,42 @@ async def test_an_error_that_passes_confirms_nothing(
     await first.calls(10)
 
     assert 4 == len(portal.refusals) == portal.most_in_a_minute
+
+
+async def flapped(clock: FakeClock, portal: Portal, first: Participant, *, refusal: str) -> None:
+    """Refuse a call, accept the proof after it, and refuse everything that comes then."""
+    await first.calls()
+    portal.accepted.clear()
+    tasks = first.ping(10)
+    await clock.advance(0.15)
+    portal.accepted.add("a")
+    await clock.advance(0.2)
+    portal.accepted.clear()
+    portal.refusal = refusal
+    await end(clock, tasks)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+async def test_a_token_that_flaps_costs_four_refusals(
+    clock: FakeClock, portal: Portal, participant: Make, concurrency: int
+) -> None:
+    """Suspects count on after an accepted proof, so that the next refusals have less room."""
+    first = participant(concurrency=concurrency)
+
+    await flapped(clock, portal, first, refusal="refused anew")
+
+    assert 4 == len(portal.refusals)
+
+
+async def test_a_token_that_flaps_may_look_like_a_broken_target(
+    clock: FakeClock, portal: Portal, participant: Make
+) -> None:
+    """The limit of the promise: the same error again after an accepted proof is harmless."""
+    first = participant(concurrency=1)
+
+    await flapped(clock, portal, first, refusal=REFUSAL)
+
+    assert 5 == len(portal.refusals)
 
 
 async def test_the_errors_of_one_secret_do_not_clear_anothers(

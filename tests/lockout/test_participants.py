@@ -118,7 +118,10 @@ class History:
                 portal.accepted -= {secret}
             case "restore", secret:
                 await self._change()
-                portal.accepted |= {secret}
+                if self._apart:
+                    portal.accepted |= {secret}
+                else:
+                    portal.restore(secret)
             case "proofs", down:
                 portal.down = down
             case "all ends with", lost:
