@@ -138,7 +138,11 @@ class TestCode:
     @pytest.mark.parametrize("code", [77, 101, 139.5, 160, 1e300])
     @pytest.mark.parametrize(
         ("name", "phase", "over"),
-        [("CREATE", "pending", False), ("data_received", "running", False), ("Ended", "ended", True)],
+        [
+            ("CREATE", "pending", False),
+            ("data_received", "running", False),
+            ("Ended", "ended", True),
+        ],
     )
     def test_that_is_not_listed_gives_way_to_a_name(
         self, code: float, name: str, phase: str, over: bool
