@@ -56,8 +56,8 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 
 _CODES = {name.casefold(): code for code, (name, _) in STATUSES.items()}
 
-_CHANGED = re.compile(r"Status changed to \S{1,64} \(([0-9]{1,3})\)\s*")
-_EXITED = re.compile(r"Taurus completed \(Exit: (-?[0-9]{1,9})\)\s*")
+_CHANGED = re.compile(r"Status changed to (?P<name>\S{1,64}) \((?P<number>[0-9]{1,3})\)\s*")
+_EXITED = re.compile(r"Taurus completed \((?P<name>Exit): (?P<number>-?[0-9]{1,9})\)\s*")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,12 +228,16 @@ def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str,
 def _matches(events: Sequence[Event], pattern: re.Pattern[str]) -> list[tuple[float, Event, float]]:
     """List time, event and number of the messages of one form, oldest first.
 
-    Within one second the vendor's order is not reliable: there the lower number goes first.
+    Within one second the vendor's order is not reliable: there the lower number goes first. A code
+    that is not known gives way to a name that is.
     """
     found: list[tuple[float, Event, float]] = []
     for event in events:
         match = pattern.fullmatch(event.message or "")
         when = epoch(event.t)
         if match is not None and when is not None:
-            found.append((when, event, float(match[1])))
+            number = float(match["number"])
+            if number not in STATUSES:
+                number = float(_CODES.get(match["name"].casefold(), number))
+            found.append((when, event, number))
     return sorted(found, key=lambda one: (one[0], one[2]))

@@ -224,6 +224,19 @@ class TestPhaseDurations:
 
         assert {"running": 60.0} == read(events).phase_durations
 
+    def test_know_a_name_whose_code_is_not_listed(self) -> None:
+        """The name of the status tells the phase and the end where its code does not."""
+        events = [
+            Event(t=100 + 60 * number, message=f"Status changed to {name} ({code})", level="INFO")
+            for number, (name, code) in enumerate(
+                [("DATA_RECEIVED", 101), ("SOMETHING", 77), ("Ended", 145)]
+            )
+        ]
+
+        found = read(events)
+
+        assert ({"running": 60.0, "unknown": 60.0}, 220) == (found.phase_durations, found.ended)
+
     def test_skip_what_has_no_time(self) -> None:
         """A time that is missing, in milliseconds or negative is no time."""
         events = [changed(100, 100), changed(160, 140)]
