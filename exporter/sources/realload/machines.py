@@ -46,8 +46,8 @@ _LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
 #: one that is known without being another.
 _START_JITTER_SECONDS = 2.0
 
-#: So many different tokens of one controller are tried.
-_MAX_TOKENS = 4
+#: So many different tokens of one controller are tried, more than any is likely to have.
+_MAX_TOKENS = 10
 
 
 class Machines(Inventory[M]):
