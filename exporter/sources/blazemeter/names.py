@@ -32,7 +32,8 @@ NEW_PER_POLL = 60
 RENEWED_PER_POLL = 6
 
 # A refusal costs a proof of the credentials, of which the guard allows few in a minute: so many
-# calls are under way when the first one comes, and none is sent after it in the same poll.
+# calls are under way when the first one comes, and none is sent after it in the same poll. Neither
+# is one after as many that all failed: the vendor may not be well.
 _CHUNK = 3
 
 
@@ -50,6 +51,8 @@ class SuiteNames:
         """Go on with the names that are known by the suite's id."""
         self._client = client
         self._clock = client.context.clock
+        #: The suites whose names could not be read at last, which come after all others.
+        self._failed: set[str] = set()
         self.known = dict(known)
 
     def of(self, suite_id: str) -> str | None:
@@ -78,7 +81,8 @@ class SuiteNames:
         }
         for suite_id in old - wanted.keys():
             del self.known[suite_id]
-        new = [each for each in wanted if each not in self.known]
+        self._failed &= wanted.keys()
+        new = sorted((each for each in wanted if each not in self.known), key=self._has_failed)
         due = new[:NEW_PER_POLL] + [each for each in wanted if each in old][:RENEWED_PER_POLL]
         for start in range(0, len(due), _CHUNK):
             chunk = due[start : start + _CHUNK]
@@ -86,14 +90,21 @@ class SuiteNames:
                 break
 
     async def _read_chunk(self, calls: PollCalls, suite_ids: list[str]) -> bool:
-        """Read some names, and return whether one was refused."""
+        """Read some names, and return whether to stop: one was refused, or all calls failed."""
         outcomes = await fan_out({each: partial(self._ask, each) for each in suite_ids})
-        for suite_id, description in calls.good_if_any(self._client, outcomes).items():
+        found = calls.good_if_any(self._client, outcomes)
+        for suite_id, description in found.items():
             self.learn(suite_id, description)
-        for suite_id, outcome in outcomes.items():
-            if self._client.lacks(outcome):
-                self._note(suite_id, "")
-        return any(map(self._client.refuses, outcomes.values()))
+        lacking = [each for each, outcome in outcomes.items() if self._client.lacks(outcome)]
+        for suite_id in lacking:
+            self._note(suite_id, "")
+        self._failed |= outcomes.keys() - found.keys() - set(lacking)
+        self._failed -= found.keys() | set(lacking)
+        refused = any(map(self._client.refuses, outcomes.values()))
+        return refused or not (found or lacking)
+
+    def _has_failed(self, suite_id: str) -> bool:
+        return suite_id in self._failed
 
     async def _ask(self, suite_id: str) -> SuiteDescription:
         """Ask for a suite; what is no test may be a multi-test."""

@@ -54,10 +54,10 @@ _BEFORE_LOAD = frozenset({"pending", "booting", "downloading", "ready", "unknown
 #: The levels of events in lower case, lowest first.
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
-_CODES = {name: code for code, (name, _) in STATUSES.items()}
+_CODES = {name.casefold(): code for code, (name, _) in STATUSES.items()}
 
-_CHANGED = re.compile(r"Status changed to \S{1,64} \(([0-9]{1,3})\)\s*")
-_EXITED = re.compile(r"Taurus completed \(Exit: (-?[0-9]{1,9})\)\s*")
+_CHANGED = re.compile(r"Status changed to (?P<name>\S{1,64}) \((?P<number>[0-9]{1,3})\)\s*")
+_EXITED = re.compile(r"Taurus completed \((?P<name>Exit): (?P<number>-?[0-9]{1,9})\)\s*")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,21 +100,21 @@ class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_status(status: Status, surprise: Surprised) -> RunStatus:
-    """Read where a run stands, by the name of the status only where the code is missing.
+    """Read where a run stands, by the name of the status where the code is missing or unknown.
 
     A name or a code that is not in the table is a surprise of kind `enum`; such a code says
     nothing, however large it is.
     """
-    name, code, sessions = status.status, finite(status.progress), status.sessions
+    code, sessions = finite(status.progress), status.sessions
     if code is not None and code < 0:
         code = None  # old versions of the vendor's API say "no data" by -1
-    if (name is not None and name not in _CODES) or (code is not None and code not in STATUSES):
+    named = _CODES.get((status.status or "").strip().casefold())
+    if (status.status is not None and named is None) or (code is not None and code not in STATUSES):
         surprise("enum")
-    if code is None:
-        code = _CODES.get(name or "")
-    if code is None:
+    if code is None and named is None:
         surprise("missing_field")
-    phase = _phase_of(code)
+    known = code if code in STATUSES else named
+    phase = _phase_of(known)
     ready = [session.ready_status for session in sessions or () if session.ready_status]
     counts = [(_there(each), _count(each.planned_servers_count)) for each in ready]
     missing = [
@@ -125,8 +125,8 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
     shares = {group: ratio(percent, surprise) for group, percent in groups.items()}
     return RunStatus(
         phase=phase,
-        over=code is not None and code >= ENDED and code in STATUSES,
-        code=code,
+        over=known is not None and known >= ENDED,
+        code=named if code is None else code,
         engines=_sum(there for there, _ in counts),
         engines_planned=_sum(planned for _, planned in counts),
         engines_missing=any(missing) if missing else None,
@@ -228,12 +228,16 @@ def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str,
 def _matches(events: Sequence[Event], pattern: re.Pattern[str]) -> list[tuple[float, Event, float]]:
     """List time, event and number of the messages of one form, oldest first.
 
-    Within one second the vendor's order is not reliable: there the lower number goes first.
+    Within one second the vendor's order is not reliable: there the lower number goes first. A code
+    that is not known gives way to a name that is.
     """
     found: list[tuple[float, Event, float]] = []
     for event in events:
         match = pattern.fullmatch(event.message or "")
         when = epoch(event.t)
         if match is not None and when is not None:
-            found.append((when, event, float(match[1])))
+            number = float(match["number"])
+            if number not in STATUSES:
+                number = float(_CODES.get(match["name"].casefold(), number))
+            found.append((when, event, number))
     return sorted(found, key=lambda one: (one[0], one[2]))

@@ -228,7 +228,7 @@ def _jobs(result: DetailedRun, surprise: Surprised) -> tuple[SuiteJob, ...]:
     if result.test_run_testjob_result_array is None:
         surprise("missing_field")
     templates = result.testjob_templates_array or ()
-    names = {each.template_id: each.template_name for each in templates}
+    names = {text(each.template_id): each.template_name for each in templates}
     jobs: dict[str, SuiteJob] = {}
     for job in result.test_run_testjob_result_array or ():
         job_id = text(job.testjob_template_element_id)
@@ -236,7 +236,9 @@ def _jobs(result: DetailedRun, surprise: Surprised) -> tuple[SuiteJob, ...]:
             surprise("type" if job_id else "missing_field")
             continue
         template = job.testjob_template
-        name = (template.template_name or names.get(template.template_id)) if template else None
+        name = (
+            (template.template_name or names.get(text(template.template_id))) if template else None
+        )
         jobs[job_id] = SuiteJob(
             testjob_id=job_id,
             testjob=name or job_id,

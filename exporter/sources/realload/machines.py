@@ -46,8 +46,8 @@ _LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
 #: one that is known without being another.
 _START_JITTER_SECONDS = 2.0
 
-#: So many different tokens of one controller are tried.
-_MAX_TOKENS = 4
+#: So many different tokens of one controller are tried, more than any is likely to have.
+_MAX_TOKENS = 10
 
 
 class Machines(Inventory[M]):
@@ -232,8 +232,9 @@ class Jobs:
     def _jobs(self, agent: Agent, at: Moment, reply: replies.JobList) -> AgentJobs:
         counts: Counter[str] = Counter(dict.fromkeys(JOB_STATES, 0))
         for job in (reply.agent_response or replies.JobInfo()).all_testjobs_array or ():
-            state = job.testjob_properties.testjob_state if job.testjob_properties else None
-            if state is None:
+            told = job.testjob_properties.testjob_state if job.testjob_properties else None
+            state = (told or "").strip().casefold()
+            if told is None:
                 self._client.surprise("missing_field")
             elif state not in JOB_STATES:
                 self._client.surprise("enum")

@@ -23,12 +23,12 @@ from exporter.sources.decode import finite
 #: The vendor prints one and the same flag as a boolean and as a number.
 VendorBool: TypeAlias = bool | int | None
 
-#: What does not fit into 64 bits is none, and nothing is asked about it.
-Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-Port: TypeAlias = Id | str | None
+_Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+#: May be written as text. What does not fit into 64 bits is none, and nothing is asked about it.
+Id: TypeAlias = _Whole | Annotated[str, msgspec.Meta(pattern=r"^(?:0|-?[1-9][0-9]{0,17})\Z")]
+Port: TypeAlias = _Whole | str | None
 
 Hidden: TypeAlias = msgspec.Raw
-
 ABSENT: Hidden = msgspec.Raw()
 
 #: A size with its unit. Locales write digits in groups of three; behind a single point nobody can
@@ -182,7 +182,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
     """The outcome of the controller's connecting to the members."""
 
     measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
-    connect_successful_cluster_member_array: tuple[Id | str, ...] | None = None
+    connect_successful_cluster_member_array: tuple[_Whole | str, ...] | None = None
     connect_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     cluster_connect_duration_millis: float | None = None
 
@@ -190,7 +190,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
 class ActionResult(Part, frozen=True, kw_only=True):
     """The outcome of the members' answering."""
 
-    action_successful_cluster_member_array: tuple[Id | str, ...] | None = None
+    action_successful_cluster_member_array: tuple[_Whole | str, ...] | None = None
     action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
     json_response_cluster_member_array: tuple[MemberAnswer, ...] | None = None
 

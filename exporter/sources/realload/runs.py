@@ -51,8 +51,9 @@ def unfinished(
     say, and one that does not is over in the end.
 
     While the suite is listed as running, a quiet run is in flight, unless it was taken for over
-    before: then the suite's next run has begun and has no results yet. The same holds for one with
-    a failed job, which can only end as failed: its failure is shown even if it should go on.
+    before: then the suite's next run has begun and has no results yet. The same holds for one that
+    executed all its jobs, of which one failed: nothing of it is left to run, and its failure is
+    shown. Once a failure is shown it stays, even if the run should go on.
 
     Args:
         run: As it is listed now.
@@ -66,18 +67,19 @@ def unfinished(
     """
     if run.execution_state == _COMPLETED:
         return None
-    failed = bool(measured(run.num_testjob_templates_execution_failed))
+    planned, passed, failed = _jobs(run)
+    ended = bool(failed) and planned is not None and (passed or 0) + (failed or 0) >= planned
     if before is None or _started(before.run) != _started(run):
         times = (run.test_run_start_timestamp, run.test_run_last_updated_timestamp)
         newest = max((each for each in map(seconds, times) if each is not None), default=now.unix)
         quiet_since, over = now.monotonic - max(0.0, now.unix - newest), False
     elif before.run != run:
-        quiet_since, over = now.monotonic, before.over and failed
+        quiet_since, over = now.monotonic, before.over and bool(failed)
     else:
         quiet_since, over = before.quiet_since, before.over
     quiet = now.monotonic - quiet_since > _QUIET_SECONDS + 2 * interval
     return Unfinished(
-        run=run, quiet_since=quiet_since, over=over or (quiet and (failed or not listed))
+        run=run, quiet_since=quiet_since, over=over or (quiet and (ended or not listed))
     )
 
 
@@ -85,7 +87,7 @@ def newest_first(runs: Iterable[RunResult]) -> list[RunResult]:
     """Return runs by their start; by their number if a start is not known."""
     known = list(runs)
     if any(measured(run.test_run_start_timestamp) is None for run in known):
-        return sorted(known, key=lambda run: run.test_run_id or 0, reverse=True)
+        return sorted(known, key=_number, reverse=True)
     return sorted(known, key=_started, reverse=True)
 
 
@@ -141,7 +143,11 @@ def counts(**values: float | None) -> dict[str, float]:
 
 def _started(run: RunResult) -> tuple[float, int]:
     """Return what tells a suite's runs apart: the start in epoch milliseconds, and the number."""
-    return measured(run.test_run_start_timestamp) or 0.0, run.test_run_id or 0
+    return measured(run.test_run_start_timestamp) or 0.0, _number(run)
+
+
+def _number(run: RunResult) -> int:
+    return int(run.test_run_id or 0)
 
 
 def _jobs(run: RunResult) -> tuple[float | None, float | None, float | None]:

@@ -246,6 +246,36 @@ class TestManyNames:
         assert [60, 120, 150, 150] == known
         assert all(count <= 100 for count in calls)
 
+    async def test_that_cannot_be_read_cost_few_calls(self) -> None:
+        """A vendor that fails for hours is not asked for all of them in each poll."""
+        rows = [ended_row(n, testId=n, ended=BASE - 9000) for n in range(1, 41)]
+        it = bench(*rows)
+        for n in range(1, 41):
+            it.account.answers[f"tests/{n}"] = httpx.Response(500)
+
+        calls = []
+        for _ in range(3):
+            it.account.sent.clear()
+            await it.poll("runs")
+            it.time.shift(60)
+            calls.append(sum(key.startswith("tests/") for key in it.account.sent))
+
+        assert [3, 3, 3] == calls
+
+    async def test_that_cannot_be_read_hide_no_others(self) -> None:
+        """The next poll begins with those of which nothing is known against it."""
+        rows = [ended_row(n, testId=n, ended=BASE - 9000) for n in range(1, 11)]
+        it = bench(*rows)
+        it.account.suites(**{f"t{n}": f"Test {n}" for n in range(5, 11)})
+        for n in range(1, 5):
+            it.account.answers[f"tests/{n}"] = httpx.Response(500)
+
+        await it.poll("runs")
+        it.time.shift(60)
+        poll = await it.poll("runs")
+
+        assert {f"Test {n}" for n in range(5, 11)} == {s.suite for s in readings(poll, Suite)}
+
     async def test_begin_with_those_in_flight(self) -> None:
         """A run that goes on now is named before what ended yesterday."""
         rows = [ended_row(n, testId=n, ended=BASE - 9000) for n in range(1, 71)]

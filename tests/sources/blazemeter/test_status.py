@@ -128,17 +128,37 @@ class TestCode:
         assert (phase, code, ["enum"]) == (found.phase, found.code, surprises)
 
     @pytest.mark.parametrize("code", [101, 139.5, 160, 1e300])
-    def test_that_is_not_listed_is_unknown(self, code: float) -> None:
-        """Such a code says nothing, whatever the name is and however large it is."""
-        found, surprises = read_code("DATA_RECEIVED", code)
+    @pytest.mark.parametrize("name", ["SOMETHING", None])
+    def test_that_is_not_listed_is_unknown(self, code: float, name: str | None) -> None:
+        """Such a code says nothing, however large it is."""
+        found, surprises = read_code(name, code)
 
         assert ("unknown", False, ["enum"]) == (found.phase, found.over, surprises)
+
+    @pytest.mark.parametrize("code", [77, 101, 139.5, 160, 1e300])
+    @pytest.mark.parametrize(
+        ("name", "phase", "over"),
+        [
+            ("CREATE", "pending", False),
+            ("data_received", "running", False),
+            ("Ended", "ended", True),
+        ],
+    )
+    def test_that_is_not_listed_gives_way_to_a_name(
+        self, code: float, name: str, phase: str, over: bool
+    ) -> None:
+        """A name that is known, in any case, tells more than such a code, which is shown as is."""
+        found, surprises = read_code(name, code)
+
+        assert (phase, over, code) == (found.phase, found.over, found.code)
+        assert ["enum"] == surprises
 
     @pytest.mark.parametrize("code", [None, -1])
     @pytest.mark.parametrize(
         ("name", "phase", "surprises"),
         [
             ("DATA_RECEIVED", "running", []),
+            ("Data_Received", "running", []),
             ("SOMETHING", "unknown", ["enum", "missing_field"]),
             (None, "unknown", ["missing_field"]),
         ],
@@ -203,6 +223,19 @@ class TestPhaseDurations:
         events = [changed(100, 100), changed(160, 140), changed(900, 140)]
 
         assert {"running": 60.0} == read(events).phase_durations
+
+    def test_know_a_name_whose_code_is_not_listed(self) -> None:
+        """The name of the status tells the phase and the end where its code does not."""
+        events = [
+            Event(t=100 + 60 * number, message=f"Status changed to {name} ({code})", level="INFO")
+            for number, (name, code) in enumerate(
+                [("DATA_RECEIVED", 101), ("SOMETHING", 77), ("Ended", 145)]
+            )
+        ]
+
+        found = read(events)
+
+        assert ({"running": 60.0, "unknown": 60.0}, 220) == (found.phase_durations, found.ended)
 
     def test_skip_what_has_no_time(self) -> None:
         """A time that is missing, in milliseconds or negative is no time."""

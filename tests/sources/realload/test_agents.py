@@ -34,8 +34,8 @@ async def only(source: Rig) -> Agent:
     return agent
 
 
-@pytest.mark.parametrize("agent_id", [10**400 - 1, 2**63])
-async def test_asks_nothing_about_an_id_that_is_none(agent_id: int) -> None:
+@pytest.mark.parametrize("agent_id", [10**400 - 1, 2**63, "007", "7.0", "x", "", "7\n", True])
+async def test_asks_nothing_about_an_id_that_is_none(agent_id: Any) -> None:
     """A number of hundreds of digits must not become a machine, let alone one that is down."""
     source = rig(agents=one_agent(agentId=agent_id))
 
@@ -283,6 +283,16 @@ async def test_keeps_the_first_of_two_with_the_same_id() -> None:
 
     assert ["Local Agent", "Rasberry 1", "Ubuntu 10", "Ubuntu 11"] == [a.agent for a in found]
     assert 1 == source.surprises("type")
+
+
+async def test_takes_a_number_in_quotes_for_an_id() -> None:
+    """The agent is the same one, and it is pinged by its number."""
+    source = rig(agents=one_agent(agentId="46"))
+
+    agent = await only(source)
+
+    assert ("46", True) == (agent.agent_id, agent.state and agent.state.up)
+    assert [46] == [each["agentId"] for each in source.portal.requests if "agentId" in each]
 
 
 async def test_leaves_out_what_has_no_id() -> None:

@@ -251,7 +251,17 @@ class TestSeveralTokens:
 
         assert controller.state is not None
         assert (False, Reason.NOT_REACHABLE) == (controller.state.up, controller.state.reason)
-        assert ["0", "1", "2", "3"] == sent(source)
+        assert list(map(str, range(10))) == sent(source)
+
+    @pytest.mark.parametrize("good", [0, 3, 4, 9])
+    async def test_it_does_not_matter_which_one_is_accepted(self, good: int) -> None:
+        """No controller is down because the good token stands behind others."""
+        source = rig(accepting(str(good)), twice(*map(str, range(10))))
+
+        (controller,) = await controllers_of(source)
+
+        assert controller.state is not None
+        assert controller.state.up
 
     async def test_the_same_token_is_tried_once(self) -> None:
         """However many clusters store it."""

@@ -75,6 +75,22 @@ async def test_counts_an_unknown_state_as_other() -> None:
     assert (1, 2) == (source.surprises("enum"), source.surprises("missing_field"))
 
 
+async def test_reads_states_in_any_case() -> None:
+    """A word that is known in lower case is known."""
+    words = ("Running", " READY TO RUN", "completed")
+    jobs = [{"testjobProperties": {"testjobState": word}} for word in words]
+    reply = {"agentResponse": {"allTestjobsArray": jobs}, "isError": False}
+    source = rig(only_for(46, reply, others="none"))
+    await source.readings("agents")
+
+    first, *_ = await source.readings("jobs")
+
+    assert isinstance(first, AgentJobs)
+    assert first.counts is not None
+    assert {"running", "ready to run", "completed"} == {k for k, v in first.counts.items() if v}
+    assert 0 == source.surprises("enum")
+
+
 async def test_never_lets_the_portal_update_its_states() -> None:
     """The one field with a side effect is always sent, and always false."""
     source = rig()

@@ -18,7 +18,7 @@ LEVELS = ("warn", "error", "fatal")
 QUIET_SECONDS = 240
 
 
-def running(*ids: int) -> dict[str, Any]:
+def running(*ids: int | str) -> dict[str, Any]:
     return {"testExecutionSuiteIdArray": list(ids), "isError": False}
 
 
@@ -68,7 +68,7 @@ def at(source: Rig, ago: float = 0.0) -> int:
     return int((source.time.unix - ago) * 1000)
 
 
-def lists(source: Rig, *runs: dict[str, Any], now: tuple[int, ...] = ()) -> None:
+def lists(source: Rig, *runs: dict[str, Any], now: tuple[int | str, ...] = ()) -> None:
     """Have the portal list these runs of suite 2, and these suites as running."""
     source.portal.script |= {"getTestExecutionSuites": with_runs(*runs), _RUNNING: running(*now)}
 
@@ -504,13 +504,45 @@ async def test_a_shown_failure_stays_although_the_run_goes_on() -> None:
     """A run with a failed job can only end as failed."""
     source = rig()
     fields = {"executionState": 1, "testRunStartTimestamp": 1_000}
-    lists(source, counted(2, 3, 1, 1, **fields), now=(2,))
+    lists(source, counted(2, 3, 1, 1, **fields))
     (before,) = await suites_of(source)
     lists(source, counted(2, 3, 2, 1, **fields), now=(2,))
 
     (after,) = await suites_of(source)
 
     assert [("2", Outcome.FAILED, False)] * 2 == [verdict(before), verdict(after)]
+
+
+async def test_a_run_with_a_failed_job_is_in_flight_while_its_suite_is_listed() -> None:
+    """A job can take hours, in which nothing of the run changes and it is not judged."""
+    source = rig()
+    long = {"executionState": 1, "testRunLastUpdatedTimestamp": at(source, 600)}
+    lists(source, counted(1, 5, 5, 0), counted(2, 5, 2, 1, **long), now=(2,))
+    (early,) = await suites_of(source)
+    source.time.shift(3600)
+
+    (later,) = await suites_of(source)
+
+    for suite in (early, later):
+        assert ("1", Outcome.PASSED, True) == verdict(suite)
+        assert ("2", True) == (in_flight(suite), suite.running)
+
+
+async def test_ids_may_be_text() -> None:
+    """A portal that writes its numbers in quotes has the same suites and runs."""
+    source = rig()
+    runs = [counted(number, 3, 3 - number % 2, number % 2) for number in (9, 10)]
+    for run in runs:
+        run["testRunId"] = str(run["testRunId"])
+        run["testRunStartTimestamp"] = None
+    lists(source, *runs, now=("2",))
+    listed: Any = source.portal.script["getTestExecutionSuites"]
+    listed["testExecutionSuitesArray"][0]["testExecutionSuite"]["testExecutionSuiteId"] = "2"
+
+    (suite,) = await suites_of(source)
+
+    assert ("2", ("10", Outcome.PASSED, True)) == (suite.suite_id, verdict(suite))
+    assert suite.running
 
 
 async def test_a_completed_run_is_over_although_its_suite_runs() -> None:
