@@ -78,7 +78,8 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         .where("unless", aborted, *SOURCE, "run_id"),
         "A run lost an engine, or one ended in an error, and the run has not failed.",
         "Run {run} (id {run_id}) of source {source} has not failed, but an engine of it was lost or"
-        " ended in an error: it may have had less load than planned, so that its times look too good.",
+        " ended in an error: it may have had less load than planned, so that its times look too"
+        " good.",
     )
     yield Rule(
         f"{PREFIX}RunInternalError",

@@ -83,7 +83,7 @@ class _ClusterMember(NamedTuple):
 
 
 class _TargetCount(NamedTuple):
-    """How many targets of a kind there are."""
+    """The number of targets of a kind."""
 
     kind: str
     number: float
