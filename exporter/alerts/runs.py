@@ -59,6 +59,7 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
     """Yield the rows about single runs."""
     # A run that did not pass has its alert; what led to that is no second one.
     failed = select(c.RUN_PASSED).compared("==", 0)
+    internal = select(c.RUN_INTERNAL_ERROR).compared("==", 1)
     aborted = select(c.RUN_OUTCOME, Match(label="outcome", values=("aborted",))).compared("==", 1)
     yield Rule(
         f"{PREFIX}RunFailed",
@@ -77,12 +78,13 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         .where("unless", aborted, *SOURCE, "run_id"),
         "A run lost an engine, or one ended in an error, and the run has not failed.",
         "Run {run} (id {run_id}) of source {source} has not failed, but an engine of it was lost or"
-        " ended in an error: it had less load than planned, and its times may look too good.",
+        " ended in an error: it may have had less load than planned, so that its times look too"
+        " good.",
     )
     yield Rule(
         f"{PREFIX}RunInternalError",
         Severity.WARNING,
-        select(c.RUN_INTERNAL_ERROR).compared("==", 1).where("unless", failed, *SOURCE, "run_id"),
+        internal.where("unless", failed, *SOURCE, "run_id"),
         "The engine of a run tells of an internal error.",
         "The newest log line of run {run} (id {run_id}) of source {source} tells of an internal"
         " error, whatever its state says.",
@@ -99,8 +101,13 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         age.compared(">", thresholds.run_stuck)
         .where("and", preparing, *SOURCE, "run_id")
         .where("unless", waiting, *SOURCE, "run_id")
-        # Nothing will execute such a run, however short ago it was started.
-        .either(age.compared(">", 0).where("and", idle, *SOURCE, "run_id")),
+        # Nothing will execute such a run, however short ago it was started. Why, an internal error
+        # tells.
+        .either(
+            age.compared(">", 0)
+            .where("and", idle, *SOURCE, "run_id")
+            .where("unless", internal, *SOURCE, "run_id")
+        ),
         "A run that was started generates no load.",
         "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago and"
         " generates no load: it is still being prepared, or no engine executes it.",

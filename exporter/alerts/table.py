@@ -205,14 +205,15 @@ def _outdated() -> Iterator[Rule]:
     )
     yield Rule(
         f"{PREFIX}ClusterOutdated",
-        Severity.CRITICAL,
+        # Tests run until the portal refuses the controller, which has an alert that pages.
+        Severity.WARNING,
         select(c.CLUSTER_OUTDATED)
         .compared("==", 1)
         .where("and", usable, *SOURCE, "cluster_id")
         .where("unless", _clusters_of(controller), *SOURCE, "cluster_id"),
-        "The controller of a cluster is too old to be used.",
-        "Cluster {agent_cluster} (id {cluster_id}) of source {source} can be asked for its members,"
-        " but its controller says that it is older than the oldest version accepted.",
+        "The controller of a cluster is older than the oldest version accepted.",
+        "Cluster {agent_cluster} (id {cluster_id}) of source {source} can still be asked for its"
+        " members, but its controller is older than the oldest version accepted.",
     )
     yield Rule(
         f"{PREFIX}AgentOutdated",

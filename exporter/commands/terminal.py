@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from exporter.overview.format import count, duration, of_planned, signed, words
+from exporter.overview.format import agents_up, count, duration, signed, words
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -160,12 +160,14 @@ def _own_remarks(row: TargetRow) -> Iterable[str]:
                 yield f"managed by the {_printable(row.managed)}"
         case RecorderRow(recording=True):
             yield "recording"
+        case ClusterRow(state=Condition.INACTIVE):
+            yield count(len(row.members), "member")
         # Of one that cannot be asked nobody knows the members.
         case ClusterRow(reason=None):
             up = sum(member.state is Condition.UP for member in row.members)
             yield f"{up} of {len(row.members)} members up"
-        case LocationRow() if told := of_planned(row.agents_up, row.agents):
-            yield f"{told} agents up"
+        case LocationRow() if told := agents_up(row.agents_up, row.agents):
+            yield told
         case SuiteRow():
             yield from _suite_remarks(row)
         case _:

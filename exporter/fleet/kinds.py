@@ -83,7 +83,8 @@ def by_task(kinds: Collection[str], tasks: Iterable[str]) -> dict[str, tuple[Kin
     """
     found: dict[str, tuple[Kind, ...]] = dict.fromkeys(tasks, ())
     for kind in LISTED:
-        task = kind.task if kind.task in found else Kind.RUN.task
+        known_by_runs = kind is Kind.SUITE and kind.task not in found
+        task = Kind.RUN.task if known_by_runs else kind.task
         if kind in kinds and task in found:
             found[task] += (kind,)
     return found

@@ -89,8 +89,8 @@ SOURCE_UP = _source(
 )
 SOURCE_TASK_UP = _source(
     "source_task_up",
-    "Whether the newest poll of the task brought readings; 0: its list could not be read as a"
-    " whole, or none of its targets could be asked.",
+    "Whether the newest poll of the task brought readings; 0: its list could not be read, or is"
+    " doubted because it is suddenly empty or short, or none of its targets could be asked.",
     "task",
 )
 SOURCE_TARGETS = _source(

@@ -2,16 +2,13 @@
 
 It is a table, not code: for every kind of reading the families it fills and the attributes that
 hold their values. `samples` walks it for one reading; the exposition walks it column by column for
-thousands, which is why values are read with an `attrgetter`: between two targets there is no line
-of Python.
+thousands.
 
 What is absent (`None`, or not a number) has no sample; a boolean is 1 or 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,52 +16,23 @@ import msgspec
 
 from exporter.fleet import readings as r
 from exporter.metrics import catalogue as c
+from exporter.metrics.columns import (
+    Column,
+    Labelled,
+    TargetMapping,
+    attribute,
+    boolean,
+    by_key,
+    failure,
+    info,
+    mapped,
+    number,
+    one,
+)
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.errors import Reason
-
-
-Value = float | bool | None
-#: The values of further labels, and the value below them.
-Labelled = tuple[tuple[str, ...], Value]
-
-
-class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """A family of targets.
-
-    Attributes:
-        part: The attribute of the target that is read from; empty for the target itself. Where it
-            is `None` the family has no value.
-        read: Takes the value from that part, or whatever `spread` makes values of.
-        is_boolean: Whether the values are booleans.
-        spread: For a family with more labels than those of the target, which has no, one or many
-            values: makes them of what was read. The same always gives the same.
-    """
-
-    family: c.Family
-    part: str
-    read: Callable[[Any], Any]
-    is_boolean: bool = False
-    spread: Callable[[Any], Iterable[Labelled]] | None = None
-
-
-class TargetMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """The families that a kind of target fills.
-
-    Attributes:
-        labels: The names of the labels that identify a target.
-        identity: Takes their values from the target.
-        parts: Ways to take a part from the target, each with the columns that read from it.
-        targets: The targets within a reading.
-    """
-
-    labels: tuple[str, ...]
-    identity: Callable[[Any], tuple[str, ...]]
-    parts: tuple[tuple[Callable[[Any], Any], tuple[Column, ...]], ...]
-    targets: Callable[[Any], Iterable[Any]]
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class Sample(NamedTuple):
@@ -83,88 +51,10 @@ class _ClusterMember(NamedTuple):
 
 
 class _TargetCount(NamedTuple):
-    """How many targets of a kind there are."""
+    """The number of targets of a kind."""
 
     kind: str
     number: float
-
-
-class _Absent:
-    """Stands for a part that is `None`: all that could be read from it is absent."""
-
-    def __getattr__(self, name: str) -> None:
-        return None
-
-
-_ABSENT = _Absent()
-
-
-def _mapping(
-    labels: tuple[str, ...],
-    *columns: Column,
-    fields: tuple[str, ...] = (),
-    targets: Callable[[Any], Iterable[Any]] = lambda reading: (reading,),
-) -> TargetMapping:
-    """Map targets that are identified by `fields`, which are called as the labels if not given."""
-    parts: dict[str, list[Column]] = {}
-    for column in columns:
-        parts.setdefault(column.part, []).append(column)
-    return TargetMapping(
-        labels=labels,
-        identity=_values(fields or labels),
-        parts=tuple((_part(path), tuple(some)) for path, some in parts.items()),
-        targets=targets,
-    )
-
-
-def _part(path: str) -> Callable[[Any], Any]:
-    if not path:
-        return lambda target: target
-    read = attrgetter(path)
-    return lambda target: read(target) or _ABSENT
-
-
-def _values(fields: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
-    if len(fields) > 1:
-        return attrgetter(*fields)
-    reads = tuple(attrgetter(field) for field in fields)
-    return lambda row: tuple([read(row) for read in reads])
-
-
-def _column(family: c.Family, path: str, *more: str, **options: Any) -> Column:
-    """Read an attribute, such as `state.users_limit`; with `more` of that part, a tuple."""
-    part, _, field = path.rpartition(".")
-    return Column(family=family, part=part, read=attrgetter(field, *more), **options)
-
-
-_number = _column
-_boolean = partial(_column, is_boolean=True)
-
-
-def _by_key(family: c.Family, path: str) -> Column:
-    """Read a mapping, whose keys are the values of the one further label."""
-
-    def spread(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
-        return [((key,), value) for key, value in (counts or {}).items()]
-
-    return _column(family, path, spread=spread)
-
-
-def _failure(family: c.Family, part: str) -> Column:
-    """Read the reason while a target is not up."""
-
-    def spread(found: tuple[bool | None, Reason | None]) -> Iterable[Labelled]:
-        up, reason = found
-        if up is False and reason is not None:
-            return (((reason.value,), True),)
-        return ()
-
-    return _column(family, f"{part}.up", "reason", spread=spread)
-
-
-def _info(family: c.Family, *fields: str) -> Column:
-    """Read the values of the further labels."""
-    return Column(family=family, part="", read=_values(fields), spread=_one)
 
 
 def _target_info(family: c.Family, *more: str) -> Column:
@@ -179,7 +69,7 @@ def _target_info(family: c.Family, *more: str) -> Column:
             return known(target)
         return (target.host, target.port, *("",) * len(facts), target.location, *("",) * len(more))
 
-    return Column(family=family, part="", read=read, spread=_one)
+    return Column(family=family, part="", read=read, spread=one)
 
 
 def _agent_info(family: c.Family) -> Column:
@@ -190,10 +80,6 @@ def _agent_info(family: c.Family) -> Column:
         return (*column.read(agent), agent.managed)
 
     return msgspec.structs.replace(column, read=read)
-
-
-def _one(values: tuple[str, ...]) -> Iterable[Labelled]:
-    return ((values, True),)
 
 
 def _phases(phase: str) -> Iterable[Labelled]:
@@ -238,89 +124,89 @@ def _job_states(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
     return [((state,), counts.get(state, 0.0)) for state in r.JOB_STATES]
 
 
-_AGENT = _mapping(
+_AGENT = mapped(
     ("agent_id", "agent"),
     _agent_info(c.AGENT_INFO),
-    _boolean(c.AGENT_ACTIVE, "active"),
-    _boolean(c.AGENT_PROTECTED, "protected"),
-    _number(c.AGENT_LAST_UP, "last_up_timestamp_seconds"),
-    _number(c.AGENT_CHANGED, "changed_timestamp_seconds"),
-    _boolean(c.AGENT_UP, "state.up"),
-    _failure(c.AGENT_FAILURE, "state"),
-    _boolean(c.AGENT_OUTDATED, "state.outdated"),
-    _number(c.AGENT_CLOCK_DELTA, "state.clock_delta_seconds"),
-    _number(c.AGENT_PING_DURATION, "state.ping_duration_seconds"),
-    _number(c.AGENT_START, "state.start_timestamp_seconds"),
-    _number(c.AGENT_HEARTBEAT, "state.heartbeat_timestamp_seconds"),
-    _number(c.AGENT_DISK_FREE, "state.disk_free_bytes"),
-    _number(c.AGENT_MEMORY_LIMIT, "state.memory_limit_bytes"),
-    _number(c.AGENT_USERS_LIMIT, "state.users_limit"),
-    _number(c.AGENT_JOB_DURATION_LIMIT, "state.job_duration_limit_seconds"),
-    _boolean(c.AGENT_BUSY, "state.busy"),
+    boolean(c.AGENT_ACTIVE, "active"),
+    boolean(c.AGENT_PROTECTED, "protected"),
+    number(c.AGENT_LAST_UP, "last_up_timestamp_seconds"),
+    number(c.AGENT_CHANGED, "changed_timestamp_seconds"),
+    boolean(c.AGENT_UP, "state.up"),
+    failure(c.AGENT_FAILURE, "state"),
+    boolean(c.AGENT_OUTDATED, "state.outdated"),
+    number(c.AGENT_CLOCK_DELTA, "state.clock_delta_seconds"),
+    number(c.AGENT_PING_DURATION, "state.ping_duration_seconds"),
+    number(c.AGENT_START, "state.start_timestamp_seconds"),
+    number(c.AGENT_HEARTBEAT, "state.heartbeat_timestamp_seconds"),
+    number(c.AGENT_DISK_FREE, "state.disk_free_bytes"),
+    number(c.AGENT_MEMORY_LIMIT, "state.memory_limit_bytes"),
+    number(c.AGENT_USERS_LIMIT, "state.users_limit"),
+    number(c.AGENT_JOB_DURATION_LIMIT, "state.job_duration_limit_seconds"),
+    boolean(c.AGENT_BUSY, "state.busy"),
 )
 
-_AGENT_JOBS = _mapping(("agent_id", "agent"), _column(c.AGENT_JOBS, "counts", spread=_job_states))
+_AGENT_JOBS = mapped(("agent_id", "agent"), attribute(c.AGENT_JOBS, "counts", spread=_job_states))
 
-_CONTROLLER = _mapping(
+_CONTROLLER = mapped(
     ("controller",),
     _target_info(c.CONTROLLER_INFO),
-    _boolean(c.CONTROLLER_PROTECTED, "protected"),
-    _number(c.CONTROLLER_LAST_UP, "last_up_timestamp_seconds"),
-    _number(c.CONTROLLER_CHANGED, "changed_timestamp_seconds"),
-    _boolean(c.CONTROLLER_UP, "state.up"),
-    _failure(c.CONTROLLER_FAILURE, "state"),
-    _boolean(c.CONTROLLER_OUTDATED, "state.outdated"),
-    _number(c.CONTROLLER_CLOCK_DELTA, "state.clock_delta_seconds"),
-    _number(c.CONTROLLER_PING_DURATION, "state.ping_duration_seconds"),
-    _number(c.CONTROLLER_START, "state.start_timestamp_seconds"),
-    _number(c.CONTROLLER_MEMORY_LIMIT, "state.memory_limit_bytes"),
+    boolean(c.CONTROLLER_PROTECTED, "protected"),
+    number(c.CONTROLLER_LAST_UP, "last_up_timestamp_seconds"),
+    number(c.CONTROLLER_CHANGED, "changed_timestamp_seconds"),
+    boolean(c.CONTROLLER_UP, "state.up"),
+    failure(c.CONTROLLER_FAILURE, "state"),
+    boolean(c.CONTROLLER_OUTDATED, "state.outdated"),
+    number(c.CONTROLLER_CLOCK_DELTA, "state.clock_delta_seconds"),
+    number(c.CONTROLLER_PING_DURATION, "state.ping_duration_seconds"),
+    number(c.CONTROLLER_START, "state.start_timestamp_seconds"),
+    number(c.CONTROLLER_MEMORY_LIMIT, "state.memory_limit_bytes"),
 )
 
-_RECORDER = _mapping(
+_RECORDER = mapped(
     ("recorder_id", "recorder"),
     _target_info(c.RECORDER_INFO, "component_version"),
-    _boolean(c.RECORDER_PROTECTED, "protected"),
-    _number(c.RECORDER_LAST_UP, "last_up_timestamp_seconds"),
-    _number(c.RECORDER_CHANGED, "changed_timestamp_seconds"),
-    _boolean(c.RECORDER_UP, "state.up"),
-    _failure(c.RECORDER_FAILURE, "state"),
-    _boolean(c.RECORDER_OUTDATED, "state.outdated"),
-    _number(c.RECORDER_CLOCK_DELTA, "state.clock_delta_seconds"),
-    _number(c.RECORDER_PING_DURATION, "state.ping_duration_seconds"),
-    _number(c.RECORDER_MEMORY_LIMIT, "state.memory_limit_bytes"),
-    _boolean(c.RECORDER_RECORDING, "state.recording"),
-    _number(c.RECORDER_RECORDED_ELEMENTS, "state.recorded_elements"),
+    boolean(c.RECORDER_PROTECTED, "protected"),
+    number(c.RECORDER_LAST_UP, "last_up_timestamp_seconds"),
+    number(c.RECORDER_CHANGED, "changed_timestamp_seconds"),
+    boolean(c.RECORDER_UP, "state.up"),
+    failure(c.RECORDER_FAILURE, "state"),
+    boolean(c.RECORDER_OUTDATED, "state.outdated"),
+    number(c.RECORDER_CLOCK_DELTA, "state.clock_delta_seconds"),
+    number(c.RECORDER_PING_DURATION, "state.ping_duration_seconds"),
+    number(c.RECORDER_MEMORY_LIMIT, "state.memory_limit_bytes"),
+    boolean(c.RECORDER_RECORDING, "state.recording"),
+    number(c.RECORDER_RECORDED_ELEMENTS, "state.recorded_elements"),
 )
 
-_CLUSTER = _mapping(
+_CLUSTER = mapped(
     ("cluster_id", "agent_cluster"),
-    _info(c.CLUSTER_INFO, "controller"),
-    _boolean(c.CLUSTER_ACTIVE, "active"),
+    info(c.CLUSTER_INFO, "controller"),
+    boolean(c.CLUSTER_ACTIVE, "active"),
     Column(family=c.CLUSTER_MEMBERS, part="", read=lambda cluster: len(cluster.members)),
-    _number(c.CLUSTER_CHANGED, "changed_timestamp_seconds"),
-    _boolean(c.CLUSTER_UP, "state.up"),
-    _failure(c.CLUSTER_FAILURE, "state"),
-    _boolean(c.CLUSTER_OUTDATED, "state.outdated"),
-    _number(c.CLUSTER_CONNECT_DURATION, "state.connect_duration_seconds"),
-    _number(c.CLUSTER_PING_DURATION, "state.ping_duration_seconds"),
+    number(c.CLUSTER_CHANGED, "changed_timestamp_seconds"),
+    boolean(c.CLUSTER_UP, "state.up"),
+    failure(c.CLUSTER_FAILURE, "state"),
+    boolean(c.CLUSTER_OUTDATED, "state.outdated"),
+    number(c.CLUSTER_CONNECT_DURATION, "state.connect_duration_seconds"),
+    number(c.CLUSTER_PING_DURATION, "state.ping_duration_seconds"),
 )
 
-_MEMBER = _mapping(
+_MEMBER = mapped(
     ("cluster_id", "agent_cluster", "member_id", "agent_id", "agent"),
-    _column(
+    attribute(
         c.CLUSTER_MEMBER_INFO,
         "member.state.version",
         "os",
         "java_version",
         spread=_member_info,
     ),
-    _number(c.CLUSTER_MEMBER_LOAD_FACTOR, "member.load_factor"),
-    _boolean(c.CLUSTER_MEMBER_UP, "member.state.up"),
-    _failure(c.CLUSTER_MEMBER_FAILURE, "member.state"),
-    _number(c.CLUSTER_MEMBER_CHANGED, "member.changed_timestamp_seconds"),
-    _boolean(c.CLUSTER_MEMBER_OUTDATED, "member.state.outdated"),
-    _number(c.CLUSTER_MEMBER_CLOCK_DELTA, "member.state.clock_delta_seconds"),
-    _number(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY, "member.state.sampling_granularity_seconds"),
+    number(c.CLUSTER_MEMBER_LOAD_FACTOR, "member.load_factor"),
+    boolean(c.CLUSTER_MEMBER_UP, "member.state.up"),
+    failure(c.CLUSTER_MEMBER_FAILURE, "member.state"),
+    number(c.CLUSTER_MEMBER_CHANGED, "member.changed_timestamp_seconds"),
+    boolean(c.CLUSTER_MEMBER_OUTDATED, "member.state.outdated"),
+    number(c.CLUSTER_MEMBER_CLOCK_DELTA, "member.state.clock_delta_seconds"),
+    number(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY, "member.state.sampling_granularity_seconds"),
     fields=(
         "cluster.cluster_id",
         "cluster.agent_cluster",
@@ -331,78 +217,78 @@ _MEMBER = _mapping(
     targets=lambda cluster: [_ClusterMember(cluster, member) for member in cluster.members],
 )
 
-_SUITE = _mapping(
+_SUITE = mapped(
     ("suite_id", "suite"),
-    _boolean(c.SUITE_HEALTHY, "healthy"),
-    _number(c.SUITE_JOBS, "jobs"),
-    _boolean(c.SUITE_RUNNING, "running"),
-    _number(c.SUITE_RUNS, "runs"),
-    _column(c.SUITE_LAST_RUN_OUTCOME, "last_run.outcome", spread=_outcomes),
-    _boolean(c.SUITE_LAST_RUN_PASSED, "last_run_passed"),
-    _by_key(c.SUITE_LAST_RUN_JOBS, "last_run.jobs"),
-    _by_key(c.SUITE_LAST_RUN_SESSIONS, "last_run.sessions"),
-    _by_key(c.SUITE_LAST_RUN_SAMPLES, "last_run.samples"),
-    _number(c.SUITE_LAST_RUN_SESSION_MEAN, "last_run.session_mean_seconds"),
-    _number(c.SUITE_LAST_RUN_MAX_USERS, "last_run.max_users"),
-    _number(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES, "last_run.max_pending_samples"),
-    _number(c.SUITE_LAST_RUN_STATE_CODE, "last_run.state_code"),
-    _number(c.SUITE_LAST_RUN_START, "last_run.start_timestamp_seconds"),
-    _number(c.SUITE_LAST_RUN_END, "last_run.end_timestamp_seconds"),
-    _number(c.SUITE_LAST_RUN_DURATION, "last_run.duration_seconds"),
-    _column(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, "last_run.testjobs", spread=_testjob_samples),
-    _column(c.SUITE_LAST_RUN_TESTJOB_DURATION, "last_run.testjobs", spread=_testjob_durations),
-    _by_key(c.SUITE_LAST_RUN_LOG_EVENTS, "last_run.log_events"),
-    _by_key(c.SUITE_LAST_RUN_RESPONSE, "last_run.response_seconds"),
-    _number(c.SUITE_LAST_RUN_RESPONSE_MEAN, "last_run.response_mean_seconds"),
-    _number(c.SUITE_LAST_RUN_REQUEST_RATE, "last_run.requests_per_second"),
-    _by_key(c.SUITE_CURRENT_RUN_JOBS, "current_run.jobs"),
-    _number(c.SUITE_CURRENT_RUN_START, "current_run.start_timestamp_seconds"),
+    boolean(c.SUITE_HEALTHY, "healthy"),
+    number(c.SUITE_JOBS, "jobs"),
+    boolean(c.SUITE_RUNNING, "running"),
+    number(c.SUITE_RUNS, "runs"),
+    attribute(c.SUITE_LAST_RUN_OUTCOME, "last_run.outcome", spread=_outcomes),
+    boolean(c.SUITE_LAST_RUN_PASSED, "last_run_passed"),
+    by_key(c.SUITE_LAST_RUN_JOBS, "last_run.jobs"),
+    by_key(c.SUITE_LAST_RUN_SESSIONS, "last_run.sessions"),
+    by_key(c.SUITE_LAST_RUN_SAMPLES, "last_run.samples"),
+    number(c.SUITE_LAST_RUN_SESSION_MEAN, "last_run.session_mean_seconds"),
+    number(c.SUITE_LAST_RUN_MAX_USERS, "last_run.max_users"),
+    number(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES, "last_run.max_pending_samples"),
+    number(c.SUITE_LAST_RUN_STATE_CODE, "last_run.state_code"),
+    number(c.SUITE_LAST_RUN_START, "last_run.start_timestamp_seconds"),
+    number(c.SUITE_LAST_RUN_END, "last_run.end_timestamp_seconds"),
+    number(c.SUITE_LAST_RUN_DURATION, "last_run.duration_seconds"),
+    attribute(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, "last_run.testjobs", spread=_testjob_samples),
+    attribute(c.SUITE_LAST_RUN_TESTJOB_DURATION, "last_run.testjobs", spread=_testjob_durations),
+    by_key(c.SUITE_LAST_RUN_LOG_EVENTS, "last_run.log_events"),
+    by_key(c.SUITE_LAST_RUN_RESPONSE, "last_run.response_seconds"),
+    number(c.SUITE_LAST_RUN_RESPONSE_MEAN, "last_run.response_mean_seconds"),
+    number(c.SUITE_LAST_RUN_REQUEST_RATE, "last_run.requests_per_second"),
+    by_key(c.SUITE_CURRENT_RUN_JOBS, "current_run.jobs"),
+    number(c.SUITE_CURRENT_RUN_START, "current_run.start_timestamp_seconds"),
 )
 
-_RUN = _mapping(
+_RUN = mapped(
     ("run_id", "run"),
-    _info(c.RUN_INFO, "suite_id", "agent", "location"),
-    _column(c.RUN_PHASE, "phase", spread=_phases),
-    _column(c.RUN_OUTCOME, "outcome", spread=_outcome),
-    _boolean(c.RUN_DELAYED_START, "delayed_start"),
-    _boolean(c.RUN_INTERNAL_ERROR, "internal_error"),
-    _number(c.RUN_PROGRESS_CODE, "progress_code"),
-    _number(c.RUN_ENGINES, "engines"),
-    _number(c.RUN_ENGINES_PLANNED, "engines_planned"),
-    _by_key(c.RUN_ENGINES_RATIO, "engines_ratio"),
-    _boolean(c.RUN_DATA_AVAILABLE, "data_available"),
-    _number(c.RUN_START, "start_timestamp_seconds"),
-    _number(c.RUN_END, "end_timestamp_seconds"),
-    _by_key(c.RUN_PHASE_DURATION, "phase_durations"),
-    _by_key(c.RUN_EVENTS, "events"),
-    _number(c.RUN_EXIT_CODE, "exit_code"),
-    _boolean(c.RUN_ENGINE_ERRORS, "engine_errors"),
-    _boolean(c.RUN_PASSED, "passed"),
+    info(c.RUN_INFO, "suite_id", "agent", "location"),
+    attribute(c.RUN_PHASE, "phase", spread=_phases),
+    attribute(c.RUN_OUTCOME, "outcome", spread=_outcome),
+    boolean(c.RUN_DELAYED_START, "delayed_start"),
+    boolean(c.RUN_INTERNAL_ERROR, "internal_error"),
+    number(c.RUN_PROGRESS_CODE, "progress_code"),
+    number(c.RUN_ENGINES, "engines"),
+    number(c.RUN_ENGINES_PLANNED, "engines_planned"),
+    by_key(c.RUN_ENGINES_RATIO, "engines_ratio"),
+    boolean(c.RUN_DATA_AVAILABLE, "data_available"),
+    number(c.RUN_START, "start_timestamp_seconds"),
+    number(c.RUN_END, "end_timestamp_seconds"),
+    by_key(c.RUN_PHASE_DURATION, "phase_durations"),
+    by_key(c.RUN_EVENTS, "events"),
+    number(c.RUN_EXIT_CODE, "exit_code"),
+    boolean(c.RUN_ENGINE_ERRORS, "engine_errors"),
+    boolean(c.RUN_PASSED, "passed"),
 )
 
-_LOCATION = _mapping(
+_LOCATION = mapped(
     ("location_id", "location_name"),
     Column(family=c.LOCATION_INFO, part="", read=lambda _: True, is_boolean=True),
-    _boolean(c.LOCATION_ACTIVE, "active"),
-    _number(c.LOCATION_AGENTS, "agents"),
-    _number(c.LOCATION_AGENTS_UP, "agents_up"),
-    _number(c.LOCATION_SLOTS, "slots"),
-    _number(c.LOCATION_THREADS_PER_ENGINE, "threads_per_engine"),
+    boolean(c.LOCATION_ACTIVE, "active"),
+    number(c.LOCATION_AGENTS, "agents"),
+    number(c.LOCATION_AGENTS_UP, "agents_up"),
+    number(c.LOCATION_SLOTS, "slots"),
+    number(c.LOCATION_THREADS_PER_ENGINE, "threads_per_engine"),
 )
 
-_TASK_HEALTH = _mapping(("task",), _boolean(c.SOURCE_TASK_UP, "up"))
+_TASK_HEALTH = mapped(("task",), boolean(c.SOURCE_TASK_UP, "up"))
 
 # A source has one reading for each task, of kinds that no other task has.
-_TARGET_COUNTS = _mapping(
+_TARGET_COUNTS = mapped(
     ("kind",),
-    _number(c.SOURCE_TARGETS, "number"),
+    number(c.SOURCE_TARGETS, "number"),
     targets=lambda health: tuple(_TargetCount(*count) for count in health.targets.items()),
 )
 
-_CERTIFICATE = _mapping(
+_CERTIFICATE = mapped(
     ("certificate_id", "certificate", "host"),
-    _number(c.CERTIFICATE_NOT_AFTER, "not_after_timestamp_seconds"),
-    _boolean(c.CERTIFICATE_ACTIVE, "active"),
+    number(c.CERTIFICATE_NOT_AFTER, "not_after_timestamp_seconds"),
+    boolean(c.CERTIFICATE_ACTIVE, "active"),
 )
 
 #: The mappings of each kind of reading.
@@ -416,11 +302,11 @@ MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.Suite: (_SUITE,),
     r.Run: (_RUN,),
     r.Certificate: (_CERTIFICATE,),
-    r.Template: (_mapping(("template_id", "template"), _boolean(c.TEMPLATE_HEALTHY, "healthy")),),
-    r.Account: (_mapping((), _number(c.ACCOUNT_JOB_DURATION_LIMIT, "job_duration_limit_seconds")),),
-    r.MinVersion: (_mapping(("component",), _info(c.MIN_REQUIRED_VERSION_INFO, "version")),),
+    r.Template: (mapped(("template_id", "template"), boolean(c.TEMPLATE_HEALTHY, "healthy")),),
+    r.Account: (mapped((), number(c.ACCOUNT_JOB_DURATION_LIMIT, "job_duration_limit_seconds")),),
+    r.MinVersion: (mapped(("component",), info(c.MIN_REQUIRED_VERSION_INFO, "version")),),
     r.SourceHealth: (
-        _mapping((), _boolean(c.SOURCE_UP, "up"), _boolean(c.SOURCE_AUTH_FAILED, "auth_failed")),
+        mapped((), boolean(c.SOURCE_UP, "up"), boolean(c.SOURCE_AUTH_FAILED, "auth_failed")),
     ),
     r.TaskHealth: (_TASK_HEALTH, _TARGET_COUNTS),
 }

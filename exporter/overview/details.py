@@ -12,7 +12,16 @@ from exporter.fleet.kinds import Kind, target_of
 from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
-from exporter.overview.format import ago, duration, instant, of_planned, signed, size, words
+from exporter.overview.format import (
+    agents_up,
+    ago,
+    duration,
+    instant,
+    of_planned,
+    signed,
+    size,
+    words,
+)
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
@@ -160,7 +169,7 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
         case ClusterRow():
             yield "Controller", row.controller
         case LocationRow():
-            yield "Agents up", of_planned(row.agents_up, row.agents)
+            yield "Agents", agents_up(row.agents_up, row.agents)
             yield "Engines per agent", _limit(row.slots)
             yield "Users per engine", _limit(row.threads_per_engine)
         case SuiteRow():

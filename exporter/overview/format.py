@@ -82,6 +82,13 @@ def of_planned(there: float | None, planned: float | None) -> str:
     return f"{there:g}" if planned is None else f"{there:g} of {planned:g}"
 
 
+def agents_up(up: float | None, agents: float | None) -> str:
+    """Write how many of a location's agents are up; where that is unknown, how many it has."""
+    if not agents:
+        return "" if agents is None else "no agents"
+    return count(int(agents), "agent") if up is None else f"{up:g} of {agents:g} agents up"
+
+
 def listed(words: Sequence[str]) -> str:
     """Write some words as a list within a sentence."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

@@ -25,7 +25,8 @@ from exporter.fleet.changes import Since
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.fleet.store import Snapshot
-from exporter.polling.poller import Doubt, Kept, TaskStatus
+from exporter.polling.doubt import Doubt
+from exporter.polling.poller import Kept, TaskStatus
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ their freshness and nobody else anything.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from types import MappingProxyType
@@ -20,9 +19,10 @@ from exporter.clock import Clock, Moment
 from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
 from exporter.fleet.changes import R, SinceByTarget, changes, dated
-from exporter.fleet.kinds import BY_READING, target_of
+from exporter.fleet.kinds import BY_READING
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Snapshot
+from exporter.polling.doubt import Doubt, doubted, failure_of
 from exporter.sources.base import Failure
 
 
@@ -46,10 +46,6 @@ RARELY = 5
 
 #: A failure that goes on is logged again after this long.
 REPEAT_SECONDS = 900.0
-
-#: An inventory that is empty after a full one, or shorter than its own total, is believed when it
-#: has been the same for so long.
-DOUBTED_SECONDS = 3600.0
 
 #: Of so many targets that a list cut short does not name is remembered since when they are so.
 MAX_ABSENT = 10_000
@@ -87,20 +83,6 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_success: Moment | None = None
     failure: TaskFailure | None = None
     restored: bool = False
-
-
-class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """An inventory that is not believed yet.
-
-    Attributes:
-        since: When it was first so.
-        digest: Of the ids of all targets in it.
-        over: Whether it has been the same for so long that it is believed.
-    """
-
-    since: Moment
-    digest: bytes
-    over: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +153,7 @@ class Poller:
 
     @property
     def up(self) -> bool:
-        """Whether the newest poll of at least one task brought readings.
+        """Return whether the newest poll of at least one task brought readings.
 
         Tasks that are polled rarely do not count: that poll can be older than an outage.
         """
@@ -254,15 +236,11 @@ class Poller:
             kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
         )
         targets = {kind.value: float(counts[kind]) for kind in self._kinds.get(task, ())}
-        doubted = kept.doubt is not None and not kept.doubt.over
-        self._note_health(task, up=poll.asked and not doubted, targets=targets)
-        if not doubted:
-            return
-        self._telemetry.surprise("incomplete_list")
-        what = "is shorter than its own total" if poll.incomplete else "is empty after a full one"
-        message = f"the vendor's list {what}; targets that are missing count as there until"
-        message += f" it has been the same for {DOUBTED_SECONDS / 60:.0f} minutes"
-        yield Failure(reason=Reason.API_ERROR, message=message)
+        is_doubted = kept.doubt is not None and not kept.doubt.over
+        self._note_health(task, up=poll.asked and not is_doubted, targets=targets)
+        if is_doubted:
+            self._telemetry.surprise("incomplete_list")
+            yield failure_of(poll)
 
     def dated(self, reading: R) -> R:
         """Return a reading that came from `explain` with since when it is so."""
@@ -286,7 +264,12 @@ class Poller:
         not_before = self._clock.monotonic() - stale_after
         kept = self.kept.get(task)
         known = kept.since if kept else {}
-        found, doubt = self._doubted(poll, kept)
+        found, doubt = doubted(
+            poll,
+            kept.snapshot.readings if kept else (),
+            kept.doubt if kept else None,
+            self._clock.now(),
+        )
         since: dict[tuple[Kind, str], Since] = {}
         readings = tuple(
             await collected(
@@ -311,35 +294,6 @@ class Poller:
         if len(changed) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
         return Kept(snapshot=snapshot, since=since, doubt=doubt)
-
-    def _doubted(self, poll: Poll, before: Kept | None) -> tuple[tuple[Reading, ...], Doubt | None]:
-        """Return all readings to show, and the doubt about the inventory if there is one.
-
-        While an inventory is not believed, the targets that it lacks are shown as they were known
-        before, until that is too old.
-        """
-        listed: dict[tuple[Kind, str], Reading] = {}
-        old: dict[tuple[Kind, str], Reading] = {}
-        if poll.inventory:
-            listed = {target: each for each in poll.readings if (target := target_of(each))}
-            known = before.snapshot.readings if before else ()
-            old = {
-                target: each
-                for each in known
-                if (target := target_of(each)) and target[0] in poll.inventory
-            }
-        emptied = {kind for kind, _ in old} - {kind for kind, _ in listed}
-        if not poll.incomplete and not emptied:
-            return poll.readings, None
-        ids = sorted("\0".join(target) for target in listed)
-        digest = hashlib.blake2b("\n".join(ids).encode(errors="surrogatepass"), digest_size=16)
-        doubt = Doubt(since=self._clock.now(), digest=digest.digest())
-        if before is not None and before.doubt and before.doubt.digest == doubt.digest:
-            doubt = before.doubt
-        if self._clock.monotonic() - doubt.since.monotonic >= DOUBTED_SECONDS:
-            return poll.readings, replace(doubt, over=True)
-        missing = (each for target, each in old.items() if target not in listed)
-        return (*poll.readings, *missing), doubt
 
     def _snapshot(
         self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""

@@ -22,13 +22,13 @@ def test_everything_that_can_go_wrong_is_in_it() -> None:
             "ExporterGone", "CredentialsRefused", "SourceDown", "HalfOfAgentsDown",
             "ControllerUnreachable", "AgentUnreachable", "MemberUnreachable",
             "RecorderUnreachable", "ControllerOutdated", "AgentOutdated", "RecorderOutdated",
-            "ClusterUnusable", "ClusterOutdated", "MemberOutdated",
+            "ClusterUnusable", "MemberOutdated",
         },
         Severity.WARNING: {
             "AgentClockSkew", "ControllerClockSkew", "MemberClockSkew", "RecorderClockSkew",
             "SuiteFailed", "SuiteUnhealthy", "RunFailed", "RunStuck", "PollsStale",
             "RunEngineErrors", "RunInternalError", "LocationWithoutAgents",
-            "ReloadFailed", "NotificationsFailing", "CertificateExpiring",
+            "ReloadFailed", "NotificationsFailing", "CertificateExpiring", "ClusterOutdated",
         },
         Severity.INFO: {"AgentUnprotected", "AgentRestarted"},
     }  # fmt: skip

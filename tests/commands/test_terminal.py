@@ -115,7 +115,15 @@ class TestReport:
                 members=(member,),
                 **base,
             ),
+            ClusterRow(
+                kind=Kind.CLUSTER,
+                state=Condition.INACTIVE,
+                controller="c:1",
+                members=(member,),
+                **base,
+            ),
             LocationRow(kind=Kind.LOCATION, state=up, agents=3.0, agents_up=2.0, **base),
+            LocationRow(kind=Kind.LOCATION, state=up, agents=2.0, **base),
             SuiteRow(kind=Kind.SUITE, state=up, running=True, last_run_passed=False, **base),
             SuiteRow(kind=Kind.SUITE, state=up, last_run_outcome=Outcome.NO_DATA, **base),
             SuiteRow(
@@ -131,11 +139,13 @@ class TestReport:
         lines = written(rows)
 
         assert [
+            "1 member",
             "outdated, busy",
             "recording",
             "0 of 1 members up",
             "access_denied",
             "2 of 3 agents up",
+            "2 agents",
             "running, last run failed",
             "last run no data",
             "last run aborted, last verdict not passed",

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.metrics import catalogue as c
-from exporter.polling.poller import DOUBTED_SECONDS
+from exporter.polling.doubt import DOUBTED_SECONDS
 from tests.support.candidates import CANDIDATES, SMALL
 from tests.support.front import changed, instead
 from tests.support.stalls import undisturbed

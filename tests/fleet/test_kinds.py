@@ -106,6 +106,13 @@ def test_each_listed_kind_of_a_provider_is_listed_by_one_task(provider: Provider
     assert sorted(kind for kind in LISTED if kind in provider.kinds) == sorted(kinds)
 
 
+def test_a_task_that_is_off_lists_nothing_under_another() -> None:
+    """Whoever does not watch agents is not told that there are none."""
+    found = by_task(("agent", "location", "run", "suite"), ("runs",))
+
+    assert {"runs": (Kind.SUITE,)} == found
+
+
 def test_filters_of_sources_are_plurals_of_the_table() -> None:
     """The configuration calls a kind what everybody else calls it."""
     filters = {name for provider in PROVIDERS.values() for name in provider.settings.FILTERS}

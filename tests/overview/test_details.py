@@ -115,8 +115,8 @@ def test_of_a_location() -> None:
     """A location says how much can run there."""
     found = facts_of(fakes.location(agents=3.0, agents_up=2.0, slots=4.0, threads_per_engine=500.0))
 
-    assert {"Agents up": "2 of 3", "Engines per agent": "4", "Users per engine": "500"} == {
-        name: found[name] for name in ("Agents up", "Engines per agent", "Users per engine")
+    assert {"Agents": "2 of 3 agents up", "Engines per agent": "4", "Users per engine": "500"} == {
+        name: found[name] for name in ("Agents", "Engines per agent", "Users per engine")
     }
 
 

@@ -159,3 +159,18 @@ def test_size(octets: float | None, expected: str) -> None:
 def test_of_planned(there: float | None, planned: float | None, expected: str) -> None:
     """What is not known is left out."""
     assert expected == text.of_planned(there, planned)
+
+
+@pytest.mark.parametrize(
+    ("up", "agents", "expected"),
+    [
+        (None, None, ""),
+        (None, 2.0, "2 agents"),
+        (None, 1.0, "1 agent"),
+        (0.0, 0.0, "no agents"),
+        (2.0, 3.0, "2 of 3 agents up"),
+    ],
+)
+def test_agents_up(up: float | None, agents: float | None, expected: str) -> None:
+    """Where it is not known who is up, the number of agents is all there is to say."""
+    assert expected == text.agents_up(up, agents)

@@ -35,8 +35,9 @@ from exporter.fleet.readings import (
 )
 from exporter.fleet.store import Snapshot
 from exporter.metrics.mapping import MAPPINGS
+from exporter.polling.doubt import Doubt
 from exporter.polling.memory import SCHEMA, Memory
-from exporter.polling.poller import Doubt, Kept, TaskFailure, TaskStatus
+from exporter.polling.poller import Kept, TaskFailure, TaskStatus
 from exporter.sharding import Shard
 from exporter.sources.blazemeter.settings import BlazeMeterSettings
 from exporter.sources.realload.settings import RealLoadSettings

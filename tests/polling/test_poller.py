@@ -15,7 +15,8 @@ from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Agent, AgentState, Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.polling.poller import DOUBTED_SECONDS, REPEAT_SECONDS, Poller
+from exporter.polling.doubt import DOUBTED_SECONDS
+from exporter.polling.poller import REPEAT_SECONDS, Poller
 from exporter.sources.base import Failure, Poll
 from tests.support.clock import FakeClock
 from tests.support.source import FakeSource

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from exporter.fleet.readings import Reading
 from exporter.metrics.exposition.body import Lines
 from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
-from exporter.metrics.mapping import MAPPINGS, Column, Labelled, TargetMapping
+from exporter.metrics.mapping import MAPPINGS
 
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.store import Snapshot
     from exporter.metrics.catalogue import Family
+    from exporter.metrics.columns import Column, Labelled, TargetMapping
 
 
 #: Targets per chunk: some thousand samples, about a millisecond.

@@ -112,12 +112,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def result(self) -> Verdict:
-        """What it ends with."""
+        """Return its verdict once that is told."""
         return self.test.verdicts[(self.number - 1) % len(self.test.verdicts)]
 
     @property
     def data_from(self) -> float:
-        """When the load begins, unless the run ends before."""
+        """Return when the load begins, unless the run ends before."""
         return self.started + _DATA_SECONDS + self.test.waits_seconds
 
     def phases(self, engine: int = 0) -> list[Phase]:

@@ -1,4 +1,4 @@
-"""What Real Load tells of one run of a suite: the summary, and the detail with jobs and log."""
+"""Real Load's replies about one run of a suite: the summary, and the detail with jobs and log."""
 
 from __future__ import annotations
 

@@ -99,8 +99,7 @@ class AgentInventory:
             readings=tuple(each for each in shown.values() if self._is_wanted(each)),
             failures=tuple(calls.failures),
             memory=msgspec.json.encode(self._memory()),
-            # A workspace that was not read has targets beside those that are listed.
-            inventory=() if unread and not cut_short else (Kind.AGENT, Kind.LOCATION),
+            inventory=(Kind.AGENT, Kind.LOCATION),
             incomplete=bool(cut_short),
         )
 

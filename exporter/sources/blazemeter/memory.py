@@ -1,9 +1,9 @@
 """What both tasks find again after a restart or a reload, with times as seconds of the epoch.
 
-It is bounded: of the runs that are followed, of those that are done and of the finished ones of
-all suites the newest `MOST` each are kept, with the results of these and the names of the suites,
-as many names of locations, and the agents that the newest lists name. A finished run takes some
-200 bytes.
+It is bounded: of the runs that are followed, of those that are held or done, and of the finished
+ones of all suites the newest `MOST` each are kept, with the results of these and the names of the
+suites, as many names of locations, and the agents that the newest lists name. A finished run takes
+some 200 bytes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
         followed: The runs that are followed.
         done: The runs that are not to be followed again, with the time of that decision.
         finished: The finished runs of all suites.
+        held: The runs that wait for the name of their suite.
         listed: By workspace, when its newest good listing began.
         selection: Which runs of these lists were wanted, and how far back. If that changed, the
             lists hold news however often they were read.
@@ -49,6 +50,7 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
     selection: str
     names: dict[str, SuiteName] = {}
     results: dict[str, Results] = {}
+    held: tuple[MasterRow, ...] = ()
 
 
 class AgentsMemory(msgspec.Struct, frozen=True, kw_only=True):

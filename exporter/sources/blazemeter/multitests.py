@@ -92,8 +92,7 @@ class MultiTests:
     async def _begin(self, calls: PollCalls, workspace: int, run_ids: set[str]) -> None:
         """Queue the multi-tests of a workspace for runs that are new, and for all once an hour."""
         search = self._searches.setdefault(workspace, Search())
-        now = self._clock.monotonic()
-        expired = search.listed_at is None or now - search.listed_at >= LIST_SECONDS
+        expired = self._is_expired(search)
         new = run_ids - self._sought.keys()
         if not expired and not new:
             return
@@ -104,10 +103,15 @@ class MultiTests:
             if not found and len(calls.failures) > failures:
                 return  # it is tried again with the next poll
             search.multi_tests = found.get(workspace, ())
-            search.listed_at = now
+            search.listed_at = self._clock.monotonic()
         search.queue = list(search.multi_tests)
         search.missing |= run_ids
         self._sought |= dict.fromkeys(run_ids)
+
+    def _is_expired(self, search: Search) -> bool:
+        """Return whether the multi-tests of a workspace are to be listed, again or at all."""
+        listed_at = search.listed_at
+        return listed_at is None or self._clock.monotonic() - listed_at >= LIST_SECONDS
 
     async def _list(self, calls: PollCalls, workspace: int) -> tuple[str, ...]:
         """List the multi-tests of a workspace, the one that ran last first."""
@@ -128,12 +132,18 @@ class MultiTests:
         return tuple(sorted(found, key=lambda number: found[number], reverse=True))
 
     async def _ask(self, calls: PollCalls) -> list[MasterRow]:
-        """Ask the next few multi-tests for their runs."""
-        asks = {}
-        for workspace, number in self._next():
-            asks[number] = partial(self._runs_of, workspace, number)
-        found = calls.good_if_any(self._client, await fan_out(asks))
+        """Ask the next few multi-tests for their runs; what fails is asked again for an hour."""
+        asked = dict(self._next())
+        outcomes = await fan_out(
+            {number: partial(self._runs_of, asked[number], number) for number in asked}
+        )
+        found = calls.good_if_any(self._client, outcomes)
         rows = [row for runs in found.values() for row in runs]
+        for number, workspace in asked.items():
+            search = self._searches[workspace]
+            lost = number not in found and not self._client.lacks(outcomes[number])
+            if lost and not self._is_expired(search):
+                search.queue.append(number)
         for search in self._searches.values():
             search.missing -= {row.run_id for row in rows}
             if not search.missing:
@@ -142,13 +152,14 @@ class MultiTests:
                 search.missing.clear()
         return rows
 
-    def _next(self) -> Iterator[tuple[int, str]]:
+    def _next(self) -> Iterator[tuple[str, int]]:
+        """Take the next few multi-tests from the queues, each with its workspace."""
         room = ASKED_PER_POLL
         for workspace, search in self._searches.items():
             numbers, search.queue = search.queue[:room], search.queue[room:]
             room -= len(numbers)
             for number in numbers:
-                yield workspace, number
+                yield number, workspace
 
     async def _runs_of(self, workspace: int, number: str) -> list[MasterRow]:
         """Read the runs of a multi-test; none if the list has runs that say they are another's."""

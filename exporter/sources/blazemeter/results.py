@@ -51,7 +51,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def final(self) -> bool:
-        """Whether they are not to be asked for again."""
+        """Return whether they are not to be asked for again."""
         return bool(self.samples) or self.attempts >= ATTEMPTS
 
 

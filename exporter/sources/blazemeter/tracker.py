@@ -143,6 +143,7 @@ class RunTracker:
         self._done = {each: moment_of(at, now).monotonic for each, at in memory.done.items()}
         for row in filter(self._asked_for, memory.finished):
             self._suites.note(row)
+        self._held = {row.run_id: row for row in filter(self._asked_for, memory.held)}
         if memory.selection != self._selection.key:
             # All lists are read anew, and so are the runs that no list gives.
             self._done = {
@@ -169,6 +170,7 @@ class RunTracker:
             selection=self._selection.key,
             names=self._names.known,
             results=self._book.known,
+            held=newest(self._held.values(), lambda row: row.ended or row.created or 0.0),
         )
 
     def _asked_for(self, row: MasterRow) -> bool:

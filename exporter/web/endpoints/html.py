@@ -41,7 +41,15 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (text.ago, text.duration, text.instant, text.of_planned, text.signed, text.words)
+    filters = (
+        text.agents_up,
+        text.ago,
+        text.duration,
+        text.instant,
+        text.of_planned,
+        text.signed,
+        text.words,
+    )
     environment.filters.update({each.__name__: each for each in filters})
     environment.globals.update(release=__version__, word=word)
     return environment

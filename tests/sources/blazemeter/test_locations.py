@@ -332,7 +332,7 @@ class TestFilters:
 
 class TestWorkspaces:
     async def test_that_fail_keep_their_locations_until_they_expire(self) -> None:
-        """A location of an unreadable workspace stays as it was seen, and is not in doubt."""
+        """A location of an unreadable workspace stays as it was seen."""
         it = bench(location(UP), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok([])
         before = readings(await it.poll("agents"), Location)
@@ -342,7 +342,6 @@ class TestWorkspaces:
         poll = await it.poll("agents")
 
         assert before == readings(poll, Location)
-        assert () == poll.inventory
         it.time.shift(180)
         assert () == (await it.poll("agents")).readings
 
@@ -359,6 +358,20 @@ class TestWorkspaces:
 
         assert {"aa", "bb"} == {each.location_id for each in readings(poll, Location)}
         assert (4, 2, 4) == tuple(len(each.readings) for each in (before, short, poll))
+
+    async def test_that_are_empty_are_doubted_also_when_the_next_one_fails(self) -> None:
+        """What was missing in an emptied list must not be gone because a call failed."""
+        it = bench(location(UP), workspaces=[200001, 200002])
+        it.account.answers[SECOND] = ok([])
+        await it.poll("agents")
+        it.account.answers[FIRST] = ok([])
+        await it.poll("agents")
+        it.account.answers[SECOND] = httpx.Response(500)
+
+        poll = await it.poll("agents")
+
+        assert () == poll.readings
+        assert (Kind.AGENT, Kind.LOCATION) == poll.inventory
 
     async def test_with_a_short_list_say_so_beside_one_that_fails(self) -> None:
         """What is missing is to be kept, whatever else goes wrong."""

@@ -94,6 +94,42 @@ class TestSearch:
         assert "masters?collectionId=101" == asked[0][0]
         assert ["", "", "multi-112", "multi-112"] == found
 
+    async def test_asks_again_what_did_not_answer(self) -> None:
+        """A call that fails does not lose the run's suite, and is made for an hour at most."""
+        it = bench(unnamed(1))
+        it.account.at(100, 1)
+        multi_tests(it, 101, 102)
+        it.account.answers["masters?collectionId=101"] = httpx.Response(500)
+        it.account.answers["masters?collectionId=102"] = ok([])
+        await it.poll("runs")
+        it.account.answers["masters?collectionId=101"] = ok([unnamed(1)])
+
+        it.time.shift(60)
+        run = await only(it, Run)
+
+        assert "multi-101" == run.suite_id
+        assert "masters?collectionId=102" not in it.account.sent
+
+    async def test_gives_up_what_does_not_answer_for_an_hour(self) -> None:
+        """A multi-test whose runs cannot be read is no failure of each poll for ever."""
+        it = bench(unnamed(1))
+        it.account.at(100, 1)
+        multi_tests(it, 101)
+        it.account.answers["masters?collectionId=101"] = httpx.Response(500)
+        await it.poll("runs")
+        it.account.answers[LIST] = ok([])
+        it.account.at(140, 1)
+
+        it.time.shift(3500)
+        await it.poll("runs")
+        before = "masters?collectionId=101" in it.account.sent
+        it.time.shift(200)
+        await it.poll("runs")
+        it.time.shift(60)
+        await it.poll("runs")
+
+        assert (True, False) == (before, "masters?collectionId=101" in it.account.sent)
+
     async def test_ends_when_all_are_found(self) -> None:
         """No multi-test is asked without a need."""
         it = bench(unnamed(1))

@@ -358,6 +358,21 @@ class TestFilters:
 
         assert (0, 1) == (len(before), len(after))
 
+    async def test_wait_for_the_name_also_over_a_restart(self) -> None:
+        """A run that ended while its suite's name could not be read is not lost."""
+        it = bench(ended_row(1, ended=BASE - 100), include={"suites": "Load"})
+        it.account.at(140, 1)
+        it.account.answers["tests/7"] = httpx.Response(500)
+        restarts = Restarts(it, it.time)
+        await restarts.poll("runs")
+
+        restarts.restart(down_seconds=60)
+        it.account.answers[LIST] = ok([])
+        it.account.suites(t7="Load")
+        found = await restarts.poll("runs")
+
+        assert ["1"] == [each.run_id for each in found if isinstance(each, Run)]
+
 
 async def test_a_run_without_a_suite_names_none() -> None:
     """Such a run has an empty suite, and its own name is nobody else's."""

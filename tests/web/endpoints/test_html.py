@@ -113,13 +113,26 @@ class TestFleet:
         )
 
         assert ["agent-one", "ctl.example:8080", "alps", "cellar", "rec", "nightly"] == names(page)
-        assert "2 of 3 up" == page.cells("Agents")[0].text
+        assert "2 of 3 agents up" == page.cells("Agents")[0].text
         assert "4 engines per agent, 500 users per engine" == page.cells("Capacity")[0].text
         (members,) = page.cells("Members")
         assert members.text.startswith("1 of 1 members down")
         assert ["member-one"] == [name.text for name in members.all("bdi")]
         assert "newest run failed" == page.cells("Newest runs")[0].one("span", "failed").text
         assert "1 runnable" in page.one("h2", id="suites").text
+
+    async def test_tells_agents_of_one_name_apart(self) -> None:
+        """Two of one machine differ in their ports, and nobody else's port is of interest."""
+        page = await get(
+            fakes.FakeView(
+                fakes.agent("10.0.0.5", agent_id="10.0.0.5:5400", port="5400"),
+                fakes.agent("10.0.0.5", agent_id="10.0.0.5:5401", port="5401"),
+                fakes.agent("lab-1", agent_id="lab-1", port="5400"),
+            )
+        )
+
+        told = [[each.text for each in name.all("span", "quiet")] for name in page.cells("Name")]
+        assert [["port 5400"], ["port 5401"], []] == told
 
     @pytest.mark.parametrize("outcome", Outcome)
     async def test_says_what_the_newest_run_was(self, outcome: Outcome) -> None:
