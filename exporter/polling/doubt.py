@@ -9,7 +9,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.kinds import target_of
+from exporter.fleet.kinds import BY_READING, target_of
 from exporter.sources.base import Failure
 
 
@@ -40,7 +40,7 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def doubted(
-    poll: Poll, known: Iterable[Reading], before: Doubt | None, now: Moment
+    poll: Poll, known: Collection[Reading], before: Doubt | None, now: Moment
 ) -> tuple[tuple[Reading, ...], Doubt | None]:
     """Return all readings to show, and the doubt about the inventory if there is one.
 
@@ -53,30 +53,38 @@ def doubted(
         before: The doubt of before.
         now: When it was read.
     """
-    listed = {target: each for each in poll.readings if (target := target_of(each))}
-    old = {
-        target: each
-        for each in (known if poll.inventory else ())
-        if (target := target_of(each)) and target[0] in poll.inventory
-    }
-    emptied = {kind for kind, _ in old} - {kind for kind, _ in listed}
+    emptied = _kinds(known).intersection(poll.inventory) - _kinds(poll.readings)
     if not poll.incomplete and not emptied:
         return poll.readings, None
+    listed = {target for each in poll.readings if (target := target_of(each))}
     doubt = Doubt(since=now, digest=_digest(listed))
     if before is not None and before.digest == doubt.digest:
         doubt = before
     if now.monotonic - doubt.since.monotonic >= DOUBTED_SECONDS:
         return poll.readings, msgspec.structs.replace(doubt, over=True)
-    missing = (each for target, each in old.items() if target not in listed)
+    missing = (
+        each
+        for each in known
+        if (target := target_of(each)) and target[0] in poll.inventory and target not in listed
+    )
     return (*poll.readings, *missing), doubt
 
 
 def failure_of(poll: Poll) -> Failure:
     """Return the failure that a doubted inventory is."""
-    what = "is shorter than its own total" if poll.incomplete else "is empty after a full one"
-    message = f"the vendor's list {what}; targets that are missing count as there until"
-    message += f" it has been the same for {DOUBTED_SECONDS / 60:.0f} minutes"
+    what = (
+        "there are none of a kind of targets any more (at the vendor, or after include and exclude)"
+    )
+    if poll.incomplete:
+        what = "the vendor's list is shorter than its own total"
+    message = f"{what}; those that are missing stay until this has been so for"
+    message += f" {DOUBTED_SECONDS / 60:.0f} minutes"
     return Failure(reason=Reason.API_ERROR, message=message)
+
+
+def _kinds(readings: Iterable[Reading]) -> set[Kind]:
+    types = set(map(type, readings))
+    return {kind for each in types if (kind := BY_READING.get(each))}
 
 
 def _digest(targets: Collection[tuple[Kind, str]]) -> bytes:
