@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
+#: What each share tells of itself: the own metrics, and how its tasks are.
+_OF_THE_SHARE = ("loadfleet_exporter_", "loadfleet_source_task_up{", "loadfleet_source_targets{")
+
+
 class TestOwns:
     @given(st.lists(st.text(), min_size=1, max_size=3), st.integers(1, 50))
     def test_a_key_has_exactly_one_owner(self, key: list[str], total: int) -> None:
@@ -89,8 +93,25 @@ async def series(settings: Settings, shard: Shard | None = None) -> set[str]:
     return {
         line.rpartition(" ")[0]
         for line in page.body.decode().splitlines()
-        if line.startswith("loadfleet_") and not line.startswith("loadfleet_exporter_")
+        if line.startswith("loadfleet_") and not line.startswith(_OF_THE_SHARE)
     }
+
+
+async def targets(settings: Settings, shard: Shard) -> Counter[str]:
+    """Return how many targets a share has, by the labels of that number."""
+    engine = Engine(shard=shard)
+    await engine.connect(settings)
+    await engine.poll_once()
+    await engine.end(grace_seconds=0)
+    page = engine.exposition.metrics(accept="", accept_encoding="", names=(), sources=())
+    lines = (line.rpartition(" ") for line in page.body.decode().splitlines())
+    return Counter(
+        {
+            name: int(float(value))
+            for name, _, value in lines
+            if name.startswith("loadfleet_source_targets{")
+        }
+    )
 
 
 async def healths(settings: Settings, shard: Shard) -> list[str]:
@@ -124,6 +145,15 @@ class TestShares:
         assert whole == set().union(*parts)
         assert len(whole) == sum(len(part) for part in parts)
         assert all(parts)
+
+    async def test_their_numbers_of_targets_add_up(self, simulation: Simulation) -> None:
+        """Each share counts its own targets, so that their sum is the fleet's."""
+        settings = from_data(simulation.configuration())
+
+        whole = await targets(settings, Shard())
+        parts = [await targets(settings, Shard(index=index, total=4)) for index in range(4)]
+
+        assert whole == sum(parts, Counter())
 
     async def test_they_stay_so_while_the_inventory_changes(self, simulation: Simulation) -> None:
         """An agent that is deleted or added must not make the others move."""

@@ -304,7 +304,10 @@ async def _poll_once(poller: Poller) -> None:
     # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
     tasks = list(poller.intervals)
     for some in (tasks[:1], tasks[1:]):
-        if not poller.source.blocked:
+        if poller.source.blocked:
+            for task in some:
+                poller.hold(task)
+        else:
             await asyncio.gather(*(poller.poll(task) for task in some))
 
 

@@ -281,9 +281,13 @@ STATUS = (
     _status(999, Reason.HTTP_5XX),
 )
 
+#: Of a list whose ids cannot be read, or are all the same, too few targets are left to be believed.
+_DOUBTED = frozenset((Reason.API_ERROR,))
+
 #: Where every text is odd, so is the token that a login answers with, which is all it is asked
 #: for; and of Real Load's minimum versions nothing is left. A list without names is no failure.
 _NO_TEXT: dict[str, Any] = {
+    "also": _DOUBTED,
     "but": {
         "realload": Reason.DECODE,
         "eggplant-login": Reason.DECODE,
@@ -302,7 +306,7 @@ BODY = (
     _body("deep nesting", b"[" * 100_000, floods=True),
     _body("deep nesting in an object", b'{"a":' * 20_000 + b"1" + b"}" * 20_000, floods=True),
     Fault(name="NaN", reason=Reason.DECODE, treatment=_raw_numbers("NaN")),
-    Fault(name="400 digits", reason=None, treatment=_raw_numbers("9" * 400)),
+    Fault(name="400 digits", reason=None, also=_DOUBTED, treatment=_raw_numbers("9" * 400)),
     _value("strings for numbers", _numbers(str), None),
     _value(
         "numbers for strings",
@@ -314,6 +318,7 @@ BODY = (
         "nulls",
         lambda _: None,
         None,
+        also=_DOUBTED,
         # Neither data nor `isError` may be how Real Load refuses a token (reference section 1).
         but={
             "realload": Reason.AUTH,
@@ -321,6 +326,7 @@ BODY = (
             "eggplant-login-part": Reason.DECODE,
         },
         refused=frozenset(("realload",)),
+        answered=frozenset(("realload",)),
     ),
     _value(
         "invalid UTF-8",
