@@ -98,6 +98,12 @@ def finite(value: float | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def measured(value: float | None) -> float | None:
+    """Return a quantity, for which anything below 0 means that there is no data."""
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
+
+
 def text(value: Id) -> str:
     """Return an id, or what only describes, as label text: empty where the vendor gave none."""
     return "" if value is None else str(value)

@@ -10,7 +10,7 @@ import msgspec
 from exporter.fleet.readings import Outcome
 from exporter.sources.blazemeter.pages import Pages, read_pages
 from exporter.sources.blazemeter.replies import Epoch, Master, epoch
-from exporter.sources.decode import Surprised, finite, text
+from exporter.sources.decode import Surprised, measured, text
 
 
 if TYPE_CHECKING:
@@ -129,7 +129,6 @@ def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> M
     if _ID.fullmatch(run_id) is None:
         surprise("missing_field" if master.id is None else "type")
         return None
-    max_users = finite(master.max_users)
     return MasterRow(
         run_id=run_id,
         name=master.name or run_id,
@@ -138,7 +137,7 @@ def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> M
         created=epoch(master.created, surprise),
         ended=epoch(master.ended, surprise),
         outcome=read_outcome(master, surprise),
-        max_users=max_users if max_users is not None and max_users >= 0 else None,
+        max_users=measured(master.max_users),
         locations=master.locations or (),
     )
 

@@ -13,7 +13,7 @@ import msgspec
 
 from exporter.errors import BlockedError
 from exporter.sources.blazemeter.calls import PollCalls, fan_out
-from exporter.sources.decode import Surprised, finite
+from exporter.sources.decode import Surprised, measured
 
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def read_results(summary: Summary, surprise: Surprised) -> Results:
     row = next((row for row in summary.summary or () if _is_total(row)), None)
     if row is None:
         return Results()
-    hits, failed = _measured(row.hits), _measured(row.failed)
+    hits, failed = measured(row.hits), measured(row.failed)
     samples = {}
     if hits is not None and failed is not None:
         if failed <= hits:
@@ -129,7 +129,7 @@ def read_results(summary: Summary, surprise: Surprised) -> Results:
         else:
             surprise("type")
     times = {"90": row.tp90, "95": row.tp95, "99": row.tp99} if hits != 0 else {}
-    users = _measured(row.max_users)
+    users = measured(row.max_users)
     return Results(
         samples=samples,
         response_seconds={
@@ -138,9 +138,9 @@ def read_results(summary: Summary, surprise: Surprised) -> Results:
             if (seconds := _seconds(time)) is not None
         },
         response_mean_seconds=_seconds(row.avg) if hits != 0 else None,
-        requests_per_second=_measured(row.hits_avg),
-        max_users=_measured(row.concurrency) if users is None else users,
-        duration_seconds=_measured(row.duration) or None,
+        requests_per_second=measured(row.hits_avg),
+        max_users=measured(row.concurrency) if users is None else users,
+        duration_seconds=measured(row.duration) or None,
     )
 
 
@@ -148,11 +148,6 @@ def _is_total(row: SummaryRow) -> bool:
     return "ALL" in (row.id, row.lb)
 
 
-def _measured(value: float | None) -> float | None:
-    number = finite(value)
-    return number if number is not None and number >= 0 else None
-
-
 def _seconds(milliseconds: float | None) -> float | None:
-    number = _measured(milliseconds)
+    number = measured(milliseconds)
     return None if number is None else number / 1000

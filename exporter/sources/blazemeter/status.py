@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from exporter.sources.blazemeter.replies import Epoch, Event, ReadyStatus, Status, epoch, ratio
-from exporter.sources.decode import Id, Surprised, finite
+from exporter.sources.decode import Id, Surprised, finite, measured
 
 
 #: Name and phase by code: all of the published lists; the phases are read from the names.
@@ -116,7 +116,7 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
     known = code if code in STATUSES else named
     phase = _phase_of(known)
     ready = [session.ready_status for session in sessions or () if session.ready_status]
-    counts = [(_there(each), _count(each.planned_servers_count)) for each in ready]
+    counts = [(_there(each), measured(each.planned_servers_count)) for each in ready]
     missing = [
         there < planned for there, planned in counts if there is not None and planned is not None
     ]
@@ -174,11 +174,6 @@ def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvent
 def is_understood(message: str) -> bool:
     """Return whether a message is of a form that is read, and so holds nothing else."""
     return any(pattern.fullmatch(message) for pattern in (_CHANGED, _EXITED))
-
-
-def _count(value: float | None) -> float | None:
-    number = finite(value)
-    return number if number is not None and number >= 0 else None
 
 
 def _there(ready: ReadyStatus) -> float | None:

@@ -9,7 +9,7 @@ import msgspec
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Cluster, ClusterState, Member, MemberState
-from exporter.sources.decode import text
+from exporter.sources.decode import measured, text
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import Flagged
 from exporter.sources.realload.inventory import Inventory, address
@@ -45,7 +45,7 @@ class Clusters(Inventory[Cluster]):
                 agent_id=agent_id,
                 agent=member.agent_description or agent_id,
                 active=replies.flag(member.agent_active),
-                load_factor=replies.measured(member.load_factor),
+                load_factor=measured(member.load_factor),
             )
         return Cluster(
             cluster_id=text(item.cluster_id),

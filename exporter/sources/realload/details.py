@@ -16,11 +16,11 @@ from exporter.errors import BlockedError, CallError, PollError, Reason
 from exporter.fleet.readings import Suite, SuiteJob, SuiteRun
 from exporter.lockout.queue import Priority
 from exporter.sources.base import Failure
-from exporter.sources.decode import text
+from exporter.sources.decode import measured, text
 from exporter.sources.memory import known_readings
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
-from exporter.sources.realload.replies import measured, seconds
+from exporter.sources.realload.replies import seconds
 from exporter.sources.realload.runs import counts
 
 

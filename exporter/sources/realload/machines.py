@@ -23,7 +23,7 @@ from exporter.fleet.readings import (
     Target,
 )
 from exporter.sources.base import Failure, Poll
-from exporter.sources.decode import older, text
+from exporter.sources.decode import measured, older, text
 from exporter.sources.memory import known_readings
 from exporter.sources.realload import actions, replies
 from exporter.sources.realload.actions import TIMED_OUT, Flagged
@@ -108,8 +108,8 @@ class Machines(Inventory[M]):
         How long it is up it can tell by its own. What is known stays while it is as good as what a
         new reply says, so that the time does not change with each poll.
         """
-        system_time = replies.measured(info.system_time)
-        started = replies.measured(getattr(info, self.start_field, None))
+        system_time = measured(info.system_time)
+        started = measured(getattr(info, self.start_field, None))
         if system_time is None or started is None:
             return None
         uptime = (system_time - started) / 1000
@@ -295,7 +295,7 @@ class Recorders(Machines[Recorder]):
             "component_version": info.recorder_component_version or "",
             "memory_limit_bytes": replies.megabytes(info.java_memory_mb),
             "recording": replies.flag(info.is_recording),
-            "recorded_elements": replies.measured(info.num_recorded_elements),
+            "recorded_elements": measured(info.num_recorded_elements),
         }
 
 

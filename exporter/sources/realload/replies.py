@@ -17,7 +17,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from exporter.sources.decode import finite
+from exporter.sources.decode import finite, measured
 
 
 #: The vendor prints one and the same flag as a boolean and as a number.
@@ -340,12 +340,6 @@ class AccountReply(Envelope, frozen=True, kw_only=True):
     min_required_measuring_agent_version: str | None = None
     min_required_cluster_controller_version: str | None = None
     min_required_proxy_recorder_version: str | None = None
-
-
-def measured(value: float | None) -> float | None:
-    """Return a quantity, for which anything below 0 means that there is no data."""
-    number = finite(value)
-    return number if number is not None and number >= 0 else None
 
 
 def limit(value: float | None) -> float | None:

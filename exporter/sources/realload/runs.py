@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.fleet.readings import Outcome, SuiteRun
-from exporter.sources.decode import finite, text
-from exporter.sources.realload.replies import RunResult, measured, seconds
+from exporter.sources.decode import finite, measured, text
+from exporter.sources.realload.replies import RunResult, seconds
 
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from exporter.errors import PollError
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Suite
 from exporter.sources.base import Explanation, Poll
-from exporter.sources.decode import part_of, redacted_reply, text
+from exporter.sources.decode import measured, part_of, redacted_reply, text
 from exporter.sources.memory import moment_of, remembered, unix_of
 from exporter.sources.realload import actions
 from exporter.sources.realload.client import RealLoadClient, Trace
 from exporter.sources.realload.details import Attempt, Details
 from exporter.sources.realload.inventory import wanted_items
-from exporter.sources.realload.replies import AccountReply, SuiteInfo, SuiteItem, measured
+from exporter.sources.realload.replies import AccountReply, SuiteInfo, SuiteItem
 from exporter.sources.realload.runs import (
     Unfinished,
     is_impossible,

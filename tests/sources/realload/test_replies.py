@@ -5,6 +5,7 @@ import math
 import msgspec
 import pytest
 
+from exporter.sources import decode
 from exporter.sources.realload import replies
 
 
@@ -60,7 +61,7 @@ def test_tells_no_data_from_unlimited(
     number: float | None, measured: float | None, limit: float | None
 ) -> None:
     """-1 has two meanings, and 0 is a measurement."""
-    assert (measured, limit) == (replies.measured(number), replies.limit(number))
+    assert (measured, limit) == (decode.measured(number), replies.limit(number))
 
 
 @pytest.mark.parametrize(
