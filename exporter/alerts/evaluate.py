@@ -154,7 +154,7 @@ class Evaluator:
     ) -> dict[Key, Alert]:
         texts = self._texts[id(rule)]
         own = {"alertname": rule.name, "severity": rule.severity.value}
-        if rule.about is None:
+        if rule.about is None and self._instance:
             own["instance"] = self._instance
         holding = {}
         for result, value in evaluated(rule.expression, samples, now.unix).items():
