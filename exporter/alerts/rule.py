@@ -44,6 +44,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"
+    NONE = "none"
 
 
 class Rule(msgspec.Struct, frozen=True):
