@@ -215,7 +215,7 @@ class TestHeartbeat:
         ],
     )
     @pytest.mark.parametrize("by_file", [False, True])
-    def test_what_is_no_url_is_a_mistake(self, tmp_path: Path, url: str, by_file: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    def test_what_is_no_url_is_a_mistake(self, tmp_path: Path, url: str, by_file: bool) -> None:
         """No part of it is quoted, and the place is where it was given."""
         (tmp_path / "url").write_text(f"{url}\n")
         given = {"heartbeat_url_file": "url"} if by_file else {"heartbeat_url": url}
