@@ -17,7 +17,7 @@ from exporter.alerts.expression import (
     merged,
     select,
 )
-from exporter.alerts.rule import PREFIX, Rule, Severity
+from exporter.alerts.rule import HEARTBEAT, PREFIX, Rule, Severity
 from exporter.alerts.texts import Detail
 from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from exporter.alerts.thresholds import Thresholds
 
-
-#: The alert that always fires, by which others notice that the exporter's alerts do not come.
-HEARTBEAT = f"{PREFIX}Heartbeat"
 
 # The tasks that read machines: while one of them fails, nobody notices that a machine is down.
 _MACHINES = tuple(

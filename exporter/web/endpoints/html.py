@@ -82,7 +82,7 @@ class HtmlPages:
             self._fleet,
             now=now,
             headline=headline(rows, sources, ready=view.ready),
-            alerts=[each for each in alerts if each.state == "firing"],
+            alerts=[each for each in alerts if each.state == "firing" and each.trouble],
             sources=[row for row in sources if whole and filters.source in ("", row.name)],
             source_names=[row.name for row in sources],
             tiles=tiles(rows),
