@@ -134,7 +134,8 @@ class AlertingSettings(Section):
         external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.
-        runbook_url: Where the runbooks are served.
+        runbook_url: Where the runbooks are served; by the exporter itself if not given and
+            `web.external_url` is.
         grafana_url: Where the dashboards are, for links in alerts.
     """
 

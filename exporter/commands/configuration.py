@@ -17,6 +17,7 @@ from exporter.errors import ConfigurationError
 from exporter.settings import flags
 from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
+from exporter.settings.sections import WebSettings, with_runbooks
 from exporter.state.memory import MemoryState
 from exporter.state.settings import StateSettings
 
@@ -34,6 +35,7 @@ DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
 _STATE = "state"
+_WEB, _URL = "web", "external_url"
 
 
 def load_settings(
@@ -111,7 +113,12 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
         )
     keys = (_THRESHOLDS, "alerts", "runbook_url", "grafana_url")
     wanted = {key: given[key] for key in keys if key in given}
-    return _settings(layers, _ALERTING, checked(AlertingSettings, wanted))
+    web = _part(layers, _WEB)
+    reached = {_URL: web[_URL]} if isinstance(web, dict) and _URL in web else {}
+    return with_runbooks(
+        _settings(layers, _ALERTING, checked(AlertingSettings, wanted)),
+        _settings(layers, _WEB, checked(WebSettings, reached)),
+    )
 
 
 def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSettings:
