@@ -34,6 +34,9 @@ def test_the_wheel_serves_its_runbooks(tmp_path: Path) -> None:
     place, *names = run(sys.executable, "-c", code, folder=tmp_path).split()
 
     assert place.startswith(str(tmp_path))
+    assert ["exporter"] == [
+        path.name for path in (tmp_path / "wheel").iterdir() if path.suffix != ".dist-info"
+    ]
     assert sorted(path.stem for path in (ROOT / "deploy" / "runbooks").iterdir()) == names
 
 
