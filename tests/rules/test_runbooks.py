@@ -11,13 +11,15 @@ import promql_parser
 import pytest
 import yaml
 
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.table import EVERYTHING
 from exporter.alerts.thresholds import Thresholds
 from exporter.cli import parse
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading, Run
 from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
-from tests.rules.support import DEPLOY, EVERYTHING, every_rule, text_of
+from tests.rules.support import DEPLOY, every_rule, text_of
 from tests.web import fakes
 
 
@@ -62,7 +64,7 @@ def blocks(runbook: str, language: str) -> list[str]:
 def metrics() -> set[str]:
     """Return the names of all samples and of what is recorded."""
     own = {family.series for family in OWN_FAMILIES}
-    groups = yaml.safe_load(text_of(EVERYTHING))["groups"]
+    groups = yaml.safe_load(text_of(AlertingSettings(thresholds=EVERYTHING)))["groups"]
     recorded = {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
     return {"up"} | {family.name for family in FAMILIES} | own | recorded
 
