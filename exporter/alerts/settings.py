@@ -154,7 +154,8 @@ class AlertingSettings(Section):
         heartbeat_url: Asked with GET after evaluations that worked, at most once per resend
             interval, so that whoever is behind it can tell when that ends.
         heartbeat_url_file: A file with it.
-        runbook_url: Where the runbooks are served.
+        runbook_url: Where the runbooks are served; by the exporter itself if not given and
+            `web.external_url` is.
         grafana_url: Where the dashboards are, for links in alerts.
     """
 

@@ -62,6 +62,8 @@ def create_app(
     bounded = [
         Route("/", html.fleet),
         Route("/target", html.target),
+        Route("/runbooks/", html.runbooks),
+        Route("/runbooks/{alert}", html.runbook),
         Route("/config", text.config),
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),

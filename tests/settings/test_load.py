@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from exporter.alerts.settings import AlertmanagerSettings
+from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.errors import ConfigurationError
 from exporter.logging import configure
 from exporter.settings.load import Loaded, Settings, from_data, load, redacted
@@ -226,6 +227,27 @@ def test_an_invalid_file_gets_all_its_messages(name: str) -> None:
     expected = [text.format(CONFIGS, file, ", ".join(PROVIDERS)) for text in INVALID[name]]
     assert expected == list(caught.value.problems)
     assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("alerting", "web", "expected"),
+    [
+        ({}, {}, RUNBOOK_URL),
+        ({}, {"external_url": "https://x/fleet"}, "https://x/fleet/runbooks/"),
+        ({}, {"external_url": "https://x/"}, "https://x/runbooks/"),
+        ({"runbook_url": "https://wiki"}, {"external_url": "https://x"}, "https://wiki"),
+        ({"runbook_url": RUNBOOK_URL}, {"external_url": "https://x"}, RUNBOOK_URL),
+    ],
+    ids=["nowhere", "with a path", "without one", "elsewhere", "at the project"],
+)
+def test_runbooks_are_our_own_where_we_are_reached(
+    alerting: dict[str, str], web: dict[str, str], expected: str
+) -> None:
+    """Alerts link to what the exporter serves, unless others are named, be it by the default."""
+    settings = from_data({"sources": [SOURCE], "alerting": alerting, "web": web})
+
+    assert expected == settings.alerting.runbook_url
+    assert expected == redacted(settings)["alerting"]["runbook_url"]
 
 
 def test_every_invalid_file_has_its_messages() -> None:
