@@ -222,6 +222,8 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         " {value:humanizeDuration} old. What it reads may be missing or out of date.",
     )
     reasons = Match(label="reason", values=("running", "missed"))
+    # Polls that overlap because the vendor is slow are told as that.
+    slow = Over(function="max_over_time", of=select(own.VENDOR_SLOW), seconds=_QUARTER)
     yield Rule(
         f"{PREFIX}PollsSkipped",
         Severity.WARNING,

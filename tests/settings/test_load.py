@@ -12,6 +12,7 @@ import yaml
 
 from exporter.alerts.settings import AlertmanagerSettings
 from exporter.alerts.thresholds import RUNBOOK_URL
+from exporter.config.yaml_file import parse
 from exporter.errors import ConfigurationError
 from exporter.logging import configure
 from exporter.settings.load import Loaded, Settings, from_data, load, redacted
@@ -294,6 +295,14 @@ class TestFile:
         assert [("prod", 300.0), ("test", 300.0)] == [
             (source.name, source.intervals()["jobs"]) for source in settings.sources
         ]
+
+    def test_keys_that_yaml_reads_as_truth_values_are_words(self) -> None:
+        """`off` is a key here, and quotes around it are not to be asked for."""
+        written = "alerting: {alerts: {AgentFlapping: {off: yes}}}\n"
+
+        given = parse(written, name="loadfleet.yml")
+
+        assert {"alerting": {"alerts": {"AgentFlapping": {"off": True}}}} == given
 
     def test_a_key_without_a_value_counts_as_not_given(self) -> None:
         """A section of which everything is commented out is no mistake."""
