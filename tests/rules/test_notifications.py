@@ -320,6 +320,16 @@ def test_titles_tell_firing_from_resolved(case: tuple[str, str, str, str], day: 
     assert not re.search(r"\b0\b", told.title)
 
 
+@pytest.mark.parametrize("case", [each for each in CASES if each[3] in TEXTS], ids="-".join)
+def test_titles_say_that_there_is_something_else(case: tuple[str, str, str, str], day: Day) -> None:
+    """Who reads of the agents alone looks no further; with one alert left there is no other."""
+    severity, size, fate, kind = case
+    told = day.last((severity, size, fate), kind)
+
+    wanted = "several kinds" if kind == "pagerduty" else "other kinds"
+    assert (size == "mixed" and fate != "partly") == (wanted in told.title)
+
+
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_texts_name_ten_targets_and_the_newest(case: tuple[str, str, str, str], day: Day) -> None:
     """A text that names no target helps nobody, and one of 500 lines neither."""
