@@ -186,7 +186,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
             alert("NothingKnown", kind="agent"),
             alert("PollsStale", **HERE, task="agents"),
             alert("VendorSlow"),
-            alert("SuiteFailed", suite_id="1"),
+            alert("SuiteUnhealthy", suite_id="1"),
             alert("RunStuck", run_id="1"),
         ],
         {
@@ -197,7 +197,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
             "NothingKnown",
             "PollsStale",
             "VendorSlow",
-            "SuiteFailed",
+            "SuiteUnhealthy",
             "RunStuck",
         },
     ),
@@ -210,6 +210,14 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
             alert("SourceUnreachable", **HERE),
             alert("BudgetExhausted"),
             alert("VendorCertificateExpiring"),
+        ],
+        set(),
+    ),
+    "nor for verdicts, of which the next would not be told": (
+        [
+            alert("SourceDown"),
+            alert("SuiteFailed", suite_id="1"),
+            alert("RunFailed", run_id="1"),
         ],
         set(),
     ),
@@ -248,14 +256,6 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
             alert("TaskFailing", task="clusters"),
         ],
         set(),
-    ),
-    "a slow vendor is why polls are skipped": (
-        [
-            alert("VendorSlow"),
-            alert("PollsSkipped", **HERE, task="agents"),
-            alert("AgentUnreachable", agent_id="1"),
-        ],
-        {"PollsSkipped"},
     ),
     "many agents that are down are one thing": (
         [
