@@ -172,7 +172,7 @@ def quick(receivers: Receivers) -> dict[str, Any]:
     while waiting:
         route = waiting.pop()
         waiting += route.get("routes", [])
-        route |= {"group_wait": "300ms", "group_interval": "500ms"}
+        route |= {"group_wait": "1s", "group_interval": "500ms"}
     first, *others = configuration["route"]["routes"]
     first["repeat_interval"] = "1s"
     regrouped = [
