@@ -227,9 +227,9 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}PollsSkipped",
         Severity.WARNING,
-        Over(
-            function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER
-        ).compared(">", 2),
+        Over(function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER)
+        .compared(">", 2)
+        .where("unless", slow.compared("==", 1), *SOURCE),
         "Polls of a task are left out.",
         "Exporter {instance} left out {value:humanize} polls of task {task} of source {source}"
         " ({provider}) within a quarter of an hour ({reason}): the one before had not ended, or"

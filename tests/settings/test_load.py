@@ -298,7 +298,7 @@ class TestFile:
 
     def test_keys_that_yaml_reads_as_truth_values_are_words(self) -> None:
         """`off` is a key here, and quotes around it are not to be asked for."""
-        written = "alerting: {alerts: {AgentFlapping: {off: yes}}}\n"
+        written = b"alerting: {alerts: {AgentFlapping: {off: yes}}}"
 
         given = parse(written, name="loadfleet.yml")
 
