@@ -130,7 +130,7 @@ class Daemon:
             max_requests=web.max_requests,
             lifecycle=web.enable_lifecycle,
         )
-        server = make_server(app, web, clock=self._clock)
+        server = make_server(app, web, clock=self._clock, telemetry=self._engine.telemetry)
         await self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
