@@ -598,6 +598,7 @@ class TestExpected:
 
     FULL = Poll(readings=(UP,), inventory=(Kind.AGENT,))
     EMPTY = Poll(readings=(), inventory=(Kind.AGENT,))
+    UNREAD = Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True)
     FILTERED = RealLoadSettings(
         name="prod",
         url="http://portal.example/RemoteUserAPI",
@@ -714,21 +715,35 @@ class TestExpected:
 
         assert 2 == len(self.warnings(logs))
 
-    @pytest.mark.parametrize("shared", [(), ("agents",)])
+    @pytest.mark.parametrize(
+        "poll",
+        [
+            replace(EMPTY, failures=(UNREAD,)),
+            replace(EMPTY, elsewhere={Kind.AGENT: 3}),
+        ],
+        ids=["unread", "of others"],
+    )
     async def test_a_part_of_a_list_says_nothing_of_a_filter(
-        self, logs: list[MutableMapping[str, Any]], shared: tuple[str, ...]
+        self, logs: list[MutableMapping[str, Any]], poll: Poll
     ) -> None:
         """What matches may be in the part that was not read, or that is another process's."""
-        failures = (
-            ()
-            if shared
-            else (Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True),)
-        )
-        stage = Stage(replace(self.EMPTY, failures=failures), settings=self.FILTERED, shared=shared)
+        stage = Stage(poll, settings=self.FILTERED)
 
         await stage.poller.poll("agents")
 
         assert [] == self.warnings(logs)
+
+    async def test_targets_of_other_processes_are_in_the_list(self) -> None:
+        """A share without agents is no source without agents, and is not doubted either."""
+        theirs = replace(self.EMPTY, elsewhere={Kind.AGENT: 3})
+        stage = Stage(self.FULL, theirs)
+
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        health = stage.poller.status("agents").health
+        assert health is not None
+        assert (True, 3.0) == (health.up, health.targets["agent"])
 
 
 class TestSince:
