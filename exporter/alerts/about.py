@@ -326,11 +326,16 @@ def _of_source(family: NamedFamily, *on: str, details: tuple[Detail, ...] = ()) 
 
 
 #: A source, and parts of it.
-SOURCE_ITSELF = _of_source(c.SOURCE_UP, details=(_LAST_SUCCESS,))
+SOURCE_ITSELF = _of_source(
+    c.SOURCE_UP, details=(_reason(c.SOURCE_TASK_FAILURE), _LAST_SUCCESS)
+)
 TASK = _of_source(
     c.SOURCE_TASK_UP,
     "task",
-    details=(msgspec.structs.replace(_LAST_SUCCESS, on=(*SOURCE, "task")),),
+    details=(
+        _reason(c.SOURCE_TASK_FAILURE, "task"),
+        msgspec.structs.replace(_LAST_SUCCESS, on=(*SOURCE, "task")),
+    ),
 )
 TARGETS = _of_source(c.SOURCE_TARGETS, "kind")
 VENDOR = _of_source(own.VENDOR_SLOW)

@@ -229,8 +229,11 @@ class Poller:
             self._expectations.show(each.task, kinds, kept.listed if kept else (), now)
 
     def _tasks_health(self) -> Iterator[TaskHealth]:
-        known = (self.status(task).health for task in self.intervals)
-        return (health for health in known if health is not None)
+        for status in map(self.status, self.intervals):
+            if status.health is None:
+                continue
+            failure = None if status.health.up else status.failure
+            yield replace(status.health, reason=failure.reason if failure else None)
 
     def _note_health(
         self,

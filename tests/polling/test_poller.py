@@ -335,7 +335,7 @@ class TestHealth:
         stage.fake.shift(1e9)
         stage.store.expire()
 
-        down = TaskHealth(task="agents", up=False)
+        down = TaskHealth(task="agents", up=False, reason=Reason.HTTP_5XX)
         assert (SourceHealth(up=False, auth_failed=False), down) == stage.health()
 
     async def test_a_poll_with_readings_makes_task_and_source_up(self) -> None:
@@ -363,7 +363,7 @@ class TestHealth:
 
         await stage.poller.poll("agents")
 
-        down = TaskHealth(task="agents", up=False, targets={"agent": 2.0})
+        down = TaskHealth(task="agents", up=False, targets={"agent": 2.0}, reason=Reason.HTTP_5XX)
         assert (SourceHealth(up=False), down) == stage.health()
 
     async def test_a_task_none_of_whose_targets_could_be_asked_is_down(self) -> None:
@@ -393,7 +393,9 @@ class TestHealth:
 
         await stage.poller.poll("agents")
 
-        task = TaskHealth(task="agents", up=up, targets={"agent": 1.0})
+        task = TaskHealth(
+            task="agents", up=up, targets={"agent": 1.0}, reason=None if up else Reason.HTTP_5XX
+        )
         assert (SourceHealth(up=True), task) == stage.health()
 
     async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
@@ -416,7 +418,11 @@ class TestHealth:
         await stage.poller.poll("suites")
 
         up = TaskHealth(task="agents", up=True, targets={"agent": 1.0})
-        assert (SourceHealth(up=True), up, TaskHealth(task="suites", up=False)) == stage.health()
+        assert (
+            SourceHealth(up=True),
+            up,
+            TaskHealth(task="suites", up=False, reason=Reason.HTTP_5XX),
+        ) == stage.health()
 
     @pytest.mark.parametrize(("interval", "expected"), [(300.0, True), (301.0, False)])
     async def test_a_task_that_is_polled_rarely_hides_no_outage(
