@@ -193,7 +193,8 @@ LISTINGS = (
     _OF_CERTIFICATES,
 )
 
-_AGENTS, _SUITES, _EXPORTER = "loadfleet-agents", "loadfleet-suites", "loadfleet-exporter"
+_OVERVIEW, _AGENTS = "loadfleet-overview", "loadfleet-agents"
+_SUITES, _EXPORTER = "loadfleet-suites", "loadfleet-exporter"
 
 
 def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:
@@ -315,19 +316,26 @@ _LAST_SUCCESS = Detail(
 )
 
 
-def _of_source(family: NamedFamily, *on: str, details: tuple[Detail, ...] = ()) -> About:
+def _of_source(
+    family: NamedFamily,
+    *on: str,
+    details: tuple[Detail, ...] = (),
+    dashboard: str = _EXPORTER,
+) -> About:
     return About(
         listing=_OF_SOURCES,
         metric=family.name,
         on=(*SOURCE, *on),
         details=details,
-        dashboard=_EXPORTER,
+        dashboard=dashboard,
     )
 
 
 #: A source, and parts of it.
 SOURCE_ITSELF = _of_source(
-    c.SOURCE_UP, details=(_reason(c.SOURCE_TASK_FAILURE), _LAST_SUCCESS)
+    c.SOURCE_UP,
+    details=(_reason(c.SOURCE_TASK_FAILURE), _LAST_SUCCESS),
+    dashboard=_OVERVIEW,
 )
 TASK = _of_source(
     c.SOURCE_TASK_UP,
@@ -349,7 +357,7 @@ AGENTS = About(
     listing=_OF_AGENTS,
     metric=c.AGENT_UP.name,
     on=SOURCE,
-    dashboard=_AGENTS,
+    dashboard=_OVERVIEW,
     details=(
         Detail(
             text=" They are: {}.",
