@@ -133,7 +133,7 @@ class Text(msgspec.Struct, frozen=True):
 
         def label_text(label: str, form: str) -> str:
             found = labels.get(label, "")
-            return quote_plus(found, safe="~") if form else found
+            return quote_plus(found) if form else found
 
         text = self._filled(label_text, lambda form: FORMATS[form](value))
         return text + "".join(detail.render(labels, partners) for detail in self.details)
