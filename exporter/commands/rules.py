@@ -51,14 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lookback",
         default=format_duration(LOOKBACK_SECONDS),
         metavar="DURATION",
-        help="how long a lost scrape is bridged, at least two scrapes; default %(default)s",
+        help="how long a lost scrape is bridged, at least two scrapes; default"
+        f" {format_duration(LOOKBACK_SECONDS)}",
     )
     parser.add_argument(
         "--without",
         default=",".join(WITHOUT),
         metavar="LABELS",
         help="labels that alerts about targets do not have, as they tell apart exporters that watch"
-        " the same; default %(default)s",
+        f" the same; default {','.join(WITHOUT)}",
     )
     parser.add_argument(
         "--board-url",
@@ -69,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--datasource-uid",
         default=DATASOURCE_UID,
         metavar="UID",
-        help="with --format=grafana, the data source that has the metrics; default %(default)s",
+        help="with --format=grafana, the data source that has the metrics; default"
+        f" {DATASOURCE_UID}",
     )
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 1 << 20
 
-_BOOLEAN, _TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
-
 #: Values in a file, counted as often as aliases repeat them: a few lines can stand for billions.
 LIMIT_VALUES = 100_000
 
@@ -97,19 +95,8 @@ def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
     return result
 
 
-class _Loader(yaml.SafeLoader):
-    """Takes `off`, `on`, `yes` and `no` for text where they are keys, as everybody does."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        node = super().compose_node(parent, index)
-        # Of a mapping only keys have no index.
-        if isinstance(parent, yaml.MappingNode) and index is None and node is not None:
-            node.tag = _TEXT if node.tag == _BOOLEAN else node.tag
-        return node
-
-
 def _load(text: str, name: str) -> Any:
-    loader = _Loader(text)
+    loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
