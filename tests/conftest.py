@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SLOW = (
     "alerts/test_grafana.py",
     "alerts/test_parity.py",
-    "alerts/test_texts.py",
+    "alerts/test_templates.py",
     "alerts/test_trees.py",
     "browser",
     "commands/test_demo.py",
