@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from exporter.cli import main
-from tests.rules.support import COMMITTED
+from tests.rules.support import COMMITTED, run
 
 
 if TYPE_CHECKING:
@@ -251,6 +251,19 @@ def test_alerts_link_to_the_board_where_it_is_known(
     ) == alerts_of(linked)["LoadFleetAgentUnreachable"]["annotations"]["board_url"]
 
 
+def test_the_board_is_where_the_file_says_unless_a_flag_does(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Who has told the daemon its own address need not repeat it."""
+    file = "web: {external_url: https://fleet.example}\n"
+
+    _, told, _ = rules(file=file)
+    _, flagged, _ = rules("--board-url=https://other.example", file=file)
+
+    assert "board_url: https://fleet.example/\n" in told
+    assert "board_url: https://other.example/\n" in flagged
+
+
 @pytest.mark.parametrize("name", ["RecorderUnreachable", "LoadFleetRecorderUnreachable"])
 def test_an_alert_is_changed_by_the_configuration(
     rules: Callable[..., tuple[int, str, str]], name: str
@@ -294,6 +307,30 @@ def test_without_waiting_windows_are_not_empty(
     assert 0 == code
     assert not any({"for", "keep_firing_for"} & alert.keys() for alert in alerts.values())
     assert "[0s]" not in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "file"),
+    [
+        (("--lookback=1m", "--without="), ""),
+        (("--without=instance", "--board-url=https://fleet.example"), ""),
+        ((), "alerting: {thresholds: {for_scale: 0, suite_overdue: 1d}}"),
+        ((), "alerting: {thresholds: {for_scale: 0.01}, grafana_url: 'https://grafana.example'}"),
+    ],
+)
+def test_prometheus_takes_what_is_printed(
+    rules: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    file: str,
+) -> None:
+    """Whatever was chosen, it is PromQL and its templates are templates."""
+    path = tmp_path / "alerts.yml"
+    path.write_text(rules(*flags, file=file)[1])
+
+    checked = run("promtool", "check", "rules", path)
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
 
 
 def test_rules_of_grafana_ask_the_data_source_that_is_named(
