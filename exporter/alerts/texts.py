@@ -122,21 +122,27 @@ class Text(msgspec.Struct, frozen=True):
 
     def prometheus(self, writing: Writing) -> str:
         """Return it as a template of Prometheus."""
-        text = self._filled(
-            lambda label, form: f"{{{{ $labels.{label}{f' | {form}' if form else ''} }}}}",
-            lambda form: f"{{{{ $value | {form} }}}}",
-        )
-        return text + "".join(detail.prometheus(writing) for detail in self.details)
+        return self._placed("$value") + "".join(each.prometheus(writing) for each in self.details)
+
+    def grafana(self) -> str:
+        """Return it as a template of Grafana, which cannot look up details."""
+        return self._placed("$values.A.Value")
 
     def render(self, labels: Mapping[str, str], value: float, partners: Partners) -> str:
         """Fill it in; a label that is missing is empty."""
 
         def label_text(label: str, form: str) -> str:
             found = labels.get(label, "")
-            return quote_plus(found, safe="~") if form else found
+            return quote_plus(found) if form else found
 
         text = self._filled(label_text, lambda form: FORMATS[form](value))
         return text + "".join(detail.render(labels, partners) for detail in self.details)
+
+    def _placed(self, value: str) -> str:
+        return self._filled(
+            lambda label, form: f"{{{{ $labels.{label}{f' | {form}' if form else ''} }}}}",
+            lambda form: f"{{{{ {value} | {form} }}}}",
+        )
 
     def _filled(
         self, label_text: Callable[[str, str], str], value_text: Callable[[str], str]
