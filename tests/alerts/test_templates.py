@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.alerts.expression import Match, Writing
+from exporter.alerts.expression import Writing
 from exporter.alerts.samples import Partners
 from exporter.alerts.texts import Detail, Text
 from tests.support.servers import require
@@ -49,20 +49,7 @@ TEXT = Text(
     (
         Detail(text=" Host: {}.", metric="info", on=ON, label="host"),
         Detail(text=" Reason: {}.", metric="failure", on=ON, label="reason"),
-        Detail(
-            text=" Special: {}.",
-            metric="info",
-            on=ON,
-            matches=(Match(label="note", values=AWKWARD[:6]),),
-            label="note",
-        ),
-        Detail(
-            text=" Odd: {}.",
-            metric="info",
-            on=ON,
-            matches=(Match(label="note", pattern=r"%.*|.*\\.*|.*\".*"),),
-            label="note",
-        ),
+        Detail(text=" Note: {}.", metric="info", on=ON, label="note"),
         Detail(
             text=" Since {}.", metric="changed", on=ON, form="humanizeTimestamp", function="floor"
         ),
