@@ -123,11 +123,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield what Prometheus records for `UNKNOWN`, and it last: name, PromQL and labels.
 
-    A source counts for a day after its last sample, or after the last poll that read the list. It
-    counts no longer once a process that polled it polls it no more: that was meant.
+    A source counts for a day after its last sample, after the last poll that read the list, or
+    after the last target in it. It counts no longer once a process that polled it polls it no
+    more: that was meant.
     """
     day = format_duration(UNKNOWN_SECONDS * writing.scale)
-    on = f"on ({', '.join(SOURCE)})"
+    on, by = f"on ({', '.join(SOURCE)})", f"max by ({', '.join(SOURCE)})"
     tasks = f"({', '.join(SOURCE)}, task)"
     up, interval = c.SOURCE_TASK_UP, own.POLL_INTERVAL
     ordinals = _recent(own.SHARD_ORDINAL).promql(writing)
@@ -146,7 +147,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
     unread = f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
     yield _ENDED, f"max by {tasks} ({given_up}) or {unread}", {}
     for listing in LISTINGS:
-        text = f"max by ({', '.join(SOURCE)}) (present_over_time({c.SOURCE_UP.name}[{day}]))"
+        text = f"{by} (present_over_time({c.SOURCE_UP.name}[{day}]))"
         ended = listing.of_tasks(partial(_now, _ENDED)).promql(writing)
         if listing.tasks:
             known = listing.of_tasks(partial(_now, _READ))
@@ -154,6 +155,9 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         else:
             text += f" unless {on} {_recent(c.SOURCE_UP).promql(writing)}"
             ended += f" unless {on} {_recent(interval).promql(writing)}"
+        if listing.tasks and listing.counted:
+            counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
+            text += f" unless {on} {by} (max_over_time({counted}[{day}])) == 0"
         yield UNKNOWN, f"{text} unless {on} ({ended})", {"kind": listing.name}
 
 
