@@ -214,12 +214,17 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
     )
     limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
-    # A task that brings nothing has an alert of its own.
-    failing = select(c.SOURCE_TASK_UP).compared("==", 0)
+    # A task that brings no exporter anything has an alert of its own, and so has an exporter that
+    # does not reach the source.
+    failing = merged(c.SOURCE_TASK_UP).compared("==", 0)
+    unreachable = select(c.SOURCE_UP).compared("==", 0)
     yield Rule(
         f"{PREFIX}PollsStale",
         Severity.WARNING,
-        Age(of=since).compared(">", limit).where("unless", failing, *SOURCE, "task"),
+        Age(of=since)
+        .compared(">", limit)
+        .where("unless", failing, *SOURCE, "task")
+        .where("unless", unreachable, "instance", *SOURCE),
         "A task has not been polled without a failure for too long.",
         "The newest poll without a failure of task {task} of source {source} ({provider}) is"
         " {value:humanizeDuration} old. What it reads may be missing or out of date.",
