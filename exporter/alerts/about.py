@@ -140,21 +140,19 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
     read = f"min without ({', '.join(writing.without)}) ({_recent(up).promql(writing)}) == 1"
     yield _READ, f"max by {tasks} ({read} unless on (job) ({missing}))", {}
     running = f"on (job, instance) {_recent(own.BUILD_INFO).promql(writing)}"
-    given_up = (
-        f"present_over_time({interval.name}[{day}]) and {running}"
-        f" unless on {tasks} {_recent(interval).promql(writing)}"
-    )
+    polled = _recent(interval).promql(writing)
+    given_up = f"present_over_time({interval.name}[{day}]) and {running} unless"
     unread = f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
-    yield _ENDED, f"max by {tasks} ({given_up}) or {unread}", {}
+    yield _ENDED, f"max by {tasks} ({given_up} on {tasks} {polled}) or {unread}", {}
     for listing in LISTINGS:
         text = f"{by} (present_over_time({c.SOURCE_UP.name}[{day}]))"
-        ended = listing.of_tasks(partial(_now, _ENDED)).promql(writing)
         if listing.tasks:
+            ended = listing.of_tasks(partial(_now, _ENDED)).promql(writing)
             known = listing.of_tasks(partial(_now, _READ))
             text += f" unless {on} ({listing.counting(known).promql(writing)})"
         else:
             text += f" unless {on} {_recent(c.SOURCE_UP).promql(writing)}"
-            ended += f" unless {on} {_recent(interval).promql(writing)}"
+            ended = f"{given_up} {on} {polled}"
         if listing.tasks and listing.counted:
             counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
             text += f" unless {on} {by} (max_over_time({counted}[{day}])) == 0"

@@ -84,7 +84,7 @@ def about_exporters() -> Iterator[Rule]:
             seconds=_HOUR,
         ).compared(">", 2),
         "The exporter is started again and again.",
-        "Exporter {instance} was started {value:humanize} times within an hour. While it starts,"
+        'Exporter {instance} was started {value:printf "%.0f"} times within an hour. While it starts,'
         " nothing is watched.",
         hold_seconds=0,
         built_in=False,
@@ -187,7 +187,7 @@ def about_sources() -> Iterator[Rule]:
         .merged("sum", "operation", "outcome")
         .compared(">", 0),
         "A vendor answers that there are too many calls.",
-        "{provider} refused {value:humanize} calls of source {source} within a quarter of an hour"
+        '{provider} refused {value:printf "%.0f"} calls of source {source} within a quarter of an hour'
         " as too many (429). Readings come late or not at all.",
         built_in=False,
     )
@@ -199,7 +199,7 @@ def about_sources() -> Iterator[Rule]:
         .merged("sum")
         .compared(">", 0),
         "A vendor sends values that its API's reference does not know.",
-        "Replies of source {source} ({provider}) had {value:humanize} values within an hour that"
+        'Replies of source {source} ({provider}) had {value:printf "%.0f"} values within an hour that'
         " the exporter does not know ({kind}). They are left out.",
         keep_seconds=0,
         built_in=False,
@@ -214,12 +214,17 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
     )
     limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
-    # A task that brings nothing has an alert of its own.
-    failing = select(c.SOURCE_TASK_UP).compared("==", 0)
+    # A task that brings no exporter anything has an alert of its own, and so has an exporter that
+    # does not reach the source.
+    failing = merged(c.SOURCE_TASK_UP).compared("==", 0)
+    unreachable = select(c.SOURCE_UP).compared("==", 0)
     yield Rule(
         f"{PREFIX}PollsStale",
         Severity.WARNING,
-        Age(of=since).compared(">", limit).where("unless", failing, *SOURCE, "task"),
+        Age(of=since)
+        .compared(">", limit)
+        .where("unless", failing, *SOURCE, "task")
+        .where("unless", unreachable, "instance", *SOURCE),
         "A task has not been polled without a failure for too long.",
         "The newest poll without a failure of task {task} of source {source} ({provider}) is"
         " {value:humanizeDuration} old. What it reads may be missing or out of date.",
@@ -234,7 +239,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         .compared(">", 2)
         .where("unless", slow.compared("==", 1), *SOURCE),
         "Polls of a task are left out.",
-        "Exporter {instance} left out {value:humanize} polls of task {task} of source {source}"
+        'Exporter {instance} left out {value:printf "%.0f"} polls of task {task} of source {source}'
         " ({provider}) within a quarter of an hour ({reason}): the one before had not ended, or"
         " the exporter had no time.",
         built_in=False,

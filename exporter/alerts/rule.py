@@ -111,7 +111,9 @@ class Rule(msgspec.Struct, frozen=True):
         condition = self.expression.promql(writing)
         if self.about is None or not keep:
             return condition
-        firing = f'ALERTS{{alertname="{self.name}", alertstate="firing"}}'
+        # Two rows of one name differ in their severity.
+        same = f'alertname="{self.name}", alertstate="firing", severity="{self.severity}"'
+        firing = f"ALERTS{{{same}}}"
         on = ", ".join(SOURCE)
         return (
             f"{condition} or max without (alertname, alertstate, severity) ({firing})"

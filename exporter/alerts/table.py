@@ -183,8 +183,8 @@ def _machines() -> Iterator[Rule]:
 
 def _unusable() -> Expression:
     """Return the agents that have an alert of their own."""
-    down = select(c.AGENT_UP).compared("==", 0)
-    return down.either(select(c.AGENT_OUTDATED).compared("==", 1))
+    down = merged(c.AGENT_UP).compared("==", 0)
+    return down.either(merged(c.AGENT_OUTDATED).compared("==", 1))
 
 
 def _outdated() -> Iterator[Rule]:
@@ -192,12 +192,12 @@ def _outdated() -> Iterator[Rule]:
     controller = (
         merged(c.CONTROLLER_OUTDATED)
         .compared("==", 1)
-        .where("unless", select(c.CONTROLLER_UP).compared("==", 0), *SOURCE, "controller")
+        .where("unless", merged(c.CONTROLLER_UP).compared("==", 0), *SOURCE, "controller")
     )
     agent = (
         merged(c.AGENT_OUTDATED)
         .compared("==", 1)
-        .where("unless", select(c.AGENT_UP).compared("==", 0), *SOURCE, "agent_id")
+        .where("unless", merged(c.AGENT_UP).compared("==", 0), *SOURCE, "agent_id")
     )
     usable = select(c.CLUSTER_UP).compared("==", 1)
     yield Rule(
@@ -255,7 +255,7 @@ def _outdated() -> Iterator[Rule]:
         Severity.WARNING,
         merged(c.RECORDER_OUTDATED)
         .compared("==", 1)
-        .where("unless", select(c.RECORDER_UP).compared("==", 0), *SOURCE, "recorder_id"),
+        .where("unless", merged(c.RECORDER_UP).compared("==", 0), *SOURCE, "recorder_id"),
         "A proxy recorder is too old to be used.",
         "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
         " the oldest version accepted. It is to be updated before it records again.",

@@ -58,6 +58,9 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as a template of Prometheus."""
         same = ",".join(f"{name}=%q" for name in self.on)
         query = Select(metric=f"{self.metric}{{{same}}}").promql(writing)
+        if self.listed:
+            # Several exporters tell of the same targets.
+            query = f"max without ({', '.join(writing.without)}) ({query})"
         if self.only is not None:
             query += f" {self.only[0]} {self.only[1]:g}"
         labels = " ".join(f"$labels.{name}" for name in self.on)

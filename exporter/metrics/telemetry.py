@@ -161,6 +161,8 @@ class SourceMetrics:
     def request(self, operation: str) -> Iterator[None]:
         """Count one call and its duration, also when it fails; a cancelled one has no outcome."""
         started = self._clock.monotonic()
+        # From 0 on, so that the first one of a kind that people wait for is an increase.
+        self._requests(operation, Reason.RATE_LIMITED.value)
         self._in_flight.inc()
         try:
             yield

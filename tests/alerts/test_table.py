@@ -6,11 +6,14 @@ import pytest
 
 from exporter.alerts.rule import Rule, Severity
 from exporter.alerts.table import rules
-from exporter.alerts.thresholds import Thresholds
+from exporter.alerts.thresholds import AlertSettings, Thresholds
 
 
 def table(**thresholds: Any) -> dict[str, Rule]:
-    """Return the rules for some thresholds, given as in the file, by their names without prefix."""
+    """Return the rules for some thresholds, given as in the file, by their names without prefix.
+
+    Of two of a name there is the last.
+    """
     found = rules(Thresholds.model_validate(thresholds))
     return {rule.name.removeprefix("LoadFleet"): rule for rule in found}
 
@@ -19,30 +22,33 @@ def test_everything_that_can_go_wrong_is_in_it() -> None:
     """The list is the contract of the alerts' names and of whom they disturb."""
     expected = {
         Severity.CRITICAL: {
-            "ExporterGone", "CredentialsRefused", "SourceDown", "HalfOfAgentsDown",
-            "ControllerUnreachable", "AgentUnreachable", "MemberUnreachable",
-            "RecorderUnreachable", "ControllerOutdated", "AgentOutdated", "RecorderOutdated",
-            "ClusterUnusable", "MemberOutdated",
+            "ExporterGone", "CredentialsRefused", "SourceDown", "TaskFailing", "NothingKnown",
+            "HalfOfAgentsDown", "ControllerUnreachable", "ClusterUnusable", "AgentUnreachable",
+            "MemberUnreachable", "ControllerOutdated", "AgentOutdated", "MemberOutdated",
         },
         Severity.WARNING: {
-            "AgentClockSkew", "ControllerClockSkew", "MemberClockSkew", "RecorderClockSkew",
-            "SuiteFailed", "SuiteUnhealthy", "RunFailed", "RunStuck", "PollsStale",
-            "RunEngineErrors", "RunInternalError", "LocationWithoutAgents",
-            "ReloadFailed", "NotificationsFailing", "CertificateExpiring", "ClusterOutdated",
+            "ExporterRestarting", "SourceUnreachable", "TaskFailing", "VendorSlow",
+            "BudgetExhausted", "RecorderUnreachable", "RecorderOutdated", "LocationWithoutAgents",
+            "ClusterOutdated", "AgentClockSkew", "ControllerClockSkew", "MemberClockSkew",
+            "RecorderClockSkew", "SuiteFailed", "SuiteUnhealthy", "RunFailed", "RunEngineErrors",
+            "RunInternalError", "RunStuck", "PollsStale", "PollsSkipped", "ReloadFailed",
+            "WebConfigRefused", "StateDown", "NotificationsFailing", "VendorCertificateExpiring",
+            "WebCertificateExpiring", "CertificateExpiring", "AgentFlapping",
         },
-        Severity.INFO: {"AgentUnprotected", "AgentRestarted"},
+        Severity.INFO: {"VendorSurprises", "AgentUnprotected", "AgentRestarted"},
+        Severity.NONE: {"Heartbeat"},
     }  # fmt: skip
 
     found: dict[Severity, set[str]] = {severity: set() for severity in Severity}
-    for name, rule in table().items():
-        found[rule.severity].add(name)
+    for rule in rules(Thresholds()):
+        found[rule.severity].add(rule.name.removeprefix("LoadFleet"))
 
     assert expected == found
 
 
-def test_no_name_is_there_twice() -> None:
+def test_no_name_is_there_twice_with_one_severity() -> None:
     """Alerts of the same name and labels could not be told apart."""
-    found = [rule.name for rule in rules(Thresholds())]
+    found = [(rule.name, rule.severity) for rule in rules(Thresholds())]
 
     assert sorted(set(found)) == sorted(found)
 
@@ -52,7 +58,10 @@ def test_no_name_is_there_twice() -> None:
     [
         ("clock_skew", {f"{k}ClockSkew" for k in ("Agent", "Controller", "Member", "Recorder")}),
         ("run_stuck", {"RunStuck"}),
-        ("certificate_expiry", {"CertificateExpiring"}),
+        (
+            "certificate_expiry",
+            {"CertificateExpiring", "VendorCertificateExpiring", "WebCertificateExpiring"},
+        ),
         ("agent_restarted", {"AgentRestarted"}),
     ],
 )
@@ -88,7 +97,7 @@ def test_thresholds_come_from_the_configuration(
 
 def test_the_text_tells_the_limit_that_holds() -> None:
     """A limit in a text must be that of the condition."""
-    assert "the limit is 25%" in table(agents_down_ratio=0.25)["HalfOfAgentsDown"].description
+    assert "At least 25% of" in table(agents_down_ratio=0.25)["HalfOfAgentsDown"].description
 
 
 def test_trials_can_be_made_short() -> None:
@@ -99,6 +108,32 @@ def test_trials_can_be_made_short() -> None:
     assert usual.expression == scaled.expression
 
 
-def test_only_the_absence_of_the_exporter_is_left_to_prometheus() -> None:
+@pytest.mark.parametrize("name", ["RecorderUnreachable", "LoadFleetRecorderUnreachable"])
+def test_each_alert_can_be_changed(name: str) -> None:
+    """How urgent it is, and how long it waits, is the user's to say."""
+    settings = AlertSettings.model_validate({"severity": "critical", "for": "10m"})
+    found = rules(Thresholds(), {name: settings})
+
+    (changed,) = (rule for rule in found if rule.name == "LoadFleetRecorderUnreachable")
+
+    assert (Severity.CRITICAL, 600.0) == (changed.severity, changed.hold_seconds)
+    assert table()["AgentUnreachable"] in found
+
+
+def test_an_alert_that_is_off_is_left_out() -> None:
+    """All its rows are, and no others."""
+    off = AlertSettings.model_validate({"off": True})
+
+    found = {rule.name for rule in rules(Thresholds(), {"TaskFailing": off})}
+
+    assert {"LoadFleetTaskFailing"} == {rule.name for rule in rules(Thresholds())} - found
+
+
+def test_what_needs_history_or_others_is_left_to_prometheus() -> None:
     """Everything else the daemon can judge alone."""
-    assert ["ExporterGone"] == [name for name, rule in table().items() if not rule.built_in]
+    expected = {
+        "ExporterGone", "ExporterRestarting", "SourceUnreachable", "BudgetExhausted",
+        "VendorSurprises", "PollsSkipped", "AgentFlapping",
+    }  # fmt: skip
+
+    assert expected == {name for name, rule in table().items() if not rule.built_in}

@@ -35,10 +35,16 @@ SIGHTS: dict[str, Callable[[Page], bool]] = {
     "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
 }
 
-#: The families of the tasks that nobody has switched on.
-OFF_BY_DEFAULT = {
+#: The families of the tasks that nobody has switched on, and that of tasks that fail: none does.
+ABSENT = {
     family.name
-    for family in (c.AGENT_JOBS, c.TEMPLATE_HEALTHY, c.CERTIFICATE_ACTIVE, c.CERTIFICATE_NOT_AFTER)
+    for family in (
+        c.AGENT_JOBS,
+        c.TEMPLATE_HEALTHY,
+        c.CERTIFICATE_ACTIVE,
+        c.CERTIFICATE_NOT_AFTER,
+        c.SOURCE_TASK_FAILURE,
+    )
 }
 
 
@@ -52,9 +58,9 @@ def unseen(page: Page) -> set[str]:
 
 
 def unserved(page: Page) -> set[str]:
-    """Return the families that a page has no sample of, but for those that are off."""
+    """Return the families that a page has no sample of although it should have."""
     names = {name for name, _ in page}
-    return {family.name for family in c.FAMILIES} - OFF_BY_DEFAULT - names
+    return {family.name for family in c.FAMILIES} - ABSENT - names
 
 
 async def lacking(

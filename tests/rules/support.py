@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from exporter.alerts.rule import Rule
 
 
-FOLDER = Path(__file__).parent
-DEPLOY = FOLDER.parent.parent / "deploy"
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 COMMITTED = DEPLOY / "prometheus" / "alerts.yml"
 
 
 @cache
 def every_rule() -> tuple[Rule, ...]:
     """Return the whole table, with what is off by default."""
-    return AlertingSettings(thresholds=EVERYTHING).rules()
+    return everything().rules()
+
+
+def everything() -> AlertingSettings:
+    """Return settings under which no alert is left out."""
+    return AlertingSettings(thresholds=EVERYTHING)
 
 
 def text_of(settings: AlertingSettings) -> str:

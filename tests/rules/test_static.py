@@ -3,54 +3,65 @@
 from __future__ import annotations
 
 import re
+import string
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
 
-from exporter.alerts.rule import HOLD_SECONDS, PREFIX, Severity
+from exporter.alerts.about import UNKNOWN
+from exporter.alerts.formats import WITHOUT, RulesOptions
+from exporter.alerts.rule import HEARTBEAT, PREFIX, Links, Rule, Severity
+from exporter.alerts.texts import VALUE
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
-from tests.rules.support import EVERYTHING, every_rule, text_of
+from tests.rules.support import every_rule, everything, text_of
 
 
-#: What Prometheus adds to every series.
-TARGET = {"job", "instance"}
+#: What Prometheus, or its operator, adds to every series.
+TARGET = {"job", *WITHOUT}
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 SETS = {"and", "or", "unless"}
 
-RULES = {rule.name: rule for rule in every_rule()}
+RULES = every_rule()
 
-every_alert = pytest.mark.parametrize("name", RULES)
+
+def named(rule: Rule) -> str:
+    """Return what tells a row from others, of the same name as well."""
+    return f"{rule.name}-{rule.severity}"
+
+
+every_alert = pytest.mark.parametrize("rule", RULES, ids=named)
+
+
+def rules_of_the_file() -> list[dict[str, Any]]:
+    """Return all rules as Prometheus reads them, alerts and recordings."""
+    groups = yaml.safe_load(text_of(everything()))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def known() -> dict[str, set[str]]:
-    """Return all metrics with their labels."""
+    """Return all metrics with their labels, and what is recorded with those it has at least."""
     labels = {family.name: {*COMMON_LABELS, *family.labels} | TARGET for family in FAMILIES}
     labels |= {family.series: {*family.labels} | TARGET for family in OWN_FAMILIES}
-    return labels | {"up": set(TARGET)}
+    labels |= dict.fromkeys(("up", "process_start_time_seconds"), TARGET)
+    for rule in (rule for rule in rules_of_the_file() if "record" in rule):
+        made = promql_parser.parse(rule["expr"])
+        labels[rule["record"]] = labels_of(made, labels) | rule.get("labels", {}).keys()
+    return labels
 
 
-KNOWN = known()
+def compares(node: Any) -> bool:  # noqa: PLR0911 - a case per node
+    """Return whether nothing gets through an expression without a comparison, or absence.
 
-
-def rules_of_the_file() -> dict[str, dict[str, Any]]:
-    """Return all rules as Prometheus reads them, alerts and recordings."""
-    groups = yaml.safe_load(text_of(EVERYTHING))["groups"]
-    return {
-        rule.get("alert") or rule["record"]: rule for group in groups for rule in group["rules"]
-    }
-
-
-FILE = rules_of_the_file()
-
-
-def compares(node: Any) -> bool:
-    """Return whether nothing gets through an expression without a comparison, or absence."""
+    Of alerts that fire, and of what is not known, there are only series while it is so.
+    """
     match node:
-        case promql_parser.ParenExpr():
+        case promql_parser.VectorSelector():
+            return node.name in {"ALERTS", UNKNOWN}
+        case promql_parser.ParenExpr() | promql_parser.AggregateExpr():
             return compares(node.expr)
         case promql_parser.Call():
             return bool(node.func.name == "absent")
@@ -64,35 +75,47 @@ def compares(node: Any) -> bool:
             return False
 
 
-def labels(node: Any) -> set[str]:
+def labels_of(node: Any, known: dict[str, set[str]]) -> set[str]:  # noqa: PLR0911 - a case per node
     """Return the labels that each series of an expression's result has."""
     match node:
         case promql_parser.NumberLiteral():
             return set()
         case promql_parser.VectorSelector():
-            found = KNOWN[node.name or ""]
+            found = known[node.name or ""]
             assert {matcher.name for matcher in node.matchers.matchers} <= found
             return found
+        case promql_parser.MatrixSelector():
+            return labels_of(node.vector_selector, known)
         case promql_parser.ParenExpr():
-            return labels(node.expr)
+            return labels_of(node.expr, known)
         case promql_parser.Call():
-            inner = [labels(argument) for argument in node.args]
-            return set() if node.func.name in {"time", "absent"} else inner[0]
+            inner = [labels_of(argument, known) for argument in node.args]
+            return set() if node.func.name in {"time", "absent", "vector"} else inner[0]
         case promql_parser.AggregateExpr():
-            inner_labels = labels(node.expr)
-            modifier = node.modifier
-            assert modifier is not None
-            assert promql_parser.AggModifierType.Without == modifier.type
-            assert set(modifier.labels) <= inner_labels
-            return inner_labels - set(modifier.labels)
+            return _labels_of_aggregation(node, known)
         case promql_parser.BinaryExpr():
-            return _labels_of_operation(node)
+            return _labels_of_operation(node, known)
         case _:
             pytest.fail(f"nobody said what {node!r} does to labels")
 
 
-def _labels_of_operation(node: promql_parser.BinaryExpr) -> set[str]:
-    left, right = labels(node.lhs), labels(node.rhs)
+def _labels_of_aggregation(
+    node: promql_parser.AggregateExpr, known: dict[str, set[str]]
+) -> set[str]:
+    inner, modifier = labels_of(node.expr, known), node.modifier
+    if str(node.op) == "count_values":
+        inner = inner | {str(node.param).strip('"')}
+    if modifier is None:
+        return set()
+    # What tells exporters apart is left out wherever it is.
+    assert set(modifier.labels) <= inner | set(WITHOUT)
+    if promql_parser.AggModifierType.By == modifier.type:
+        return set(modifier.labels)
+    return inner - set(modifier.labels)
+
+
+def _labels_of_operation(node: promql_parser.BinaryExpr, known: dict[str, set[str]]) -> set[str]:
+    left, right = labels_of(node.lhs, known), labels_of(node.rhs, known)
     matching = node.modifier.matching if node.modifier else None
     if matching is not None:
         assert set(matching.labels) <= left & right or not right
@@ -102,70 +125,96 @@ def _labels_of_operation(node: promql_parser.BinaryExpr) -> set[str]:
     return left or right
 
 
+KNOWN = known()
+
+
+def condition(rule: Rule, *, keep: bool = True) -> Any:
+    """Return what an alert is judged by; that for which it goes on can be left out."""
+    return promql_parser.parse(rule.promql(RulesOptions.of(everything()).writing, keep=keep))
+
+
+def labels_of_alert(rule: Rule) -> set[str]:
+    """Return the labels that its alerts have; those that go on have them by having fired."""
+    fired = labels_of(condition(rule, keep=False), KNOWN)
+    alerts = {"ALERTS": fired | {"alertname", "alertstate", "severity"}}
+    return labels_of(condition(rule), KNOWN | alerts)
+
+
 @every_alert
-def test_it_is_named_as_ours(name: str) -> None:
+def test_it_is_named_as_ours(rule: Rule) -> None:
     """One prefix, so that one matcher routes them all."""
-    assert re.fullmatch(PREFIX + r"([A-Z][a-z]+)+", name)
+    assert re.fullmatch(PREFIX + r"([A-Z][a-z]+)+", rule.name)
 
 
 @every_alert
-def test_it_compares(name: str) -> None:
-    """A condition without a comparison fires for whatever exists."""
-    assert compares(promql_parser.parse(FILE[name]["expr"]))
+def test_it_compares(rule: Rule) -> None:
+    """A condition without a comparison fires for whatever exists, as the heartbeat should."""
+    assert compares(condition(rule)) == (rule.name != HEARTBEAT)
 
 
 @every_alert
-def test_it_mentions_only_labels_that_are_there(name: str) -> None:
-    """Each `$labels.x` must survive the expression, on both sides of an `or`."""
-    texts = " ".join(FILE[name]["annotations"].values())
-    mentioned = set(re.findall(r"\$labels\.(\w+)", texts))
+def test_it_mentions_only_labels_that_are_there(rule: Rule) -> None:
+    """Each label in a text must survive the expression, on both sides of an `or`."""
+    links = Links(runbook_url="r", board_url="b", grafana_url="g")
+    mentioned: set[str] = set()
+    for text in rule.annotations(links).values():
+        fields = (field for _, field, _, _ in string.Formatter().parse(text.template))
+        mentioned |= {field for field in fields if field not in {None, VALUE}}
+        if rule.about is not None:
+            mentioned |= {label for detail in text.details for label in detail.on}
 
-    assert mentioned <= labels(promql_parser.parse(FILE[name]["expr"]))
-
-
-@pytest.mark.parametrize("name", FILE)
-def test_metrics_and_labels_exist(name: str) -> None:
-    """A metric or a label that nobody exposes makes a rule that never fires."""
-    expression = promql_parser.parse(FILE[name]["expr"])
-
-    assert labels(expression) >= ({"provider", "source"} if "record" in FILE[name] else set())
+    assert mentioned <= labels_of_alert(rule)
 
 
-@every_alert
-def test_its_severity_is_its_only_label(name: str) -> None:
+def test_details_are_about_what_exists() -> None:
+    """A sentence that asks for a metric or label that nobody exposes is never told."""
+    for rule in RULES:
+        for detail in rule.annotations(Links(runbook_url="r"))["description"].details:
+            asked = {*detail.on, *({detail.label} if detail.label else ())}
+
+            assert asked <= KNOWN[detail.metric], (rule.name, detail)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in rules_of_the_file() if "record" in rule],
+    ids=lambda rule: rule["expr"],
+)
+def test_what_is_recorded_exists_and_belongs_to_a_source(rule: dict[str, Any]) -> None:
+    """A metric or a label that nobody exposes makes a rule that records nothing."""
+    assert {"provider", "source"} <= labels_of(promql_parser.parse(rule["expr"]), KNOWN)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.about is not None], ids=named)
+def test_an_alert_about_a_target_is_that_of_no_exporter(rule: Rule) -> None:
+    """A pair, and a pod that was moved, tell of the same alert."""
+    assert set() == labels_of_alert(rule) & set(WITHOUT)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in rules_of_the_file() if "alert" in rule],
+    ids=lambda rule: rule["alert"],
+)
+def test_its_severity_is_its_only_label(rule: dict[str, Any]) -> None:
     """Routes hang on it; whatever else there is comes from the series."""
-    (severity,) = FILE[name]["labels"].values()
+    (severity,) = rule["labels"].values()
 
-    assert {"severity": Severity(severity).value} == FILE[name]["labels"]
+    assert {"severity": Severity(severity).value} == rule["labels"]
 
 
 @every_alert
-def test_its_summary_is_one_plain_sentence(name: str) -> None:
+def test_its_summary_is_one_plain_sentence(rule: Rule) -> None:
     """It is the same for all instances, so that grouped notifications can show it."""
-    assert re.fullmatch(r"[A-Z][^.{}]+\.", FILE[name]["annotations"]["summary"])
+    assert re.fullmatch(r"[A-Z][^.{}]+\.", rule.summary)
 
 
 @every_alert
-def test_its_description_tells_whom_it_is_about(name: str) -> None:
+def test_its_description_tells_whom_it_is_about(rule: Rule) -> None:
     """People who are woken must not have to look for the place, unless it concerns all."""
-    about_the_exporter = {"LoadFleetExporterGone", "LoadFleetReloadFailed"}
-    names_labels = "$labels." in FILE[name]["annotations"]["description"]
+    details = rule.details or ()
 
-    assert names_labels == (name not in about_the_exporter)
-
-
-@every_alert
-def test_it_waits(name: str) -> None:
-    """No condition is judged on less than five minutes."""
-    assert 300.0 == HOLD_SECONDS <= RULES[name].hold_seconds
-
-
-@every_alert
-def test_a_lost_scrape_does_not_end_it(name: str) -> None:
-    """An alert that somebody knows of must not end and begin again with the next scrape."""
-    expected = 0.0 if Severity.INFO == RULES[name].severity else 300.0
-
-    assert expected == RULES[name].keep_seconds
+    assert ("{" in rule.description or bool(details)) == (rule.name != HEARTBEAT)
 
 
 class TestTheChecks:
@@ -176,6 +225,7 @@ class TestTheChecks:
             "abs(loadfleet_agent_up)",
             "loadfleet_agent_up == 0 or loadfleet_agent_up",
             "loadfleet_agent_up and on (source) loadfleet_source_up == 0",
+            "max without (agent) (loadfleet_agent_up)",
         ],
     )
     def test_a_missing_comparison_is_found(self, expression: str) -> None:
@@ -184,7 +234,7 @@ class TestTheChecks:
 
     def test_an_aggregated_label_is_gone(self) -> None:
         """A label that is summed away cannot be mentioned."""
-        found = labels(promql_parser.parse("count without (agent) (loadfleet_agent_up)"))
+        found = labels_of(promql_parser.parse("count without (agent) (loadfleet_agent_up)"), KNOWN)
 
         assert {"provider", "source", "agent_id"} | TARGET == found
 
@@ -194,10 +244,11 @@ class TestTheChecks:
             "loadfleet_agent_upp == 0",
             'loadfleet_agent_up{phase="x"} == 0',
             "count without (phase) (loadfleet_agent_up)",
+            "max by (phase) (last_over_time(loadfleet_agent_up[3m]))",
             "loadfleet_agent_up and on (phase) loadfleet_source_up",
         ],
     )
     def test_what_does_not_exist_is_found(self, expression: str) -> None:
         """Metrics, matchers, aggregations and joins are looked into."""
         with pytest.raises((KeyError, AssertionError)):
-            labels(promql_parser.parse(expression))
+            labels_of(promql_parser.parse(expression), KNOWN)

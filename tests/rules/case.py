@@ -1,0 +1,94 @@
+"""An alert about a target, or about the exporter, and what it has to do with series."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tests.rules.histories import History, Phase, Values, labelled
+
+
+EPOCH = "1970-01-01 00:00:00 +0000 UTC"
+
+#: The second at which a limit is reached that is exceeded for a step too short at the end.
+LATE = 35 * 60
+
+
+class Case(msgspec.Struct, frozen=True):
+    """An alert that history alone does not decide.
+
+    Attributes:
+        alert: Its name without the prefix.
+        severity: Its urgency.
+        labels: What identifies its target beside the source, such as `agent_id agent=x`.
+        task: What lists the target; nothing for a source, and `None` for the exporter itself.
+        kind: As what the target is counted, if it is.
+        bad, well: What is exposed while it fires, and while its target is read and is well.
+        text: Its description for a source `prod`, with what `details` add.
+        page: The end of its link to the board.
+        silent: Other things exposed, beside those that are bad, with which it does not fire.
+        also: Other things with which it fires as well.
+        details: What is exposed for its description.
+        hold, keep: Minutes until it fires, and for which it outlives its condition.
+        suffices: Whether it fires where one of two exporters says so and the other does not.
+    """
+
+    alert: str
+    severity: str
+    labels: str
+    task: str | None
+    kind: str
+    bad: Values
+    well: Values
+    text: str
+    page: str
+    silent: dict[str, Values] = {}
+    also: dict[str, Values] = {}
+    details: Values = {}
+    hold: float = 5
+    keep: float = 5
+    suffices: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from others, of the same alert as well."""
+        return f"{self.alert} {self.labels}" if "=" in self.labels else self.alert
+
+    @property
+    def start(self) -> Phase:
+        """The first minutes of one that ends: it fires for one of them."""
+        return Phase(self.hold + 1, self.exposed(self.bad))
+
+    def exposed(self, values: Values) -> Values:
+        """Return some series and those beside: the source answers, and its list is read."""
+        beside = {"exporter_build_info": "1"}
+        if self.task is not None:
+            task = self.task or "suites"
+            beside |= {
+                "source_up": "1",
+                f"source_task_up task={task}": "1",
+                f"exporter_poll_interval_seconds task={task}": "60",
+            }
+        if self.kind:
+            beside[f"source_targets kind={self.kind}"] = "5"
+        return beside | values
+
+    def always(self, title: str, *phases: Phase) -> History:
+        """Return a history in which it fires as soon as it can."""
+        return self.until(None, title, *phases)
+
+    def never(self, title: str, *phases: Phase) -> History:
+        """Return a history in which it does not fire."""
+        return self.always(title, *phases)._replace(fires=None)
+
+    def until(self, minute: float | None, title: str, *phases: Phase) -> History:
+        """Return a history in which it fires, without a gap, until a minute."""
+        labels = self.fires(f"{self.name}: {title}")
+        return History(self.name, self.alert, title, phases, self.hold, minute, labels)
+
+    def fires(self, source: str) -> dict[str, str]:
+        """Return its labels; no exporter is among those of a target."""
+        whose = "instance" if self.task is None else "provider source"
+        return labelled(
+            f"alertname=LoadFleet{self.alert} severity={self.severity} {whose} {self.labels}",
+            source,
+        )

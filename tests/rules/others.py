@@ -1,0 +1,312 @@
+"""The same of suites, runs, sources, and of the exporter itself."""
+
+from __future__ import annotations
+
+from tests.rules.case import EPOCH, LATE, Case
+
+
+_PAGE = "target?source=prod&kind="
+
+_RUN, _SUITE = "run_id run", "suite_id suite"
+_OF_SUITES, _OF_RUNS, _OF_SOURCES = ("suites", "suite"), ("runs", "run"), ("", "")
+
+RUNS = (
+    Case(
+        "SuiteFailed", "warning", _SUITE, *_OF_SUITES,
+        {"suite_last_run_passed": "0", "suite_running": "0"},
+        {"suite_last_run_passed": "1", "suite_running": "0"},
+        "The newest run of suite nightly (id 12) of source prod that has a verdict did not pass:"
+        " it failed, was not executed as a whole, or ended in an error or without data. Its newest"
+        f" run ended at {EPOCH}.",
+        f"{_PAGE}suite&id=12",
+        details={"suite_last_run_end_timestamp_seconds": "0"},
+        hold=0,
+        keep=0,
+    ),
+    Case(
+        "SuiteUnhealthy", "warning", _SUITE, *_OF_SUITES,
+        {"suite_healthy": "0", "suite_running": "0"}, {"suite_healthy": "1", "suite_running": "0"},
+        "Suite nightly (id 12) of source prod is not runnable: the vendor finds fault with its"
+        " configuration or with what it needs.",
+        f"{_PAGE}suite&id=12",
+    ),
+    Case(
+        "SuiteOverdue", "warning", _SUITE, *_OF_SUITES,
+        {"suite_last_run_start_timestamp_seconds": "-86401", "suite_running": "0"},
+        {"suite_last_run_start_timestamp_seconds": "6000", "suite_running": "0"},
+        "Suite nightly (id 12) of source prod has not run for too long, and no run is in flight."
+        " Its newest run started at 1969-12-30 23:59:59 +0000 UTC.",
+        f"{_PAGE}suite&id=12",
+        silent={
+            "running": {"suite_running": "1"},
+            "not yet": {"suite_last_run_start_timestamp_seconds": f"{LATE - 86_400}"},
+        },
+    ),
+    Case(
+        "RunFailed", "warning", _RUN, *_OF_RUNS,
+        {"run_passed": "0", "run_info": "1"}, {"run_passed": "1", "run_info": "1"},
+        "Run nightly #81 (id 81) of source prod did not pass: it failed, was not executed as a"
+        f" whole, or ended in an error or without data. It was started at {EPOCH}.",
+        f"{_PAGE}run&id=81",
+        silent={"told by its suite": {"suite_last_run_passed": "0"}},
+        also={"of another suite": {"suite_last_run_passed suite_id=13": "0"}},
+        details={"run_start_timestamp_seconds": "0"},
+        hold=0,
+        keep=0,
+    ),
+    Case(
+        "RunEngineErrors", "warning", _RUN, *_OF_RUNS,
+        {"run_engine_errors": "1", "run_info": "1"}, {"run_engine_errors": "0", "run_info": "1"},
+        "Run nightly #81 (id 81) of source prod has not failed, but an engine of it was lost or"
+        " ended in an error: it may have had less load than planned, so that its times look too"
+        f" good. It was started at {EPOCH}.",
+        f"{_PAGE}run&id=81",
+        silent={"failed": {"run_passed": "0"}, "aborted": {"run_outcome outcome=aborted": "1"}},
+        also={"passed": {"run_passed": "1", "run_outcome outcome=aborted": "0"}},
+        details={"run_start_timestamp_seconds": "0"},
+        suffices=True,
+    ),
+    Case(
+        "RunInternalError", "warning", _RUN, *_OF_RUNS,
+        {"run_internal_error": "1", "run_info": "1"}, {"run_internal_error": "0", "run_info": "1"},
+        "The newest log line of run nightly #81 (id 81) of source prod tells of an internal error,"
+        f" whatever its state says. It was started at {EPOCH}.",
+        f"{_PAGE}run&id=81",
+        silent={"failed": {"run_passed": "0"}},
+        details={"run_start_timestamp_seconds": "0"},
+        suffices=True,
+    ),
+    Case(
+        "RunStuck", "warning", _RUN, *_OF_RUNS,
+        {
+            "run_start_timestamp_seconds": "-1801",
+            "run_phase phase=booting": "1",
+            "run_info": "1",
+        },
+        {
+            "run_start_timestamp_seconds": "-1801",
+            "run_phase phase=booting": "0",
+            "run_phase phase=running": "1",
+            "run_info": "1",
+        },
+        "Run nightly #81 (id 81) of source prod generates no load: it is still being prepared, or"
+        " no engine executes it. It was started at 1969-12-31 23:29:59 +0000 UTC.",
+        f"{_PAGE}run&id=81",
+        silent={
+            "to start later": {"run_delayed_start": "1"},
+            "not yet": {"run_start_timestamp_seconds": f"{LATE - 1_800}"},
+            "told by its error": {
+                "run_start_timestamp_seconds": "6000",
+                "run_phase phase=stuck": "1",
+                "run_internal_error": "1",
+            },
+        },
+        also={
+            "idle": {
+                "run_start_timestamp_seconds": "6000",
+                "run_phase phase=booting": "0",
+                "run_phase phase=stuck": "1",
+            },
+        },
+        suffices=True,
+    ),
+)  # fmt: skip
+
+SOURCES = (
+    Case(
+        "CredentialsRefused", "critical", "", *_OF_SOURCES,
+        {"source_auth_failed": "1", "source_up": "0", "source_task_up task=suites": "0"},
+        {"source_auth_failed": "0", "source_up": "1", "source_task_up task=suites": "1"},
+        "realload refuses the credentials of source prod. The exporter holds its calls back so"
+        " that its address is not blocked; nothing of this source is watched. Reason: timeout."
+        " The newest poll without a failure ended at 1970-01-01 00:00:01 +0000 UTC.",
+        "?source=prod",
+        details={
+            "source_task_failure task=suites": "1",
+            "exporter_poll_last_success_timestamp_seconds task=suites": "1.9",
+        },
+    ),
+    Case(
+        "SourceDown", "critical", "", *_OF_SOURCES,
+        {"source_up": "0", "source_task_up task=suites": "0"},
+        {"source_up": "1", "source_task_up task=suites": "1"},
+        "No poll of source prod (realload) brings readings. Nothing new is known of its agents,"
+        " suites and runs.",
+        "?source=prod",
+        silent={"refused": {"source_auth_failed": "1"}},
+        # Such a poll never was.
+        details={"exporter_poll_last_success_timestamp_seconds task=runs": "0"},
+    ),
+    *(
+        Case(
+            "TaskFailing", severity, f"task={task}", *_OF_SOURCES,
+            {f"source_task_up task={task}": "0"}, {f"source_task_up task={task}": "1"},
+            f"No poll of task {task} of source prod (realload) brings readings, or only a part of"
+            " what it lists. What happens to it now goes unnoticed; alerts that fire go on."
+            " Reason: timeout. The newest poll without a failure ended at"
+            " 1970-01-01 00:00:02 +0000 UTC.",
+            "?source=prod",
+            silent={
+                "source down": {"source_up": "0"},
+                "refused": {"source_auth_failed": "1"},
+                "told by NothingKnown": {
+                    f"exporter_targets_expected task={task} kind=x": "1",
+                    "source_targets kind=x": "0",
+                },
+            },
+            also={
+                "known": {
+                    f"exporter_targets_expected task={task} kind=x": "1",
+                    "source_targets kind=x": "2",
+                },
+                "other task's": {
+                    "exporter_targets_expected task=other kind=x": "1",
+                    "source_targets kind=x": "0",
+                },
+            },
+            details={
+                f"source_task_failure task={task}": "1",
+                f"exporter_poll_last_success_timestamp_seconds task={task}": "2",
+            },
+        )
+        for severity, task in (("critical", "agents"), ("warning", "runs"))
+    ),
+    Case(
+        "NothingKnown", "critical", "kind=agent", *_OF_SOURCES,
+        {"source_targets kind=agent": "0"}, {"source_targets kind=agent": "1"},
+        "Source prod (realload) has no target of kind agent: the vendor lists none, or `include`"
+        " and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        "?source=prod",
+        silent={"without locations": {"source_targets kind=location": "0"}},
+        also={"with locations": {"source_targets kind=location": "2"}},
+    ),
+    Case(
+        "NothingKnown", "critical", "kind=recorder", *_OF_SOURCES,
+        {
+            "source_targets kind=recorder": "0",
+            "exporter_targets_expected task=recorders kind=recorder": "1",
+        },
+        {
+            "source_targets kind=recorder": "1",
+            "exporter_targets_expected task=recorders kind=recorder": "1",
+        },
+        "Source prod (realload) has no target of kind recorder: the vendor lists none, or `include`"
+        " and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        "?source=prod",
+        silent={
+            "never had any": {"exporter_targets_expected task=recorders kind=recorder": "0"},
+        },
+    ),
+    Case(
+        "VendorSlow", "warning", "", *_OF_SOURCES,
+        {"exporter_vendor_slow": "1"}, {"exporter_vendor_slow": "0"},
+        "So many calls to source prod (realload) time out, or nearly, that the vendor is slow and"
+        " no target is blamed. Targets whose calls time out keep their last reading until it"
+        " expires.",
+        "?source=prod",
+        suffices=True,
+    ),
+    Case(
+        "VendorCertificateExpiring", "warning", "", *_OF_SOURCES,
+        {"exporter_vendor_certificate_not_after_timestamp_seconds": "0"},
+        {"exporter_vendor_certificate_not_after_timestamp_seconds": "9e9"},
+        "The certificate that the API of source prod (realload) presents expires soon. After that"
+        f" the exporter refuses to call it, and so do other clients. It ends at {EPOCH}.",
+        "?source=prod",
+        silent={
+            "later": {
+                "exporter_vendor_certificate_not_after_timestamp_seconds":
+                f"{LATE + 1_209_600}",
+            },
+        },
+    ),
+)  # fmt: skip
+
+EXPORTER = (
+    *(
+        Case(
+            alert, "warning", label, None, "",
+            {f"exporter_{metric}": bad}, {f"exporter_{metric}": well},
+            text, "",
+        )
+        for alert, metric, label, bad, well, text in (
+            (
+                "ReloadFailed", "config_last_reload_successful", "", "0", "1",
+                ("Exporter prod refused the newest configuration. It goes on with the one before,"
+                " and a restart would fail."),
+            ),
+            (
+                "WebConfigRefused", "web_config_last_reload_successful", "", "0", "1",
+                ("Exporter prod refused the newest web configuration (users, TLS). It goes on with"
+                " the one before, and a restart would fail."),
+            ),
+            (
+                "StateDown", "state_up", "backend", "0", "1",
+                ("Exporter prod keeps its state in memory, as the store (redis) cannot be used. A"
+                " restart forgets it, and refused calls are not counted together with other"
+                " processes."),
+            ),
+            (
+                "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
+                "No alert has reached am-1:9093 from exporter prod for five minutes.",
+            ),
+            (
+                "WebCertificateExpiring", "web_certificate_not_after_timestamp_seconds", "",
+                "86700", f"{LATE + 1_209_600}",
+                ("The certificate that exporter prod presents expires in 1d 0h 0m 0s. After that"
+                " Prometheus refuses to scrape it."),
+            ),
+        )
+    ),
+    Case(
+        "PollsStale", "warning", "provider source task=agents", None, "",
+        {
+            "exporter_poll_last_success_timestamp_seconds task=agents": "1",
+            "exporter_poll_interval_seconds task=agents": "60",
+        },
+        {
+            "exporter_poll_last_success_timestamp_seconds task=agents": f"{LATE - 300}",
+            "exporter_poll_interval_seconds task=agents": "60",
+        },
+        "The newest poll without a failure of task agents of source prod (realload) is 10m 29s old."
+        " What it reads may be missing or out of date.",
+        "",
+        silent={
+            "told by TaskFailing": {"source_task_up task=agents": "0"},
+            "told by SourceUnreachable": {
+                "source_up": "0",
+                "source_up instance=b": "1",
+                "source_task_up task=agents": "0",
+                "source_task_up task=agents instance=b": "1",
+            },
+            "new": {
+                "exporter_poll_last_success_timestamp_seconds task=agents": "0",
+                "exporter_config_last_reload_success_timestamp_seconds": f"{LATE - 300}",
+            },
+        },
+        also={
+            "never": {
+                "exporter_poll_last_success_timestamp_seconds task=agents": "0",
+                "exporter_config_last_reload_success_timestamp_seconds": "1",
+            },
+            "other task fails": {"source_task_up task=suites": "0"},
+            # Another exporter can read it, so that no other alert tells it.
+            "fails here alone": {
+                "source_task_up task=agents": "0",
+                "source_task_up task=agents instance=b": "1",
+            },
+        },
+        # Five minutes and a second until it is too old.
+        hold=10.5,
+    ),
+    Case(
+        "SourceUnreachable", "warning", "provider source", None, "",
+        {"source_up": "0", "source_up instance=b": "1"},
+        {"source_up": "1", "source_up instance=b": "1"},
+        "Exporter prod cannot reach source prod (realload); another one can.",
+        "",
+        silent={"nobody reaches it": {"source_up instance=b": "0"}},
+    ),
+)  # fmt: skip
+
+OTHERS = (*RUNS, *SOURCES, *EXPORTER)
