@@ -85,7 +85,7 @@ def about_exporters() -> Iterator[Rule]:
         ).compared(">", 2),
         "The exporter is started again and again.",
         'Exporter {instance} was started {value:printf "%.0f"} times within an hour. While it starts,'
-        " nothing is watched.",
+        " starts, nothing is watched.",
         hold_seconds=0,
         built_in=False,
     )
