@@ -86,11 +86,11 @@ async def vanished(it: Stage) -> None:
 
 
 @scenario(
-    provider="eggplant", exporters=("mortal",), eggplant_agents=3, source={"expected_agents": []}
+    provider="eggplant", exporters=("killed",), eggplant_agents=3, source={"expected_agents": []}
 )
 async def restarted(it: Stage) -> None:
     """A3: a restart does not end the page of an agent that is known by memory alone."""
-    exporter = it.world.exporters["mortal"]
+    exporter = it.world.exporters["killed"]
     agent = it.simulation.lab.names()[0]
     await it.polls()
     await it.change("agents", agent, up=False)
@@ -100,12 +100,19 @@ async def restarted(it: Stage) -> None:
     await it.silence()
 
 
-@scenario(agents=3, exporters=("mortal",))
+@scenario(agents=3, exporters=("killed",))
 async def killed(it: Stage) -> None:
     """A4: the exporter is killed: no page ends, and that nobody watches any more is told."""
-    exporter = it.world.exporters["mortal"]
+    exporter = it.world.exporters["killed"]
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.world.stages["restarted"].over.wait()
     await exporter.stop(signal.SIGKILL)
+    await it.told(prometheus=page(NEW, "ExporterGone", exporter.target))
     await it.silence()
+    firing = 'ALERTS{alertname="LoadFleetAgentUnreachable",source="killed",alertstate="firing"}'
+    assert [1.0] == await it.world.prometheus.values(firing)
+    await exporter.start()
+    await it.told(prometheus=page(RESOLVED, "ExporterGone", exporter.target))
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.realload.fleet import AGENT_VERSION, Fleet
+from exporter.simulator.realload.fleet import AGENT_VERSION
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Portal
 from exporter.sources.registry import PROVIDERS
@@ -52,6 +52,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         tasks: Those that are polled.
         source: What else the source's configuration says.
         at: What the configuration of one exporter says otherwise.
+        prepare: Changes the portal before anybody looks at it.
         ways: Those that are judged.
         exporters: Which processes watch the source.
         job: Whether Prometheus scrapes the source by a job of its own, as if its exporter watched
@@ -65,6 +66,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...]
     source: Mapping[str, Any]
     at: Mapping[str, Mapping[str, Any]]
+    prepare: Callable[[Simulation], None]
     ways: tuple[str, ...]
     exporters: tuple[str, ...]
     job: bool
@@ -82,6 +84,7 @@ def scenario(
     job: bool = False,
     source: Mapping[str, Any] | None = None,
     at: Mapping[str, Mapping[str, Any]] | None = None,
+    prepare: Callable[[Simulation], None] = lambda _: None,
     **sizes: int,
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], Callable[[Stage], Awaitable[None]]]:
     """Let a script be played, under its name.
@@ -94,6 +97,7 @@ def scenario(
         job: Likewise.
         source: Likewise.
         at: Likewise.
+        prepare: Likewise.
         sizes: Of the simulated fleet; there is nothing else in it.
     """
     nothing = dict.fromkeys(
@@ -110,6 +114,7 @@ def scenario(
             tasks=tasks,
             source=source or {},
             at=at or {},
+            prepare=prepare,
             ways=ways,
             exporters=exporters,
             job=job,
@@ -133,7 +138,8 @@ class Stage:
         self.scenario = scenario
         self.world = world
         self.simulation = Simulation(scenario.options)
-        heal(self.simulation.fleet)
+        heal(self.simulation)
+        scenario.prepare(self.simulation)
         self.expected: dict[str, list[list[Told]]] = {way: [[]] for way in scenario.ways}
         self.heard: dict[str, list[list[Told]]] = {way: [[]] for way in WAYS}
         self.over = asyncio.Event()
@@ -205,10 +211,22 @@ class Stage:
         Raises:
             UntoldError: They were not; the comparison of what they were told shows what is missing.
         """
+        self.expect(*both, **more)
+        await self.as_expected()
+
+    def expect(self, *both: Told, **more: Told) -> None:
+        """Say what people are to be told from now on, see `told`."""
         for way, steps in self.expected.items():
             ours = [told for name, told in more.items() if name.replace("_", "-") == way]
             steps.append(sorted([*both, *ours]))
             self.heard[way].append([])
+
+    async def as_expected(self) -> None:
+        """Wait until people were told what was said last.
+
+        Raises:
+            UntoldError: They were not.
+        """
 
         def heard() -> bool:
             steps = self.expected.items()
@@ -221,7 +239,7 @@ class Stage:
 
     async def silence(self) -> None:
         """Wait long enough to know that people were told nothing more."""
-        await self.told()
+        self.expect()
         await self.world.canary()
 
     def hear(self, way: str, told: Told) -> None:
@@ -252,8 +270,10 @@ _LISTS = {
 }
 
 
-def heal(fleet: Fleet) -> None:
-    """Take all its troubles from a simulated fleet."""
-    for each in fleet.agents.values():
-        each.up, each.active, each.outdated, each.skew_seconds = True, True, False, 0.0
-        each.version, each.token, each.denied, each.cloud = AGENT_VERSION, "token", False, False
+def heal(simulation: Simulation) -> None:
+    """Take all their troubles from simulated machines."""
+    for agent in simulation.fleet.agents.values():
+        agent.up, agent.active, agent.outdated, agent.skew_seconds = True, True, False, 0.0
+        agent.version, agent.token, agent.denied, agent.cloud = AGENT_VERSION, "token", False, False
+    for tester in simulation.lab.agents.values():
+        tester.up, tester.outcome, tester.log = True, "idle", None

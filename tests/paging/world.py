@@ -46,11 +46,11 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "replica": {},
     "shard-0": {"sharding": {"shard": 0, "total_shards": 2}},
     "shard-1": {"sharding": {"shard": 1, "total_shards": 2}},
-    "mortal": {},
+    "killed": {},
 }
 
 #: Those that judge by themselves: of several that share a source, one.
-_JUDGING = ("main", "mortal")
+_JUDGING = ("main", "killed")
 
 BOARD = "https://monitor.example/"
 
