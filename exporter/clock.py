@@ -25,6 +25,10 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unix: float
     monotonic: float
 
+    def later(self, seconds: float) -> Moment:
+        """Return the moment so many seconds after this one."""
+        return Moment(unix=self.unix + seconds, monotonic=self.monotonic + seconds)
+
     def rebased(self, ahead_seconds: float) -> Moment:
         """Return a moment that another process wrote down, on this process's monotonic clock.
 

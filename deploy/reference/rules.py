@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from deploy.reference.markdown import table
-from exporter.alerts import table as alerts
+from exporter.alerts.table import EVERYTHING, rules
 from exporter.alerts.thresholds import Thresholds
 from exporter.config.types import format_duration
-
-
-# With every limit given no alert is left out.
-_EVERY = Thresholds.model_validate({"suite_overdue": "1d"})
 
 
 def table_of_alerts(runbooks: str) -> str:
@@ -18,16 +14,17 @@ def table_of_alerts(runbooks: str) -> str:
     Args:
         runbooks: The way from the page to the folder with the runbooks.
     """
-    usual = {rule.name for rule in alerts.rules(Thresholds())}
+    usual = {rule.name for rule in rules(Thresholds())}
     return table(
-        ("Alert", "Severity", "After", "Says"),
+        ("Alert", "Severity", "After", "By", "Says"),
         (
             (
                 f"[{rule.name}]({runbooks}/{rule.runbook})",
                 str(rule.severity),
                 format_duration(rule.hold_seconds),
+                "both" if rule.built_in else "Prometheus",
                 rule.summary + ("" if rule.name in usual else " Off by default."),
             )
-            for rule in alerts.rules(_EVERY)
+            for rule in rules(EVERYTHING)
         ),
     )

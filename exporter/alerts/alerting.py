@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from exporter.alerts import samples
+from exporter.alerts.about import EVIDENCE
 from exporter.alerts.alertmanager import (
     REPEAT_RESOLVED_SECONDS,
     Connect,
@@ -22,8 +23,7 @@ from exporter.alerts.alertmanager import (
 )
 from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
 from exporter.alerts.memory import AlertingState, AlertMemory
-from exporter.alerts.rule import Severity
-from exporter.alerts.table import rules
+from exporter.alerts.rule import Links, Severity
 from exporter.clock import Clock
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
@@ -90,9 +90,14 @@ class Alerting:
         self._clock = clock = context.clock
         self._started = context.started
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
-        self._rules = tuple(rule for rule in rules(settings.thresholds) if rule.built_in)
-        self._evaluator = Evaluator(self._rules, runbook_url=settings.runbook_url)
-        self._metrics = samples.metrics(rule.expression for rule in self._rules)
+        self._rules = tuple(rule for rule in settings.rules() if rule.built_in)
+        links = Links(
+            runbook_url=settings.runbook_url,
+            board_url=generator_url,
+            grafana_url=settings.grafana_url or "",
+        )
+        self._evaluator = Evaluator(self._rules, links=links)
+        self._metrics = samples.metrics(self._rules) | EVIDENCE
         options = NotificationOptions(
             resend_seconds=max(settings.resend_interval, settings.evaluation_interval),
             generator_url=generator_url,

@@ -5,7 +5,7 @@ Nothing in here waits, sends or keeps anything: the state goes in and comes out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.samples import Labels, identity
+from exporter.alerts.about import SOURCE, UNKNOWN_SECONDS
+from exporter.alerts.samples import Labels, Partners, identity, key
+from exporter.alerts.values import evaluated
 from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.alerts.rule import Rule
+    from exporter.alerts.expression import Expression
+    from exporter.alerts.rule import Links, Rule
     from exporter.alerts.samples import SampleView
 
 
@@ -49,6 +52,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         since: When the condition began to hold.
         fired: When it had held for long enough.
         lapsed: Since when the condition no longer holds, though the alert is kept firing.
+        unknown: Since when nothing is known of the target, so that the alert stays as it is.
         resolved: When it ended.
         restored: Whether it comes from before a restart and has had no series since.
     """
@@ -61,6 +65,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since: Moment
     fired: Moment | None = None
     lapsed: Moment | None = None
+    unknown: Moment | None = None
     resolved: Moment | None = None
     restored: bool = False
 
@@ -84,11 +89,17 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluator:
-    """Judges the rules of a table."""
+    """Judges the rules of a table.
 
-    def __init__(self, rules: Iterable[Rule], *, runbook_url: str) -> None:
+    Args:
+        links: What alerts link to.
+        instance: The name of this process, a label of the alerts about itself.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, links: Links, instance: str = "") -> None:
         self._rules = tuple(rules)
-        self._texts = {rule.name: rule.annotations(runbook_url=runbook_url) for rule in self._rules}
+        self._texts = {id(rule): rule.annotations(links) for rule in self._rules}
+        self._instance = instance
 
     def evaluate(
         self, samples: SampleView, now: Moment, before: Alerts, *, hold_restored: bool = False
@@ -98,50 +109,69 @@ class Evaluator:
         With `hold_restored`, what comes from before a restart stays as it is while it has no
         series: the first polls have not brought them yet.
         """
-        known: dict[str, dict[Key, Alert]] = {}
-        for key, alert in before.active.items():
-            known.setdefault(alert.name, {})[key] = alert
+        known: dict[tuple[str, str], dict[Key, Alert]] = {}
+        for found, alert in before.active.items():
+            name = (alert.name, alert.labels.get("severity", ""))
+            known.setdefault(name, {})[found] = alert
+        partners = Partners(samples)
+        evidence = _Evidence(samples, now)
         active: dict[Key, Alert] = {}
         gone: dict[Key, Alert] = {}
         for rule in self._rules:
-            mine = known.pop(rule.name, {})
+            mine = known.pop((rule.name, rule.severity.value), {})
             try:
-                holding = self._holding(rule, samples, now, mine)
+                holding = self._holding(rule, samples, now, mine, partners)
+                missing = {each: alert for each, alert in mine.items() if each not in holding}
+                known_of = evidence.of(rule) if missing else None
             except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
                 _log.exception("rule_crashed", alertname=rule.name)
                 active |= mine
                 continue
             active |= holding
-            for key, alert in mine.items():
-                if key in holding:
-                    continue
+            for each, alert in missing.items():
                 if alert.restored and hold_restored:
-                    active[key] = alert
-                elif _is_kept(rule, alert, now):
-                    active[key] = msgspec.structs.replace(alert, lapsed=alert.lapsed or now)
+                    after: Alert | None = alert
+                elif known_of is not None and not known_of(alert.labels):
+                    after = _unknown(alert, now)
                 else:
-                    gone[key] = alert
+                    after = _lapsed(rule, alert, now)
+                if after is None:
+                    gone[each] = alert
+                else:
+                    active[each] = after
         for mine in known.values():
             # Their rules are gone: a reload has switched them off.
             gone |= mine
         return Alerts(active=active, resolved=_resolved(before, active, gone, now))
 
     def _holding(
-        self, rule: Rule, samples: SampleView, now: Moment, before: Mapping[Key, Alert]
+        self,
+        rule: Rule,
+        samples: SampleView,
+        now: Moment,
+        before: Mapping[Key, Alert],
+        partners: Partners,
     ) -> dict[Key, Alert]:
-        texts = self._texts[rule.name]
+        texts = self._texts[id(rule)]
+        own = {"alertname": rule.name, "severity": rule.severity.value}
+        if rule.about is None:
+            own["instance"] = self._instance
         holding = {}
-        for result, value in rule.expression.evaluate(samples, now.unix).items():
-            labels = dict(result)
-            annotations = {name: text.render(labels, value) for name, text in texts.items()}
-            labels |= {"alertname": rule.name, "severity": rule.severity.value}
-            key = identity(labels)
-            known = before.get(key)
+        for result, value in evaluated(rule.expression, samples, now.unix).items():
+            labels = {**dict(result), **own}
+            annotations = {
+                name: text.render(labels, value, partners) for name, text in texts.items()
+            }
+            place = identity(labels)
+            known = before.get(place)
             since = known.since if known else now
+            if known and known.unknown and known.phase is Phase.PENDING:
+                # While nothing was known, nothing was pending.
+                since = since.later(now.monotonic - known.unknown.monotonic)
             fired = known.fired if known else None
             if fired is None and now.monotonic - since.monotonic >= rule.hold_seconds:
                 fired = now
-            holding[key] = Alert(
+            holding[place] = Alert(
                 name=rule.name,
                 labels=labels,
                 annotations=annotations,
@@ -153,9 +183,54 @@ class Evaluator:
         return holding
 
 
-def _is_kept(rule: Rule, alert: Alert, now: Moment) -> bool:
-    lapsed = alert.lapsed or now
-    return alert.phase is Phase.FIRING and now.monotonic - lapsed.monotonic < rule.keep_seconds
+class _Evidence:
+    """Tells of which targets something is known now."""
+
+    def __init__(self, samples: SampleView, now: Moment) -> None:
+        self._samples = samples
+        self._now = now.unix
+        self._found: dict[tuple[Expression, tuple[str, ...]], set[tuple[str, ...]]] = {}
+
+    def of(self, rule: Rule) -> Callable[[Mapping[str, str]], bool] | None:
+        """Return the test of an alert's labels; `None` for a rule whose alerts need no evidence."""
+        about = rule.about
+        if about is None:
+            return None
+        on = about.on
+        targets = self._keys(about.read(), on)
+        listed = about.listing.read()
+        sources = self._keys(listed, SOURCE) if listed is not None else set()
+        polled = self._keys(about.listing.polled(), SOURCE)
+        # What is polled no longer was taken out of the configuration.
+        return lambda labels: (
+            key(labels, on) in targets
+            or key(labels, SOURCE) in sources
+            or key(labels, SOURCE) not in polled
+        )
+
+    def _keys(self, expression: Expression, on: tuple[str, ...]) -> set[tuple[str, ...]]:
+        found = self._found.get((expression, on))
+        if found is None:
+            series = evaluated(expression, self._samples, self._now)
+            found = self._found[expression, on] = {key(dict(labels), on) for labels in series}
+        return found
+
+
+def _unknown(alert: Alert, now: Moment) -> Alert | None:
+    """Return an alert of whose target nothing is known, `None` if for too long."""
+    since = alert.unknown or now
+    if now.monotonic - since.monotonic >= UNKNOWN_SECONDS:
+        return None
+    return msgspec.structs.replace(alert, lapsed=None, unknown=since)
+
+
+def _lapsed(rule: Rule, alert: Alert, now: Moment) -> Alert | None:
+    """Return an alert whose condition is over, `None` if it is not kept."""
+    since = alert.lapsed or now
+    kept = now.monotonic - since.monotonic < rule.keep_seconds
+    if alert.phase is not Phase.FIRING or not kept:
+        return None
+    return msgspec.structs.replace(alert, lapsed=since, unknown=None)
 
 
 def _resolved(

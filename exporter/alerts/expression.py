@@ -1,57 +1,59 @@
-"""Conditions as trees that are read twice: as PromQL, and over the newest samples in memory.
+"""Conditions as trees that are read twice: here as PromQL, in `values` over samples in memory.
 
-There are the nodes that the alerts need and no more, and none of them needs history: so the
-exporter can judge alone what Prometheus would, and a test can compare the two. The semantics are
-PromQL's, an empty label being none; only the metric's name is no label here.
+There are the nodes that the alerts need and no more. All but `Over`, which needs history, can be
+judged by the exporter alone as Prometheus would, and a test compares the two.
 """
 
 from __future__ import annotations
 
-import math
-import operator
+import json
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from exporter.alerts.samples import Labels, Sample, SampleView, identity
+from exporter.config.types import format_duration
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from prometheus_client import Gauge
-
-    from exporter.metrics.catalogue import Family
-    from exporter.metrics.own import OwnFamily
+    from exporter.metrics.catalogue import NamedFamily
 
 
 Comparison = Literal["==", "<", "<=", ">", ">="]
 Operation = Literal["and", "unless"]
-
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "==": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+Aggregation = Literal["max", "min", "sum", "count"]
 
 # How strongly PromQL's operators bind.
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
+class Writing(msgspec.Struct, frozen=True, kw_only=True):
+    """How PromQL is written.
+
+    Attributes:
+        lookback: Seconds for which a lost scrape is bridged; 0 asks for the newest sample alone.
+        without: Labels that tell apart processes that watch the same, which are not those of a
+            target.
+        scale: Multiplies the windows of what needs history.
+    """
+
+    lookback: float = 0.0
+    without: tuple[str, ...] = ()
+    scale: float = 1.0
+
+
+#: As short as it can be.
+PLAIN = Writing()
+
+
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the tree; its methods make larger trees."""
 
-    def promql(self) -> str:
+    def promql(self, writing: Writing = PLAIN) -> str:
         """Return it as PromQL."""
-        return _promql(self)[0]
-
-    def evaluate(self, samples: SampleView, now: float) -> dict[Labels, float]:
-        """Return what Prometheus would, had it scraped the samples at `now`, in Unix seconds."""
-        return {identity(labels): value for labels, value in _vector(self, samples, now)}
+        return _promql(self, writing)[0]
 
     def compared(self, comparison: Comparison, other: Expression | float) -> Compare:
         """Keep what compares so with a number, or with the series of the same labels."""
@@ -77,9 +79,9 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
         """Divide by the series of the same labels."""
         return Ratio(left=self, right=other)
 
-    def counted(self, *without: str) -> Count:
-        """Count the series that differ only in the labels `without`."""
-        return Count(of=self, without=without)
+    def merged(self, by: Aggregation, *labels: str) -> Merged:
+        """Make one series of those that differ only in some labels, or in the process."""
+        return Merged(of=self, by=by, labels=labels)
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,33 +90,56 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     values: tuple[str, ...] = ()
     pattern: str = ""
+    negated: bool = False
 
     def promql(self) -> str:
         """Return it as a matcher."""
+        sign = "!" if self.negated else "="
         if len(self.values) == 1:
-            return f"{self.label}={_quoted(self.values[0])}"
+            return f"{self.label}{'!=' if self.negated else '='}{_quoted(self.values[0])}"
         pattern = self.pattern or "|".join(map(re.escape, self.values))
-        return f"{self.label}=~{_quoted(pattern)}"
+        return f"{self.label}{sign}~{_quoted(pattern)}"
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         """Return whether a series fulfils it."""
         value = labels.get(self.label, "")
-        if self.pattern:
-            return re.fullmatch(self.pattern, value) is not None
-        return value in self.values
+        found = re.fullmatch(self.pattern, value) if self.pattern else value in self.values
+        return bool(found) != self.negated
 
 
 class Select(Expression, frozen=True, kw_only=True):
-    """The series of a metric."""
+    """The series of a metric.
+
+    Attributes:
+        share: Of the lookback. What tells that something was read ends before the reading does.
+    """
 
     metric: str
     matches: tuple[Match, ...] = ()
+    share: float = 1.0
+
+
+class Over(Expression, frozen=True, kw_only=True):
+    """What a series did in a window of time; only Prometheus knows.
+
+    Attributes:
+        function: PromQL's, such as `increase`.
+        seconds: The window.
+    """
+
+    function: str
+    of: Select
+    seconds: float
+
+
+class Always(Expression, frozen=True, kw_only=True):
+    """1, without labels."""
 
 
 class Absent(Expression, frozen=True, kw_only=True):
-    """1 while there is no series of a metric."""
+    """1 while there is no series."""
 
-    metric: str
+    of: Select
 
 
 class Age(Expression, frozen=True, kw_only=True):
@@ -142,11 +167,15 @@ class Times(Expression, frozen=True, kw_only=True):
     factor: float
 
 
-class Count(Expression, frozen=True, kw_only=True):
-    """The number of series that differ only in some labels, which the result has no more."""
+class Merged(Expression, frozen=True, kw_only=True):
+    """One series of all that differ only in some labels, which the result has no more.
+
+    What tells processes apart is no label here, since a process sees its own samples alone.
+    """
 
     of: Expression
-    without: tuple[str, ...]
+    by: Aggregation
+    labels: tuple[str, ...] = ()
 
 
 class Ratio(Expression, frozen=True, kw_only=True):
@@ -188,126 +217,75 @@ class Either(Expression, frozen=True, kw_only=True):
     right: Expression
 
 
-def select(family: Family | OwnFamily[Gauge], *matches: Match) -> Select:
-    """Select the series of a vendor family, or of one of the exporter's own gauges."""
+def select(family: NamedFamily, *matches: Match) -> Select:
+    """Select the series of a family, whichever process watches."""
     return Select(metric=family.name, matches=matches)
 
 
-def _promql(node: Expression) -> tuple[str, int]:  # noqa: C901, PLR0911 - a case per node
+def merged(family: NamedFamily, *matches: Match) -> Merged:
+    """Select one series per target: several processes that watch it are one."""
+    return select(family, *matches).merged("max")
+
+
+def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, PLR0911, PLR0912 - a case per node
     """Return a node as PromQL, and how strongly its operator binds."""
+
+    def text(part: Expression | float, strength: int) -> str:
+        return _operand(part, strength, how)
+
     match node:
-        case Select(metric=metric, matches=matches):
-            matchers = ", ".join(match.promql() for match in matches)
-            return (f"{metric}{{{matchers}}}" if matchers else metric), _ATOM
-        case Absent(metric=metric):
-            return f"absent({metric})", _ATOM
+        case Select(share=share):
+            seconds = how.lookback * share
+            if not seconds:
+                return _selector(node), _ATOM
+            return f"last_over_time({_selector(node)}[{format_duration(seconds)}])", _ATOM
+        case Over(function=function, of=series, seconds=seconds):
+            window = format_duration(seconds * how.scale)
+            return f"{function}({_selector(series)}[{window}])", _ATOM
+        case Always():
+            return "vector(1)", _ATOM
+        case Absent(of=series):
+            return f"absent({series.promql(how)})", _ATOM
         case Abs(of=of):
-            return f"abs({of.promql()})", _ATOM
-        case Count(of=of, without=without):
-            return f"count without ({', '.join(without)}) ({of.promql()})", _ATOM
+            return f"abs({of.promql(how)})", _ATOM
+        case Merged(of=of, by=by, labels=labels):
+            without = ", ".join((*labels, *how.without))
+            return f"{by} without ({without}) ({of.promql(how)})", _ATOM
         case Times(of=of, factor=factor):
-            return f"{_operand(factor, _MULTIPLYING)} * {_operand(of, _MULTIPLYING)}", _MULTIPLYING
+            return f"{text(factor, _MULTIPLYING)} * {text(of, _MULTIPLYING)}", _MULTIPLYING
         case Ratio(left=left, right=right):
-            divisor = _operand(right, _MULTIPLYING)
-            return f"{_operand(left, _ADDING)} / {divisor}", _MULTIPLYING
+            return f"{text(left, _ADDING)} / {text(right, _MULTIPLYING)}", _MULTIPLYING
         case Age(of=of):
-            return f"time() - {_operand(of, _ADDING)}", _ADDING
+            return f"time() - {text(of, _ADDING)}", _ADDING
         case Remaining(of=of):
-            return f"{_operand(of, _ADDING)} - time()", _ADDING
+            return f"{text(of, _ADDING)} - time()", _ADDING
         case Plus(left=left, right=right, on=on):
-            partner = f"on ({', '.join(on)}) group_left () {_operand(right, _ADDING)}"
-            return f"{_operand(left, _COMPARING)} + {partner}", _ADDING
+            partner = f"on ({', '.join(on)}) group_left () {text(right, _ADDING)}"
+            return f"{text(left, _COMPARING)} + {partner}", _ADDING
         case Compare(left=left, comparison=comparison, right=other):
-            bound = _operand(other, _COMPARING)
-            return f"{_operand(left, _COMPARING)} {comparison} {bound}", _COMPARING
+            bound = text(other, _COMPARING)
+            return f"{text(left, _COMPARING)} {comparison} {bound}", _COMPARING
         case Where(left=left, operation=operation, right=right, on=on):
-            partner = f"on ({', '.join(on)}) {_operand(right, _AND)}"
-            return f"{_operand(left, _OR)} {operation} {partner}", _AND
+            partner = f"on ({', '.join(on)}) {text(right, _AND)}"
+            return f"{text(left, _OR)} {operation} {partner}", _AND
         case Either(left=left, right=right):
-            return f"{left.promql()} or {_operand(right, _OR)}", _OR
+            return f"{left.promql(how)} or {text(right, _OR)}", _OR
     raise NotImplementedError
 
 
-def _operand(node: Expression | float, strength: int) -> str:
+def _operand(node: Expression | float, strength: int, how: Writing) -> str:
     """Return PromQL that can stand beside an operator that binds so strongly."""
     if not isinstance(node, Expression):
         return str(int(node)) if node == int(node) else repr(node)
-    text, own_strength = _promql(node)
+    text, own_strength = _promql(node, how)
     return text if own_strength > strength else f"({text})"
 
 
-def _vector(  # noqa: C901, PLR0911, PLR0912 - a case per node
-    node: Expression, samples: SampleView, now: float
-) -> list[Sample]:
-    """Return the series that a node selects, with their values."""
-    match node:
-        case Select(metric=metric, matches=matches):
-            series = samples.get(metric, ())
-            if not matches:
-                return list(series)
-            return [one for one in series if all(match.holds(one[0]) for match in matches)]
-        case Absent(metric=metric):
-            return [] if samples.get(metric) else [({}, 1.0)]
-        case Abs(of=of):
-            return [(labels, abs(value)) for labels, value in _vector(of, samples, now)]
-        case Age(of=of):
-            return [(labels, now - value) for labels, value in _vector(of, samples, now)]
-        case Remaining(of=of):
-            return [(labels, value - now) for labels, value in _vector(of, samples, now)]
-        case Times(of=of, factor=factor):
-            return [(labels, value * factor) for labels, value in _vector(of, samples, now)]
-        case Count(of=of, without=without):
-            groups = Counter(
-                identity({name: text for name, text in labels.items() if name not in without})
-                for labels, _ in _vector(of, samples, now)
-            )
-            return [(dict(group), float(count)) for group, count in groups.items()]
-        case Ratio(left=left, right=right):
-            divisors = right.evaluate(samples, now)
-            return [
-                (labels, _divided(value, divisors[identity(labels)]))
-                for labels, value in _vector(left, samples, now)
-                if identity(labels) in divisors
-            ]
-        case Plus(left=left, right=right, on=on):
-            addends = {_key(labels, on): value for labels, value in _vector(right, samples, now)}
-            return [
-                (labels, value + addends[_key(labels, on)])
-                for labels, value in _vector(left, samples, now)
-                if _key(labels, on) in addends
-            ]
-        case Compare(left=left, comparison=comparison, right=bound):
-            holds = _COMPARE[comparison]
-            kept = _vector(left, samples, now)
-            if not isinstance(bound, Expression):
-                return [one for one in kept if holds(one[1], bound)]
-            bounds = bound.evaluate(samples, now)
-            # Nothing compares with what is not a number, as with a series that is missing.
-            return [one for one in kept if holds(one[1], bounds.get(identity(one[0]), math.nan))]
-        case Where(left=left, operation=operation, right=right, on=on):
-            kept = _vector(left, samples, now)
-            if not kept:
-                return kept
-            partners = {_key(labels, on) for labels, _ in _vector(right, samples, now)}
-            wanted = operation == "and"
-            return [one for one in kept if (_key(one[0], on) in partners) == wanted]
-        case Either(left=left, right=right):
-            ours = _vector(left, samples, now)
-            taken = {identity(labels) for labels, _ in ours}
-            added = _vector(right, samples, now)
-            return [*ours, *(one for one in added if identity(one[0]) not in taken)]
-    raise NotImplementedError
-
-
-def _key(labels: Mapping[str, str], on: Iterable[str]) -> tuple[str, ...]:
-    return tuple(labels.get(name, "") for name in on)
-
-
-def _divided(value: float, divisor: float) -> float:
-    if divisor:
-        return value / divisor
-    return math.copysign(math.inf, value) if value else math.nan
+def _selector(series: Select) -> str:
+    matchers = ", ".join(match.promql() for match in series.matches)
+    return f"{series.metric}{{{matchers}}}" if matchers else series.metric
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    # Each escape of JSON is one of PromQL's, too.
+    return json.dumps(text, ensure_ascii=False)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import yaml
 
+from exporter.alerts.about import recorded
+from exporter.alerts.expression import Aggregation, Writing, merged
+from exporter.alerts.rule import Links, Rule
 from exporter.config.types import format_duration
 from exporter.metrics import catalogue as c
 
@@ -14,13 +18,19 @@ from exporter.metrics import catalogue as c
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.alerts.rule import Rule
+    from exporter.alerts.settings import AlertingSettings
 
 
 HEADER = """\
 # What Prometheus records and alerts on. Made by `loadfleet-exporter rules`: change the thresholds
 # in the configuration and print it anew instead of editing it.
 """
+
+#: Lost scrapes are bridged for so long.
+LOOKBACK_SECONDS = 180.0
+
+#: Labels by which Prometheus tells apart processes that watch the same.
+WITHOUT = ("instance", "pod", "container", "endpoint", "node", "prometheus_replica")
 
 _RESOURCE = """\
 apiVersion: monitoring.coreos.com/v1
@@ -32,16 +42,60 @@ spec:
 
 _WIDTH = 100
 
+_AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "count")
+
 # How much of the fleet could be reached, cheap to query over months: by source, the targets that
 # were up and all that were looked at.
 _RECORDED = (c.AGENT_UP, c.CONTROLLER_UP, c.CLUSTER_MEMBER_UP, c.RECORDER_UP)
 
 
-def rules_file(rules: Iterable[Rule], *, runbook_url: str) -> str:
+class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the rules are written.
+
+    Attributes:
+        writing: How their conditions are.
+        links: What the alerts link to.
+    """
+
+    writing: Writing
+    links: Links
+
+    @classmethod
+    def of(
+        cls,
+        settings: AlertingSettings,
+        *,
+        lookback: float = LOOKBACK_SECONDS,
+        without: tuple[str, ...] = WITHOUT,
+        board_url: str = "",
+    ) -> Self:
+        """Return how the rules of a configuration are written.
+
+        Args:
+            settings: The configuration.
+            lookback: Seconds for which lost scrapes are bridged.
+            without: Labels that tell apart exporters that watch the same.
+            board_url: Where people see the board, if that is known.
+        """
+        scale = settings.thresholds.for_scale
+        # Without any waiting, windows stay as they are: none can be empty.
+        writing = Writing(lookback=lookback * scale, without=without, scale=scale or 1.0)
+        links = Links(
+            runbook_url=settings.runbook_url,
+            board_url=board_url,
+            grafana_url=settings.grafana_url or "",
+        )
+        return cls(writing=writing, links=links)
+
+
+def rules_file(rules: Iterable[Rule], options: RulesOptions) -> str:
     """Return the file's text: recording rules, then the alerts."""
+    writing = options.writing
+    # In one group, as its rules are evaluated in their order: alerts read what is recorded.
+    alerts = [*_recorded(writing), *(_alert(rule, options) for rule in rules)]
     groups = [
-        {"name": "loadfleet-availability", "rules": _recordings()},
-        {"name": "loadfleet-alerts", "rules": [_alert(rule, runbook_url) for rule in rules]},
+        {"name": "loadfleet-availability", "rules": _recordings(writing)},
+        {"name": "loadfleet-alerts", "rules": alerts},
     ]
     text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=_WIDTH)
     return HEADER + text
@@ -55,24 +109,32 @@ def prometheus_rule(rules_file: str) -> str:
     return comments + _RESOURCE + textwrap.indent(groups, "  ")
 
 
-def _recordings() -> list[dict[str, Any]]:
+def _recordings(writing: Writing) -> list[dict[str, Any]]:
     return [
         {
             "record": f"source:{family.name}:{aggregation}",
-            "expr": f"{aggregation} without ({', '.join(family.labels)}) ({family.name})",
+            "expr": merged(family).merged(aggregation, *family.labels).promql(writing),
         }
         for family in _RECORDED
-        for aggregation in ("sum", "count")
+        for aggregation in _AGGREGATIONS
     ]
 
 
-def _alert(rule: Rule, runbook_url: str) -> dict[str, Any]:
-    annotations = rule.annotations(runbook_url=runbook_url)
-    alert: dict[str, Any] = {"alert": rule.name, "expr": rule.expression.promql()}
+def _recorded(writing: Writing) -> list[dict[str, Any]]:
+    return [
+        {"record": name, "expr": expression} | ({"labels": labels} if labels else {})
+        for name, expression, labels in recorded(writing)
+    ]
+
+
+def _alert(rule: Rule, options: RulesOptions) -> dict[str, Any]:
+    writing = options.writing
+    texts = rule.annotations(options.links)
+    alert: dict[str, Any] = {"alert": rule.name, "expr": rule.promql(writing)}
     if rule.hold_seconds:
         alert["for"] = format_duration(rule.hold_seconds)
     if rule.keep_seconds:
         alert["keep_firing_for"] = format_duration(rule.keep_seconds)
     alert["labels"] = {"severity": rule.severity.value}
-    alert["annotations"] = {name: text.prometheus() for name, text in annotations.items()}
+    alert["annotations"] = {name: text.prometheus(writing) for name, text in texts.items()}
     return alert

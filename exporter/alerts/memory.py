@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from exporter.alerts.about import UNKNOWN_SECONDS
 from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
 from exporter.alerts.samples import identity
 from exporter.clock import Moment
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 #: Changed whenever an older document could be misunderstood.
 VERSION = 1
-
-#: After so long active alerts are dropped: nothing is known of them any more, and Alertmanager has
-#: long ended them.
-OUTAGE_TOLERANCE_SECONDS = 3600.0
 
 
 class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +58,7 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     since: Moment
     fired: Moment | None = None
     lapsed: Moment | None = None
+    unknown: Moment | None = None
     resolved: Moment | None = None
     accepted_by: list[str] = []
 
@@ -140,6 +138,7 @@ def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
         since=alert.since,
         fired=alert.fired,
         lapsed=alert.lapsed,
+        unknown=alert.unknown,
         resolved=alert.resolved,
         accepted_by=sorted(accepted_by),
     )
@@ -168,7 +167,7 @@ def _state(document: Document, now: Moment) -> AlertingState:
         if alert.phase is Phase.RESOLVED:
             resolved[key] = alert
             accepted[key] = frozenset(saved.accepted_by)
-        elif away <= OUTAGE_TOLERANCE_SECONDS:
+        elif away <= UNKNOWN_SECONDS:
             active[key] = alert
     return AlertingState(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
 
@@ -192,7 +191,7 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Ale
     since = _moment(saved.since, now, ahead)
     if saved.phase is Phase.PENDING:
         # Nothing was evaluated while the exporter was away: that time does not count as pending.
-        since = _moment(_later(saved.since, away), now, ahead)
+        since = _moment(saved.since.later(away), now, ahead)
     return Alert(
         name=saved.name,
         labels=saved.labels,
@@ -202,13 +201,10 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Ale
         since=since,
         fired=None if saved.fired is None else _moment(saved.fired, now, ahead),
         lapsed=None if saved.lapsed is None else _moment(saved.lapsed, now, ahead),
+        unknown=None if saved.unknown is None else _moment(saved.unknown, now, ahead),
         resolved=None if saved.resolved is None else _moment(saved.resolved, now, ahead),
         restored=saved.phase is not Phase.RESOLVED,
     )
-
-
-def _later(moment: Moment, seconds: float) -> Moment:
-    return Moment(unix=moment.unix + seconds, monotonic=moment.monotonic + seconds)
 
 
 def _moment(moment: Moment, now: Moment, ahead: float) -> Moment:

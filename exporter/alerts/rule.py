@@ -1,49 +1,51 @@
-"""A row of the alert table: a condition, and the texts of its alerts.
-
-A text has places for labels and the value, which Prometheus and the built-in evaluation fill in
-the same.
-"""
+"""A row of the alert table: a condition, what its alerts are about, and their texts."""
 
 from __future__ import annotations
 
-import math
-import string
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.expression import Expression
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from exporter.alerts.about import SOURCE, UNKNOWN, About
+from exporter.alerts.expression import Expression, Writing
+from exporter.alerts.texts import Detail, Text
 
 
 #: The beginning of all alerts' names.
 PREFIX = "LoadFleet"
 
-#: The labels that identify a source.
-SOURCE = ("provider", "source")
-
 #: How long a condition must hold: five polls, so that a blip pages nobody.
 HOLD_SECONDS = 300.0
 
-#: How long an alert outlives its condition or its data: a lost scrape, or a restart of the
-#: exporter, must neither resolve a page nor repeat it.
+#: How long an alert outlives its condition: what goes up and down is one page and not many.
 KEEP_SECONDS = 300.0
-
-#: The field of a text that stands for the value and not for a label.
-VALUE = "value"
 
 
 @unique
 class Severity(StrEnum):
-    """The urgency of an alert: it disturbs somebody's sleep, somebody's ticket list, or nobody."""
+    """The urgency of an alert: it disturbs somebody's sleep, somebody's ticket list, or nobody.
+
+    The heartbeat has none: it is no trouble.
+    """
 
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"
+    NONE = "none"
+
+
+class Links(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses that alerts link to; an empty one is not known.
+
+    Attributes:
+        runbook_url: The folder of the runbooks.
+        board_url: The exporter's board.
+        grafana_url: The Grafana that has the dashboards.
+    """
+
+    runbook_url: str
+    board_url: str = ""
+    grafana_url: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -53,9 +55,12 @@ class Rule(msgspec.Struct, frozen=True):
         expression: Each series of its result is an alert of its own.
         summary: One plain sentence, the same for all its instances.
         description: The event and the instance it happened to, as the template of a `Text`.
+        about: What its alerts are about; `None` for the exporter's own.
         hold_seconds: How long it is pending before it fires (`for`).
-        keep_seconds: How long it goes on firing when the series is gone (`keep_firing_for`).
-        built_in: Whether the exporter can judge it itself; of its own absence it cannot.
+        keep_seconds: How long it goes on firing when the condition is over (`keep_firing_for`).
+        built_in: Whether the exporter can judge it itself; of its own absence it cannot, nor of
+            what needs history.
+        details: Sentences that end the description, in place of those that belong to `about`.
     """
 
     name: str
@@ -63,90 +68,50 @@ class Rule(msgspec.Struct, frozen=True):
     expression: Expression
     summary: str
     description: str
+    about: About | None = None
     hold_seconds: float = HOLD_SECONDS
     keep_seconds: float = KEEP_SECONDS
     built_in: bool = True
+    details: tuple[Detail, ...] | None = None
 
     @property
     def runbook(self) -> str:
         """The runbook's file name."""
         return f"{self.name}.md"
 
-    def annotations(self, *, runbook_url: str) -> dict[str, Text]:
-        """Return its annotations, the runbook's under a base address."""
-        return {
+    def annotations(self, links: Links) -> dict[str, Text]:
+        """Return its annotations; links whose address is not known are left out."""
+        about, details = self.about, self.details
+        if details is None:
+            details = about.details if about is not None else ()
+        texts = {
             "summary": Text(self.summary),
-            "description": Text(self.description),
-            "runbook_url": Text(f"{runbook_url.rstrip('/')}/{self.runbook}"),
+            "description": Text(self.description, details),
+            "runbook_url": Text(f"{links.runbook_url.rstrip('/')}/{self.runbook}"),
         }
+        if links.board_url:
+            page = about.page.template if about is not None else ""
+            texts["board_url"] = Text(f"{links.board_url.rstrip('/')}/{page}")
+        if links.grafana_url:
+            board = about.dashboard if about is not None else "loadfleet-exporter"
+            query = "?var-source={source:urlquery}" if about is not None else ""
+            texts["dashboard_url"] = Text(f"{links.grafana_url.rstrip('/')}/d/{board}{query}")
+        return texts
 
+    def promql(self, writing: Writing, *, keep: bool = True) -> str:
+        """Return its condition in PromQL.
 
-class Text(msgspec.Struct, frozen=True):
-    """A text in which `{agent}` is a label and `{value:humanizeDuration}` the formatted value."""
-
-    template: str
-
-    def prometheus(self) -> str:
-        """Return it as a template of Prometheus."""
-        return self._filled(
-            lambda label: f"{{{{ $labels.{label} }}}}", lambda form: f"{{{{ $value | {form} }}}}"
+        Args:
+            writing: How it is written.
+            keep: Whether an alert that fires goes on while nothing is known of its target.
+        """
+        condition = self.expression.promql(writing)
+        if self.about is None or not keep:
+            return condition
+        firing = f'ALERTS{{alertname="{self.name}", alertstate="firing"}}'
+        on = ", ".join(SOURCE)
+        return (
+            f"{condition} or max without (alertname, alertstate, severity) ({firing})"
+            f' and on ({on}) {UNKNOWN}{{kind="{self.about.listing.name}"}}'
+            f" unless on ({', '.join(self.about.on)}) {self.about.read().promql(writing)}"
         )
-
-    def render(self, labels: Mapping[str, str], value: float) -> str:
-        """Fill it in; a label that is missing is empty."""
-        return self._filled(lambda label: labels.get(label, ""), lambda form: FORMATS[form](value))
-
-    def _filled(self, label_text: Callable[[str], str], value_text: Callable[[str], str]) -> str:
-        text = ""
-        for literal, field, form, _ in string.Formatter().parse(self.template):
-            text += literal
-            if field == VALUE:
-                text += value_text(form or "")
-            elif field:
-                text += label_text(field)
-        return text
-
-
-def humanize_duration(seconds: float) -> str:
-    """Write a duration as Prometheus' function of that name does, such as `1h 2m 3s`."""
-    if not math.isfinite(seconds):
-        return _infinite(seconds)
-    if abs(seconds) < 1:
-        return _below_a_second(seconds)
-    sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{sign}{days}d {hours}h {minutes}m {rest}s"
-    if hours:
-        return f"{sign}{hours}h {minutes}m {rest}s"
-    if minutes:
-        return f"{sign}{minutes}m {rest}s"
-    return f"{sign}{seconds:.4g}s"
-
-
-def humanize_percentage(ratio: float) -> str:
-    """Write a ratio in per cent as Prometheus' function of that name does."""
-    return f"{ratio * 100:.4g}%" if math.isfinite(ratio) else f"{_infinite(ratio)}%"
-
-
-def _below_a_second(seconds: float) -> str:
-    prefix = ""
-    for smaller in "munpfazy":
-        if seconds == 0 or abs(seconds) >= 1:
-            break
-        prefix, seconds = smaller, seconds * 1000
-    return f"{seconds:.4g}{prefix}s"
-
-
-def _infinite(value: float) -> str:
-    # Go's spelling.
-    return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
-
-
-#: How a value can be written, by the name of Prometheus' function.
-FORMATS: dict[str, Callable[[float], str]] = {
-    "humanizeDuration": humanize_duration,
-    "humanizePercentage": humanize_percentage,
-}

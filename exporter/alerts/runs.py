@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.alerts.expression import Age, Match, select
-from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
+from exporter.alerts import about
+from exporter.alerts.about import SOURCE
+from exporter.alerts.expression import Age, Match, merged, select
+from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.metrics import catalogue as c
 
 
@@ -22,36 +24,45 @@ if TYPE_CHECKING:
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
+_ENDED, _STARTED = " Its newest run ended at {}.", " Its newest run started at {}."
+
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
     """Yield the rows about suites."""
     yield Rule(
         f"{PREFIX}SuiteFailed",
         Severity.WARNING,
-        select(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
+        merged(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
         "The newest run of a suite that has a verdict did not pass.",
         "The newest run of suite {suite} (id {suite_id}) of source {source} that has a verdict did"
-        " not pass: it failed, was not executed as a whole, or ended in an error or without data."
-        " The alert ends with the next run that passes; one that is aborted does not end it.",
+        " not pass: it failed, was not executed as a whole, or ended in an error or without data.",
+        about.SUITE,
+        # A verdict is a fact: it does not go up and down, and each failure is told.
+        hold_seconds=0,
+        keep_seconds=0,
+        details=(about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),),
     )
     yield Rule(
         f"{PREFIX}SuiteUnhealthy",
         Severity.WARNING,
-        select(c.SUITE_HEALTHY).compared("==", 0),
+        merged(c.SUITE_HEALTHY).compared("==", 0),
         "A suite cannot be run as it is configured.",
         "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
         " fault with its configuration or with what it needs.",
+        about.SUITE,
     )
     if thresholds.suite_overdue is not None:
-        due = Age(of=select(c.SUITE_LAST_RUN_START)).compared(">", thresholds.suite_overdue)
+        due = Age(of=merged(c.SUITE_LAST_RUN_START)).compared(">", thresholds.suite_overdue)
         running = select(c.SUITE_RUNNING).compared("==", 1)
         yield Rule(
             f"{PREFIX}SuiteOverdue",
             Severity.WARNING,
             due.where("unless", running, *SOURCE, "suite_id"),
             "A suite has not run for too long.",
-            "The newest finished run of suite {suite} (id {suite_id}) of source {source} started"
-            " {value:humanizeDuration} ago and none is in flight.",
+            "Suite {suite} (id {suite_id}) of source {source} has not run for too long, and no run"
+            " is in flight.",
+            about.SUITE,
+            details=(about.since(c.SUITE_LAST_RUN_START, "suite_id", text=_STARTED),),
         )
 
 
@@ -59,20 +70,26 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
     """Yield the rows about single runs."""
     # A run that did not pass has its alert; what led to that is no second one.
     failed = select(c.RUN_PASSED).compared("==", 0)
+    # Nor is a run whose suite has one.
+    verdict = select(c.SUITE_LAST_RUN_PASSED)
+    told = select(c.RUN_INFO).where("and", verdict, *SOURCE, "suite_id")
     internal = select(c.RUN_INTERNAL_ERROR).compared("==", 1)
     aborted = select(c.RUN_OUTCOME, Match(label="outcome", values=("aborted",))).compared("==", 1)
     yield Rule(
         f"{PREFIX}RunFailed",
         Severity.WARNING,
-        failed,
+        merged(c.RUN_PASSED).compared("==", 0).where("unless", told, *SOURCE, "run_id"),
         "A run ended and did not pass.",
         "Run {run} (id {run_id}) of source {source} did not pass: it failed, was not executed as a"
         " whole, or ended in an error or without data.",
+        about.RUN,
+        hold_seconds=0,
+        keep_seconds=0,
     )
     yield Rule(
         f"{PREFIX}RunEngineErrors",
         Severity.WARNING,
-        select(c.RUN_ENGINE_ERRORS)
+        merged(c.RUN_ENGINE_ERRORS)
         .compared("==", 1)
         .where("unless", failed, *SOURCE, "run_id")
         .where("unless", aborted, *SOURCE, "run_id"),
@@ -80,20 +97,22 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         "Run {run} (id {run_id}) of source {source} has not failed, but an engine of it was lost or"
         " ended in an error: it may have had less load than planned, so that its times look too"
         " good.",
+        about.RUN,
     )
     yield Rule(
         f"{PREFIX}RunInternalError",
         Severity.WARNING,
-        internal.where("unless", failed, *SOURCE, "run_id"),
+        merged(c.RUN_INTERNAL_ERROR).compared("==", 1).where("unless", failed, *SOURCE, "run_id"),
         "The engine of a run tells of an internal error.",
         "The newest log line of run {run} (id {run_id}) of source {source} tells of an internal"
         " error, whatever its state says.",
+        about.RUN,
     )
     if thresholds.run_stuck is None:
         return
-    age = Age(of=select(c.RUN_START))
+    age = Age(of=merged(c.RUN_START))
     preparing = select(c.RUN_PHASE, Match(label="phase", values=_PREPARING)).compared("==", 1)
-    idle = select(c.RUN_PHASE, Match(label="phase", values=("stuck",))).compared("==", 1)
+    idle = merged(c.RUN_PHASE, Match(label="phase", values=("stuck",))).merged("max", "phase")
     waiting = select(c.RUN_DELAYED_START).compared("==", 1)
     yield Rule(
         f"{PREFIX}RunStuck",
@@ -103,12 +122,9 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         .where("unless", waiting, *SOURCE, "run_id")
         # Nothing will execute such a run, however short ago it was started. Why, an internal error
         # tells.
-        .either(
-            age.compared(">", 0)
-            .where("and", idle, *SOURCE, "run_id")
-            .where("unless", internal, *SOURCE, "run_id")
-        ),
+        .either(idle.compared("==", 1).where("unless", internal, *SOURCE, "run_id")),
         "A run that was started generates no load.",
-        "Run {run} (id {run_id}) of source {source} was started {value:humanizeDuration} ago and"
-        " generates no load: it is still being prepared, or no engine executes it.",
+        "Run {run} (id {run_id}) of source {source} generates no load: it is still being prepared,"
+        " or no engine executes it.",
+        about.RUN,
     )

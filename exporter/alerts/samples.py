@@ -33,9 +33,9 @@ def identity(labels: Mapping[str, str]) -> Labels:
     return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
-def metrics(expressions: Iterable[object]) -> frozenset[str]:
-    """Return the names of all metrics that some conditions read."""
-    return frozenset(name for each in expressions for name in _metrics(each))
+def metrics(readers: Iterable[object]) -> frozenset[str]:
+    """Return the names of all metrics that some rules or conditions read."""
+    return frozenset(name for each in readers for name in _metrics(each))
 
 
 def view(
@@ -57,6 +57,28 @@ def view(
     return found
 
 
+class Partners:
+    """Finds the series about the same target as another one's labels."""
+
+    def __init__(self, samples: SampleView) -> None:
+        self._samples = samples
+        self._found: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[Sample]]] = {}
+
+    def of(self, metric: str, on: tuple[str, ...], labels: Mapping[str, str]) -> Sequence[Sample]:
+        """Return the series of a metric that have the labels `on` in common with some labels."""
+        index = self._found.get((metric, on))
+        if index is None:
+            index = self._found[metric, on] = {}
+            for sample in self._samples.get(metric, ()):
+                index.setdefault(key(sample[0], on), []).append(sample)
+        return index.get(key(labels, on), ())
+
+
+def key(labels: Mapping[str, str], on: Iterable[str]) -> tuple[str, ...]:
+    """Return the values of some labels; one that is missing is empty."""
+    return tuple(labels.get(name, "") for name in on)
+
+
 def _metrics(node: object) -> Iterator[str]:
     if isinstance(node, msgspec.Struct):
         for name in node.__struct_fields__:
@@ -65,3 +87,6 @@ def _metrics(node: object) -> Iterator[str]:
                 yield value
             else:
                 yield from _metrics(value)
+    elif isinstance(node, tuple):
+        for each in node:
+            yield from _metrics(each)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.rule import PREFIX
+from exporter.alerts.table import NAMES, rules
+from exporter.alerts.thresholds import RUNBOOK_URL, AlertSettings, Thresholds
 from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import Boolean, FilePath, TimeLimit, Url, WrongValueError, check_url
-from exporter.config.validation import Mistake, Section
+from exporter.config.validation import Mistake, Section, nearest
 from exporter.sources.settings import label_mistakes
 
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from exporter.alerts.rule import Rule
     from exporter.sharding import Shard
 
 
@@ -127,18 +130,26 @@ class AlertingSettings(Section):
     Attributes:
         alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
         thresholds: What the alerts compare with, here and in the rules for Prometheus.
+        alerts: By an alert's name, what is changed of it.
         external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.
         runbook_url: Where the runbooks are served.
+        grafana_url: Where the dashboards are, for links in alerts.
     """
 
     alertmanagers: tuple[Alertmanager, ...] = ()
     thresholds: Thresholds = Thresholds()
+    alerts: dict[str, AlertSettings] = Field(default_factory=dict)
     external_labels: dict[str, str] = Field(default_factory=dict)
     evaluation_interval: TimeLimit = 15.0
     resend_interval: TimeLimit = 60.0
     runbook_url: Url = RUNBOOK_URL
+    grafana_url: Url | None = None
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return the table of alerts as these settings have it."""
+        return rules(self.thresholds, self.alerts)
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret of the way to the Alertmanagers."""
@@ -163,6 +174,9 @@ class AlertingSettings(Section):
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
+        for name in self.alerts:
+            if name.removeprefix(PREFIX) not in NAMES:
+                yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
         for index, each in enumerate(self.alertmanagers):

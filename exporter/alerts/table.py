@@ -2,7 +2,7 @@
 
 The meaning of the metrics keeps the conditions short: an inactive agent has no `up`, an outdated
 one that answered is up, and what a vendor did not say has no series, so that none of them can
-page.
+page. One trouble is one alert: what follows from another condition is left out by it.
 """
 
 from __future__ import annotations
@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.expression import (
-    Abs,
-    Absent,
-    Age,
-    Expression,
-    Match,
-    Remaining,
-    Select,
-    select,
-)
-from exporter.alerts.rule import PREFIX, SOURCE, Rule, Severity
+from exporter.alerts import about
+from exporter.alerts.about import SOURCE
+from exporter.alerts.expression import Abs, Age, Expression, Match, Over, Remaining, merged, select
+from exporter.alerts.operation import about_exporters, about_operation, about_sources
+from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.alerts.runs import about_runs, about_suites
+from exporter.alerts.thresholds import AlertSettings, Thresholds
 from exporter.metrics import catalogue as c
-from exporter.metrics import own
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.alerts.thresholds import Thresholds
+    from collections.abc import Iterator, Mapping
 
 
 # Agents that the vendor starts and ends by itself: nobody is to be told of their end, and nobody
@@ -40,78 +32,66 @@ _MANAGED = select(c.AGENT_INFO, Match(label="managed", values=("vendor",)))
 # Certificates are read once an hour, and what counts is two readings.
 _HOURLY_HOLD_SECONDS = 7200.0
 
+_HALF_HOUR = 1800.0
 
-def rules(thresholds: Thresholds) -> tuple[Rule, ...]:
-    """Return the rows that the thresholds leave on, what matters most first."""
+
+def rules(
+    thresholds: Thresholds, alerts: Mapping[str, AlertSettings] | None = None
+) -> tuple[Rule, ...]:
+    """Return the rows that are on, what matters most first.
+
+    Args:
+        thresholds: What conditions compare with.
+        alerts: By its name, with the prefix or without it, what is changed of an alert.
+    """
     table = (
-        *_exporter(),
-        *_sources(thresholds),
+        *about_exporters(),
+        *about_sources(),
+        *_many(thresholds),
         *_machines(),
         *_outdated(),
         *_clocks(thresholds),
         *about_suites(thresholds),
         *about_runs(thresholds),
-        *_operation(thresholds),
+        *about_operation(thresholds),
         *_certificates(thresholds),
         *_agents(thresholds),
     )
-    scale = thresholds.for_scale
-    return tuple(
-        msgspec.structs.replace(
+    return tuple(_rows(table, thresholds.for_scale, alerts or {}))
+
+
+def _rows(
+    table: tuple[Rule, ...], scale: float, alerts: Mapping[str, AlertSettings]
+) -> Iterator[Rule]:
+    for rule in table:
+        short = rule.name.removeprefix(PREFIX)
+        changed = alerts.get(short) or alerts.get(rule.name) or AlertSettings()
+        if changed.off:
+            continue
+        hold = rule.hold_seconds if changed.hold is None else changed.hold
+        yield msgspec.structs.replace(
             rule,
-            hold_seconds=rule.hold_seconds * scale,
+            severity=Severity(changed.severity or rule.severity),
+            hold_seconds=hold * scale,
             keep_seconds=rule.keep_seconds * scale,
         )
-        for rule in table
-    )
 
 
-def _exporter() -> Iterator[Rule]:
-    scraped = Select(metric="up", matches=(Match(label="job", pattern=".*loadfleet.*"),))
-    failing = scraped.compared("==", 0)
-    nowhere = Absent(metric=own.BUILD_INFO.name).where("unless", failing)
-    yield Rule(
-        f"{PREFIX}ExporterGone",
-        Severity.CRITICAL,
-        failing.either(nowhere),
-        "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
-        "No scrape of the exporter has succeeded for five minutes. Whatever happens to the"
-        " fleet now goes unnoticed.",
-        built_in=False,
-    )
-
-
-def _sources(thresholds: Thresholds) -> Iterator[Rule]:
-    percentage = f"{thresholds.agents_down_ratio * 100:.4g}%"
-    up = _unmanaged(select(c.AGENT_UP))
-    count = up.counted("agent_id", "agent")
-    down = _unmanaged(select(c.AGENT_UP).compared("==", 0)).counted("agent_id", "agent")
-    yield Rule(
-        f"{PREFIX}CredentialsRefused",
-        Severity.CRITICAL,
-        select(c.SOURCE_AUTH_FAILED).compared("==", 1),
-        "A vendor refuses the exporter's credentials.",
-        "{provider} refuses the credentials of source {source}. The exporter holds its calls"
-        " back so that its address is not blocked; nothing of this source is watched.",
-    )
-    yield Rule(
-        f"{PREFIX}SourceDown",
-        Severity.CRITICAL,
-        select(c.SOURCE_UP).compared("==", 0),
-        "A vendor's API does not answer the exporter.",
-        "No poll of source {source} ({provider}) has brought readings for five minutes. Nothing"
-        " new is known of its agents, suites and runs.",
-    )
+def _many(thresholds: Thresholds) -> Iterator[Rule]:
+    up = _unmanaged(merged(c.AGENT_UP))
+    count = up.merged("count", "agent_id", "agent")
+    down = _unmanaged(merged(c.AGENT_UP).compared("==", 0)).merged("count", "agent_id", "agent")
     yield Rule(
         f"{PREFIX}HalfOfAgentsDown",
         Severity.CRITICAL,
         down.divided_by(count)
         .compared(">=", thresholds.agents_down_ratio)
-        .where("and", count.compared(">=", 2), "job", "instance", *SOURCE),
+        .where("and", count.compared(">=", 2), *SOURCE),
         "A large part of a source's agents cannot be reached.",
-        "{value:humanizePercentage} of the agents of source {source} ({provider}) cannot be"
-        f" reached; the limit is {percentage}. One cause for many, such as a network or a data"
-        " centre, is likely.",
+        f"At least {thresholds.agents_down_ratio * 100:.4g}% of the agents of source {{source}}"
+        " ({provider}) cannot be reached. One cause for many, such as a network or a data centre,"
+        " is likely.",
+        about.AGENTS,
     )
 
 
@@ -126,74 +106,99 @@ def _clusters_of(controllers: Expression) -> Expression:
 
 
 def _machines() -> Iterator[Rule]:
-    # One cause, one page: behind a controller that is down, or is refused as too old, nothing can
-    # be asked.
-    gone = select(c.CONTROLLER_UP).compared("==", 0)
+    # Behind a controller that is down, or is refused as too old, nothing can be asked.
+    gone = merged(c.CONTROLLER_UP).compared("==", 0)
     outdated = select(c.CONTROLLER_OUTDATED).compared("==", 1)
     refused = select(c.CLUSTER_FAILURE, Match(label="reason", values=("outdated",)))
     told = refused.where("and", _clusters_of(outdated), *SOURCE, "cluster_id")
     behind = _clusters_of(gone)
-    member = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
     yield Rule(
         f"{PREFIX}ControllerUnreachable",
         Severity.CRITICAL,
         gone,
         "A cluster controller cannot be reached.",
-        "Controller {controller} of source {source} has not been reached for five minutes."
-        " No test can run on its clusters.",
+        "Controller {controller} of source {source} cannot be reached. No test can run on its"
+        " clusters.",
+        about.CONTROLLER,
     )
     yield Rule(
         f"{PREFIX}ClusterUnusable",
         Severity.CRITICAL,
-        select(c.CLUSTER_UP)
+        merged(c.CLUSTER_UP)
         .compared("==", 0)
         .where("unless", behind, *SOURCE, "cluster_id")
         .where("unless", told, *SOURCE, "cluster_id"),
         "A cluster cannot be used through its controller.",
-        "The controller of cluster {agent_cluster} (id {cluster_id}) of source {source} could not"
-        " be asked for the cluster's members for five minutes. No test can run on the cluster.",
+        "The controller of cluster {agent_cluster} (id {cluster_id}) of source {source} cannot be"
+        " asked for the cluster's members. No test can run on the cluster.",
+        about.CLUSTER,
     )
     yield Rule(
         f"{PREFIX}AgentUnreachable",
         Severity.CRITICAL,
-        _unmanaged(select(c.AGENT_UP).compared("==", 0)),
+        _unmanaged(merged(c.AGENT_UP).compared("==", 0)),
         "A load-generating agent cannot be reached.",
-        "Agent {agent} (id {agent_id}) of source {source} has not been reached for five"
-        " minutes. Tests that need it fail or run with less load.",
+        "Agent {agent} (id {agent_id}) of source {source} cannot be reached. Tests that need it"
+        " fail or run with less load.",
+        about.AGENT,
     )
     yield Rule(
         f"{PREFIX}MemberUnreachable",
         Severity.CRITICAL,
-        _unmanaged(member.where("unless", behind, *SOURCE, "cluster_id")),
+        _unmanaged(
+            merged(c.CLUSTER_MEMBER_UP)
+            .compared("==", 0)
+            .where("unless", behind, *SOURCE, "cluster_id")
+            .where("unless", _unusable(), *SOURCE, "agent_id")
+        ),
         "A controller cannot use a member of its cluster.",
-        "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} has not"
-        " been usable by the controller for five minutes. Tests on the cluster run without it.",
+        "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} answers the"
+        " portal but cannot be used by the controller. Tests on the cluster run without it.",
+        about.MEMBER,
     )
     yield Rule(
         f"{PREFIX}RecorderUnreachable",
-        Severity.CRITICAL,
-        select(c.RECORDER_UP).compared("==", 0),
+        # Tests run as before.
+        Severity.WARNING,
+        merged(c.RECORDER_UP).compared("==", 0),
         "A proxy recorder cannot be reached.",
-        "Recorder {recorder} (id {recorder_id}) of source {source} has not been reached for"
-        " five minutes. Nobody can record sessions with it.",
+        "Recorder {recorder} (id {recorder_id}) of source {source} cannot be reached. Nobody can"
+        " record sessions with it.",
+        about.RECORDER,
     )
     # Its agents have pages of their own where they are down, so this one is for daylight.
     disabled = select(c.LOCATION_ACTIVE).compared("==", 0)
     yield Rule(
         f"{PREFIX}LocationWithoutAgents",
         Severity.WARNING,
-        select(c.LOCATION_AGENTS_UP)
+        merged(c.LOCATION_AGENTS_UP)
         .compared("==", 0)
         .where("unless", disabled, *SOURCE, "location_id"),
         "A private location has no agent that is up.",
-        "No agent of location {location_name} (id {location_id}) of source {source} has been up"
-        " for five minutes. No test can start there.",
+        "No agent of location {location_name} (id {location_id}) of source {source} is up. No test"
+        " can start there.",
+        about.LOCATION,
     )
 
 
+def _unusable() -> Expression:
+    """Return the agents that have an alert of their own."""
+    down = select(c.AGENT_UP).compared("==", 0)
+    return down.either(select(c.AGENT_OUTDATED).compared("==", 1))
+
+
 def _outdated() -> Iterator[Rule]:
-    controller = select(c.CONTROLLER_OUTDATED).compared("==", 1)
-    agent = select(c.AGENT_OUTDATED).compared("==", 1)
+    # A target that is down has its alert.
+    controller = (
+        merged(c.CONTROLLER_OUTDATED)
+        .compared("==", 1)
+        .where("unless", select(c.CONTROLLER_UP).compared("==", 0), *SOURCE, "controller")
+    )
+    agent = (
+        merged(c.AGENT_OUTDATED)
+        .compared("==", 1)
+        .where("unless", select(c.AGENT_UP).compared("==", 0), *SOURCE, "agent_id")
+    )
     usable = select(c.CLUSTER_UP).compared("==", 1)
     yield Rule(
         f"{PREFIX}ControllerOutdated",
@@ -202,18 +207,21 @@ def _outdated() -> Iterator[Rule]:
         "A cluster controller is too old to be used.",
         "Controller {controller} of source {source} answers but is older than the oldest"
         " version accepted. No test can run on its clusters until it is updated.",
+        about.CONTROLLER,
+        details=(about.version(c.CONTROLLER_INFO, "controller"),),
     )
     yield Rule(
         f"{PREFIX}ClusterOutdated",
         # Tests run until the portal refuses the controller, which has an alert that pages.
         Severity.WARNING,
-        select(c.CLUSTER_OUTDATED)
+        merged(c.CLUSTER_OUTDATED)
         .compared("==", 1)
         .where("and", usable, *SOURCE, "cluster_id")
         .where("unless", _clusters_of(controller), *SOURCE, "cluster_id"),
         "The controller of a cluster is older than the oldest version accepted.",
         "Cluster {agent_cluster} (id {cluster_id}) of source {source} can still be asked for its"
         " members, but its controller is older than the oldest version accepted.",
+        about.CLUSTER,
     )
     yield Rule(
         f"{PREFIX}AgentOutdated",
@@ -222,95 +230,92 @@ def _outdated() -> Iterator[Rule]:
         "An agent is too old to be used.",
         "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
         " oldest version accepted. No test can use it until it is updated.",
+        about.AGENT,
+        details=(about.host(c.AGENT_INFO, "agent_id"), about.version(c.AGENT_INFO, "agent_id")),
     )
     yield Rule(
         f"{PREFIX}MemberOutdated",
         Severity.CRITICAL,
         _unmanaged(
-            select(c.CLUSTER_MEMBER_OUTDATED)
+            merged(c.CLUSTER_MEMBER_OUTDATED)
             .compared("==", 1)
-            .where("unless", agent, *SOURCE, "agent_id")
+            .where("unless", _unusable(), *SOURCE, "agent_id")
         ),
         "A member of a cluster is too old to be used.",
         "Agent {agent} (id {agent_id}) of cluster {agent_cluster} of source {source} answers its"
         " controller but is older than the oldest version accepted.",
+        about.MEMBER,
+        details=(
+            about.host(c.AGENT_INFO, "agent_id"),
+            about.version(c.CLUSTER_MEMBER_INFO, "cluster_id", "member_id"),
+        ),
     )
     yield Rule(
         f"{PREFIX}RecorderOutdated",
-        Severity.CRITICAL,
-        select(c.RECORDER_OUTDATED).compared("==", 1),
+        Severity.WARNING,
+        merged(c.RECORDER_OUTDATED)
+        .compared("==", 1)
+        .where("unless", select(c.RECORDER_UP).compared("==", 0), *SOURCE, "recorder_id"),
         "A proxy recorder is too old to be used.",
         "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
         " the oldest version accepted. It is to be updated before it records again.",
+        about.RECORDER,
+        details=(
+            about.host(c.RECORDER_INFO, "recorder_id"),
+            about.version(c.RECORDER_INFO, "recorder_id"),
+        ),
     )
 
 
 def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
-    if thresholds.clock_skew is None:
+    limit = thresholds.clock_skew
+    if limit is None:
         return
     yield Rule(
         f"{PREFIX}AgentClockSkew",
         Severity.WARNING,
-        Abs(of=select(c.AGENT_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        Abs(of=merged(c.AGENT_CLOCK_DELTA)).compared(">", limit),
         "An agent's clock is wrong.",
-        "The clock of agent {agent} (id {agent_id}) of source {source} is"
-        " {value:humanizeDuration} off the portal's.",
+        "The clock of agent {agent} (id {agent_id}) of source {source} is wrong.",
+        about.AGENT,
+        details=(
+            about.skew(c.AGENT_CLOCK_DELTA, "agent_id"),
+            about.host(c.AGENT_INFO, "agent_id"),
+        ),
     )
     yield Rule(
         f"{PREFIX}ControllerClockSkew",
         Severity.WARNING,
-        Abs(of=select(c.CONTROLLER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        Abs(of=merged(c.CONTROLLER_CLOCK_DELTA)).compared(">", limit),
         "A cluster controller's clock is wrong.",
-        "The clock of controller {controller} of source {source} is {value:humanizeDuration}"
-        " off the portal's.",
+        "The clock of controller {controller} of source {source} is wrong.",
+        about.CONTROLLER,
+        details=(about.skew(c.CONTROLLER_CLOCK_DELTA, "controller"),),
     )
     yield Rule(
         f"{PREFIX}MemberClockSkew",
         Severity.WARNING,
-        Abs(of=select(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        Abs(of=merged(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", limit),
         "The clock of a cluster's member differs from its controller's.",
         "The clock of agent {agent} (id {agent_id}) in cluster {agent_cluster} of source"
-        " {source} is {value:humanizeDuration} off its controller's.",
+        " {source} differs from its controller's.",
+        about.MEMBER,
+        details=(
+            about.skew(c.CLUSTER_MEMBER_CLOCK_DELTA, "cluster_id", "member_id"),
+            about.host(c.AGENT_INFO, "agent_id"),
+        ),
     )
     yield Rule(
         f"{PREFIX}RecorderClockSkew",
         Severity.WARNING,
-        Abs(of=select(c.RECORDER_CLOCK_DELTA)).compared(">", thresholds.clock_skew),
+        Abs(of=merged(c.RECORDER_CLOCK_DELTA)).compared(">", limit),
         "A proxy recorder's clock is wrong.",
-        "The clock of recorder {recorder} (id {recorder_id}) of source {source} is"
-        " {value:humanizeDuration} off the portal's.",
-    )
-
-
-def _operation(thresholds: Thresholds) -> Iterator[Rule]:
-    success = select(own.POLL_LAST_SUCCESS)
-    # A task without any success counts from the start of the exporter or its newest reload.
-    since = success.compared(">", 0).either(
-        success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
-    )
-    limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
-    yield Rule(
-        f"{PREFIX}PollsStale",
-        Severity.WARNING,
-        Age(of=since).compared(">", limit),
-        "A task has not been polled without a failure for too long.",
-        "The newest poll without a failure of task {task} of source {source} ({provider}) is"
-        " {value:humanizeDuration} old. What it reads may be missing or out of date.",
-    )
-    yield Rule(
-        f"{PREFIX}ReloadFailed",
-        Severity.WARNING,
-        select(own.RELOAD_SUCCESSFUL).compared("==", 0),
-        "The exporter could not load its configuration anew.",
-        "The newest reload of the configuration was refused. The exporter goes on with the one"
-        " before, and a restart would fail.",
-    )
-    yield Rule(
-        f"{PREFIX}NotificationsFailing",
-        Severity.WARNING,
-        select(own.NOTIFICATIONS_FAILING).compared("==", 1),
-        "The exporter cannot deliver its alerts to an Alertmanager.",
-        "No alert has reached Alertmanager {receiver} from the exporter for five minutes.",
+        "The clock of recorder {recorder} (id {recorder_id}) of source {source} is wrong.",
+        about.RECORDER,
+        details=(
+            about.skew(c.RECORDER_CLOCK_DELTA, "recorder_id"),
+            about.host(c.RECORDER_INFO, "recorder_id"),
+        ),
     )
 
 
@@ -321,36 +326,61 @@ def _certificates(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}CertificateExpiring",
         Severity.WARNING,
-        Remaining(of=select(c.CERTIFICATE_NOT_AFTER))
+        Remaining(of=merged(c.CERTIFICATE_NOT_AFTER))
         .compared("<", thresholds.certificate_expiry)
         .where("unless", unused, *SOURCE, "certificate_id"),
         "A client certificate that recorders present expires soon.",
         "Client certificate {certificate} (id {certificate_id}) for {host} of source {source}"
-        " expires in {value:humanizeDuration}.",
+        " expires soon.",
+        about.CERTIFICATE,
         hold_seconds=_HOURLY_HOLD_SECONDS,
     )
 
 
 def _agents(thresholds: Thresholds) -> Iterator[Rule]:
-    """Return what there is to know of agents, which disturbs nobody."""
+    """Yield what else there is to know of agents."""
+    yield Rule(
+        f"{PREFIX}AgentFlapping",
+        Severity.WARNING,
+        Over(function="changes", of=select(c.AGENT_UP), seconds=_HALF_HOUR)
+        .merged("max")
+        .compared(">", 6),
+        "An agent is up and down again and again.",
+        "Agent {agent} (id {agent_id}) of source {source} went up or down more than six times"
+        " within half an hour. Tests that use it fail now and then.",
+        about.AGENT,
+        built_in=False,
+    )
     inactive = select(c.AGENT_ACTIVE).compared("==", 0)
-    unprotected = select(c.AGENT_PROTECTED).compared("==", 0)
     yield Rule(
         f"{PREFIX}AgentUnprotected",
         Severity.INFO,
-        unprotected.where("unless", inactive, *SOURCE, "agent_id"),
+        merged(c.AGENT_PROTECTED).compared("==", 0).where("unless", inactive, *SOURCE, "agent_id"),
         "An agent can be used by anyone who reaches it.",
         "Agent {agent} (id {agent_id}) of source {source} demands no token: whoever reaches"
         " its port can generate load with it.",
+        about.AGENT,
         keep_seconds=0,
+        details=(about.host(c.AGENT_INFO, "agent_id"),),
     )
     if thresholds.agent_restarted is not None:
         yield Rule(
             f"{PREFIX}AgentRestarted",
             Severity.INFO,
-            Age(of=select(c.AGENT_START)).compared("<", thresholds.agent_restarted),
+            Age(of=merged(c.AGENT_START)).compared("<", thresholds.agent_restarted),
             "An agent's software was started a short while ago.",
-            "Agent {agent} (id {agent_id}) of source {source} was started {value:humanizeDuration}"
-            " ago.",
+            "Agent {agent} (id {agent_id}) of source {source} was started a short while ago.",
+            about.AGENT,
             keep_seconds=0,
+            details=(
+                about.since(c.AGENT_START, "agent_id"),
+                about.host(c.AGENT_INFO, "agent_id"),
+            ),
         )
+
+
+#: With nothing left out.
+EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
+
+#: The names of all alerts without their prefix, those included that are off by default.
+NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in rules(EVERYTHING)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from exporter.config.types import Interval
+from exporter.config.types import Boolean, Duration, Interval
 from exporter.config.validation import Section
 
 
@@ -37,3 +37,26 @@ class Thresholds(Section):
     agents_down_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     stale_intervals: Annotated[float, Field(ge=1)] = 5.0
     for_scale: Annotated[float, Field(ge=0)] = 1.0
+
+
+# The only way to a field with the name of a keyword.
+_Waiting = create_model("_Waiting", __base__=Section, **{"for": (Duration | None, None)})  # type: ignore[call-overload]
+
+
+class AlertSettings(_Waiting):  # type: ignore[misc, valid-type]
+    """What is changed of an alert, here and in the rules for Prometheus.
+
+    Attributes:
+        off: Leave it out.
+        severity: How urgent it is.
+        for: How long its condition must hold before it fires.
+    """
+
+    off: Boolean = False
+    severity: Literal["critical", "warning", "info"] | None = None
+
+    @property
+    def hold(self) -> float | None:
+        """Seconds for which the condition must hold; `None` leaves that as it is."""
+        seconds: float | None = getattr(self, "for")
+        return seconds

@@ -96,7 +96,7 @@ def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AlertingSettings:
-    """Read the thresholds and the runbooks' address: no source has to be there, and no secret.
+    """Read what rules and dashboards depend on: no source has to be there, and no secret.
 
     Rules and dashboards are often made elsewhere than where the daemon runs.
 
@@ -109,7 +109,8 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
         raise ConfigurationError(
             [f"{_ALERTING}: it and its {_THRESHOLDS} must be mappings of keys to values"]
         )
-    wanted = {key: given[key] for key in (_THRESHOLDS, "runbook_url") if key in given}
+    keys = (_THRESHOLDS, "alerts", "runbook_url", "grafana_url")
+    wanted = {key: given[key] for key in keys if key in given}
     return _settings(layers, _ALERTING, checked(AlertingSettings, wanted))
 
 

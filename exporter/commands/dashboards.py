@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from exporter.alerts.thresholds import Thresholds
+    from exporter.alerts.settings import AlertingSettings
     from exporter.dashboards.dashboard import Dashboard
 
 
@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         ConfigurationError: The folder cannot be written to.
     """
     given = configuration.alerting(arguments, environ)
-    made = dashboards(given.thresholds)
+    made = dashboards(given)
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:
         for one in chosen:
@@ -61,13 +61,13 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def dashboards(thresholds: Thresholds) -> tuple[Dashboard, ...]:
+def dashboards(alerting: AlertingSettings) -> tuple[Dashboard, ...]:
     """Make all dashboards, the most general first.
 
     Args:
-        thresholds: Limits of the alerts; of those that are off, nothing is shown.
+        alerting: The alerts; of those that are off, nothing is shown.
     """
-    return tuple(msgspec.structs.replace(each, thresholds=thresholds) for each in _DASHBOARDS)
+    return tuple(msgspec.structs.replace(each, alerting=alerting) for each in _DASHBOARDS)
 
 
 def _write(path: Path, text: str) -> None:

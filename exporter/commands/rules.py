@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from exporter.alerts import table
-from exporter.alerts.formats import prometheus_rule, rules_file
+from exporter.alerts.formats import (
+    LOOKBACK_SECONDS,
+    WITHOUT,
+    RulesOptions,
+    prometheus_rule,
+    rules_file,
+)
 from exporter.commands import configuration
+from exporter.config.types import WrongValueError, check_url, format_duration, parse_duration
+from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
@@ -20,6 +28,11 @@ OPERATOR = "operator"
 
 FORMATS = ("prometheus", OPERATOR)
 
+# Two scrapes at the interval of the shipped prometheus.yml.
+_LEAST_SECONDS = 60.0
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that change the rules."""
@@ -30,11 +43,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=FORMATS[0],
         help="a file of rules, or a PrometheusRule for the Prometheus operator",
     )
+    parser.add_argument(
+        "--lookback",
+        default=format_duration(LOOKBACK_SECONDS),
+        metavar="DURATION",
+        help="how long a lost scrape is bridged, at least two scrapes; default %(default)s",
+    )
+    parser.add_argument(
+        "--without",
+        default=",".join(WITHOUT),
+        metavar="LABELS",
+        help="labels that alerts about targets do not have, as they tell apart exporters that watch"
+        " the same; default %(default)s",
+    )
+    parser.add_argument(
+        "--board-url",
+        metavar="URL",
+        help="where people see the board, for links in alerts; default web.external_url",
+    )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print the rules for the configured thresholds."""
+    """Print the rules for the configured alerts.
+
+    Raises:
+        ConfigurationError: The configuration or a flag cannot be used.
+    """
     given = configuration.alerting(arguments, environ)
-    text = rules_file(table.rules(given.thresholds), runbook_url=given.runbook_url)
+    options = RulesOptions.of(
+        given,
+        lookback=_lookback(arguments.lookback),
+        without=_labels(arguments.without),
+        board_url=_url(arguments.board_url),
+    )
+    text = rules_file(given.rules(), options)
     print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
     return 0
+
+
+def _lookback(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except WrongValueError as error:
+        raise ConfigurationError([f"--lookback: {error}"]) from None
+    if seconds < _LEAST_SECONDS:
+        raise ConfigurationError(["--lookback: must be at least 1m, two scrapes of 30s"])
+    return seconds
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise ConfigurationError([f"--without: {name!r} is no name of a label"])
+    return names
+
+
+def _url(text: str | None) -> str:
+    try:
+        return check_url(text) if text else ""
+    except WrongValueError as error:
+        raise ConfigurationError([f"--board-url: {error}"]) from None

@@ -122,11 +122,11 @@ def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, A
         target[key] = _value(kind, text)
     elif is_list(kind):
         raise _UnusableError("elements have no variables of their own; separate them by commas")
-    elif inner is not None:
-        _put(inner, rest, text, target.setdefault(key, {}))
     elif get_origin(kind) is dict:
         mapping = target.setdefault(key, {})
         mapping[NEST.join(rest)] = _value(plain(get_args(kind)[1]), text)
+    elif inner is not None:
+        _put(inner, rest, text, target.setdefault(key, {}))
     else:
         raise _UnusableError
 
@@ -162,7 +162,7 @@ def _offered(models: Mapping[str, type[BaseModel]], joint: str) -> Iterator[str]
         for key, field in model.model_fields.items():
             variable = f"{PREFIX}{name}{joint}{key}".upper()
             kind = plain(field.annotation)
-            inner = None if is_list(kind) else model_of(kind)
+            inner = None if is_list(kind) or get_origin(kind) is dict else model_of(kind)
             yield variable
             for nested in inner.model_fields if inner is not None else ():
                 yield f"{variable}{NEST}{nested}".upper()

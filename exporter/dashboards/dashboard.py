@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from exporter.alerts.table import rules
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.dashboards import states
 from exporter.dashboards.panels import COLUMNS, DATA_SOURCE, Panel, Panels
 from exporter.dashboards.query import Scope, by, labels_of, on
@@ -71,7 +71,8 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """A dashboard.
 
     Attributes:
-        thresholds: Those of the alerts; panels do not link to the runbooks of alerts that are off.
+        alerting: The alerts' thresholds, and what is changed of them; panels do not link to the
+            runbooks of alerts that are off.
         annotations: As Grafana reads them.
         variables: Labels that choose objects, after data source, job, provider and source, each
             with the family whose values it offers.
@@ -83,7 +84,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     title: str
     description: str
-    thresholds: Thresholds = Thresholds()
+    alerting: AlertingSettings = AlertingSettings()
     annotations: tuple[dict[str, Any], ...]
     sections: tuple[Panels, ...]
     variables: Mapping[str, NamedFamily] = {}
@@ -91,12 +92,12 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     def numbered(self) -> list[tuple[int, Panel]]:
         """Return the panels with their ids and titles, without the alerts that are off."""
-        alerts = {rule.name for rule in rules(self.thresholds)}
+        alerts = {rule.name for rule in self.alerting.rules()}
         titled = (
             msgspec.structs.replace(
                 panel,
                 title=title,
-                limits=self.thresholds,
+                limits=self.alerting.thresholds,
                 answers=tuple(name for name in panel.answers if name in alerts),
             )
             for section in self.sections

@@ -23,10 +23,12 @@ class OwnFamily(NamedFamily, Generic[M], frozen=True, kw_only=True):
     Attributes:
         metric: Its class in prometheus-client.
         buckets: Upper bounds of a histogram's buckets, without infinity.
+        from_start: Whether it is exposed before somebody asks for it, where it has no labels.
     """
 
     metric: type[M]
     buckets: tuple[float, ...] = ()
+    from_start: bool = True
 
     @property
     def kind(self) -> str:
@@ -38,8 +40,8 @@ class OwnFamily(NamedFamily, Generic[M], frozen=True, kw_only=True):
         """Return the name that queries use, which for a histogram is that of its buckets."""
         return f"{self.name}_bucket" if self.buckets else self.name
 
-    def register(self, registry: CollectorRegistry) -> M:
-        """Make the metric."""
+    def register(self, registry: CollectorRegistry | None) -> M:
+        """Make the metric, in a registry or in none yet."""
         options: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
         return self.metric(self.name, self.help, self.labels, registry=registry, **options)
 
@@ -123,6 +125,19 @@ VENDOR_SLOW = _gauge(
     "Whether time-outs are the vendor's, so that no target is judged by them.",
     *_SOURCE,
 )
+TARGETS_EXPECTED = _gauge(
+    "targets_expected",
+    "Whether there should be targets of a kind: include names the kind, or a list of the last day"
+    " had some.",
+    *_TASK,
+    "kind",
+)
+VENDOR_CERTIFICATE_END = _gauge(
+    "vendor_certificate_not_after_timestamp_seconds",
+    "When the TLS certificate ends that the vendor's server presents; of several servers the"
+    " earliest. Absent where the calls go over plain HTTP.",
+    *_SOURCE,
+)
 SERIES = _gauge("series", "Vendor series exposed.", *_SOURCE)
 SERIES_EXPIRED = _counter(
     "series_expired_total", "Vendor series that ended for want of a newer reading.", *_SOURCE
@@ -161,6 +176,16 @@ STATE_OPERATION_FAILURES = _counter(
     "state_operation_failures_total", "Reads and writes of the state that failed.", "backend"
 )
 STATE_SIZE = _gauge("state_size_bytes", "Size of the store of the state.", "backend")
+WEB_CONFIG_SUCCESSFUL = _gauge(
+    "web_config_last_reload_successful",
+    "Whether the newest reading of the web configuration file, and of the certificate and key that"
+    " it names, worked; 0: they were refused and the old ones hold. 1 without such a file.",
+)
+WEB_CERTIFICATE_END = _gauge(
+    "web_certificate_not_after_timestamp_seconds",
+    "When the TLS certificate of the exporter's own web server ends. Absent without TLS.",
+    from_start=False,
+)
 
 #: All of them, in the order of exposition.
 OWN_FAMILIES: tuple[OwnFamily[Any], ...] = tuple(_families)

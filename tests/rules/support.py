@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.alerts.formats import rules_file
-from exporter.alerts.table import rules
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.formats import RulesOptions, rules_file
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.table import EVERYTHING
 from tests.support.servers import require
 
 
@@ -21,19 +21,15 @@ FOLDER = Path(__file__).parent
 DEPLOY = FOLDER.parent.parent / "deploy"
 COMMITTED = DEPLOY / "prometheus" / "alerts.yml"
 
-#: With nothing left out.
-EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
-
-
 @cache
 def every_rule() -> tuple[Rule, ...]:
     """Return the whole table, with what is off by default."""
-    return rules(EVERYTHING)
+    return AlertingSettings(thresholds=EVERYTHING).rules()
 
 
-def text_of(thresholds: Thresholds) -> str:
+def text_of(settings: AlertingSettings) -> str:
     """Return the rules as the command prints them."""
-    return rules_file(rules(thresholds), runbook_url=RUNBOOK_URL)
+    return rules_file(settings.rules(), RulesOptions.of(settings))
 
 
 def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

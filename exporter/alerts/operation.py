@@ -1,0 +1,291 @@
+"""The rows of the table about watching itself: the exporter, its sources and their tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.alerts import about
+from exporter.alerts.about import SOURCE, UNKNOWN
+from exporter.alerts.expression import (
+    Absent,
+    Age,
+    Always,
+    Match,
+    Over,
+    Remaining,
+    Select,
+    merged,
+    select,
+)
+from exporter.alerts.rule import PREFIX, Rule, Severity
+from exporter.alerts.texts import Detail
+from exporter.fleet.kinds import Kind
+from exporter.metrics import catalogue as c
+from exporter.metrics import own
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.alerts.thresholds import Thresholds
+
+
+#: The alert that always fires, by which others notice that the exporter's alerts do not come.
+HEARTBEAT = f"{PREFIX}Heartbeat"
+
+# The tasks that read machines: while one of them fails, nobody notices that a machine is down.
+_MACHINES = tuple(
+    sorted({kind.task for kind in (Kind.AGENT, Kind.CONTROLLER, Kind.CLUSTER, Kind.RECORDER)})
+)
+
+_EXPORTERS = Match(label="job", pattern=".*loadfleet.*")
+
+# What Prometheus knows of its scrapes counts for some minutes by itself.
+_GONE_HOLD_SECONDS = 180.0
+_GONE_WINDOW_SECONDS = 300.0
+
+_QUARTER, _HALF_HOUR, _HOUR = 900.0, 1800.0, 3600.0
+
+
+def about_exporters() -> Iterator[Rule]:
+    """Yield the rows about whether anybody watches at all."""
+    scraped = Over(
+        function="avg_over_time",
+        of=Select(metric="up", matches=(_EXPORTERS,)),
+        seconds=_GONE_WINDOW_SECONDS,
+    )
+    failing = scraped.compared("<", 0.5)
+    nowhere = Absent(of=select(own.BUILD_INFO))
+    # One of several that vanishes from the service discovery leaves its sources to nobody.
+    lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
+    told = failing.either(nowhere)
+    yield Rule(
+        f"{PREFIX}ExporterGone",
+        Severity.CRITICAL,
+        failing.either(nowhere.where("unless", failing)).either(lost.where("unless", told)),
+        "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Whatever happens to"
+        " the fleet now goes unnoticed.",
+        hold_seconds=_GONE_HOLD_SECONDS,
+        built_in=False,
+        details=(
+            Detail(text=" Exporter: {}.", metric="up", on=("job", "instance"), label="instance"),
+            Detail(
+                text=" Source without an exporter: {}.", metric=UNKNOWN, on=SOURCE, label="source"
+            ),
+        ),
+    )
+    yield Rule(
+        f"{PREFIX}ExporterRestarting",
+        Severity.WARNING,
+        Over(
+            function="changes",
+            of=Select(metric="process_start_time_seconds", matches=(_EXPORTERS,)),
+            seconds=_HOUR,
+        ).compared(">", 2),
+        "The exporter is started again and again.",
+        "Exporter {instance} was started {value:humanize} times within an hour. While it starts,"
+        " nothing is watched.",
+        hold_seconds=0,
+        built_in=False,
+    )
+    yield Rule(
+        HEARTBEAT,
+        Severity.NONE,
+        Always(),
+        "Alerts are judged and sent, as this one shows by always firing.",
+        "This alert always fires. It is for a service that tells somebody when it no longer comes.",
+        hold_seconds=0,
+        keep_seconds=0,
+    )
+
+
+def about_sources() -> Iterator[Rule]:
+    """Yield the rows about vendors that do not answer as they should."""
+    up, refused = merged(c.SOURCE_UP), merged(c.SOURCE_AUTH_FAILED).compared("==", 1)
+    # An exporter that has newer credentials reaches the source.
+    reached = (
+        select(c.SOURCE_UP)
+        .compared("==", 1)
+        .where("unless", select(c.SOURCE_AUTH_FAILED).compared("==", 1), "instance", *SOURCE)
+    )
+    down = up.compared("==", 0)
+    yield Rule(
+        f"{PREFIX}CredentialsRefused",
+        Severity.CRITICAL,
+        refused.where("unless", reached, *SOURCE),
+        "A vendor refuses the exporter's credentials.",
+        "{provider} refuses the credentials of source {source}. The exporter holds its calls"
+        " back so that its address is not blocked; nothing of this source is watched.",
+        about.SOURCE_ITSELF,
+    )
+    yield Rule(
+        f"{PREFIX}SourceDown",
+        Severity.CRITICAL,
+        down.where("unless", refused, *SOURCE),
+        "A vendor's API does not answer the exporter.",
+        "No poll of source {source} ({provider}) brings readings. Nothing new is known of its"
+        " agents, suites and runs.",
+        about.SOURCE_ITSELF,
+    )
+    yield Rule(
+        f"{PREFIX}SourceUnreachable",
+        Severity.WARNING,
+        select(c.SOURCE_UP).compared("==", 0).where("and", up.compared("==", 1), *SOURCE),
+        "One of several exporters cannot reach a source.",
+        "Exporter {instance} cannot reach source {source} ({provider}); another one can.",
+        built_in=False,
+    )
+    expected = select(own.TARGETS_EXPECTED).compared("==", 1)
+    missing = merged(c.SOURCE_TARGETS).compared("==", 0).where("and", expected, *SOURCE, "kind")
+    # The source, or what the task lists, has an alert of its own.
+    told = expected.where("and", missing, *SOURCE, "kind")
+    for severity, negated in ((Severity.CRITICAL, False), (Severity.WARNING, True)):
+        tasks = Match(label="task", values=_MACHINES, negated=negated)
+        yield Rule(
+            f"{PREFIX}TaskFailing",
+            severity,
+            merged(c.SOURCE_TASK_UP, tasks)
+            .compared("==", 0)
+            .where("unless", down, *SOURCE)
+            .where("unless", refused, *SOURCE)
+            .where("unless", told, *SOURCE, "task"),
+            "What a task reads is not known.",
+            "No poll of task {task} of source {source} ({provider}) brings readings, or only a part"
+            " of what it lists. What happens to it now goes unnoticed; alerts that fire go on.",
+            about.TASK,
+        )
+    agents = merged(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.AGENT.value,)))
+    # Agents of such a vendor are those of its locations.
+    nowhere = select(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.LOCATION.value,)))
+    yield Rule(
+        f"{PREFIX}NothingKnown",
+        Severity.CRITICAL,
+        agents.compared("==", 0)
+        .where("unless", nowhere.compared("==", 0), *SOURCE)
+        .either(missing),
+        "A source has no targets of a kind that it should have.",
+        "Source {source} ({provider}) has no target of kind {kind}: the vendor lists none, or"
+        " `include` and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        about.TARGETS,
+    )
+    yield Rule(
+        f"{PREFIX}VendorSlow",
+        Severity.WARNING,
+        merged(own.VENDOR_SLOW).compared("==", 1),
+        "A vendor's API is so slow that time-outs say nothing of the targets.",
+        "So many calls to source {source} ({provider}) time out, or nearly, that the vendor is slow"
+        " and no target is blamed. Targets whose calls time out keep their last reading until it"
+        " expires.",
+        about.VENDOR,
+    )
+    limited = Match(label="outcome", values=("rate_limited",))
+    yield Rule(
+        f"{PREFIX}BudgetExhausted",
+        Severity.WARNING,
+        Over(function="increase", of=select(own.HTTP_REQUESTS, limited), seconds=_QUARTER)
+        .merged("sum", "operation", "outcome")
+        .compared(">", 0),
+        "A vendor answers that there are too many calls.",
+        "{provider} refused {value:humanize} calls of source {source} within a quarter of an hour"
+        " as too many (429). Readings come late or not at all.",
+        built_in=False,
+    )
+    kinds = Match(label="kind", values=("enum", "type", "missing_field"))
+    yield Rule(
+        f"{PREFIX}VendorSurprises",
+        Severity.INFO,
+        Over(function="increase", of=select(own.VENDOR_SURPRISES, kinds), seconds=_HOUR)
+        .merged("sum")
+        .compared(">", 0),
+        "A vendor sends values that its API's reference does not know.",
+        "Replies of source {source} ({provider}) had {value:humanize} values within an hour that"
+        " the exporter does not know ({kind}). They are left out.",
+        keep_seconds=0,
+        built_in=False,
+    )
+
+
+def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
+    """Yield the rows about the exporter's own work."""
+    success = select(own.POLL_LAST_SUCCESS)
+    # A task without any success counts from the start of the exporter or its newest reload.
+    since = success.compared(">", 0).either(
+        success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
+    )
+    limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
+    # A task that brings nothing has an alert of its own.
+    failing = select(c.SOURCE_TASK_UP).compared("==", 0)
+    yield Rule(
+        f"{PREFIX}PollsStale",
+        Severity.WARNING,
+        Age(of=since).compared(">", limit).where("unless", failing, *SOURCE, "task"),
+        "A task has not been polled without a failure for too long.",
+        "The newest poll without a failure of task {task} of source {source} ({provider}) is"
+        " {value:humanizeDuration} old. What it reads may be missing or out of date.",
+    )
+    reasons = Match(label="reason", values=("running", "missed"))
+    yield Rule(
+        f"{PREFIX}PollsSkipped",
+        Severity.WARNING,
+        Over(
+            function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER
+        ).compared(">", 2),
+        "Polls of a task are left out.",
+        "Exporter {instance} left out {value:humanize} polls of task {task} of source {source}"
+        " ({provider}) within a quarter of an hour ({reason}): the one before had not ended, or"
+        " the exporter had no time.",
+        built_in=False,
+    )
+    yield Rule(
+        f"{PREFIX}ReloadFailed",
+        Severity.WARNING,
+        select(own.RELOAD_SUCCESSFUL).compared("==", 0),
+        "The exporter could not load its configuration anew.",
+        "Exporter {instance} refused the newest configuration. It goes on with the one before, and"
+        " a restart would fail.",
+    )
+    yield Rule(
+        f"{PREFIX}WebConfigRefused",
+        Severity.WARNING,
+        select(own.WEB_CONFIG_SUCCESSFUL).compared("==", 0),
+        "The exporter could not load its web configuration anew.",
+        "Exporter {instance} refused the newest web configuration (users, TLS). It goes on with the"
+        " one before, and a restart would fail.",
+    )
+    yield Rule(
+        f"{PREFIX}StateDown",
+        Severity.WARNING,
+        select(own.STATE_UP).compared("==", 0),
+        "The exporter cannot use the store of its state.",
+        "Exporter {instance} keeps its state in memory, as the store ({backend}) cannot be used. A"
+        " restart forgets it, and refused calls are not counted together with other processes.",
+    )
+    yield Rule(
+        f"{PREFIX}NotificationsFailing",
+        Severity.WARNING,
+        select(own.NOTIFICATIONS_FAILING).compared("==", 1),
+        "The exporter cannot deliver its alerts.",
+        "No alert has reached {receiver} from exporter {instance} for five minutes.",
+    )
+    if thresholds.certificate_expiry is None:
+        return
+    yield Rule(
+        f"{PREFIX}VendorCertificateExpiring",
+        Severity.WARNING,
+        Remaining(of=merged(own.VENDOR_CERTIFICATE_END)).compared(
+            "<", thresholds.certificate_expiry
+        ),
+        "The certificate of a vendor's API expires soon.",
+        "The certificate that the API of source {source} ({provider}) presents expires soon. After"
+        " that the exporter refuses to call it, and so do other clients.",
+        about.VENDOR_CERTIFICATE,
+    )
+    yield Rule(
+        f"{PREFIX}WebCertificateExpiring",
+        Severity.WARNING,
+        Remaining(of=select(own.WEB_CERTIFICATE_END)).compared("<", thresholds.certificate_expiry),
+        "The exporter's own certificate expires soon.",
+        "The certificate that exporter {instance} presents expires in {value:humanizeDuration}."
+        " After that Prometheus refuses to scrape it.",
+    )

@@ -1,0 +1,206 @@
+"""The texts of alerts, which Prometheus' templates and the built-in evaluation fill in the same.
+
+A text has places for labels and the value of its alert. A detail is a sentence about the target
+that other series hold, such as the reason why it is down; without them it is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+import msgspec
+
+from exporter.alerts.expression import Comparison, Match, Select, Writing
+from exporter.alerts.values import COMPARE
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exporter.alerts.samples import Partners
+
+
+#: The field of a text that stands for the value and not for a label.
+VALUE = "value"
+
+#: A list of targets ends after so many names.
+MAX_NAMES = 10
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """A sentence about an alert's target.
+
+    Attributes:
+        text: With one `{}` for what is found.
+        metric: Where to look.
+        on: Labels that are the same there as in the alert.
+        matches: What else the series must be.
+        label: The label to tell.
+        form: How the value is written, in place of a label. Of several series the greatest counts.
+        function: PromQL's, applied to the value: `abs` or `floor`.
+        only: How the value of a series must compare.
+        listed: Tell the label of all series, in alphabetical order.
+    """
+
+    text: str
+    metric: str
+    on: tuple[str, ...]
+    matches: tuple[Match, ...] = ()
+    label: str = ""
+    form: str = ""
+    function: str = ""
+    only: tuple[Comparison, float] | None = None
+    listed: bool = False
+
+    def prometheus(self, writing: Writing) -> str:
+        """Return it as a template of Prometheus."""
+        selected = Select(metric=self.metric, matches=self.matches)
+        same = ",".join(f"{name}=%q" for name in self.on)
+        query = selected.promql(writing).replace("%", "%%").replace("\\", "\\\\")
+        query = query.replace('"', '\\"')
+        place = query.index(self.metric) + len(self.metric)
+        if self.matches:
+            query = f"{query[: place + 1]}{same}, {query[place + 1 :]}"
+        else:
+            query = f"{query[:place]}{{{same}}}{query[place:]}"
+        if self.only is not None:
+            query += f" {self.only[0]} {self.only[1]:g}"
+        labels = " ".join(f"$labels.{name}" for name in self.on)
+        before, after = self.text.split("{}")
+        if self.listed:
+            asked = f'printf "{query}" {labels} | query | sortByLabel "{self.label}"'
+            more = f'printf "count({query}) - {MAX_NAMES} > 0" {labels} | query'
+            return (
+                f"{{{{ with {asked} }}}}{before}"
+                f"{{{{ range $place, $one := . }}}}{{{{ if lt $place {MAX_NAMES} }}}}"
+                "{{ if $place }}, {{ end }}"
+                f'{{{{ $one | label "{self.label}" }}}}{{{{ end }}}}{{{{ end }}}}'
+                f"{{{{ with {more} }}}} and {{{{ . | first | value }}}} more{{{{ end }}}}"
+                f"{after}{{{{ end }}}}"
+            )
+        if self.label:
+            told = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
+            return (
+                f'{{{{ with printf "{query}" {labels} | query }}}}{told}{{{{ end }}}}{{{{ end }}}}'
+            )
+        number = f"{{{{ . | first | value | {self.form} }}}}"
+        asked = f'printf "max({self.function}({query}))" {labels} | query'
+        return f"{{{{ with {asked} }}}}{before}{number}{after}{{{{ end }}}}"
+
+    def render(self, labels: Mapping[str, str], partners: Partners) -> str:
+        """Fill it in from the newest samples."""
+        series = [
+            (other, value)
+            for other, value in partners.of(self.metric, self.on, labels)
+            if all(match.holds(other) for match in self.matches)
+            and (self.only is None or COMPARE[self.only[0]](value, self.only[1]))
+        ]
+        if not series:
+            return ""
+        if self.listed:
+            names = sorted(other.get(self.label, "") for other, _ in series)
+            found = ", ".join(names[:MAX_NAMES])
+            if len(names) > MAX_NAMES:
+                found += f" and {len(names) - MAX_NAMES} more"
+        elif self.label:
+            found = series[0][0].get(self.label, "")
+        else:
+            apply = _FUNCTIONS[self.function]
+            found = FORMATS[self.form](max(apply(value) for _, value in series))
+        return self.text.format(found) if found else ""
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text in which `{agent}` is a label and `{value:humanizeDuration}` the formatted value."""
+
+    template: str
+    details: tuple[Detail, ...] = ()
+
+    def prometheus(self, writing: Writing) -> str:
+        """Return it as a template of Prometheus."""
+        text = self._filled(
+            lambda label, form: f"{{{{ $labels.{label}{f' | {form}' if form else ''} }}}}",
+            lambda form: f"{{{{ $value | {form} }}}}",
+        )
+        return text + "".join(detail.prometheus(writing) for detail in self.details)
+
+    def render(self, labels: Mapping[str, str], value: float, partners: Partners) -> str:
+        """Fill it in; a label that is missing is empty."""
+
+        def label_text(label: str, form: str) -> str:
+            found = labels.get(label, "")
+            return quote_plus(found, safe="~") if form else found
+
+        text = self._filled(label_text, lambda form: FORMATS[form](value))
+        return text + "".join(detail.render(labels, partners) for detail in self.details)
+
+    def _filled(
+        self, label_text: Callable[[str, str], str], value_text: Callable[[str], str]
+    ) -> str:
+        text = ""
+        for literal, field, form, _ in string.Formatter().parse(self.template):
+            text += literal
+            if field == VALUE:
+                text += value_text(form or "")
+            elif field:
+                text += label_text(field, form or "")
+        return text
+
+
+def humanize_duration(seconds: float) -> str:
+    """Write a duration as Prometheus' function of that name does, such as `1h 2m 3s`."""
+    if not math.isfinite(seconds):
+        return _infinite(seconds)
+    if abs(seconds) < 1:
+        return _below_a_second(seconds)
+    sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{sign}{days}d {hours}h {minutes}m {rest}s"
+    if hours:
+        return f"{sign}{hours}h {minutes}m {rest}s"
+    if minutes:
+        return f"{sign}{minutes}m {rest}s"
+    return f"{sign}{seconds:.4g}s"
+
+
+def humanize_percentage(ratio: float) -> str:
+    """Write a ratio in per cent as Prometheus' function of that name does."""
+    return f"{ratio * 100:.4g}%" if math.isfinite(ratio) else f"{_infinite(ratio)}%"
+
+
+def humanize_timestamp(seconds: float) -> str:
+    """Write a Unix time as Prometheus' function of that name does with whole seconds, in UTC."""
+    if not math.isfinite(seconds):
+        return _infinite(seconds)
+    return f"{datetime.fromtimestamp(math.floor(seconds), tz=UTC):%Y-%m-%d %H:%M:%S} +0000 UTC"
+
+
+def _below_a_second(seconds: float) -> str:
+    prefix = ""
+    for smaller in "munpfazy":
+        if seconds == 0 or abs(seconds) >= 1:
+            break
+        prefix, seconds = smaller, seconds * 1000
+    return f"{seconds:.4g}{prefix}s"
+
+
+def _infinite(value: float) -> str:
+    # Go's spelling.
+    return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
+
+
+#: How a value can be written, by the name of Prometheus' function.
+FORMATS: dict[str, Callable[[float], str]] = {
+    "humanizeDuration": humanize_duration,
+    "humanizePercentage": humanize_percentage,
+    "humanizeTimestamp": humanize_timestamp,
+}
+
+_FUNCTIONS: dict[str, Callable[[float], float]] = {"": float, "abs": abs, "floor": math.floor}
