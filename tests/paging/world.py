@@ -175,7 +175,11 @@ class World:
 
     def _configuration(self, exporter: str) -> dict[str, Any]:
         watched = [each for each in self.stages.values() if exporter in each.scenario.exporters]
-        alerting: dict[str, Any] = {"thresholds": THRESHOLDS}
+        # A busy machine skips polls that come each second.
+        alerting: dict[str, Any] = {
+            "thresholds": THRESHOLDS,
+            "alerts": {"PollsSkipped": {"off": True}},
+        }
         if exporter in _JUDGING:
             alerting |= {
                 "alertmanagers": [self.alertmanagers[BUILT_IN]],
@@ -212,19 +216,16 @@ class World:
         """Return what is scraped: every exporter, and parts of the main one as if of others."""
         apart = "|".join(name for name, each in SCENARIOS.items() if each.job)
         proxy = await self._stack.enter_async_context(serve(self._lossy()))
+        together = [each.target for name, each in self.exporters.items() if name != "killed"]
         jobs = [
-            _job(JOB, {"static_configs": [{"targets": [self.exporters["main"].target]}]})
-            | _only("drop", apart)
+            _job(JOB, _static(*together)) | _only("drop", apart),
+            _job(f"{JOB}-killed", _static(self.exporters["killed"].target)),
         ]
-        for name, exporter in self.exporters.items():
-            if name != "main":
-                targets = {"static_configs": [{"targets": [exporter.target]}]}
-                jobs.append(_job(f"{JOB}-{name}", targets))
         for name in (each.name for each in SCENARIOS.values() if each.job):
             self.discover(name, instance="first")
             found = {"file_sd_configs": [{"files": [str(self._folder / f"{name}.json")]}]}
             if name == "lost_scrapes":
-                found = {"static_configs": [{"targets": [proxy.removeprefix("http://")]}]}
+                found = _static(proxy.removeprefix("http://"))
             jobs.append(_job(f"{JOB}-{name}", found) | _only("keep", f"({name})?"))
         return jobs
 
@@ -243,6 +244,10 @@ class World:
 
 def _job(name: str, discovery: dict[str, Any]) -> dict[str, Any]:
     return {"job_name": name, "scrape_timeout": "1s", **discovery}
+
+
+def _static(*targets: str) -> dict[str, Any]:
+    return {"static_configs": [{"targets": list(targets)}]}
 
 
 def _only(action: str, sources: str) -> dict[str, Any]:
