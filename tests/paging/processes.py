@@ -74,13 +74,14 @@ async def moved(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,), job=True)
 async def vanished(it: Stage) -> None:
-    """B5: one of several exporters is discovered no more: the page goes on."""
+    """B5: one of several exporters is discovered no more: that is told, and the page goes on."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.world.discover("vanished")
-    await it.world.discovered("vanished", 0)
+    await it.told(page(NEW, "ExporterGone", "source"))
     await it.silence()
     it.world.discover("vanished", instance="first")
+    await it.told(page(RESOLVED, "ExporterGone", "source"))
     await it.change("agents", "42", up=True)
     await it.told(page(RESOLVED, "AgentUnreachable", "42"))
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 #: are late is no matter here.
 THRESHOLDS = {"for_scale": 0.02, "stale_intervals": 1000}
 
+#: A busy machine skips polls that come each second, and a start that takes seconds takes minutes.
+ALERTS = {"PollsSkipped": {"off": True}, "ExporterGone": {"for": "10m"}}
+
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
 
 #: What else the configurations of the exporters say, by the names of these.
@@ -158,14 +161,6 @@ class World:
         new.write_text(json.dumps(groups))
         new.replace(path)
 
-    async def discovered(self, job: str, count: int) -> None:
-        """Wait until Prometheus scrapes so many exporters of a job."""
-
-        async def found() -> bool:
-            return count == len(await self.prometheus.targets(f"{JOB}-{job}"))
-
-        await until(found)
-
     def _listener(self, way: str) -> Any:
         def hear(scenario: str, told: Told) -> None:
             if scenario in self.stages:
@@ -175,11 +170,7 @@ class World:
 
     def _configuration(self, exporter: str) -> dict[str, Any]:
         watched = [each for each in self.stages.values() if exporter in each.scenario.exporters]
-        # A busy machine skips polls that come each second.
-        alerting: dict[str, Any] = {
-            "thresholds": THRESHOLDS,
-            "alerts": {"PollsSkipped": {"off": True}},
-        }
+        alerting: dict[str, Any] = {"thresholds": THRESHOLDS, "alerts": ALERTS}
         if exporter in _JUDGING:
             alerting |= {
                 "alertmanagers": [self.alertmanagers[BUILT_IN]],
