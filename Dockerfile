@@ -24,6 +24,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
+COPY deploy/runbooks deploy/runbooks
 RUN /opt/build/bin/python -m hatchling build --target wheel \
     && pip --python /opt/loadfleet/bin/python install --no-cache-dir \
         --no-deps --no-index dist/*.whl

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from exporter import __version__
 from exporter.commands import (
+    alert_test,
     check,
     dashboards,
     demo,
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "state": state,
     "metrics": metrics,
     "rules": rules,
+    "alert-test": alert_test,
     "dashboards": dashboards,
 }
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -88,7 +89,7 @@ class Daemon:
         self._changed = asyncio.Event()
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
-        self._generator_url = ""
+        self._generator_url = self._instance = ""
         self.history = History()
         self.history.follow(self._engine.store)
         self._alerts = BuiltInAlerts(
@@ -129,7 +130,7 @@ class Daemon:
             max_requests=web.max_requests,
             lifecycle=web.enable_lifecycle,
         )
-        server = make_server(app, web, clock=self._clock)
+        server = make_server(app, web, clock=self._clock, telemetry=self._engine.telemetry)
         await self._engine.connect(self._settings)
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
@@ -150,11 +151,13 @@ class Daemon:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         await self._engine.beat()
         self._engine.begin()
-        self._generator_url = web.external_url or _browsable(
-            server, f"{web.route_prefix}/", everywhere=socket.gethostname()
-        )
+        board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())
+        self._instance = urlsplit(board).netloc
+        self._generator_url = web.external_url or board
         await self._alerts.apply(
-            self._settings.alerting.of_shard(self._shard), generator_url=self._generator_url
+            self._settings.alerting.of_shard(self._shard),
+            generator_url=self._generator_url,
+            instance=self._instance,
         )
         hang_up = asyncio.Event()
         background.append(asyncio.create_task(self._reload_on(hang_up), name="reload"))
@@ -212,7 +215,9 @@ class Daemon:
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
         await self._alerts.apply(
-            settings.alerting.of_shard(self._shard), generator_url=self._generator_url
+            settings.alerting.of_shard(self._shard),
+            generator_url=self._generator_url,
+            instance=self._instance,
         )
         changed = [
             section

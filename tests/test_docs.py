@@ -288,7 +288,11 @@ def with_files(data: Any, folder: Path) -> Any:
 
 def some_file(key: str, folder: Path) -> Path:
     path = folder / key
-    path.write_text('{"id": "abc", "secret": "def"}' if key == "api_key_file" else "token")
+    contents = {
+        "api_key_file": '{"id": "abc", "secret": "def"}',
+        "heartbeat_url_file": "https://heartbeat.example/abc",
+    }
+    path.write_text(contents.get(key, "token"))
     return path
 
 

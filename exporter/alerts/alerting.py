@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,11 +17,14 @@ from exporter.alerts import samples
 from exporter.alerts.about import EVIDENCE
 from exporter.alerts.alertmanager import (
     REPEAT_RESOLVED_SECONDS,
+    AlertmanagerClient,
     Connect,
     NotificationOptions,
     Receiver,
+    tell_ends,
 )
 from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
+from exporter.alerts.heartbeat import RECEIVER, Heartbeat
 from exporter.alerts.memory import AlertingState, AlertMemory
 from exporter.alerts.rule import Links, Severity
 from exporter.clock import Clock
@@ -32,13 +35,13 @@ from exporter.metrics.telemetry import SelfMetrics
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from exporter.alerts.settings import AlertingSettings
+    from exporter.alerts.settings import AlertingSettings, AlertmanagerSettings
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot
 
 
-#: A resolved alert that a receiver has not accepted is given up after this long: without news, that
-#: receiver has ended it by itself.
+#: A resolved alert that a receiver has not accepted is given up after this long, or after
+#: `hold_on_silence` if that is longer: without news, that receiver has ended it by itself.
 UNDELIVERED_SECONDS = 86_400.0
 
 #: So many resolved alerts are kept for the receivers; of more, the oldest are given up.
@@ -47,6 +50,9 @@ MAX_RESOLVED = 10_000
 #: Without any change the state is saved after this long, so that a restart knows how long nothing
 #: was evaluated.
 SAVE_SECONDS = 60.0
+
+#: An Alertmanager's URL and the external labels with which it knows the alerts.
+_Address = tuple[str, frozenset[tuple[str, str]]]
 
 _SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
 
@@ -57,7 +63,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         started: Whether the first polls are over.
         memory: Keeps the alerts over a restart.
-        connect: Makes the client that sends the calls to an Alertmanager.
+        connect: Makes the client that sends the calls to a receiver.
     """
 
     store: Store
@@ -73,6 +79,7 @@ class Alerting:
 
     Args:
         generator_url: Where people see more: the board.
+        instance: The name of this process, a label of the alerts about itself.
         state: That of the instance before this one, in this process or the one before.
     """
 
@@ -82,6 +89,7 @@ class Alerting:
         context: AlertingContext,
         *,
         generator_url: str,
+        instance: str = "",
         state: AlertingState,
     ) -> None:
         self._settings = settings
@@ -96,13 +104,9 @@ class Alerting:
             board_url=generator_url,
             grafana_url=settings.grafana_url or "",
         )
-        self._evaluator = Evaluator(self._rules, links=links)
+        self._evaluator = Evaluator(self._rules, links=links, instance=instance)
         self._metrics = samples.metrics(self._rules) | EVIDENCE
-        options = NotificationOptions(
-            resend_seconds=max(settings.resend_interval, settings.evaluation_interval),
-            generator_url=generator_url,
-            external_labels=settings.external_labels,
-        )
+        options = notification_options(settings, generator_url=generator_url)
         self._receivers = tuple(
             Receiver(
                 each,
@@ -113,6 +117,15 @@ class Alerting:
             )
             for each in settings.alertmanagers
         )
+        self._heartbeat: Heartbeat | None = None
+        if settings.heartbeat is not None:
+            self._heartbeat = Heartbeat(
+                settings.heartbeat,
+                pause_seconds=options.resend_seconds,
+                telemetry=context.telemetry,
+                clock=clock,
+                connect=context.connect,
+            )
         self._memory = context.memory
         self._alerts = state.alerts
         for key, names in state.accepted.items():
@@ -142,6 +155,8 @@ class Alerting:
             asyncio.create_task(receiver.run(), name=f"notify {receiver.name}")
             for receiver in self._receivers
         ]
+        if self._heartbeat is not None:
+            workers.append(asyncio.create_task(self._heartbeat.run(), name="heartbeat"))
         try:
             while True:
                 begun = self._clock.monotonic()
@@ -156,6 +171,8 @@ class Alerting:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await asyncio.gather(*(receiver.aclose() for receiver in self._receivers))
+            if self._heartbeat is not None:
+                await self._heartbeat.aclose()
             await self._memory.save(self.state(), self._clock.now())
 
     async def tick(self) -> None:
@@ -170,6 +187,8 @@ class Alerting:
         announced = self._alerts.announced()
         for receiver in self._receivers:
             receiver.publish(announced)
+        if self._heartbeat is not None and not self._alerts.crashed:
+            self._heartbeat.beat()
         await self._save(now)
 
     def _judge(self, snapshots: tuple[Snapshot, ...], now: Moment) -> Alerts:
@@ -181,10 +200,11 @@ class Alerting:
     def _without_settled(self, alerts: Alerts, now: Moment) -> Alerts:
         """Forget the resolved alerts that no receiver needs any more."""
         kept: dict[Key, Alert] = {}
+        undelivered = max(UNDELIVERED_SECONDS, self._settings.hold_on_silence)
         for key, alert in alerts.resolved.items():
             age = now.monotonic - (alert.resolved or now).monotonic
             accepted = all(each.has_accepted(key, alert) for each in self._receivers)
-            if age <= (REPEAT_RESOLVED_SECONDS if accepted else UNDELIVERED_SECONDS):
+            if age <= (REPEAT_RESOLVED_SECONDS if accepted else undelivered):
                 kept[key] = alert
             elif not accepted:
                 self._log.warning("resolution_given_up", **_log_fields(alert))
@@ -194,23 +214,30 @@ class Alerting:
     def _log_changes(self, before: Alerts) -> None:
         for key, alert in self._alerts.active.items():
             known = before.active.get(key)
+            if not is_trouble(alert):
+                continue
             if alert.phase is Phase.FIRING and (known is None or known.phase is Phase.PENDING):
                 self._log.warning("alert_firing", **_log_fields(alert))
         for key, alert in self._alerts.resolved.items():
-            if key not in before.resolved:
+            if key not in before.resolved and is_trouble(alert):
                 self._log.info("alert_resolved", **_log_fields(alert))
 
     def _count(self) -> None:
-        active = self._alerts.active.values()
-        firing = Counter(alert.name for alert in active if alert.phase is Phase.FIRING)
-        self._telemetry.fires(
-            {(rule.name, rule.severity.value): firing[rule.name] for rule in self._rules}
+        firing = Counter(
+            (alert.name, alert.labels["severity"])
+            for alert in self._alerts.active.values()
+            if alert.phase is Phase.FIRING
         )
+        known = ((rule.name, rule.severity.value) for rule in self._rules)
+        self._telemetry.fires({each: firing[each] for each in known if each[1] != Severity.NONE})
 
     async def _save(self, now: Moment) -> None:
         """Save what is known if it has changed in essence, or now and then while there is any."""
         state = self.state()
-        active = {(key, alert.phase) for key, alert in state.alerts.active.items()}
+        # The heartbeat fires always, and anew without any memory.
+        active = {
+            (key, alert.phase) for key, alert in state.alerts.active.items() if is_trouble(alert)
+        }
         essence = (active, state.accepted)
         known, saved_at = self._saved
         if essence == known and (now.monotonic - saved_at < SAVE_SECONDS or essence == (set(), {})):
@@ -228,36 +255,115 @@ class BuiltInAlerts:
         self._generator_url = ""
         self._alerting: Alerting | None = None
         self._task: asyncio.Task[None] | None = None
+        self._farewells: dict[_Address, asyncio.Task[None]] = {}
 
     def active(self) -> tuple[Alert, ...] | None:
         """Return what fires, then what is pending; `None` while they are off."""
         return self._alerting.active() if self._alerting is not None else None
 
-    async def apply(self, settings: AlertingSettings, *, generator_url: str) -> None:
-        """Go on with these settings; without an Alertmanager in them, the alerts are off."""
+    async def apply(
+        self, settings: AlertingSettings, *, generator_url: str, instance: str = ""
+    ) -> None:
+        """Go on with these settings; if nobody in them is told of alerts, these are off.
+
+        Who is told nothing more is told that everything has ended.
+        """
         if (settings, generator_url) == (self._settings, self._generator_url):
             return
         state = self._alerting.state() if self._alerting is not None else None
-        await self.stop()
-        known = {each.url for each in self._settings.alertmanagers} if self._settings else set()
-        for name in known - {each.url for each in settings.alertmanagers}:
+        await self._halt()
+        for name in _receivers(self._settings) - _receivers(settings):
             self._context.telemetry.remove(receiver=name)
+        # Otherwise an end could overtake what fires there again.
+        again = _addresses(settings).keys() & self._farewells.keys()
+        await _cancel([self._farewells.pop(each) for each in again])
+        if self._settings is not None and state is not None:
+            self._take_leave(self._settings, settings, state.alerts)
         self._settings, self._generator_url = settings, generator_url
-        if settings.alertmanagers:
+        if settings.built_in:
             if state is None:
                 state = await self._context.memory.load(self._context.clock.now())
             self._alerting = Alerting(
-                settings, self._context, generator_url=generator_url, state=state
+                settings,
+                self._context,
+                generator_url=generator_url,
+                instance=instance,
+                state=state,
             )
             self._task = asyncio.create_task(self._alerting.run(), name="alerts")
 
     async def stop(self) -> None:
-        """Stop evaluating and notifying; what is known is saved."""
+        """Stop evaluating and notifying; what is known is saved, and nothing ends by it."""
+        await self._halt()
+        await _cancel(self._farewells.values())
+        self._farewells.clear()
+
+    async def _halt(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._context.telemetry.fires({})
         self._alerting = self._task = None
+
+    def _take_leave(
+        self, before: AlertingSettings, after: AlertingSettings, alerts: Alerts
+    ) -> None:
+        """Begin to tell those that know alerts which nobody will end there."""
+        kept = _addresses(after)
+        clock = self._context.clock
+        ended = _ended(alerts, clock.now())
+        options = notification_options(before, generator_url=self._generator_url)
+        for address, alertmanager in _addresses(before).items():
+            if address in kept or not ended:
+                continue
+            client = AlertmanagerClient(alertmanager, options, connect=self._context.connect)
+            telling = tell_ends(client, ended, clock=clock, pause_seconds=options.resend_seconds)
+            self._farewells[address] = asyncio.create_task(telling, name=f"leave {client.name}")
+
+
+def notification_options(settings: AlertingSettings, *, generator_url: str) -> NotificationOptions:
+    """Return the part of a notification that is the same for all Alertmanagers."""
+    return NotificationOptions(
+        resend_seconds=max(settings.resend_interval, settings.evaluation_interval),
+        hold_seconds=settings.hold_on_silence,
+        generator_url=generator_url,
+        external_labels=settings.external_labels,
+    )
+
+
+def is_trouble(alert: Alert) -> bool:
+    """Return whether somebody should hear of an alert: the heartbeat says that all is well."""
+    return alert.labels.get("severity") != Severity.NONE
+
+
+def _receivers(settings: AlertingSettings | None) -> set[str]:
+    """Return the receivers' names in the metrics."""
+    if settings is None:
+        return set()
+    heartbeat = set() if settings.heartbeat is None else {RECEIVER}
+    return heartbeat | {each.url for each in settings.alertmanagers}
+
+
+def _addresses(settings: AlertingSettings) -> dict[_Address, AlertmanagerSettings]:
+    """Return the Alertmanagers by their URLs and by what makes alerts others to them."""
+    labels = frozenset(settings.external_labels.items())
+    return {(each.url, labels): each for each in settings.alertmanagers}
+
+
+def _ended(alerts: Alerts, now: Moment) -> list[Alert]:
+    """Return all that receivers have been sent, as if it ended now unless it has."""
+    return [
+        one
+        if one.resolved
+        else msgspec.structs.replace(one, phase=Phase.RESOLVED, resolved=now, restored=False)
+        for one in alerts.announced().values()
+    ]
+
+
+async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _log_fields(alert: Alert) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ import msgspec
 import structlog
 
 from exporter.alerts.evaluate import Alert, Key, Phase
+from exporter.alerts.rule import HEARTBEAT
+from exporter.alerts.settings import HEARTBEAT_INTERVALS
 from exporter.errors import CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, reason_of
 from exporter.metrics import own
@@ -39,9 +41,6 @@ Connect = Callable[[HttpOptions], HttpClient]
 #: An ended alert is sent again until this long after its end, as Prometheus does.
 REPEAT_RESOLVED_SECONDS = 900.0
 
-#: So many resend intervals without a word from us end an alert in Alertmanager.
-VALID_INTERVALS = 4
-
 #: So many alerts go in one call.
 BATCH = 256
 
@@ -54,27 +53,33 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         resend_seconds: An alert that goes on firing is sent again after this long.
-        generator_url: Where people see more: the board.
+        hold_seconds: Without a word from us it goes on for this long.
+        generator_url: Where people see more unless an alert's `board_url` says it: the board. It
+            may be empty.
         external_labels: Added to each alert that has no such label of its own.
     """
 
     resend_seconds: float
+    hold_seconds: float
     generator_url: str
     external_labels: Mapping[str, str] = {}
 
     def payload(self, alert: Alert, *, now: float) -> dict[str, object]:
         """Return a firing or resolved alert as `POST /api/v2/alerts` takes it at a Unix time."""
         started = alert.fired or alert.since
-        ended = alert.resolved.unix if alert.resolved else None
-        # A firing alert ends by itself unless it is sent again, so that a dead exporter does not
-        # page for ever; a restart is shorter than that.
-        valid_until = now + VALID_INTERVALS * self.resend_seconds
+        # An end is told. That nothing is told any more is none, except for the heartbeat, whose end
+        # says just that.
+        silence = self.hold_seconds
+        if alert.name == HEARTBEAT:
+            silence = HEARTBEAT_INTERVALS * self.resend_seconds
+        ends = alert.resolved.unix if alert.resolved else now + silence
+        link = alert.annotations.get("board_url") or self.generator_url
         return {
             "labels": {**self.external_labels, **alert.labels},
             "annotations": alert.annotations,
             "startsAt": _rfc3339(started.unix),
-            "endsAt": _rfc3339(valid_until if ended is None else ended),
-            "generatorURL": self.generator_url,
+            "endsAt": _rfc3339(ends),
+            **({"generatorURL": link} if link else {}),
         }
 
 
@@ -92,8 +97,89 @@ class _Delivery(msgspec.Struct, frozen=True, kw_only=True):
     accepted: bool
 
 
+class AlertmanagerClient:
+    """Sends alerts to one Alertmanager and keeps nothing of them.
+
+    Attributes:
+        name: The Alertmanager's URL.
+    """
+
+    def __init__(
+        self, settings: AlertmanagerSettings, options: NotificationOptions, *, connect: Connect
+    ) -> None:
+        self.name = settings.url
+        self._settings = settings
+        self._options = options
+        self._client = connect(_http_options(settings))
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
+
+    async def post(self, alerts: Iterable[Alert], now: float) -> bool:
+        """Send alerts, at most `BATCH`, as they are at a Unix time.
+
+        Returns:
+            Whether all were taken; if not, the invalid ones were refused.
+
+        Raises:
+            PollError: None was taken, as far as is known.
+        """
+        content = []
+        for alert in alerts:
+            try:
+                content.append(msgspec.json.encode(self._options.payload(alert, now=now)))
+            except Exception:  # noqa: BLE001 - it must not keep the others of the call back
+                self._log.exception("alert_not_sent", alert=alert.name, receiver=self.name)
+        call = Call(
+            operation=_OPERATION,
+            method="POST",
+            url=f"{self._settings.url.rstrip('/')}{_PATH}",
+            headers={"content-type": "application/json", **_credentials(self._settings)},
+            content=b"[%s]" % b",".join(content),
+        )
+        return _accepted(await self._client.send(call))
+
+    async def aclose(self) -> None:
+        """Close all connections; a call under way ends at once."""
+        await self._client.aclose()
+
+
+class Outcomes:
+    """Counts and shows how the calls to a receiver end, and logs each trouble once.
+
+    Args:
+        name: The receiver's, in metrics and log.
+    """
+
+    def __init__(self, name: str, telemetry: SelfMetrics) -> None:
+        self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts").bind(
+            receiver=name
+        )
+        self._failing = ""
+        self._calls = telemetry[own.NOTIFICATIONS].labels(name)
+        self._failures = telemetry[own.NOTIFICATION_FAILURES].labels(name)
+        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(name)
+
+    def note_call(self) -> None:
+        """Count a call that begins."""
+        self._calls.inc()
+
+    def note_success(self) -> None:
+        """Note that the newest call was taken."""
+        self._is_failing.set(0)
+        if self._failing:
+            self._failing = ""
+            self._log.info("notifications_recovered")
+
+    def note_failure(self, reason: str, message: str) -> None:
+        """Note that the newest call failed; the message holds nothing secret."""
+        self._failures.inc()
+        self._is_failing.set(1)
+        if self._failing != message:
+            self._failing = message
+            self._log.warning("notification_failed", reason=reason, message=message)
+
+
 class Receiver:
-    """One Alertmanager."""
+    """One Alertmanager that is kept informed."""
 
     def __init__(
         self,
@@ -105,20 +191,16 @@ class Receiver:
         connect: Connect,
     ) -> None:
         self.name = settings.url
-        self._settings = settings
-        self._options = options
+        self._resend_seconds = options.resend_seconds
         self._clock = clock
-        self._client = connect(_http_options(settings))
+        self._client = AlertmanagerClient(settings, options, connect=connect)
+        self._outcomes = Outcomes(self.name, telemetry)
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts").bind(
             receiver=self.name
         )
         self._alerts: Mapping[Key, Alert] = {}
         self._news = asyncio.Event()
         self._deliveries: dict[Key, _Delivery] = {}
-        self._failing = ""
-        self._calls = telemetry[own.NOTIFICATIONS].labels(self.name)
-        self._failures = telemetry[own.NOTIFICATION_FAILURES].labels(self.name)
-        self._is_failing = telemetry[own.NOTIFICATIONS_FAILING].labels(self.name)
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
         """Take the newest state of all alerts that fire or have ended; returns at once."""
@@ -168,56 +250,52 @@ class Receiver:
         ended = alert.resolved
         if ended and newest.accepted and now - ended.monotonic > REPEAT_RESOLVED_SECONDS:
             return False
-        return now - newest.at >= self._options.resend_seconds
+        return now - newest.at >= self._resend_seconds
 
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
         """Send one call, count it, and return whether to go on."""
         now = self._clock.now()
-        self._calls.inc()
+        self._outcomes.note_call()
         try:
-            accepted = _accepted(await self._client.send(self._call(batch, now.unix)))
+            accepted = await self._client.post(batch.values(), now.unix)
         except PollError as error:
-            self._note_failure(error.reason.value, str(error))
+            self._outcomes.note_failure(error.reason.value, str(error))
             return False
         for key, alert in batch.items():
             self._deliveries[key] = _Delivery(
                 form=_form(alert), at=now.monotonic, accepted=accepted
             )
         if accepted:
-            self._note_success()
+            self._outcomes.note_success()
         else:
-            self._note_failure(
+            self._outcomes.note_failure(
                 Reason.HTTP_4XX.value, f"{_OPERATION}: Alertmanager refused some alerts as invalid"
             )
         return True
 
-    def _call(self, batch: Mapping[Key, Alert], now: float) -> Call:
-        content = []
-        for alert in batch.values():
+
+async def tell_ends(
+    client: AlertmanagerClient, ended: Sequence[Alert], *, clock: Clock, pause_seconds: float
+) -> None:
+    """Tell an Alertmanager that will be told nothing more of the alerts' ends, and close it.
+
+    If it does not take them it is tried again, for as long as Prometheus repeats an end.
+    """
+    log = structlog.get_logger("exporter.alerts").bind(receiver=client.name)
+    left = [ended[start : start + BATCH] for start in range(0, len(ended), BATCH)]
+    begun = clock.monotonic()
+    try:
+        while left:
             try:
-                content.append(msgspec.json.encode(self._options.payload(alert, now=now)))
-            except Exception:  # noqa: BLE001 - it must not keep the others of the call back
-                self._log.exception("alert_not_sent", alert=alert.name)
-        return Call(
-            operation=_OPERATION,
-            method="POST",
-            url=f"{self._settings.url.rstrip('/')}{_PATH}",
-            headers={"content-type": "application/json", **_credentials(self._settings)},
-            content=b"[%s]" % b",".join(content),
-        )
-
-    def _note_success(self) -> None:
-        self._is_failing.set(0)
-        if self._failing:
-            self._failing = ""
-            self._log.info("notifications_recovered")
-
-    def _note_failure(self, reason: str, message: str) -> None:
-        self._failures.inc()
-        self._is_failing.set(1)
-        if self._failing != message:
-            self._failing = message
-            self._log.warning("notification_failed", reason=reason, message=message)
+                await client.post(left[0], clock.time())
+                del left[0]
+            except PollError as error:
+                if clock.monotonic() - begun > REPEAT_RESOLVED_SECONDS:
+                    log.warning("ends_not_sent", reason=error.reason.value, message=str(error))
+                    return
+                await clock.sleep(pause_seconds)
+    finally:
+        await client.aclose()
 
 
 def _rfc3339(unix: float) -> str:

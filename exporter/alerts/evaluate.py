@@ -77,10 +77,12 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
         active: Pending and firing ones.
         resolved: Those that fired and ended, until every receiver has accepted their end. One
             that is pending again is in both; one that fires again no longer is.
+        crashed: The rules that could not be judged; their alerts are as they were.
     """
 
     active: Mapping[Key, Alert] = MappingProxyType({})
     resolved: Mapping[Key, Alert] = MappingProxyType({})
+    crashed: frozenset[str] = frozenset()
 
     def announced(self) -> dict[Key, Alert]:
         """Return the alerts that receivers are sent: firing ones, then resolved ones."""
@@ -117,6 +119,7 @@ class Evaluator:
         evidence = _Evidence(samples, now)
         active: dict[Key, Alert] = {}
         gone: dict[Key, Alert] = {}
+        crashed: set[str] = set()
         for rule in self._rules:
             mine = known.pop((rule.name, rule.severity.value), {})
             try:
@@ -126,6 +129,7 @@ class Evaluator:
             except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
                 _log.exception("rule_crashed", alertname=rule.name)
                 active |= mine
+                crashed.add(rule.name)
                 continue
             active |= holding
             for each, alert in missing.items():
@@ -142,7 +146,11 @@ class Evaluator:
         for mine in known.values():
             # Their rules are gone: a reload has switched them off.
             gone |= mine
-        return Alerts(active=active, resolved=_resolved(before, active, gone, now))
+        return Alerts(
+            active=active,
+            resolved=_resolved(before, active, gone, now),
+            crashed=frozenset(crashed),
+        )
 
     def _holding(
         self,
@@ -154,7 +162,7 @@ class Evaluator:
     ) -> dict[Key, Alert]:
         texts = self._texts[id(rule)]
         own = {"alertname": rule.name, "severity": rule.severity.value}
-        if rule.about is None:
+        if rule.about is None and self._instance:
             own["instance"] = self._instance
         holding = {}
         for result, value in evaluated(rule.expression, samples, now.unix).items():

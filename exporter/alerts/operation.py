@@ -17,7 +17,7 @@ from exporter.alerts.expression import (
     merged,
     select,
 )
-from exporter.alerts.rule import PREFIX, Rule, Severity
+from exporter.alerts.rule import HEARTBEAT, PREFIX, Rule, Severity
 from exporter.alerts.texts import Detail
 from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from exporter.alerts.thresholds import Thresholds
 
-
-#: The alert that always fires, by which others notice that the exporter's alerts do not come.
-HEARTBEAT = f"{PREFIX}Heartbeat"
 
 # The tasks that read machines: while one of them fails, nobody notices that a machine is down.
 _MACHINES = tuple(
@@ -225,12 +222,14 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         " {value:humanizeDuration} old. What it reads may be missing or out of date.",
     )
     reasons = Match(label="reason", values=("running", "missed"))
+    # Polls that overlap because the vendor is slow are told as that.
+    slow = Over(function="max_over_time", of=select(own.VENDOR_SLOW), seconds=_QUARTER)
     yield Rule(
         f"{PREFIX}PollsSkipped",
         Severity.WARNING,
-        Over(
-            function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER
-        ).compared(">", 2),
+        Over(function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER)
+        .compared(">", 2)
+        .where("unless", slow.compared("==", 1), *SOURCE),
         "Polls of a task are left out.",
         "Exporter {instance} left out {value:humanize} polls of task {task} of source {source}"
         " ({provider}) within a quarter of an hour ({reason}): the one before had not ended, or"

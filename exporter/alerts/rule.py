@@ -14,6 +14,9 @@ from exporter.alerts.texts import Detail, Text
 #: The beginning of all alerts' names.
 PREFIX = "LoadFleet"
 
+#: The alert that always fires, by which others notice that no alerts come.
+HEARTBEAT = f"{PREFIX}Heartbeat"
+
 #: How long a condition must hold: five polls, so that a blip pages nobody.
 HOLD_SECONDS = 300.0
 

@@ -13,8 +13,17 @@ from exporter.alerts.table import NAMES, rules
 from exporter.alerts.thresholds import RUNBOOK_URL, AlertSettings, Thresholds
 from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
-from exporter.config.types import Boolean, FilePath, TimeLimit, Url, WrongValueError, check_url
+from exporter.config.types import (
+    Boolean,
+    FilePath,
+    TimeLimit,
+    Url,
+    WrongValueError,
+    check_url,
+    format_duration,
+)
 from exporter.config.validation import Mistake, Section, nearest
+from exporter.errors import CallError
 from exporter.sources.settings import label_mistakes
 
 
@@ -26,7 +35,12 @@ if TYPE_CHECKING:
     from exporter.sharding import Shard
 
 
+#: The heartbeat ends in Alertmanager after so many resend intervals without a word from us; other
+#: alerts never end sooner.
+HEARTBEAT_INTERVALS = 4
+
 _API = re.compile(r"/api/v[0-9]+(?:/alerts)?/*$")
+_QUERY = re.compile(r"[!-~]*")
 
 
 class BasicAuth(Section):
@@ -125,7 +139,7 @@ Alertmanager = Annotated[AlertmanagerSettings, BeforeValidator(_from_url)]
 
 
 class AlertingSettings(Section):
-    """The built-in alerts; without an Alertmanager they are off.
+    """The built-in alerts; with neither an Alertmanager nor a heartbeat they are off.
 
     Attributes:
         alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
@@ -134,7 +148,14 @@ class AlertingSettings(Section):
         external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.
-        runbook_url: Where the runbooks are served.
+        hold_on_silence: How long an alert goes on in Alertmanager when the exporter falls silent;
+            at least four resend intervals. Ends are told, so nothing waits for this but what the
+            exporter cannot tell any more.
+        heartbeat_url: Asked with GET after evaluations that worked, at most once per resend
+            interval, so that whoever is behind it can tell when that ends.
+        heartbeat_url_file: A file with it.
+        runbook_url: Where the runbooks are served; by the exporter itself if not given and
+            `web.external_url` is.
         grafana_url: Where the dashboards are, for links in alerts.
     """
 
@@ -144,6 +165,9 @@ class AlertingSettings(Section):
     external_labels: dict[str, str] = Field(default_factory=dict)
     evaluation_interval: TimeLimit = 15.0
     resend_interval: TimeLimit = 60.0
+    hold_on_silence: TimeLimit = 14_400.0
+    heartbeat_url: SecretStr | None = None
+    heartbeat_url_file: FilePath | None = None
     runbook_url: Url = RUNBOOK_URL
     grafana_url: Url | None = None
 
@@ -152,14 +176,30 @@ class AlertingSettings(Section):
         return rules(self.thresholds, self.alerts)
 
     def secrets(self) -> Iterator[Secret]:
-        """Yield every secret of the way to the Alertmanagers."""
+        """Yield every secret that is sent."""
         for each in self.alertmanagers:
             yield from each.secrets()
+        if self.heartbeat is not None:
+            yield self.heartbeat
 
     def files(self) -> Iterator[Path]:
         """Yield every file that is read."""
         for each in self.alertmanagers:
             yield from each.files()
+        if self.heartbeat_url_file is not None:
+            yield self.heartbeat_url_file
+
+    @cached_property
+    def heartbeat(self) -> Secret | None:
+        """The heartbeat's URL, secret since whoever knows it can send one."""
+        if self.heartbeat_url is None and self.heartbeat_url_file is None:
+            return None
+        return Secret(self.heartbeat_url, self.heartbeat_url_file)
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the exporter evaluates the alerts itself, since somebody is told the outcome."""
+        return bool(self.alertmanagers) or self.heartbeat is not None
 
     def of_shard(self, shard: Shard) -> AlertingSettings:
         """Return how one of several processes that share the targets alerts: under its number.
@@ -183,3 +223,33 @@ class AlertingSettings(Section):
             if first.setdefault(each.url, index) != index:
                 place = ("alertmanagers", index)
                 yield Mistake(place, "is listed twice; remove one", place[:1])
+        shortest = HEARTBEAT_INTERVALS * max(self.resend_interval, self.evaluation_interval)
+        if self.hold_on_silence < shortest:
+            yield Mistake(
+                ("hold_on_silence",),
+                f"must be at least {format_duration(shortest)}, {HEARTBEAT_INTERVALS} intervals;"
+                " alerts would end between two calls",
+                ("hold_on_silence", "resend_interval", "evaluation_interval"),
+            )
+        yield from secret_mistakes(self, "heartbeat_url", required=False)
+        yield from self._heartbeat_mistakes()
+
+    def _heartbeat_mistakes(self) -> Iterator[Mistake]:
+        if self.heartbeat is None:
+            return
+        try:
+            # Unlike other URLs it may have a query: some receivers take their key there.
+            base, _, query = self.heartbeat.reveal().partition("?")
+            check_url(base)
+            right = _QUERY.fullmatch(query) is not None and "#" not in query
+        except CallError:
+            return  # reported with the file
+        except WrongValueError:
+            right = False
+        if not right:
+            yield Mistake(
+                ("heartbeat_url" if self.heartbeat_url_file is None else "heartbeat_url_file",),
+                "is not an http or https URL without user and password; write it as"
+                " https://host/path",
+                ("heartbeat_url", "heartbeat_url_file"),
+            )

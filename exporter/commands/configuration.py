@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from exporter.errors import ConfigurationError
 from exporter.settings import flags
 from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
+from exporter.settings.sections import ShardingSettings, WebSettings, with_runbooks
+from exporter.sharding import Shard
 from exporter.state.memory import MemoryState
 from exporter.state.settings import StateSettings
 
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
-_STATE = "state"
+_SHARDING, _STATE = "sharding", "state"
+_WEB, _URL = "web", "external_url"
 
 
 def load_settings(
@@ -95,10 +99,15 @@ def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
         flag.add_to(parser)
 
 
-def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AlertingSettings:
+def alerting(
+    arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> tuple[AlertingSettings, str]:
     """Read what rules and dashboards depend on: no source has to be there, and no secret.
 
     Rules and dashboards are often made elsewhere than where the daemon runs.
+
+    Returns:
+        The settings, and the board's address, empty if it is not configured.
 
     Raises:
         ConfigurationError: It cannot be used.
@@ -111,7 +120,30 @@ def alerting(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Alert
         )
     keys = (_THRESHOLDS, "alerts", "runbook_url", "grafana_url")
     wanted = {key: given[key] for key in keys if key in given}
-    return _settings(layers, _ALERTING, checked(AlertingSettings, wanted))
+    web = _part(layers, _WEB)
+    reached = {_URL: web[_URL]} if isinstance(web, dict) and _URL in web else {}
+    settings = _settings(layers, _ALERTING, checked(AlertingSettings, wanted))
+    board = _settings(layers, _WEB, checked(WebSettings, reached))
+    return with_runbooks(settings, board), board.external_url or ""
+
+
+def notifying(
+    arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> tuple[AlertingSettings, str]:
+    """Read how the daemon notifies; no source has to be there, and none of their secrets.
+
+    Returns:
+        The settings, of our shard, and the board's address, empty if it is not configured.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    layers = _layers((*flags.COMMON, *flags.DAEMON), arguments, environ)
+    given = _settings(layers, _ALERTING, checked(AlertingSettings, _part(layers, _ALERTING)))
+    share = _settings(layers, _SHARDING, checked(ShardingSettings, _part(layers, _SHARDING)))
+    web = _settings(layers, _WEB, checked(WebSettings, _part(layers, _WEB)))
+    shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
+    return given.of_shard(shard), web.external_url or ""
 
 
 def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSettings:

@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigurationError: The folder cannot be written to.
     """
-    given = configuration.alerting(arguments, environ)
+    given, _ = configuration.alerting(arguments, environ)
     made = dashboards(given)
     chosen = [one for one in made if arguments.uid in (None, one.uid)]
     if arguments.folder is not None:

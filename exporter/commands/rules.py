@@ -69,12 +69,12 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigurationError: The configuration or a flag cannot be used.
     """
-    given = configuration.alerting(arguments, environ)
+    given, board_url = configuration.alerting(arguments, environ)
     options = RulesOptions.of(
         given,
         lookback=_lookback(arguments.lookback),
         without=_labels(arguments.without),
-        board_url=_url(arguments.board_url),
+        board_url=_url(arguments.board_url) or board_url,
     )
     text = rules_file(given.rules(), options)
     print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")

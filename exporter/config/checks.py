@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Secrets that may hold any character, since they are encoded before they are sent.
-_ENCODED = frozenset({"password", "proxy_url"})
+_ENCODED = frozenset({"password", "proxy_url", "heartbeat_url"})
 
 _UNFIT = (
     "holds what no HTTP header can carry, such as a line break or a space at an end;"

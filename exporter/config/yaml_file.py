@@ -132,6 +132,7 @@ def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
                 inner = node.value
             elif isinstance(node, yaml.MappingNode):
                 inner = [each for pair in node.value for each in pair]
+                _keep_words(node)
                 doubled.extend(_repeated(node))
             sizes[id(node)] = 1 + sum(size(each) for each in inner)
         return sizes[id(node)]
@@ -145,6 +146,13 @@ def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
         " remove one"
         for key in sorted(doubled, key=lambda key: key.start_mark.index)
     ]
+
+
+def _keep_words(node: yaml.MappingNode) -> None:
+    """Have keys such as `off` be text, which YAML 1.1 reads as truth values."""
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
+            key.tag = "tag:yaml.org,2002:str"
 
 
 def _repeated(node: yaml.MappingNode) -> list[yaml.ScalarNode]:

@@ -58,7 +58,7 @@ _NUMBERS: Panels = {
 
 # Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
 # own evaluation tells.
-_by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing"}'
+_by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing", severity!="none"}'
 _built_in = f"{_scope.select(own.ALERTS_FIRING)} > 0"
 _alert = ("alertname", "severity")
 _failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"

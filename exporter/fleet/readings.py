@@ -491,8 +491,8 @@ class TaskHealth(Reading, frozen=True, kw_only=True):
     """The health of one task of a source, from the end of its first poll; never stale.
 
     Attributes:
-        up: Whether its newest poll brought readings: its list was read and is not doubted, and at
-            least one of the targets that were to be asked could be.
+        up: Whether its newest poll brought readings: its list was read in all its parts and is not
+            doubted, and at least one of the targets that were to be asked could be.
         targets: How many targets of a kind the newest list that was read has, after include and
             exclude.
     """

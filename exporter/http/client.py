@@ -24,6 +24,7 @@ from exporter.http.transport import NetworkTransport
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from exporter.clock import Clock
@@ -51,6 +52,7 @@ class HttpClient:
 
     Args:
         transport: Used instead of the network.
+        certificate_ends: Told when the certificate of the server ends, epoch seconds.
     """
 
     def __init__(
@@ -60,11 +62,12 @@ class HttpClient:
         clock: Clock,
         random: Random,
         transport: httpx.AsyncBaseTransport | None = None,
+        certificate_ends: Callable[[float], object] | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._random = random
-        self._transport = transport or NetworkTransport(options)
+        self._transport = transport or NetworkTransport(options, certificate_ends=certificate_ends)
         self._budget = Budget(options.requests_per_minute, clock=clock)
         self._pause = Pause(clock)
         self._under_way: set[asyncio.Timeout] = set()

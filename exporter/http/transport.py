@@ -8,19 +8,21 @@ depends on the event loop.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 import httpx
+from cryptography import x509
 from httpx_aiohttp import AiohttpTransport
 
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp.abc import AbstractResolver
     from aiohttp.client_middlewares import ClientHandlerType
@@ -38,6 +40,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     """The network, by way of a proxy where one applies.
 
     Args:
+        certificate_ends: Told when the certificate of the server ends, epoch seconds, at first and
+            when that changes; of several servers the earliest.
         environment: What `getproxies_environment` returns: proxies by scheme, exceptions as `no`.
         resolver: Finds addresses instead of the system.
     """
@@ -46,12 +50,14 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         self,
         options: HttpOptions,
         *,
+        certificate_ends: Callable[[float], object] | None = None,
         environment: Mapping[str, str] | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._options = options
         self._environment = dict(getproxies_environment() if environment is None else environment)
         self._context = ssl_context(options)
+        self._certificates = _Certificates(certificate_ends or (lambda _: None))
         self._direct = AiohttpTransport(
             verify=self._context, client=lambda: self._session(resolver)
         )
@@ -71,7 +77,12 @@ class NetworkTransport(httpx.AsyncBaseTransport):
                     max_connections=self._options.connections, keepalive_expiry=KEEP_ALIVE_SECONDS
                 ),
             )
-        return await self._proxied[proxy].handle_async_request(request)
+        response = await self._proxied[proxy].handle_async_request(request)
+        stream = response.extensions.get("network_stream")
+        # The TLS of a call over plain HTTP is that of the proxy.
+        if stream is not None and request.url.scheme == "https":
+            self._certificates.look(request.url.host, stream.get_extra_info("ssl_object"))
+        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -91,6 +102,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     def _session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
         connector = _Connector(
+            certificates=self._certificates,
             ssl=self._context,
             limit=self._options.connections,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -104,11 +116,42 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         )
 
 
+class _Certificates:
+    """When the certificates end that servers present.
+
+    They are looked at on the connections of the calls, so that none is made for it.
+    """
+
+    def __init__(self, ends: Callable[[float], object]) -> None:
+        self._ends = ends
+        #: By host, the newest certificate with its end.
+        self._seen: dict[str, tuple[bytes, float]] = {}
+
+    def look(self, host: str, tls: ssl.SSLObject | None) -> None:
+        """Note the certificate of a connection; one that is known costs only a comparison."""
+        # Without verification OpenSSL gives the bytes and does not take them apart.
+        presented = tls.getpeercert(binary_form=True) if tls is not None else None
+        if presented is None or presented == self._seen.get(host, (b"", 0.0))[0]:
+            return
+        try:
+            end = x509.load_der_x509_certificate(presented).not_valid_after_utc.timestamp()
+        except Exception:  # noqa: BLE001 - what cannot be decoded must not fail the call
+            end = math.inf
+        self._seen[host] = presented, end
+        first = min(end for _, end in self._seen.values())
+        if first < math.inf:
+            self._ends(first)
+
+
 class _Connector(aiohttp.TCPConnector):
-    """Keeps the connect time-out to the letter.
+    """Keeps the connect time-out to the letter, and looks at the servers' certificates.
 
     aiohttp rounds what is above 5 seconds up, and leaves the search for the address out.
     """
+
+    def __init__(self, *, certificates: _Certificates, **options: Any) -> None:
+        super().__init__(**options)
+        self._certificates = certificates
 
     async def connect(
         self,
@@ -117,7 +160,11 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
         async with asyncio.timeout(timeout.sock_connect):
-            return await super().connect(req, traces, timeout)
+            connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            tls = connection.transport.get_extra_info("ssl_object")
+            self._certificates.look(req.url.host or "", tls)
+        return connection
 
 
 class _DroppedError(aiohttp.ClientConnectionError):

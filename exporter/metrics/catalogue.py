@@ -85,12 +85,14 @@ _source = partial(_declare, ())
 
 SOURCE_UP = _source(
     "source_up",
-    "Whether the vendor's API answers: the newest poll of at least one task brought readings.",
+    "Whether the vendor's API answers: the newest poll of at least one task brought readings, even"
+    " if a part of its list is missing or doubted.",
 )
 SOURCE_TASK_UP = _source(
     "source_task_up",
-    "Whether the newest poll of the task brought readings; 0: its list could not be read, or is"
-    " doubted because it is suddenly empty or short, or none of its targets could be asked.",
+    "Whether the newest poll of the task brought readings; 0: its list or a part of it could not be"
+    " read, or is doubted because it is suddenly empty or short, or none of its targets could be"
+    " asked.",
     "task",
 )
 SOURCE_TARGETS = _source(

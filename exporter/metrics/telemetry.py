@@ -59,14 +59,22 @@ class SelfMetrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._metrics: dict[str, Any] = {
-            family.name: family.register(self.registry) for family in families
+            family.name: family.register(self.registry if family.from_start else None)
+            for family in families
         }
+        self[own.WEB_CONFIG_SUCCESSFUL].set(1)
         self._sources: dict[tuple[str, str], SourceMetrics] = {}
         build = (__version__, revision, platform.python_version())
         self[own.BUILD_INFO].labels(*build).set(1)
 
     def __getitem__(self, family: OwnFamily[M]) -> M:
         return cast("M", self._metrics[family.name])
+
+    def expose(self, family: OwnFamily[M]) -> M:
+        """Return a metric that is not exposed from the start, exposed from now on; once."""
+        metric = self[family]
+        self.registry.register(metric)
+        return metric
 
     def reloaded(self) -> None:
         """Show that the newest load of the configuration worked, and when."""
@@ -189,6 +197,14 @@ class SourceMetrics:
         ):
             if at is not None:
                 self._metrics[family].labels(*labels).set(at.unix)
+
+    def expect(self, task: str, kind: str, *, expected: bool) -> None:
+        """Show whether there should be targets of a kind."""
+        self._metrics[own.TARGETS_EXPECTED].labels(*self._labels, task, kind).set(expected)
+
+    def certificate_ends(self, unix: float) -> None:
+        """Show when the certificate ends that the vendor's server presents."""
+        self._metrics[own.VENDOR_CERTIFICATE_END].labels(*self._labels).set(unix)
 
     def late(self, task: str, seconds: float) -> None:
         """Observe how long after its time a poll started."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from exporter.alerts.evaluate import Phase
+from exporter.alerts.rule import Severity
 
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     since_timestamp_seconds: float
+
+    @property
+    def trouble(self) -> bool:
+        """Whether somebody should look: the heartbeat says that all is well."""
+        return self.severity != Severity.NONE
 
     @classmethod
     def of(cls, alert: Alert) -> AlertView:

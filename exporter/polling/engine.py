@@ -145,7 +145,10 @@ class Engine:
             old, following = self.pollers.pop(name), by_name.get(name)
             if following is not None and _same_account(old.source.settings, following):
                 kept[name] = {
-                    task: replace(each, status=TaskStatus(health=each.status.health))
+                    task: replace(
+                        each,
+                        status=TaskStatus(health=each.status.health, answered=each.status.answered),
+                    )
                     for task, each in old.kept.items()
                     if task in following.intervals()
                 }
@@ -233,6 +236,7 @@ class Engine:
             telemetry=telemetry,
             clock=self.clock,
             kinds=by_task(provider.kinds, settings.intervals()),
+            shared=provider.spread if self._shard.total > 1 else (),
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),

@@ -26,6 +26,7 @@ from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.fleet.store import Snapshot
 from exporter.polling.doubt import Doubt
+from exporter.polling.expected import Listed
 from exporter.polling.poller import Kept, TaskStatus
 
 
@@ -74,6 +75,7 @@ class _Saved(_Header, frozen=True, kw_only=True):
     chunks: tuple[tuple[str, msgspec.Raw], ...]
     since: tuple[msgspec.Raw, ...]
     doubt: Doubt | None = None
+    listed: tuple[Listed, ...] = ()
 
 
 def _types(base: type[Reading]) -> Iterator[type[Reading]]:
@@ -174,6 +176,7 @@ class Memory:
                 memory=snapshot.memory,
                 chunks=tuple(await collected(_chunks(snapshot.readings), turn=1)),
                 doubt=kept.doubt,
+                listed=kept.listed,
                 since=tuple(await collected(_since_chunks(kept.since), turn=1)),
             )
         )
@@ -222,7 +225,13 @@ class Memory:
         )
         status = msgspec.structs.replace(rebased(saved.status, ahead), restored=True)
         doubt = None if saved.doubt is None else rebased(saved.doubt, ahead)
-        return Kept(snapshot=snapshot, status=status, since=since, doubt=doubt)
+        return Kept(
+            snapshot=snapshot,
+            status=status,
+            since=since,
+            doubt=doubt,
+            listed=rebased(saved.listed, ahead),
+        )
 
 
 def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:

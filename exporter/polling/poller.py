@@ -23,11 +23,12 @@ from exporter.fleet.kinds import BY_READING
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Snapshot
 from exporter.polling.doubt import Doubt, doubted, failure_of
+from exporter.polling.expected import Expectations, Listed, counted, listed
 from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -74,6 +75,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
         last_attempt: When the newest poll ended.
         last_success: When the newest poll without any failure ended.
         failure: The newest failure, also when a success came after it.
+        answered: Whether the newest poll brought readings, be it with a list that is doubted or of
+            which a part is missing.
         health: What they say of the source; `None` before the first one.
         restored: Whether these polls were before a restart, and none was since.
     """
@@ -82,6 +85,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_attempt: Moment | None = None
     last_success: Moment | None = None
     failure: TaskFailure | None = None
+    answered: bool = False
     restored: bool = False
 
 
@@ -92,12 +96,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         snapshot: The newest one, also if it has expired.
         since: Since when each target is up or down.
         doubt: About the newest inventory, if there is one or was.
+        listed: When the newest list was read that had targets, by kind.
     """
 
     snapshot: Snapshot
     status: TaskStatus = TaskStatus()
     since: SinceByTarget = MappingProxyType({})
     doubt: Doubt | None = None
+    listed: tuple[Listed, ...] = ()
 
 
 class Poller:
@@ -112,6 +118,7 @@ class Poller:
         telemetry: SourceMetrics,
         clock: Clock,
         kinds: Mapping[str, tuple[Kind, ...]] = MappingProxyType({}),
+        shared: Collection[str] = (),
         shows_health: bool = True,
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
@@ -125,6 +132,7 @@ class Poller:
             telemetry: Counts the polls.
             clock: Where time comes from.
             kinds: The kinds of targets that each task lists.
+            shared: The tasks of which other processes poll a part.
             shows_health: Whether to show the source's health: of several processes that share a
                 source one does.
             kept: What is known of the tasks from before.
@@ -147,6 +155,9 @@ class Poller:
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
+        self._expectations = Expectations(
+            self._settings.include, telemetry=telemetry, log=self._log, shared=shared
+        )
         self.slow: set[str] = set()
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
@@ -158,7 +169,8 @@ class Poller:
         Tasks that are polled rarely do not count: that poll can be older than an outage.
         """
         often = RARELY * min(self.intervals.values(), default=0.0)
-        return any(each.up for each in self._tasks_health() if self.intervals[each.task] <= often)
+        known = (self.status(task) for task, each in self.intervals.items() if each <= often)
+        return any(each.answered or (each.health and each.health.up) for each in known)
 
     def status(self, task: str) -> TaskStatus:
         """Return how the polls of a task have gone."""
@@ -166,7 +178,7 @@ class Poller:
 
     def hold(self, task: str) -> None:
         """Note that a poll of a task was left out because calls are held back."""
-        self._note_health(task, up=False)
+        self._note_health(task, up=False, answered=False)
         self.publish_health()
 
     async def poll(self, task: str) -> None:
@@ -192,13 +204,13 @@ class Poller:
             failures=[each.reason for each in failures],
         )
         if kept is None:
-            self._note_health(task, up=False)
+            self._note_health(task, up=False, answered=False)
         self._note(task, failures, ended)
-        self.publish_health()
         if kept is not None:
             self.kept[task] = kept = replace(kept, status=self.status(task))
-            if self._keep is not None:
-                await self._keep(kept)
+        self.publish_health()
+        if kept is not None and self._keep is not None:
+            await self._keep(kept)
 
     def publish_health(self) -> None:
         """Put the health of the source and of its tasks in the store, if it changed."""
@@ -213,31 +225,40 @@ class Poller:
         if shown != self._shown:
             self._shown = shown
             self._store.put(self._snapshot(HEALTH, shown, stale_after=math.inf))
+        now = self._clock.now()
+        for each in self._tasks_health():
+            kinds, kept = self._kinds.get(each.task, ()), self.kept.get(each.task)
+            self._expectations.show(each.task, kinds, kept.listed if kept else (), now)
 
     def _tasks_health(self) -> Iterator[TaskHealth]:
         known = (self.status(task).health for task in self.intervals)
         return (health for health in known if health is not None)
 
     def _note_health(
-        self, task: str, *, up: bool, targets: Mapping[str, float] | None = None
+        self,
+        task: str,
+        *,
+        up: bool,
+        answered: bool,
+        targets: Mapping[str, float] | None = None,
     ) -> None:
         """Note whether a task's newest poll brought readings; without targets those before stay."""
         status = self.status(task)
         if targets is None:
             targets = status.health.targets if status.health else {}
         health = TaskHealth(task=task, up=up, targets=targets)
-        self._status[task] = replace(status, health=health)
+        self._status[task] = replace(status, health=health, answered=answered)
 
     def _judge(self, task: str, poll: Poll, kept: Kept) -> Iterator[Failure]:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
         (self.slow.add if poll.vendor_slow else self.slow.discard)(task)
         self._telemetry.vendor_slow.set(bool(self.slow))
-        counts = Counter(
-            kind for reading in poll.readings if (kind := BY_READING.get(type(reading)))
-        )
-        targets = {kind.value: float(counts[kind]) for kind in self._kinds.get(task, ())}
+        targets = counted(poll.readings, self._kinds.get(task, ()))
         is_doubted = kept.doubt is not None and not kept.doubt.over
-        self._note_health(task, up=poll.asked and not is_doubted, targets=targets)
+        whole = not is_doubted and not poll.cut
+        self._note_health(task, up=poll.asked and whole, answered=poll.asked, targets=targets)
+        if not poll.cut:
+            self._expectations.check(task, targets)
         if is_doubted:
             self._telemetry.surprise("incomplete_list")
             yield failure_of(poll)
@@ -276,8 +297,8 @@ class Poller:
                 dated(reading.fresh(not_before=not_before), known, since) for reading in found
             )
         )
-        if not all(failure.target for failure in poll.failures):
-            # A part of the list could not be read: who is missing is not gone.
+        if poll.cut:
+            # Who is missing is not gone.
             absent = [key for key in known if key not in since][-MAX_ABSENT:]
             since |= {key: known[key] for key in absent}
         snapshot = self._snapshot(task, readings, stale_after=stale_after, memory=poll.memory)
@@ -293,7 +314,9 @@ class Poller:
             )
         if len(changed) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
-        return Kept(snapshot=snapshot, since=since, doubt=doubt)
+        counts = counted(poll.readings, self._kinds.get(task, ()))
+        newest = listed(task, counts, kept.listed if kept else (), snapshot.taken)
+        return Kept(snapshot=snapshot, since=since, doubt=doubt, listed=newest)
 
     def _snapshot(
         self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""

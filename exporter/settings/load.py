@@ -29,6 +29,7 @@ from exporter.settings.sections import (
     WebSettings,
     lockout_danger,
     lockout_mistakes,
+    with_runbooks,
 )
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
@@ -180,6 +181,7 @@ def _checked(layers: Layers) -> Settings:
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:
         raise ConfigurationError(problems)
+    parts["alerting"] = with_runbooks(parts["alerting"], parts["web"])
     return Settings(**parts, sources=tuple(sources))
 
 

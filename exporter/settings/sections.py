@@ -53,7 +53,8 @@ class WebSettings(Section):
         systemd_socket: Listen on the sockets of a systemd socket unit instead.
         config_file: The web configuration file with TLS, users, headers and rate limit.
         enable_lifecycle: Reload on `POST /-/reload`; without it that is refused with 403.
-        external_url: The URL under which others reach this, for links in alerts.
+        external_url: The URL under which others reach this, for links in alerts to its board and
+            runbooks.
         route_prefix: The path below which everything is served; that of `external_url` if not
             given.
         max_requests: Requests under way at once, beside those for health and readiness; who comes
@@ -90,6 +91,13 @@ class WebSettings(Section):
             yield Mistake(
                 ("config_file",), f"cannot read the file {file}; correct the path or its rights"
             )
+
+
+def with_runbooks(alerting: AlertingSettings, web: WebSettings) -> AlertingSettings:
+    """Return how to alert with links to our own runbooks, if we have a URL and none is named."""
+    if web.external_url is None or "runbook_url" in alerting.model_fields_set:
+        return alerting
+    return alerting.model_copy(update={"runbook_url": f"{web.external_url.rstrip('/')}/runbooks/"})
 
 
 class LogSettings(Section):

@@ -38,11 +38,14 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         reason: Under which it is counted.
         message: One sentence for the log, made by us and free of secrets.
         target: The id of the target whose call it was, if it was one's.
+        cuts_list: Whether a part of the task's list was not read, so that a target that is missing
+            may still be there. `None`: it was not, unless the call was a target's.
     """
 
     reason: Reason
     message: str
     target: str = ""
+    cuts_list: bool | None = None
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,14 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     incomplete: bool = False
     asked: bool = True
     vendor_slow: bool = False
+
+    @property
+    def cut(self) -> bool:
+        """Whether a part of the list was not read, by the failures."""
+        return any(
+            not failure.target if failure.cuts_list is None else failure.cuts_list
+            for failure in self.failures
+        )
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

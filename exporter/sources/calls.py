@@ -18,7 +18,12 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 
 def http_client(settings: SourceSettings, context: SourceContext) -> HttpClient:
     """Make the client that a source's calls are sent with."""
-    return HttpClient(http_options(settings), clock=context.clock, random=context.random)
+    return HttpClient(
+        http_options(settings),
+        clock=context.clock,
+        random=context.random,
+        certificate_ends=context.telemetry.certificate_ends,
+    )
 
 
 def http_options(settings: SourceSettings) -> HttpOptions:

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from exporter import systemd
 from exporter.config.address import parse_address
+from exporter.metrics import own
 from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from exporter.clock import Clock
+    from exporter.metrics.telemetry import SelfMetrics
     from exporter.overview.interface import View
     from exporter.settings.sections import WebSettings
 
@@ -62,6 +64,8 @@ def create_app(
     bounded = [
         Route("/", html.fleet),
         Route("/target", html.target),
+        Route("/runbooks/", html.runbooks),
+        Route("/runbooks/{alert}", html.runbook),
         Route("/config", text.config),
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
@@ -95,9 +99,21 @@ def create_app(
 
 
 def make_server(
-    app: ASGIApp, web: WebSettings, *, clock: Clock, environ: Mapping[str, str] = os.environ
+    app: ASGIApp,
+    web: WebSettings,
+    *,
+    clock: Clock,
+    telemetry: SelfMetrics | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> WebServer:
     """Make the server of an app; it listens once it is started.
+
+    Args:
+        app: What answers the requests.
+        web: Where it listens, and with which web configuration file.
+        clock: Where time comes from.
+        telemetry: Shows how the web configuration file is, and when the certificate ends.
+        environ: Where systemd tells of sockets it hands over.
 
     Raises:
         ConfigurationError: The web configuration file or what it names is wrong.
@@ -107,6 +123,12 @@ def make_server(
     if web.config_file is None:
         return WebServer(app, addresses, sockets=sockets)
     security = WebSecurity(web.config_file, clock=clock)
+    if telemetry is not None:
+        telemetry[own.WEB_CONFIG_SUCCESSFUL].set_function(lambda: not security.refused)
+        if security.certificate_end is not None:
+            telemetry.expose(own.WEB_CERTIFICATE_END).set_function(
+                lambda: security.certificate_end or 0.0
+            )
     gate = Gate(app, security, route_prefix=web.route_prefix)
     return WebServer(gate, addresses, tls=security.context, sockets=sockets)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from exporter.alerts import alerting
 from exporter.alerts.alerting import Alerting, AlertingContext, BuiltInAlerts
-from exporter.alerts.evaluate import Alerts, Phase
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
+from exporter.alerts.expression import Select
 from exporter.alerts.memory import AlertingState, AlertMemory
+from exporter.alerts.rule import HEARTBEAT, Links, Severity
 from exporter.alerts.settings import AlertingSettings
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, AgentState, SourceHealth
@@ -19,7 +23,7 @@ from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.sharding import Shard
-from tests.support.alerts import START, FakeAlertmanager, alert, keyed
+from tests.support.alerts import START, FakeAlertmanager, alert, keyed, rule
 from tests.support.clock import FakeClock
 from tests.support.state import LastingState
 from tests.support.wait import until
@@ -44,7 +48,10 @@ class Bench:
         self.telemetry[own.RELOAD_SUCCESSFUL].set(1)
         self.store = Store(self.time.clock)
         self.started = True
-        self.settings = AlertingSettings.model_validate({"alertmanagers": [ONE, TWO], **settings})
+        quiet = {"alerts": {"Heartbeat": {"off": True}}}
+        self.settings = AlertingSettings.model_validate(
+            {"alertmanagers": [ONE, TWO], **quiet, **settings}
+        )
         self._connected = 0
         self.state = LastingState(self.time.clock.monotonic)
         self.memory = AlertMemory(self.state, namespace="loadfleet", shard=Shard())
@@ -216,6 +223,56 @@ class TestTick:
         ]
 
 
+class TestHeartbeat:
+    """The alert of that name, which fires always."""
+
+    @staticmethod
+    def bench() -> Bench:
+        """Return a bench on which it is the only alert."""
+        bench = Bench()
+        heartbeat = replace(
+            rule(HEARTBEAT, hold=0.0),
+            severity=Severity.NONE,
+            expression=Select(metric=own.RELOAD_SUCCESSFUL.name).compared("==", 1),
+        )
+        bench.alerting._rules = (heartbeat,)
+        bench.alerting._evaluator = Evaluator(
+            [heartbeat], links=Links(runbook_url="http://runbooks.test")
+        )
+        return bench
+
+    async def test_it_is_told_every_minute(self) -> None:
+        """Each time it is to end four minutes later, unlike all others."""
+        bench = self.bench()
+
+        await bench.minutes(3)
+
+        ends = [datetime.fromisoformat(one["endsAt"]).timestamp() for one in bench.one.taken()]
+        assert [60.0 + 240, 120.0 + 240, 180.0 + 240] == [end - START.unix for end in ends]
+
+    async def test_it_is_no_trouble(self) -> None:
+        """It is neither counted with what fires nor logged."""
+        bench = self.bench()
+
+        with capture_logs() as logged:
+            await bench.minutes(1)
+
+        shown = bench.telemetry.registry.collect()
+        assert [] == logged
+        assert HEARTBEAT not in str([metric.samples for metric in shown])
+        assert [(HEARTBEAT, Phase.FIRING)] == bench.phases()
+
+    async def test_it_is_not_worth_a_write(self) -> None:
+        """It fires anew after a restart without anything that is kept."""
+        bench = self.bench()
+        await bench.minutes(1)
+        bench.state.writes.clear()
+
+        await bench.minutes(5)
+
+        assert [] == bench.state.writes
+
+
 class TestReceivers:
     async def test_one_that_hangs_delays_neither_the_other_nor_the_evaluation(self) -> None:
         """Each has its own worker."""
@@ -273,6 +330,20 @@ class TestReceivers:
 
         assert (1, 0) == (before, len(bench.alerting.state().alerts.resolved))
         assert ["resolution_given_up"] == [entry["event"] for entry in logged]
+
+    async def test_an_end_is_kept_while_its_alert_would_go_on(self) -> None:
+        """Nothing else ends it before `hold_on_silence`, be that longer than a day."""
+        bench = Bench(hold_on_silence="3d")
+        await bench.minutes(6, a=False)
+        bench.two.status = 500
+        await bench.minutes(6, a=True)
+        bench.time.shift(alerting.UNDELIVERED_SECONDS + 60)
+        bench.two.status = 200
+        bench.two.told()
+
+        await bench.minutes(1, a=True)
+
+        assert [("a", "resolved")] == bench.two.told()
 
     async def test_the_number_of_ends_is_bounded(self) -> None:
         """Of too many, the oldest are given up."""
@@ -419,6 +490,24 @@ class ReloadBench:
         """Wait for an evaluation to have found exactly these alerts."""
         await until(lambda: list(names) == [one.name for one in self.alerts.active() or ()])
 
+    async def firing(self, *alertmanagers: str, **settings: Any) -> None:
+        """Go over to settings and wait until each Alertmanager has heard what fires."""
+        await self.apply(*alertmanagers, thresholds={"for_scale": 0.0}, **settings)
+        wanted = {(url.removeprefix("http://"), "firing") for url in alertmanagers}
+        await until(lambda: wanted <= set(self.told()))
+
+    def told(self, *, label: str = "") -> list[tuple[str, str]]:
+        """Return who was told what of the alert: by host, or by an external label."""
+        return [
+            (
+                one["labels"][label] if label else host,
+                "resolved" if self.alertmanager.has_ended(one) else "firing",
+            )
+            for host, call in zip(self.alertmanager.hosts, self.alertmanager.calls, strict=True)
+            for one in call
+            if one["labels"]["alertname"] == RELOAD_FAILED
+        ]
+
     def receivers(self) -> set[str]:
         """Return for which receivers there are series of ours."""
         return {
@@ -508,6 +597,87 @@ class TestBuiltInAlerts:
             await bench.apply(TWO)
 
             assert ({ONE, TWO}, {TWO}) == (before, bench.receivers())
+
+    async def test_who_is_told_nothing_more_is_told_the_ends(self) -> None:
+        """Otherwise its alerts would go on for four hours."""
+        async with reloading() as bench:
+            await bench.firing(ONE, TWO)
+
+            await bench.apply(TWO)
+
+            await until(lambda: ("one.test", "resolved") in bench.told())
+            assert ("two.test", "resolved") not in bench.told()
+
+    async def test_switching_them_off_tells_the_ends(self) -> None:
+        """With the labels by which they are known."""
+        async with reloading() as bench:
+            await bench.firing(ONE, external_labels={"env": "lab"})
+
+            await bench.apply()
+
+            await until(lambda: ("one.test", "resolved") in bench.told())
+            assert ("lab", "resolved") in bench.told(label="env")
+
+    async def test_other_labels_end_the_alerts_with_those_before(self) -> None:
+        """To an Alertmanager they are other alerts, of which nobody would tell the end."""
+        async with reloading() as bench:
+            await bench.firing(ONE, external_labels={"env": "lab"})
+
+            await bench.firing(ONE, external_labels={"env": "live"})
+
+            await until(lambda: ("lab", "resolved") in bench.told(label="env"))
+            await until(lambda: ("live", "firing") in bench.told(label="env"))
+            assert ("live", "resolved") not in bench.told(label="env")
+
+    async def test_an_end_that_is_not_taken_is_told_until_it_is(self) -> None:
+        """An Alertmanager is often removed while it is being moved."""
+        async with reloading() as bench:
+            await bench.firing(ONE)
+            bench.alertmanager.status = 500
+            await bench.apply()
+            await until(lambda: bench.time.sleepers)
+            bench.alertmanager.status = 200
+
+            await bench.time.advance(60)
+
+            await until(lambda: ("one.test", "resolved") in bench.told())
+
+    async def test_an_end_that_is_not_taken_is_given_up(self) -> None:
+        """After a quarter of an hour, with a word in the log."""
+        async with reloading() as bench:
+            await bench.firing(ONE)
+            bench.alertmanager.status = 500
+            await bench.apply()
+
+            with capture_logs() as logged:
+                await bench.time.advance(3600)
+
+            assert [("ends_not_sent", ONE)] == [(e["event"], e["receiver"]) for e in logged]
+            assert 0 == bench.time.sleepers
+
+    async def test_who_comes_back_is_told_no_end_any_more(self) -> None:
+        """It would overtake the alert that fires there again."""
+        async with reloading() as bench:
+            await bench.firing(ONE)
+            bench.alertmanager.status = 500
+            await bench.apply()
+            await until(lambda: bench.time.sleepers)
+            bench.alertmanager.status = 200
+
+            await bench.firing(ONE)
+            await bench.time.advance(120)
+
+            assert {("one.test", "firing")} == set(bench.told())
+
+    async def test_a_stop_ends_nothing(self) -> None:
+        """A restart comes after most stops, and what fires has not ended."""
+        async with reloading() as bench:
+            await bench.firing(ONE)
+
+            await bench.alerts.stop()
+            await bench.time.advance(3600)
+
+            assert {("one.test", "firing")} == set(bench.told())
 
     async def test_switching_them_off_ends_their_series(self) -> None:
         """A number of firing alerts that nobody counts any more is wrong."""

@@ -37,6 +37,7 @@ class Bench:
             AlertmanagerSettings.model_validate({"url": URL, **settings}),
             NotificationOptions(
                 resend_seconds=60.0,
+                hold_seconds=14_400.0,
                 generator_url="https://monitor.example/fleet/",
                 external_labels={"region": "eu", "agent": "external"},
             ),
@@ -61,7 +62,7 @@ class Bench:
 
 class TestMessage:
     async def test_what_fires_is_told_as_prometheus_tells_it(self) -> None:
-        """External labels are added, the end is four intervals away, the link goes to the board."""
+        """External labels are added, the end is far away, the link goes to the board."""
         bench = Bench()
         bench.receiver.publish(keyed(alert("a", fired=-60.5)))
 
@@ -81,7 +82,7 @@ class TestMessage:
                     },
                     "annotations": {"summary": "Something is down."},
                     "startsAt": "2023-11-14T22:12:19.500+00:00",
-                    "endsAt": "2023-11-14T22:17:20.000+00:00",
+                    "endsAt": "2023-11-15T02:13:20.000+00:00",
                     "generatorURL": "https://monitor.example/fleet/",
                 }
             ]
@@ -95,6 +96,28 @@ class TestMessage:
         await bench.receiver.send_due()
 
         assert "2023-11-14T22:13:10.000+00:00" == bench.alertmanager.calls[0][0]["endsAt"]
+
+    async def test_only_the_heartbeat_ends_soon_after_the_exporter(self) -> None:
+        """Its end is the news that nobody is there any more to tell any."""
+        bench = Bench()
+
+        bench.receiver.publish(keyed(alert("a"), alert("b", name="LoadFleetHeartbeat")))
+
+        await bench.receiver.send_due()
+
+        assert ["2023-11-15T02:13:20.000+00:00", "2023-11-14T22:17:20.000+00:00"] == [
+            one["endsAt"] for one in bench.alertmanager.taken()
+        ]
+
+    async def test_the_link_is_that_of_the_target(self) -> None:
+        """Who is woken wants the page of what is down, not the whole board."""
+        bench = Bench()
+        page = "https://monitor.example/fleet/target?source=prod&kind=agent&id=7"
+        bench.receiver.publish(keyed(alert("a", annotations={"board_url": page})))
+
+        await bench.receiver.send_due()
+
+        assert [page] == [one["generatorURL"] for one in bench.alertmanager.taken()]
 
     async def test_a_path_in_the_url_is_kept(self) -> None:
         """An Alertmanager may be served below a path."""

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from exporter.alerts import about
 from exporter.alerts.evaluate import Alerts, Evaluator, Phase
-from exporter.alerts.expression import Expression
+from exporter.alerts.expression import Expression, select
+from exporter.alerts.rule import Links
 from exporter.clock import Moment
+from exporter.metrics import catalogue as c
+from exporter.metrics import own
 from tests.support.alerts import START, alert, keyed, later, rule
 
 
 if TYPE_CHECKING:
     from exporter.alerts.rule import Rule
     from exporter.alerts.samples import SampleView
+
+
+LINKS = Links(runbook_url="https://runbooks.example")
 
 
 class Judge:
@@ -24,7 +33,7 @@ class Judge:
 
     def at(self, seconds: float, samples: SampleView, *, hold_restored: bool = False) -> Alerts:
         """Evaluate that long after `START`."""
-        evaluator = Evaluator(self.rules, runbook_url="https://runbooks.example")
+        evaluator = Evaluator(self.rules, links=LINKS)
         self.alerts = evaluator.evaluate(
             samples, later(seconds), self.alerts, hold_restored=hold_restored
         )
@@ -42,6 +51,26 @@ class Judge:
 def up(**agents: float) -> SampleView:
     """Return the newest samples of some agents."""
     return {"up": [({"agent": name, "zone": ""}, value) for name, value in agents.items()]}
+
+
+HOUR, DAY = 3600.0, 86_400.0
+
+ABOUT_AGENTS = replace(rule(expression=select(c.AGENT_UP).compared("==", 0)), about=about.AGENT)
+
+
+def agents(*, task: float = 1, targets: float = 5, **up: float) -> SampleView:
+    """Return the samples of a source with some agents, and what is known of its list."""
+    source = {"provider": "realload", "source": "prod"}
+    each = [({**source, "agent_id": name, "agent": name}, value) for name, value in up.items()]
+    down = [({**labels, "reason": "timeout"}, 1.0) for labels, value in each if not value]
+    listing = {**source, "task": "agents"}
+    return {
+        c.AGENT_UP.name: each,
+        c.AGENT_FAILURE.name: down,
+        c.SOURCE_TASK_UP.name: [(listing, task)],
+        c.SOURCE_TARGETS.name: [({**source, "kind": "agent"}, targets)],
+        own.POLL_INTERVAL.name: [(listing, 60.0)],
+    }
 
 
 class TestPending:
@@ -95,7 +124,7 @@ class TestPending:
 
     def test_a_wall_clock_that_is_set_makes_nothing_fire(self) -> None:
         """A duration is measured by the clock that never jumps."""
-        evaluator = Evaluator([rule(hold=300)], runbook_url="")
+        evaluator = Evaluator([rule(hold=300)], links=LINKS)
         first = evaluator.evaluate(up(a=0), START, Alerts())
         jumped = Moment(unix=START.unix + 86_400, monotonic=START.monotonic + 60)
 
@@ -265,3 +294,120 @@ class TestRestored:
 
 class Broken(Expression, frozen=True, kw_only=True):
     """A condition that nobody can evaluate."""
+
+
+class TestEvidence:
+    def test_an_alert_goes_on_while_nothing_is_known_of_its_target(self) -> None:
+        """A list that cannot be read says nothing of the agents in it."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+
+        judge.at(3 * HOUR, agents(task=0))
+
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_an_emptied_list_is_no_evidence(self) -> None:
+        """A filter that matches nothing repairs no agent."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+
+        judge.at(3 * HOUR, agents(targets=0))
+
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_it_ends_a_day_later_at_the_latest(self) -> None:
+        """Nobody wants to be reminded for ever of what nobody can look at."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+        judge.at(400, agents(task=0))
+
+        judge.at(399 + DAY, agents(task=0))
+        before = judge.phases()
+        judge.at(400 + DAY, agents(task=0))
+
+        assert {"a": Phase.FIRING} == before
+        assert ["a"] == judge.ended()
+
+    def test_it_ends_when_the_list_is_read_and_lacks_the_target(self) -> None:
+        """An agent that was deleted is nobody's trouble."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+        judge.at(400, agents(task=0))
+
+        judge.at(HOUR, agents(b=1))
+
+        assert ["a"] == judge.ended()
+
+    def test_it_ends_when_the_target_was_read_and_is_well(self) -> None:
+        """Its own reading counts although the list is not complete."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+
+        judge.at(400, agents(a=1, task=0))
+
+        assert ["a"] == judge.ended()
+
+    def test_it_ends_with_its_source(self) -> None:
+        """What was taken out of the configuration is not polled any more."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+
+        judge.at(400, {})
+
+        assert ["a"] == judge.ended()
+
+    def test_the_time_of_keeping_begins_with_the_evidence(self) -> None:
+        """What was not known was no recovery."""
+        judge = Judge(replace(ABOUT_AGENTS, keep_seconds=300.0))
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+        judge.at(HOUR, agents(task=0))
+        judge.at(HOUR + 10, agents(a=1))
+
+        judge.at(HOUR + 309, agents(a=1))
+        before = judge.phases()
+        judge.at(HOUR + 310, agents(a=1))
+
+        assert {"a": Phase.FIRING} == before
+        assert ["a"] == judge.ended()
+
+    def test_what_is_pending_does_not_begin_anew(self) -> None:
+        """Only the time in which something was known counts."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(200, agents(task=0))
+        judge.at(HOUR, agents(a=0))
+
+        judge.at(HOUR + 99, agents(a=0))
+        before = judge.phases()
+        judge.at(HOUR + 100, agents(a=0))
+
+        assert {"a": Phase.PENDING} == before
+        assert {"a": Phase.FIRING} == judge.phases()
+
+    def test_the_texts_stay_while_nothing_is_known(self) -> None:
+        """The page must go on saying where and why."""
+        judge = Judge(ABOUT_AGENTS)
+        judge.at(0, agents(a=0))
+        judge.at(300, agents(a=0))
+        told = [one.annotations for one in judge.alerts.active.values()]
+
+        judge.at(HOUR, agents(task=0))
+
+        assert told == [one.annotations for one in judge.alerts.active.values()]
+        assert "Reason: timeout." in told[0]["description"]
+
+
+def test_alerts_about_the_exporter_name_it() -> None:
+    """Of several exporters one must know which."""
+    evaluator = Evaluator([rule(hold=0)], links=LINKS, instance="host-1:10871")
+
+    outcome = evaluator.evaluate(up(a=0), later(0), Alerts())
+
+    assert ["host-1:10871"] == [one.labels["instance"] for one in outcome.active.values()]

@@ -123,9 +123,10 @@ async def test_only_what_is_active_is_marked_as_restored() -> None:
     }
 
 
-async def test_after_an_hour_only_the_ends_are_loaded() -> None:
-    """Alertmanager has ended by itself what it heard no more of."""
-    assert ["ended"] == list(by_agent(await (await saved()).loaded(3601)))
+async def test_after_a_day_only_the_ends_are_loaded() -> None:
+    """For so long an alert goes on while nothing is known of its target."""
+    assert ["fires", "waits", "ended"] == list(by_agent(await (await saved()).loaded(86_399)))
+    assert ["ended"] == list(by_agent(await (await saved()).loaded(86_401)))
 
 
 async def test_a_clock_that_was_set_back_puts_no_beginning_into_the_future() -> None:

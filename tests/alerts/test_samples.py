@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.alerts.expression import Absent, Age, select
+from exporter.alerts.expression import Absent, Age, Select, select
 from exporter.alerts.samples import metrics, view
 from exporter.alerts.table import rules
 from exporter.alerts.thresholds import Thresholds
@@ -37,7 +37,7 @@ def test_the_metrics_of_a_condition_are_found_however_deep() -> None:
         Age(of=select(c.SUITE_LAST_RUN_START))
         .compared(">", 5)
         .where("unless", select(c.SUITE_RUNNING).compared("==", 1), "source")
-        .either(Absent(metric="up"))
+        .either(Absent(of=Select(metric="up")))
     )
 
     assert {

@@ -152,6 +152,105 @@ class TestAlertmanagers:
         assert "alerting.alertmanagers[0].bearer_token_file: cannot use the secret" in problem
 
 
+class TestHoldOnSilence:
+    def test_it_is_never_shorter_than_the_heartbeats_silence(self, tmp_path: Path) -> None:
+        """Alerts that end between two calls would resolve and page in turn."""
+        (found,) = problems(tmp_path, resend_interval="10m", hold_on_silence="39m")
+
+        assert (
+            "alerting.hold_on_silence: must be at least 40m, 4 intervals; alerts would end between"
+            " two calls"
+        ) == found
+
+    def test_the_longer_one_of_the_intervals_counts(self, tmp_path: Path) -> None:
+        """Nothing is told more often than it is evaluated."""
+        (found,) = problems(tmp_path, evaluation_interval="2m", hold_on_silence="7m")
+
+        assert found.startswith("alerting.hold_on_silence: must be at least 8m")
+
+    def test_four_intervals_are_enough(self, tmp_path: Path) -> None:
+        """The bound itself is allowed."""
+        alerting = settings(tmp_path, resend_interval="10m", hold_on_silence="40m").alerting
+
+        assert 2400.0 == alerting.hold_on_silence
+
+
+class TestHeartbeat:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://hc-ping.com/CANARY",
+            "http://127.0.0.1:8000/ping",
+            "https://kuma.example/api/push/CANARY?status=up&msg=OK",
+        ],
+    )
+    def test_a_url_switches_the_evaluation_on(self, tmp_path: Path, url: str) -> None:
+        """Without any Alertmanager too: what it says is that rules are judged."""
+        alerting = settings(tmp_path, heartbeat_url=url).alerting
+
+        assert alerting.built_in
+        assert alerting.heartbeat is not None
+        assert url == alerting.heartbeat.reveal()
+
+    def test_a_file_can_hold_it(self, tmp_path: Path) -> None:
+        """Whoever knows the URL can send a heartbeat, so it is a secret."""
+        (tmp_path / "url").write_text("https://hc-ping.com/CANARY\n")
+
+        alerting = settings(tmp_path, heartbeat_url_file="url").alerting
+
+        assert alerting.heartbeat is not None
+        assert "https://hc-ping.com/CANARY" == alerting.heartbeat.reveal()
+        assert [tmp_path / "url"] == list(alerting.files())
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "hc-ping.com/CANARY",
+            "ftp://hc-ping.com/CANARY",
+            "https://user:CANARY@hc-ping.com/",
+            "https://hc-ping.com/CANARY here",
+            "https://hc-ping.com/?key=CANARY here",
+            "https://hc-ping.com/?key=1#CANARY",
+            "https://hc-ping.com/CANARY\n",
+        ],
+    )
+    @pytest.mark.parametrize("by_file", [False, True])
+    def test_what_is_no_url_is_a_mistake(self, tmp_path: Path, url: str, by_file: bool) -> None:
+        """No part of it is quoted, and the place is where it was given."""
+        (tmp_path / "url").write_text(f"{url}\n")
+        given = {"heartbeat_url_file": "url"} if by_file else {"heartbeat_url": url}
+
+        (found,) = problems(tmp_path, **given)
+
+        assert (
+            f"alerting.{next(iter(given))}: is not an http or https URL without user and password;"
+            " write it as https://host/path"
+        ) == found
+
+    def test_two_are_one_too_many(self, tmp_path: Path) -> None:
+        """Nobody could tell which of them counts."""
+        (tmp_path / "url").write_text("https://hc-ping.com/1")
+
+        (found,) = problems(
+            tmp_path, heartbeat_url="https://hc-ping.com/2", heartbeat_url_file="url"
+        )
+
+        assert (
+            "alerting.heartbeat_url_file: stands beside heartbeat_url; remove one of the two"
+            == found
+        )
+
+    def test_it_is_not_shown(self, tmp_path: Path) -> None:
+        """Neither on `/config` nor, whoever writes it there, in the log."""
+        found = settings(tmp_path, heartbeat_url="https://hc-ping.com/CANARY")
+
+        assert "<secret>" == redacted(found)["alerting"]["heartbeat_url"]
+        assert "CANARY" not in repr(found)
+        assert ["https://hc-ping.com/CANARY"] == [
+            secret.reveal() for secret in found.alerting.secrets()
+        ]
+
+
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     """`/config` shows that there is one, and nothing else of it."""
     shown = redacted(
@@ -189,11 +288,13 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
     alerting = settings(tmp_path).alerting
 
-    assert ((), 15.0, 60.0) == (
+    assert ((), 15.0, 60.0, 14_400.0) == (
         alerting.alertmanagers,
         alerting.evaluation_interval,
         alerting.resend_interval,
+        alerting.hold_on_silence,
     )
+    assert not alerting.built_in
 
 
 def test_one_process_of_several_alerts_under_its_number() -> None:

@@ -86,7 +86,13 @@ async def test_the_page_of_a_target(browser: Browser, demo: Demo) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize(
-    "path", ["", "?q=bern&sort=-ping", "target?source=simulated-portal&kind=agent&id=41"]
+    "path",
+    [
+        "",
+        "?q=bern&sort=-ping",
+        "target?source=simulated-portal&kind=agent&id=41",
+        "runbooks/LoadFleetExporterGone",
+    ],
 )
 async def test_everybody_can_use_it(
     browser: Browser, demo: Demo, scheme: str, width: int, path: str

@@ -84,6 +84,28 @@ def test_the_runbooks_can_be_elsewhere(
     assert "https://no" not in output
 
 
+def test_the_runbooks_are_the_exporter_s_own_where_it_is_reached(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Who says under which URL others reach the exporter gets links to what it serves itself."""
+    _, output, _ = rules(file="web: {external_url: https://fleet.example/lab/}\n")
+
+    expected = "runbook_url: https://fleet.example/lab/runbooks/LoadFleetSourceDown.md\n"
+    assert expected in output
+
+
+def test_runbooks_that_are_named_go_over_the_exporter_s_own(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Who keeps runbooks in a wiki gets links to these, wherever the exporter is reached."""
+    _, output, _ = rules(
+        "--runbook-url=https://wiki/r", file="web: {external_url: https://fleet.example}\n"
+    )
+
+    assert "runbook_url: https://wiki/r/LoadFleetSourceDown.md\n" in output
+    assert "fleet.example/runbooks" not in output
+
+
 @pytest.mark.parametrize(
     ("file", "environ", "message"),
     [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter import __version__
-from tests.deploy.image import Builder, Image, require_everything
+from tests.deploy.image import ROOT, Builder, Image, require_everything
 from tests.support.wait import until
 
 
@@ -133,6 +133,14 @@ def test_it_is_labelled(image: Image) -> None:
         "licenses": "Apache-2.0",
         "source": "https://github.com/loadfleet/loadfleet-exporter",
     }.items() <= {key.rpartition(".")[2]: value for key, value in labels.items()}.items()
+
+
+def test_its_runbooks_are_inside(image: Image) -> None:
+    """Whoever is paged reads them from the daemon, without the internet."""
+    served = image.root.glob("opt/loadfleet/lib/*/site-packages/exporter/web/runbooks/*")
+
+    written = {path.name for path in (ROOT / "deploy" / "runbooks").iterdir()}
+    assert written == {path.name for path in served}
 
 
 def test_nothing_of_the_build_stays(image: Image) -> None:

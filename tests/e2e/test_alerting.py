@@ -200,11 +200,8 @@ async def alertmanager(folder: Path, pager: str) -> AsyncIterator[str]:
     del configuration["global"]  # it holds what mail and chat need
     configuration["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     configuration["receivers"] = [
-        {"name": "nobody"},
-        *(
-            {"name": name, "webhook_configs": [{"url": f"{pager}/{name}"}]}
-            for name in ("page", "work")
-        ),
+        {"name": each["name"], "webhook_configs": [{"url": f"{pager}/{each['name']}"}]}
+        for each in configuration["receivers"]
     ]
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(configuration))
     port = free_port()

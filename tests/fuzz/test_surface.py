@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 words = str.split
 
-PATHS = words("""/ /target /metrics /config /probe /static/board.js /static/style.css
+PATHS = words("""/ /target /runbooks/ /metrics /config /probe /static/board.js /static/style.css
 /api/v1/targets /api/v1/sources /api/v1/alerts /api/v1/status
 /sd/agents /sd/controllers /sd/recorders /-/healthy /-/ready /-/reload""")
 METHODS = words("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT FOO")

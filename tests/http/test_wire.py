@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import socket
 import ssl
@@ -389,6 +390,18 @@ def written(authority: trustme.CA, folder: Path) -> Path:
     return path
 
 
+def ending(options: HttpOptions, told: list[float], **routes: Any) -> HttpClient:
+    """Make a client that notes when the certificates of servers end."""
+    return HttpClient(
+        options,
+        clock=Clock(sleep=no_pause),
+        random=Random(1),  # noqa: S311 - jitter is no secret
+        transport=NetworkTransport(
+            options, certificate_ends=told.append, **{"environment": {}, **routes}
+        ),
+    )
+
+
 class TestTls:
     async def test_a_named_authority_is_trusted(
         self, connect: Connect, authority: trustme.CA, tmp_path: Path
@@ -447,6 +460,50 @@ class TestTls:
 
         assert 200 == answer.status
 
+    async def test_the_end_of_the_servers_certificate_is_told(
+        self, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """It is told at first, and again only when the server presents another certificate."""
+        first, second = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC)
+        tls = server_tls(authority.issue_cert("127.0.0.1", not_after=first))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        told: list[float] = []
+        close = say(HEAD + b"Connection: close\r\nContent-Length: 0\r\n\r\n", then=drop)
+        http = ending(options, told)
+        async with Vendor(reply(), close, tls=tls) as vendor:
+            await http.send(call(vendor.url))
+            await http.send(call(vendor.url))
+            # A connection that is already there keeps the certificate it began with.
+            authority.issue_cert("127.0.0.1", not_after=second).configure_cert(tls)
+            await http.send(call(vendor.url))
+        await http.aclose()
+
+        assert [first.timestamp(), second.timestamp()] == told
+
+    async def test_it_is_told_of_a_certificate_that_nobody_verifies(
+        self, authority: trustme.CA
+    ) -> None:
+        """`insecure_skip_verify` hides no end."""
+        end = datetime(2031, 2, 3, tzinfo=UTC)
+        tls = server_tls(authority.issue_cert("other.example", not_after=end))
+        told: list[float] = []
+        http = ending(msgspec.structs.replace(OPTIONS, insecure_skip_verify=True), told)
+        async with Vendor(reply(), tls=tls) as vendor:
+            await http.send(call(vendor.url))
+        await http.aclose()
+
+        assert [end.timestamp()] == told
+
+    async def test_nothing_ends_on_plain_http(self) -> None:
+        """There is no certificate."""
+        told: list[float] = []
+        http = ending(OPTIONS, told)
+        async with Vendor(reply()) as vendor:
+            await http.send(call(vendor.url))
+        await http.aclose()
+
+        assert [] == told
+
     async def test_a_client_certificate_is_shown(
         self, connect: Connect, authority: trustme.CA, tmp_path: Path
     ) -> None:
@@ -492,6 +549,31 @@ class TestTls:
 
         with pytest.raises(ConfigurationError, match=r"ca\.pem"):
             NetworkTransport(msgspec.structs.replace(OPTIONS, ca_file=path))
+
+
+@contextlib.asynccontextmanager
+async def tunnel(tls: ssl.SSLContext) -> AsyncIterator[str]:
+    """Run a proxy that connects to where it is told, and yield its URL."""
+    under_way: list[asyncio.Task[None]] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.transport.abort()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        host, _, port = head.split()[1].decode().partition(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        under_way.append(asyncio.create_task(pump(reader, far_writer)))
+        under_way.append(asyncio.create_task(pump(far_reader, writer)))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0, ssl=tls) as server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        await asyncio.gather(*under_way)
 
 
 class TestProxies:
@@ -549,6 +631,36 @@ class TestProxies:
             error = await failure(connect(options).send(call("https://vendor.invalid/api")))
 
         assert (reason, counts) == (error.reason, error.unread)
+
+    async def test_the_end_of_a_certificate_is_told_through_a_proxy(
+        self, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """It is that of the vendor's server, not of the proxy that is reached by TLS as well."""
+        end = datetime(2031, 2, 3, tzinfo=UTC)
+        inner = server_tls(authority.issue_cert("127.0.0.1", not_after=end))
+        outer = server_tls(authority.issue_cert("127.0.0.1"))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        told: list[float] = []
+        async with Vendor(reply(), tls=inner) as vendor, tunnel(outer) as proxy:
+            http = ending(options, told, environment={"all": proxy})
+            await http.send(call(vendor.url))
+            await http.aclose()
+
+        assert [end.timestamp()] == told
+
+    async def test_the_certificate_of_a_proxy_is_not_the_vendors(
+        self, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """What travels in the clear behind the proxy has none."""
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        told: list[float] = []
+        tls = server_tls(authority.issue_cert("127.0.0.1"))
+        async with Vendor(reply(), tls=tls) as proxy:
+            http = ending(options, told, environment={"all": f"https://127.0.0.1:{proxy.port}"})
+            await http.send(call("http://vendor.invalid/api"))
+            await http.aclose()
+
+        assert (1, []) == (len(proxy.seen), told)
 
     async def test_a_proxy_that_is_not_there(self, connect: Connect) -> None:
         """A refused connection to the proxy is `connect`."""

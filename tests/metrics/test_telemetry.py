@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import CallError, Reason
+from exporter.metrics import own
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
 from tests.support.clock import FakeClock
@@ -38,6 +39,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "breaker_open": ("gauge", SOURCE),
     "lockout_refusals": ("gauge", SOURCE),
     "vendor_slow": ("gauge", SOURCE),
+    "targets_expected": ("gauge", (*TASK, "kind")),
+    "vendor_certificate_not_after_timestamp_seconds": ("gauge", SOURCE),
     "series": ("gauge", SOURCE),
     "series_expired_total": ("counter", SOURCE),
     "vendor_surprises_total": ("counter", (*SOURCE, "kind")),
@@ -51,6 +54,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "state_operations_total": ("counter", ("backend",)),
     "state_operation_failures_total": ("counter", ("backend",)),
     "state_size_bytes": ("gauge", ("backend",)),
+    "web_config_last_reload_successful": ("gauge", ()),
+    "web_certificate_not_after_timestamp_seconds": ("gauge", ()),
 }
 
 
@@ -61,6 +66,9 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
     source.declare_task("agents", 60.0)
     with source.request("getAgents"):
         pass
+    source.expect("agents", "agent", expected=True)
+    source.certificate_ends(1_800_000_000.0)
+    telemetry.expose(own.WEB_CERTIFICATE_END)
     telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
     for family in OWN_FAMILIES:
         if family.labels == ("receiver",):
@@ -183,6 +191,34 @@ def test_a_forgotten_source_leaves_no_series() -> None:
 
     assert [] == of_source(telemetry, "prod")
     assert others == of_source(telemetry, "lab")
+
+
+def test_a_forgotten_task_leaves_no_series_and_can_come_back() -> None:
+    """What was expected of a task goes with it, and is shown again with the task."""
+    telemetry = used()
+    source = telemetry.source("realload", "prod")
+    labels = {"provider": "realload", "source": "prod", "task": "agents", "kind": "agent"}
+
+    source.forget_task("agents")
+    forgotten = value(telemetry, "targets_expected", **labels)
+    source.expect("agents", "agent", expected=False)
+
+    assert (None, 0.0) == (forgotten, value(telemetry, "targets_expected", **labels))
+
+
+def test_without_a_web_configuration_nothing_was_refused() -> None:
+    """There is no certificate then whose end could be told."""
+    telemetry = SelfMetrics()
+
+    found = [
+        value(telemetry, name)
+        for name in (
+            "web_config_last_reload_successful",
+            "web_certificate_not_after_timestamp_seconds",
+        )
+    ]
+
+    assert [1.0, None] == found
 
 
 def test_a_source_that_comes_back_starts_anew() -> None:

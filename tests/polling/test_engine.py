@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from exporter.simulator.vendor import Command, Fault
 from tests.support.candidates import CANDIDATES
 from tests.support.front import instead
 from tests.support.trial import Trial
-from tests.support.vendor import hang
+from tests.support.vendor import Vendor, hang, reply
 from tests.support.wait import until
 
 
@@ -206,6 +208,37 @@ class TestApply:
         assert (("first",), ("second",)) == (found.added, found.kept)
         assert ["first", "second"] == list(engine.pollers)
         assert 4 == len(agents_up(engine, "first"))
+
+
+async def test_the_end_of_a_vendors_certificate_is_there_while_the_source_is(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """It is seen whatever the vendor answers, and goes with its source."""
+    authority, end = trustme.CA(), datetime(2031, 2, 3, tzinfo=UTC)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", not_after=end).configure_cert(tls)
+    labels = {"provider": "realload", "source": "realload"}
+
+    def ends() -> float | None:
+        name = "loadfleet_exporter_vendor_certificate_not_after_timestamp_seconds"
+        return engine.telemetry.registry.get_sample_value(name, labels)
+
+    async with Vendor(reply(status=500), tls=tls) as vendor:
+        secured = {
+            "provider": "realload",
+            "url": vendor.url,
+            "auth_token": "token",
+            "ca_file": str(tmp_path / "ca.pem"),
+        }
+        await engine.connect(settings(secured))
+        found = [ends()]
+        await engine.poll_once()
+        found.append(ends())
+        await engine.apply(settings({**secured, "name": "other"}))
+        found.append(ends())
+
+    assert [None, end.timestamp(), None] == found
 
 
 async def test_a_round_waits_twice_for_a_vendor_that_hangs(tmp_path: Path) -> None:

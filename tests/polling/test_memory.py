@@ -36,6 +36,7 @@ from exporter.fleet.readings import (
 from exporter.fleet.store import Snapshot
 from exporter.metrics.mapping import MAPPINGS
 from exporter.polling.doubt import Doubt
+from exporter.polling.expected import Listed
 from exporter.polling.memory import SCHEMA, Memory
 from exporter.polling.poller import Kept, TaskFailure, TaskStatus
 from exporter.sharding import Shard
@@ -168,7 +169,8 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
     doubt = Doubt(since=one.snapshot.taken, digest=b"\x00\xff")
     health = TaskHealth(task="agents", up=True, targets={"agent": 2.0})
     status = replace(one.status, failure=failure, health=health)
-    one = replace(one, status=status, since=SINCE, doubt=doubt)
+    listed = (Listed(kind=Kind.AGENT, at=one.snapshot.taken),)
+    one = replace(one, status=status, since=SINCE, doubt=doubt, listed=listed)
 
     async def restart() -> Kept | None:
         await before.memory.keep(SOURCE, one)
@@ -185,9 +187,26 @@ def test_what_is_restored_is_what_was_kept_on_other_clocks(
         for part in (found.snapshot, found.status)
     ]
     assert shifted(plain(doubt), ahead) == plain(found.doubt)
+    assert shifted(plain(listed), ahead) == plain(list(found.listed))
     assert SINCE == found.since
     assert (True, True) == (found.snapshot.restored, found.status.restored)
     assert [type(each) for each in readings] == [type(each) for each in found.snapshot.readings]
+
+
+async def test_what_an_older_version_kept_is_restored() -> None:
+    """An update must cost neither readings nor pages: what was not kept then is not known."""
+    store = Store()
+    process = Process(store.state)
+    await process.memory.keep(SOURCE, kept(agent()))
+    ((key, document),) = (await store.state.documents("snapshot/")).items()
+    content = msgspec.msgpack.decode(zlib.decompress(document.value))
+    del content["listed"], content["status"]["answered"]
+
+    await store.state.put(key, zlib.compress(msgspec.msgpack.encode(content)))
+    found = await process.recalled()
+
+    assert found is not None
+    assert (1, ()) == (len(found.snapshot.readings), found.listed)
 
 
 async def test_nothing_is_as_it_is_since_tomorrow() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,12 +13,14 @@ from exporter.clock import Moment
 from exporter.cooperative import TURN
 from exporter.errors import CallError, Reason
 from exporter.fleet.kinds import Kind
-from exporter.fleet.readings import Agent, AgentState, Reading, SourceHealth, TaskHealth
+from exporter.fleet.readings import Agent, AgentState, Reading, SourceHealth, Suite, TaskHealth
 from exporter.fleet.store import Store
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.doubt import DOUBTED_SECONDS
 from exporter.polling.poller import REPEAT_SECONDS, Poller
 from exporter.sources.base import Failure, Poll
+from exporter.sources.blazemeter.settings import BlazeMeterSettings
+from exporter.sources.realload.settings import RealLoadSettings
 from tests.support.clock import FakeClock
 from tests.support.source import FakeSource
 
@@ -54,11 +57,11 @@ def dated(agent: Agent) -> Agent:
 class Stage:
     """A poller with everything around it."""
 
-    def __init__(self, *answers: Poll | Exception) -> None:
+    def __init__(self, *answers: Poll | Exception, settings: Any = None, **options: Any) -> None:
         self.fake = FakeClock()
         self.store = Store(self.fake.clock)
         self.telemetry = SelfMetrics(clock=self.fake.clock)
-        self.source = FakeSource(*answers)
+        self.source = FakeSource(*answers, settings=settings)
         telemetry = self.telemetry.source("realload", "prod")
         telemetry.declare_task("agents", 60.0)
         self.poller = Poller(
@@ -68,6 +71,7 @@ class Stage:
             telemetry=telemetry,
             clock=self.fake.clock,
             kinds={"agents": (Kind.AGENT,)},
+            **options,
         )
 
     def shown(self) -> tuple[Reading, ...]:
@@ -99,7 +103,7 @@ class Stage:
         )
 
     def sample(self, name: str, **labels: str) -> float | None:
-        labels |= {"provider": "realload", "source": "prod", "task": "agents"}
+        labels = {"provider": "realload", "source": "prod", "task": "agents", **labels}
         return self.telemetry.registry.get_sample_value(f"loadfleet_exporter_{name}", labels)
 
 
@@ -371,6 +375,27 @@ class TestHealth:
         down = TaskHealth(task="agents", up=False, targets={"agent": 1.0})
         assert (SourceHealth(up=False), down) == stage.health()
 
+    @pytest.mark.parametrize(
+        ("failure", "up"),
+        [
+            (Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True), False),
+            (Failure(reason=Reason.HTTP_5XX, message="502"), False),
+            (Failure(reason=Reason.HTTP_5XX, message="502", target="47"), True),
+            (Failure(reason=Reason.TIMEOUT, message="2 calls", cuts_list=False), True),
+        ],
+        ids=["workspace", "unknown call", "target", "no list"],
+    )
+    async def test_a_task_a_part_of_whose_list_is_missing_is_down(
+        self, failure: Failure, up: bool
+    ) -> None:
+        """It is no evidence that those who are missing are gone, yet the vendor answers."""
+        stage = Stage(Poll(readings=(UP,), failures=(failure,)))
+
+        await stage.poller.poll("agents")
+
+        task = TaskHealth(task="agents", up=up, targets={"agent": 1.0})
+        assert (SourceHealth(up=True), task) == stage.health()
+
     async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
         """A poll that is left out tells nothing, as a failed one."""
         stage = Stage(Poll(readings=(UP,)))
@@ -467,7 +492,7 @@ class TestDoubt:
 
         assert {"46", "47"} == self.names(stage)
         assert 1 == stage.sample("poll_failures_total", reason="api_error")
-        assert not stage.of_task().up
+        assert (False, True) == (stage.of_task().up, stage.of_source().up)
         assert {"agent": float(len(doubtful.readings))} == stage.of_task().targets
 
     async def test_it_is_counted_as_a_surprise(self) -> None:
@@ -566,6 +591,144 @@ class TestDoubt:
 
         assert set() == self.names(stage)
         assert stage.of_task().up
+
+
+class TestExpected:
+    """Kinds of which a source should have targets."""
+
+    FULL = Poll(readings=(UP,), inventory=(Kind.AGENT,))
+    EMPTY = Poll(readings=(), inventory=(Kind.AGENT,))
+    FILTERED = RealLoadSettings(
+        name="prod",
+        url="http://portal.example/RemoteUserAPI",
+        include={"agents": re.compile("nobody")},
+    )
+
+    def expected(self, stage: Stage) -> float | None:
+        return stage.sample("targets_expected", kind="agent")
+
+    def warnings(self, logs: list[MutableMapping[str, Any]]) -> list[str]:
+        return [each["message"] for each in logs if each["event"] == "filter_matches_nothing"]
+
+    async def test_a_kind_that_had_targets_is_expected_for_a_day_after(self) -> None:
+        """A fleet that vanished must page somebody, and must not do so for ever."""
+        stage = Stage(self.FULL, self.EMPTY)
+        found = [self.expected(stage)]
+
+        for seconds in (0.0, 86_400.0, 1.0):
+            stage.fake.shift(seconds)
+            await stage.poller.poll("agents")
+            found.append(self.expected(stage))
+
+        assert [None, 1.0, 1.0, 0.0] == found
+
+    async def test_an_emptied_list_that_is_believed_ends_no_expectation(self) -> None:
+        """After the hour of doubt the task is well again, and the page goes on by this."""
+        stage = Stage(self.FULL, self.EMPTY)
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+        stage.fake.shift(DOUBTED_SECONDS)
+
+        await stage.poller.poll("agents")
+
+        task = TaskHealth(task="agents", up=True, targets={"agent": 0.0})
+        assert (task, 1.0) == (stage.of_task(), self.expected(stage))
+
+    async def test_a_kind_that_never_had_targets_is_not_expected(self) -> None:
+        """An account without agents is fine."""
+        stage = Stage(self.EMPTY)
+
+        await stage.poller.poll("agents")
+
+        assert 0.0 == self.expected(stage)
+
+    async def test_polls_that_fail_let_an_expectation_end(self) -> None:
+        """It is as long ago as it is, whether or not there was news since."""
+        stage = Stage(self.FULL, BAD_GATEWAY)
+        await stage.poller.poll("agents")
+        stage.fake.shift(86_401.0)
+
+        await stage.poller.poll("agents")
+
+        assert 0.0 == self.expected(stage)
+
+    async def test_what_was_kept_is_expected_before_the_first_poll(self) -> None:
+        """A restart within an outage must not end the page."""
+        stage = Stage(self.FULL)
+        await stage.poller.poll("agents")
+        telemetry = SelfMetrics(clock=stage.fake.clock)
+
+        Poller(
+            stage.source,
+            intervals={"agents": 60.0},
+            store=stage.store,
+            telemetry=telemetry.source("realload", "prod"),
+            clock=stage.fake.clock,
+            kinds={"agents": (Kind.AGENT,)},
+            kept=stage.poller.kept,
+        )
+
+        stage.telemetry = telemetry
+        assert 1.0 == self.expected(stage)
+
+    async def test_suites_that_are_known_by_their_runs_come_and_go_with_them(self) -> None:
+        """A week-end without a test is no outage."""
+        stage = Stage(
+            Poll(readings=(Suite(suite_id="7", suite="Checkout"),)),
+            settings=BlazeMeterSettings(name="prod", workspaces=(1,)),
+        )
+        stage.poller = Poller(
+            stage.source,
+            intervals={"runs": 60.0},
+            store=stage.store,
+            telemetry=stage.telemetry.source("realload", "prod"),
+            clock=stage.fake.clock,
+            kinds={"runs": (Kind.SUITE,)},
+        )
+
+        await stage.poller.poll("runs")
+
+        assert 0.0 == stage.sample("targets_expected", task="runs", kind="suite")
+
+    async def test_a_filter_expects_something_from_the_first_poll_and_is_warned_of_once(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """A mistyped `include` watches nothing, and somebody has to hear of it."""
+        stage = Stage(self.EMPTY, settings=self.FILTERED)
+
+        for _ in range(3):
+            await stage.poller.poll("agents")
+
+        assert 1.0 == self.expected(stage)
+        (warning,) = self.warnings(logs)
+        assert warning.startswith("include.agents ")
+
+    async def test_a_filter_that_matched_in_between_is_warned_of_again(
+        self, logs: list[MutableMapping[str, Any]]
+    ) -> None:
+        """Each time it is news."""
+        stage = Stage(self.EMPTY, self.FULL, self.EMPTY, settings=self.FILTERED)
+
+        for _ in range(3):
+            await stage.poller.poll("agents")
+
+        assert 2 == len(self.warnings(logs))
+
+    @pytest.mark.parametrize("shared", [(), ("agents",)])
+    async def test_a_part_of_a_list_says_nothing_of_a_filter(
+        self, logs: list[MutableMapping[str, Any]], shared: tuple[str, ...]
+    ) -> None:
+        """What matches may be in the part that was not read, or that is another process's."""
+        failures = (
+            ()
+            if shared
+            else (Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True),)
+        )
+        stage = Stage(replace(self.EMPTY, failures=failures), settings=self.FILTERED, shared=shared)
+
+        await stage.poller.poll("agents")
+
+        assert [] == self.warnings(logs)
 
 
 class TestSince:

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent
 DEPLOY = FOLDER.parent.parent / "deploy"
 COMMITTED = DEPLOY / "prometheus" / "alerts.yml"
 
+
 @cache
 def every_rule() -> tuple[Rule, ...]:
     """Return the whole table, with what is off by default."""

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from exporter.alerts.settings import AlertmanagerSettings
+from exporter.alerts.thresholds import RUNBOOK_URL
+from exporter.config.yaml_file import parse
 from exporter.errors import ConfigurationError
 from exporter.logging import configure
 from exporter.settings.load import Loaded, Settings, from_data, load, redacted
@@ -228,6 +230,27 @@ def test_an_invalid_file_gets_all_its_messages(name: str) -> None:
     assert "CANARY" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("alerting", "web", "expected"),
+    [
+        ({}, {}, RUNBOOK_URL),
+        ({}, {"external_url": "https://x/fleet"}, "https://x/fleet/runbooks/"),
+        ({}, {"external_url": "https://x/"}, "https://x/runbooks/"),
+        ({"runbook_url": "https://wiki"}, {"external_url": "https://x"}, "https://wiki"),
+        ({"runbook_url": RUNBOOK_URL}, {"external_url": "https://x"}, RUNBOOK_URL),
+    ],
+    ids=["nowhere", "with a path", "without one", "elsewhere", "at the project"],
+)
+def test_runbooks_are_our_own_where_we_are_reached(
+    alerting: dict[str, str], web: dict[str, str], expected: str
+) -> None:
+    """Alerts link to what the exporter serves, unless others are named, be it by the default."""
+    settings = from_data({"sources": [SOURCE], "alerting": alerting, "web": web})
+
+    assert expected == settings.alerting.runbook_url
+    assert expected == redacted(settings)["alerting"]["runbook_url"]
+
+
 def test_every_invalid_file_has_its_messages() -> None:
     """No file beside this test goes untested."""
     assert {f"invalid-{name}.yml" for name in INVALID} == {
@@ -272,6 +295,14 @@ class TestFile:
         assert [("prod", 300.0), ("test", 300.0)] == [
             (source.name, source.intervals()["jobs"]) for source in settings.sources
         ]
+
+    def test_keys_that_yaml_reads_as_truth_values_are_words(self) -> None:
+        """`off` is a key here, and quotes around it are not to be asked for."""
+        written = b"alerting: {alerts: {AgentFlapping: {off: yes}}}"
+
+        given = parse(written, name="loadfleet.yml")
+
+        assert {"alerting": {"alerts": {"AgentFlapping": {"off": True}}}} == given
 
     def test_a_key_without_a_value_counts_as_not_given(self) -> None:
         """A section of which everything is commented out is no mistake."""

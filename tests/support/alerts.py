@@ -88,6 +88,7 @@ class FakeAlertmanager:
     Attributes:
         status: What it answers.
         calls: The alerts of each call that was answered with 200.
+        hosts: To whom they were sent.
         headers: Of the newest call.
         open: Cleared to have calls hang.
         on_call: Called with each call before it is answered.
@@ -97,6 +98,7 @@ class FakeAlertmanager:
         self._time = time
         self.status = 200
         self.calls: list[list[dict[str, Any]]] = []
+        self.hosts: list[str] = []
         self._told: list[tuple[str, str]] = []
         self.attempts = 0
         self.urls: list[str] = []
@@ -118,6 +120,7 @@ class FakeAlertmanager:
         """Return and forget what it was told of agents, and how they were."""
         told, self._told = self._told, []
         self.calls.clear()
+        self.hosts.clear()
         return told
 
     def taken(self) -> list[dict[str, Any]]:
@@ -133,12 +136,14 @@ class FakeAlertmanager:
         if self.status == 200:
             alerts = json.loads(request.content)
             self.calls.append(alerts)
+            self.hosts.append(request.url.host)
             self._told += [
-                (one["labels"]["agent"], "resolved" if self._has_ended(one) else "firing")
+                (one["labels"]["agent"], "resolved" if self.has_ended(one) else "firing")
                 for one in alerts
                 if "agent" in one["labels"]
             ]
         return httpx.Response(self.status, stream=httpx.ByteStream(b""))
 
-    def _has_ended(self, alert: dict[str, Any]) -> bool:
+    def has_ended(self, alert: dict[str, Any]) -> bool:
+        """Return whether it was told an alert's end."""
         return datetime.fromisoformat(alert["endsAt"]).timestamp() <= self._time.unix

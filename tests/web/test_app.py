@@ -12,6 +12,8 @@ PATHS = (
     "/",
     "/metrics",
     "/config",
+    "/runbooks/",
+    "/runbooks/LoadFleetSourceDown.md",
     "/api/v1/targets",
     "/api/v1/sources",
     "/api/v1/status",

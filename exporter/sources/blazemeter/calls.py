@@ -19,10 +19,12 @@ A = TypeVar("A")
 K = TypeVar("K", int, str)
 
 
-def short_list(target: int | str, what: str) -> Failure:
-    """Return the failure that a short list is."""
+def short_list(target: int | str, what: str, *, cuts_list: bool = False) -> Failure:
+    """Return the failure that a short list is; it cuts the task's own list if it is that."""
     message = f"{what}: the vendor gives fewer items than its list has"
-    return Failure(reason=Reason.API_ERROR, message=message, target=str(target))
+    return Failure(
+        reason=Reason.API_ERROR, message=message, target=str(target), cuts_list=cuts_list
+    )
 
 
 async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
@@ -61,14 +63,23 @@ class PollCalls:
     async def by_workspace(
         self, workspaces: tuple[int, ...], read: Callable[[int], Awaitable[A]]
     ) -> dict[int, A]:
-        """Read some workspaces, the first alone and then the others, and return the answers."""
+        """Read a task's list in some workspaces, and return the answers.
+
+        The first workspace is read alone, and then the others.
+        """
         answers: dict[int, A] = {}
         for chunk in (workspaces[:1], workspaces[1:]):
-            answers |= self.good(await fan_out({each: partial(read, each) for each in chunk}))
+            outcomes = await fan_out({each: partial(read, each) for each in chunk})
+            answers |= self.good(outcomes, cuts_list=True)
         return answers
 
-    def good(self, outcomes: Mapping[K, A | PollError]) -> dict[K, A]:
-        """Note all outcomes, by target, and return the answers."""
+    def good(self, outcomes: Mapping[K, A | PollError], *, cuts_list: bool = False) -> dict[K, A]:
+        """Note all outcomes, by target, and return the answers.
+
+        Args:
+            outcomes: What became of the calls.
+            cuts_list: Whether each was to read a part of the task's list.
+        """
         answers: dict[K, A] = {}
         for target, outcome in outcomes.items():
             if not isinstance(outcome, PollError):
@@ -78,7 +89,12 @@ class PollCalls:
             self.answered = self.answered or isinstance(outcome, NotFoundError)
             self._first_error = self._first_error or outcome
             self.failures.append(
-                Failure(reason=outcome.reason, message=str(outcome), target=str(target))
+                Failure(
+                    reason=outcome.reason,
+                    message=str(outcome),
+                    target=str(target),
+                    cuts_list=cuts_list,
+                )
             )
         return answers
 

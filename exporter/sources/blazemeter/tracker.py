@@ -189,7 +189,7 @@ class RunTracker:
             self._listed[workspace] = now
             if pages.short:
                 self._surprise("incomplete_list")
-                calls.failures.append(short_list(workspace, "masters"))
+                calls.failures.append(short_list(workspace, "masters", cuts_list=True))
         return {row.run_id: row for pages in lists.values() for row in pages.items}
 
     async def _read_list(self, workspace: int, *, now: Moment) -> Pages[MasterRow]:

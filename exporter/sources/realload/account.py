@@ -129,7 +129,10 @@ class AccountFacts:
         kept = [self._kept[key] for key in keys if key in self._kept]
         return Poll(
             readings=tuple(reading for read_at, reading in kept if read_at >= not_before),
-            failures=tuple(Failure(reason=error.reason, message=str(error)) for error in errors),
+            failures=tuple(
+                Failure(reason=error.reason, message=str(error), cuts_list=False)
+                for error in errors
+            ),
             memory=self.memory(),
         )
 

@@ -236,7 +236,7 @@ class Pinger:
         if unjudged:
             message = f"{unjudged} calls timed out, which may be the vendor's doing, so that no"
             message += " target is judged by that"
-            failures.append(Failure(reason=Reason.TIMEOUT, message=message))
+            failures.append(Failure(reason=Reason.TIMEOUT, message=message, cuts_list=False))
         return Pinged(
             results=results,
             failures=tuple(failures),

@@ -21,7 +21,12 @@ from exporter.config import yaml_file
 from exporter.errors import ConfigurationError
 from exporter.web.access.auth import Bucket, Users
 from exporter.web.access.config import WebConfig, parse
-from exporter.web.access.tls import ChangingContext, UnusableError, make_context
+from exporter.web.access.tls import (
+    ChangingContext,
+    UnusableError,
+    certificate_end,
+    make_context,
+)
 
 
 if TYPE_CHECKING:
@@ -109,12 +114,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         users: `None` lets everybody in.
         bucket: `None` is without a limit.
         context: `None` is plain HTTP.
+        certificate_end: When the server's certificate ends, epoch seconds.
     """
 
     config: WebConfig
     users: Users | None
     bucket: Bucket | None
     context: ssl.SSLContext | None
+    certificate_end: float | None = None
 
 
 class WebSecurity:
@@ -122,6 +129,7 @@ class WebSecurity:
 
     Attributes:
         context: For the server's sockets, `None` for plain HTTP; follows the files by itself.
+        refused: Whether the files are wrong as they were read last, so that older ones hold.
     """
 
     def __init__(
@@ -144,9 +152,15 @@ class WebSecurity:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bcrypt")
         self._files, self._settled = self._read()
         self._rules = self._rules_from(self._files, None)
+        self.refused = False
         self.context: ssl.SSLContext | None = None
         if self._rules.context is not None:
             self.context = ChangingContext(self._context)
+
+    @property
+    def certificate_end(self) -> float | None:
+        """When the certificate ends that the server presents now; `None` if that is not known."""
+        return self._rules.certificate_end
 
     def rules(self) -> Rules:
         """Return the rules for a request that comes now."""
@@ -164,9 +178,11 @@ class WebSecurity:
         try:
             self._rules = self._rules_from(self._files, self._rules)
         except ConfigurationError as error:
+            self.refused = True
             for problem in error.problems:
                 self._log.error("web_config_refused", message=problem)
         else:
+            self.refused = False
             self._log.info("web_config_changed")
 
     def _context(self) -> ssl.SSLContext:
@@ -184,7 +200,8 @@ class WebSecurity:
         config = found.config
         if config is None or found.problems:
             raise ConfigurationError(found.problems)
-        context = self._make_context(config, found.contents)
+        cert = _certificate(config, found.contents)
+        context = self._make_context(config, cert, found.contents)
         if before is not None and (context is None) != (before.context is None):
             raise ConfigurationError(
                 [f"{self._path}: tls_server_config came or went; restart to switch TLS on or off"]
@@ -204,10 +221,16 @@ class WebSecurity:
                 burst=limit.burst,
                 monotonic=self._clock.monotonic,
             )
-        return Rules(config=config, users=users, bucket=bucket, context=context)
+        return Rules(
+            config=config,
+            users=users,
+            bucket=bucket,
+            context=context,
+            certificate_end=certificate_end(cert) if cert else None,
+        )
 
     def _make_context(
-        self, config: WebConfig, contents: Mapping[Path, bytes]
+        self, config: WebConfig, cert: bytes, contents: Mapping[Path, bytes]
     ) -> ssl.SSLContext | None:
         tls = config.tls
         if tls is None:
@@ -216,12 +239,18 @@ class WebSecurity:
         try:
             return make_context(
                 tls,
-                cert=_content(tls.cert, tls.cert_file, contents),
+                cert=cert,
                 key=_content(key, tls.key_file, contents),
                 client_ca=_content(tls.client_ca, tls.client_ca_file, contents),
             )
         except UnusableError as error:
             raise ConfigurationError([f"{self._path}: tls_server_config: {error}"]) from None
+
+
+def _certificate(config: WebConfig, contents: Mapping[Path, bytes]) -> bytes:
+    """Return the certificate and its chain, PEM; nothing for plain HTTP."""
+    tls = config.tls
+    return b"" if tls is None else _content(tls.cert, tls.cert_file, contents)
 
 
 def _content(inline: str | None, path: Path | None, contents: Mapping[Path, bytes]) -> bytes:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import structlog
+from cryptography import x509
 
 from exporter.web.access.config import CIPHER_SUITES, CURVES
 
@@ -87,6 +88,18 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
     allowed = frozenset(map(_normal, config.client_allowed_sans))
     context.sslobject_class = type("_ConnectionForSome", (_Connection,), {"allowed": allowed})
     return context
+
+
+def certificate_end(cert: bytes) -> float | None:
+    """Return when a certificate ends, epoch seconds; `None` if nothing but OpenSSL can read it.
+
+    Args:
+        cert: The certificate and its chain, PEM; the first one counts.
+    """
+    try:
+        return x509.load_pem_x509_certificate(cert).not_valid_after_utc.timestamp()
+    except Exception:  # noqa: BLE001 - it is good enough to serve
+        return None
 
 
 def _set_ciphers(context: ssl.SSLContext, names: Collection[str]) -> None:

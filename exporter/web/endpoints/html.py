@@ -1,4 +1,4 @@
-"""The pages for people: the board, and one page per target."""
+"""The pages for people: the board, one page per target, and the runbooks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
+from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
@@ -19,6 +20,7 @@ from exporter.overview.details import details
 from exporter.overview.filters import Filters, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
 from exporter.overview.verdict import groups, headline, tiles
+from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ def _templates() -> jinja2.Environment:
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})
-    environment.globals.update(release=__version__, word=word)
+    # `root` is the way from a page to the first one.
+    environment.globals.update(release=__version__, word=word, root="", elsewhere=RUNBOOK_URL)
     return environment
 
 
@@ -63,6 +66,9 @@ class HtmlPages:
         templates = _templates()
         self._fleet = templates.get_template("fleet.html")
         self._target = templates.get_template("target.html")
+        self._runbook = templates.get_template("runbook.html")
+        self._index = templates.get_template("runbooks.html")
+        self._runbooks = Runbooks()
 
     async def fleet(self, request: Request) -> Response:
         """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
@@ -82,7 +88,7 @@ class HtmlPages:
             self._fleet,
             now=now,
             headline=headline(rows, sources, ready=view.ready),
-            alerts=[each for each in alerts if each.state == "firing"],
+            alerts=[each for each in alerts if each.state == "firing" and each.trouble],
             sources=[row for row in sources if whole and filters.source in ("", row.name)],
             source_names=[row.name for row in sources],
             tiles=tiles(rows),
@@ -122,6 +128,33 @@ class HtmlPages:
             readings=readings,
             failures=list(record.failures()),
             trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
+        )
+
+    async def runbook(self, request: Request) -> Response:
+        """Answer with the runbook of an alert; without that, with the names there are."""
+        name = request.path_params["alert"]
+        try:
+            blocks = self._runbooks.blocks(name)
+        except KeyError:
+            return await self._listed(request, status=HTTPStatus.NOT_FOUND, missing=name)
+        shown = name.removesuffix(SUFFIX)
+        return await _answer(request, self._runbook, root="../", name=shown, blocks=blocks)
+
+    async def runbooks(self, request: Request) -> Response:
+        """Answer with the names of all alerts that have a runbook."""
+        return await self._listed(request)
+
+    async def _listed(
+        self, request: Request, *, status: HTTPStatus = HTTPStatus.OK, missing: str = ""
+    ) -> Response:
+        return await _answer(
+            request,
+            self._index,
+            status=status,
+            root="../",
+            names=self._runbooks.names,
+            missing=missing,
+            nearest=self._runbooks.nearest(missing),
         )
 
 

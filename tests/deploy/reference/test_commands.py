@@ -17,7 +17,7 @@ def test_shows_the_twin_of_a_flag_and_who_takes_it() -> None:
     listed = table_of_flags()
 
     assert "| `--shard=N` | `LOADFLEET_SHARD` |" in listed
-    assert "| `run`, `demo`, `check-config` |" in listed
+    assert "| `run`, `demo`, `check-config`, `alert-test` |" in listed
 
 
 def test_leaves_flags_with_a_twin_to_their_own_table() -> None:

@@ -411,6 +411,7 @@ class TestWorkspaces:
         poll = await it.poll("agents")
 
         assert [("200001", Reason.HTTP_4XX)] == [(f.target, f.reason) for f in poll.failures]
+        assert poll.cut
         kept = {agent.agent_id: agent for agent in readings(poll, Agent)}
         assert set(kept) == {agent.agent_id for agent in before}
         assert kept[before[0].agent_id] == before[0]

@@ -283,6 +283,7 @@ class TestListing:
         poll = await it.poll("runs")
 
         assert ["200001"] == [failure.target for failure in poll.failures]
+        assert poll.cut
         assert 1 == it.surprises("incomplete_list")
 
     async def test_steps_by_what_it_was_given(self) -> None:

@@ -114,6 +114,7 @@ async def test_keeps_a_value_while_it_is_not_stale() -> None:
     assert before == carried.readings
     assert before[1:] == stale.readings
     assert [Reason.HTTP_5XX] == [failure.reason for failure in stale.failures]
+    assert not stale.cut
 
 
 async def test_tells_nothing_when_all_calls_fail() -> None:

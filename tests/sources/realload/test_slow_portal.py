@@ -113,7 +113,7 @@ class TestOneOfMany:
         poll = await source.source.poll("agents")
 
         assert verdicts(before) == verdicts(poll.readings)
-        assert (True, True) == (poll.asked, poll.vendor_slow)
+        assert (True, True, False) == (poll.asked, poll.vendor_slow, poll.cut)
         assert [Reason.TIMEOUT] == [failure.reason for failure in poll.failures]
 
     async def test_is_not_judged_by_what_had_not_its_whole_time(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.config.address import Address
+from exporter.metrics.telemetry import SelfMetrics
 from exporter.settings.sections import WebSettings
 from exporter.web.access.security import WebSecurity
 from exporter.web.access.tls import names_in
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import trustme
     from starlette.types import Receive, Scope, Send
 
 
@@ -38,10 +41,12 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(config_file: Path) -> AsyncIterator[WebServer]:
+async def serving(
+    config_file: Path, telemetry: SelfMetrics | None = None
+) -> AsyncIterator[WebServer]:
     """Run a server with a web configuration file."""
     web = WebSettings(listen_address=("127.0.0.1:0",), config_file=config_file)
-    server = make_server(hello, web, clock=SYSTEM_CLOCK)
+    server = make_server(hello, web, clock=SYSTEM_CLOCK, telemetry=telemetry)
     await server.start()
     try:
         yield server
@@ -302,6 +307,37 @@ class TestRotation:
 
         assert [before] * 3 == after
         assert ["web_config_refused"] == [entry["event"] for entry in logs]
+
+    async def test_metrics_tell_what_is_refused_and_when_the_certificate_ends(
+        self, authority: Authority
+    ) -> None:
+        """A certificate that cannot be used leaves the old one's end, and 0 until it is mended."""
+        telemetry = SelfMetrics()
+        ends = [datetime(2031, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC)]
+        first, second = (authority.ca.issue_cert("localhost", not_after=end) for end in ends)
+        found = []
+
+        def place(cert: bytes, leaf: trustme.LeafCert) -> None:
+            (authority.folder / "server.crt").write_bytes(cert)
+            (authority.folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
+
+        place(chain(first), first)
+        async with serving(authority.configure(), telemetry) as server:
+            for cert, leaf in ((chain(first), first), (b"none", second), (chain(second), second)):
+                place(cert, leaf)
+                await ask(server, authority.client())
+                found.append(
+                    tuple(
+                        telemetry.registry.get_sample_value(f"loadfleet_exporter_web_{name}")
+                        for name in (
+                            "config_last_reload_successful",
+                            "certificate_not_after_timestamp_seconds",
+                        )
+                    )
+                )
+
+        old, new = (end.timestamp() for end in ends)
+        assert [(1.0, old), (0.0, old), (1.0, new)] == found
 
     async def test_a_client_ca_can_be_taken_away(self, authority: Authority) -> None:
         """Who was trusted by the old authority alone is refused from the next connection on."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from exporter import __version__
 from exporter.errors import Reason
@@ -305,6 +306,15 @@ class TestFleet:
 
         assert "critical LoadFleetAgentUnreachable Agent 7 is away. 10 min" in text_of(page)
         assert ["LoadFleetAgentUnreachable"] == [cell.text for cell in page.cells("Alert")]
+
+    async def test_leaves_the_heartbeat_out(self) -> None:
+        """It always fires, which is no trouble."""
+        view = fakes.FakeView(fakes.agent(), sources=[fakes.source()])
+        view.found_alerts = [replace(alert(), name="LoadFleetHeartbeat", severity="none")]
+
+        page = await get(view)
+
+        assert "Firing alerts" not in text_of(page)
 
     async def test_leaves_alerts_out_that_nobody_evaluates(self) -> None:
         """Without the built-in evaluation the page does not say that nothing fires."""

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter.alerts.rule import FORMATS, Text, humanize_duration, humanize_percentage
+from exporter.alerts.expression import PLAIN
+from exporter.alerts.samples import Partners
+from exporter.alerts.texts import (
+    FORMATS,
+    Text,
+    humanize_duration,
+    humanize_percentage,
+)
 from tests.support.servers import require
 
 
@@ -21,6 +28,12 @@ VALUES = [
 ]  # fmt: skip
 
 
+NOTHING = Partners({})
+
+#: Time stamps are written in whole seconds, which Prometheus is told to round to.
+RELATIVE = FORMATS.keys() - {"humanizeTimestamp"}
+
+
 class TestText:
     def test_prometheus_reads_it_as_a_template(self) -> None:
         """Labels and the value become what Prometheus fills in."""
@@ -28,18 +41,18 @@ class TestText:
 
         assert (
             "Agent {{ $labels.agent }} is {{ $value | humanizeDuration }} late."
-            == text.prometheus()
+            == text.prometheus(PLAIN)
         )
 
     def test_we_fill_it_in(self) -> None:
         """The same text comes from the evaluation in the daemon."""
         text = Text("Agent {agent} is {value:humanizeDuration} late.")
 
-        assert "Agent a {b} is 1m 5s late." == text.render({"agent": "a {b}"}, 65.0)
+        assert "Agent a {b} is 1m 5s late." == text.render({"agent": "a {b}"}, 65.0, NOTHING)
 
     def test_a_missing_label_is_empty(self) -> None:
         """Prometheus leaves the place empty, and so do we."""
-        assert "Agent ." == Text("Agent {agent}.").render({}, 1.0)
+        assert "Agent ." == Text("Agent {agent}.").render({}, 1.0, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +80,11 @@ def test_prometheus_writes_values_the_same(tmp_path: Path) -> None:
         labels = {"n": str(number)}
         go = {math.inf: "Inf", -math.inf: "-Inf"}.get(value, repr(value))
         series.append({"series": f'a{{n="{number}"}}', "values": go})
-        texts = {form: Text(f"{{value:{form}}}").render(labels, value) for form in FORMATS}
+        texts = {
+            form: Text(f"{{value:{form}}}").render(labels, value, NOTHING) for form in RELATIVE
+        }
         expected.append({"exp_labels": labels, "exp_annotations": texts})
-    templates = {form: Text(f"{{value:{form}}}").prometheus() for form in FORMATS}
+    templates = {form: Text(f"{{value:{form}}}").prometheus(PLAIN) for form in RELATIVE}
     rule = {"alert": "A", "expr": "a", "annotations": templates}
     (tmp_path / "rules.yml").write_text(
         yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]})

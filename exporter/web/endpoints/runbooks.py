@@ -1,0 +1,115 @@
+"""The runbooks of the installed version, read so that a page can be made of them.
+
+They are written in the little Markdown that they need: headings, paragraphs, lists, blocks of
+code, and within a line code and links. Its parts are handed to a template as text, so nothing in a
+runbook can become a tag.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from exporter.alerts.rule import PREFIX
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+SUFFIX = ".md"
+
+#: Where the wheel has them, and where a checkout has them.
+_FOLDERS = (
+    Path(__file__).parents[1] / "runbooks",
+    Path(__file__).parents[3] / "deploy" / "runbooks",
+)
+
+_CODE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`]+)`|\[([^\]]+)\]\(([^)\s]+)\)")
+_ITEM = re.compile(r"^- ", re.MULTILINE)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of a line: plain text, code, or a link if it has an address."""
+
+    text: str
+    code: bool = False
+    address: str = ""
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A part of a page.
+
+    Attributes:
+        lines: The items of a list; of anything else the one text.
+    """
+
+    kind: Literal["title", "heading", "paragraph", "list", "code"]
+    lines: tuple[tuple[Span, ...], ...]
+
+
+class Runbooks:
+    """All runbooks, by the names of their alerts."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Read them.
+
+        Args:
+            folder: Where they are, if not where they were installed.
+        """
+        folder = folder or next(filter(Path.is_dir, _FOLDERS), _FOLDERS[0])
+        found = sorted(folder.glob(f"*{SUFFIX}"))
+        self._texts = {path.stem: path.read_text(encoding="utf-8") for path in found}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The alerts that have one."""
+        return tuple(self._texts)
+
+    def blocks(self, name: str) -> tuple[Block, ...]:
+        """Return a runbook's parts by its alert, with or without the file's ending.
+
+        Raises:
+            KeyError: No alert of this name has one.
+        """
+        return tuple(_blocks(self._texts[name.removesuffix(SUFFIX)]))
+
+    def nearest(self, name: str) -> str:
+        """Return the name that an unknown one is most like, empty if none is like it."""
+        rests = [each.removeprefix(PREFIX) for each in self._texts]
+        wanted = name.removesuffix(SUFFIX).removeprefix(PREFIX)
+        close = difflib.get_close_matches(wanted, rests, n=1)
+        return f"{PREFIX}{close[0]}" if close else ""
+
+
+def _blocks(text: str) -> Iterator[Block]:
+    """Yield the parts of a page; every second piece between the fences is code."""
+    for number, piece in enumerate(_CODE.split(text)):
+        if number % 2:
+            yield Block("code", ((Span(piece.rstrip("\n"), code=True),),))
+            continue
+        for chunk in filter(None, map(str.strip, re.split(r"\n\s*\n", piece))):
+            if chunk.startswith("## "):
+                yield Block("heading", (_spans(chunk[3:]),))
+            elif chunk.startswith("# "):
+                yield Block("title", (_spans(chunk[2:]),))
+            elif chunk.startswith("- "):
+                yield Block("list", tuple(map(_spans, _ITEM.split(chunk)[1:])))
+            else:
+                yield Block("paragraph", (_spans(chunk),))
+
+
+def _spans(text: str) -> tuple[Span, ...]:
+    """Cut a line that may be broken in the file into plain text, code and links."""
+    line, end, found = " ".join(text.split()), 0, []
+    for match in _SPAN.finditer(line):
+        code, label, address = match.groups()
+        found.append(Span(line[end : match.start()]))
+        found.append(Span(code, code=True) if code else Span(label, address=address))
+        end = match.end()
+    return tuple(span for span in (*found, Span(line[end:])) if span.text)
