@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.simulator.vendor import Fault
 from tests.paging.pager import NEW, RESOLVED, page, work
-from tests.paging.scenario import Stage, scenario
+from tests.paging.scenario import PROMETHEUS, Stage, scenario
 
 
 _LIST = frozenset({"getMeasuringAgents"})
@@ -88,7 +88,7 @@ async def inventory_emptied(it: Stage) -> None:
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     kept = dict(agents)
-    agents.clear()
+    await it.between_polls(agents.clear)
     await it.told(page(NEW, "NothingKnown", "agent"))
     await it.silence()
     agents.update(kept)
@@ -108,7 +108,7 @@ async def agent_deleted(it: Stage) -> None:
     """What the vendor lists no more, while it lists others, is gone: the page ends."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
-    it.simulation.fleet.delete("agents", "42")
+    await it.between_polls(lambda: it.simulation.fleet.delete("agents", "42"))
     await it.told(page(RESOLVED, "AgentUnreachable", "42"))
 
 
@@ -161,3 +161,14 @@ async def recorder_down(it: Stage) -> None:
     await it.told(work(NEW, "RecorderUnreachable", one))
     await it.change("recorders", one, up=True)
     await it.told(work(RESOLVED, "RecorderUnreachable", one))
+
+
+@scenario(agents=3, ways=(PROMETHEUS,))
+async def agent_flaps(it: Stage) -> None:
+    """A11: an agent that is up and down again and again is never down long enough: a warning."""
+    it.expect(work(NEW, "AgentFlapping", "42"))
+    for flap in range(12):
+        await it.change("agents", "42", up=flap % 2 == 1)
+        await it.polls(1)
+    await it.as_expected()
+    await it.told(work(RESOLVED, "AgentFlapping", "42"))

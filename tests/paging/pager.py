@@ -6,6 +6,7 @@ beside them tells which alerts a notification is about.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -85,7 +86,7 @@ class Pager:
         notifications: What the webhooks got: receiver and body.
         incidents: What PagerDuty got.
         messages: What Slack got.
-        seen: How often each canary was told of: by agent and state.
+        beats: How many heartbeats of each exporter came.
     """
 
     def __init__(self, hear: Callable[[str, Told], None]) -> None:
@@ -93,6 +94,7 @@ class Pager:
         self.notifications: list[tuple[str, dict[str, Any]]] = []
         self.incidents: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
+        self.beats: Counter[str] = Counter()
         self._open: set[tuple[str, str]] = set()
 
     def app(self) -> Starlette:
@@ -100,6 +102,7 @@ class Pager:
         return Starlette(
             routes=[
                 Route("/pagerduty", self._pagerduty, methods=["POST"]),
+                Route("/beat/{exporter}", self._beat),
                 Route("/slack", self._slack, methods=["POST"]),
                 Route("/{receiver}", self._webhook, methods=["POST"]),
             ]
@@ -113,6 +116,10 @@ class Pager:
             for alert in notification["alerts"]
             if name == receiver and scenario == _scenario(alert)
         ]
+
+    async def _beat(self, request: Request) -> Response:
+        self.beats[request.path_params["exporter"]] += 1
+        return Response()
 
     async def _pagerduty(self, request: Request) -> Response:
         self.incidents.append(await request.json())

@@ -6,7 +6,7 @@ import signal
 
 from exporter.sharding import Shard
 from tests.paging.pager import NEW, RESOLVED, page, work
-from tests.paging.scenario import PROMETHEUS, Stage, scenario
+from tests.paging.scenario import BUILT_IN, PROMETHEUS, Stage, scenario
 
 
 #: Nobody listens there.
@@ -103,14 +103,20 @@ async def restarted(it: Stage) -> None:
 
 @scenario(agents=3, exporters=("killed",))
 async def killed(it: Stage) -> None:
-    """A4: the exporter is killed: no page ends, and that nobody watches any more is told."""
-    exporter = it.world.exporters["killed"]
+    """A4: the exporter is killed: no page ends, and that nobody watches any more is told.
+
+    Prometheus tells it. Without one, the heartbeat that does not come does.
+    """
+    exporter, pager = it.world.exporters["killed"], it.world.pagers[BUILT_IN]
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.world.stages["restarted"].over.wait()
     await exporter.stop(signal.SIGKILL)
     await it.told(prometheus=page(NEW, "ExporterGone", exporter.target))
+    assert 0 < (beats := pager.beats["killed"])
     await it.silence()
+    assert beats == pager.beats["killed"]
+    assert {"main"} == await it.world.heartbeats()
     firing = 'ALERTS{alertname="LoadFleetAgentUnreachable",source="killed",alertstate="firing"}'
     assert [1.0] == await it.world.prometheus.values(firing)
     await exporter.start()

@@ -30,11 +30,13 @@ def _suite(simulation: Simulation) -> None:
 @scenario(tasks=("suites",), suites=1, prepare=_suite)
 async def suite_fails_every_second_run(it: Stage) -> None:
     """A9: each of its failures is told, though the next run passes after less than `for`."""
-    await it.polls()
+    passed = f'loadfleet_suite_last_run_passed{{source="{it.scenario.name}"}}'
+    await it.world.prometheus.until_values(passed, [1.0])
     for _ in range(3):
         it.expect(work(NEW, "SuiteFailed", SUITE), work(RESOLVED, "SuiteFailed", SUITE))
         it.skip(_PERIOD_SECONDS)
-        await it.polls(4)
+        await it.world.prometheus.until_values(passed, [0.0])
+        await it.polls(3)
         it.skip(_PERIOD_SECONDS)
         await it.as_expected()
 

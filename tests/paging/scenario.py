@@ -140,7 +140,7 @@ class Stage:
         self.simulation = Simulation(scenario.options)
         heal(self.simulation)
         scenario.prepare(self.simulation)
-        self.expected: dict[str, list[list[Told]]] = {way: [[]] for way in scenario.ways}
+        self.expected: dict[str, list[list[Told]]] = {way: [] for way in scenario.ways}
         self.heard: dict[str, list[list[Told]]] = {way: [[]] for way in WAYS}
         self.over = asyncio.Event()
         self.problem: Exception | None = None
@@ -178,15 +178,19 @@ class Stage:
             self.over.set()
 
     async def change(self, kind: str, *keys: str, **changes: Any) -> None:
-        """Change things of the portal between two polls, never in the midst of one."""
+        """Change things of the portal."""
         world = self.portal.world
 
         def apply() -> None:
             for key in keys:
                 world.change(kind, key, **changes)
 
-        self._changes.append(apply)
-        await until(lambda: apply not in self._changes, timeout_seconds=PATIENCE_SECONDS)
+        await self.between_polls(apply)
+
+    async def between_polls(self, change: Callable[[], None]) -> None:
+        """Change the portal when a poll begins, so that no poll is in its midst."""
+        self._changes.append(change)
+        await until(lambda: change not in self._changes, timeout_seconds=PATIENCE_SECONDS)
 
     def obey(self, **command: Any) -> None:
         """Have the portal do so from now on, as its control interface would."""
@@ -219,7 +223,9 @@ class Stage:
         for way, steps in self.expected.items():
             ours = [told for name, told in more.items() if name.replace("_", "-") == way]
             steps.append(sorted([*both, *ours]))
-            self.heard[way].append([])
+            # What was told before is the first step's, too.
+            if len(steps) > 1:
+                self.heard[way].append([])
 
     async def as_expected(self) -> None:
         """Wait until people were told what was said last.

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.paging import machines, processes, runs  # noqa: F401 - they hold the scenarios
-from tests.paging.scenario import SCENARIOS, WAYS
-from tests.paging.world import World
+from tests.paging.scenario import BUILT_IN, PROMETHEUS, SCENARIOS, WAYS
+from tests.paging.world import BOARD, World
 
 
 pytestmark = pytest.mark.timeout(400)
 
 
-#: That of the agents that go down.
-HOST = "zurich-01.load.example.net"
+#: What else an alert's labels tell, by its way.
+MORE = {PROMETHEUS: {"job": "loadfleet"}, BUILT_IN: {"exporter": "main"}}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,44 @@ def test_people_receive(world: World, name: str, way: str) -> None:
         raise stage.problem
 
     assert stage.expected[way] == stage.heard[way]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_alert_is_labelled_by_its_target_alone(world: World, way: str) -> None:
+    """No instance is among its labels, so that it is the same whoever reads the target."""
+    alert = world.pagers[way].of("agent_down", "page")[0]
+
+    assert {
+        "alertname": "LoadFleetAgentUnreachable",
+        "severity": "critical",
+        "provider": "realload",
+        "source": "agent_down",
+        "site": "bern",
+        "agent_id": "42",
+        "agent": "zurich-01",
+        **MORE[way],
+    } == alert["labels"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_page_says_what_one_needs_at_night(world: World, way: str) -> None:
+    """A12: host, reason and since when, and where one sees more."""
+    told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
+
+    assert "Host: zurich-01.load.example.net." in told["description"]
+    assert "Reason: not_reachable." in told["description"]
+    assert re.search(r"Since \d{4}-\d\d-\d\d", told["description"])
+    assert told["runbook_url"].endswith("LoadFleetAgentUnreachable.md")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_page_links_to_its_target(world: World, way: str) -> None:
+    """A12: and not to all that the board shows."""
+    told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
+
+    link = urlsplit(told["board_url"])
+    assert f"{BOARD}target" == f"{link.scheme}://{link.netloc}{link.path}"
+    assert {"source": ["agent_down"], "kind": ["agent"], "id": ["42"]} == parse_qs(link.query)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -94,6 +94,7 @@ class World:
         self.stages = {name: Stage(each, self) for name, each in SCENARIOS.items()}
         self.pagers = {way: Pager(self._listener(way)) for way in WAYS}
         self.alertmanagers: dict[str, str] = {}
+        self.recorders: dict[str, str] = {}
         self.exporters: dict[str, Exporter] = {}
         self.prometheus: Prometheus
         self._folder = folder
@@ -109,8 +110,10 @@ class World:
                 await stack.enter_async_context(stage.simulation)
             for way, pager in self.pagers.items():
                 (folder := self._folder / way).mkdir()
-                url = await stack.enter_async_context(serve(pager.app()))
-                self.alertmanagers[way] = await stack.enter_async_context(alertmanager(folder, url))
+                recorder = await stack.enter_async_context(serve(pager.app()))
+                one = alertmanager(folder, recorder)
+                self.alertmanagers[way] = await stack.enter_async_context(one)
+                self.recorders[way] = recorder
             for name in EXPORTERS:
                 self.exporters[name] = Exporter(self._folder / name, self._configuration(name))
                 stack.push_async_callback(self.exporters[name].stop)
@@ -161,6 +164,12 @@ class World:
         new.write_text(json.dumps(groups))
         new.replace(path)
 
+    async def heartbeats(self) -> set[str]:
+        """Return the exporters whose heartbeat fires in Alertmanager."""
+        alerts = json.loads(await fetch(f"{self.alertmanagers[BUILT_IN]}/api/v2/alerts"))
+        labels = (alert["labels"] for alert in alerts)
+        return {each["exporter"] for each in labels if each["alertname"] == "LoadFleetHeartbeat"}
+
     def _listener(self, way: str) -> Any:
         def hear(scenario: str, told: Told) -> None:
             if scenario in self.stages:
@@ -177,6 +186,7 @@ class World:
                 "evaluation_interval": "500ms",
                 "resend_interval": "2s",
                 "external_labels": {"exporter": exporter},
+                "heartbeat_url": f"{self.recorders[BUILT_IN]}/beat/{exporter}",
             }
         return {
             "defaults": FAST,
