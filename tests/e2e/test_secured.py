@@ -106,6 +106,11 @@ async def test_scrapes_with_tls_client_certificate_and_password(tmp_path: Path) 
             (authority.folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
             # Prometheus may keep its connection; others meet the new certificate.
             assert serial(chain(leaf)) == await served(address, authority, tmp_path)
+        newest = x509.load_pem_x509_certificate((authority.folder / "server.crt").read_bytes())
+        end = newest.not_valid_after_utc.timestamp()
+        await scraper.until_values(
+            "loadfleet_exporter_web_certificate_not_after_timestamp_seconds", [end]
+        )
         scrapes = (await scraper.values("count_over_time(up[5m])"))[0]
         await scraper.until_values(f"count_over_time(up[5m]) > bool {scrapes}", [1])
         lowest = await scraper.values("min_over_time(up[5m])")
