@@ -79,6 +79,8 @@ async def vanished(it: Stage) -> None:
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.world.discover("vanished")
     await it.told(page(NEW, "ExporterGone", "source"))
+    # That another one is gone as well ends nothing.
+    await it.world.stages["killed"].gone.wait()
     await it.silence()
     it.world.discover("vanished", instance="first")
     await it.told(page(RESOLVED, "ExporterGone", "source"))
@@ -113,6 +115,7 @@ async def killed(it: Stage) -> None:
     await it.world.stages["restarted"].over.wait()
     await exporter.stop(signal.SIGKILL)
     await it.told(prometheus=page(NEW, "ExporterGone", exporter.target))
+    it.gone.set()
     assert 0 < (beats := pager.beats["killed"])
     await it.silence()
     assert beats == pager.beats["killed"]

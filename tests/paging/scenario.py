@@ -130,6 +130,7 @@ class Stage:
     Attributes:
         expected: By way what people are to be told, step by step.
         heard: By way what they were told.
+        gone: Set by the scenario when people were told that its exporter is gone.
         over: Set when the scenario has been played.
         problem: What kept it from being played.
     """
@@ -142,7 +143,7 @@ class Stage:
         scenario.prepare(self.simulation)
         self.expected: dict[str, list[list[Told]]] = {way: [] for way in scenario.ways}
         self.heard: dict[str, list[list[Told]]] = {way: [[]] for way in WAYS}
-        self.over = asyncio.Event()
+        self.gone, self.over = asyncio.Event(), asyncio.Event()
         self.problem: Exception | None = None
         self._changes: list[Callable[[], None]] = []
         self._observe()
@@ -175,6 +176,7 @@ class Stage:
         except Exception as error:  # noqa: BLE001 - raised by the scenario's test, and no other's
             self.problem = error
         finally:
+            self.gone.set()
             self.over.set()
 
     async def change(self, kind: str, *keys: str, **changes: Any) -> None:
