@@ -145,7 +145,7 @@ class World:
             await until(
                 lambda state=state: all(  # type: ignore[misc]
                     any(
-                        agent == alert["labels"]["agent_id"] and state == alert["status"]
+                        agent == alert["labels"].get("agent_id") and state == alert["status"]
                         for alert in pager.of("canary", "page")
                     )
                     for pager in self.pagers.values()
