@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 #: What starts servers, daemons or a browser, or searches for long.
 SLOW = (
+    "alerts/test_grafana.py",
     "alerts/test_parity.py",
+    "alerts/test_templates.py",
+    "alerts/test_trees.py",
     "browser",
     "commands/test_demo.py",
     "commands/test_status.py",

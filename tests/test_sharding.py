@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 #: What each share tells of itself: the own metrics, and how its tasks are.
-_OF_THE_SHARE = ("loadfleet_exporter_", "loadfleet_source_task_up{", "loadfleet_source_targets{")
+_OF_THE_SHARE = (
+    "loadfleet_exporter_",
+    "loadfleet_source_task_up{",
+    "loadfleet_source_task_failure{",
+    "loadfleet_source_targets{",
+)
 
 
 class TestOwns:

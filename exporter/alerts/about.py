@@ -123,11 +123,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield what Prometheus records for `UNKNOWN`, and it last: name, PromQL and labels.
 
-    A source counts for a day after its last sample, or after the last poll that read the list. It
-    counts no longer once a process that polled it polls it no more: that was meant.
+    A source counts for a day after its last sample, after the last poll that read the list, or
+    after the last target in it. It counts no longer once a process that polled it polls it no
+    more: that was meant.
     """
     day = format_duration(UNKNOWN_SECONDS * writing.scale)
-    on = f"on ({', '.join(SOURCE)})"
+    on, by = f"on ({', '.join(SOURCE)})", f"max by ({', '.join(SOURCE)})"
     tasks = f"({', '.join(SOURCE)}, task)"
     up, interval = c.SOURCE_TASK_UP, own.POLL_INTERVAL
     ordinals = _recent(own.SHARD_ORDINAL).promql(writing)
@@ -146,7 +147,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
     unread = f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
     yield _ENDED, f"max by {tasks} ({given_up}) or {unread}", {}
     for listing in LISTINGS:
-        text = f"max by ({', '.join(SOURCE)}) (present_over_time({c.SOURCE_UP.name}[{day}]))"
+        text = f"{by} (present_over_time({c.SOURCE_UP.name}[{day}]))"
         ended = listing.of_tasks(partial(_now, _ENDED)).promql(writing)
         if listing.tasks:
             known = listing.of_tasks(partial(_now, _READ))
@@ -154,6 +155,9 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         else:
             text += f" unless {on} {_recent(c.SOURCE_UP).promql(writing)}"
             ended += f" unless {on} {_recent(interval).promql(writing)}"
+        if listing.tasks and listing.counted:
+            counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
+            text += f" unless {on} {by} (max_over_time({counted}[{day}])) == 0"
         yield UNKNOWN, f"{text} unless {on} ({ended})", {"kind": listing.name}
 
 
@@ -193,7 +197,8 @@ LISTINGS = (
     _OF_CERTIFICATES,
 )
 
-_AGENTS, _SUITES, _EXPORTER = "loadfleet-agents", "loadfleet-suites", "loadfleet-exporter"
+_OVERVIEW, _AGENTS = "loadfleet-overview", "loadfleet-agents"
+_SUITES, _EXPORTER = "loadfleet-suites", "loadfleet-exporter"
 
 
 def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:
@@ -315,22 +320,34 @@ _LAST_SUCCESS = Detail(
 )
 
 
-def _of_source(family: NamedFamily, *on: str, details: tuple[Detail, ...] = ()) -> About:
+def _of_source(
+    family: NamedFamily,
+    *on: str,
+    details: tuple[Detail, ...] = (),
+    dashboard: str = _EXPORTER,
+) -> About:
     return About(
         listing=_OF_SOURCES,
         metric=family.name,
         on=(*SOURCE, *on),
         details=details,
-        dashboard=_EXPORTER,
+        dashboard=dashboard,
     )
 
 
 #: A source, and parts of it.
-SOURCE_ITSELF = _of_source(c.SOURCE_UP, details=(_LAST_SUCCESS,))
+SOURCE_ITSELF = _of_source(
+    c.SOURCE_UP,
+    details=(_reason(c.SOURCE_TASK_FAILURE), _LAST_SUCCESS),
+    dashboard=_OVERVIEW,
+)
 TASK = _of_source(
     c.SOURCE_TASK_UP,
     "task",
-    details=(msgspec.structs.replace(_LAST_SUCCESS, on=(*SOURCE, "task")),),
+    details=(
+        _reason(c.SOURCE_TASK_FAILURE, "task"),
+        msgspec.structs.replace(_LAST_SUCCESS, on=(*SOURCE, "task")),
+    ),
 )
 TARGETS = _of_source(c.SOURCE_TARGETS, "kind")
 VENDOR = _of_source(own.VENDOR_SLOW)
@@ -344,7 +361,7 @@ AGENTS = About(
     listing=_OF_AGENTS,
     metric=c.AGENT_UP.name,
     on=SOURCE,
-    dashboard=_AGENTS,
+    dashboard=_OVERVIEW,
     details=(
         Detail(
             text=" They are: {}.",

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
+#: The alert that tells of the exporter's absence.
+GONE = f"{PREFIX}ExporterGone"
+
 # The tasks that read machines: while one of them fails, nobody notices that a machine is down.
 _MACHINES = tuple(
     sorted({kind.task for kind in (Kind.AGENT, Kind.CONTROLLER, Kind.CLUSTER, Kind.RECORDER)})
@@ -57,7 +60,7 @@ def about_exporters() -> Iterator[Rule]:
     lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
     told = failing.either(nowhere)
     yield Rule(
-        f"{PREFIX}ExporterGone",
+        GONE,
         Severity.CRITICAL,
         failing.either(nowhere.where("unless", failing)).either(lost.where("unless", told)),
         "Prometheus cannot scrape the exporter, so nobody watches the fleet.",

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from exporter.alerts.expression import Comparison, Match, Select, Writing
+from exporter.alerts.expression import Comparison, Select, Writing
 from exporter.alerts.values import COMPARE
 
 
@@ -38,8 +38,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
         text: With one `{}` for what is found.
         metric: Where to look.
         on: Labels that are the same there as in the alert.
-        matches: What else the series must be.
-        label: The label to tell.
+        label: The label to tell; of several series the first in alphabetical order.
         form: How the value is written, in place of a label. Of several series the greatest counts.
         function: PromQL's, applied to the value: `abs` or `floor`.
         only: How the value of a series must compare.
@@ -49,7 +48,6 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     metric: str
     on: tuple[str, ...]
-    matches: tuple[Match, ...] = ()
     label: str = ""
     form: str = ""
     function: str = ""
@@ -58,46 +56,36 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
     def prometheus(self, writing: Writing) -> str:
         """Return it as a template of Prometheus."""
-        selected = Select(metric=self.metric, matches=self.matches)
         same = ",".join(f"{name}=%q" for name in self.on)
-        query = selected.promql(writing).replace("%", "%%").replace("\\", "\\\\")
-        query = query.replace('"', '\\"')
-        place = query.index(self.metric) + len(self.metric)
-        if self.matches:
-            query = f"{query[: place + 1]}{same}, {query[place + 1 :]}"
-        else:
-            query = f"{query[:place]}{{{same}}}{query[place:]}"
+        query = Select(metric=f"{self.metric}{{{same}}}").promql(writing)
         if self.only is not None:
             query += f" {self.only[0]} {self.only[1]:g}"
         labels = " ".join(f"$labels.{name}" for name in self.on)
         before, after = self.text.split("{}")
-        if self.listed:
-            asked = f'printf "{query}" {labels} | query | sortByLabel "{self.label}"'
-            more = f'printf "count({query}) - {MAX_NAMES} > 0" {labels} | query'
-            return (
-                f"{{{{ with {asked} }}}}{before}"
-                f"{{{{ range $place, $one := . }}}}{{{{ if lt $place {MAX_NAMES} }}}}"
-                "{{ if $place }}, {{ end }}"
-                f'{{{{ $one | label "{self.label}" }}}}{{{{ end }}}}{{{{ end }}}}'
-                f"{{{{ with {more} }}}} and {{{{ . | first | value }}}} more{{{{ end }}}}"
-                f"{after}{{{{ end }}}}"
-            )
-        if self.label:
+        if not self.label:
+            asked = f'printf "max({self.function}({query}))" {labels} | query'
+            number = f"{{{{ . | first | value | {self.form} }}}}"
+            return f"{{{{ with {asked} }}}}{before}{number}{after}{{{{ end }}}}"
+        asked = f'printf "{query}" {labels} | query | sortByLabel "{self.label}"'
+        if not self.listed:
             told = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
-            return (
-                f'{{{{ with printf "{query}" {labels} | query }}}}{told}{{{{ end }}}}{{{{ end }}}}'
-            )
-        number = f"{{{{ . | first | value | {self.form} }}}}"
-        asked = f'printf "max({self.function}({query}))" {labels} | query'
-        return f"{{{{ with {asked} }}}}{before}{number}{after}{{{{ end }}}}"
+            return f"{{{{ with {asked} }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+        more = f'printf "count({query}) - {MAX_NAMES} > 0" {labels} | query'
+        return (
+            f"{{{{ with {asked} }}}}{before}"
+            f"{{{{ range $place, $one := . }}}}{{{{ if lt $place {MAX_NAMES} }}}}"
+            "{{ if $place }}, {{ end }}"
+            f'{{{{ $one | label "{self.label}" }}}}{{{{ end }}}}{{{{ end }}}}'
+            f"{{{{ with {more} }}}} and {{{{ . | first | value }}}} more{{{{ end }}}}"
+            f"{after}{{{{ end }}}}"
+        )
 
     def render(self, labels: Mapping[str, str], partners: Partners) -> str:
         """Fill it in from the newest samples."""
         series = [
             (other, value)
             for other, value in partners.of(self.metric, self.on, labels)
-            if all(match.holds(other) for match in self.matches)
-            and (self.only is None or COMPARE[self.only[0]](value, self.only[1]))
+            if self.only is None or COMPARE[self.only[0]](value, self.only[1])
         ]
         if not series:
             return ""
@@ -107,7 +95,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
             if len(names) > MAX_NAMES:
                 found += f" and {len(names) - MAX_NAMES} more"
         elif self.label:
-            found = series[0][0].get(self.label, "")
+            found = min(other.get(self.label, "") for other, _ in series)
         else:
             apply = _FUNCTIONS[self.function]
             found = FORMATS[self.form](max(apply(value) for _, value in series))
@@ -122,21 +110,27 @@ class Text(msgspec.Struct, frozen=True):
 
     def prometheus(self, writing: Writing) -> str:
         """Return it as a template of Prometheus."""
-        text = self._filled(
-            lambda label, form: f"{{{{ $labels.{label}{f' | {form}' if form else ''} }}}}",
-            lambda form: f"{{{{ $value | {form} }}}}",
-        )
-        return text + "".join(detail.prometheus(writing) for detail in self.details)
+        return self._placed("$value") + "".join(each.prometheus(writing) for each in self.details)
+
+    def grafana(self) -> str:
+        """Return it as a template of Grafana, which cannot look up details."""
+        return self._placed("$values.A.Value")
 
     def render(self, labels: Mapping[str, str], value: float, partners: Partners) -> str:
         """Fill it in; a label that is missing is empty."""
 
         def label_text(label: str, form: str) -> str:
             found = labels.get(label, "")
-            return quote_plus(found, safe="~") if form else found
+            return quote_plus(found) if form else found
 
         text = self._filled(label_text, lambda form: FORMATS[form](value))
         return text + "".join(detail.render(labels, partners) for detail in self.details)
+
+    def _placed(self, value: str) -> str:
+        return self._filled(
+            lambda label, form: f"{{{{ $labels.{label}{f' | {form}' if form else ''} }}}}",
+            lambda form: f"{{{{ {value} | {form} }}}}",
+        )
 
     def _filled(
         self, label_text: Callable[[str, str], str], value_text: Callable[[str], str]

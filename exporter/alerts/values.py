@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from exporter.alerts import expression as e
@@ -29,7 +30,8 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 _AGGREGATE: dict[e.Aggregation, Callable[[list[float]], float]] = {
     "max": lambda values: _furthest(max, values),
     "min": lambda values: _furthest(min, values),
-    "sum": math.fsum,
+    # Not fsum, which refuses what is infinite both ways, nor sum, which loses the sign of zero.
+    "sum": lambda values: reduce(operator.add, values),
     "count": lambda values: float(len(values)),
 }
 

@@ -1,4 +1,4 @@
-"""`rules`: the alerts as Prometheus reads them."""
+"""`rules`: the alerts as Prometheus or Grafana reads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from exporter.alerts.formats import (
     prometheus_rule,
     rules_file,
 )
+from exporter.alerts.grafana import DATASOURCE_UID, provisioning
 from exporter.commands import configuration
 from exporter.config.types import WrongValueError, check_url, format_duration, parse_duration
 from exporter.errors import ConfigurationError
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SUMMARY = "print the alert rules for Prometheus"
+SUMMARY = "print the alert rules for Prometheus or Grafana"
 
-OPERATOR = "operator"
+OPERATOR, GRAFANA = "operator", "grafana"
 
-FORMATS = ("prometheus", OPERATOR)
+FORMATS = ("prometheus", OPERATOR, GRAFANA)
 
 # Two scrapes at the interval of the shipped prometheus.yml.
 _LEAST_SECONDS = 60.0
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+_UID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,25 +44,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         default=FORMATS[0],
-        help="a file of rules, or a PrometheusRule for the Prometheus operator",
+        help="a file of rules, a PrometheusRule for the Prometheus operator, or a file that"
+        " provisions rules of Grafana's own",
     )
     parser.add_argument(
         "--lookback",
         default=format_duration(LOOKBACK_SECONDS),
         metavar="DURATION",
-        help="how long a lost scrape is bridged, at least two scrapes; default %(default)s",
+        help="how long a lost scrape is bridged, at least two scrapes; default"
+        f" {format_duration(LOOKBACK_SECONDS)}",
     )
     parser.add_argument(
         "--without",
         default=",".join(WITHOUT),
         metavar="LABELS",
         help="labels that alerts about targets do not have, as they tell apart exporters that watch"
-        " the same; default %(default)s",
+        f" the same; default {','.join(WITHOUT)}",
     )
     parser.add_argument(
         "--board-url",
         metavar="URL",
         help="where people see the board, for links in alerts; default web.external_url",
+    )
+    parser.add_argument(
+        "--datasource-uid",
+        default=DATASOURCE_UID,
+        metavar="UID",
+        help="with --format=grafana, the data source that has the metrics; default"
+        f" {DATASOURCE_UID}",
     )
 
 
@@ -76,7 +88,10 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         without=_labels(arguments.without),
         board_url=_url(arguments.board_url) or board_url,
     )
-    text = rules_file(given.rules(), options)
+    if arguments.format == GRAFANA:
+        text = provisioning(given.rules(), options, _uid(arguments.datasource_uid))
+    else:
+        text = rules_file(given.rules(), options)
     print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
     return 0
 
@@ -97,6 +112,14 @@ def _labels(text: str) -> tuple[str, ...]:
         if not _LABEL.fullmatch(name):
             raise ConfigurationError([f"--without: {name!r} is no name of a label"])
     return names
+
+
+def _uid(text: str) -> str:
+    if not _UID.fullmatch(text):
+        raise ConfigurationError(
+            ["--datasource-uid: must be 1 to 40 letters, digits, hyphens and underscores"]
+        )
+    return text
 
 
 def _url(text: str | None) -> str:

@@ -17,8 +17,14 @@ _agents, _controllers, _clusters, _members, _recorders = machines(_scope)
 _AGENTS: Panels = {
     "Agents": _agents.over_time(width=24, height=9),
     "Agents now": _agents.now(
-        "how often it was started in the time shown; blue is a start a short while ago",
+        "how often it was started in the time shown, blue is a start a short while ago, and how"
+        " often it went up or down within 30 minutes, orange is too often",
         *_agents.starts(),
+        Column(
+            "Up or down in 30m",
+            by("max", _agents.labels, f"changes({_agents.select('UP')}[30m])"),
+            steps=states.above(7, states.ORANGE),
+        ),
         labels=("location",),
         height=9,
     ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, either
+from exporter.dashboards.query import Scope, by, either, labelled, on
 from exporter.dashboards.tables import EXPORTER, Column, Table
+from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
@@ -68,9 +69,48 @@ _NUMBERS: Panels = {
 
 _failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
 _skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
-_breaker = _scope.each(own.BREAKER_OPEN)
-_slow = f"({_scope.each(own.VENDOR_SLOW)} == 1) * {states.SLOW.value}"
+
+# What each exporter sees of each source; of two troubles that at which nothing is known counts.
+_seer = (*COMMON_LABELS, "instance")
+_up = by("max", _seer, _scope.select(c.SOURCE_UP))
+_held_back = by("max", _seer, _scope.select(own.BREAKER_OPEN))
+_slow = by("max", _seer, _scope.select(own.VENDOR_SLOW))
+_seen = either(
+    f"({_held_back} == 1) * {states.HELD_BACK.value}",
+    f"{_up} == 0",
+    f"({_slow} == 1) * {states.SLOW.value}",
+    _up,
+)
+
+
+def _none(kind: Kind) -> str:
+    return f"""{_scope.each(c.SOURCE_TARGETS, f'kind="{kind}"')} == 0"""
+
+
+# Lists without any targets where there should be some, and those of agents anyway, but for
+# vendors whose agents are those of locations.
+_lists = on((*COMMON_LABELS, "kind"))
+_expected = f"{_scope.select(own.TARGETS_EXPECTED)} == 1"
+_missing = f"({_expected}) and {_lists} ({_scope.each(c.SOURCE_TARGETS)} == 0)"
+_agentless = f"{_none(Kind.AGENT)} unless {on(COMMON_LABELS)} ({_none(Kind.LOCATION)})"
+_empty = by("max", _TASK, either(_missing, labelled(_agentless, "task", Kind.AGENT.task)))
+
 _POLLS: Panels = {
+    "Tasks": StateTimeline(
+        "What became of each task's newest poll. Green is well; red brought no readings or only a"
+        " part of them; dark red lists nothing where targets are expected: the vendor lists none,"
+        " or `include` and `exclude` leave none. From"
+        f" `{c.SOURCE_TASK_UP.name}`, `{c.SOURCE_TARGETS.name}` and `{own.TARGETS_EXPECTED.name}`.",
+        queries={
+            _TASK_LEGEND: either(
+                f"{_empty} * 0 + {states.EMPTY.value}", _scope.each(c.SOURCE_TASK_UP)
+            )
+        },
+        named=states.TASK,
+        width=24,
+        height=9,
+        answers=("LoadFleetTaskFailing", "LoadFleetNothingKnown"),
+    ),
     "Age of readings": TimeSeries(
         "How old each task's newest good poll is, in its intervals: a saw between 0 and 1 is well;"
         " beyond the dashed line its readings may be missing.",
@@ -78,35 +118,30 @@ _POLLS: Panels = {
         steps=lambda limits: states.above(limits.stale_intervals, states.RED, states.GREEN),
         answers=("LoadFleetPollsStale",),
     ),
-    "Failed polls": TimeSeries(
-        "Polls per minute in which something failed, by reason. None is well; targets that are down"
-        " are no failures.",
-        queries={f"{_TASK_LEGEND}: {{{{reason}}}}": f"{_failures} > 0"},
-        unit="cpm",
+    "Sources as each exporter sees them": StateTimeline(
+        "Whether each source answers each exporter. Green is well; red are no readings; dark red"
+        " are calls held back because the credentials were refused; orange is a vendor whose"
+        " time-outs are its own, so that no target is judged by them. If only one of several"
+        " exporters is red, look at its network.",
+        queries={"{{source}} ({{provider}}) from {{instance}}": _seen},
+        named=states.SEEN,
+        answers=("LoadFleetSourceUnreachable", "LoadFleetVendorSlow"),
     ),
-    "Lateness of polls": TimeSeries(
-        "How long after their time 99 % of the polls started. Milliseconds are well; seconds are an"
-        " exporter short of CPU.",
-        queries={_TASK_LEGEND: _scope.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK)},
-        unit="s",
-    ),
-    "Skipped polls": TimeSeries(
-        "Polls per minute that did not take place: the one before was still running, its time was"
-        " missed, or calls were held back. None is well.",
-        queries={"{{source}} {{reason}}": by("sum", (*COMMON_LABELS, "reason"), _skipped)},
+    "Failed and skipped polls": TimeSeries(
+        "Polls per minute in which something failed, by reason, and those that did not take place:"
+        " the one before was still running, its time was missed, or calls were held back. None is"
+        " well; targets that are down are no failures.",
+        queries={
+            f"{_TASK_LEGEND}: {{{{reason}}}}": f"{_failures} > 0",
+            f"{_TASK_LEGEND} skipped: {{{{reason}}}}": _skipped,
+        },
         unit="cpm",
+        answers=("LoadFleetPollsSkipped",),
     ),
     "Durations of polls": TimeSeries(
         "Below what 90 % of the polls of each task stay. Well below the interval is well.",
         queries={_TASK_LEGEND: _scope.quantile(0.9, own.POLL_DURATION, *_TASK)},
         unit="s",
-    ),
-    "Breakers and slow vendors": StateTimeline(
-        "Whether calls to each source are held back because the credentials were refused, and"
-        " whether its time-outs are the vendor's, so that no target is judged by them. Green is"
-        " well.",
-        queries={_SOURCE_LEGEND: either(f"{_breaker} == 1", _slow, _breaker)},
-        named=states.BREAKER,
     ),
 }
 
@@ -131,9 +166,11 @@ _CALLS: Panels = {
         unit="s",
     ),
     "Failed calls": TimeSeries(
-        "Calls per minute without a valid answer, by operation and reason. None is well.",
+        "Calls per minute without a valid answer, by operation and reason. None is well;"
+        " `rate_limited` are those that the vendor refused as too many (429).",
         queries={"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
         unit="cpm",
+        answers=("LoadFleetBudgetExhausted",),
     ),
     "Calls under way": TimeSeries(
         "Calls to each source that wait for their answers. At the source's `concurrency` for long"
@@ -145,6 +182,7 @@ _CALLS: Panels = {
         " vendor's release are worth a report.",
         queries={"{{source}} {{kind}}": _surprises},
         unit="cpm",
+        answers=("LoadFleetVendorSurprises",),
     ),
     "Targets and series": TimeSeries(
         "Targets in the newest inventory of each source, series of them, and how many of these per"
@@ -174,8 +212,39 @@ _build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO
 _memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
 _exposition = by("max", _labels, _scope.select(own.EXPOSITION_BYTES))
 _loaded = by("max", _labels, _scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
+_web_loaded = by("min", _labels, _scope.select(own.WEB_CONFIG_SUCCESSFUL))
+_starts = by("max", _labels, _ours('changes(process_start_time_seconds{job=~"$job"}[1h])'))
+_late = _scope.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK)
+_own_end = by("max", ("instance",), _scope.select(own.WEB_CERTIFICATE_END))
 _PROCESS: Panels = {
     "The process and its notifications": Row(),
+    "Exporters": Table(
+        "Each exporter: whether Prometheus can scrape it, how often it was started anew within an"
+        " hour, whether the newest load of its configuration and of its web configuration (users,"
+        " TLS) worked, where its state is, its version, its memory, the size of its exposition, and"
+        " when its configuration was loaded. From `up`, `process_start_time_seconds`,"
+        f" `{own.BUILD_INFO.name}`, `{own.WEB_CONFIG_SUCCESSFUL.name}` and `{own.STATE_UP.name}`.",
+        columns=(
+            Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
+            Column("Build", _build, hidden=True),
+            Column("Restarts in 1h", _starts, steps=states.above(3, states.ORANGE)),
+            Column("Web configuration", _web_loaded, named=states.RELOAD),
+            Column("State", by("min", _labels, _scope.select(own.STATE_UP)), named=states.STORE),
+            Column("Memory", _memory, unit="bytes"),
+            Column("Exposition", _exposition, unit="bytes"),
+            Column("Configuration loaded", f"{_loaded} * 1000", unit="dateTimeFromNow"),
+        ),
+        labels=("instance", "version", "python"),
+        hidden=("job",),
+        sort="instance",
+        height=6,
+        answers=(
+            "LoadFleetExporterGone",
+            "LoadFleetExporterRestarting",
+            "LoadFleetWebConfigRefused",
+            "LoadFleetStateDown",
+        ),
+    ),
     "Notifications": TimeSeries(
         "Notifications per minute to each Alertmanager, and failed ones, while the built-in alerts"
         " are on (`alerting.alertmanagers`). No failure is well.",
@@ -185,33 +254,32 @@ _PROCESS: Panels = {
         },
         unit="cpm",
     ),
-    "Durations of rendering": TimeSeries(
-        "Below what 99 % of the renderings of what a poll changed stay. Milliseconds are well.",
-        queries={"{{instance}}": _scope.quantile(0.99, own.RENDER_DURATION, "instance")},
+    "TLS certificates": TimeSeries(
+        "How long the certificates are still good that each exporter and each vendor's API present;"
+        " below the dashed line they expire soon. What goes over plain HTTP has none.",
+        queries={
+            "{{instance}}": f"{_own_end} - time()",
+            _SOURCE_LEGEND: f"{_scope.each(own.VENDOR_CERTIFICATE_END)} - time()",
+        },
+        unit="dtdurations",
+        signed=True,
+        steps=lambda limits: states.expiring(limits.certificate_expiry),
+        answers=("LoadFleetVendorCertificateExpiring", "LoadFleetWebCertificateExpiring"),
+    ),
+    "Lateness and rendering": TimeSeries(
+        "How long after their time 99 % of the polls started, and below what 99 % of the"
+        " renderings of what a poll changed stay. Milliseconds are well; seconds are an exporter"
+        " short of CPU.",
+        queries={
+            f"{_TASK_LEGEND} late": _late,
+            "{{instance}} rendering": _scope.quantile(0.99, own.RENDER_DURATION, "instance"),
+        },
         unit="s",
     ),
     "CPU": TimeSeries(
         "Cores that each exporter uses. Near 1 it is at its limit: shard the fleet. From"
         " `process_cpu_seconds_total`.",
         queries={"{{instance}}": by("sum", ("instance",), _cores)},
-    ),
-    "Exporters": Table(
-        "Each exporter: whether Prometheus can scrape it, its version, its memory, the size of its"
-        " exposition, and when its configuration was loaded. From `up` and"
-        f" `{own.BUILD_INFO.name}`.",
-        columns=(
-            Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
-            Column("Build", _build, hidden=True),
-            Column("Memory", _memory, unit="bytes"),
-            Column("Exposition", _exposition, unit="bytes"),
-            Column("Configuration loaded", f"{_loaded} * 1000", unit="dateTimeFromNow"),
-        ),
-        labels=("instance", "version", "python"),
-        hidden=("job",),
-        sort="instance",
-        width=12,
-        height=8,
-        answers=("LoadFleetExporterGone",),
     ),
 }
 

@@ -139,7 +139,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             hidden=tuple(label for label in self.labels if label not in shown),
             links={name: link(AGENTS, name)},
             height=height,
-            answers=self._alerts("Restarted"),
+            answers=self._alerts("Restarted", "Flapping"),
         )
 
     def clock(self) -> Column:

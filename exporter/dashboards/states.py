@@ -74,10 +74,19 @@ ENGINES = _states(("all well", GREEN), ("lost or in error", ORANGE))
 USE = _states(("disabled", IDLE), ("in use", GREEN))
 WORK = _states(("idle", IDLE), ("busy", BLUE))
 RECORDING = _states(("idle", IDLE), ("recording", BLUE))
-BREAKER = _states(("closed", GREEN), ("open", RED), ("vendor slow", ORANGE))
-SLOW = BREAKER[-1]
+TASK = _states(("no readings", RED), ("read", GREEN), ("nothing listed", "dark-red"))
+EMPTY = TASK[-1]
+#: A source as an exporter sees it.
+SEEN = _states(
+    ("no readings", RED),
+    ("answers", GREEN),
+    ("calls held back", "dark-red"),
+    ("vendor slow", ORANGE),
+)
+*_, HELD_BACK, SLOW = SEEN
 SCRAPE = _states(("gone", RED), ("scraped", GREEN))
 RELOAD = _states(("refused", RED), ("loaded", GREEN))
+STORE = _states(("in memory", ORANGE), ("kept", GREEN))
 DELIVERY = _states(("delivered", GREEN), ("failing", RED))
 
 _COLOURS = {

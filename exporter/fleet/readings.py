@@ -495,8 +495,10 @@ class TaskHealth(Reading, frozen=True, kw_only=True):
             doubted, and at least one of the targets that were to be asked could be.
         targets: How many targets of a kind the newest list that was read has, after include and
             exclude.
+        reason: Why its newest poll brought none.
     """
 
     task: str
     up: bool
     targets: Mapping[str, float] = {}
+    reason: Reason | None = None

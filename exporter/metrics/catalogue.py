@@ -95,6 +95,13 @@ SOURCE_TASK_UP = _source(
     " asked.",
     "task",
 )
+SOURCE_TASK_FAILURE = _source(
+    "source_task_failure",
+    "1 with the reason of the newest failure, while the newest poll of the task brought no"
+    " readings.",
+    "task",
+    "reason",
+)
 SOURCE_TARGETS = _source(
     "source_targets",
     "Targets of a kind in the newest inventory, after include and exclude.",

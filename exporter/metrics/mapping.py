@@ -276,7 +276,9 @@ _LOCATION = mapped(
     number(c.LOCATION_THREADS_PER_ENGINE, "threads_per_engine"),
 )
 
-_TASK_HEALTH = mapped(("task",), boolean(c.SOURCE_TASK_UP, "up"))
+_TASK_HEALTH = mapped(
+    ("task",), boolean(c.SOURCE_TASK_UP, "up"), failure(c.SOURCE_TASK_FAILURE, "")
+)
 
 # A source has one reading for each task, of kinds that no other task has.
 _TARGET_COUNTS = mapped(

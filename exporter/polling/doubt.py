@@ -53,7 +53,8 @@ def doubted(
         before: The doubt of before.
         now: When it was read.
     """
-    emptied = _kinds(known).intersection(poll.inventory) - _kinds(poll.readings)
+    there = _kinds(poll.readings) | {kind for kind, count in poll.elsewhere.items() if count}
+    emptied = _kinds(known).intersection(poll.inventory) - there
     if not poll.incomplete and not emptied:
         return poll.readings, None
     listed = {target for each in poll.readings if (target := target_of(each))}

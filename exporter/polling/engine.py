@@ -236,7 +236,6 @@ class Engine:
             telemetry=telemetry,
             clock=self.clock,
             kinds=by_task(provider.kinds, settings.intervals()),
-            shared=provider.spread if self._shard.total > 1 else (),
             shows_health=self._shard.shows_health(
                 settings.name, settings.intervals(), provider.spread
             ),

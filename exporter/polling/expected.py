@@ -15,12 +15,12 @@ from exporter.fleet.kinds import BY_READING, Kind
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
-    from exporter.fleet.readings import Reading
     from exporter.metrics.telemetry import SourceMetrics
+    from exporter.sources.base import Poll
 
 
 #: A kind is expected for so long after a list had targets of it.
@@ -34,10 +34,10 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     at: Moment
 
 
-def counted(readings: Iterable[Reading], kinds: Collection[Kind]) -> dict[str, float]:
-    """Return how many of some readings are about a target of each kind."""
-    counts = Counter(BY_READING.get(type(reading)) for reading in readings)
-    return {kind.value: float(counts[kind]) for kind in kinds}
+def counted(poll: Poll, kinds: Collection[Kind]) -> dict[str, float]:
+    """Return how many targets of each kind a poll found, those of other processes included."""
+    counts = Counter(BY_READING.get(type(reading)) for reading in poll.readings)
+    return {kind.value: float(counts[kind] + poll.elsewhere.get(kind, 0)) for kind in kinds}
 
 
 def listed(
@@ -71,7 +71,6 @@ class Expectations:
         *,
         telemetry: SourceMetrics,
         log: FilteringBoundLogger,
-        shared: Collection[str] = (),
     ) -> None:
         """Expect nothing yet but what is included.
 
@@ -79,12 +78,10 @@ class Expectations:
             include: What the configuration's `include` names: kinds in the plural.
             telemetry: Shows what is expected.
             log: Told of an `include` that matches nothing.
-            shared: The tasks of which other processes poll a part, so that ours may be none.
         """
         self._include = include
         self._telemetry = telemetry
         self._log = log
-        self._shared = shared
         self._unmatched: set[Kind] = set()
 
     def show(
@@ -104,17 +101,16 @@ class Expectations:
         for kind in kinds:
             self._telemetry.expect(task, kind, expected=kind in recent or self._includes(kind))
 
-    def check(self, task: str, targets: Mapping[str, float]) -> None:
+    def check(self, targets: Mapping[str, float]) -> None:
         """Warn of each `include` that matches nothing, once until it matches.
 
         Args:
-            task: What was polled, and its list was read to the end.
-            targets: How many targets of each kind it brought.
+            targets: How many targets of each kind there are in a list that was read to the end.
         """
         for kind, count in ((Kind(word), count) for word, count in targets.items()):
             if count:
                 self._unmatched.discard(kind)
-            elif self._includes(kind) and task not in self._shared and kind not in self._unmatched:
+            elif self._includes(kind) and kind not in self._unmatched:
                 self._unmatched.add(kind)
                 message = f"include.{kind}s matches none that the vendor lists: none is watched"
                 self._log.warning("filter_matches_nothing", kind=kind.value, message=message)

@@ -28,7 +28,7 @@ from exporter.sources.base import Failure
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -118,7 +118,6 @@ class Poller:
         telemetry: SourceMetrics,
         clock: Clock,
         kinds: Mapping[str, tuple[Kind, ...]] = MappingProxyType({}),
-        shared: Collection[str] = (),
         shows_health: bool = True,
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
@@ -132,7 +131,6 @@ class Poller:
             telemetry: Counts the polls.
             clock: Where time comes from.
             kinds: The kinds of targets that each task lists.
-            shared: The tasks of which other processes poll a part.
             shows_health: Whether to show the source's health: of several processes that share a
                 source one does.
             kept: What is known of the tasks from before.
@@ -156,7 +154,7 @@ class Poller:
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
         self._expectations = Expectations(
-            self._settings.include, telemetry=telemetry, log=self._log, shared=shared
+            self._settings.include, telemetry=telemetry, log=self._log
         )
         self.slow: set[str] = set()
         telemetry.refusals.set_function(lambda: source.refusals)
@@ -231,8 +229,11 @@ class Poller:
             self._expectations.show(each.task, kinds, kept.listed if kept else (), now)
 
     def _tasks_health(self) -> Iterator[TaskHealth]:
-        known = (self.status(task).health for task in self.intervals)
-        return (health for health in known if health is not None)
+        for status in map(self.status, self.intervals):
+            if status.health is None:
+                continue
+            failure = None if status.health.up else status.failure
+            yield replace(status.health, reason=failure.reason if failure else None)
 
     def _note_health(
         self,
@@ -253,12 +254,12 @@ class Poller:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
         (self.slow.add if poll.vendor_slow else self.slow.discard)(task)
         self._telemetry.vendor_slow.set(bool(self.slow))
-        targets = counted(poll.readings, self._kinds.get(task, ()))
+        targets = counted(poll, self._kinds.get(task, ()))
         is_doubted = kept.doubt is not None and not kept.doubt.over
         whole = not is_doubted and not poll.cut
         self._note_health(task, up=poll.asked and whole, answered=poll.asked, targets=targets)
         if not poll.cut:
-            self._expectations.check(task, targets)
+            self._expectations.check(targets)
         if is_doubted:
             self._telemetry.surprise("incomplete_list")
             yield failure_of(poll)
@@ -314,7 +315,7 @@ class Poller:
             )
         if len(changed) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
-        counts = counted(poll.readings, self._kinds.get(task, ()))
+        counts = counted(poll, self._kinds.get(task, ()))
         newest = listed(task, counts, kept.listed if kept else (), snapshot.taken)
         return Kept(snapshot=snapshot, since=since, doubt=doubt, listed=newest)
 

@@ -58,6 +58,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
             own and without a secret.
         inventory: The kinds of targets of which the vendor lists all. When there are none of a
             kind any more, or the list is `incomplete`, that is not believed at once.
+        elsewhere: How many more targets of a kind the list has, which other processes watch.
         incomplete: Whether the vendor says that it has more targets than it listed.
         asked: Whether a target could be asked, if any was to be.
         vendor_slow: Whether calls timed out by the vendor's doing rather than their targets'.
@@ -67,6 +68,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     memory: bytes = b""
     inventory: tuple[Kind, ...] = ()
+    elsewhere: Mapping[Kind, int] = {}
     incomplete: bool = False
     asked: bool = True
     vendor_slow: bool = False

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 ONE, TWO = "http://one.test", "http://two.test"
 
+#: Only what is a trouble.
+QUIET = {"Heartbeat": {"off": True}}
+
 
 class Bench:
     """A store, two Alertmanagers and the built-in alerts between them."""
@@ -48,9 +51,8 @@ class Bench:
         self.telemetry[own.RELOAD_SUCCESSFUL].set(1)
         self.store = Store(self.time.clock)
         self.started = True
-        quiet = {"alerts": {"Heartbeat": {"off": True}}}
         self.settings = AlertingSettings.model_validate(
-            {"alertmanagers": [ONE, TWO], **quiet, **settings}
+            {"alertmanagers": [ONE, TWO], "alerts": QUIET, **settings}
         )
         self._connected = 0
         self.state = LastingState(self.time.clock.monotonic)
@@ -483,7 +485,7 @@ class ReloadBench:
 
     async def apply(self, *alertmanagers: str, **settings: Any) -> None:
         """Go over to other settings."""
-        values = {"alertmanagers": list(alertmanagers), **settings}
+        values = {"alertmanagers": list(alertmanagers), "alerts": QUIET, **settings}
         await self.alerts.apply(AlertingSettings.model_validate(values), generator_url="http://b/")
 
     async def until_active(self, *names: str) -> None:

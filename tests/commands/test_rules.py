@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from exporter.cli import main
-from tests.rules.support import COMMITTED
+from tests.rules.support import COMMITTED, run
 
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ def rules(
     return call
 
 
+def flat(output: str) -> str:
+    """Return the output without the line breaks that YAML makes in long texts."""
+    return " ".join(output.split())
+
+
+def alerts_of(output: str) -> dict[str, dict[str, Any]]:
+    """Return the alerts that were printed, by their names."""
+    groups = yaml.safe_load(output)["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
 def test_without_a_configuration_it_prints_what_is_shipped(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
@@ -45,7 +57,7 @@ def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]
     )
 
     assert 0 == code
-    assert "abs(loadfleet_agent_clock_delta_seconds) > 90\n" in output
+    assert "(last_over_time(loadfleet_agent_clock_delta_seconds[3m]))) > 90 " in flat(output)
     assert "LoadFleetRunStuck" not in output
 
 
@@ -58,8 +70,8 @@ def test_the_environment_goes_over_the_file(
         LOADFLEET_ALERTING__THRESHOLDS__CLOCK_SKEW="7s",
     )
 
-    assert "abs(loadfleet_agent_clock_delta_seconds) > 7\n" in output
-    assert ">= 0.3 " in output.replace("\n", " ")
+    assert "(last_over_time(loadfleet_agent_clock_delta_seconds[3m]))) > 7 " in flat(output)
+    assert ">= 0.3 " in flat(output)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +172,175 @@ def test_a_mistake_is_named(
 ) -> None:
     """A threshold that is not understood must not silently be the default."""
     assert (2, "", f"configuration: {message}\n") == rules(file=file, **environ)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--lookback=5",),
+            "--lookback: has no unit; write a duration such as 90s, 5m or 1h30m",
+        ),
+        (("--lookback=30s",), "--lookback: must be at least 1m, two scrapes of 30s"),
+        (("--without=instance,po d",), "--without: 'po d' is no name of a label"),
+        (
+            ("--board-url=fleet.example",),
+            "--board-url: is not an http or https URL; write it as https://host/path",
+        ),
+        (
+            ("--format=grafana", "--datasource-uid=my uid"),
+            "--datasource-uid: must be 1 to 40 letters, digits, hyphens and underscores",
+        ),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_named(
+    rules: Callable[..., tuple[int, str, str]], flags: tuple[str, ...], message: str
+) -> None:
+    """Rules with a mistake in them would be noticed by the first outage."""
+    assert (2, "", f"configuration: {message}\n") == rules(*flags)
+
+
+def test_a_format_that_does_not_exist_is_refused(
+    rules: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message has those that do, so that nobody has to look them up."""
+    with pytest.raises(SystemExit) as stopped:
+        rules("--format=graphana")
+
+    assert 2 == stopped.value.code
+    message = capsys.readouterr().err
+    assert [] == [name for name in ("prometheus", "operator", "grafana") if name not in message]
+
+
+def test_the_lookback_is_in_every_window(rules: Callable[..., tuple[int, str, str]]) -> None:
+    """Readings are bridged for as long, and the evidence for half of it."""
+    _, output, _ = rules("--lookback=4m")
+
+    agent = alerts_of(output)["LoadFleetAgentUnreachable"]["expr"]
+    assert "last_over_time(loadfleet_agent_up[4m])" in agent
+    assert "last_over_time(loadfleet_agent_up[2m])" in agent
+    assert "[3m]" not in flat(output).replace("[3m]) < 0.5", "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [("--without=instance, replica", "max without (instance, replica) ("), ("--without=", "()")],
+)
+def test_what_tells_exporters_apart_is_chosen(
+    rules: Callable[..., tuple[int, str, str]], flag: str, expected: str
+) -> None:
+    """Who has replicas under a label of their own names it; without replicas none is needed."""
+    _, output, _ = rules(flag)
+
+    assert expected in alerts_of(output)["LoadFleetAgentUnreachable"]["expr"]
+    assert "prometheus_replica" not in output
+
+
+def test_alerts_link_to_the_board_where_it_is_known(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """The link is to the target's page; without an address there is none."""
+    _, plain, _ = rules()
+
+    _, linked, _ = rules("--board-url=https://fleet.example/lab/")
+
+    assert "board_url" not in plain
+    assert (
+        "https://fleet.example/lab/target?source={{ $labels.source | urlquery }}&kind=agent"
+        "&id={{ $labels.agent_id | urlquery }}"
+    ) == alerts_of(linked)["LoadFleetAgentUnreachable"]["annotations"]["board_url"]
+
+
+def test_the_board_is_where_the_file_says_unless_a_flag_does(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Who has told the daemon its own address need not repeat it."""
+    file = "web: {external_url: https://fleet.example}\n"
+
+    _, told, _ = rules(file=file)
+    _, flagged, _ = rules("--board-url=https://other.example", file=file)
+
+    assert "board_url: https://fleet.example/\n" in told
+    assert "board_url: https://other.example/\n" in flagged
+
+
+@pytest.mark.parametrize("name", ["RecorderUnreachable", "LoadFleetRecorderUnreachable"])
+def test_an_alert_is_changed_by_the_configuration(
+    rules: Callable[..., tuple[int, str, str]], name: str
+) -> None:
+    """Its name may have the prefix that it has elsewhere."""
+    _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{severity: critical, for: 10m}}}}}}")
+
+    alert = alerts_of(output)["LoadFleetRecorderUnreachable"]
+    assert ("critical", "10m") == (alert["labels"]["severity"], alert["for"])
+
+
+@pytest.mark.parametrize("name", ["AgentUnprotected", "Heartbeat", "TaskFailing"])
+def test_any_alert_can_be_off(rules: Callable[..., tuple[int, str, str]], name: str) -> None:
+    """So can the heartbeat, and an alert that has two severities."""
+    _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{off: true}}}}}}")
+
+    assert f"alert: LoadFleet{name}\n" not in output
+    assert "alert: LoadFleetSourceDown\n" in output
+
+
+def test_an_alert_that_does_not_exist_is_a_mistake(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """Somebody would believe that it is off."""
+    code, output, errors = rules(file="alerting: {alerts: {AgentUnreachabel: {off: true}}}")
+
+    assert (2, "") == (code, output)
+    assert (
+        "configuration: alerting.alerts.AgentUnreachabel: there is no such alert;"
+        " did you mean AgentUnreachable?\n"
+    ) == errors
+
+
+def test_without_waiting_windows_are_not_empty(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """A scale of 0 is for trials: nothing waits, and Prometheus still takes the file."""
+    code, output, _ = rules(file="alerting: {thresholds: {for_scale: 0}}")
+
+    alerts = alerts_of(output)
+    assert 0 == code
+    assert not any({"for", "keep_firing_for"} & alert.keys() for alert in alerts.values())
+    assert "[0s]" not in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "file"),
+    [
+        (("--lookback=1m", "--without="), ""),
+        (("--without=instance", "--board-url=https://fleet.example"), ""),
+        ((), "alerting: {thresholds: {for_scale: 0, suite_overdue: 1d}}"),
+        ((), "alerting: {thresholds: {for_scale: 0.01}, grafana_url: 'https://grafana.example'}"),
+    ],
+)
+def test_prometheus_takes_what_is_printed(
+    rules: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    file: str,
+) -> None:
+    """Whatever was chosen, it is PromQL and its templates are templates."""
+    path = tmp_path / "alerts.yml"
+    path.write_text(rules(*flags, file=file)[1])
+
+    checked = run("promtool", "check", "rules", path)
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+
+
+def test_rules_of_grafana_ask_the_data_source_that_is_named(
+    rules: Callable[..., tuple[int, str, str]],
+) -> None:
+    """The shipped one is the default."""
+    _, shipped, _ = rules("--format=grafana")
+
+    _, named, _ = rules("--format=grafana", "--datasource-uid=mimir")
+
+    assert "datasourceUid: prometheus\n" in shipped
+    assert "datasourceUid: mimir\n" in named
+    assert shipped == named.replace("mimir", "prometheus")

@@ -5,33 +5,48 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.alerts.rule import PREFIX
-from exporter.alerts.table import rules
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.rule import PREFIX, Links, Severity
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.commands.dashboards import dashboards
-from tests.dashboards.boards import filled
+from tests.dashboards.boards import GRAFANA, filled
 from tests.dashboards.grammar import selectors
 
 
 if TYPE_CHECKING:
+    from exporter.alerts.rule import Rule
+    from exporter.dashboards.dashboard import Dashboard
     from exporter.dashboards.panels import Panel
 
 
 #: With nothing left out, and with limits that stand nowhere else.
-UNUSUAL = Thresholds.model_validate(
+UNUSUAL = AlertingSettings.model_validate(
     {
-        "clock_skew": "1234s",
-        "run_stuck": "2345s",
-        "suite_overdue": "3456s",
-        "certificate_expiry": "4567s",
-        "agent_restarted": "5678s",
-        "agents_down_ratio": 0.123,
-        "stale_intervals": 67,
+        "thresholds": {
+            "clock_skew": "1234s",
+            "run_stuck": "2345s",
+            "suite_overdue": "3456s",
+            "certificate_expiry": "4567s",
+            "agent_restarted": "5678s",
+            "agents_down_ratio": 0.123,
+            "stale_intervals": 67,
+        }
     }
 )
-RULES = {rule.name: rule for rule in rules(UNUSUAL)}
+
+
+def explained(alerting: AlertingSettings) -> list[Rule]:
+    """Return the rows that need a panel: all but the heartbeat, which tells of no trouble."""
+    return [rule for rule in alerting.rules() if rule.severity is not Severity.NONE]
+
+
+RUNBOOKS = GRAFANA.parent / "deploy" / "runbooks"
+RULES = {rule.name: rule for rule in explained(UNUSUAL)}
 
 every_alert = pytest.mark.parametrize("name", RULES)
+every_row = pytest.mark.parametrize(
+    "rule", explained(UNUSUAL), ids=lambda rule: f"{rule.name}-{rule.severity}"
+)
 
 #: What the conditions of some alerts compare with.
 LIMITS = {
@@ -42,6 +57,8 @@ LIMITS = {
     "RunStuck": 2345,
     "SuiteOverdue": 3456,
     "CertificateExpiring": 4567,
+    "VendorCertificateExpiring": 4567,
+    "WebCertificateExpiring": 4567,
     "AgentRestarted": 5678,
     "HalfOfAgentsDown": 0.123,
     "PollsStale": 67,
@@ -56,6 +73,16 @@ def explaining(name: str) -> list[Panel]:
         for _, panel in board.numbered()
         if name in panel.answers
     ]
+
+
+def place(name: str) -> Dashboard:
+    """Return the dashboard with the panel that explains an alert."""
+    (found,) = [
+        board
+        for board in dashboards(UNUSUAL)
+        if any(name in panel.answers for _, panel in board.numbered())
+    ]
+    return found
 
 
 def shown(panel: Panel) -> dict[str, Any]:
@@ -108,17 +135,52 @@ def test_no_limit_is_forgotten() -> None:
 def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
     """Both ways from an alert must lead to the same place."""
     (panel,) = explaining(name)
-    expected = RULES[name].annotations(runbook_url=RUNBOOK_URL)["runbook_url"].template
+    links = Links(runbook_url=RUNBOOK_URL)
+    expected = RULES[name].annotations(links)["runbook_url"].template
 
     assert expected in [link["url"] for link in shown(panel)["links"]]
 
 
-def test_what_is_off_is_not_linked() -> None:
+@every_row
+def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
+    """Whoever follows the alert's link must not look for the panel on other dashboards."""
+    links = Links(runbook_url=RUNBOOK_URL, grafana_url="https://grafana.example.com")
+    expected = f"https://grafana.example.com/d/{place(rule.name).uid}"
+
+    url, _, _ = rule.annotations(links)["dashboard_url"].template.partition("?")
+
+    assert expected == url
+
+
+@every_row
+def test_its_runbook_names_that_dashboard(rule: Rule) -> None:
+    """Whoever reads the runbook must not be sent to another dashboard than the alert links to."""
+    runbook = " ".join((RUNBOOKS / rule.runbook).read_text().split())
+
+    assert f'"{place(rule.name).title}"' in runbook
+
+
+@pytest.mark.parametrize(
+    ("changed", "left_out"),
+    [
+        (
+            {"thresholds": {"clock_skew": "off", "run_stuck": "off"}},
+            {"LoadFleetAgentClockSkew", "LoadFleetRunStuck"},
+        ),
+        (
+            {"alerts": {"AgentUnreachable": {"off": True}, "LoadFleetTaskFailing": {"off": True}}},
+            {"LoadFleetAgentUnreachable", "LoadFleetTaskFailing"},
+        ),
+    ],
+    ids=["threshold", "alert"],
+)
+def test_what_is_off_is_not_linked(changed: dict[str, Any], left_out: set[str]) -> None:
     """A runbook of an alert that cannot fire misleads."""
-    off = Thresholds.model_validate({"clock_skew": "off", "run_stuck": "off"})
+    off = AlertingSettings.model_validate(changed)
 
     linked = {
         name for board in dashboards(off) for _, panel in board.numbered() for name in panel.answers
     }
 
-    assert {rule.name for rule in rules(off)} == linked
+    assert {rule.name for rule in explained(off)} == linked
+    assert left_out.isdisjoint(linked)

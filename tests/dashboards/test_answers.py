@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.alerts.formats import rules_file
-from exporter.alerts.table import rules
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.formats import RulesOptions, rules_file
+from exporter.alerts.settings import AlertingSettings
 from exporter.metrics import catalogue as c
+from exporter.metrics import own
 from tests.dashboards.boards import (
     BOARDS,
     Panel,
@@ -78,8 +78,10 @@ class Asked(Prometheus):
 async def watched(folder: Path) -> AsyncIterator[Asked]:
     """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus."""
     require("prometheus")
-    thresholds = Thresholds(for_scale=0)
-    (folder / "alerts.yml").write_text(rules_file(rules(thresholds), runbook_url=RUNBOOK_URL))
+    alerting = AlertingSettings.model_validate({"thresholds": {"for_scale": 0}})
+    text = rules_file(alerting.rules(), RulesOptions.of(alerting))
+    (folder / "alerts.yml").write_text(text)
+    (folder / "certificates.yml").write_text(json.dumps(certificates()))
     port = free_port()
     async with running(
         *EXPORTER, "simulate", f"--realload-port={port}", *FLEET, folder=folder, name="simulator"
@@ -87,7 +89,9 @@ async def watched(folder: Path) -> AsyncIterator[Asked]:
         portal = f"http://127.0.0.1:{port}"
         await answers(f"{portal}/_control", simulator)
         async with daemon(folder, configuration(await announced(simulator))) as (url, process):
-            wanted = scraping(url.removeprefix("http://")) | {"rule_files": ["alerts.yml"]}
+            wanted = scraping(url.removeprefix("http://")) | {
+                "rule_files": ["alerts.yml", "certificates.yml"]
+            }
             own = free_port()
             # Another program, which must not show up.
             other = {"targets": [f"127.0.0.1:{own}"], "labels": {"instance": OTHER}}
@@ -97,6 +101,19 @@ async def watched(folder: Path) -> AsyncIterator[Asked]:
                 await break_a_controller(asked, portal)
                 yield asked
             assert "Traceback" not in process.errors
+
+
+def certificates() -> Json:
+    """Return rules that record when certificates end: this fleet speaks plain HTTP."""
+    labels = {
+        own.WEB_CERTIFICATE_END: "job, instance",
+        own.VENDOR_CERTIFICATE_END: "job, instance, provider, source",
+    }
+    recorded = [
+        {"record": family.name, "expr": f"max by ({names}) ({c.SOURCE_UP.name}) * 2e9"}
+        for family, names in labels.items()
+    ]
+    return {"groups": [{"name": "certificates", "rules": recorded}]}
 
 
 async def break_a_controller(asked: Asked, portal: str) -> None:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from exporter.alerts.thresholds import RUNBOOK_URL, Thresholds
+from exporter.alerts.settings import AlertingSettings
+from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.cli import main
 from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import FOLDER, GRAFANA
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def generated() -> dict[str, str]:
     """Return the text of each file by its name."""
-    made = dashboards(Thresholds())
+    made = dashboards(AlertingSettings())
     return {f"{one.uid}.json": one.text(runbook_url=RUNBOOK_URL) for one in made}
 
 

@@ -35,6 +35,8 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("source_up", (), 1.0),
     ("source_auth_failed", (), 0.0),
     ("source_task_up", ("agents",), 1.0),
+    ("source_task_up", ("runs",), 0.0),
+    ("source_task_failure", ("runs", "http_5xx"), 1.0),
     ("source_targets", ("agent",), 1.0),
     ("account_job_duration_limit_seconds", (), math.inf),
     ("min_required_version_info", ("measuring_agent", "4.8.24"), 1.0),

@@ -335,7 +335,7 @@ class TestHealth:
         stage.fake.shift(1e9)
         stage.store.expire()
 
-        down = TaskHealth(task="agents", up=False)
+        down = TaskHealth(task="agents", up=False, reason=Reason.HTTP_5XX)
         assert (SourceHealth(up=False, auth_failed=False), down) == stage.health()
 
     async def test_a_poll_with_readings_makes_task_and_source_up(self) -> None:
@@ -363,7 +363,7 @@ class TestHealth:
 
         await stage.poller.poll("agents")
 
-        down = TaskHealth(task="agents", up=False, targets={"agent": 2.0})
+        down = TaskHealth(task="agents", up=False, targets={"agent": 2.0}, reason=Reason.HTTP_5XX)
         assert (SourceHealth(up=False), down) == stage.health()
 
     async def test_a_task_none_of_whose_targets_could_be_asked_is_down(self) -> None:
@@ -393,7 +393,9 @@ class TestHealth:
 
         await stage.poller.poll("agents")
 
-        task = TaskHealth(task="agents", up=up, targets={"agent": 1.0})
+        task = TaskHealth(
+            task="agents", up=up, targets={"agent": 1.0}, reason=None if up else Reason.HTTP_5XX
+        )
         assert (SourceHealth(up=True), task) == stage.health()
 
     async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
@@ -416,7 +418,11 @@ class TestHealth:
         await stage.poller.poll("suites")
 
         up = TaskHealth(task="agents", up=True, targets={"agent": 1.0})
-        assert (SourceHealth(up=True), up, TaskHealth(task="suites", up=False)) == stage.health()
+        assert (
+            SourceHealth(up=True),
+            up,
+            TaskHealth(task="suites", up=False, reason=Reason.HTTP_5XX),
+        ) == stage.health()
 
     @pytest.mark.parametrize(("interval", "expected"), [(300.0, True), (301.0, False)])
     async def test_a_task_that_is_polled_rarely_hides_no_outage(
@@ -598,6 +604,7 @@ class TestExpected:
 
     FULL = Poll(readings=(UP,), inventory=(Kind.AGENT,))
     EMPTY = Poll(readings=(), inventory=(Kind.AGENT,))
+    UNREAD = Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True)
     FILTERED = RealLoadSettings(
         name="prod",
         url="http://portal.example/RemoteUserAPI",
@@ -714,21 +721,35 @@ class TestExpected:
 
         assert 2 == len(self.warnings(logs))
 
-    @pytest.mark.parametrize("shared", [(), ("agents",)])
+    @pytest.mark.parametrize(
+        "poll",
+        [
+            replace(EMPTY, failures=(UNREAD,)),
+            replace(EMPTY, elsewhere={Kind.AGENT: 3}),
+        ],
+        ids=["unread", "of others"],
+    )
     async def test_a_part_of_a_list_says_nothing_of_a_filter(
-        self, logs: list[MutableMapping[str, Any]], shared: tuple[str, ...]
+        self, logs: list[MutableMapping[str, Any]], poll: Poll
     ) -> None:
         """What matches may be in the part that was not read, or that is another process's."""
-        failures = (
-            ()
-            if shared
-            else (Failure(reason=Reason.HTTP_5XX, message="502", target="7", cuts_list=True),)
-        )
-        stage = Stage(replace(self.EMPTY, failures=failures), settings=self.FILTERED, shared=shared)
+        stage = Stage(poll, settings=self.FILTERED)
 
         await stage.poller.poll("agents")
 
         assert [] == self.warnings(logs)
+
+    async def test_targets_of_other_processes_are_in_the_list(self) -> None:
+        """A share without agents is no source without agents, and is not doubted either."""
+        theirs = replace(self.EMPTY, elsewhere={Kind.AGENT: 3})
+        stage = Stage(self.FULL, theirs)
+
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+
+        health = stage.poller.status("agents").health
+        assert health is not None
+        assert (True, 3.0) == (health.up, health.targets["agent"])
 
 
 class TestSince:

@@ -224,6 +224,7 @@ RUN = Run(
 READINGS: tuple[Reading, ...] = (
     SourceHealth(up=True, auth_failed=False),
     TaskHealth(task="agents", up=True, targets={"agent": 1.0}),
+    TaskHealth(task="runs", up=False, reason=Reason.HTTP_5XX),
     Account(job_duration_limit_seconds=math.inf),
     MinVersion(component="measuring_agent", version="4.8.24"),
     AGENT,

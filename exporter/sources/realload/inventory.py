@@ -75,6 +75,7 @@ class Inventory(ABC, Generic[R]):
         before: Iterable[Any] = known_readings(client, self.kind.task, Reading)
         self.known: Mapping[str, R] = {self.kind.id_of(each): each for each in before}
         self._listed: Mapping[str, R] | None = None
+        self._elsewhere = 0
         self._pinger = Pinger(client)
 
     @abstractmethod
@@ -137,6 +138,7 @@ class Inventory(ABC, Generic[R]):
             readings=tuple(self.known.values()),
             failures=pinged.failures,
             inventory=(self.kind,),
+            elsewhere={self.kind: self._elsewhere},
             asked=pinged.asked,
             vendor_slow=pinged.vendor_slow,
         )
@@ -147,13 +149,16 @@ class Inventory(ABC, Generic[R]):
         Raises:
             PollError: The list could not be read.
         """
-        name, shard, task = self.client.settings.name, self.client.context.shard, self.kind.task
-        every = (
+        settings, shard, task = self.client.settings, self.client.context.shard, self.kind.task
+        every = [
             (self.kind.id_of(listed), self.kind.name_of(listed), listed)
             for listed in [self.read(item) async for item in in_turns(await self.items())]
-        )
+        ]
         # What has no id is nobody's, and is noted by all.
-        ours = (each for each in every if not each[0] or shard.owns(name, task, each[0]))
+        ours = [each for each in every if not each[0] or shard.owns(settings.name, task, each[0])]
+        wanted_anywhere = sum(settings.wanted(task, name or text(key)) for key, name, _ in every)
+        wanted_here = sum(settings.wanted(task, name or text(key)) for key, name, _ in ours)
+        self._elsewhere = wanted_anywhere - wanted_here
         wanted = in_turns(wanted_items(self.client, task, ours))
         self._listed = {target_id: listed async for target_id, _, listed in wanted}
         return self._listed

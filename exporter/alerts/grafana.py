@@ -1,0 +1,150 @@
+"""The alert table as Grafana evaluates it itself: a file of rules to be provisioned.
+
+Grafana differs from Prometheus in three ways. It does not keep the state of its alerts as series,
+so that no condition can ask whether its alert fires. A condition must have a value other than 0.
+Texts cannot look up other series.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from exporter.alerts.about import recorded
+from exporter.alerts.expression import Match, Select
+from exporter.alerts.operation import GONE
+from exporter.alerts.rule import HEARTBEAT
+from exporter.config.types import format_duration
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.alerts.expression import Writing
+    from exporter.alerts.formats import RulesOptions
+    from exporter.alerts.rule import Rule
+
+
+HEADER = """\
+# Rules that Grafana evaluates. Made by `loadfleet-exporter rules --format=grafana`: change the
+# thresholds in the configuration and print it anew instead of editing it. Grafana 12.1.2 or newer.
+"""
+
+#: The data source of the shipped provisioning.
+DATASOURCE_UID = "prometheus"
+
+_INTERVAL_SECONDS = 60.0
+
+# Conditions look at the newest value; Grafana asks for a range all the same.
+_RANGE_SECONDS = 600
+
+_WIDTH = 100
+
+# What a rule does while the data source does not answer. Nobody watches the fleet then, which one
+# alert says, and the heartbeat stops, which somebody else notices. All others stay as they are.
+_UNANSWERED = {GONE: "Alerting", HEARTBEAT: "OK"}
+
+
+def provisioning(rules: Iterable[Rule], options: RulesOptions, datasource_uid: str) -> str:
+    """Return the file's text.
+
+    Args:
+        rules: The rows of the table.
+        options: How they are written.
+        datasource_uid: The data source that has the exporter's metrics.
+    """
+    named = groupby(rules, key=attrgetter("name"))
+    group = {
+        "orgId": 1,
+        "name": "loadfleet-alerts",
+        "folder": "LoadFleet",
+        "interval": format_duration(_INTERVAL_SECONDS),
+        "rules": [_rule(list(same), options, datasource_uid) for _, same in named],
+    }
+    document = {"apiVersion": 1, "groups": [group]}
+    text: str = yaml.safe_dump(document, sort_keys=False, width=_WIDTH)
+    return HEADER + text
+
+
+def _rule(same: list[Rule], options: RulesOptions, datasource_uid: str) -> dict[str, Any]:
+    """Return rows of one name as one rule, since a folder has each title once."""
+    rule = same[0]
+    labels = {} if same[1:] else {"severity": rule.severity.value}
+    # A series that is gone is what the end of a condition looks like, too.
+    missing = max(1, math.ceil(rule.keep_seconds / _INTERVAL_SECONDS))
+    texts = rule.annotations(options.links)
+    return {
+        "uid": rule.name,
+        "title": rule.name,
+        "condition": "B",
+        "data": [
+            _query(_condition(same, options.writing), datasource_uid),
+            # A value of 0 would be no alert, and the value is often 0.
+            _expression("1 || $A"),
+        ],
+        # A condition that holds for nothing is as good as it gets.
+        "noDataState": "OK",
+        "execErrState": _UNANSWERED.get(rule.name, "KeepLast"),
+        "for": format_duration(rule.hold_seconds),
+        "keepFiringFor": format_duration(rule.keep_seconds),
+        "missing_series_evals_to_resolve": missing,
+        "annotations": {name: text.grafana() for name, text in texts.items()},
+        "labels": labels,
+        "isPaused": False,
+    }
+
+
+def _query(promql: str, datasource_uid: str) -> dict[str, Any]:
+    return {
+        "refId": "A",
+        "relativeTimeRange": {"from": _RANGE_SECONDS, "to": 0},
+        "datasourceUid": datasource_uid,
+        "model": {
+            "refId": "A",
+            "datasource": {"type": "prometheus", "uid": datasource_uid},
+            "editorMode": "code",
+            "expr": promql,
+            "instant": True,
+            "range": False,
+        },
+    }
+
+
+def _expression(text: str) -> dict[str, Any]:
+    return {
+        "refId": "B",
+        "relativeTimeRange": {"from": 0, "to": 0},
+        "datasourceUid": "__expr__",
+        "model": {
+            "refId": "B",
+            "datasource": {"type": "__expr__", "uid": "__expr__"},
+            "type": "math",
+            "expression": text,
+        },
+    }
+
+
+def _condition(same: list[Rule], writing: Writing) -> str:
+    """Return one condition for rows of one name; with several, the severity is a label of it."""
+    conditions = [_inlined(rule.promql(writing, keep=False), writing) for rule in same]
+    if same[1:]:
+        conditions = [
+            f'label_replace({condition}, "severity", "{rule.severity}", "", "")'
+            for rule, condition in zip(same, conditions, strict=True)
+        ]
+    # The product has no name, which Grafana would make a label of the alert.
+    return f"({' or '.join(conditions)}) * 1"
+
+
+def _inlined(promql: str, writing: Writing) -> str:
+    """Put in place of what Prometheus records how it is made: nobody may have loaded its rules."""
+    # What is recorded later reads what is recorded before.
+    for name, made, labels in reversed([*recorded(writing)]):
+        matches = tuple(Match(label=label, values=(text,)) for label, text in labels.items())
+        selected = Select(metric=name, matches=matches, share=0.0).promql(writing)
+        promql = promql.replace(selected, f"({made})")
+    return promql

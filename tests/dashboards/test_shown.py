@@ -1,0 +1,192 @@
+"""What panels show of given series, as promtool computes it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from exporter.metrics import catalogue as c
+from exporter.metrics import own
+from tests.dashboards.boards import filled, panels
+from tests.rules.support import run
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+Labels = dict[str, str]
+Sample = tuple[Labels, float]
+
+
+def series(labels: Mapping[str, str]) -> str:
+    """Return labels as PromQL writes them."""
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
+def of(provider: str, **labels: str) -> Labels:
+    """Return the labels of what is read from a source of a provider."""
+    return {"provider": provider, "source": provider, **labels}
+
+
+def rule(name: str, severity: str, **labels: str) -> Labels:
+    """Return the labels by which Prometheus tells that a rule's alert fires."""
+    return {"alertname": name, "severity": severity, "alertstate": "firing", **labels}
+
+
+def check(
+    folder: Path, title: str, held: Mapping[str, Sequence[Sample]], shown: Sequence[Sample]
+) -> None:
+    """Compare what a panel shows with what it should.
+
+    Args:
+        folder: Where promtool's file goes.
+        title: The panel's, which has one query.
+        held: What Prometheus holds, by the metrics' names.
+        shown: What the panel shows.
+    """
+    ((query,),) = [panel.queries for panel in panels() if panel.json["title"] == title]
+    scraped = {"job": "exporter", "instance": "one"}
+    test = {
+        "input_series": [
+            {
+                # What rules make was scraped from nobody.
+                "series": metric + series(labels if metric == "ALERTS" else scraped | labels),
+                "values": str(value),
+            }
+            for metric, samples in held.items()
+            for labels, value in samples
+        ],
+        "promql_expr_test": [
+            {
+                "expr": filled(query),
+                "eval_time": "0s",
+                "exp_samples": [
+                    {"labels": series(labels), "value": value} for labels, value in shown
+                ],
+            }
+        ],
+    }
+    path = folder / "test.yml"
+    path.write_text(json.dumps({"tests": [test]}))
+
+    result = run("promtool", "test", "rules", path)
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+
+
+class TestFiringAlerts:
+    def test_a_severity_of_an_alert_has_a_row_of_its_own(self, tmp_path: Path) -> None:
+        """Two severities of one name are two urgencies, whatever labels their alerts have."""
+        firing = [
+            rule("LoadFleetTaskFailing", "critical", task="agents"),
+            rule("LoadFleetTaskFailing", "warning", task="jobs"),
+            rule("LoadFleetTaskFailing", "warning", task="suites"),
+            rule("LoadFleetStateDown", "info", job="exporter", instance="one"),
+            rule("LoadFleetHeartbeat", "none"),
+            rule("SomebodyElses", "critical"),
+        ]
+
+        check(
+            tmp_path,
+            "Firing alerts",
+            {"ALERTS": [(labels, 1) for labels in firing]},
+            [
+                ({"alertname": "LoadFleetTaskFailing", "severity": "critical"}, 1),
+                ({"alertname": "LoadFleetTaskFailing", "severity": "warning"}, 2),
+                ({"alertname": "LoadFleetStateDown", "severity": "info"}, 1),
+            ],
+        )
+
+    def test_what_rules_and_exporters_both_tell_is_counted_once(self, tmp_path: Path) -> None:
+        """Two exporters that watch the same, and a Prometheus, know of one trouble."""
+        unreachable = {"alertname": "LoadFleetAgentUnreachable", "severity": "critical"}
+        failed = {"alertname": "LoadFleetSuiteFailed", "severity": "warning"}
+        firing = [
+            (unreachable, 2),
+            (unreachable | {"instance": "two"}, 2),
+            (failed, 1),
+            ({"alertname": "LoadFleetRunStuck", "severity": "warning"}, 0),
+        ]
+
+        check(
+            tmp_path,
+            "Firing alerts",
+            {
+                "ALERTS": [(rule("LoadFleetSuiteFailed", "warning", suite="a"), 1)],
+                own.ALERTS_FIRING.name: firing,
+            },
+            [(unreachable, 2), (failed, 1)],
+        )
+
+
+def test_an_empty_list_is_told_where_there_should_be_targets(tmp_path: Path) -> None:
+    """A poll that works and lists nothing is no good one, but for kinds that never had any."""
+    tasks = [
+        (of("realload", task="agents"), 1),
+        (of("realload", task="suites"), 1),
+        (of("realload", task="recorders"), 1),
+        (of("realload", task="jobs"), 0),
+        (of("eggplant", task="agents"), 1),
+        (of("blazemeter", task="agents"), 1),
+    ]
+    listed = [
+        (of("realload", kind="agent"), 3),
+        (of("realload", kind="suite"), 0),
+        (of("realload", kind="recorder"), 0),
+        (of("eggplant", kind="agent"), 0),
+        (of("blazemeter", kind="agent"), 0),
+        (of("blazemeter", kind="location"), 0),
+    ]
+    expected = [
+        (of("realload", task="agents", kind="agent"), 1),
+        (of("realload", task="suites", kind="suite"), 1),
+        (of("realload", task="recorders", kind="recorder"), 0),
+    ]
+
+    check(
+        tmp_path,
+        "Tasks",
+        {
+            c.SOURCE_TASK_UP.name: tasks,
+            c.SOURCE_TARGETS.name: listed,
+            own.TARGETS_EXPECTED.name: expected,
+        },
+        [
+            (of("realload", task="agents"), 1),
+            (of("realload", task="suites"), 2),
+            (of("realload", task="recorders"), 1),
+            (of("realload", task="jobs"), 0),
+            # Without agents, such a source watches nothing.
+            (of("eggplant", task="agents"), 2),
+            # Its agents are those of its locations, of which it has none.
+            (of("blazemeter", task="agents"), 1),
+        ],
+    )
+
+
+def test_a_source_is_shown_as_each_exporter_sees_it(tmp_path: Path) -> None:
+    """Whether one exporter or the vendor is in trouble must be told apart."""
+    one, two, slow, refused = (
+        of("realload"),
+        of("realload", instance="two"),
+        of("eggplant"),
+        of("blazemeter"),
+    )
+
+    check(
+        tmp_path,
+        "Sources as each exporter sees them",
+        {
+            c.SOURCE_UP.name: [(one, 1), (two, 0), (slow, 1), (refused, 0)],
+            own.BREAKER_OPEN.name: [(one, 0), (two, 0), (slow, 0), (refused, 1)],
+            own.VENDOR_SLOW.name: [(one, 0), (two, 1), (slow, 1), (refused, 0)],
+        },
+        [
+            ({"instance": "one"} | one, 1),
+            (two, 0),
+            ({"instance": "one"} | slow, 3),
+            ({"instance": "one"} | refused, 2),
+        ],
+    )
