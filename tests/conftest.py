@@ -37,6 +37,7 @@ SLOW = (
     "faults",
     "fuzz",
     "http/test_wire.py",
+    "paging",
     "rules",
     "state/test_kill.py",
     "state/test_processes.py",

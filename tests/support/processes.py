@@ -106,6 +106,7 @@ async def daemon(
     configuration: dict[str, Any] | Path,
     *flags: str,
     command: Sequence[str] = EXPORTER,
+    port: int | None = None,
 ) -> AsyncIterator[tuple[str, Process]]:
     """Run the daemon and yield its URL; the configuration is written to `loadfleet.yml`."""
     if isinstance(configuration, dict):
@@ -113,7 +114,7 @@ async def daemon(
         path.write_text(yaml.safe_dump(configuration))
     else:
         path = configuration
-    port = free_port()
+    port = port or free_port()
     async with running(
         *command,
         f"--config.file={path}",

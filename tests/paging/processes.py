@@ -1,0 +1,128 @@
+"""Several exporters of one source, and exporters that move, start anew or die."""
+
+from __future__ import annotations
+
+import signal
+
+from exporter.sharding import Shard
+from tests.paging.pager import NEW, RESOLVED, page, work
+from tests.paging.scenario import BUILT_IN, PROMETHEUS, Stage, scenario
+
+
+#: Nobody listens there.
+_NOWHERE = {"url": "http://127.0.0.1:9/RemoteUserAPI"}
+
+
+@scenario(agents=3, ways=(PROMETHEUS,), exporters=("main", "replica"), at={"replica": _NOWHERE})
+async def half_lost(it: Stage) -> None:
+    """A5: one of two exporters cannot reach the portal: that is no page, and hides none."""
+    await it.told(work(NEW, "SourceUnreachable", it.world.exporters["replica"].target))
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(agents=3, ways=(PROMETHEUS,), exporters=("main", "replica"))
+async def pair(it: Stage) -> None:
+    """A5: two exporters watch the same: an agent that is down is one line of one page."""
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(agents=16, ways=(PROMETHEUS,), exporters=("shard-0", "shard-1"))
+async def shards(it: Stage) -> None:
+    """A5: half of the agents are half of all shards' agents; a shard with most down hides none."""
+    agents = it.simulation.fleet.agents
+    shares = [
+        [key for key in agents if Shard(index=index, total=2).owns("shards", "agents", key)]
+        for index in range(2)
+    ]
+    for share in shares:
+        for key in share[5:]:
+            it.simulation.fleet.delete("agents", key)
+    await it.polls(4)
+    three, other = shares[0][:3], shares[1][0]
+    await it.change("agents", *three, up=False)
+    await it.told(page(NEW, "AgentUnreachable", *three))
+    await it.change("agents", other, up=False)
+    await it.told(page("update", "AgentUnreachable", *sorted([*three, other])))
+
+
+@scenario(agents=3, ways=(PROMETHEUS,), job=True)
+async def lost_scrapes(it: Stage) -> None:
+    """A7: one scrape of seven is lost, and the page comes nevertheless."""
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    await it.silence()
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(agents=3, ways=(PROMETHEUS,), job=True)
+async def moved(it: Stage) -> None:
+    """B5: the exporter goes on under another instance, as a new pod does: nothing is told."""
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    it.world.discover("moved", instance="second")
+    await it.silence()
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(agents=3, ways=(PROMETHEUS,), job=True)
+async def vanished(it: Stage) -> None:
+    """B5: one of several exporters is discovered no more: that is told, and the page goes on."""
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    it.world.discover("vanished")
+    await it.told(page(NEW, "ExporterGone", "source"))
+    # That another one is gone as well ends nothing.
+    await it.world.stages["killed"].gone.wait()
+    await it.silence()
+    it.world.discover("vanished", instance="first")
+    await it.told(page(RESOLVED, "ExporterGone", "source"))
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(
+    provider="eggplant", exporters=("killed",), eggplant_agents=3, source={"expected_agents": []}
+)
+async def restarted(it: Stage) -> None:
+    """A3: a restart does not end the page of an agent that is known by memory alone."""
+    exporter = it.world.exporters["killed"]
+    agent = it.simulation.lab.names()[0]
+    await it.polls()
+    await it.change("agents", agent, up=False)
+    await it.told(page(NEW, "AgentUnreachable", agent))
+    await exporter.stop()
+    await exporter.start()
+    await it.silence()
+
+
+@scenario(agents=3, exporters=("killed",))
+async def killed(it: Stage) -> None:
+    """A4: the exporter is killed: no page ends, and that nobody watches any more is told.
+
+    Prometheus tells it. Without one, the heartbeat that does not come does.
+    """
+    exporter, pager = it.world.exporters["killed"], it.world.pagers[BUILT_IN]
+    await it.change("agents", "42", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "42"))
+    await it.world.stages["restarted"].over.wait()
+    await exporter.stop(signal.SIGKILL)
+    await it.told(prometheus=page(NEW, "ExporterGone", exporter.target))
+    it.gone.set()
+    assert 0 < (beats := pager.beats["killed"])
+    await it.silence()
+    assert beats == pager.beats["killed"]
+    assert {"main"} == await it.world.heartbeats()
+    firing = 'ALERTS{alertname="LoadFleetAgentUnreachable",source="killed",alertstate="firing"}'
+    assert [1.0] == await it.world.prometheus.values(firing)
+    await exporter.start()
+    await it.told(prometheus=page(RESOLVED, "ExporterGone", exporter.target))
+    await it.change("agents", "42", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "42"))

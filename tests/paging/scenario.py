@@ -1,0 +1,287 @@
+"""What a scenario is, and what it can do: change its own source, and say what people are told.
+
+A scenario goes on by conditions. `told` waits until the people of every way were told what it
+says. `silence` waits until somebody else was told of something that began after it, so that
+whatever the scenario caused would have been told, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.realload.fleet import AGENT_VERSION
+from exporter.simulator.server import Simulation
+from exporter.simulator.vendor import Command, Portal
+from exporter.sources.registry import PROVIDERS
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from tests.paging.pager import Told
+    from tests.paging.world import World
+
+
+#: The two ways from a condition to Alertmanager.
+PROMETHEUS, BUILT_IN = "prometheus", "built-in"
+WAYS = (PROMETHEUS, BUILT_IN)
+
+
+class UntoldError(Exception):
+    """People were not told what they are to be told."""
+
+
+#: More than anything takes whose absence nobody waits for.
+PATIENCE_SECONDS = 60.0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """What befalls one source, and what people are told of it.
+
+    Attributes:
+        name: That of its source.
+        play: The script.
+        provider: Of the source.
+        options: The size of its portal.
+        tasks: Those that are polled.
+        source: What else the source's configuration says.
+        at: What the configuration of one exporter says otherwise.
+        prepare: Changes the portal before anybody looks at it.
+        ways: Those that are judged.
+        exporters: Which processes watch the source.
+        job: Whether Prometheus scrapes the source by a job of its own, as if its exporter watched
+            nothing else.
+    """
+
+    name: str
+    play: Callable[[Stage], Awaitable[None]]
+    provider: str
+    options: SimulatorOptions
+    tasks: tuple[str, ...]
+    source: Mapping[str, Any]
+    at: Mapping[str, Mapping[str, Any]]
+    prepare: Callable[[Simulation], None]
+    ways: tuple[str, ...]
+    exporters: tuple[str, ...]
+    job: bool
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(
+    *,
+    provider: str = "realload",
+    tasks: tuple[str, ...] = ("agents",),
+    ways: tuple[str, ...] = WAYS,
+    exporters: tuple[str, ...] = ("main",),
+    job: bool = False,
+    source: Mapping[str, Any] | None = None,
+    at: Mapping[str, Mapping[str, Any]] | None = None,
+    prepare: Callable[[Simulation], None] = lambda _: None,
+    **sizes: int,
+) -> Callable[[Callable[[Stage], Awaitable[None]]], Callable[[Stage], Awaitable[None]]]:
+    """Let a script be played, under its name.
+
+    Args:
+        provider: See `Scenario`.
+        tasks: Likewise.
+        ways: Likewise.
+        exporters: Likewise.
+        job: Likewise.
+        source: Likewise.
+        at: Likewise.
+        prepare: Likewise.
+        sizes: Of the simulated fleet; there is nothing else in it.
+    """
+    nothing = dict.fromkeys(
+        ("agents", "controllers", "clusters", "recorders", "suites", "tests"), 0
+    ) | dict.fromkeys(("blazemeter_agents", "blazemeter_locations", "eggplant_agents"), 0)
+
+    def decorate(play: Callable[[Stage], Awaitable[None]]) -> Callable[[Stage], Awaitable[None]]:
+        name = play.__name__
+        SCENARIOS[name] = Scenario(
+            name=name,
+            play=play,
+            provider=provider,
+            options=SimulatorOptions(still=True, **(nothing | sizes)),  # type: ignore[arg-type]
+            tasks=tasks,
+            source=source or {},
+            at=at or {},
+            prepare=prepare,
+            ways=ways,
+            exporters=exporters,
+            job=job,
+        )
+        return play
+
+    return decorate
+
+
+class Stage:
+    """One source of the world and all that was told of it.
+
+    Attributes:
+        expected: By way what people are to be told, step by step.
+        heard: By way what they were told.
+        gone: Set by the scenario when people were told that its exporter is gone.
+        over: Set when the scenario has been played.
+        problem: What kept it from being played.
+    """
+
+    def __init__(self, scenario: Scenario, world: World) -> None:
+        self.scenario = scenario
+        self.world = world
+        self.simulation = Simulation(scenario.options)
+        heal(self.simulation)
+        scenario.prepare(self.simulation)
+        self.expected: dict[str, list[list[Told]]] = {way: [] for way in scenario.ways}
+        self.heard: dict[str, list[list[Told]]] = {way: [[]] for way in WAYS}
+        self.gone, self.over = asyncio.Event(), asyncio.Event()
+        self.problem: Exception | None = None
+        self._changes: list[Callable[[], None]] = []
+        self._observe()
+
+    @property
+    def portal(self) -> Portal:
+        """The vendor's front door."""
+        portal: Portal = getattr(self.simulation, self.scenario.provider)
+        return portal
+
+    def source(self, exporter: str) -> dict[str, Any]:
+        """Return the configuration of its source for an exporter."""
+        wanted, name = self.scenario, self.scenario.name
+        sources: list[dict[str, Any]] = self.simulation.configuration()["sources"]
+        (fitting,) = [each for each in sources if wanted.provider == each["provider"]]
+        known = PROVIDERS[wanted.provider].settings.TASKS
+        ours: dict[str, Any] = {
+            "name": name,
+            "labels": {"site": "bern"},
+            "tasks": {task: "off" for task in known if task not in wanted.tasks},
+        }
+        return fitting | ours | dict(wanted.source) | dict(wanted.at.get(exporter, {}))
+
+    async def play(self) -> None:
+        """Play the scenario; when people are not told what is expected, it ends there."""
+        try:
+            await self.scenario.play(self)
+        except UntoldError:
+            pass  # the comparison shows it
+        except Exception as error:  # noqa: BLE001 - raised by the scenario's test, and no other's
+            self.problem = error
+        finally:
+            self.gone.set()
+            self.over.set()
+
+    async def change(self, kind: str, *keys: str, **changes: Any) -> None:
+        """Change things of the portal."""
+        world = self.portal.world
+
+        def apply() -> None:
+            for key in keys:
+                world.change(kind, key, **changes)
+
+        await self.between_polls(apply)
+
+    async def between_polls(self, change: Callable[[], None]) -> None:
+        """Change the portal when a poll begins, so that no poll is in its midst."""
+        self._changes.append(change)
+        await until(lambda: change not in self._changes, timeout_seconds=PATIENCE_SECONDS)
+
+    def obey(self, **command: Any) -> None:
+        """Have the portal do so from now on, as its control interface would."""
+        self.portal.obey(Command(**command))
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass at once in the portal's world, which stands still otherwise."""
+        self.portal.world.timeline._anchor_moment += seconds
+
+    async def polls(self, count: int = 2) -> None:
+        """Wait until the portal was asked for its first list so many times more."""
+        wanted = self._lists + count
+        await until(lambda: self._lists >= wanted, timeout_seconds=PATIENCE_SECONDS)
+
+    async def told(self, *both: Told, **more: Told) -> None:
+        """Wait until people were told this, in any order.
+
+        Args:
+            both: What they are told by both ways.
+            more: What else they are told by one way only.
+
+        Raises:
+            UntoldError: They were not; the comparison of what they were told shows what is missing.
+        """
+        self.expect(*both, **more)
+        await self.as_expected()
+
+    def expect(self, *both: Told, **more: Told) -> None:
+        """Say what people are to be told from now on, see `told`."""
+        for way, steps in self.expected.items():
+            ours = [told for name, told in more.items() if name.replace("_", "-") == way]
+            steps.append(sorted([*both, *ours]))
+            # What was told before is the first step's, too.
+            if len(steps) > 1:
+                self.heard[way].append([])
+
+    async def as_expected(self) -> None:
+        """Wait until people were told what was said last.
+
+        Raises:
+            UntoldError: They were not.
+        """
+
+        def heard() -> bool:
+            steps = self.expected.items()
+            return all(len(self.heard[way][-1]) >= len(ours[-1]) for way, ours in steps)
+
+        try:
+            await until(heard, timeout_seconds=PATIENCE_SECONDS)
+        except TimeoutError as error:
+            raise UntoldError from error
+
+    async def silence(self) -> None:
+        """Wait long enough to know that people were told nothing more."""
+        self.expect()
+        await self.world.canary()
+
+    def hear(self, way: str, told: Told) -> None:
+        """Note what was told by a way."""
+        self.heard[way][-1].append(told)
+        self.heard[way][-1].sort()
+
+    def _observe(self) -> None:
+        """Count the polls, and let changes happen when a poll begins."""
+        portal, answer, lists = self.portal, self.portal.answer, _LISTS[self.scenario.provider]
+        self._lists = 0
+
+        async def observed(action: str, work: Callable[[], Awaitable[Response]]) -> Response:
+            if action in lists:
+                self._lists += 1
+                while self._changes:
+                    self._changes.pop()()
+            return await answer(action, work)
+
+        portal.answer = observed  # type: ignore[method-assign]
+
+
+#: With what a poll begins.
+_LISTS = {
+    "realload": ("getMeasuringAgents", "getTestExecutionSuites", "getProxyRecorders"),
+    "blazemeter": ("masters",),
+    "eggplant": ("sut_status",),
+}
+
+
+def heal(simulation: Simulation) -> None:
+    """Take all their troubles from simulated machines."""
+    for agent in simulation.fleet.agents.values():
+        agent.up, agent.active, agent.outdated, agent.skew_seconds = True, True, False, 0.0
+        agent.version, agent.token, agent.denied, agent.cloud = AGENT_VERSION, "token", False, False
+    for tester in simulation.lab.agents.values():
+        tester.up, tester.outcome, tester.log = True, "idle", None

@@ -1,0 +1,110 @@
+"""From what befalls a fleet to what a person receives, with real Prometheus and Alertmanager.
+
+What is deployed is what is tested: the rules as `rules` prints them, Prometheus' and Alertmanager's
+files as they are in `deploy/`, with other times and with the test behind the pagers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.paging import machines, processes, runs  # noqa: F401 - they hold the scenarios
+from tests.paging.scenario import BUILT_IN, PROMETHEUS, SCENARIOS, WAYS
+from tests.paging.world import BOARD, World
+
+
+pytestmark = pytest.mark.timeout(400)
+
+
+#: What else an alert's labels tell, by its way.
+MORE = {PROMETHEUS: {"job": "loadfleet"}, BUILT_IN: {"exporter": "main"}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Play all scenarios, at the same time."""
+
+    async def play() -> World:
+        async with World(tmp_path_factory.mktemp("paging")) as world:
+            await world.play()
+        return world
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [(name, way) for name, each in SCENARIOS.items() for way in each.ways if name != "canary"],
+)
+def test_people_receive(world: World, name: str, way: str) -> None:
+    """They are told what a scenario says, and nothing else."""
+    stage = world.stages[name]
+    if stage.problem is not None:
+        raise stage.problem
+
+    assert stage.expected[way] == stage.heard[way]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_alert_is_labelled_by_its_target_alone(world: World, way: str) -> None:
+    """No instance is among its labels, so that it is the same whoever reads the target."""
+    alert = world.pagers[way].of("agent_down", "page")[0]
+
+    assert {
+        "alertname": "LoadFleetAgentUnreachable",
+        "severity": "critical",
+        "provider": "realload",
+        "source": "agent_down",
+        "site": "bern",
+        "agent_id": "42",
+        "agent": "zurich-01",
+        **MORE[way],
+    } == alert["labels"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_page_says_what_one_needs_at_night(world: World, way: str) -> None:
+    """A12: host, reason and since when, and where one sees more."""
+    told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
+
+    assert "Host: zurich-01.load.example.net." in told["description"]
+    assert "Reason: not_reachable." in told["description"]
+    assert re.search(r"Since \d{4}-\d\d-\d\d", told["description"])
+    assert told["runbook_url"].endswith("LoadFleetAgentUnreachable.md")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_page_links_to_its_target(world: World, way: str) -> None:
+    """A12: and not to all that the board shows."""
+    told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
+
+    link = urlsplit(told["board_url"])
+    assert f"{BOARD}target" == f"{link.scheme}://{link.netloc}{link.path}"
+    assert {"source": ["agent_down"], "kind": ["agent"], "id": ["42"]} == parse_qs(link.query)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_page_has_a_title_and_details(world: World, way: str) -> None:
+    """Whatever alerts it is about, and at its end."""
+    for incident in world.pagers[way].incidents:
+        assert re.match(r"\w", incident["payload"]["summary"]), incident
+        assert any(incident["payload"]["custom_details"].values()), incident
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_message_has_a_title_and_a_text(world: World, way: str) -> None:
+    """Likewise."""
+    for message in world.pagers[way].messages:
+        (attachment,) = message["attachments"]
+        assert re.search(r"\w$|\w\W$", attachment["title"].partition(":")[2]), message
+        assert attachment["text"].strip(), message
+
+
+def test_no_exporter_has_crashed(world: World) -> None:
+    """Whatever befell their sources."""
+    for exporter in world.exporters.values():
+        assert "Traceback" not in exporter.errors
