@@ -84,7 +84,7 @@ def about_exporters() -> Iterator[Rule]:
             seconds=_HOUR,
         ).compared(">", 2),
         "The exporter is started again and again.",
-        'Exporter {instance} was started {value:printf "%.0f"} times within an hour. While it starts,'
+        'Exporter {instance} was started {value:printf "%.0f"} times within an hour. While it'
         " starts, nothing is watched.",
         hold_seconds=0,
         built_in=False,
@@ -187,8 +187,8 @@ def about_sources() -> Iterator[Rule]:
         .merged("sum", "operation", "outcome")
         .compared(">", 0),
         "A vendor answers that there are too many calls.",
-        '{provider} refused {value:printf "%.0f"} calls of source {source} within a quarter of an hour'
-        " as too many (429). Readings come late or not at all.",
+        '{provider} refused {value:printf "%.0f"} calls of source {source} within a quarter of an'
+        " hour as too many (429). Readings come late or not at all.",
         built_in=False,
     )
     kinds = Match(label="kind", values=("enum", "type", "missing_field"))
@@ -199,8 +199,8 @@ def about_sources() -> Iterator[Rule]:
         .merged("sum")
         .compared(">", 0),
         "A vendor sends values that its API's reference does not know.",
-        'Replies of source {source} ({provider}) had {value:printf "%.0f"} values within an hour that'
-        " the exporter does not know ({kind}). They are left out.",
+        'Replies of source {source} ({provider}) had {value:printf "%.0f"} values within an hour'
+        " that the exporter does not know ({kind}). They are left out.",
         keep_seconds=0,
         built_in=False,
     )
