@@ -58,11 +58,17 @@ def about_exporters() -> Iterator[Rule]:
     nowhere = Absent(of=select(own.BUILD_INFO))
     # One of several that vanishes from the service discovery leaves its sources to nobody.
     lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
-    told = failing.either(nowhere)
+    # Those of an exporter that cannot be scraped, or of all, are told by that.
+    known = Over(
+        function="present_over_time", of=select(c.SOURCE_UP), seconds=about.UNKNOWN_SECONDS
+    )
+    told = known.where("and", failing, "job", "instance")
     yield Rule(
-        GONE,
+        f"{PREFIX}ExporterGone",
         Severity.CRITICAL,
-        failing.either(nowhere.where("unless", failing)).either(lost.where("unless", told)),
+        failing.either(nowhere.where("unless", failing)).either(
+            lost.where("unless", told, *SOURCE).where("unless", nowhere)
+        ),
         "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
         "Most scrapes of the exporter fail, or Prometheus no longer knows it. Whatever happens to"
         " the fleet now goes unnoticed.",
@@ -158,11 +164,13 @@ def about_sources() -> Iterator[Rule]:
     agents = merged(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.AGENT.value,)))
     # Agents of such a vendor are those of its locations.
     nowhere = select(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.LOCATION.value,)))
+    spared = select(own.TARGETS_EXPECTED).compared("==", 0)
     yield Rule(
         f"{PREFIX}NothingKnown",
         Severity.CRITICAL,
         agents.compared("==", 0)
         .where("unless", nowhere.compared("==", 0), *SOURCE)
+        .where("unless", spared, *SOURCE, "kind")
         .either(missing),
         "A source has no targets of a kind that it should have.",
         "Source {source} ({provider}) has no target of kind {kind}: the vendor lists none, or"

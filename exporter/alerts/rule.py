@@ -116,7 +116,7 @@ class Rule(msgspec.Struct, frozen=True):
         firing = f"ALERTS{{{same}}}"
         on = ", ".join(SOURCE)
         return (
-            f"{condition} or max without (alertname, alertstate, severity) ({firing})"
+            f"{condition} or max without (alertname, alertgroup, alertstate, severity) ({firing})"
             f' and on ({on}) {UNKNOWN}{{kind="{self.about.listing.name}"}}'
             f" unless on ({', '.join(self.about.on)}) {self.about.read().promql(writing)}"
         )

@@ -47,8 +47,9 @@ def rules(
     table = (
         *about_exporters(),
         *about_sources(),
-        *_many(thresholds),
         *_machines(),
+        # After what it inhibits: of alerts that end together Alertmanager hears in this order.
+        *_many(thresholds),
         *_outdated(),
         *_clocks(thresholds),
         *about_suites(thresholds),

@@ -127,8 +127,9 @@ VENDOR_SLOW = _gauge(
 )
 TARGETS_EXPECTED = _gauge(
     "targets_expected",
-    "Whether there should be targets of a kind: include names the kind, or a list of the last day"
-    " had some.",
+    "Whether there should be targets of a kind: agents, unless the source has no locations either;"
+    " kinds that include names, or of which a list of the last day had some. 0 where other shards"
+    " watch the targets.",
     *_TASK,
     "kind",
 )

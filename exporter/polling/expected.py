@@ -1,6 +1,6 @@
 """The kinds of targets that a source should have, so that to have none is worth a page.
 
-A kind that never had targets is fine without.
+A kind that never had targets is fine without, but for agents.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def counted(poll: Poll, kinds: Collection[Kind]) -> dict[str, float]:
-    """Return how many targets of each kind a poll found, those of other processes included."""
+    """Return how many targets of each kind a poll brought."""
     counts = Counter(BY_READING.get(type(reading)) for reading in poll.readings)
-    return {kind.value: float(counts[kind] + poll.elsewhere.get(kind, 0)) for kind in kinds}
+    return {kind.value: float(counts[kind]) for kind in kinds}
 
 
 def listed(
@@ -83,6 +83,8 @@ class Expectations:
         self._telemetry = telemetry
         self._log = log
         self._unmatched: set[Kind] = set()
+        self._elsewhere: set[Kind] = set()
+        self._without_locations = False
 
     def show(
         self, task: str, kinds: Collection[Kind], known: Collection[Listed], now: Moment
@@ -99,16 +101,25 @@ class Expectations:
             each.kind for each in known if now.monotonic - each.at.monotonic <= EXPECTED_SECONDS
         }
         for kind in kinds:
-            self._telemetry.expect(task, kind, expected=kind in recent or self._includes(kind))
+            # Where agents are those of locations, a source may do without both.
+            usual = kind is Kind.AGENT and not self._without_locations
+            expected = usual or kind in recent or self._includes(kind)
+            self._telemetry.expect(task, kind, expected=expected and kind not in self._elsewhere)
 
-    def check(self, targets: Mapping[str, float]) -> None:
-        """Warn of each `include` that matches nothing, once until it matches.
+    def check(self, targets: Mapping[str, float], elsewhere: Mapping[Kind, int]) -> None:
+        """Note what a list has that was read to the end.
+
+        Warns of each `include` that matches nothing, once until it matches.
 
         Args:
-            targets: How many targets of each kind there are in a list that was read to the end.
+            targets: How many targets of each kind there are.
+            elsewhere: How many more other processes watch: with these, ours need not have any.
         """
+        self._elsewhere = {kind for kind, count in elsewhere.items() if count}
+        if Kind.LOCATION.value in targets:
+            self._without_locations = not targets[Kind.LOCATION.value]
         for kind, count in ((Kind(word), count) for word, count in targets.items()):
-            if count:
+            if count or kind in self._elsewhere:
                 self._unmatched.discard(kind)
             elif self._includes(kind) and kind not in self._unmatched:
                 self._unmatched.add(kind)

@@ -259,7 +259,7 @@ class Poller:
         whole = not is_doubted and not poll.cut
         self._note_health(task, up=poll.asked and whole, answered=poll.asked, targets=targets)
         if not poll.cut:
-            self._expectations.check(targets)
+            self._expectations.check(targets, poll.elsewhere)
         if is_doubted:
             self._telemetry.surprise("incomplete_list")
             yield failure_of(poll)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import pytest
@@ -26,7 +26,7 @@ from tests.support.source import FakeSource
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
 
 UP = Agent(
@@ -70,8 +70,7 @@ class Stage:
             store=self.store,
             telemetry=telemetry,
             clock=self.fake.clock,
-            kinds={"agents": (Kind.AGENT,)},
-            **options,
+            **{"kinds": {"agents": (Kind.AGENT,)}, **options},
         )
 
     def shown(self) -> tuple[Reading, ...]:
@@ -611,6 +610,9 @@ class TestExpected:
         include={"agents": re.compile("nobody")},
     )
 
+    #: Where agents are those of locations.
+    LOCATED: ClassVar = {"agents": (Kind.AGENT, Kind.LOCATION)}
+
     def expected(self, stage: Stage) -> float | None:
         return stage.sample("targets_expected", kind="agent")
 
@@ -619,7 +621,7 @@ class TestExpected:
 
     async def test_a_kind_that_had_targets_is_expected_for_a_day_after(self) -> None:
         """A fleet that vanished must page somebody, and must not do so for ever."""
-        stage = Stage(self.FULL, self.EMPTY)
+        stage = Stage(self.FULL, self.EMPTY, kinds=self.LOCATED)
         found = [self.expected(stage)]
 
         for seconds in (0.0, 86_400.0, 1.0):
@@ -641,17 +643,20 @@ class TestExpected:
         task = TaskHealth(task="agents", up=True, targets={"agent": 0.0})
         assert (task, 1.0) == (stage.of_task(), self.expected(stage))
 
-    async def test_a_kind_that_never_had_targets_is_not_expected(self) -> None:
-        """An account without agents is fine."""
-        stage = Stage(self.EMPTY)
+    @pytest.mark.parametrize(("kinds", "expected"), [(None, 1.0), (LOCATED, 0.0)])
+    async def test_agents_are_expected_unless_there_are_no_locations_either(
+        self, kinds: Mapping[str, tuple[Kind, ...]] | None, expected: float
+    ) -> None:
+        """Nobody watches a source for nothing; an account without locations is fine."""
+        stage = Stage(self.EMPTY, **({"kinds": kinds} if kinds else {}))
 
         await stage.poller.poll("agents")
 
-        assert 0.0 == self.expected(stage)
+        assert expected == self.expected(stage)
 
     async def test_polls_that_fail_let_an_expectation_end(self) -> None:
         """It is as long ago as it is, whether or not there was news since."""
-        stage = Stage(self.FULL, BAD_GATEWAY)
+        stage = Stage(self.FULL, BAD_GATEWAY, kinds=self.LOCATED)
         await stage.poller.poll("agents")
         stage.fake.shift(86_401.0)
 
@@ -749,7 +754,8 @@ class TestExpected:
 
         health = stage.poller.status("agents").health
         assert health is not None
-        assert (True, 3.0) == (health.up, health.targets["agent"])
+        assert health.up
+        assert 0.0 == self.expected(stage)
 
 
 class TestSince:

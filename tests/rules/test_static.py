@@ -136,7 +136,7 @@ def condition(rule: Rule, *, keep: bool = True) -> Any:
 def labels_of_alert(rule: Rule) -> set[str]:
     """Return the labels that its alerts have; those that go on have them by having fired."""
     fired = labels_of(condition(rule, keep=False), KNOWN)
-    alerts = {"ALERTS": fired | {"alertname", "alertstate", "severity"}}
+    alerts = {"ALERTS": fired | {"alertname", "alertgroup", "alertstate", "severity"}}
     return labels_of(condition(rule), KNOWN | alerts)
 
 
