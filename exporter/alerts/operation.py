@@ -64,14 +64,14 @@ def about_exporters() -> Iterator[Rule]:
     )
     told = known.where("and", failing, "job", "instance")
     yield Rule(
-        f"{PREFIX}ExporterGone",
+        GONE,
         Severity.CRITICAL,
         failing.either(nowhere.where("unless", failing)).either(
             lost.where("unless", told, *SOURCE).where("unless", nowhere)
         ),
-        "Prometheus cannot scrape the exporter, so nobody watches the fleet.",
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Whatever happens to"
-        " the fleet now goes unnoticed.",
+        "Prometheus cannot scrape an exporter.",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
+        " sources that no other exporter watches goes unnoticed now.",
         hold_seconds=_GONE_HOLD_SECONDS,
         built_in=False,
         details=(
@@ -156,9 +156,9 @@ def about_sources() -> Iterator[Rule]:
             .where("unless", down, *SOURCE)
             .where("unless", refused, *SOURCE)
             .where("unless", told, *SOURCE, "task"),
-            "What a task reads is not known.",
-            "No poll of task {task} of source {source} ({provider}) brings readings, or only a part"
-            " of what it lists. What happens to it now goes unnoticed; alerts that fire go on.",
+            "A task brings no readings, or only a part of them.",
+            "The polls of task {task} of source {source} ({provider}) bring no readings, or only a"
+            " part of the list. Changes of what it reads go unnoticed now; alerts that fire go on.",
             about.TASK,
         )
     agents = merged(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.AGENT.value,)))
@@ -174,7 +174,8 @@ def about_sources() -> Iterator[Rule]:
         .either(missing),
         "A source has no targets of a kind that it should have.",
         "Source {source} ({provider}) has no target of kind {kind}: the vendor lists none, or"
-        " `include` and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        " `include` and `exclude` leave none. No target of that kind is watched; alerts that fire"
+        " go on.",
         about.TARGETS,
     )
     yield Rule(
@@ -182,9 +183,9 @@ def about_sources() -> Iterator[Rule]:
         Severity.WARNING,
         merged(own.VENDOR_SLOW).compared("==", 1),
         "A vendor's API is so slow that time-outs say nothing of the targets.",
-        "So many calls to source {source} ({provider}) time out, or nearly, that the vendor is slow"
-        " and no target is blamed. Targets whose calls time out keep their last reading until it"
-        " expires.",
+        "Many calls to source {source} ({provider}) time out or nearly do, so the vendor is taken"
+        " for slow and no target is blamed. Targets whose calls time out keep their last reading"
+        " until it expires.",
         about.VENDOR,
     )
     limited = Match(label="outcome", values=("rate_limited",))
@@ -281,7 +282,8 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts.",
-        "No alert has reached {receiver} from exporter {instance} for five minutes.",
+        "Exporter {instance} cannot deliver to {receiver} and keeps trying. Nobody behind it hears"
+        " of alerts meanwhile.",
     )
     if thresholds.certificate_expiry is None:
         return

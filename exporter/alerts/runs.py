@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
-_ENDED, _STARTED = " Its newest run ended at {}.", " Its newest run started at {}."
+_ENDED = " Its newest finished run ended at {}."
+
+_STARTED = " Its newest run started at {}."
 
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
@@ -33,9 +35,9 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         f"{PREFIX}SuiteFailed",
         Severity.WARNING,
         merged(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
-        "The newest run of a suite that has a verdict did not pass.",
-        "The newest run of suite {suite} (id {suite_id}) of source {source} that has a verdict did"
-        " not pass: it failed, was not executed as a whole, or ended in an error or without data.",
+        "A suite did not pass in its newest run with a verdict.",
+        "Suite {suite} (id {suite_id}) of source {source} did not pass: its newest run with a"
+        " verdict failed, was not executed as a whole, or ended in an error or without data.",
         about.SUITE,
         # A verdict is a fact: it does not go up and down, and each failure is told.
         hold_seconds=0,

@@ -230,7 +230,7 @@ def _outdated() -> Iterator[Rule]:
         _unmanaged(agent),
         "An agent is too old to be used.",
         "Agent {agent} (id {agent_id}) of source {source} answers but is older than the"
-        " oldest version accepted. No test can use it until it is updated.",
+        " oldest version accepted. Tests may be unable to use it until it is updated.",
         about.AGENT,
         details=(about.host(c.AGENT_INFO, "agent_id"), about.version(c.AGENT_INFO, "agent_id")),
     )

@@ -155,7 +155,7 @@ MACHINES = (
         "AgentOutdated", "critical", _AGENT, *_OF_AGENTS,
         {"agent_outdated": "1", "agent_up": "1"}, {"agent_outdated": "0", "agent_up": "1"},
         "Agent load-46 (id 46) of source prod answers but is older than the oldest version"
-        " accepted. No test can use it until it is updated. Host: load46.example.com."
+        " accepted. Tests may be unable to use it until it is updated. Host: load46.example.com."
         " Version: 6.1.",
         f"{_PAGE}agent&id=46",
         silent=_MANAGED | {"down": {"agent_up": "0"}},

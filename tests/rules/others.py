@@ -15,8 +15,8 @@ RUNS = (
         "SuiteFailed", "warning", _SUITE, *_OF_SUITES,
         {"suite_last_run_passed": "0", "suite_running": "0"},
         {"suite_last_run_passed": "1", "suite_running": "0"},
-        "The newest run of suite nightly (id 12) of source prod that has a verdict did not pass:"
-        " it failed, was not executed as a whole, or ended in an error or without data. Its newest"
+        "Suite nightly (id 12) of source prod did not pass: its newest run with a verdict failed,"
+        " was not executed as a whole, or ended in an error or without data. Its newest finished"
         f" run ended at {EPOCH}.",
         f"{_PAGE}suite&id=12",
         details={"suite_last_run_end_timestamp_seconds": "0"},
@@ -141,8 +141,8 @@ SOURCES = (
         Case(
             "TaskFailing", severity, f"task={task}", *_OF_SOURCES,
             {f"source_task_up task={task}": "0"}, {f"source_task_up task={task}": "1"},
-            f"No poll of task {task} of source prod (realload) brings readings, or only a part of"
-            " what it lists. What happens to it now goes unnoticed; alerts that fire go on."
+            f"The polls of task {task} of source prod (realload) bring no readings, or only a part"
+            " of the list. Changes of what it reads go unnoticed now; alerts that fire go on."
             " Reason: timeout. The newest poll without a failure ended at"
             " 1970-01-01 00:00:02 +0000 UTC.",
             "?source=prod",
@@ -175,7 +175,7 @@ SOURCES = (
         "NothingKnown", "critical", "kind=agent", *_OF_SOURCES,
         {"source_targets kind=agent": "0"}, {"source_targets kind=agent": "1"},
         "Source prod (realload) has no target of kind agent: the vendor lists none, or `include`"
-        " and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        " and `exclude` leave none. No target of that kind is watched; alerts that fire go on.",
         "?source=prod",
         silent={"without locations": {"source_targets kind=location": "0"}},
         also={"with locations": {"source_targets kind=location": "2"}},
@@ -191,7 +191,7 @@ SOURCES = (
             "exporter_targets_expected task=recorders kind=recorder": "1",
         },
         "Source prod (realload) has no target of kind recorder: the vendor lists none, or `include`"
-        " and `exclude` leave none. Nothing of them is watched; alerts that fire go on.",
+        " and `exclude` leave none. No target of that kind is watched; alerts that fire go on.",
         "?source=prod",
         silent={
             "never had any": {"exporter_targets_expected task=recorders kind=recorder": "0"},
@@ -200,9 +200,9 @@ SOURCES = (
     Case(
         "VendorSlow", "warning", "", *_OF_SOURCES,
         {"exporter_vendor_slow": "1"}, {"exporter_vendor_slow": "0"},
-        "So many calls to source prod (realload) time out, or nearly, that the vendor is slow and"
-        " no target is blamed. Targets whose calls time out keep their last reading until it"
-        " expires.",
+        "Many calls to source prod (realload) time out or nearly do, so the vendor is taken for"
+        " slow and no target is blamed. Targets whose calls time out keep their last reading until"
+        " it expires.",
         "?source=prod",
         suffices=True,
     ),
@@ -248,7 +248,8 @@ EXPORTER = (
             ),
             (
                 "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
-                "No alert has reached am-1:9093 from exporter prod for five minutes.",
+                "Exporter prod cannot deliver to am-1:9093 and keeps trying. Nobody behind it hears"
+                " of alerts meanwhile.",
             ),
             (
                 "WebCertificateExpiring", "web_certificate_not_after_timestamp_seconds", "",

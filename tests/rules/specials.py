@@ -310,14 +310,14 @@ class Told(NamedTuple):
 TEXTS = (
     Told(
         "ExporterGone critical instance", (Phase(1, {"up": "0"}),), 3,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Whatever happens to"
-        " the fleet now goes unnoticed. Exporter: prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
+        " sources that no other exporter watches goes unnoticed now. Exporter: prod.", "",
     ),
     Told(
         "ExporterGone critical provider source kind=source job= site=",
         (Phase(10, _LISTED), Phase(1, {"exporter_build_info instance=b": "1"})), 15,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Whatever happens to"
-        " the fleet now goes unnoticed. Source without an exporter: prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
+        " sources that no other exporter watches goes unnoticed now. Source without an exporter: prod.", "",
     ),
     Told(
         "ExporterRestarting warning instance",
