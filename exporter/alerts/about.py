@@ -1,12 +1,13 @@
-"""What alerts are about: where that is seen, and when it is known that an alert is over.
+"""Targets of alerts: their lists, pages, dashboards and details, and the evidence for an end.
 
 An alert ends on evidence alone: its target was read and is well, or the source's list was read and
 lacks the target. While nothing is known, a firing alert goes on, for a day at most. Prometheus
-needs its own `ALERTS` series for that, and what is `recorded`.
+needs its own `ALERTS` series for that, and the rules that `recorded` yields.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum, unique
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,30 +30,41 @@ if TYPE_CHECKING:
 #: The labels that identify a source.
 SOURCE = ("provider", "source")
 
-#: A firing alert goes on for so long while nothing is known of its target.
+#: While nothing is known of its target, a firing alert goes on for this long.
 UNKNOWN_SECONDS = 86_400.0
 
-#: The name under which Prometheus records of which sources a list is not known.
+#: A series that Prometheus records for each source and kind while the list is not known.
 UNKNOWN = "source_kind:loadfleet_targets:unknown"
 
-# Likewise the tasks whose lists were read, and those that are not to be read any more.
+# The series that Prometheus records for each task whose list was read, and for each that is not
+# polled any more.
 _READ = "source_task:loadfleet_list:read"
 _ENDED = "source_task:loadfleet_list:ended"
 
-#: What tells that a list was read.
+#: The metrics that tell whether a list was read.
 EVIDENCE = frozenset({c.SOURCE_TASK_UP.name, c.SOURCE_TARGETS.name, own.POLL_INTERVAL.name})
 
-# What tells that something was read must end before the reading does.
+# The share of the lookback for which evidence counts: it must end before the readings do.
 _EVIDENCE = 0.5
 
 
+@unique
+class Uid(StrEnum):
+    """The uids of the dashboards, by which alerts and the dashboards themselves link to them."""
+
+    OVERVIEW = "loadfleet-overview"
+    AGENTS = "loadfleet-agents"
+    SUITES = "loadfleet-suites"
+    EXPORTER = "loadfleet-exporter"
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a source's list of some targets shows.
+    """The list of a source's targets of a kind, and the tasks that read it.
 
     Attributes:
-        name: What is listed.
-        tasks: By provider, the task that lists it; that of all others under an empty name.
-        counted: Whether the number of targets shows: an empty list is no evidence.
+        name: The kind.
+        tasks: Pairs of a provider and its task; an empty provider stands for all others.
+        counted: Whether the number of targets is exposed; then an empty list is no evidence.
     """
 
     name: str
@@ -60,7 +72,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     counted: bool = True
 
     def of_tasks(self, selected: Callable[..., Expression]) -> Expression:
-        """Return what is selected by the labels of the tasks that list it."""
+        """Return the series that `selected` makes of the labels of each task, joined by `or`."""
         found: Expression | None = None
         for provider, task in self.tasks:
             matches = (Match(label="provider", values=(provider,)),) if provider else ()
@@ -83,28 +95,28 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return read.where("and", targets.compared(">", 0), *SOURCE)
 
     def polled(self) -> Expression:
-        """Return the tasks that would read it."""
+        """Return the tasks that are polled and read the list."""
         return self.of_tasks(partial(_recent, own.POLL_INTERVAL))
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What the alerts of a rule are about.
+    """The kind of target that the alerts of a rule are about.
 
     Attributes:
-        listing: The list it is in.
-        metric: What shows that it was read.
-        on: The labels that identify it.
-        kind: That of its page on the board; the board itself is linked without one.
-        details: Sentences about it.
-        dashboard: The one that shows it.
+        listing: The list that targets stand in.
+        metric: The metric whose series shows that a target was read.
+        on: The labels that identify a target.
+        dashboard: The dashboard that shows targets.
+        kind: The kind in the address of a target's page; without one alerts link to the board.
+        details: Sentences about a target.
     """
 
     listing: Listing
     metric: str
     on: tuple[str, ...]
+    dashboard: Uid
     kind: Kind | None = None
     details: tuple[Detail, ...] = ()
-    dashboard: str = ""
 
     def read(self) -> Expression:
         """Return the series that show which targets were read."""
@@ -112,7 +124,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def page(self) -> Text:
-        """Where the board shows it, under the board's address."""
+        """The address of a target's page, relative to the board's."""
         if self.kind is None:
             return Text("?source={source:urlquery}")
         label = self.on[len(SOURCE)]
@@ -121,7 +133,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield what Prometheus records for `UNKNOWN`, and it last: name, PromQL and labels.
+    """Yield the rules that record `UNKNOWN`, those it reads first: name, PromQL and labels.
 
     A source counts for a day after its last sample, after the last poll that read the list, or
     after the last target in it. It counts no longer once a process that polled it polls it no
@@ -160,7 +172,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _now(metric: str, *matches: Match) -> Select:
-    # What is recorded is as new as the evaluation.
+    # A recorded series is as new as the evaluation, so it needs no lookback.
     return Select(metric=metric, matches=matches, share=0.0)
 
 
@@ -195,30 +207,27 @@ LISTINGS = (
     _OF_CERTIFICATES,
 )
 
-_OVERVIEW, _AGENTS = "loadfleet-overview", "loadfleet-agents"
-_SUITES, _EXPORTER = "loadfleet-suites", "loadfleet-exporter"
-
 
 def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:
-    """Tell a time stamp."""
+    """Return a sentence with the time stamp that a metric holds."""
     form, function = "humanizeTimestamp", "floor"
     return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form=form, function=function)
 
 
 def skew(family: NamedFamily, *on: str) -> Detail:
-    """Tell how far a clock is off, whichever way."""
+    """Return a sentence that says how far a clock is off, in either direction."""
     form, function = "humanizeDuration", "abs"
     text = " It is {} off."
     return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form=form, function=function)
 
 
 def host(family: NamedFamily, *on: str) -> Detail:
-    """Tell where a machine is."""
+    """Return a sentence that names a machine's host."""
     return _fact(" Host: {}.", family, "host", *on)
 
 
 def version(family: NamedFamily, *on: str) -> Detail:
-    """Tell what runs there."""
+    """Return a sentence that names the version of a machine's software."""
     return _fact(" Version: {}.", family, "version", *on)
 
 
@@ -239,7 +248,7 @@ def _machine(
         on=(*SOURCE, *(on or (kind.id_field,))),
         kind=kind,
         details=details,
-        dashboard=_AGENTS,
+        dashboard=Uid.AGENTS,
     )
 
 
@@ -289,21 +298,21 @@ SUITE = About(
     metric=c.SUITE_RUNNING.name,
     on=(*SOURCE, "suite_id"),
     kind=Kind.SUITE,
-    dashboard=_SUITES,
+    dashboard=Uid.SUITES,
 )
 RUN = About(
     listing=_OF_RUNS,
     metric=c.RUN_INFO.name,
     on=(*SOURCE, "run_id"),
     kind=Kind.RUN,
-    dashboard=_SUITES,
+    dashboard=Uid.SUITES,
     details=(since(c.RUN_START, "run_id", text=" It was started at {}."),),
 )
 CERTIFICATE = About(
     listing=_OF_CERTIFICATES,
     metric=c.CERTIFICATE_NOT_AFTER.name,
     on=(*SOURCE, "certificate_id"),
-    dashboard=_AGENTS,
+    dashboard=Uid.AGENTS,
     details=(since(c.CERTIFICATE_NOT_AFTER, "certificate_id", text=" It ends at {}."),),
 )
 
@@ -313,7 +322,7 @@ _LAST_SUCCESS = Detail(
     on=SOURCE,
     form="humanizeTimestamp",
     function="floor",
-    # One that never was is none.
+    # Before the first success the time stamp is 0.
     only=(">", 0.0),
 )
 
@@ -322,7 +331,7 @@ def _of_source(
     family: NamedFamily,
     *on: str,
     details: tuple[Detail, ...] = (),
-    dashboard: str = _EXPORTER,
+    dashboard: Uid = Uid.EXPORTER,
 ) -> About:
     return About(
         listing=_OF_SOURCES,
@@ -337,7 +346,7 @@ def _of_source(
 SOURCE_ITSELF = _of_source(
     c.SOURCE_UP,
     details=(_reason(c.SOURCE_TASK_FAILURE), _LAST_SUCCESS),
-    dashboard=_OVERVIEW,
+    dashboard=Uid.OVERVIEW,
 )
 TASK = _of_source(
     c.SOURCE_TASK_UP,
@@ -359,7 +368,7 @@ AGENTS = About(
     listing=_OF_AGENTS,
     metric=c.AGENT_UP.name,
     on=SOURCE,
-    dashboard=_OVERVIEW,
+    dashboard=Uid.OVERVIEW,
     details=(
         Detail(
             text=" They are: {}.",

@@ -54,8 +54,7 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         resend_seconds: An alert that goes on firing is sent again after this long.
         hold_seconds: Without a word from us it goes on for this long.
-        generator_url: Where people see more unless an alert's `board_url` says it: the board. It
-            may be empty.
+        generator_url: The board, to which alerts without a `board_url` link; it may be empty.
         external_labels: Added to each alert that has no such label of its own.
     """
 
@@ -67,8 +66,8 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
     def payload(self, alert: Alert, *, now: float) -> dict[str, object]:
         """Return a firing or resolved alert as `POST /api/v2/alerts` takes it at a Unix time."""
         started = alert.fired or alert.since
-        # An end is told. That nothing is told any more is none, except for the heartbeat, whose end
-        # says just that.
+        # Alerts outlast our silence for long, since each end is told. The heartbeat ends soon, so that
+        # whoever waits for it notices.
         silence = self.hold_seconds
         if alert.name == HEARTBEAT:
             silence = HEARTBEAT_INTERVALS * self.resend_seconds

@@ -94,7 +94,7 @@ class Evaluator:
     """Judges the rules of a table.
 
     Args:
-        links: What alerts link to.
+        links: The addresses that alerts link to.
         instance: The name of this process, a label of the alerts about itself.
     """
 
@@ -209,7 +209,7 @@ class _Evidence:
         listed = about.listing.read()
         sources = self._keys(listed, SOURCE) if listed is not None else set()
         polled = self._keys(about.listing.polled(), SOURCE)
-        # What is polled no longer was taken out of the configuration.
+        # A task that is polled no longer was taken out of the configuration.
         return lambda labels: (
             key(labels, on) in targets
             or key(labels, SOURCE) in sources

@@ -34,8 +34,7 @@ class Writing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         lookback: Seconds for which a lost scrape is bridged; 0 asks for the newest sample alone.
-        without: Labels that tell apart processes that watch the same, which are not those of a
-            target.
+        without: Labels that tell apart processes that watch the same targets.
         scale: Multiplies the windows of what needs history.
     """
 
@@ -44,7 +43,7 @@ class Writing(msgspec.Struct, frozen=True, kw_only=True):
     scale: float = 1.0
 
 
-#: As short as it can be.
+#: PromQL that bridges no lost scrape and merges no labels.
 PLAIN = Writing()
 
 
@@ -111,7 +110,8 @@ class Select(Expression, frozen=True, kw_only=True):
     """The series of a metric.
 
     Attributes:
-        share: Of the lookback. What tells that something was read ends before the reading does.
+        share: The share of the lookback for which a sample counts; 0 asks for the newest alone.
+            Evidence that something was read must end before the reading does, so it has less.
     """
 
     metric: str
@@ -120,7 +120,7 @@ class Select(Expression, frozen=True, kw_only=True):
 
 
 class Over(Expression, frozen=True, kw_only=True):
-    """What a series did in a window of time; only Prometheus knows.
+    """A function of a series over a window of time, which only Prometheus can judge.
 
     Attributes:
         function: PromQL's, such as `increase`.

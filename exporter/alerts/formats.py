@@ -53,8 +53,8 @@ class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the rules are written.
 
     Attributes:
-        writing: How their conditions are.
-        links: What the alerts link to.
+        writing: How conditions are written.
+        links: The addresses that alerts link to.
     """
 
     writing: Writing
@@ -75,7 +75,7 @@ class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
             settings: The configuration.
             lookback: Seconds for which lost scrapes are bridged.
             without: Labels that tell apart exporters that watch the same.
-            board_url: Where people see the board, if that is known.
+            board_url: The address of the board; empty if it is not known.
         """
         scale = settings.thresholds.for_scale
         # Without any waiting, windows stay as they are: none can be empty.

@@ -44,8 +44,8 @@ _RANGE_SECONDS = 600
 
 _WIDTH = 100
 
-# What a rule does while the data source does not answer. Nobody watches the fleet then, which one
-# alert says, and the heartbeat stops, which somebody else notices. All others stay as they are.
+# The states of rules while the data source does not answer; other rules stay as they are. One alert
+# says that nobody watches the fleet, and the heartbeat stops, so that whoever waits for it notices.
 _UNANSWERED = {GONE: "Alerting", HEARTBEAT: "OK"}
 
 
@@ -74,7 +74,7 @@ def _rule(same: list[Rule], options: RulesOptions, datasource_uid: str) -> dict[
     """Return rows of one name as one rule, since a folder has each title once."""
     rule = same[0]
     labels = {} if same[1:] else {"severity": rule.severity.value}
-    # A series that is gone is what the end of a condition looks like, too.
+    # Grafana cannot tell a lost series from a condition that is over, so both are kept as long.
     missing = max(1, math.ceil(rule.keep_seconds / _INTERVAL_SECONDS))
     texts = rule.annotations(options.links)
     return {
@@ -86,7 +86,7 @@ def _rule(same: list[Rule], options: RulesOptions, datasource_uid: str) -> dict[
             # A value of 0 would be no alert, and the value is often 0.
             _expression("1 || $A"),
         ],
-        # A condition that holds for nothing is as good as it gets.
+        # A condition without any series does not hold.
         "noDataState": "OK",
         "execErrState": _UNANSWERED.get(rule.name, "KeepLast"),
         "for": format_duration(rule.hold_seconds),
@@ -142,7 +142,7 @@ def _condition(same: list[Rule], writing: Writing) -> str:
 
 def _inlined(promql: str, writing: Writing) -> str:
     """Put in place of what Prometheus records how it is made: nobody may have loaded its rules."""
-    # What is recorded later reads what is recorded before.
+    # The rules that are recorded last read the ones before them, so they are replaced first.
     for name, made, labels in reversed([*recorded(writing)]):
         matches = tuple(Match(label=label, values=(text,)) for label, text in labels.items())
         selected = Select(metric=name, matches=matches, share=0.0).promql(writing)

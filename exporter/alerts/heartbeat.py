@@ -1,8 +1,8 @@
-"""A sign of life: a GET to a URL whose owner raises an alarm when it stays away.
+"""The heartbeat: a GET to a URL whose owner raises an alarm when no more calls come.
 
-It says that this process runs and that its newest evaluation judged every rule. What it does not
-say has alerts of its own: that a vendor answers, that polls are on time, that an Alertmanager
-takes what it is sent.
+A call says that this process runs and that its newest evaluation judged every rule. It does not say
+that a vendor answers, that polls are on time or that an Alertmanager takes alerts: each of these
+has an alert of its own.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
 
 
-#: Its name in metrics and log, where no part of the URL may stand.
+#: The receiver's name in metrics and log, where no part of the URL may stand.
 RECEIVER = "heartbeat_url"
 
-#: Of a call with all its tries.
+#: The time limit of a call with all its tries.
 TIMEOUT_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Sends the signs of life, in a worker that delays nobody.
+    """Sends the heartbeat, in a worker that delays nobody.
 
     Args:
-        url: Read anew for each call, as the secret's file may have changed.
-        pause_seconds: No two calls begin within this time.
+        url: The address, read anew for each call, as the secret's file may have changed.
+        pause_seconds: The least time between the beginnings of two calls.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ _MACHINES = tuple(
 
 _EXPORTERS = Match(label="job", pattern=".*loadfleet.*")
 
-# What Prometheus knows of its scrapes counts for some minutes by itself.
+# Most scrapes of a window must have failed before the condition holds, so it is held for less.
 _GONE_HOLD_SECONDS = 180.0
 _GONE_WINDOW_SECONDS = 300.0
 

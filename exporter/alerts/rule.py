@@ -1,4 +1,4 @@
-"""A row of the alert table: a condition, what its alerts are about, and their texts."""
+"""A row of the alert table: a condition, the targets of its alerts, and their texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum, unique
 
 import msgspec
 
-from exporter.alerts.about import SOURCE, UNKNOWN, About
+from exporter.alerts.about import SOURCE, UNKNOWN, About, Uid
 from exporter.alerts.expression import Expression, Writing
 from exporter.alerts.texts import Detail, Text
 
@@ -58,11 +58,11 @@ class Rule(msgspec.Struct, frozen=True):
         expression: Each series of its result is an alert of its own.
         summary: One plain sentence, the same for all its instances.
         description: The event and the instance it happened to, as the template of a `Text`.
-        about: What its alerts are about; `None` for the exporter's own.
+        about: The kind of target that its alerts are about; `None` for alerts about an exporter.
         hold_seconds: How long it is pending before it fires (`for`).
         keep_seconds: How long it goes on firing when the condition is over (`keep_firing_for`).
-        built_in: Whether the exporter can judge it itself; of its own absence it cannot, nor of
-            what needs history.
+        built_in: Whether the exporter can judge the row itself. It cannot where the condition
+            needs history or the exporter's absence.
         details: Sentences that end the description, in place of those that belong to `about`.
     """
 
@@ -96,7 +96,7 @@ class Rule(msgspec.Struct, frozen=True):
             page = about.page.template if about is not None else ""
             texts["board_url"] = Text(f"{links.board_url.rstrip('/')}/{page}")
         if links.grafana_url:
-            board = about.dashboard if about is not None else "loadfleet-exporter"
+            board = about.dashboard if about is not None else Uid.EXPORTER
             query = "?var-source={source:urlquery}" if about is not None else ""
             texts["dashboard_url"] = Text(f"{links.grafana_url.rstrip('/')}/d/{board}{query}")
         return texts

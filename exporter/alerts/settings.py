@@ -144,7 +144,7 @@ class AlertingSettings(Section):
     Attributes:
         alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
         thresholds: What the alerts compare with, here and in the rules for Prometheus.
-        alerts: By an alert's name, what is changed of it.
+        alerts: Changes of single alerts, by the alert's name.
         external_labels: Added to every alert that has no such label of its own.
         evaluation_interval: How often conditions are looked at.
         resend_interval: How often an alert that fires is told again.

@@ -41,8 +41,8 @@ def rules(
     """Return the rows that are on, what matters most first.
 
     Args:
-        thresholds: What conditions compare with.
-        alerts: By its name, with the prefix or without it, what is changed of an alert.
+        thresholds: The values that conditions compare with.
+        alerts: Changes of single alerts, by the alert's name with the prefix or without it.
     """
     table = (
         *about_exporters(),
@@ -380,7 +380,7 @@ def _agents(thresholds: Thresholds) -> Iterator[Rule]:
         )
 
 
-#: With nothing left out.
+#: Thresholds with which no alert is left out.
 EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
 
 #: The names of all alerts without their prefix, those included that are off by default.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.alerts.samples import Partners
 
 
-#: The field of a text that stands for the value and not for a label.
+#: The name of the field of a text that is the alert's value and no label.
 VALUE = "value"
 
 #: A list of targets ends after so many names.
@@ -32,17 +32,18 @@ MAX_NAMES = 10
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """A sentence about an alert's target.
+    """A sentence about an alert's target that tells a label or the value of another series.
 
     Attributes:
-        text: With one `{}` for what is found.
-        metric: Where to look.
-        on: Labels that are the same there as in the alert.
+        text: The sentence, with one `{}` for the label or the value.
+        metric: The metric of the other series.
+        on: The labels that the other series has in common with the alert.
         label: The label to tell; of several series the first in alphabetical order.
-        form: How the value is written, in place of a label. Of several series the greatest counts.
-        function: PromQL's, applied to the value: `abs` or `floor`.
-        only: How the value of a series must compare.
-        listed: Tell the label of all series, in alphabetical order.
+        form: Prometheus' function that writes the value, which is told in place of a label. Of
+            several series the greatest value counts.
+        function: PromQL's function that is applied to the value: `abs` or `floor`.
+        only: The comparison that the value of a series must pass to be told.
+        listed: Whether the labels of all series are told, in alphabetical order.
     """
 
     text: str

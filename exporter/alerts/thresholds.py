@@ -44,7 +44,7 @@ _Waiting = create_model("_Waiting", __base__=Section, **{"for": (Duration | None
 
 
 class AlertSettings(_Waiting):  # type: ignore[misc, valid-type]
-    """What is changed of an alert, here and in the rules for Prometheus.
+    """Changes of an alert, in the built-in evaluation and in the printed rules alike.
 
     Attributes:
         off: Leave it out.

@@ -1,4 +1,4 @@
-"""What conditions come to over the newest samples in memory.
+"""The values of conditions over the newest samples in memory.
 
 The semantics are PromQL's, an empty label being none; only the metric's name is no label here.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: What comparisons do.
+#: The functions of PromQL's comparisons.
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "<": operator.lt,

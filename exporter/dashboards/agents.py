@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from exporter.alerts.about import Uid
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
 from exporter.dashboards.machines import machines
 from exporter.dashboards.panels import Panels, Row, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, on
-from exporter.dashboards.tables import AGENTS, Column, Table, link
+from exporter.dashboards.tables import Column, Table, link
 from exporter.metrics import catalogue as c
 
 
@@ -122,7 +123,7 @@ _CONTROLLERS: Panels = {
         ),
         labels=("agent", "agent_cluster", "controller", "source", "reason"),
         hidden=("provider", "cluster_id", "agent_id", "member_id"),
-        links={"agent": link(AGENTS, "agent")},
+        links={"agent": link(Uid.AGENTS, "agent")},
     ),
     "Controllers' clocks": _controllers.clocks(against="the portal's"),
     "Members' clocks": _members.clocks(against="their controller's"),
@@ -172,7 +173,7 @@ _RECORDERS: Panels = {
 }
 
 DASHBOARD = Dashboard(
-    uid=AGENTS,
+    uid=Uid.AGENTS,
     title="Load test fleet: agents and controllers",
     description="How are these machines now and over the day, and what limits them?",
     variables={

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from exporter.alerts.about import Uid
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, on
-from exporter.dashboards.tables import EXPORTER, Column, Table
+from exporter.dashboards.tables import Column, Table
 from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
@@ -284,7 +285,7 @@ _PROCESS: Panels = {
 }
 
 DASHBOARD = Dashboard(
-    uid=EXPORTER,
+    uid=Uid.EXPORTER,
     title="Load test fleet: exporter",
     description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
     variables={"task": own.POLL_INTERVAL},

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from exporter.alerts.about import Uid
 from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
 from exporter.dashboards.panels import StateTimeline, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of
-from exporter.dashboards.tables import AGENTS, Column, Table, link
+from exporter.dashboards.tables import Column, Table, link
 from exporter.metrics import catalogue as c
 
 
@@ -137,7 +138,7 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
             ),
             labels=shown,
             hidden=tuple(label for label in self.labels if label not in shown),
-            links={name: link(AGENTS, name)},
+            links={name: link(Uid.AGENTS, name)},
             height=height,
             answers=self._alerts("Restarted", "Flapping"),
         )

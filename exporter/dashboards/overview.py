@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from exporter.alerts.about import Uid
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, restarts, suite_runs
 from exporter.dashboards.machines import Machines, machines
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, Text, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labelled, labels_of, on
-from exporter.dashboards.tables import AGENTS, EXPORTER, SUITES, Column, Table, link
+from exporter.dashboards.tables import Column, Table, link
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 
@@ -88,7 +89,7 @@ _TABLES: Panels = {
         ),
         labels=("object", "kind", "source", "reason"),
         hidden=("provider", "variable"),
-        links={"object": link(AGENTS, "object", named_by="variable")},
+        links={"object": link(Uid.AGENTS, "object", named_by="variable")},
         empty="No machine needs attention, as far as is known.",
         width=14,
     ),
@@ -113,7 +114,7 @@ _TABLES: Panels = {
         ),
         labels=("suite", "source"),
         hidden=("provider", "suite_id"),
-        links={"suite": link(SUITES, "suite")},
+        links={"suite": link(Uid.SUITES, "suite")},
         sort="suite",
         empty="No suite has failed, as far as is known.",
         width=14,
@@ -167,15 +168,15 @@ _OVER_TIME: Panels = {
     "How to read this": Text(
         "What the dashboards of the fleet are for.",
         content="The numbers on top say whether to act, the tables on what. A machine's"
-        f" name leads to [agents and controllers](/d/{AGENTS}), a suite's to"
-        f" [suites and runs](/d/{SUITES}). If numbers are missing or old,"
-        f" [the exporter](/d/{EXPORTER}) says why. Each panel that an alert comes from"
+        f" name leads to [agents and controllers](/d/{Uid.AGENTS}), a suite's to"
+        f" [suites and runs](/d/{Uid.SUITES}). If numbers are missing or old,"
+        f" [the exporter](/d/{Uid.EXPORTER}) says why. Each panel that an alert comes from"
         " links to the alert's runbook.",
     ),
 }
 
 DASHBOARD = Dashboard(
-    uid="loadfleet-overview",
+    uid=Uid.OVERVIEW,
     title="Load test fleet: overview",
     description="Do I have to act? On which machine, suite or source, and since when?",
     annotations=(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from exporter.alerts.about import Uid
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, suite_runs
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
 from exporter.dashboards.query import Scope, by, either, labels_of, on
-from exporter.dashboards.tables import SUITES, Column, Table, link
+from exporter.dashboards.tables import Column, Table, link
 from exporter.metrics import catalogue as c
 
 
@@ -84,7 +85,7 @@ _RESULTS: Panels = {
         ),
         labels=("suite", "source"),
         hidden=("provider", "suite_id"),
-        links={"suite": link(SUITES, "suite")},
+        links={"suite": link(Uid.SUITES, "suite")},
         sort="Value #A",
         answers=("LoadFleetSuiteUnhealthy", "LoadFleetSuiteOverdue"),
     ),
@@ -274,7 +275,7 @@ _PHASES: Panels = {
 }
 
 DASHBOARD = Dashboard(
-    uid=SUITES,
+    uid=Uid.SUITES,
     title="Load test fleet: suites and runs",
     description="Do the tests pass, how long do they take, and what is running?",
     variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},

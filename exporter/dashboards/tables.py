@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
-#: The uids by which the dashboards link to each other.
-AGENTS = "loadfleet-agents"
-SUITES = "loadfleet-suites"
-EXPORTER = "loadfleet-exporter"
-
 # No limit is an infinite one; the largest number that JSON can write stands in for it.
 _UNLIMITED = {
     "type": "range",
