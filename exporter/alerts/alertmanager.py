@@ -66,8 +66,8 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
     def payload(self, alert: Alert, *, now: float) -> dict[str, object]:
         """Return a firing or resolved alert as `POST /api/v2/alerts` takes it at a Unix time."""
         started = alert.fired or alert.since
-        # Alerts outlast our silence for long, since each end is told. The heartbeat ends soon, so that
-        # whoever waits for it notices.
+        # Alerts outlast our silence for long, since each end is told. The heartbeat ends soon, so
+        # that whoever waits for it notices.
         silence = self.hold_seconds
         if alert.name == HEARTBEAT:
             silence = HEARTBEAT_INTERVALS * self.resend_seconds
