@@ -248,8 +248,10 @@ EXPORTER = (
             ),
             (
                 "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
-                "Exporter prod cannot deliver to am-1:9093 and keeps trying. Nobody behind it hears"
-                " of alerts meanwhile.",
+                (
+                    "Exporter prod cannot deliver to am-1:9093 and keeps trying. Nobody behind it"
+                    " hears of alerts meanwhile."
+                ),
             ),
             (
                 "WebCertificateExpiring", "web_certificate_not_after_timestamp_seconds", "",

@@ -317,7 +317,8 @@ TEXTS = (
         "ExporterGone critical provider source kind=source job= site=",
         (Phase(10, _LISTED), Phase(1, {"exporter_build_info instance=b": "1"})), 15,
         "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now. Source without an exporter: prod.", "",
+        " sources that no other exporter watches goes unnoticed now. Source without an exporter:"
+        " prod.", "",
     ),
     Told(
         "ExporterRestarting warning instance",
