@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from exporter.alerts.expression import Expression
     from exporter.alerts.rule import Links, Rule
     from exporter.alerts.samples import SampleView
+    from exporter.alerts.texts import Text
 
 
 _log = structlog.get_logger("exporter.alerts")
@@ -99,8 +100,7 @@ class Evaluator:
     """
 
     def __init__(self, rules: Iterable[Rule], *, links: Links, instance: str = "") -> None:
-        self._rules = tuple(rules)
-        self._texts = {id(rule): rule.annotations(links) for rule in self._rules}
+        self._rules = tuple((rule, rule.annotations(links)) for rule in rules)
         self._instance = instance
 
     def evaluate(
@@ -120,10 +120,10 @@ class Evaluator:
         active: dict[Key, Alert] = {}
         gone: dict[Key, Alert] = {}
         crashed: set[str] = set()
-        for rule in self._rules:
+        for rule, texts in self._rules:
             mine = known.pop((rule.name, rule.severity.value), {})
             try:
-                holding = self._holding(rule, samples, now, mine, partners)
+                holding = self._holding(rule, texts, partners, now, mine)
                 missing = {each: alert for each, alert in mine.items() if each not in holding}
                 known_of = evidence.of(rule) if missing else None
             except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
@@ -155,17 +155,16 @@ class Evaluator:
     def _holding(
         self,
         rule: Rule,
-        samples: SampleView,
+        texts: Mapping[str, Text],
+        partners: Partners,
         now: Moment,
         before: Mapping[Key, Alert],
-        partners: Partners,
     ) -> dict[Key, Alert]:
-        texts = self._texts[id(rule)]
         own = {"alertname": rule.name, "severity": rule.severity.value}
         if rule.about is None and self._instance:
             own["instance"] = self._instance
         holding = {}
-        for result, value in evaluated(rule.expression, samples, now.unix).items():
+        for result, value in evaluated(rule.expression, partners.samples, now.unix).items():
             labels = {**dict(result), **own}
             annotations = {
                 name: text.render(labels, value, partners) for name, text in texts.items()

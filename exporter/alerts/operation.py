@@ -44,7 +44,10 @@ _EXPORTERS = Match(label="job", pattern=".*loadfleet.*")
 _GONE_HOLD_SECONDS = 180.0
 _GONE_WINDOW_SECONDS = 300.0
 
-_QUARTER, _HALF_HOUR, _HOUR = 900.0, 1800.0, 3600.0
+_QUARTER, _HOUR = 900.0, 3600.0
+
+#: So many restarts of an exporter within an hour are not worth an alert.
+RESTARTS = 2
 
 
 def about_exporters() -> Iterator[Rule]:
@@ -88,7 +91,7 @@ def about_exporters() -> Iterator[Rule]:
             function="changes",
             of=Select(metric="process_start_time_seconds", matches=(_EXPORTERS,)),
             seconds=_HOUR,
-        ).compared(">", 2),
+        ).compared(">", RESTARTS),
         "The exporter is started again and again.",
         'Exporter {instance} was started {value:printf "%.0f"} times within an hour. While it'
         " starts, nothing is watched.",

@@ -58,10 +58,14 @@ def view(
 
 
 class Partners:
-    """Finds the series about the same target as another one's labels."""
+    """Finds the series about the same target as another one's labels.
+
+    Attributes:
+        samples: The newest samples.
+    """
 
     def __init__(self, samples: SampleView) -> None:
-        self._samples = samples
+        self.samples = samples
         self._found: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[Sample]]] = {}
 
     def of(self, metric: str, on: tuple[str, ...], labels: Mapping[str, str]) -> Sequence[Sample]:
@@ -69,7 +73,7 @@ class Partners:
         index = self._found.get((metric, on))
         if index is None:
             index = self._found[metric, on] = {}
-            for sample in self._samples.get(metric, ()):
+            for sample in self.samples.get(metric, ()):
                 index.setdefault(key(sample[0], on), []).append(sample)
         return index.get(key(labels, on), ())
 

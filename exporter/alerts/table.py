@@ -34,6 +34,9 @@ _HOURLY_HOLD_SECONDS = 7200.0
 
 _HALF_HOUR = 1800.0
 
+#: So many changes of an agent within half an hour, up or down, are not worth an alert.
+FLAPS = 6
+
 
 def rules(
     thresholds: Thresholds, alerts: Mapping[str, AlertSettings] | None = None
@@ -345,7 +348,7 @@ def _agents(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         Over(function="changes", of=select(c.AGENT_UP), seconds=_HALF_HOUR)
         .merged("max")
-        .compared(">", 6),
+        .compared(">", FLAPS),
         "An agent is up and down again and again.",
         "Agent {agent} (id {agent_id}) of source {source} went up or down more than six times"
         " within half an hour. Tests that use it fail now and then.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.alerts.about import Uid
+from exporter.alerts.table import FLAPS
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
 from exporter.dashboards.machines import machines
@@ -24,7 +25,7 @@ _AGENTS: Panels = {
         Column(
             "Up or down in 30m",
             by("max", _agents.labels, f"changes({_agents.select('UP')}[30m])"),
-            steps=states.above(7, states.ORANGE),
+            steps=states.above(FLAPS + 1, states.ORANGE),
         ),
         labels=("location",),
         height=9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.alerts.about import Uid
+from exporter.alerts.operation import RESTARTS
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads
 from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
@@ -228,7 +229,7 @@ _PROCESS: Panels = {
         columns=(
             Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
             Column("Build", _build, hidden=True),
-            Column("Restarts in 1h", _starts, steps=states.above(3, states.ORANGE)),
+            Column("Restarts in 1h", _starts, steps=states.above(RESTARTS + 1, states.ORANGE)),
             Column("Web configuration", _web_loaded, named=states.RELOAD),
             Column("State", by("min", _labels, _scope.select(own.STATE_UP)), named=states.STORE),
             Column("Memory", _memory, unit="bytes"),

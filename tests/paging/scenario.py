@@ -89,16 +89,8 @@ def scenario(
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], Callable[[Stage], Awaitable[None]]]:
     """Let a script be played, under its name.
 
-    Args:
-        provider: See `Scenario`.
-        tasks: Likewise.
-        ways: Likewise.
-        exporters: Likewise.
-        job: Likewise.
-        source: Likewise.
-        at: Likewise.
-        prepare: Likewise.
-        sizes: Of the simulated fleet; there is nothing else in it.
+    `sizes` are those of the simulated fleet, which has nothing else in it. All other parameters are
+    attributes of `Scenario`.
     """
     nothing = dict.fromkeys(
         ("agents", "controllers", "clusters", "recorders", "suites", "tests"), 0

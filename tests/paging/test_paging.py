@@ -79,7 +79,7 @@ def test_a_page_says_what_one_needs_at_night(world: World, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_page_links_to_its_target(world: World, way: str) -> None:
-    """A12: and not to all that the board shows."""
+    """A12: the link leads to the target's own page and not to the whole board."""
     told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
 
     link = urlsplit(told["board_url"])
@@ -89,7 +89,7 @@ def test_a_page_links_to_its_target(world: World, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_page_has_a_title_and_details(world: World, way: str) -> None:
-    """Whatever alerts it is about, and at its end."""
+    """A page is never empty, whatever alerts it is about, nor is its end."""
     for incident in world.pagers[way].incidents:
         assert re.match(r"\w", incident["payload"]["summary"]), incident
         assert any(incident["payload"]["custom_details"].values()), incident
@@ -97,7 +97,7 @@ def test_every_page_has_a_title_and_details(world: World, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_message_has_a_title_and_a_text(world: World, way: str) -> None:
-    """Likewise."""
+    """A message is never empty, whatever alerts it is about."""
     for message in world.pagers[way].messages:
         (attachment,) = message["attachments"]
         assert re.search(r"\w$|\w\W$", attachment["title"].partition(":")[2]), message
@@ -105,6 +105,6 @@ def test_every_message_has_a_title_and_a_text(world: World, way: str) -> None:
 
 
 def test_no_exporter_has_crashed(world: World) -> None:
-    """Whatever befell their sources."""
+    """No trouble of a source makes an exporter fail."""
     for exporter in world.exporters.values():
         assert "Traceback" not in exporter.errors
