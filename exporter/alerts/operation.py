@@ -238,8 +238,8 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         .where("unless", failing, *SOURCE, "task")
         .where("unless", unreachable, "instance", *SOURCE),
         "A task has not been polled without a failure for too long.",
-        "The newest poll without a failure of task {task} of source {source} ({provider}) is"
-        " {value:humanizeDuration} old. What it reads may be missing or out of date.",
+        "Task {task} of source {source} ({provider}) has had no poll without a failure for"
+        " {value:humanizeDuration}. What the task reads may be missing or out of date.",
     )
     reasons = Match(label="reason", values=("running", "missed"))
     # Polls that overlap because the vendor is slow are told as that.

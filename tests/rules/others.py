@@ -271,8 +271,8 @@ EXPORTER = (
             "exporter_poll_last_success_timestamp_seconds task=agents": f"{LATE - 300}",
             "exporter_poll_interval_seconds task=agents": "60",
         },
-        "The newest poll without a failure of task agents of source prod (realload) is 10m 29s old."
-        " What it reads may be missing or out of date.",
+        "Task agents of source prod (realload) has had no poll without a failure for 10m 29s."
+        " What the task reads may be missing or out of date.",
         "",
         silent={
             "told by TaskFailing": {"source_task_up task=agents": "0"},
