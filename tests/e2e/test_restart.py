@@ -214,6 +214,8 @@ async def test_others_do_not_see_it(tmp_path: Path) -> None:
     """Another filter, another name or another share is another fleet."""
     async with world(tmp_path) as w:
         (portal, *_) = w.configuration["sources"]
+        # Long enough for a busy machine to start all of them.
+        portal |= {"stale_after": "10m"}
         own = w.configuration | {"sources": [portal]}
         async with daemon(tmp_path, own) as (url, process):
             await until(lambda: all_polled(url))
