@@ -41,6 +41,9 @@ UNKNOWN = "source_kind:loadfleet_targets:unknown"
 _READ = "source_task:loadfleet_list:read"
 _ENDED = "source_task:loadfleet_list:ended"
 
+#: The name under which Prometheus records the jobs of which a shard is missing.
+MISSING = "job:loadfleet_shards:missing"
+
 #: The metrics that tell whether a list was read.
 EVIDENCE = frozenset({c.SOURCE_TASK_UP.name, c.SOURCE_TARGETS.name, own.POLL_INTERVAL.name})
 
@@ -148,13 +151,19 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         f'count by (job) (count_values by (job) ("shard", {ordinals}))'
         f" < on (job) max by (job) ({_recent(own.SHARDS).promql(writing)})"
     )
+    yield MISSING, missing, {}
     # Every process that polls the task must have read its list: each has targets of its own.
     read = f"min without ({', '.join(writing.without)}) ({_recent(up).promql(writing)}) == 1"
     yield _READ, f"max by {tasks} ({read} unless on (job) ({missing}))", {}
     running = f"on (job, instance) {_recent(own.BUILD_INFO).promql(writing)}"
     polled = _recent(interval).promql(writing)
     given_up = f"present_over_time({interval.name}[{day}]) and {running} unless"
-    unread = f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
+    # That it was so for a day is not known of what there is no day of.
+    ago = f"[{format_duration(writing.lookback or 1)}] offset {day}"
+    unread = (
+        f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
+        f" and on {tasks} last_over_time({up.name}{ago})"
+    )
     yield _ENDED, f"max by {tasks} ({given_up} on {tasks} {polled}) or {unread}", {}
     for listing in LISTINGS:
         text = f"{by} (present_over_time({c.SOURCE_UP.name}[{day}]))"
@@ -167,7 +176,8 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
             ended = f"{given_up} {on} {polled}"
         if listing.tasks and listing.counted:
             counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
-            text += f" unless {on} {by} (max_over_time({counted}[{day}])) == 0"
+            empty = f"{by} (max_over_time({counted}[{day}])) == 0"
+            text += f" unless {on} ({empty} and {on} last_over_time({counted}{ago}))"
         yield UNKNOWN, f"{text} unless {on} ({ended})", {"kind": listing.name}
 
 

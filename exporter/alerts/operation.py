@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.alerts import about
-from exporter.alerts.about import SOURCE, UNKNOWN
+from exporter.alerts.about import MISSING, SOURCE, UNKNOWN
 from exporter.alerts.expression import (
     Absent,
     Age,
@@ -66,11 +66,13 @@ def about_exporters() -> Iterator[Rule]:
         function="present_over_time", of=select(c.SOURCE_UP), seconds=about.UNKNOWN_SECONDS
     )
     told = known.where("and", failing, "job", "instance")
+    # A shard that vanishes leaves its share of the targets to nobody.
+    shards = Select(metric=MISSING, share=0).where("unless", failing, "job")
     yield Rule(
         GONE,
         Severity.CRITICAL,
         failing.either(nowhere.where("unless", failing)).either(
-            lost.where("unless", told, *SOURCE).where("unless", nowhere)
+            lost.where("unless", told, *SOURCE).where("unless", nowhere).either(shards)
         ),
         "Prometheus cannot scrape an exporter.",
         "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
@@ -82,6 +84,7 @@ def about_exporters() -> Iterator[Rule]:
             Detail(
                 text=" Source without an exporter: {}.", metric=UNKNOWN, on=SOURCE, label="source"
             ),
+            Detail(text=" Job without a shard: {}.", metric=MISSING, on=("job",), label="job"),
         ),
     )
     yield Rule(
@@ -147,8 +150,20 @@ def about_sources() -> Iterator[Rule]:
     )
     expected = select(own.TARGETS_EXPECTED).compared("==", 1)
     missing = merged(c.SOURCE_TARGETS).compared("==", 0).where("and", expected, *SOURCE, "kind")
+    # Agents of a vendor with locations are those of its locations.
+    nowhere = select(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.LOCATION.value,)))
+    spared = select(own.TARGETS_EXPECTED).compared("==", 0)
+    without_agents = (
+        merged(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.AGENT.value,)))
+        .compared("==", 0)
+        .where("unless", nowhere.compared("==", 0), *SOURCE)
+        .where("unless", spared, *SOURCE, "kind")
+    )
     # The source, or what the task lists, has an alert of its own.
-    told = expected.where("and", missing, *SOURCE, "kind")
+    listed = select(c.SOURCE_TASK_UP, Match(label="task", values=(Kind.AGENT.task,)))
+    told = expected.where("and", missing, *SOURCE, "kind").either(
+        listed.where("and", without_agents, *SOURCE)
+    )
     for severity, negated in ((Severity.CRITICAL, False), (Severity.WARNING, True)):
         tasks = Match(label="task", values=_MACHINES, negated=negated)
         yield Rule(
@@ -164,17 +179,10 @@ def about_sources() -> Iterator[Rule]:
             " part of the list. Changes of what it reads go unnoticed now; alerts that fire go on.",
             about.TASK,
         )
-    agents = merged(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.AGENT.value,)))
-    # Agents of such a vendor are those of its locations.
-    nowhere = select(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.LOCATION.value,)))
-    spared = select(own.TARGETS_EXPECTED).compared("==", 0)
     yield Rule(
         f"{PREFIX}NothingKnown",
         Severity.CRITICAL,
-        agents.compared("==", 0)
-        .where("unless", nowhere.compared("==", 0), *SOURCE)
-        .where("unless", spared, *SOURCE, "kind")
-        .either(missing),
+        without_agents.either(missing),
         "A source has no targets of a kind that it should have.",
         "Source {source} ({provider}) has no target of kind {kind}: the vendor lists none, or"
         " `include` and `exclude` leave none. No target of that kind is watched; alerts that fire"

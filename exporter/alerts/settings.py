@@ -217,6 +217,8 @@ class AlertingSettings(Section):
         for name in self.alerts:
             if name.removeprefix(PREFIX) not in NAMES:
                 yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")
+            if name.startswith(PREFIX) and name.removeprefix(PREFIX) in self.alerts:
+                yield Mistake(("alerts", name), "is there without its prefix, too; keep one")
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
         for index, each in enumerate(self.alertmanagers):

@@ -284,6 +284,16 @@ def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
     assert ["first", "second"] == [secret.reveal() for secret in alerting.secrets()]
 
 
+def test_an_alert_is_named_once(tmp_path: Path) -> None:
+    """With and without its prefix it is the same, and nobody knows which was meant."""
+    named = {"AgentUnreachable": {"off": True}, "LoadFleetAgentUnreachable": {"for": "9m"}}
+
+    found = problems(tmp_path, alerts=named)
+
+    (problem,) = found
+    assert "alerts.LoadFleetAgentUnreachable: is there without its prefix" in problem
+
+
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
     alerting = settings(tmp_path).alerting

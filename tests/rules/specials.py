@@ -111,6 +111,17 @@ SPECIALS = (
         Phase(6, _shards("s2", _HEALTHY, _DOWN)), Phase(1, _shards("s2", _HEALTHY, _UNREACHED)),
         fires=5,
     ),
+    # A list that was never read, or never had targets, did not do so for a day yet.
+    *(
+        special(
+            f"AgentUnreachable critical {_AGENT}", title,
+            Phase(6, _DOWN | so), Phase(1, _LISTED | so), fires=5,
+        )
+        for title, so in (
+            ("list never read", {"source_task_up task=agents": "0"}),
+            ("list always empty", {"source_targets kind=agent": "0"}),
+        )
+    ),
     special(f"HalfOfAgentsDown critical {_TARGET}", "one alone", Phase(1, _DOWN)),
     special(
         f"HalfOfAgentsDown critical {_TARGET}", "three of ten",
@@ -149,6 +160,10 @@ SPECIALS = (
         f"TaskFailing critical {_TARGET} task=agents", "switched off",
         Phase(6, _LISTED | {"source_task_up task=agents": "0"}), Phase(1, {"source_up": "1"}),
         fires=5, ends=6 + 3 + 5,
+    ),
+    special(
+        f"TaskFailing critical {_TARGET} task=agents", "told by NothingKnown",
+        Phase(1, _LISTED | {"source_task_up task=agents": "0", "source_targets kind=agent": "0"}),
     ),
     *(
         special(
@@ -277,6 +292,13 @@ GONE = (
             f"{series} instance=a source=b": value for series, value in _LISTED.items()
         }),
     ),
+    # The other shard goes on to show the source.
+    _gone(
+        "shard vanished",
+        Phase(10, _shards("s", *[_SCRAPED | _LISTED] * 2)),
+        Phase(1, _shards("s", _SCRAPED | _LISTED)),
+        fires=11.5 + 3,
+    )._replace(labels=_ABSENT | {"job": "s"}),
     _gone(
         "source removed",
         Phase(10, _SOURCE_OF_A | _SOURCE_OF_B),
