@@ -45,7 +45,9 @@ _ENDED = "source_task:loadfleet_list:ended"
 MISSING = "job:loadfleet_shards:missing"
 
 #: The metrics that tell whether a list was read.
-EVIDENCE = frozenset({c.SOURCE_TASK_UP.name, c.SOURCE_TARGETS.name, own.POLL_INTERVAL.name})
+EVIDENCE = frozenset(
+    family.name for family in (c.SOURCE_TASK_UP, c.SOURCE_TARGETS, own.POLL_INTERVAL, own.SHARDS)
+)
 
 # The share of the lookback for which evidence counts: it must end before the readings do.
 _EVIDENCE = 0.5
@@ -112,6 +114,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         dashboard: The dashboard that shows targets.
         kind: The kind in the address of a target's page; without one alerts link to the board.
         details: Sentences about a target.
+        whole: Whether the targets of one shard are no evidence for those of the others.
     """
 
     listing: Listing
@@ -120,10 +123,12 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     dashboard: Uid
     kind: Kind | None = None
     details: tuple[Detail, ...] = ()
+    whole: bool = False
 
     def read(self) -> Expression:
         """Return the series that show which targets were read."""
-        return Select(metric=self.metric, share=_EVIDENCE)
+        series = Select(metric=self.metric, share=_EVIDENCE)
+        return series.where("unless", _sharded(), "job") if self.whole else series
 
     @property
     def page(self) -> Text:
@@ -152,9 +157,10 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         f" < on (job) max by (job) ({_recent(own.SHARDS).promql(writing)})"
     )
     yield MISSING, missing, {}
-    # Every process that polls the task must have read its list: each has targets of its own.
-    read = f"min without ({', '.join(writing.without)}) ({_recent(up).promql(writing)}) == 1"
-    yield _READ, f"max by {tasks} ({read} unless on (job) ({missing}))", {}
+    # Every shard that polls the task must have read its list, as each has targets of its own.
+    without = f"without ({', '.join(writing.without)}) ({_recent(up).promql(writing)})"
+    alone = f"max {without} == 1 unless on (job) {_sharded().promql(writing)}"
+    yield _READ, f"max by {tasks} ((min {without} == 1 or {alone}) unless on (job) {MISSING})", {}
     running = f"on (job, instance) {_recent(own.BUILD_INFO).promql(writing)}"
     polled = _recent(interval).promql(writing)
     given_up = f"present_over_time({interval.name}[{day}]) and {running} unless"
@@ -184,6 +190,10 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
 def _now(metric: str, *matches: Match) -> Select:
     # A recorded series is as new as the evaluation, so it needs no lookback.
     return Select(metric=metric, matches=matches, share=0.0)
+
+
+def _sharded() -> Expression:
+    return _recent(own.SHARDS).compared(">", 1)
 
 
 def _recent(family: NamedFamily, *matches: Match) -> Select:
@@ -379,6 +389,7 @@ AGENTS = About(
     metric=c.AGENT_UP.name,
     on=SOURCE,
     dashboard=Uid.OVERVIEW,
+    whole=True,
     details=(
         Detail(
             text=" They are: {}.",

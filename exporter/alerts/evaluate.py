@@ -14,17 +14,18 @@ import msgspec
 import structlog
 
 from exporter.alerts.about import SOURCE, UNKNOWN_SECONDS
-from exporter.alerts.samples import Labels, Partners, identity, key
+from exporter.alerts.expression import ALERTS
+from exporter.alerts.samples import Labels, Partners, identity, key, metrics
 from exporter.alerts.values import evaluated
 from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from exporter.alerts.expression import Expression
     from exporter.alerts.rule import Links, Rule
-    from exporter.alerts.samples import SampleView
+    from exporter.alerts.samples import Sample, SampleView
     from exporter.alerts.texts import Text
 
 
@@ -101,6 +102,10 @@ class Evaluator:
 
     def __init__(self, rules: Iterable[Rule], *, links: Links, instance: str = "") -> None:
         self._rules = tuple((rule, rule.annotations(links)) for rule in rules)
+        # What follows from other alerts.
+        self._dependent = {
+            rule.name for rule, _ in self._rules if ALERTS in metrics((rule.expression,))
+        }
         self._instance = instance
 
     def evaluate(
@@ -122,8 +127,14 @@ class Evaluator:
         crashed: set[str] = set()
         for rule, texts in self._rules:
             mine = known.pop((rule.name, rule.severity.value), {})
+            seen = partners
+            if rule.name in self._dependent:
+                # Those that are still known are of rules that come later.
+                others = (active, *known.values())
+                fired = [each for some in others for each in _firing(some)]
+                seen = Partners({**samples, ALERTS: fired})
             try:
-                holding = self._holding(rule, texts, partners, now, mine)
+                holding = self._holding(rule, texts, seen, now, mine)
                 missing = {each: alert for each, alert in mine.items() if each not in holding}
                 known_of = evidence.of(rule) if missing else None
             except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
@@ -188,6 +199,13 @@ class Evaluator:
                 fired=fired,
             )
         return holding
+
+
+def _firing(alerts: Mapping[Key, Alert]) -> Iterator[Sample]:
+    """Yield the series that Prometheus would have of those that fire."""
+    for alert in alerts.values():
+        if alert.phase is Phase.FIRING:
+            yield {**alert.labels, "alertstate": alert.phase.value}, 1.0
 
 
 class _Evidence:

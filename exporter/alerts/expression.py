@@ -29,6 +29,10 @@ Aggregation = Literal["max", "min", "sum", "count"]
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
+#: Where alerts are found as series, as Prometheus writes them.
+ALERTS = "ALERTS"
+
+
 class Writing(msgspec.Struct, frozen=True, kw_only=True):
     """How PromQL is written.
 
@@ -171,11 +175,16 @@ class Merged(Expression, frozen=True, kw_only=True):
     """One series of all that differ only in some labels, which the result has no more.
 
     What tells processes apart is no label here, since a process sees its own samples alone.
+
+    Attributes:
+        labels: The labels that go, beside those that tell processes apart.
+        kept: Of the latter those that stay.
     """
 
     of: Expression
     by: Aggregation
     labels: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Ratio(Expression, frozen=True, kw_only=True):
@@ -222,6 +231,12 @@ def select(family: NamedFamily, *matches: Match) -> Select:
     return Select(metric=family.name, matches=matches)
 
 
+def firing(*names: str) -> Select:
+    """Select the alerts that fire, also those that go on while nothing else is known."""
+    state = Match(label="alertstate", values=("firing",))
+    return Select(metric=ALERTS, matches=(Match(label="alertname", values=names), state), share=0.0)
+
+
 def merged(family: NamedFamily, *matches: Match) -> Merged:
     """Select one series per target: several processes that watch it are one."""
     return select(family, *matches).merged("max")
@@ -248,8 +263,8 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
             return f"absent({series.promql(how)})", _ATOM
         case Abs(of=of):
             return f"abs({of.promql(how)})", _ATOM
-        case Merged(of=of, by=by, labels=labels):
-            without = ", ".join((*labels, *how.without))
+        case Merged(of=of, by=by, labels=labels, kept=kept):
+            without = ", ".join((*labels, *(name for name in how.without if name not in kept)))
             return f"{by} without ({without}) ({of.promql(how)})", _ATOM
         case Times(of=of, factor=factor):
             return f"{text(factor, _MULTIPLYING)} * {text(of, _MULTIPLYING)}", _MULTIPLYING

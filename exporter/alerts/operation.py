@@ -11,6 +11,7 @@ from exporter.alerts.expression import (
     Age,
     Always,
     Match,
+    Merged,
     Over,
     Remaining,
     Select,
@@ -230,9 +231,8 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
     """Yield the rows about the exporter's own work."""
     success = select(own.POLL_LAST_SUCCESS)
     # A task without any success counts from the start of the exporter or its newest reload.
-    since = success.compared(">", 0).either(
-        success.plus_one_of(select(own.RELOAD_SUCCESS_TIMESTAMP), "job", "instance")
-    )
+    loaded = Merged(of=select(own.RELOAD_SUCCESS_TIMESTAMP), by="max", kept=("instance",))
+    since = success.compared(">", 0).either(success.plus_one_of(loaded, "job", "instance"))
     limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
     # A task that brings no exporter anything has an alert of its own, and so has an exporter that
     # does not reach the source.

@@ -115,8 +115,9 @@ class Rule(msgspec.Struct, frozen=True):
         same = f'alertname="{self.name}", alertstate="firing", severity="{self.severity}"'
         firing = f"ALERTS{{{same}}}"
         on = ", ".join(SOURCE)
+        read = self.about.read().promql(writing)
         return (
             f"{condition} or max without (alertname, alertgroup, alertstate, severity) ({firing})"
             f' and on ({on}) {UNKNOWN}{{kind="{self.about.listing.name}"}}'
-            f" unless on ({', '.join(self.about.on)}) {self.about.read().promql(writing)}"
+            f" unless on ({', '.join(self.about.on)}) ({read})"
         )

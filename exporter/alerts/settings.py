@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from exporter.alerts.rule import PREFIX
+from exporter.alerts.rule import HEARTBEAT, PREFIX
 from exporter.alerts.table import NAMES, rules
 from exporter.alerts.thresholds import RUNBOOK_URL, AlertSettings, Thresholds
 from exporter.config.checks import secret_mistakes, tls_mistakes
@@ -219,6 +219,9 @@ class AlertingSettings(Section):
                 yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")
             if name.startswith(PREFIX) and name.removeprefix(PREFIX) in self.alerts:
                 yield Mistake(("alerts", name), "is there without its prefix, too; keep one")
+            if PREFIX + name.removeprefix(PREFIX) == HEARTBEAT and self.alerts[name].severity:
+                text = "cannot have one, as the heartbeat always fires; remove it"
+                yield Mistake(("alerts", name, "severity"), text)
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
         for index, each in enumerate(self.alertmanagers):

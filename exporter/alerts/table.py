@@ -13,7 +13,17 @@ import msgspec
 
 from exporter.alerts import about
 from exporter.alerts.about import SOURCE
-from exporter.alerts.expression import Abs, Age, Expression, Match, Over, Remaining, merged, select
+from exporter.alerts.expression import (
+    Abs,
+    Age,
+    Expression,
+    Match,
+    Over,
+    Remaining,
+    firing,
+    merged,
+    select,
+)
 from exporter.alerts.operation import about_exporters, about_operation, about_sources
 from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.alerts.runs import about_runs, about_suites
@@ -112,10 +122,11 @@ def _clusters_of(controllers: Expression) -> Expression:
 def _machines() -> Iterator[Rule]:
     # Behind a controller that is down, or is refused as too old, nothing can be asked.
     gone = merged(c.CONTROLLER_UP).compared("==", 0)
+    behind = _clusters_of(gone.either(firing(f"{PREFIX}ControllerUnreachable")))
     outdated = select(c.CONTROLLER_OUTDATED).compared("==", 1)
+    old = _clusters_of(outdated.either(firing(f"{PREFIX}ControllerOutdated")))
     refused = select(c.CLUSTER_FAILURE, Match(label="reason", values=("outdated",)))
-    told = refused.where("and", _clusters_of(outdated), *SOURCE, "cluster_id")
-    behind = _clusters_of(gone)
+    told = refused.where("and", old, *SOURCE, "cluster_id")
     yield Rule(
         f"{PREFIX}ControllerUnreachable",
         Severity.CRITICAL,
@@ -186,9 +197,11 @@ def _machines() -> Iterator[Rule]:
 
 
 def _unusable() -> Expression:
-    """Return the agents that have an alert of their own."""
+    """Return the agents that have an alert of their own, or are about to."""
     down = merged(c.AGENT_UP).compared("==", 0)
-    return down.either(merged(c.AGENT_OUTDATED).compared("==", 1))
+    outdated = merged(c.AGENT_OUTDATED).compared("==", 1)
+    told = (f"{PREFIX}AgentUnreachable", f"{PREFIX}AgentOutdated")
+    return down.either(outdated).either(firing(*told))
 
 
 def _outdated() -> Iterator[Rule]:
@@ -275,10 +288,12 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
     limit = thresholds.clock_skew
     if limit is None:
         return
+    agents = Abs(of=merged(c.AGENT_CLOCK_DELTA)).compared(">", limit)
+    controllers = Abs(of=merged(c.CONTROLLER_CLOCK_DELTA)).compared(">", limit)
     yield Rule(
         f"{PREFIX}AgentClockSkew",
         Severity.WARNING,
-        Abs(of=merged(c.AGENT_CLOCK_DELTA)).compared(">", limit),
+        agents,
         "An agent's clock is wrong.",
         "The clock of agent {agent} (id {agent_id}) of source {source} is wrong.",
         about.AGENT,
@@ -290,7 +305,7 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}ControllerClockSkew",
         Severity.WARNING,
-        Abs(of=merged(c.CONTROLLER_CLOCK_DELTA)).compared(">", limit),
+        controllers,
         "A cluster controller's clock is wrong.",
         "The clock of controller {controller} of source {source} is wrong.",
         about.CONTROLLER,
@@ -299,7 +314,10 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}MemberClockSkew",
         Severity.WARNING,
-        Abs(of=merged(c.CLUSTER_MEMBER_CLOCK_DELTA)).compared(">", limit),
+        Abs(of=merged(c.CLUSTER_MEMBER_CLOCK_DELTA))
+        .compared(">", limit)
+        .where("unless", agents, *SOURCE, "agent_id")
+        .where("unless", _clusters_of(controllers), *SOURCE, "cluster_id"),
         "The clock of a cluster's member differs from its controller's.",
         "The clock of agent {agent} (id {agent_id}) in cluster {agent_cluster} of source"
         " {source} differs from its controller's.",
@@ -388,3 +406,8 @@ EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
 
 #: The names of all alerts without their prefix, those included that are off by default.
 NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in rules(EVERYTHING)))
+
+#: The labels that identify what alerts are about.
+IDENTITY = frozenset(
+    label for rule in rules(EVERYTHING) if rule.about is not None for label in rule.about.on
+)

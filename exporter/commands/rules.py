@@ -13,6 +13,7 @@ from exporter.alerts.formats import (
     rules_file,
 )
 from exporter.alerts.grafana import DATASOURCE_UID, provisioning
+from exporter.alerts.table import IDENTITY
 from exporter.commands import configuration
 from exporter.config.types import WrongValueError, check_url, format_duration, parse_duration
 from exporter.errors import ConfigurationError
@@ -111,6 +112,8 @@ def _labels(text: str) -> tuple[str, ...]:
     for name in names:
         if not _LABEL.fullmatch(name):
             raise ConfigurationError([f"--without: {name!r} is no name of a label"])
+        if name in IDENTITY:
+            raise ConfigurationError([f"--without: {name} tells targets apart; leave it out"])
     return names
 
 

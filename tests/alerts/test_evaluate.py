@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from exporter.alerts import about
 from exporter.alerts.evaluate import Alerts, Evaluator, Phase
-from exporter.alerts.expression import Expression, select
+from exporter.alerts.expression import Expression, firing, select
 from exporter.alerts.rule import Links
 from exporter.clock import Moment
 from exporter.metrics import catalogue as c
@@ -402,6 +402,24 @@ class TestEvidence:
 
         assert told == [one.annotations for one in judge.alerts.active.values()]
         assert "Reason: timeout." in told[0]["description"]
+
+
+def test_what_follows_from_an_alert_that_goes_on_is_not_told() -> None:
+    """A rule that reads alerts sees those of the rules before it, as in Prometheus."""
+    cause = replace(ABOUT_AGENTS, name="Cause")
+    members = select(c.CLUSTER_MEMBER_UP).compared("==", 0)
+    effect = replace(
+        rule(expression=members.where("unless", firing("Cause"), "agent_id")), name="Effect"
+    )
+    member = {c.CLUSTER_MEMBER_UP.name: [({"agent_id": "a", "agent": "a"}, 0.0)]}
+    judge = Judge(cause, effect)
+    judge.at(0, {**agents(a=0), **member})
+    judge.at(300, {**agents(a=0), **member})
+
+    judge.at(HOUR, {**agents(task=0), **member})
+    judge.at(HOUR + 300, {**agents(task=0), **member})
+
+    assert ["Cause"] == [one.name for one in judge.alerts.active.values()]
 
 
 def test_alerts_about_the_exporter_name_it() -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from exporter.alerts import samples
 from exporter.alerts.evaluate import Alerts, Evaluator, Phase
-from exporter.alerts.expression import PLAIN
+from exporter.alerts.expression import ALERTS, PLAIN
 from exporter.alerts.formats import RulesOptions, rules_file
 from exporter.alerts.rule import Links, Severity
 from exporter.alerts.table import rules
@@ -100,7 +100,7 @@ def label_values(name: str, target: int) -> list[str]:
 def series() -> Iterator[Series]:
     """Yield three targets' series of every metric that a rule reads."""
     found: dict[Series, None] = {}
-    for metric in sorted(samples.metrics(RULES)):
+    for metric in sorted(samples.metrics(RULES) - {ALERTS}):
         names = label_names(metric)
         for target in range(3):
             for values in itertools.product(*(label_values(name, target) for name in names)):

@@ -183,6 +183,7 @@ def test_a_mistake_is_named(
         ),
         (("--lookback=30s",), "--lookback: must be at least 1m, two scrapes of 30s"),
         (("--without=instance,po d",), "--without: 'po d' is no name of a label"),
+        (("--without=pod,agent_id",), "--without: agent_id tells targets apart; leave it out"),
         (
             ("--board-url=fleet.example",),
             "--board-url: is not an http or https URL; write it as https://host/path",
@@ -295,6 +296,14 @@ def test_an_alert_that_does_not_exist_is_a_mistake(
         "configuration: alerting.alerts.AgentUnreachabel: there is no such alert;"
         " did you mean AgentUnreachable?\n"
     ) == errors
+
+
+def test_the_heartbeat_takes_no_severity(rules: Callable[..., tuple[int, str, str]]) -> None:
+    """It always fires, so that it would page for ever."""
+    code, _, errors = rules(file="alerting: {alerts: {LoadFleetHeartbeat: {severity: critical}}}")
+
+    assert 2 == code
+    assert "alerts.LoadFleetHeartbeat.severity: cannot have one, as the heartbeat" in errors
 
 
 def test_without_waiting_windows_are_not_empty(

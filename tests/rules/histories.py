@@ -245,7 +245,8 @@ def _needed(rule: dict[str, Any], conditions: str) -> bool:
     """Return whether conditions read what is recorded, or read what is made of it."""
     labels = "".join(f'{name}="{value}"' for name, value in rule.get("labels", {}).items())
     selector = f"{rule.get('record')}{{{labels}}}" if labels else rule.get("record", "")
-    return "record" in rule and (selector in conditions or selector.startswith("source_task:"))
+    read_by_others = selector.startswith(("source_task:", "job:"))
+    return "record" in rule and (selector in conditions or read_by_others)
 
 
 def _differences(text: str) -> str:

@@ -15,6 +15,10 @@ _OF_CONTROLLERS, _OF_RECORDERS = ("controllers", "controller"), ("recorders", "r
 
 _MANAGED = {"the vendor's own": {"agent_info managed=vendor": "1"}}
 _HOST = {"agent_info": "1"}
+_SKEWED = {
+    "agent's clock": {"agent_clock_delta_seconds": "5.1"},
+    "controller's clock": {"cluster_info": "1", "controller_clock_delta_seconds": "-5.1"},
+}
 _UNUSABLE = _MANAGED | {"agent down": {"agent_up": "0"}, "agent outdated": {"agent_outdated": "1"}}
 _BEHIND = {"cluster_info": "1", "controller_up": "0"}
 
@@ -194,6 +198,7 @@ MACHINES = (
             {f"{metric}_clock_delta_seconds": "5", f"{metric}_up": "1"},
             f"{text} It is 5.1s off.{host}",
             f"{_PAGE}{page}",
+            silent=_SKEWED if name == "Member" else {},
             also={"slow": {f"{metric}_clock_delta_seconds": "-5.1"}},
             details={info: "1"} if host else {},
             suffices=True,

@@ -106,6 +106,18 @@ SPECIALS = (
         Phase(1, _shards("s1", _HEALTHY, _LISTED)),
         fires=5, ends=20 + 5,
     ),
+    # A pair is no pair of shards: what one of them has read counts.
+    special(
+        f"AgentUnreachable critical {_AGENT}", "deleted, a pair half lost",
+        Phase(6, _on("a", _DOWN) | _on("b", _UNREACHED)),
+        Phase(1, _on("a", _HEALTHY) | _on("b", _UNREACHED)),
+        fires=5, ends=6 + 3 + 5,
+    ),
+    special(
+        f"HalfOfAgentsDown critical {_TARGET} job=s3", "shard that reads nothing",
+        Phase(6, _shards("s3", _HEALTHY, _DOWN)), Phase(1, _shards("s3", _HEALTHY, _UNREACHED)),
+        fires=5,
+    ),
     special(
         f"AgentUnreachable critical {_AGENT} job=s2", "shard that reads nothing",
         Phase(6, _shards("s2", _HEALTHY, _DOWN)), Phase(1, _shards("s2", _HEALTHY, _UNREACHED)),

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import yaml
+
 from exporter.alerts.settings import AlertingSettings
 from tests.rules.support import COMMITTED, DEPLOY, run, text_of
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_committed_rules_are_those_of_the_table() -> None:
@@ -19,5 +27,44 @@ def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
 def test_promtool_finds_nothing_wrong_with_the_configuration() -> None:
     """Prometheus must start with the file that is shipped."""
     result = run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+
+
+def test_what_follows_from_an_alert_that_goes_on_is_not_told(tmp_path: Path) -> None:
+    """The controller's reading expires while its list cannot be read; its clusters are not news."""
+    source = 'provider="realload", source="prod"'
+    cluster = f'{source}, cluster_id="3", agent_cluster="north"'
+    member = f'{cluster}, member_id="7", agent_id="46", agent="load-46"'
+    controller = f'{source}, controller="ctrl-1:8083"'
+    always = {
+        f"loadfleet_source_up{{{source}}}": "1x60",
+        f'loadfleet_source_task_up{{{source}, task="clusters"}}': "1x60",
+        f'loadfleet_source_targets{{{source}, kind="cluster"}}': "1x60",
+        f'loadfleet_cluster_info{{{cluster}, controller="ctrl-1:8083"}}': "1x60",
+        f"loadfleet_cluster_up{{{cluster}}}": "0x60",
+        f"loadfleet_cluster_member_up{{{member}}}": "0x60",
+        f'loadfleet_source_task_up{{{source}, task="controllers"}}': "1x9 0x51",
+        f'loadfleet_source_targets{{{source}, kind="controller"}}': "1x60",
+        f"loadfleet_controller_up{{{controller}}}": "0x9 stale",
+    }
+    firing = [
+        {"labels": f'ALERTS{{alertname="{name}", alertstate="firing", severity="critical", {of}}}'}
+        | {"value": 1}
+        for name, of in (
+            ("LoadFleetControllerUnreachable", controller),
+            ("LoadFleetTaskFailing", f'{source}, task="controllers"'),
+        )
+    ]
+    asked = 'ALERTS{alertstate="firing", alertname!="LoadFleetHeartbeat", severity="critical"}'
+    checks = [{"expr": asked, "eval_time": "50m", "exp_samples": firing}]
+    series = [{"series": name, "values": values} for name, values in always.items()]
+    gone = 'loadfleet_exporter_build_info{job="loadfleet", instance="a"}'
+    series += [{"series": gone, "values": "1x60"}]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": checks}
+    document = {"rule_files": [str(COMMITTED)], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(document))
+
+    result = run("promtool", "test", "rules", tmp_path / "tests.yml")
 
     assert 0 == result.returncode, result.stdout + result.stderr

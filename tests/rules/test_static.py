@@ -13,6 +13,7 @@ import yaml
 from exporter.alerts.about import MISSING, UNKNOWN
 from exporter.alerts.formats import WITHOUT, RulesOptions
 from exporter.alerts.rule import HEARTBEAT, PREFIX, Links, Rule, Severity
+from exporter.alerts.table import IDENTITY
 from exporter.alerts.texts import VALUE
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
@@ -135,9 +136,9 @@ def condition(rule: Rule, *, keep: bool = True) -> Any:
 
 def labels_of_alert(rule: Rule) -> set[str]:
     """Return the labels that its alerts have; those that go on have them by having fired."""
-    fired = labels_of(condition(rule, keep=False), KNOWN)
-    alerts = {"ALERTS": fired | {"alertname", "alertgroup", "alertstate", "severity"}}
-    return labels_of(condition(rule), KNOWN | alerts)
+    others = IDENTITY | {"alertname", "alertgroup", "alertstate", "severity"}
+    fired = labels_of(condition(rule, keep=False), KNOWN | {"ALERTS": others})
+    return labels_of(condition(rule), KNOWN | {"ALERTS": fired | others})
 
 
 @every_alert
