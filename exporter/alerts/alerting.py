@@ -14,7 +14,6 @@ import msgspec
 import structlog
 
 from exporter.alerts import samples
-from exporter.alerts.about import EVIDENCE
 from exporter.alerts.alertmanager import (
     REPEAT_RESOLVED_SECONDS,
     AlertmanagerClient,
@@ -24,6 +23,7 @@ from exporter.alerts.alertmanager import (
     tell_ends,
 )
 from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
+from exporter.alerts.evidence import EVIDENCE
 from exporter.alerts.heartbeat import RECEIVER, Heartbeat
 from exporter.alerts.memory import AlertingState, AlertMemory
 from exporter.alerts.rule import Links, Severity

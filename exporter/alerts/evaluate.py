@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.about import SOURCE, UNKNOWN_SECONDS
+from exporter.alerts.evidence import SOURCE, UNKNOWN_SECONDS
 from exporter.alerts.expression import ALERTS
 from exporter.alerts.samples import Labels, Partners, identity, key, metrics
 from exporter.alerts.values import evaluated

@@ -40,11 +40,13 @@ class Writing(msgspec.Struct, frozen=True, kw_only=True):
         lookback: Seconds for which a lost scrape is bridged; 0 asks for the newest sample alone.
         without: Labels that tell apart processes that watch the same targets.
         scale: Multiplies the windows of what needs history.
+        alerts: Whether the alerts themselves are series.
     """
 
     lookback: float = 0.0
     without: tuple[str, ...] = ()
     scale: float = 1.0
+    alerts: bool = True
 
 
 #: PromQL that bridges no lost scrape and merges no labels.
@@ -283,6 +285,8 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
         case Where(left=left, operation=operation, right=right, on=on):
             partner = f"on ({', '.join(on)}) {text(right, _AND)}"
             return f"{text(left, _OR)} {operation} {partner}", _AND
+        case Either(left=left, right=Select(metric=metric)) if metric == ALERTS and not how.alerts:
+            return _promql(left, how)
         case Either(left=left, right=right):
             return f"{left.promql(how)} or {text(right, _OR)}", _OR
     raise NotImplementedError

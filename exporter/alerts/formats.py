@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import yaml
 
-from exporter.alerts.about import recorded
+from exporter.alerts.evidence import recorded
 from exporter.alerts.expression import Aggregation, Writing, merged
 from exporter.alerts.rule import Links, Rule
 from exporter.config.types import format_duration

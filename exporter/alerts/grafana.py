@@ -12,9 +12,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import yaml
 
-from exporter.alerts.about import recorded
+from exporter.alerts.evidence import recorded
 from exporter.alerts.expression import Match, Select
 from exporter.alerts.operation import GONE
 from exporter.alerts.rule import HEARTBEAT
@@ -130,6 +131,8 @@ def _expression(text: str) -> dict[str, Any]:
 
 def _condition(same: list[Rule], writing: Writing) -> str:
     """Return one condition for rows of one name; with several, the severity is a label of it."""
+    # Grafana's alerts are no series of Prometheus.
+    writing = msgspec.structs.replace(writing, alerts=False)
     conditions = [_inlined(rule.promql(writing, keep=False), writing) for rule in same]
     if same[1:]:
         conditions = [

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.about import UNKNOWN_SECONDS
 from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
+from exporter.alerts.evidence import UNKNOWN_SECONDS
 from exporter.alerts.samples import identity
 from exporter.clock import Moment
 from exporter.errors import StateError

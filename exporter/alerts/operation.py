@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.alerts import about
-from exporter.alerts.about import MISSING, SOURCE, UNKNOWN
+from exporter.alerts.evidence import MISSING, SOURCE, UNKNOWN, UNKNOWN_SECONDS
 from exporter.alerts.expression import (
     Absent,
     Age,
@@ -63,9 +63,7 @@ def about_exporters() -> Iterator[Rule]:
     # One of several that vanishes from the service discovery leaves its sources to nobody.
     lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
     # Those of an exporter that cannot be scraped, or of all, are told by that.
-    known = Over(
-        function="present_over_time", of=select(c.SOURCE_UP), seconds=about.UNKNOWN_SECONDS
-    )
+    known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
     told = known.where("and", failing, "job", "instance")
     # A shard that vanishes leaves its share of the targets to nobody.
     shards = Select(metric=MISSING, share=0).where("unless", failing, "job")

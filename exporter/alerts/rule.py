@@ -6,7 +6,8 @@ from enum import StrEnum, unique
 
 import msgspec
 
-from exporter.alerts.about import SOURCE, UNKNOWN, About, Uid
+from exporter.alerts.about import About, Uid
+from exporter.alerts.evidence import SOURCE, UNKNOWN
 from exporter.alerts.expression import Expression, Writing
 from exporter.alerts.texts import Detail, Text
 

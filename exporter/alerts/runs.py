@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.alerts import about
-from exporter.alerts.about import SOURCE
+from exporter.alerts.evidence import SOURCE
 from exporter.alerts.expression import Age, Match, merged, select
 from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.metrics import catalogue as c

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.alerts.about import Uid
-from exporter.alerts.table import FLAPS
+from exporter.alerts.machines import FLAPS
 from exporter.dashboards import states
 from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
 from exporter.dashboards.machines import machines

@@ -61,7 +61,7 @@ def test_an_alert_about_a_target_goes_on_while_nothing_is_known_of_it() -> None:
         " or max without (alertname, alertgroup, alertstate, severity)"
         ' (ALERTS{alertname="LoadFleetSuiteUnhealthy", alertstate="firing", severity="warning"})'
         ' and on (provider, source) source_kind:loadfleet_targets:unknown{kind="suite"}'
-        " unless on (provider, source, suite_id) last_over_time(loadfleet_suite_running[1m30s])"
+        " unless on (provider, source, suite_id) (last_over_time(loadfleet_suite_running[1m30s]))"
     ) == condition
 
 

@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from exporter.alerts.about import MISSING, UNKNOWN
+from exporter.alerts.evidence import MISSING, UNKNOWN
 from exporter.alerts.formats import WITHOUT, RulesOptions
 from exporter.alerts.rule import HEARTBEAT, PREFIX, Links, Rule, Severity
 from exporter.alerts.table import IDENTITY
@@ -136,7 +136,7 @@ def condition(rule: Rule, *, keep: bool = True) -> Any:
 
 def labels_of_alert(rule: Rule) -> set[str]:
     """Return the labels that its alerts have; those that go on have them by having fired."""
-    others = IDENTITY | {"alertname", "alertgroup", "alertstate", "severity"}
+    others = {*IDENTITY, "alertname", "alertgroup", "alertstate", "severity"}
     fired = labels_of(condition(rule, keep=False), KNOWN | {"ALERTS": others})
     return labels_of(condition(rule), KNOWN | {"ALERTS": fired | others})
 

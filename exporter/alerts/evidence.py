@@ -1,0 +1,181 @@
+"""The evidence on which alerts end: which lists were read, and of which sources nothing is known.
+
+An alert ends on evidence alone: its target was read and is well, or the source's list was read and
+lacks the target. While nothing is known, a firing alert goes on, for a day at most. Prometheus
+needs its own `ALERTS` series for that, and the rules that `recorded` yields.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.alerts.expression import Expression, Match, Select, Writing
+from exporter.config.types import format_duration
+from exporter.fleet.kinds import Kind
+from exporter.metrics import catalogue as c
+from exporter.metrics import own
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter.metrics.catalogue import NamedFamily
+
+
+#: The labels that identify a source.
+SOURCE = ("provider", "source")
+
+#: While nothing is known of its target, a firing alert goes on for this long.
+UNKNOWN_SECONDS = 86_400.0
+
+#: A series that Prometheus records for each source and kind while the list is not known.
+UNKNOWN = "source_kind:loadfleet_targets:unknown"
+
+# The series that Prometheus records for each task whose list was read, and for each that is not
+# polled any more.
+_READ = "source_task:loadfleet_list:read"
+_ENDED = "source_task:loadfleet_list:ended"
+
+#: The name under which Prometheus records the jobs of which a shard is missing.
+MISSING = "job:loadfleet_shards:missing"
+
+#: The metrics that tell whether a list was read.
+EVIDENCE = frozenset(
+    family.name for family in (c.SOURCE_TASK_UP, c.SOURCE_TARGETS, own.POLL_INTERVAL, own.SHARDS)
+)
+
+#: The share of the lookback for which evidence counts: it must end before the readings do.
+SHARE = 0.5
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """The list of a source's targets of a kind, and the tasks that read it.
+
+    Attributes:
+        name: The kind.
+        tasks: Pairs of a provider and its task; an empty provider stands for all others.
+        counted: Whether the number of targets is exposed; then an empty list is no evidence.
+    """
+
+    name: str
+    tasks: tuple[tuple[str, str], ...] = ()
+    counted: bool = True
+
+    def of_tasks(self, selected: Callable[..., Expression]) -> Expression:
+        """Return the series that `selected` makes of the labels of each task, joined by `or`."""
+        found: Expression | None = None
+        for provider, task in self.tasks:
+            matches = (Match(label="provider", values=(provider,)),) if provider else ()
+            series = selected(*matches, Match(label="task", values=(task,)))
+            found = series if found is None else found.either(series)
+        return found if found is not None else selected()
+
+    def read(self) -> Expression | None:
+        """Return the sources whose list was read and is not empty; `None` where none is read."""
+        if not self.tasks:
+            return None
+        up = self.of_tasks(partial(_recent, c.SOURCE_TASK_UP))
+        return self.counting(up.compared("==", 1))
+
+    def counting(self, read: Expression) -> Expression:
+        """Return of the sources whose list was read those whose list is not empty."""
+        if not self.counted:
+            return read
+        targets = _recent(c.SOURCE_TARGETS, Match(label="kind", values=(self.name,)))
+        return read.where("and", targets.compared(">", 0), *SOURCE)
+
+    def polled(self) -> Expression:
+        """Return the tasks that are polled and read the list."""
+        return self.of_tasks(partial(_recent, own.POLL_INTERVAL))
+
+
+def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the rules that record `UNKNOWN`, those it reads first: name, PromQL and labels.
+
+    A source counts for a day after its last sample, after the last poll that read the list, or
+    after the last target in it. It counts no longer once a process that polled it polls it no
+    more: that was meant.
+    """
+    day = format_duration(UNKNOWN_SECONDS * writing.scale)
+    on, by = f"on ({', '.join(SOURCE)})", f"max by ({', '.join(SOURCE)})"
+    tasks = f"({', '.join(SOURCE)}, task)"
+    up, interval = c.SOURCE_TASK_UP, own.POLL_INTERVAL
+    ordinals = _recent(own.SHARD_ORDINAL).promql(writing)
+    missing = (
+        f'count by (job) (count_values by (job) ("shard", {ordinals}))'
+        f" < on (job) max by (job) ({_recent(own.SHARDS).promql(writing)})"
+    )
+    yield MISSING, missing, {}
+    # Every shard that polls the task must have read its list, as each has targets of its own.
+    without = f"without ({', '.join(writing.without)}) ({_recent(up).promql(writing)})"
+    alone = f"max {without} == 1 unless on (job) {sharded().promql(writing)}"
+    yield _READ, f"max by {tasks} ((min {without} == 1 or {alone}) unless on (job) {MISSING})", {}
+    running = f"on (job, instance) {_recent(own.BUILD_INFO).promql(writing)}"
+    polled = _recent(interval).promql(writing)
+    given_up = f"present_over_time({interval.name}[{day}]) and {running} unless"
+    # That it was so for a day is not known of what there is no day of.
+    ago = f"[{format_duration(writing.lookback or 1)}] offset {day}"
+    unread = (
+        f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
+        f" and on {tasks} last_over_time({up.name}{ago})"
+    )
+    yield _ENDED, f"max by {tasks} ({given_up} on {tasks} {polled}) or {unread}", {}
+    for listing in LISTINGS:
+        text = f"{by} (present_over_time({c.SOURCE_UP.name}[{day}]))"
+        if listing.tasks:
+            ended = listing.of_tasks(partial(_now, _ENDED)).promql(writing)
+            known = listing.of_tasks(partial(_now, _READ))
+            text += f" unless {on} ({listing.counting(known).promql(writing)})"
+        else:
+            text += f" unless {on} {_recent(c.SOURCE_UP).promql(writing)}"
+            ended = f"{given_up} {on} {polled}"
+        if listing.tasks and listing.counted:
+            counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
+            empty = f"{by} (max_over_time({counted}[{day}])) == 0"
+            text += f" unless {on} ({empty} and {on} last_over_time({counted}{ago}))"
+        yield UNKNOWN, f"{text} unless {on} ({ended})", {"kind": listing.name}
+
+
+def _now(metric: str, *matches: Match) -> Select:
+    # A recorded series is as new as the evaluation, so it needs no lookback.
+    return Select(metric=metric, matches=matches, share=0.0)
+
+
+def sharded() -> Expression:
+    """Return the processes that share the targets with others."""
+    return _recent(own.SHARDS).compared(">", 1)
+
+
+def _recent(family: NamedFamily, *matches: Match) -> Select:
+    return Select(metric=family.name, matches=matches, share=SHARE)
+
+
+def _listed(kind: Kind, *tasks: tuple[str, str], counted: bool = True) -> Listing:
+    return Listing(name=kind.value, tasks=tasks or (("", kind.task),), counted=counted)
+
+
+SOURCES = Listing(name="source")
+AGENTS = _listed(Kind.AGENT)
+CONTROLLERS = _listed(Kind.CONTROLLER)
+CLUSTERS = _listed(Kind.CLUSTER)
+LOCATIONS = _listed(Kind.LOCATION)
+RECORDERS = _listed(Kind.RECORDER)
+SUITES = _listed(Kind.SUITE, ("", Kind.SUITE.task), ("blazemeter", Kind.RUN.task))
+# Runs come and go: none is as good an answer as many.
+RUNS = _listed(Kind.RUN, ("", Kind.RUN.task), ("eggplant", Kind.AGENT.task), counted=False)
+CERTIFICATES = Listing(name="certificate", tasks=(("", "certificates"),), counted=False)
+
+LISTINGS = (
+    SOURCES,
+    AGENTS,
+    CONTROLLERS,
+    CLUSTERS,
+    LOCATIONS,
+    RECORDERS,
+    SUITES,
+    RUNS,
+    CERTIFICATES,
+)
