@@ -89,6 +89,12 @@ def version(family: NamedFamily, *on: str) -> Detail:
     return _fact(" Version: {}.", family, "version", *on)
 
 
+def outcome(family: NamedFamily, *on: str, text: str) -> Detail:
+    """Tell what became of a run."""
+    only = ("==", 1.0)
+    return Detail(text=text, metric=family.name, on=(*SOURCE, *on), label="outcome", only=only)
+
+
 def _reason(family: NamedFamily, *on: str) -> Detail:
     return _fact(" Reason: {}.", family, "reason", *on)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
-_ENDED = " Its newest finished run ended at {}."
+_BECAME, _ENDED = " Its newest finished run: {}.", " That run ended at {}."
 
 _STARTED = " Its newest run started at {}."
 
@@ -36,13 +36,16 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         merged(c.SUITE_LAST_RUN_PASSED).compared("==", 0),
         "A suite did not pass in its newest run with a verdict.",
-        "Suite {suite} (id {suite_id}) of source {source} did not pass: its newest run with a"
-        " verdict failed, was not executed as a whole, or ended in an error or without data.",
+        "Suite {suite} (id {suite_id}) of source {source} did not pass in its newest run with a"
+        " verdict.",
         about.SUITE,
         # A verdict is a fact: it does not go up and down, and each failure is told.
         hold_seconds=0,
         keep_seconds=0,
-        details=(about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),),
+        details=(
+            about.outcome(c.SUITE_LAST_RUN_OUTCOME, "suite_id", text=_BECAME),
+            about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),
+        ),
     )
     yield Rule(
         f"{PREFIX}SuiteUnhealthy",
@@ -82,11 +85,14 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         merged(c.RUN_PASSED).compared("==", 0).where("unless", told, *SOURCE, "run_id"),
         "A run ended and did not pass.",
-        "Run {run} (id {run_id}) of source {source} did not pass: it failed, was not executed as a"
-        " whole, or ended in an error or without data.",
+        "Run {run} (id {run_id}) of source {source} did not pass.",
         about.RUN,
         hold_seconds=0,
         keep_seconds=0,
+        details=(
+            about.outcome(c.RUN_OUTCOME, "run_id", text=" Outcome: {}."),
+            *about.RUN.details,
+        ),
     )
     yield Rule(
         f"{PREFIX}RunEngineErrors",

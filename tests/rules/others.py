@@ -15,11 +15,14 @@ RUNS = (
         "SuiteFailed", "warning", _SUITE, *_OF_SUITES,
         {"suite_last_run_passed": "0", "suite_running": "0"},
         {"suite_last_run_passed": "1", "suite_running": "0"},
-        "Suite nightly (id 12) of source prod did not pass: its newest run with a verdict failed,"
-        " was not executed as a whole, or ended in an error or without data. Its newest finished"
-        f" run ended at {EPOCH}.",
+        "Suite nightly (id 12) of source prod did not pass in its newest run with a verdict. Its"
+        f" newest finished run: incomplete. That run ended at {EPOCH}.",
         f"{_PAGE}suite&id=12",
-        details={"suite_last_run_end_timestamp_seconds": "0"},
+        details={
+            "suite_last_run_outcome outcome=failed": "0",
+            "suite_last_run_outcome outcome=incomplete": "1",
+            "suite_last_run_end_timestamp_seconds": "0",
+        },
         hold=0,
         keep=0,
     ),
@@ -45,12 +48,12 @@ RUNS = (
     Case(
         "RunFailed", "warning", _RUN, *_OF_RUNS,
         {"run_passed": "0", "run_info": "1"}, {"run_passed": "1", "run_info": "1"},
-        "Run nightly #81 (id 81) of source prod did not pass: it failed, was not executed as a"
-        f" whole, or ended in an error or without data. It was started at {EPOCH}.",
+        "Run nightly #81 (id 81) of source prod did not pass. Outcome: no_data. It was started at"
+        f" {EPOCH}.",
         f"{_PAGE}run&id=81",
         silent={"told by its suite": {"suite_last_run_passed": "0"}},
         also={"of another suite": {"suite_last_run_passed suite_id=13": "0"}},
-        details={"run_start_timestamp_seconds": "0"},
+        details={"run_outcome outcome=no_data": "1", "run_start_timestamp_seconds": "0"},
         hold=0,
         keep=0,
     ),
