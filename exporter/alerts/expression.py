@@ -34,7 +34,7 @@ ALERTS = "ALERTS"
 
 
 class Writing(msgspec.Struct, frozen=True, kw_only=True):
-    """How PromQL is written.
+    """The way in which PromQL is written.
 
     Attributes:
         lookback: Seconds for which a lost scrape is bridged; 0 asks for the newest sample alone.

@@ -50,7 +50,7 @@ _RECORDED = (c.AGENT_UP, c.CONTROLLER_UP, c.CLUSTER_MEMBER_UP, c.RECORDER_UP)
 
 
 class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the rules are written.
+    """The options of a file of rules.
 
     Attributes:
         writing: How conditions are written.

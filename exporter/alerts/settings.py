@@ -198,7 +198,7 @@ class AlertingSettings(Section):
 
     @property
     def built_in(self) -> bool:
-        """Whether the exporter evaluates the alerts itself, since somebody is told the outcome."""
+        """True if the exporter evaluates the alerts itself, since somebody is told the outcome."""
         return bool(self.alertmanagers) or self.heartbeat is not None
 
     def of_shard(self, shard: Shard) -> AlertingSettings:

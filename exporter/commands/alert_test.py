@@ -60,7 +60,7 @@ REDRAW_SECONDS = 1.0
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one Alertmanager made of one alert.
+    """The answer of one Alertmanager to one alert.
 
     Attributes:
         known: Whether it may have the alert now.

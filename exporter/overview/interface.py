@@ -46,7 +46,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trouble(self) -> bool:
-        """Whether somebody should look: the heartbeat says that all is well."""
+        """True if somebody should look: the heartbeat says that all is well."""
         return self.severity != Severity.NONE
 
     @classmethod

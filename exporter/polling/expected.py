@@ -63,7 +63,7 @@ def listed(
 
 
 class Expectations:
-    """What a source should have, as metrics and in the log."""
+    """The kinds of targets that a source should have, as metrics and in the log."""
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cut(self) -> bool:
-        """Whether a part of the list was not read, by the failures."""
+        """True if a part of the list was not read, by the failures."""
         return any(
             not failure.target if failure.cuts_list is None else failure.cuts_list
             for failure in self.failures

@@ -56,7 +56,7 @@ WRITINGS = (e.Writing(lookback=60.0, without=("pod",)), e.PLAIN)
 
 
 class Failed:
-    """What stands for the result of a condition that is refused."""
+    """The stand-in for the result of a condition that is refused."""
 
 
 REFUSED = Failed()
