@@ -91,8 +91,8 @@ def version(family: NamedFamily, *on: str) -> Detail:
 
 def outcome(family: NamedFamily, *on: str, text: str) -> Detail:
     """Tell what became of a run."""
-    only = ("==", 1.0)
-    return Detail(text=text, metric=family.name, on=(*SOURCE, *on), label="outcome", only=only)
+    on = (*SOURCE, *on)
+    return Detail(text=text, metric=family.name, on=on, label="outcome", only=("==", 1.0))
 
 
 def _reason(family: NamedFamily, *on: str) -> Detail:
