@@ -192,8 +192,10 @@ class Poller:
             message = "the poll ended in an unexpected error, see the log"
             failures = [Failure(reason=Reason.DECODE, message=message)]
         else:
-            kept = await self._show(task, poll, seconds=self._clock.monotonic() - started)
-            failures = _grouped((*poll.failures, *self._judge(task, poll, kept)))
+            targets = counted(poll, self._kinds.get(task, ()))
+            took = self._clock.monotonic() - started
+            kept = await self._show(task, poll, targets, seconds=took)
+            failures = _grouped((*poll.failures, *self._judge(task, poll, targets, kept)))
         ended = self._clock.now()
         self._telemetry.polled(
             task,
@@ -219,12 +221,13 @@ class Poller:
             self._health = health
             self._telemetry.breaker.set(self.source.blocked)
         own = (health,) if self._shows_health else ()
-        shown: tuple[Reading, ...] = (*own, *self._tasks_health())
+        tasks = tuple(self._tasks_health())
+        shown: tuple[Reading, ...] = (*own, *tasks)
         if shown != self._shown:
             self._shown = shown
             self._store.put(self._snapshot(HEALTH, shown, stale_after=math.inf))
         now = self._clock.now()
-        for each in self._tasks_health():
+        for each in tasks:
             kinds, kept = self._kinds.get(each.task, ()), self.kept.get(each.task)
             self._expectations.show(each.task, kinds, kept.listed if kept else (), now)
 
@@ -250,11 +253,12 @@ class Poller:
         health = TaskHealth(task=task, up=up, targets=targets)
         self._status[task] = replace(status, health=health, answered=answered)
 
-    def _judge(self, task: str, poll: Poll, kept: Kept) -> Iterator[Failure]:
+    def _judge(
+        self, task: str, poll: Poll, targets: Mapping[str, float], kept: Kept
+    ) -> Iterator[Failure]:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
         (self.slow.add if poll.vendor_slow else self.slow.discard)(task)
         self._telemetry.vendor_slow.set(bool(self.slow))
-        targets = counted(poll, self._kinds.get(task, ()))
         is_doubted = kept.doubt is not None and not kept.doubt.over
         whole = not is_doubted and not poll.cut
         self._note_health(task, up=poll.asked and whole, answered=poll.asked, targets=targets)
@@ -275,7 +279,9 @@ class Poller:
         self._store.put(self._snapshot("explained", (reading,), stale_after=math.inf))
         self.publish_health()
 
-    async def _show(self, task: str, poll: Poll, *, seconds: float) -> Kept:
+    async def _show(
+        self, task: str, poll: Poll, targets: Mapping[str, float], *, seconds: float
+    ) -> Kept:
         """Put what a poll learnt in the store, log what changed, and return what to keep."""
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
@@ -315,8 +321,7 @@ class Poller:
             )
         if len(changed) > NAMED_CHANGES:
             self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
-        counts = counted(poll, self._kinds.get(task, ()))
-        newest = listed(task, counts, kept.listed if kept else (), snapshot.taken)
+        newest = listed(task, targets, kept.listed if kept else (), snapshot.taken)
         return Kept(snapshot=snapshot, since=since, doubt=doubt, listed=newest)
 
     def _snapshot(

@@ -150,15 +150,17 @@ class Inventory(ABC, Generic[R]):
             PollError: The list could not be read.
         """
         settings, shard, task = self.client.settings, self.client.context.shard, self.kind.task
-        every = [
-            (self.kind.id_of(listed), self.kind.name_of(listed), listed)
-            for listed in [self.read(item) async for item in in_turns(await self.items())]
-        ]
-        # What has no id is nobody's, and is noted by all.
-        ours = [each for each in every if not each[0] or shard.owns(settings.name, task, each[0])]
-        wanted_anywhere = sum(settings.wanted(task, name or text(key)) for key, name, _ in every)
-        wanted_here = sum(settings.wanted(task, name or text(key)) for key, name, _ in ours)
-        self._elsewhere = wanted_anywhere - wanted_here
+        ours: list[tuple[str, str, R]] = []
+        elsewhere = 0
+        async for item in in_turns(await self.items()):
+            listed = self.read(item)
+            target_id, name = self.kind.id_of(listed), self.kind.name_of(listed)
+            # What has no id is nobody's, and is noted by all.
+            if not target_id or shard.owns(settings.name, task, target_id):
+                ours.append((target_id, name, listed))
+            else:
+                elsewhere += settings.wanted(task, name or target_id)
+        self._elsewhere = elsewhere
         wanted = in_turns(wanted_items(self.client, task, ours))
         self._listed = {target_id: listed async for target_id, _, listed in wanted}
         return self._listed
