@@ -10,7 +10,7 @@ import msgspec
 from exporter.alerts import evidence
 from exporter.alerts.evidence import SOURCE, Listing
 from exporter.alerts.expression import Expression, Select
-from exporter.alerts.texts import Detail, Text
+from exporter.alerts.texts import Detail
 from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
@@ -57,13 +57,13 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         return series.where("unless", evidence.sharded(), "job") if self.whole else series
 
     @property
-    def page(self) -> Text:
-        """The address of a target's page, relative to the board's."""
+    def page(self) -> str:
+        """The address of a target's page, relative to the board's, as the template of a `Text`."""
         if self.kind is None:
-            return Text("?source={source:urlquery}")
+            return "?source={source:urlquery}"
         label = self.on[len(SOURCE)]
         query = f"source={{source:urlquery}}&kind={self.kind}&id={{{label}:urlquery}}"
-        return Text(f"target?{query}")
+        return f"target?{query}"
 
 
 def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:

@@ -132,7 +132,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         else:
             text += f" unless {on} {_recent(c.SOURCE_UP).promql(writing)}"
             ended = f"{given_up} {on} {polled}"
-        if listing.tasks and listing.counted:
+        if listing.counted:
             counted = f'{c.SOURCE_TARGETS.name}{{kind="{listing.name}"}}'
             empty = f"{by} (max_over_time({counted}[{day}])) == 0"
             text += f" unless {on} ({empty} and {on} last_over_time({counted}{ago}))"
@@ -157,7 +157,7 @@ def _listed(kind: Kind, *tasks: tuple[str, str], counted: bool = True) -> Listin
     return Listing(name=kind.value, tasks=tasks or (("", kind.task),), counted=counted)
 
 
-SOURCES = Listing(name="source")
+SOURCES = Listing(name="source", counted=False)
 AGENTS = _listed(Kind.AGENT)
 CONTROLLERS = _listed(Kind.CONTROLLER)
 CLUSTERS = _listed(Kind.CLUSTER)

@@ -94,7 +94,7 @@ class Rule(msgspec.Struct, frozen=True):
             "runbook_url": Text(f"{links.runbook_url.rstrip('/')}/{self.runbook}"),
         }
         if links.board_url:
-            page = about.page.template if about is not None else ""
+            page = about.page if about is not None else ""
             texts["board_url"] = Text(f"{links.board_url.rstrip('/')}/{page}")
         if links.grafana_url:
             board = about.dashboard if about is not None else Uid.EXPORTER

@@ -64,10 +64,10 @@ def _rows(
 #: Thresholds with which no alert is left out.
 EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
 
+_EVERY = rules(EVERYTHING)
+
 #: The names of all alerts without their prefix, those included that are off by default.
-NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in rules(EVERYTHING)))
+NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in _EVERY))
 
 #: The labels that identify what alerts are about.
-IDENTITY = frozenset(
-    label for rule in rules(EVERYTHING) if rule.about is not None for label in rule.about.on
-)
+IDENTITY = frozenset(label for rule in _EVERY if rule.about is not None for label in rule.about.on)

@@ -152,9 +152,21 @@ def nearest(
         prefix: The beginning of all, left out of the comparison.
         otherwise: The remedy if none is near.
     """
+    close = closest(word, known, prefix=prefix)
+    return f"did you mean {close}?" if close else otherwise
+
+
+def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return the known word that an unknown one is most like, empty if none is like it.
+
+    Args:
+        word: The unknown word.
+        known: All that are known.
+        prefix: The beginning of all, left out of the comparison.
+    """
     rests = sorted(other.removeprefix(prefix) for other in known)
     close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
-    return f"did you mean {prefix}{close[0]}?" if close else otherwise
+    return f"{prefix}{close[0]}" if close else ""
 
 
 def dotted(path: KeyPath) -> str:

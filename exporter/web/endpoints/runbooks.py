@@ -7,7 +7,6 @@ runbook can become a tag.
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from exporter.alerts.rule import PREFIX
+from exporter.config.validation import closest
 
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ class Runbooks:
 
     def nearest(self, name: str) -> str:
         """Return the name that an unknown one is most like, empty if none is like it."""
-        rests = [each.removeprefix(PREFIX) for each in self._texts]
-        wanted = name.removesuffix(SUFFIX).removeprefix(PREFIX)
-        close = difflib.get_close_matches(wanted, rests, n=1)
-        return f"{PREFIX}{close[0]}" if close else ""
+        return closest(name.removesuffix(SUFFIX), self._texts, prefix=PREFIX)
 
 
 def _blocks(text: str) -> Iterator[Block]:
