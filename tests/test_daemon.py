@@ -22,6 +22,8 @@ from tests.support.wait import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from exporter.state.base import Fence
+
 
 UNREACHABLE = "LoadFleetAgentUnreachable"
 
@@ -62,11 +64,11 @@ class SlowState(LastingState):
 
     hangs = False
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
         if key.startswith("shard/") and key in self.writes:
             self.hangs = True
             await asyncio.Event().wait()
-        await super().put(key, value)
+        return await super().put(key, value, fence=fence)
 
 
 async def test_a_state_that_hangs_is_no_loop_that_is_stuck() -> None:

@@ -38,6 +38,18 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float
 
 
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition of a write: the document of another key begins so.
+
+    Attributes:
+        key: Of the other document.
+        prefix: The first bytes of its value.
+    """
+
+    key: str
+    prefix: bytes
+
+
 class State(ABC):
     """Documents by key, shared with whoever opens the same state.
 
@@ -52,13 +64,34 @@ class State(ABC):
 
     backend: str
 
+    @property
+    def shared(self) -> State:
+        """The store alone: an operation on it raises a `StateError` while it cannot be used.
+
+        For what is of no use in the memory of one process.
+        """
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing that was written within the last minute can be missing."""
+        return True
+
+    @abstractmethod
+    def now(self) -> float | None:
+        """Return the state's clock, in seconds; `None` if the store was never reached."""
+
     @abstractmethod
     async def get(self, key: str) -> Document | None:
         """Return the document of a key, `None` if there is none."""
 
     @abstractmethod
-    async def put(self, key: str, value: bytes) -> None:
-        """Write the document of a key, whatever was there."""
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
+        """Write the document of a key, whatever was there.
+
+        Returns:
+            Whether it was written: nothing is if the fence does not hold.
+        """
 
     @abstractmethod
     async def delete(self, key: str) -> None:
@@ -90,10 +123,6 @@ class Store(State):
     """
 
     newest: dict[str, tuple[bytes | None, float]]
-
-    @abstractmethod
-    def now(self) -> float | None:
-        """Return the state's clock, in seconds; `None` if the store was never reached."""
 
     @abstractmethod
     def size(self) -> int:

@@ -9,7 +9,7 @@ import structlog
 
 from exporter.errors import StateError
 from exporter.metrics import own
-from exporter.state.base import Change, Document, State
+from exporter.state.base import Change, Document, Fence, State
 from exporter.state.memory import MemoryState
 
 
@@ -69,13 +69,27 @@ class FallbackState(State):
             for backend in (store.backend, MemoryState.backend):
                 telemetry[family].labels(backend)
 
+    @property
+    def shared(self) -> State:
+        """The store alone, without memory in its place."""
+        return _Counted(self._store, self._telemetry)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the store is used, and nothing of the last minute can be missing in it."""
+        return self._memory is None and self._store.whole
+
+    def now(self) -> float | None:
+        """Return the state's clock, in seconds; `None` if the store was never reached."""
+        return self._store.now() if self._memory is None else self._memory.now()
+
     async def get(self, key: str) -> Document | None:
         """Return the document of a key, `None` if there is none."""
         return await self._run(lambda state: state.get(key))
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Write the document of a key, whatever was there."""
-        await self._run(lambda state: state.put(key, value))
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
+        """Write the document of a key, unless a fence does not hold."""
+        return await self._run(lambda state: state.put(key, value, fence=fence))
 
     async def delete(self, key: str) -> None:
         """Delete the document of a key, if there is one."""
@@ -170,8 +184,55 @@ class FallbackState(State):
         }
 
 
+class _Counted(State):
+    """A store whose operations are counted."""
+
+    def __init__(self, store: Store, telemetry: SelfMetrics) -> None:
+        self.backend = store.backend
+        self._store = store
+        self._operations = telemetry[own.STATE_OPERATIONS].labels(store.backend)
+        self._failures = telemetry[own.STATE_OPERATION_FAILURES].labels(store.backend)
+
+    @property
+    def whole(self) -> bool:
+        return self._store.whole
+
+    def now(self) -> float | None:
+        return self._store.now()
+
+    async def get(self, key: str) -> Document | None:
+        return await self._count(self._store.get(key))
+
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
+        return await self._count(self._store.put(key, value, fence=fence))
+
+    async def delete(self, key: str) -> None:
+        await self._count(self._store.delete(key))
+
+    async def update(self, key: str, change: Change[T]) -> T:
+        return await self._count(self._store.update(key, change))
+
+    async def documents(self, prefix: str) -> dict[str, Document]:
+        return await self._count(self._store.documents(prefix))
+
+    async def aclose(self) -> None:
+        """Leave the store open: it is closed by who has made it."""
+
+    async def _count(self, operation: Awaitable[T]) -> T:
+        try:
+            answer = await operation
+        except StateError:
+            self._failures.inc()
+            raise
+        self._operations.inc()
+        return answer
+
+
 def _unless_changed(
     value: bytes | None, _: float, *, was: bytes | None, ours: bytes | None
 ) -> tuple[bytes | None, None]:
-    """Write ours over what was there when the store was left; what others wrote since stays."""
-    return (ours if value == was else value), None
+    """Write ours over what was there when the store was left; what others wrote since stays.
+
+    A document that is gone was lost by the store, or had been deleted as ours then is.
+    """
+    return (ours if value in (was, None) else value), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.state.base import Change, Document, State
+from exporter.state.base import Change, Document, Fence, State
 
 
 if TYPE_CHECKING:
@@ -48,10 +48,19 @@ class MemoryState(State):
         known = self._documents.get(key)
         return None if known is None else self._document(*known)
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Write the document of a key, whatever was there."""
+    def now(self) -> float:
+        """Return the state's clock, in seconds."""
+        return self._now()
+
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
+        """Write the document of a key, unless a fence does not hold."""
+        if fence is not None:
+            other = self._documents.get(fence.key)
+            if other is None or not other[0].startswith(fence.prefix):
+                return False
         self._documents[key] = (value, self._now())
         self._follow(key, value)
+        return True
 
     async def delete(self, key: str) -> None:
         """Delete the document of a key, if there is one."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import StateError
-from exporter.state.base import Change, Document, Store
+from exporter.state.base import Change, Document, Fence, Store
 from exporter.state.database import MAX_PAGES, Database, stamp
 from exporter.state.schema import READ, checked, checksum
 
@@ -71,9 +71,9 @@ class SqliteState(Store):
 
         return await self._in_worker(partial(self._database.read, work))
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Write the document of a key, whatever was there."""
-        await self._in_worker(partial(self._write, key, value))
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
+        """Write the document of a key, unless a fence does not hold."""
+        return await self._in_worker(partial(self._write, key, value, fence))
 
     async def delete(self, key: str) -> None:
         """Delete the document of a key, if there is one."""
@@ -158,14 +158,19 @@ class SqliteState(Store):
             self._failure = str(error)
             raise
 
-    def _write(self, key: str, value: bytes | None) -> None:
-        def work(connection: sqlite3.Connection, now: float) -> float:
+    def _write(self, key: str, value: bytes | None, fence: Fence | None = None) -> bool:
+        def work(connection: sqlite3.Connection, now: float) -> float | None:
+            if fence is not None:
+                other = _document(connection, fence.key, now)
+                if other is None or not other.value.startswith(fence.prefix):
+                    return None
             _put(connection, now, key=key, value=value)
             return now
 
-        now = self._database.write(work)
-        if key in self.newest:
-            self.newest[key] = (value, now)
+        written = self._database.write(work)
+        if written is not None and key in self.newest:
+            self.newest[key] = (value, written)
+        return written is not None
 
     def _restore(self, connection: sqlite3.Connection) -> None:
         """Write what this process knows into a new file, unless somebody wrote newer."""

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from exporter.state.base import salt
+from exporter.state.base import Fence, salt
 from exporter.state.memory import MemoryState
 from tests.state.stores import sqlite
 from tests.support.clock import FakeClock
@@ -66,6 +66,15 @@ class Machine(RuleBasedStateMachine):
     def put(self, handle: int, key: str, value: bytes) -> None:
         self.run(self.handles[handle].put(key, value))
         self.model[key] = (value, self.clock.monotonic)
+
+    @rule(handle=HANDLES, key=KEYS, value=VALUES, other=KEYS, prefix=st.sampled_from([b"", b"x"]))
+    def put_if(self, handle: int, key: str, value: bytes, other: str, prefix: bytes) -> None:
+        fence = Fence(key=other, prefix=prefix)
+        written = self.run(self.handles[handle].put(key, value, fence=fence))
+
+        assert written == (other in self.model and self.model[other][0].startswith(prefix))
+        if written:
+            self.model[key] = (value, self.clock.monotonic)
 
     @rule(handle=HANDLES, key=KEYS)
     def delete(self, handle: int, key: str) -> None:

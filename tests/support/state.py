@@ -11,7 +11,7 @@ from exporter.state.memory import MemoryState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.state.base import Document
+    from exporter.state.base import Document, Fence
 
 
 class LastingState(MemoryState):
@@ -28,10 +28,10 @@ class LastingState(MemoryState):
         super().__init__(now)
         self.writes: list[str] = []
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
         self._check()
         self.writes.append(key)
-        await super().put(key, value)
+        return await super().put(key, value, fence=fence)
 
     async def documents(self, prefix: str) -> dict[str, Document]:
         self._check()
