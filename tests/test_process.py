@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from exporter import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +62,42 @@ def test_garbage_is_looked_for_more_rarely() -> None:
     process.run(main())
 
     assert [process.YOUNG_OBJECTS] == thresholds
+
+
+def test_a_process_is_known_until_it_has_ended() -> None:
+    """Only of a process of this machine is it known that it has ended, a zombie included."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        known = process.identity(other.pid)
+        alive = process.has_ended(known)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        as_a_zombie = process.has_ended(known)
+        other.wait()
+        gone = process.has_ended(known)
+
+    assert process.identity()
+    assert [False, True, True] == [alive, as_a_zombie, gone]
+
+
+@pytest.mark.parametrize(
+    "known",
+    ["", "x", "boot pid:[1] 1 1", "a b c d", "a b -1 d", "{0} {1} x {3}", "other {1} {2} 1"],
+)
+def test_of_another_machine_nothing_is_known(known: str) -> None:
+    """What cannot be told apart from a running process has not ended."""
+    own = process.identity().split()
+
+    assert not process.has_ended(known.format(*own))
+
+
+def test_a_number_that_was_given_again_is_another_process() -> None:
+    """The start time tells two processes with one number apart."""
+    boot, space, number, start = process.identity().split()
+
+    assert process.has_ended(f"{boot} {space} {number} {int(start) - 1}")
+
+
+def test_without_a_proc_nobody_has_ended(tmp_path: Path) -> None:
+    """A system that does not tell of its processes has none that are known to have ended."""
+    assert "" == process.identity(proc=tmp_path)
+    assert not process.has_ended(process.identity(), proc=tmp_path)

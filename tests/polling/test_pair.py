@@ -1,0 +1,320 @@
+"""Two engines with one state, each provider with its simulated vendor: one polls, both show."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from exporter.fleet.readings import SourceHealth
+from exporter.overview.sources import source_rows
+from exporter.polling.engine import Engine
+from exporter.settings.load import from_data
+from exporter.state.leadership import HAND_OVER_SECONDS, Role
+from exporter.state.lease import LEASE_SECONDS, parsed
+from tests.support.candidates import CANDIDATES, Candidate
+from tests.support.front import changed, instead
+from tests.support.state import LastingState
+from tests.support.trial import Page, Trial
+from tests.support.trial import parsed as page_of
+from tests.support.vendor import reply
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from exporter.simulator.vendor import Portal
+
+
+BAD_GATEWAY = instead(reply(b"", status=502))
+
+
+class Pair:
+    """A leader and its standby.
+
+    Attributes:
+        leader: The engine that polls at the beginning.
+        standby: The engine that shows what the leader has polled.
+    """
+
+    def __init__(self, candidate: Candidate, folder: Path) -> None:
+        self.state = LastingState(lambda: self.trial.time.unix)
+        self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
+
+    async def connect(self) -> None:
+        """Begin, so that it is decided who polls."""
+        self.leader = self.trial.engine
+        self.standby = Engine(clock=self.trial.clock, state=self.state)
+        await self.standby.connect(from_data(self.trial.data))
+        await self.look(self.leader, self.standby)
+
+    @property
+    def portal(self) -> Portal:
+        return self.trial.only.portal
+
+    async def look(self, *engines: Engine) -> None:
+        """Have engines look at the lease."""
+        for engine in engines:
+            await engine._duties["prod"].leadership.step()
+
+    async def poll(self, engine: Engine) -> None:
+        """Poll all tasks of an engine once, and let both look."""
+        await self.look(engine)
+        poller = engine.pollers["prod"]
+        for task in poller.intervals:
+            if poller.source.blocked:
+                poller.hold(task)
+            else:
+                await poller.poll(task)
+        await self.look(engine, self.standby, self.leader)
+
+    async def wait(self, seconds: int) -> None:
+        """Let time pass for both."""
+        for _ in range(seconds // 5):
+            self.trial.time.shift(5)
+            await self.look(self.leader, self.standby)
+
+    async def fail_over(self) -> None:
+        """Let the leader be silent until its lease is over."""
+        self.trial.time.shift(LEASE_SECONDS + 1)
+        await self.look(self.standby)
+
+    def role(self, engine: Engine) -> Role:
+        return engine._duties["prod"].leadership.role
+
+
+def shown(engine: Engine) -> Page:
+    """Return what an engine shows of the fleet and of its sources."""
+    page = page_of(engine.exposition.metrics().body.decode())
+    return {
+        (name, labels): value
+        for (name, labels), value in page.items()
+        if re.match(
+            r"loadfleet_(?!exporter_)|loadfleet_exporter_(poll_last|targets_exp|vendor_slow)", name
+        )
+    }
+
+
+@asynccontextmanager
+async def connected(candidate: Candidate, folder: Path) -> AsyncIterator[Pair]:
+    pair = Pair(candidate, folder)
+    async with pair.trial:
+        await pair.connect()
+        yield pair
+        await pair.standby.end(grace_seconds=0)
+
+
+@pytest.fixture(params=CANDIDATES, ids=lambda candidate: candidate.name)
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with connected(request.param, tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+async def portal(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with connected(CANDIDATES[0], tmp_path) as pair:
+        yield pair
+
+
+async def test_both_show_what_one_polls(pair: Pair) -> None:
+    """The standby sends no call, and its page is the leader's, in good times and bad."""
+    await pair.poll(pair.leader)
+    well = shown(pair.leader), shown(pair.standby)
+    pair.trial.only.front.treatment = BAD_GATEWAY
+    pair.trial.time.shift(60)
+    await pair.poll(pair.leader)
+    badly = shown(pair.leader), shown(pair.standby)
+
+    assert Role.LEADER is pair.role(pair.leader)
+    assert Role.STANDBY is pair.role(pair.standby)
+    assert any(name.endswith("agent_up") for name, _ in well[0])
+    assert well[0] == well[1]
+    assert badly[0] == badly[1]
+    assert well[0] != badly[0]
+    assert None is pair.standby.pollers["prod"].source._client.guard._keeper.answer
+
+
+async def test_what_is_shown_is_not_marked_as_restored(pair: Pair) -> None:
+    """A standby shows what is polled now, so it is ready and has nothing to explain."""
+    ready_before = pair.standby.first_shown
+
+    await pair.poll(pair.leader)
+
+    (row,) = source_rows(pair.standby.pollers.values(), pair.standby.store, pair.trial.clock.now())
+    assert {False} == {task.restored for task in row.tasks}
+    assert {False} == {each.restored for each in pair.standby.store.snapshots()}
+    assert ready_before  # nothing is scheduled in this test, so nobody waits
+
+
+async def test_a_fail_over_has_no_gap(pair: Pair) -> None:
+    """The new leader shows all as it was, and its first poll tells the same."""
+    await pair.poll(pair.leader)
+    before = shown(pair.standby)
+    await pair.fail_over()
+    taken_over = shown(pair.standby)
+    await pair.poll(pair.standby)
+    after = shown(pair.standby)
+
+    moving = re.compile(r".*(timestamp|clock_delta|duration|ping|age)_?.*")
+    assert Role.LEADER is pair.role(pair.standby)
+    assert before == taken_over
+    assert before.keys() == after.keys()
+    assert {key: value for key, value in before.items() if not moving.match(key[0])} == {
+        key: value for key, value in after.items() if not moving.match(key[0])
+    }
+
+
+async def test_since_when_a_target_is_down_survives_a_fail_over(portal: Pair) -> None:
+    """The next leader goes on with the memory of the one before."""
+    await portal.poll(portal.leader)
+    portal.trial.only.front.treatment = instead(
+        reply(b'{"isError":true,"agentNotReachableError":true}')
+    )
+    portal.trial.only.front.struck = lambda seen: b"pingMeasuringAgent" in seen.body
+    portal.trial.time.shift(60)
+    await portal.poll(portal.leader)
+    changed_at = _changed(portal.leader)
+
+    await portal.fail_over()
+    await portal.poll(portal.standby)
+
+    assert changed_at
+    assert changed_at == _changed(portal.standby)
+
+
+def _changed(engine: Engine) -> dict[object, float]:
+    return {
+        key: value
+        for key, value in shown(engine).items()
+        if key[0] == "loadfleet_agent_changed_timestamp_seconds"
+    }
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [each for each in CANDIDATES if each.credential is not None],
+    ids=lambda candidate: candidate.name,
+    indirect=True,
+)
+async def test_refused_credentials_stay_refused(pair: Pair) -> None:
+    """A fail-over does not end the page about them: the next poll of the new leader decides."""
+    pair.portal.token = "another"
+    for _ in range(2):
+        await pair.poll(pair.leader)
+    told = _refused(pair.leader), _refused(pair.standby)
+    await pair.fail_over()
+    taken_over = _refused(pair.standby)
+    await pair.poll(pair.standby)
+
+    assert (True, True) == told
+    assert taken_over
+    assert _refused(pair.standby)
+
+
+def _refused(engine: Engine) -> bool:
+    (health,) = (
+        reading
+        for snapshot in engine.store.snapshots()
+        for reading in snapshot.readings
+        if isinstance(reading, SourceHealth)
+    )
+    return health.auth_failed
+
+
+async def test_a_leader_that_reaches_no_vendor_hands_over(portal: Pair) -> None:
+    """The standby polls on; that nothing was reached is shown until it has reached something."""
+    await portal.poll(portal.leader)
+    portal.trial.only.front.treatment = BAD_GATEWAY
+    await portal.poll(portal.leader)
+
+    await portal.wait(int(HAND_OVER_SECONDS) + 5)
+
+    assert Role.STANDBY is portal.role(portal.leader)
+    assert Role.LEADER is portal.role(portal.standby)
+    assert 0.0 == _up(portal.leader) == _up(portal.standby)
+
+
+def _up(engine: Engine) -> float:
+    (up,) = (value for (name, _), value in shown(engine).items() if name == "loadfleet_source_up")
+    return up
+
+
+async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> None:
+    """They are refused to all alike, and each further process would cost a refusal."""
+    portal.portal.token = "another"
+    await portal.poll(portal.leader)
+    await portal.poll(portal.leader)
+    await portal.wait(int(HAND_OVER_SECONDS) + 5)
+
+    assert Role.LEADER is portal.role(portal.leader)
+
+
+async def test_a_standby_explains_what_it_was_told(portal: Pair) -> None:
+    """It asks the vendor about a target that only its leader has listed."""
+    await portal.poll(portal.leader)
+    (target, *_) = portal.trial.targets().values()
+
+    explanation = await portal.standby.explain("prod", "agent", target)
+
+    assert explanation.reading is not None
+    assert Role.STANDBY is portal.role(portal.standby)
+
+
+@pytest.mark.parametrize("part", ["snapshot", "lead"])
+async def test_what_another_version_tells_is_ignored(portal: Pair, part: str) -> None:
+    """During a rolling upgrade a standby says so once, and takes over nevertheless."""
+    await portal.poll(portal.leader)
+    for key, (value, written) in tuple(portal.state._documents.items()):
+        if key.startswith(part) and (lease := parsed(value)):
+            other = b"x" if part == "snapshot" else replace(lease, told=b"\xc1").encoded()
+            portal.state._documents[key] = other, written
+    portal.standby.pollers["prod"].kept.clear()
+    portal.standby._duties["prod"]._mirror._versions.clear()
+    portal.standby._duties["prod"].leadership._told = b""
+
+    with capture_logs() as logs:
+        await portal.look(portal.standby)
+        portal.standby._duties["prod"]._mirror._versions.clear()
+        portal.standby._duties["prod"].leadership._told = b""
+        await portal.look(portal.standby)
+    await portal.fail_over()
+    await portal.poll(portal.standby)
+
+    events = [each["event"] for each in logs if each["log_level"] == "warning"]
+    assert len(events) == len({(each["event"], each.get("task")) for each in logs})
+    assert {"memory_ignored" if part == "snapshot" else "leader_not_understood"} == set(events)
+    assert 1.0 == _up(portal.standby)
+
+
+async def test_who_has_lost_its_lease_writes_nothing(portal: Pair) -> None:
+    """A poll that ends after another process took over replaces nothing of that one's."""
+    await portal.poll(portal.leader)
+    late = portal.leader.pollers["prod"].kept["agents"]
+    await portal.fail_over()
+    await portal.standby.pollers["prod"].poll("agents")
+    written = _snapshots(portal.state)
+
+    await portal.leader._duties["prod"].keep(late)
+
+    assert written
+    assert written == _snapshots(portal.state)
+
+
+async def test_a_changed_list_is_shown_by_both(portal: Pair) -> None:
+    """A target that the leader no longer lists is gone from the standby's page as well."""
+    await portal.poll(portal.leader)
+    portal.trial.only.front.treatment = changed(lambda body: body.replace(b'"Agent', b'"Agant'))
+    portal.trial.time.shift(60)
+
+    await portal.poll(portal.leader)
+
+    assert shown(portal.leader) == shown(portal.standby)
+
+
+def _snapshots(state: LastingState) -> dict[str, object]:
+    return {key: each for key, each in state._documents.items() if key.startswith("snapshot/")}
