@@ -56,6 +56,9 @@ class RedisState(Store):
     """Documents in Redis or Valkey; used in one event loop.
 
     It is not known whether a change happened if its caller is cancelled, or gets a `StateError`.
+
+    Attributes:
+        server: The server.
     """
 
     backend = "redis"
@@ -68,7 +71,7 @@ class RedisState(Store):
             clock: Where time comes from.
         """
         self.newest: dict[str, tuple[bytes | None, float]] = {}
-        self._server = Server(settings, clock=clock)
+        self.server = Server(settings, clock=clock)
         self._clock = clock
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._beginning = asyncio.Lock()
@@ -92,13 +95,18 @@ class RedisState(Store):
         now = self.now()
         return now is not None and now >= self._whole_from
 
+    @property
+    def age_seconds(self) -> float:
+        """The time since the data were begun."""
+        return max(0.0, (self.now() or 0.0) - self._born)
+
     def now(self) -> float | None:
         """Return the state's clock, in seconds; `None` if the server was never reached."""
         return None if self._ahead is None else self._clock.boottime() + self._ahead
 
     def size(self) -> int:
         """Return the bytes that the server uses for all its data, as last heard."""
-        return int(self._server.info.get("used_memory", 0))
+        return int(self.server.info.get("used_memory", 0))
 
     async def get(self, key: str) -> Document | None:
         """Return the document of a key, `None` if there is none."""
@@ -150,7 +158,7 @@ class RedisState(Store):
                 return answer
             if self._clock.boottime() >= end:
                 raise StateError(
-                    f"{self._server.place}: others have changed the same for {LIMIT_SECONDS:g} s;"
+                    f"{self.server.place}: others have changed the same for {LIMIT_SECONDS:g} s;"
                     " run fewer exporters on it"
                 )
             old, token = seen
@@ -183,7 +191,7 @@ class RedisState(Store):
             self._closed = True
             for _ in range(_CONNECTIONS):
                 await self._slots.acquire()
-            await self._server.aclose()
+            await self.server.aclose()
 
     async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do what waits for a connection, unless the store could not be used meanwhile.
@@ -217,7 +225,7 @@ class RedisState(Store):
             await self._begin()
         epoch = self._epoch
         keys = [CLOCK, INDEX, *(f"{DOCUMENT}{name}" for name in names)]
-        answer = await self._server.run(script, keys, epoch, *arguments)
+        answer = await self.server.run(script, keys, epoch, *arguments)
         if answer is None:
             if epoch == self._epoch:
                 self._begun = False
@@ -232,7 +240,7 @@ class RedisState(Store):
                 return
             floor = round((self.now() or 0.0) * _SECOND)
             fresh = secrets.token_hex(16)
-            answer = await self._server.run(scripts.BEGIN, [CLOCK, INDEX], fresh, floor)
+            answer = await self.server.run(scripts.BEGIN, [CLOCK, INDEX], fresh, floor)
             self._heard(answer[0])
             known, self._epoch = self._epoch, answer[1].decode()
             self._born = int(answer[2]) / _SECOND
@@ -249,11 +257,11 @@ class RedisState(Store):
             if value is not None:
                 keys = [CLOCK, INDEX, f"{DOCUMENT}{key}"]
                 content = (*_content(key, value), round(written * _SECOND))
-                await self._server.run(scripts.RESTORE, keys, self._epoch, *content)
+                await self.server.run(scripts.RESTORE, keys, self._epoch, *content)
 
     def _lost(self) -> StateError:
         return StateError(
-            f"{self._server.place}: the store has lost its data; have it keep them"
+            f"{self.server.place}: the store has lost its data; have it keep them"
             " (appendonly yes), and let nobody flush it"
         )
 
@@ -269,7 +277,7 @@ class RedisState(Store):
                 self._doubt(now)
             ahead = max(ahead, self._ahead - _DRIFT * (at - self._heard_at))
         self._ahead, self._heard_at = ahead, at
-        run_id = self._server.info.get("run_id", "")
+        run_id = self.server.info.get("run_id", "")
         if self._run_id not in {"", run_id}:
             # Another has taken over, or the same was started anew: it may know less than we do.
             self._doubt(now)

@@ -116,6 +116,12 @@ class Server:
         )
         self._client = redis.Redis(connection_pool=self._pool)
 
+    @property
+    def version(self) -> str:
+        """Which server it is, for people."""
+        valkey = self.info.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {self.info.get('redis_version')}"
+
     async def run(self, script: str, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
         """Run a script.
 
