@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.lockout.members import ALIVE_SECONDS, BEAT_SECONDS, ROUND_SECONDS, Members
 from exporter.lockout.policy import Policy
-from exporter.lockout.siblings import ALIVE_SECONDS, BEAT_SECONDS, ROUND_SECONDS, Siblings
+from exporter.lockout.record import Turn
 from exporter.sharding import Shard
 from exporter.state.memory import MemoryState
 from tests.support.participants import Participant
@@ -29,14 +30,14 @@ def apart(portal: Portal, index: int = 0, *, secret: str = "a") -> Participant:
         portal,
         MemoryState(portal.clock.clock.monotonic),
         secret=secret,
-        turn_seconds=ROUND_SECONDS * index / TOTAL,
+        turn=lambda: Turn(seconds=ROUND_SECONDS * index / TOTAL),
     )
 
 
-def sibling(clock: FakeClock, state: State, index: int, *, namespace: str = "prod") -> Siblings:
+def shard_of(clock: FakeClock, state: State, index: int, *, namespace: str = "prod") -> Members:
     """Make one shard's view of the others."""
     shard = Shard(index=index, total=TOTAL)
-    return Siblings(state, namespace=namespace, shard=shard, clock=clock.clock)
+    return Members(state, namespace=namespace, shard=shard, clock=clock.clock)
 
 
 class TestApart:
@@ -96,7 +97,7 @@ class TestApart:
 class TestHeartbeats:
     async def test_one_process_alone_shares_nothing(self, clock: FakeClock) -> None:
         """Without shards there is nobody to reckon with."""
-        alone = Siblings(
+        alone = Members(
             MemoryState(clock.clock.monotonic), namespace="", shard=Shard(), clock=clock.clock
         )
 
@@ -106,7 +107,7 @@ class TestHeartbeats:
         self, clock: FakeClock
     ) -> None:
         """At the start it does not know whether the state is shared."""
-        second = sibling(clock, MemoryState(clock.clock.monotonic), 1)
+        second = shard_of(clock, MemoryState(clock.clock.monotonic), 1)
         await second.beat()
 
         assert 20.0 == second.turn_seconds()
@@ -114,7 +115,7 @@ class TestHeartbeats:
     async def test_heartbeats_of_all_end_it(self, clock: FakeClock) -> None:
         """All ordinals are found in the state, so the ledger holds in sum."""
         state = MemoryState(clock.clock.monotonic)
-        shards = [sibling(clock, state, index) for index in range(TOTAL)]
+        shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         for _ in range(2):
             for each in shards:
                 await each.beat()
@@ -125,7 +126,7 @@ class TestHeartbeats:
     async def test_a_shard_that_is_gone_begins_it_again(self, clock: FakeClock) -> None:
         """It may have moved to a host with another state."""
         state = MemoryState(clock.clock.monotonic)
-        shards = [sibling(clock, state, index) for index in range(TOTAL)]
+        shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         for each in (*shards, shards[0]):
             await each.beat()
             await clock.advance(BEAT_SECONDS)
@@ -139,8 +140,8 @@ class TestHeartbeats:
         """Two namespaces in one state do not count each other's heartbeats."""
         state = MemoryState(clock.clock.monotonic)
         for index in (1, 2):
-            await sibling(clock, state, index, namespace="test").beat()
-        first = sibling(clock, state, 0)
+            await shard_of(clock, state, index, namespace="test").beat()
+        first = shard_of(clock, state, 0)
         await first.beat()
 
         assert 0.0 == first.turn_seconds()
@@ -150,7 +151,7 @@ class TestHeartbeats:
     ) -> None:
         """`status` is no shard: it may prove after all of them, unless it shares their state."""
         state = MemoryState(clock.clock.monotonic)
-        command = Siblings(
+        command = Members(
             state,
             namespace="prod",
             shard=Shard(total=TOTAL),
@@ -160,10 +161,10 @@ class TestHeartbeats:
         await command.beat()
         alone = command.turn_seconds()
         for index in range(TOTAL):
-            await sibling(clock, state, index).beat()
+            await shard_of(clock, state, index).beat()
         await clock.advance(BEAT_SECONDS)
 
         await command.beat()
 
         assert (ROUND_SECONDS, None) == (alone, command.turn_seconds())
-        assert TOTAL == len(await state.documents("shard/"))
+        assert TOTAL == len(await state.documents("member/"))
