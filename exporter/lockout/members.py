@@ -27,7 +27,7 @@ import msgspec
 
 from exporter.errors import StateError
 from exporter.lockout.record import Turn, digest
-from exporter.state.fallback import RETRY_SECONDS
+from exporter.state.base import RETRY_SECONDS
 
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ class Members:
 
     async def leave(self) -> None:
         """Delete the heartbeat, for an orderly stop; never raises."""
-        if self._beaten > float("-inf") and not self._only_looks:
+        # Without the store there is none, and to try it may take seconds.
+        if self._beaten > float("-inf") and not self._only_looks and not self._in_memory:
             with suppress(StateError):
                 await self._state.shared.delete(self._key)
 
@@ -189,6 +190,10 @@ class Members:
         age_seconds = self._clock.monotonic() - self._back_at
         return age_seconds >= SETTLING_SECONDS or not self._others()
 
+    @property
+    def _in_memory(self) -> bool:
+        return self._state.backend != self._state.shared.backend
+
     def _others(self) -> list[_Heartbeat]:
         return [each for key, each in (self._seen or {}).items() if key != self._key]
 
@@ -198,10 +203,9 @@ class Members:
         if self._state.now() is None or whole is self._whole:
             return
         now = self._clock.monotonic()
-        in_memory = self._state.backend != self._state.shared.backend
         if whole and self._gone_at > float("-inf"):
             self._back_at = now
-        elif not whole and (self._whole or in_memory):
+        elif not whole and (self._whole or self._in_memory):
             self._gone_at = now
         self._whole = whole
 

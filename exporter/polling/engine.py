@@ -92,6 +92,7 @@ class Engine:
             shard=shard or Shard(total=total_shards),
             clock=clock,
             only_looks=shard is None,
+            shared=settings.url is not None,
         )
         self.beat = self._members.beat
         self.store = Store(clock)

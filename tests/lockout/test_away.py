@@ -15,7 +15,7 @@ from exporter.lockout.members import (
     TURN_SECONDS,
 )
 from exporter.lockout.policy import Policy
-from exporter.state.fallback import RETRY_SECONDS
+from exporter.state.base import RETRY_SECONDS
 from tests.lockout.test_participants import CALLS, EXAMPLES, PHASES, RESTORES, SECRETS, histories
 from tests.support.clock import FakeClock
 from tests.support.portal import Portal, ending

@@ -96,23 +96,6 @@ class TestApart:
         assert ["not sent: blocked"] * 3 == await shard.calls(3, seconds=1.0)
         assert 1 == len(portal.refusals)
 
-    async def test_a_target_is_asked_again_when_no_other_call_is_under_way(
-        self, clock: FakeClock, portal: Portal
-    ) -> None:
-        """To confirm that its error is harmless takes the one slot, not another one."""
-        shard = apart(portal)
-        await shard.calls(seconds=1.0)
-        shard.ping(own=OWN, target="7")
-        await clock.advance(WINDOW_SECONDS)
-        portal.busiest = 0
-
-        for _ in range(10):
-            shard.ping(own=OWN, target="7")
-            shard.ping(3)
-            await clock.advance(0.5)
-
-        assert 1 == portal.busiest
-
     @pytest.mark.parametrize("revoked_after", [0.0, 1.05])
     async def test_three_cost_at_most_four_refusals_a_minute(
         self, clock: FakeClock, portal: Portal, revoked_after: float
