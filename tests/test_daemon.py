@@ -65,7 +65,7 @@ class SlowState(LastingState):
     hangs = False
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        if key.startswith("shard/") and key in self.writes:
+        if key.startswith("member/") and key in self.writes:
             self.hangs = True
             await asyncio.Event().wait()
         return await super().put(key, value, fence=fence)

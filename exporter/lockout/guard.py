@@ -105,6 +105,8 @@ class Guard:
     def _is_blocked(self, answer: Answer) -> bool:
         if self.open and self._keeper.now < answer.until:
             return True
+        if answer.quiet and self._keeper.now < answer.until:
+            return True
         suspects, doubts = self._counted(answer)
         if answer.phase is Phase.PROVEN:
             return len(suspects) >= answer.room

@@ -18,7 +18,7 @@ from exporter.clock import Clock
 from exporter.errors import BlockedError, CallError, Reason
 from exporter.lockout import messages
 from exporter.lockout.ledger import LEASE_SECONDS, Ledger
-from exporter.lockout.record import Answer, Phase, Proved, Report, Suspect, digest
+from exporter.lockout.record import Answer, Phase, Proved, Report, Suspect, Turn, digest
 from exporter.lockout.suspicions import Suspicions, in_doubt, is_lost, is_refusal, resolve
 
 
@@ -47,8 +47,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
         retry_seconds: How long nothing is sent after a refusal; at least a minute.
         proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
         fingerprint: Returns a hash of the secret as it is now, empty while it cannot be read.
-        turn_seconds: Returns `None` while the ledger is shared with all shards, else how long after
-            a minute this shard's turn to prove comes.
+        turn: Returns what to heed while the ledger is not shared with all who call.
         may_call: Returns whether a slot may be used now.
     """
 
@@ -58,7 +57,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: Callable[[], str]
     ledger: Ledger
     clock: Clock
-    turn_seconds: Callable[[], float | None] = lambda: None
+    turn: Callable[[], Turn | None] = lambda: None
     may_call: Callable[[], bool] = lambda: True
 
 
@@ -298,6 +297,9 @@ class Keeper:
         self._refusals -= refusals
         if proof is not None:
             self._proved = None
+        if report.turn is None and self._participant.turn() is not None:
+            # The store went in this step, so what it allows holds for a shared ledger only.
+            await self._ask()
 
     def _report(
         self,
@@ -308,13 +310,13 @@ class Keeper:
         refusals: int = 0,
         proof: Proved | None = None,
     ) -> Report:
-        turn_seconds = self._participant.turn_seconds()
+        turn = self._participant.turn()
         accepted, self._accepted = self._accepted, None
         passed, self._passed = tuple(self._passed), []
         return Report(
             participant=self._name,
             credentials=secret,
-            concurrency=self._participant.concurrency if turn_seconds is None else 1,
+            concurrency=self._participant.concurrency if turn is None else 1,
             # Those who waited for a proof that failed do not wait for another one.
             waiting=self._failure is None and (self._queue.is_awaited or self._suspicions.waits),
             under_way=self._queue.under_way,
@@ -328,7 +330,7 @@ class Keeper:
             proof_sent=self._proof_sent,
             has_proof_slot=self._proof_call is not None,
             wants_proof_slot=bool(self._suspicions.confirmations),
-            turn_seconds=turn_seconds,
+            turn=turn,
         )
 
     async def _step(self, report: Report) -> Answer:
@@ -432,9 +434,9 @@ class Keeper:
         )
 
     def _no_room(self) -> BlockedError:
-        return messages.no_room(
-            self._ledger.policy, retry_at=self._retry_at, now=self._clock.monotonic()
-        )
+        quiet = self.answer is not None and self.answer.quiet
+        message = messages.unseen if quiet else messages.no_room
+        return message(self._ledger.policy, retry_at=self._retry_at, now=self._clock.monotonic())
 
     @property
     def _retry_at(self) -> float:

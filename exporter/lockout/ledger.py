@@ -30,10 +30,15 @@ proof's slot, which one participant has at a time for a proof or a confirmation,
   of them in a row without an accepted call lead to a proof. The invariant does not cover a token
   that is invalid, valid and invalid again within a minute if its refusals pass for harmless.
 * A participant has slots for a second. It gives them back or renews them; else they become doubts.
+
+A participant that does not see the calls of all others reports with a `Turn`. It has one call under
+way, the proof included, and none for a minute after a suspect, whatever its credentials: so in any
+minute one call of its is refused at most.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -144,7 +149,11 @@ class _Step:
         self._note(retry_seconds)
         self._renew_proof_slot()
         slots, full = 0, False
-        if self._needs_proof():
+        quiet_until = self._quiet_until()
+        quiet = self._now < quiet_until
+        if quiet:
+            slots, full = report.under_way, True
+        elif self._needs_proof():
             full = not self._seek_proof()
         elif verdict.phase is Phase.PROVEN:
             slots = self._slots()
@@ -163,9 +172,10 @@ class _Step:
             slots=slots,
             proof_slot=record.proof_slot is not None
             and record.proof_slot.participant == report.participant,
-            until=self._room_again() if full else verdict.until,
+            until=self._until(quiet_until, full=full),
             refused=verdict.refused,
             full=full,
+            quiet=quiet,
             proofs=verdict.proofs,
             room=self._room,
             suspects=tuple(each.at for each in record.suspects),
@@ -238,7 +248,7 @@ class _Step:
         )
         if suspect.kind:
             record.unclear[self._key(suspect)] = now
-        if report.turn_seconds is not None:
+        if report.turn is not None:
             self._open(self._retry_at(0.0), refused=False)
         elif self._verdict.phase is Phase.PROVEN:
             self._verdict.phase = Phase.SUSPECT
@@ -301,13 +311,29 @@ class _Step:
         self._verdict.refused = refused
 
     def _retry_at(self, seconds: float) -> float:
-        turn = self._report.turn_seconds
+        turn = self._report.turn
         if turn is not None:
-            # The shards' refusals must be a minute old before the first of them proves again.
-            seconds = max(seconds, self._policy.window_seconds) + turn
+            # The others' refusals must be a minute old before the first of them proves again.
+            seconds = max(seconds, self._policy.window_seconds) + turn.seconds
         return self._now + seconds
 
     # What follows decides on slots and proofs.
+
+    def _quiet_until(self) -> float:
+        """Return until when a participant that does not see the others' calls sends nothing."""
+        turn = self._report.turn
+        if turn is None:
+            return 0.0
+        # One that was renewed is not the credentials', as above.
+        newest = max((each.at for each in self._record.suspects if each.credentials), default=-inf)
+        return max(self._now + turn.quiet_seconds, newest + self._policy.window_seconds)
+
+    def _until(self, quiet_until: float, *, full: bool) -> float:
+        verdict = self._verdict
+        held_until = verdict.until if verdict.phase is Phase.OPEN else 0.0
+        if quiet_until > self._now:
+            return max(quiet_until, held_until)
+        return self._room_again() if full else verdict.until
 
     @property
     def _counted(self) -> int:
@@ -367,8 +393,9 @@ class _Step:
 
     def _take_proof_slot(self, slots: int) -> None:
         record, report = self._record, self._report
-        used = self._counted + max(slots, report.under_way) + self._others()
-        if record.proof_slot is None and used <= self._room:
+        busy = max(slots, report.under_way) + self._others()
+        room = 0 if report.turn else self._room - self._counted
+        if record.proof_slot is None and busy <= room:
             record.proof_slot = ProofSlot(
                 participant=report.participant,
                 credentials=report.credentials,
@@ -399,6 +426,8 @@ class _Step:
             return 0
         if not report.waiting:
             return report.under_way
+        if report.turn and (self._record.proof_slot or report.wants_proof_slot):
+            return 0
         free = min(self._room - self._counted, self._concurrency) - self._others()
         if not had:
             free -= sum(c.since < since for c in starved)

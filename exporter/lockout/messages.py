@@ -34,6 +34,15 @@ def no_room(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
     )
 
 
+def unseen(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
+    """Return that others may have been refused, which a store that is away does not tell."""
+    return BlockedError(
+        "the store of the state is away or has lost its data, and with it what was refused to other"
+        f" exporters; nothing is sent for {max(0.0, retry_at - now):.0f} s, {policy.explanation}",
+        retry_at=retry_at,
+    )
+
+
 def unanswered(failure: Exception, *, now: float) -> Exception:
     """Return that a proof got no answer; what is a bug of ours is told as it is."""
     if not isinstance(failure, PollError):

@@ -47,6 +47,18 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     target: str
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What a participant heeds that does not see the calls of others.
+
+    Attributes:
+        seconds: How long after a minute its turn to prove comes.
+        quiet_seconds: For how long from now it sends nothing.
+    """
+
+    seconds: float
+    quiet_seconds: float = 0.0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a participant says of itself and of its calls since its last report.
 
@@ -66,8 +78,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         has_proof_slot: Whether its call in the proof's slot is under way.
         wants_proof_slot: Whether it would ask a target again, to confirm that its error is
             harmless.
-        turn_seconds: If it shares no ledger with the other shards, how long after a minute its
-            turn to prove comes.
+        turn: What it heeds while the ledger is not shared with all who call.
     """
 
     participant: str
@@ -85,7 +96,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     proof_sent: float = 0.0
     has_proof_slot: bool = False
     wants_proof_slot: bool = False
-    turn_seconds: float | None = None
+    turn: Turn | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +109,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             while there is none.
         refused: Whether the phase is open because a proof was refused.
         full: Whether waiting is in vain, since there is no room before `until`.
+        quiet: Whether that is because the ledger is not shared, so that nothing is sent.
         proofs: How many proofs of these credentials have been decided.
         room: How many suspects, doubts and slots there may be, the proof's slot left out.
         suspects, doubts: When the possibly refused calls of the last minute came home, those of
@@ -114,6 +126,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     until: float
     refused: bool
     full: bool
+    quiet: bool = False
     proofs: int
     room: int
     suspects: tuple[float, ...]

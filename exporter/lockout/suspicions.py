@@ -100,7 +100,7 @@ class Suspicions:
         confirmations, self.confirmations = self.confirmations, deque()
         for confirmation in confirmations:
             known = confirmation.suspect.kind in answer.harmless
-            if known or no_room or answer.phase is not Phase.PROVEN or closed:
+            if known or no_room or answer.full or answer.phase is not Phase.PROVEN or closed:
                 resolve(confirmation.done, None)
             else:
                 self.confirmations.append(confirmation)

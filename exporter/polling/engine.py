@@ -18,7 +18,7 @@ from exporter.errors import ConfigurationError
 from exporter.fleet.kinds import by_task
 from exporter.fleet.store import Store
 from exporter.lockout.ledger import Ledger
-from exporter.lockout.siblings import Siblings
+from exporter.lockout.members import Members
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS, STATE_UP
 from exporter.metrics.telemetry import SelfMetrics
@@ -88,14 +88,15 @@ class Engine:
             self.state.shared, namespace=settings.namespace, shard=self._shard, clock=clock
         )
         self._keeps = keeps
-        self._siblings = Siblings(
+        self._members = Members(
             self.state,
             namespace=settings.namespace,
             shard=shard or Shard(total=total_shards),
             clock=clock,
             only_looks=shard is None,
+            shared=settings.url is not None,
         )
-        self.beat = self._siblings.beat
+        self.beat = self._members.beat
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
@@ -208,6 +209,7 @@ class Engine:
         await self.schedule.stop(grace_seconds=grace_seconds)
         await asyncio.gather(*(duty.leave() for duty in duties))
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
+        await self._members.leave()
         await self.state.aclose()
 
     async def _recalled(self, settings: SourceSettings) -> Poller:
@@ -247,7 +249,7 @@ class Engine:
             ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
             random=self._random,
             shard=self._shard,
-            turn_seconds=self._siblings.turn_seconds if settings.LOCKOUT.block else lambda: None,
+            turn=self._members.turn if settings.LOCKOUT.block else lambda: None,
             known={task: each.snapshot.readings for task, each in kept.items()},
             memory={task: each.snapshot.memory for task, each in kept.items()},
             may_call=lambda: duty is None or not duty.leadership.lapsed,

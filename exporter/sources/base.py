@@ -22,6 +22,7 @@ from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
 from exporter.lockout.keeper import Participant
 from exporter.lockout.ledger import Ledger
+from exporter.lockout.record import Turn
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
@@ -104,8 +105,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         known: The readings by task from before a restart, or before a reload changed the source's
             settings.
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
-        turn_seconds: `None` while the ledger is shared with all shards, else how long after a
-            minute this shard's turn to prove its credentials comes.
+        turn: Returns what to heed while the ledger is not shared with all who call.
         may_call: False while this process has to find out whether it is still the one that polls.
     """
 
@@ -116,7 +116,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard = Shard()
     known: Mapping[str, tuple[Reading, ...]] = {}
     memory: Mapping[str, bytes] = {}
-    turn_seconds: Callable[[], float | None] = lambda: None
+    turn: Callable[[], Turn | None] = lambda: None
     may_call: Callable[[], bool] = lambda: True
 
 
@@ -158,7 +158,7 @@ class Client(ABC):
                 fingerprint=fingerprint,
                 ledger=context.ledger,
                 clock=context.clock,
-                turn_seconds=context.turn_seconds,
+                turn=context.turn,
                 may_call=context.may_call,
             )
         )

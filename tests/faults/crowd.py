@@ -21,6 +21,7 @@ from exporter.simulator.realload.fleet import AGENT_VERSION, Fleet
 from exporter.simulator.server import serve
 from exporter.simulator.vendor import Command, Portal, Refusal
 from tests.support.processes import EXPORTER, Process, fetch, free_port, running
+from tests.support.redis import RedisServer
 from tests.support.wait import until
 
 
@@ -121,15 +122,19 @@ class Crowd:
         concurrency: Of each source.
         daemons: Those that run now, by their names.
         journal: What was done, for whoever wants to know how the refusals came about.
+        server: The store, if it is a Redis.
     """
 
-    def __init__(self, folder: Path, seed: int, *, shared: bool = True) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, shared: bool = True, remote: bool = False
+    ) -> None:
         """Make a portal whose agents are well, and the file of one source with its token.
 
         Args:
             folder: For everything that is written.
             seed: Of whatever happens by chance.
             shared: Whether all processes have one state, or each its own.
+            remote: Whether that is in a Redis, `server`.
         """
         folder.mkdir(exist_ok=True)
         self._folder = folder
@@ -149,6 +154,7 @@ class Crowd:
         self.journal: list[str] = []
         self._flags: dict[str, tuple[str, ...]] = {}
         self._shared = shared
+        self.server = RedisServer("redis-server", folder / "redis") if remote else None
         self._addresses: dict[str, str] = {}
         self._url = ""
         self._began = SYSTEM_CLOCK.monotonic()
@@ -156,7 +162,13 @@ class Crowd:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the portal."""
+        """Open the portal, and make the data of the server old enough to be trusted."""
+        if self.server is not None:
+            self._stack.callback(self.server.stop)
+            state = self.server.state()
+            await state.get("anything")
+            await state.aclose()
+            self.server.age()
         self._url = await self._stack.enter_async_context(serve(self.distance))
         return self
 
@@ -166,7 +178,7 @@ class Crowd:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End all processes, then the portal."""
+        """End all processes, then the portal and the server."""
         await self._stack.__aexit__(kind, error, traceback)
 
     def note(self, what: str) -> None:
@@ -266,8 +278,9 @@ class Crowd:
         return "\n" + "\n".join(sorted([*self.journal, *refused]))
 
     def _configured(self, name: str) -> Path:
+        path = self._folder / ("state" if self._shared else f"state-{name}")
         document: dict[str, Any] = {
-            "state": {"path": str(self._folder / ("state" if self._shared else f"state-{name}"))},
+            "state": {"url": self.server.url()} if self.server else {"path": str(path)},
             "defaults": {
                 "interval": "2s",
                 "timeout": "1900ms",
@@ -280,15 +293,15 @@ class Crowd:
                     "provider": "realload",
                     "name": source,
                     "url": self._url + realload.PATH,
-                    "auth_token_file": str(path),
+                    "auth_token_file": str(token),
                     "tasks": dict.fromkeys(("clusters", "suites", "versions"), "off"),
                 }
-                for source, path in self.tokens.items()
+                for source, token in self.tokens.items()
             ],
         }
-        path = self._folder / f"{name}.yml"
-        path.write_text(yaml.safe_dump(document))
-        return path
+        file = self._folder / f"{name}.yml"
+        file.write_text(yaml.safe_dump(document))
+        return file
 
     async def _run(self, name: str, *flags: str, command: str = "run") -> Process:
         self._started += 1
@@ -324,11 +337,12 @@ def series(page: str, sample: str) -> int:
     )
 
 
-def played(*, shared: bool = True) -> Callable[[Scenario], Scenario]:
+def played(*, shared: bool = True, remote: bool = False) -> Callable[[Scenario], Scenario]:
     """Have a scenario played once per seed, two at a time, each with a crowd of its own.
 
     Args:
         shared: Whether the processes of a crowd share a state.
+        remote: Whether they share it in a Redis.
     """
 
     def around(scenario: Scenario) -> Scenario:
@@ -336,7 +350,8 @@ def played(*, shared: bool = True) -> Callable[[Scenario], Scenario]:
             slots = asyncio.Semaphore(2)
 
             async def play(seed: int) -> None:
-                async with slots, Crowd(tmp_path / str(seed), seed, shared=shared) as crowd:
+                folder = tmp_path / str(seed)
+                async with slots, Crowd(folder, seed, shared=shared, remote=remote) as crowd:
                     await scenario(crowd, **parameters)
 
             ends = await asyncio.gather(*map(play, seeds), return_exceptions=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UP = "loadfleet_agent_up prod 1.0"
 REFUSED = "loadfleet_source_auth_failed prod 1.0"
 
+#: Five polls, in each of which a process that did not wait would call.
+QUIET_SECONDS = 10.0
+
 #: When the portal comes to refuse the token.
 WRONG = pytest.mark.parametrize("revoked", [False, True], ids=["wrong", "revoked"])
 
@@ -191,6 +194,42 @@ async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
     page = await crowd.command("status", "--format=prom")
 
     assert AGENTS == series(page, UP), page
+    assert holds(crowd), crowd.story
+
+
+@WRONG
+@played(remote=True)
+async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
+    """Those that share a Redis count in sum, however their files are apart."""
+    crowd.token("prod", GOOD if revoked else BAD)
+    await begin(crowd, daemons=0, shards=3)
+
+    if revoked:
+        await revoke(crowd)
+    await asked(crowd, statuses=2)
+    await crowd.settled()
+
+    assert holds(crowd), crowd.story
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["killed", "flushed"])
+@played(remote=True)
+async def test_a_store_that_goes_while_a_token_is_revoked(crowd: Crowd, *, flushed: bool) -> None:
+    """What was refused just before is unknown to those that were not told, so they wait."""
+    assert crowd.server is not None
+    await begin(crowd, daemons=0, shards=3)
+    await crowd.polled()
+
+    await revoke(crowd)
+    await crowd.moment(0, 0.6)
+    if flushed:
+        crowd.server.command("FLUSHALL")
+    else:
+        crowd.server.stop(kill=True)
+    crowd.note("the store is gone")
+    await crowd.moment(QUIET_SECONDS, QUIET_SECONDS)
+    await crowd.settled()
+
     assert holds(crowd), crowd.story
 
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import CallError, Reason
-from exporter.lockout.record import VERSION, Phase, Proved, Record, Report
+from exporter.lockout.record import VERSION, Phase, Proved, Record, Report, Turn
 from tests.support.ledger import ledger_of
 from tests.support.participants import Participant
 from tests.support.portal import Portal, end, ending
@@ -145,7 +145,7 @@ class TestRenewedToken:
     async def test_holds_no_shard_for_its_turn(self, clock: FakeClock) -> None:
         """Where shards share no ledger, it does not cost the minute that a suspect does."""
         ledger = ledger_of(clock)
-        alone = partial(report, "one", concurrency=1, turn_seconds=20.0)
+        alone = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
         await ledger.step(alone(proof=Proved.ACCEPTED), retry_seconds=60.0)
 
         answer = await ledger.step(alone(waiting=True, refusals=1), retry_seconds=60.0)
@@ -223,3 +223,19 @@ class TestStateError:
         # Room for one call beside the two that nobody knows of, and the proof.
         assert 2 == len(portal.refusals)
         assert 4 == participant.guard.refusals
+
+
+class TestApart:
+    async def test_a_confirmation_waits_for_the_call_under_way(self, clock: FakeClock) -> None:
+        """Who does not see the calls of others has one under way, whatever it is for."""
+        ledger = ledger_of(clock)
+        apart = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
+        await ledger.step(apart(proof=Proved.ACCEPTED), retry_seconds=60.0)
+
+        busy = await ledger.step(
+            apart(under_way=1, waiting=True, wants_proof_slot=True), retry_seconds=60.0
+        )
+        idle = await ledger.step(apart(waiting=True, wants_proof_slot=True), retry_seconds=60.0)
+
+        assert (False, True) == (busy.proof_slot, idle.proof_slot)
+        assert 0 == idle.slots

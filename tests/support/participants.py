@@ -18,7 +18,7 @@ from tests.support.portal import Portal, end
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from exporter.lockout.record import Answer, Report
+    from exporter.lockout.record import Answer, Report, Turn
     from exporter.state.base import State
     from tests.support.clock import FakeClock
 
@@ -70,7 +70,7 @@ class Participant:
         url: str = URL,
         concurrency: int = 3,
         retry_seconds: float = 300.0,
-        turn_seconds: float | None = None,
+        turn: Callable[[], Turn | None] = lambda: None,
         proof_seconds: float = 0.1,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
@@ -93,7 +93,7 @@ class Participant:
                 fingerprint=lambda: self.secret,
                 ledger=self._ledger,
                 clock=portal.clock.clock,
-                turn_seconds=lambda: turn_seconds,
+                turn=turn,
             )
         )
 
