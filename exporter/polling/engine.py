@@ -223,6 +223,7 @@ class Engine:
             telemetry=telemetry,
             clock=self.clock,
             ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
+            state=self.state,
             random=self._random,
             shard=self._shard,
             turn_seconds=self._siblings.turn_seconds if settings.LOCKOUT.block else lambda: None,

@@ -25,6 +25,7 @@ from exporter.lockout.ledger import Ledger
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
+from exporter.state.base import State
 
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
         turn_seconds: `None` while the ledger is shared with all shards, else how long after a
             minute this shard's turn to prove its credentials comes.
+        state: Where the pace of an account's calls is shared; each client has its own if not given.
+        members: How many processes call the same origin, as far as was seen last; each takes its
+            part of the budget while the state cannot tell what the others took.
     """
 
     telemetry: SourceMetrics
@@ -116,6 +120,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, tuple[Reading, ...]] = {}
     memory: Mapping[str, bytes] = {}
     turn_seconds: Callable[[], float | None] = lambda: None
+    state: State | None = None
+    members: Callable[[], int] = lambda: 1
 
 
 class Client(ABC):
