@@ -111,7 +111,8 @@ def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answe
     me, pause = wish.participant, record.pause_seconds(now)
     taken = _counting(record.taken, now)
     for slot, count in _counting(wish.known, now).items():
-        taken[slot] = max(count, taken.get(slot, 0))
+        if taken.get(slot, 0) < count:
+            taken[slot] = count
     budgets = {
         budget: used
         for budget, used in record.budgets.items()
@@ -126,7 +127,7 @@ def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answe
     part = max(1, wish.budget // max(1, wish.members))
     back = MINUTE_SECONDS * max(1.0, wish.members / wish.budget)
     own = _counting(wish.own, now, back)
-    since = now if wish.since is None else wish.since
+    since = now if wish.since is None else min(now, wish.since)
     ahead = sum((begun, name) < (since, me) for name, (begun, _) in waiting.items())
 
     wait = _full_seconds(taken, min(budgets), now)
@@ -173,10 +174,10 @@ def _counting(
     taken: Mapping[int, int], now: float, back_seconds: float = MINUTE_SECONDS
 ) -> dict[int, int]:
     """Return the tokens that are not back yet; those of the future count as taken now."""
-    newest, counting = math.ceil(now * _SLOTS), dict[int, int]()
-    for slot, count in taken.items():
-        if slot / _SLOTS + back_seconds > now:
-            counting[min(slot, newest)] = counting.get(min(slot, newest), 0) + count
+    oldest, newest = (now - back_seconds) * _SLOTS, math.ceil(now * _SLOTS)
+    counting = {slot: count for slot, count in taken.items() if oldest < slot <= newest}
+    if len(counting) < len(taken) and (ahead := [taken[slot] for slot in taken if slot > newest]):
+        counting[newest] = counting.get(newest, 0) + sum(ahead)
     return counting
 
 
