@@ -386,6 +386,34 @@ class TestPause:
         assert [7.0, 7.0] == [round(taken, 3) for taken in case.taken]
         assert all(task.done() for task in tasks)
 
+    async def test_one_that_begins_while_a_token_is_taken_holds_its_call(self) -> None:
+        """Nothing is sent during a pause that is known."""
+        case = Case()
+        pace = case.pace(5)
+        (task,) = case.calls(pace, 1)
+        await asyncio.sleep(0)
+
+        await pace.pause(7.0, sent=case.time.monotonic)
+        await case.time.advance(8.0)
+
+        assert task.done()
+        assert [7.0] == case.taken
+
+    async def test_a_long_one_is_told_at_once(self) -> None:
+        """A call that cannot be sent does not wait behind those that wait for the budget."""
+        case = Case()
+        pace = case.pace(1)
+        first, *waiting = case.calls(pace, 2)
+        await settle()
+
+        await pace.pause(120.0, sent=case.time.monotonic)
+        (late,) = case.calls(pace, 1)
+        await settle()
+
+        assert first.result()
+        assert not late.result()
+        await end(*waiting)
+
     async def test_a_longer_one_goes_on(self) -> None:
         """Two calls under way may be told different times."""
         case = Case()
