@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from exporter.http.client import HttpClient
 from exporter.http.exchange import Call, HttpOptions, Reply, reason_of, status_error
+from exporter.http.pace import Account
 
 
-__all__ = ["Call", "HttpClient", "HttpOptions", "Reply", "reason_of", "status_error"]
+__all__ = ["Account", "Call", "HttpClient", "HttpOptions", "Reply", "reason_of", "status_error"]

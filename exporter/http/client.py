@@ -19,7 +19,7 @@ from exporter.errors import BlockedError, CallError, Reason
 from exporter.http.body import ENCODINGS, read_body
 from exporter.http.exchange import Call, HttpOptions, Reply
 from exporter.http.failures import call_error, repeatable
-from exporter.http.pace import Budget, Pause, retry_after
+from exporter.http.pace import Pace, retry_after
 from exporter.http.transport import NetworkTransport
 
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from exporter.clock import Clock
+    from exporter.http.pace import Account
 
 
 USER_AGENT = f"loadfleet-exporter/{__version__}"
@@ -53,9 +54,10 @@ class HttpClient:
     Args:
         transport: Used instead of the network.
         certificate_ends: Told when the certificate of the server ends, epoch seconds.
+        account: Whose calls they are, if others call as it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
         options: HttpOptions,
         *,
@@ -63,13 +65,13 @@ class HttpClient:
         random: Random,
         transport: httpx.AsyncBaseTransport | None = None,
         certificate_ends: Callable[[float], object] | None = None,
+        account: Account | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._random = random
         self._transport = transport or NetworkTransport(options, certificate_ends=certificate_ends)
-        self._budget = Budget(options.requests_per_minute, clock=clock)
-        self._pause = Pause(clock)
+        self._pace = Pace(options.requests_per_minute, clock=clock, account=account)
         self._under_way: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -117,15 +119,17 @@ class HttpClient:
         while True:
             number += 1
             queued = self._clock.monotonic()
-            await self._sit_out_pause(call)
-            await self._budget.take()
-            # The wait for the budget may have been long.
-            await self._sit_out_pause(call)
+            if not await self._pace.take(patience_seconds=total):
+                raise BlockedError(
+                    f"{call.operation}: not sent, the vendor asked to wait",
+                    retry_at=self._pace.until,
+                    reason=Reason.RATE_LIMITED,
+                )
             started = self._clock.monotonic()
             waited += started - queued
             outcome = await self._try(call, request, left)
             left -= self._clock.monotonic() - started
-            delay = self._delay(outcome, number, started)
+            delay = await self._delay(outcome, number, started)
             if number == tries or delay is None or left - delay < enough:
                 if isinstance(outcome, CallError):
                     outcome.lost &= number < tries and left >= enough
@@ -135,17 +139,7 @@ class HttpClient:
             await self._clock.sleep(delay)
             left -= delay
 
-    async def _sit_out_pause(self, call: Call) -> None:
-        while self._pause.left > 0:
-            if self._pause.left > self._options.total_timeout:
-                raise BlockedError(
-                    f"{call.operation}: not sent, the vendor asked to wait",
-                    retry_at=self._pause.until,
-                    reason=Reason.RATE_LIMITED,
-                )
-            await self._clock.sleep(self._pause.left)
-
-    def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
+    async def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
         """Return the seconds to the next try, or `None` when there is to be none."""
         limit = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0**number)
         # Full jitter: clients that failed together shall not come back together.
@@ -154,10 +148,10 @@ class HttpClient:
             return jitter if repeatable(outcome) else None
         asked = retry_after(outcome.headers.get("retry-after"), clock=self._clock)
         if outcome.status == 429 or (outcome.status == 503 and asked is not None):
-            self._pause.begin(asked, sent=sent)
-            return self._pause.left
+            await self._pace.pause(asked, sent=sent)
+            return self._pace.left
         if outcome.status < 400:
-            self._pause.relent(sent=sent)
+            self._pace.relent(sent=sent)
         return jitter if outcome.status in _REPEATED_STATUS else None
 
     async def _try(self, call: Call, request: httpx.Request, seconds: float) -> Reply | CallError:

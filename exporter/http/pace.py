@@ -1,20 +1,36 @@
-"""The pace of calls: the budget of the configuration and the pauses a vendor asks for."""
+"""The pace of calls: the budget of the configuration and the pauses a vendor asks for.
+
+A vendor counts the calls of an account, so both hold in sum over all processes that share the
+state, and over restarts: there is one record for each origin of an API and credentials. It is
+found by the credentials as they are at the moment, so that two accounts never share one. When they
+change, what was known of the old record goes over into the new one, since the account may be the
+same.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import hashlib
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import msgspec
+
+from exporter.errors import StateError
+from exporter.http import tokens
 from exporter.http.exchange import http_date
+from exporter.http.tokens import MAX_PAUSE_SECONDS, MINUTE_SECONDS, Wish
+from exporter.state.base import State, salt
 
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
+    from exporter.http.tokens import Answer
 
-
-#: A vendor that asks for a longer pause is not taken at its word.
-MAX_PAUSE_SECONDS = 3600.0
 
 #: The first pause after a 429 without `Retry-After`; each further one in a row is twice as long …
 FIRST_PAUSE_SECONDS = 5.0
@@ -22,70 +38,178 @@ FIRST_PAUSE_SECONDS = 5.0
 #: … up to this.
 MAX_UNASKED_PAUSE_SECONDS = 300.0
 
-_MINUTE_SECONDS = 60.0
+#: Without a budget, a process that calls looks this often whether others were asked for a pause.
+LOOK_SECONDS = 1.0
 
 
-class Budget:
-    """A bucket of tokens, each of which comes back 60 seconds after it was taken.
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is counted by the vendor, and where all who call as it share its pace.
 
-    So no 60 seconds see more calls than the bucket has tokens, also when they come at once.
+    Attributes:
+        state: Where the record is kept.
+        url: Of the API; its origin counts.
+        fingerprint: Returns a hash of the credentials as they are now, empty while they cannot be
+            read.
+        members: Returns how many processes call, as far as was seen last.
     """
 
-    def __init__(self, requests_per_minute: int | None, *, clock: Clock) -> None:
-        self._size = requests_per_minute
+    state: State
+    url: str
+    fingerprint: Callable[[], str]
+    members: Callable[[], int] = lambda: 1
+
+
+class Pace:
+    """Lets one call after the other go, in the order of their coming.
+
+    A token of the budget comes back 60 seconds after it was taken, so that no 60 seconds see more
+    calls than the budget. While the state cannot tell what others took, and for a minute after,
+    each member takes its part of the budget.
+
+    Attributes:
+        until: The end of the pause, on the monotonic clock.
+    """
+
+    def __init__(
+        self, requests_per_minute: int | None, *, clock: Clock, account: Account | None = None
+    ) -> None:
+        """Prepare the pace.
+
+        Args:
+            requests_per_minute: The budget; without one only pauses hold calls back.
+            clock: Where time comes from.
+            account: Whose pace it is; without it, that of this object alone.
+        """
+        self._wish = (
+            None
+            if requests_per_minute is None
+            else Wish(
+                participant=uuid.uuid4().hex,
+                budget=min(requests_per_minute, tokens.LARGEST_BUDGET),
+            )
+        )
         self._clock = clock
-        self._taken: deque[float] = deque(maxlen=requests_per_minute)
+        self._account = account
         # Wakes who waits in the order of their coming.
-        self._turn = asyncio.Lock()
-
-    async def take(self) -> None:
-        """Wait for a token and take it."""
-        if self._size is None:
-            return
-        async with self._turn:
-            while len(self._taken) == self._size:
-                wait = self._taken[0] + _MINUTE_SECONDS - self._clock.monotonic()
-                if wait <= 0:
-                    break
-                await self._clock.sleep(wait)
-            self._taken.append(self._clock.monotonic())
-
-
-class Pause:
-    """The time until which a vendor wants no calls."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._queue = asyncio.Lock()
+        #: The state's clock minus ours.
+        self._offset = clock.time() - clock.monotonic()
+        self._divided_until = self._looked = self._salted = float("-inf")
+        self._salt = b""
+        self._fingerprint = ""
         self._unasked = 0
         self._begun = float("-inf")
         self.until = float("-inf")
 
     @property
     def left(self) -> float:
-        """Seconds that it still lasts."""
+        """Seconds that the pause still lasts."""
         return max(0.0, self.until - self._clock.monotonic())
 
-    def begin(self, asked_seconds: float | None, *, sent: float) -> None:
-        """Begin or prolong it.
+    async def take(self, *, patience_seconds: float) -> bool:
+        """Wait for the end of the pause and for a token, and take it.
+
+        Returns:
+            Whether the call may be sent; not if the pause lasts longer than the patience.
+        """
+        if self.left > patience_seconds:
+            return False
+        async with self._queue:
+            while True:
+                wait = self.left or await self._ask()
+                # A reply may have begun a pause meanwhile; its call's token stays taken.
+                wait = max(wait, self.left)
+                if self.left > patience_seconds:
+                    return False
+                if not wait:
+                    return True
+                await self._clock.sleep(wait)
+
+    async def pause(self, asked_seconds: float | None, *, sent: float) -> None:
+        """Begin or prolong the pause.
 
         Args:
             asked_seconds: What the vendor asked for, if it did.
             sent: When the call was sent. Several calls can be under way and be answered alike;
                 only those sent after the pause began make the next one longer.
         """
-        now = self._clock.monotonic()
         if asked_seconds is None:
             if self._unasked == 0 or sent >= self._begun:
                 self._unasked += 1
-                self._begun = now
+                self._begun = self._clock.monotonic()
             doubled = FIRST_PAUSE_SECONDS * 2.0 ** min(self._unasked - 1, 16)
             asked_seconds = min(doubled, MAX_UNASKED_PAUSE_SECONDS)
-        self.until = max(self.until, now + min(asked_seconds, MAX_PAUSE_SECONDS))
+        asked_seconds = min(asked_seconds, MAX_PAUSE_SECONDS)
+        self._hold(asked_seconds)
+        if self._account is not None and asked_seconds:
+            with suppress(StateError):
+                change = partial(tokens.pause, seconds=asked_seconds)
+                await self._account.state.update(await self._key(self._account), change)
 
     def relent(self, *, sent: float) -> None:
         """Take note of a good answer to a call sent then."""
         if sent >= self._begun:
             self._unasked = 0
+
+    async def _ask(self) -> float:
+        """Return after how long to ask again; 0: the call may be sent, and its token is taken."""
+        if self._wish is None:
+            await self._look()
+            return self.left
+        answer = await self._answer(self._wish)
+        self._wish = answer.wish
+        self._offset = answer.now - self._clock.monotonic()
+        self._hold(answer.pause_seconds)
+        return answer.wait_seconds
+
+    async def _answer(self, wish: Wish) -> Answer:
+        if self._account is not None:
+            try:
+                key = await self._key(self._account)
+                change = partial(tokens.take, wish=self._divided(wish, self._account))
+                return await self._account.state.update(key, change)
+            except StateError:
+                self._divided_until = self._clock.monotonic() + MINUTE_SECONDS
+                wish = self._divided(wish, self._account)
+        return tokens.take(None, self._clock.monotonic() + self._offset, wish=wish)[1]
+
+    def _divided(self, wish: Wish, account: Account) -> Wish:
+        now = self._clock.monotonic()
+        if not account.state.whole:
+            self._divided_until = now + MINUTE_SECONDS
+        members = max(1, account.members()) if now < self._divided_until else 0
+        return msgspec.structs.replace(wish, members=members)
+
+    async def _look(self) -> None:
+        """See whether others were asked for a pause, if it is time to."""
+        now = self._clock.monotonic()
+        if self._account is None or now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        with suppress(StateError):
+            document = await self._account.state.get(await self._key(self._account))
+            state_now = self._account.state.now()
+            record = None if document is None else tokens.decoded(document.value)
+            if record is not None and state_now is not None:
+                self._hold(record.pause_seconds(state_now))
+
+    async def _key(self, account: Account) -> str:
+        now = self._clock.monotonic()
+        # A store that was lost or out of reach may have another salt by now.
+        if not account.state.whole or now - self._salted >= MINUTE_SECONDS:
+            self._salt = await salt(account.state)
+            self._salted = now
+        self._fingerprint = account.fingerprint() or self._fingerprint
+        parts = urlsplit(account.url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        text = f"{parts.scheme}://{parts.hostname}:{port} {self._fingerprint}"
+        content = text.encode(errors="surrogatepass")
+        hashed = hashlib.blake2b(content, key=self._salt, digest_size=12)
+        return f"pace/{hashed.hexdigest()}"
+
+    def _hold(self, seconds: float) -> None:
+        if seconds > 0:
+            self.until = max(self.until, self._clock.monotonic() + seconds)
 
 
 def retry_after(value: str | None, *, clock: Clock) -> float | None:

@@ -247,6 +247,8 @@ class Engine:
             telemetry=telemetry,
             clock=self.clock,
             ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
+            state=self.state,
+            members=self._members.count,
             random=self._random,
             shard=self._shard,
             turn=self._members.turn if settings.LOCKOUT.block else lambda: None,

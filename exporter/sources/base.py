@@ -26,6 +26,7 @@ from exporter.lockout.record import Turn
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
+from exporter.state.base import State
 
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
         turn: Returns what to heed while the ledger is not shared with all who call.
         may_call: False while this process has to find out whether it is still the one that polls.
+        state: Where the pace of an account's calls is shared; each client has its own if not given.
+        members: How many processes call the same origin, as far as was seen last; each takes its
+            part of the budget while the state cannot tell what the others took.
     """
 
     telemetry: SourceMetrics
@@ -118,6 +122,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     memory: Mapping[str, bytes] = {}
     turn: Callable[[], Turn | None] = lambda: None
     may_call: Callable[[], bool] = lambda: True
+    state: State | None = None
+    members: Callable[[], int] = lambda: 1
 
 
 class Client(ABC):

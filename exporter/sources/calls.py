@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.errors import CallError, PollError, Reason, SuspectError
-from exporter.http import HttpClient, HttpOptions
+from exporter.http import Account, HttpClient, HttpOptions
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.sources.base import SourceContext
     from exporter.sources.settings import SourceSettings
 
@@ -16,13 +18,30 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_SECONDS = 5.0
 
 
-def http_client(settings: SourceSettings, context: SourceContext) -> HttpClient:
-    """Make the client that a source's calls are sent with."""
+def http_client(
+    settings: SourceSettings, context: SourceContext, fingerprint: Callable[[], str]
+) -> HttpClient:
+    """Make the client that a source's calls are sent with.
+
+    Args:
+        settings: The source's.
+        context: Whatever else a source needs.
+        fingerprint: Returns a hash of the credentials as they are now.
+    """
+    account = None
+    if context.state is not None:
+        account = Account(
+            state=context.state,
+            url=settings.url,
+            fingerprint=fingerprint,
+            members=context.members,
+        )
     return HttpClient(
         http_options(settings),
         clock=context.clock,
         random=context.random,
         certificate_ends=context.telemetry.certificate_ends,
+        account=account,
     )
 
 

@@ -78,7 +78,9 @@ class SourceDefaults(Section):
         stale_after: When readings that could not be renewed expire; 3 intervals of their task if
             not given.
         concurrency: Calls under way at once, over all tasks of the source.
-        requests_per_minute: The most calls in a minute, retries included; no limit if not given.
+        requests_per_minute: The most calls in a minute, retries included, in sum over all that
+            share the state and call the same API with the same credentials. Of several budgets the
+            smallest holds; no limit if not given.
         retries: Further tries of a read that failed while half of `timeout` was left, with pauses
             of random length. One whose connection was lost is sent once more, anew; with 0 it
             is not.

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
-from exporter.http import Call, HttpClient, HttpOptions, Reply
+from exporter.http import Account, Call, HttpClient, HttpOptions, Reply
+from exporter.state.memory import MemoryState
 from tests.support.clock import FakeClock, settle
 
 
@@ -49,6 +50,7 @@ def client(
     *,
     retries: int = 2,
     requests_per_minute: int | None = None,
+    account: Account | None = None,
 ) -> HttpClient:
     """Make a client of a vendor that is a function."""
     return HttpClient(
@@ -56,6 +58,7 @@ def client(
         clock=clock.clock,
         random=Random(1),  # noqa: S311 - jitter is no secret
         transport=httpx.MockTransport(handler),  # type: ignore[arg-type]  # takes coroutines
+        account=account,
     )
 
 
@@ -362,8 +365,8 @@ class TestPauses:
         lengths = []
         for _ in range(8):
             await http.send(GET)
-            lengths.append(http._pause.left)
-            clock.shift(http._pause.left)
+            lengths.append(http._pace.left)
+            clock.shift(http._pace.left)
 
         assert [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0] == lengths
 
@@ -380,11 +383,11 @@ class TestPauses:
         http = client(clock, script, retries=0)
         for _ in range(3):
             await http.send(GET)
-            clock.shift(http._pause.left)
+            clock.shift(http._pace.left)
 
         await http.send(GET)
 
-        assert 5.0 == http._pause.left
+        assert 5.0 == http._pace.left
 
     async def test_calls_under_way_together_do_not_double_it(self) -> None:
         """Three calls answered alike at once are one complaint, not three."""
@@ -403,7 +406,7 @@ class TestPauses:
         gate.set()
         await asyncio.gather(*tasks)
 
-        assert 5.0 == http._pause.left
+        assert 5.0 == http._pace.left
 
     async def test_a_busy_server_may_ask_for_a_pause_too(self) -> None:
         """503 with Retry-After is honoured like 429."""
@@ -471,6 +474,40 @@ class TestBudget:
 
         assert second.done()
         assert 2 == len(script.times)
+
+
+class TestAccount:
+    async def test_one_that_is_asked_to_wait_holds_the_other(self) -> None:
+        """Two clients of one account are one caller for the vendor."""
+        clock = FakeClock()
+        account = Account(
+            state=MemoryState(clock.clock.time), url=GET.url, fingerprint=lambda: "canary"
+        )
+        script = Script(clock, httpx.Response(429, headers={"Retry-After": "120"}))
+        asked, other = (client(clock, script, account=account) for _ in range(2))
+
+        await outcome(clock, asked)
+        errors = [await outcome(clock, http) for http in (asked, other)]
+
+        assert [BlockedError] * 2 == [type(error) for error in errors]
+        assert [1120.0] * 2 == [error.retry_at for error in errors]  # type: ignore[union-attr]
+        assert 1 == len(script.times)
+
+    async def test_together_they_keep_to_the_budget(self) -> None:
+        """The calls of both are counted."""
+        clock = FakeClock()
+        account = Account(
+            state=MemoryState(clock.clock.time), url=GET.url, fingerprint=lambda: "canary"
+        )
+        script = Script(clock, httpx.Response(200))
+        clients = [client(clock, script, requests_per_minute=3, account=account) for _ in range(2)]
+        tasks = [asyncio.create_task(http.send(GET)) for http in clients for _ in range(3)]
+
+        await clock.advance(59.0)
+
+        assert [0.0] * 3 == [time - 1000.0 for time in script.times]
+        await clock.advance(2.0)
+        assert all(task.done() for task in tasks)
 
 
 class TestClosing:

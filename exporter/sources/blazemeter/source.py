@@ -21,7 +21,8 @@ def connect(
     settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
     """Make a source; sends nothing yet. `http` may be a client with another transport."""
-    client = BlazeMeterClient(settings, context, http=http or http_client(settings, context))
+    http = http or http_client(settings, context, settings.credentials.fingerprint)
+    client = BlazeMeterClient(settings, context, http=http)
     agents = AgentInventory(client)
     runs = RunTracker(client, location_names=agents.location_names)
     explainer = RunExplainer(client, runs, location_names=agents.location_names)

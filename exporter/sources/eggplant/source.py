@@ -19,7 +19,8 @@ def connect(
     settings: EggplantSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
     """Make a source; sends nothing yet. `http` may be a client with another transport."""
-    client = EggplantClient(settings, context, http=http or http_client(settings, context))
+    http = http or http_client(settings, context, settings.auth.secret.fingerprint)
+    client = EggplantClient(settings, context, http=http)
     return Source(
         client,
         tasks={TASK: client.poll},

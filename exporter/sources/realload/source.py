@@ -23,7 +23,8 @@ def connect(
     settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
     """Make a source; sends nothing yet. `http` may be a client with another transport."""
-    client = RealLoadClient(settings, context, http=http or http_client(settings, context))
+    http = http or http_client(settings, context, settings.token.fingerprint)
+    client = RealLoadClient(settings, context, http=http)
     agents, controllers, clusters = Agents(client), Controllers(client), Clusters(client)
     suites, account = Suites(client), AccountFacts(client)
     recorders = Recorders(client, account)
