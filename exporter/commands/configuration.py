@@ -147,12 +147,12 @@ def notifying(
 
 
 def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSettings:
-    """Read where the state is kept; no source has to be there, and no secret.
+    """Read where the state is kept; no source has to be there, nor a secret of one.
 
     Raises:
         ConfigurationError: It cannot be used.
     """
-    layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH), arguments, environ)
+    layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL), arguments, environ)
     return _settings(layers, _STATE, checked(StateSettings, _part(layers, _STATE)))
 
 

@@ -1,7 +1,8 @@
-"""`state`: the file in which the daemon keeps what outlives it."""
+"""`state`: the file, or the server, in which the daemon keeps what outlives it."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,22 @@ from exporter.config.types import format_duration
 from exporter.errors import ConfigurationError, StateError
 from exporter.settings import flags
 from exporter.state import upkeep
+from exporter.state.base import SALT
 from exporter.state.hostclock import HostClock
 from exporter.state.opening import place_of
+from exporter.state.redis import RedisState
 
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter.state.base import Document
     from exporter.state.place import Place
+    from exporter.state.settings import StateSettings
 
 
-SUMMARY = "check the file of the state, make it smaller, or print what is in it; also while in use"
+SUMMARY = "check the state, make its file smaller, or print what is in it; also while in use"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,32 +42,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="check: read all of it, exit 1 if it is damaged; vacuum: give unused room back to the"
         " disk; export: print each document as a line of JSON",
     )
-    for flag in (flags.CONFIG_FILE, flags.STATE_PATH):
+    for flag in (flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL):
         flag.add_to(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do it."""
-    place = place_of(configuration.state(arguments, environ), environ)
-    if place is None:
-        raise ConfigurationError(
-            [f"{flags.STATE_PATH.spelled}: there is no folder by default; name one"]
-        )
+    settings = configuration.state(arguments, environ)
     try:
-        _ACTIONS[arguments.action](place, HostClock.of(SYSTEM_CLOCK))
+        if settings.url is not None:
+            asyncio.run(_on_server(arguments.action, settings))
+        else:
+            place = place_of(settings, environ)
+            if place is None:
+                raise ConfigurationError(
+                    [f"{flags.STATE_PATH.spelled}: there is no folder by default; name one"]
+                )
+            _ACTIONS[arguments.action](place, HostClock.of(SYSTEM_CLOCK))
     except StateError as error:
         print(f"state: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+async def _on_server(action: str, settings: StateSettings) -> None:
+    if action == "vacuum":
+        raise ConfigurationError(
+            ["state.url: Redis and Valkey give unused room back themselves; nothing is to be done"]
+        )
+    state = RedisState(settings, clock=SYSTEM_CLOCK)
+    try:
+        documents = await state.documents("")
+    finally:
+        await state.aclose()
+    if action == "export":
+        _print_documents((key, document) for key, document in documents.items() if key != SALT)
+        return
+    print(f"server     {state.server.place}, {state.server.version}, {state.size()} bytes in use")
+    print(f"data       begun {_ago(state.age_seconds)}, nothing is evicted")
+    _print_sizes(
+        len(documents),
+        sum(len(document.value) for document in documents.values()),
+        min((document.age_seconds for document in documents.values()), default=None),
+    )
+
+
 def _check(place: Place, host: HostClock) -> None:
     report = upkeep.check(place, host)
-    age = report.newest_age_seconds
     print(f"file       {place.file}, {report.file_bytes} bytes, version {report.version}")
-    print(f"documents  {report.documents}, {report.document_bytes} bytes")
-    print(f"newest     {'none' if age is None else f'written {format_duration(round(age))} ago'}")
+    _print_sizes(report.documents, report.document_bytes, report.newest_age_seconds)
+
+
+def _print_sizes(documents: int, size: int, newest_age_seconds: float | None) -> None:
+    newest = "none" if newest_age_seconds is None else f"written {_ago(newest_age_seconds)}"
+    print(f"documents  {documents}, {size} bytes")
+    print(f"newest     {newest}")
     print("state: fine")
+
+
+def _ago(seconds: float) -> str:
+    return f"{format_duration(round(seconds))} ago"
 
 
 def _vacuum(place: Place, host: HostClock) -> None:
@@ -72,7 +110,11 @@ def _vacuum(place: Place, host: HostClock) -> None:
 
 
 def _export(place: Place, host: HostClock) -> None:
-    for key, document in upkeep.export(place, host):
+    _print_documents(upkeep.export(place, host))
+
+
+def _print_documents(documents: Iterable[tuple[str, Document]]) -> None:
+    for key, document in documents:
         line = {"key": key, "age_seconds": round(document.age_seconds, 3), **_value(document)}
         sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import msgspec
 
 
@@ -32,3 +34,11 @@ def parse_address(text: str) -> Address:
     ):
         raise ValueError(f"{text!r} is not host:port, [IPv6 address]:port or :port")
     return Address(bare, int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, so that nothing goes over a network."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

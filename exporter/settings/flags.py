@@ -134,6 +134,12 @@ STATE_PATH = Flag(
     help="folder of the state, on a local file system",
     setting=("state", "path"),
 )
+STATE_URL = Flag(
+    name="state.url",
+    metavar="URL",
+    help="Redis or Valkey of the state instead, for exporters on several hosts",
+    setting=("state", "url"),
+)
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
@@ -154,7 +160,7 @@ AUTO_RELOAD = Flag(
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: The flags of every command that reads a configuration.
-COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, STATE_PATH, ACCEPT_LOCKOUT_RISK)
+COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, STATE_PATH, STATE_URL, ACCEPT_LOCKOUT_RISK)
 
 #: The flags of the daemon alone.
 DAEMON = (

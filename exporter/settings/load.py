@@ -67,7 +67,8 @@ class Settings(BaseModel):
         """Yield a sentence on everything that works and may do harm."""
         for source in self.sources:
             yield from source.risks()
-        if danger := lockout_danger(self.sharding, self.sources):
+        yield from self.state.risks()
+        if danger := lockout_danger(self.sharding, self.sources, self.state):
             yield danger
 
     def secrets(self) -> Iterator[Secret]:
@@ -75,12 +76,15 @@ class Settings(BaseModel):
         for source in self.sources:
             yield from source.secrets()
         yield from self.alerting.secrets()
+        if self.state.secret is not None:
+            yield self.state.secret
 
     def files(self) -> Iterator[Path]:
         """Yield every file that the settings name and that is read."""
         for source in (self.defaults, *self.sources):
             yield from source.files()
         yield from self.alerting.files()
+        yield from self.state.files()
         if self.web.config_file is not None:
             yield self.web.config_file
 
@@ -176,7 +180,7 @@ def _checked(layers: Layers) -> Settings:
             text = f"is already the name of {dotted((SOURCES, first))}; give each its own"
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
-    found += lockout_mistakes(parts["sharding"], sources)
+    found += lockout_mistakes(parts["sharding"], sources, parts["state"])
     # A mistake that several sources inherit is one.
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:

@@ -123,7 +123,8 @@ class ShardingSettings(Section):
     Attributes:
         shard: Which share, from 0; the number at the end of the host's name if not given.
         total_shards: Into how many shares the targets are divided. More than 3 do not start with a
-            source whose vendor has a lock-out, unless the risk is accepted.
+            source whose vendor has a lock-out, unless they share their state by `state.url` or
+            the risk is accepted.
         accept_lockout_risk: Start more than 3 shards nevertheless, for instance where all of them
             run on one host and share one `state.path`.
     """
@@ -142,10 +143,12 @@ class ShardingSettings(Section):
             )
 
 
-def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]) -> str:
+def lockout_danger(
+    sharding: ShardingSettings, sources: Sequence[SourceSettings], state: StateSettings
+) -> str:
     """Return what shards that know nothing of each other can do, empty if it is nothing."""
     endangered = [source for source in sources if source.LOCKOUT.block]
-    if sharding.total_shards <= SAFE_SHARDS or not endangered:
+    if sharding.total_shards <= SAFE_SHARDS or not endangered or state.url is not None:
         return ""
     return (
         f"a wrong token costs each of {sharding.total_shards} shards that do not share their state"
@@ -155,15 +158,15 @@ def lockout_danger(sharding: ShardingSettings, sources: Sequence[SourceSettings]
 
 
 def lockout_mistakes(
-    sharding: ShardingSettings, sources: Sequence[SourceSettings]
+    sharding: ShardingSettings, sources: Sequence[SourceSettings], state: StateSettings
 ) -> Iterator[Mistake]:
     """Yield a mistake for such a danger that nobody has accepted."""
-    danger = lockout_danger(sharding, sources)
+    danger = lockout_danger(sharding, sources, state)
     if danger and not sharding.accept_lockout_risk:
         yield Mistake(
             ("sharding", "total_shards"),
-            f"{danger}; use {SAFE_SHARDS} or less, or give --accept-lockout-risk, for instance"
-            " because all run on one host with one state.path",
+            f"{danger}; have them share it with state.url, use {SAFE_SHARDS} or less, or give"
+            " --accept-lockout-risk, for instance because all run on one host with one state.path",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from exporter.config.address import is_loopback
 from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import (
@@ -240,7 +240,7 @@ class SourceSettings(SourceDefaults):
                 f" {DEFAULT_CONCURRENCY} or less is safe"
             )
         parts = urlsplit(self.url)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield (
                 f"url of {self.name} begins with http://, so its credentials go over the network"
                 " for everybody to read; write https://"
@@ -289,13 +289,6 @@ class SourceSettings(SourceDefaults):
         if exclude is not None and exclude.fullmatch(name):
             return False
         return include is None or include.fullmatch(name) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:

@@ -21,6 +21,9 @@ T = TypeVar("T")
 Change = Callable[[bytes | None, float], tuple[bytes | None, T]]
 
 
+#: How long a store that could not be used, or lost its data, is not relied on.
+RETRY_SECONDS = 61.0
+
 #: The key of the salt.
 SALT = "salt"
 

@@ -9,7 +9,7 @@ import structlog
 
 from exporter.errors import StateError
 from exporter.metrics import own
-from exporter.state.base import Change, Document, Fence, State
+from exporter.state.base import RETRY_SECONDS, Change, Document, Fence, State
 from exporter.state.memory import MemoryState
 
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-#: The time between two tries of a store that could not be used.
-RETRY_SECONDS = 61.0
 
 #: A key that nobody uses: to delete it shows whether the store takes changes again.
 _PROBE = "probe"

@@ -13,6 +13,7 @@ from exporter.state.fallback import FallbackState
 from exporter.state.hostclock import HostClock
 from exporter.state.memory import MemoryState
 from exporter.state.place import Place
+from exporter.state.redis import RedisState
 from exporter.state.sqlite import SqliteState
 
 
@@ -42,6 +43,8 @@ def open_state(
     """
     if settings is None:
         return _in_memory(clock, telemetry, up=True)
+    if settings.url is not None:
+        return FallbackState(RedisState(settings, clock=clock), clock=clock, telemetry=telemetry)
     place = place_of(settings, environ)
     if place is None:
         structlog.get_logger("exporter.state").info(
@@ -57,7 +60,7 @@ def open_state(
 
 
 def place_of(settings: StateSettings, environ: Mapping[str, str]) -> Place | None:
-    """Return where the state is kept, `None` if neither settings nor environment have a place."""
+    """Return the folder of the state, `None` if neither settings nor environment name one."""
     folder = settings.path or _given(environ)
     if folder is not None:
         return Place(folder)

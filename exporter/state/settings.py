@@ -2,23 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 
-from exporter.config.types import FilePath
-from exporter.config.validation import Section
+from exporter.config.address import Address, is_loopback
+from exporter.config.checks import secret_mistakes, tls_mistakes
+from exporter.config.secret import Secret
+from exporter.config.types import FilePath, WrongValueError
+from exporter.config.validation import Mistake, Section
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+_DEFAULT_PORT = 6379
+
+_TLS = ("ca_file", "client_cert_file", "client_key_file")
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise WrongValueError("is not a URL; write it as redis://host:port/0") from error
+    if "@" in parts.netloc:
+        raise WrongValueError("holds a user or password; give them as username and password_file")
+    if not complete or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+        raise WrongValueError("is not a redis or rediss URL; write it as redis://host:port/0")
+    if "?" in url or "#" in url:
+        raise WrongValueError("holds a query or fragment; end it before the ? or #")
+    if not re.fullmatch(r"(/[0-9]{0,4})?", parts.path):
+        raise WrongValueError("may end with the number of a database alone, as in /0")
+    return url
 
 
 class StateSettings(Section):
-    """The state that outlives the process and is shared by the processes of a host.
+    """The state that outlives the process and is shared: by the processes of a host, or of several.
 
     Attributes:
         path: The folder it is kept in; the first entry of `$STATE_DIRECTORY` if not given, else
             `$XDG_STATE_HOME/loadfleet-exporter`.
+        url: The Redis 6 or newer, or Valkey, it is kept in instead, for exporters on several hosts:
+            `redis://host:port/database`, or `rediss://` for TLS. Port 6379 and database 0 if
+            not given.
+        username: The user to log in as; the server's default user if not given.
+        password: Its password.
+        password_file: A file with it, which is read for every connection.
+        ca_file: What the server's certificate is verified against, beside the system's authorities.
+        client_cert_file: The certificate shown to the server.
+        client_key_file: Its key.
         namespace: The installation's name. Of installations that use one state under different
             names, each has snapshots, memory and alerts of its own; the ledger is shared by all.
     """
 
     path: FilePath | None = None
+    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: FilePath | None = None
+    ca_file: FilePath | None = None
+    client_cert_file: FilePath | None = None
+    client_key_file: FilePath | None = None
     namespace: Annotated[str, Field(min_length=1, max_length=64)] = "loadfleet"
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        if self.path is not None and self.url is not None:
+            yield Mistake(("url",), "stands beside path; remove one of the two", ("url", "path"))
+        if self.url is None:
+            for field in ("username", "password", "password_file", *_TLS):
+                if getattr(self, field):
+                    yield Mistake((field,), "is for a server; give url", (field, "url"))
+        elif not self.tls:
+            for field in _TLS:
+                if getattr(self, field):
+                    yield Mistake((field,), "is for TLS; write rediss:// in url", (field, "url"))
+        if self.username and self.secret is None:
+            yield Mistake(
+                ("username",),
+                "has no password; give password_file",
+                ("username", "password", "password_file"),
+            )
+        yield from secret_mistakes(self, "password", required=False)
+        yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+
+    def risks(self) -> Iterator[str]:
+        """Yield a sentence on everything that works and may do harm, with the remedy."""
+        if self.url is not None and not self.tls and not is_loopback(self.address.host):
+            yield (
+                "url of the state begins with redis://, so its password and what is in it go over"
+                " the network for everybody to read; write rediss://"
+            )
+
+    @cached_property
+    def address(self) -> Address:
+        """The server's host and port."""
+        parts = urlsplit(self.url or "")
+        return Address(parts.hostname or "", parts.port or _DEFAULT_PORT)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server is talked to by TLS."""
+        return (self.url or "").startswith("rediss:")
+
+    @property
+    def database(self) -> int:
+        """The number of the server's database."""
+        return int(urlsplit(self.url or "").path.removeprefix("/") or 0)
+
+    @cached_property
+    def secret(self) -> Secret | None:
+        """The password."""
+        if self.password is None and self.password_file is None:
+            return None
+        return Secret(self.password, self.password_file)
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that is read: for TLS, and with the password."""
+        named = (self.password_file, *(getattr(self, field) for field in _TLS))
+        yield from (path for path in named if path is not None)

@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.state.fallback import RETRY_SECONDS, FallbackState
+from exporter.state.base import RETRY_SECONDS
+from exporter.state.fallback import FallbackState
 from tests.state.stores import kept, sqlite
 from tests.support.clock import FakeClock
 

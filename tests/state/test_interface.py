@@ -13,14 +13,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from exporter.clock import SYSTEM_CLOCK
 from exporter.state.base import Fence, salt
 from exporter.state.memory import MemoryState
 from tests.state.stores import sqlite
 from tests.support.clock import FakeClock
+from tests.support.redis import PROGRAMS, RedisServer
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from exporter.state.base import State
 
@@ -29,7 +31,6 @@ T = TypeVar("T")
 
 
 def memory_opener(folder: Path, clock: FakeClock) -> Callable[[], State]:
-    del folder
     state = MemoryState(clock.clock.monotonic)
     return lambda: state
 
@@ -38,17 +39,62 @@ def sqlite_opener(folder: Path, clock: FakeClock) -> Callable[[], State]:
     return lambda: sqlite(folder, clock)
 
 
-BACKENDS = {"memory": memory_opener, "sqlite": sqlite_opener}
+def redis_opener(program: str) -> Callable[[Path, FakeClock], Callable[[], State]]:
+    def opener(folder: Path, clock: FakeClock) -> Callable[[], State]:
+        server = running(program)
+        server.command("FLUSHALL")
+        return server.state
+
+    return opener
+
+
+BACKENDS = {
+    "memory": memory_opener,
+    "sqlite": sqlite_opener,
+    **{program: redis_opener(program) for program in PROGRAMS},
+}
+
+#: Tests of all of them; those that need a server are slow.
+EVERY = pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param(backend, marks=[pytest.mark.slow] if backend in PROGRAMS else [])
+        for backend in BACKENDS
+    ],
+)
 
 KEYS = st.sampled_from(["", "a", "a/b", "a/c", "b", "ä", "a\0", "a\U0010ffff", "a%", "A"])
 HANDLES = st.integers(0, 1)
 VALUES = st.binary(max_size=20) | st.sampled_from([b"x" * 5_000, b"\0" * 100])
 
 
+#: By program a server that all tests of this module use.
+_SERVERS: dict[str, RedisServer] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended() -> Iterator[None]:
+    """End the servers that were started."""
+    yield
+    for server in _SERVERS.values():
+        server.stop()
+        shutil.rmtree(server.folder)
+    _SERVERS.clear()
+
+
+def running(program: str) -> RedisServer:
+    if program not in _SERVERS:
+        _SERVERS[program] = RedisServer(program, Path(tempfile.mkdtemp()))
+    return _SERVERS[program]
+
+
 class Machine(RuleBasedStateMachine):
     """Plays a backend against a dictionary."""
 
     backend = "memory"
+
+    #: How far two looks at one moment may be apart.
+    tolerance_seconds = 1e-5
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,13 +105,16 @@ class Machine(RuleBasedStateMachine):
         self.handles = [self.open(), self.open()]
         self.model: dict[str, tuple[bytes, float]] = {}
 
+    def time(self) -> float:
+        return self.clock.monotonic
+
     def run(self, work: Coroutine[object, object, T]) -> T:
         return self.runner.run(work)
 
     @rule(handle=HANDLES, key=KEYS, value=VALUES)
     def put(self, handle: int, key: str, value: bytes) -> None:
         self.run(self.handles[handle].put(key, value))
-        self.model[key] = (value, self.clock.monotonic)
+        self.model[key] = (value, self.time())
 
     @rule(handle=HANDLES, key=KEYS, value=VALUES, other=KEYS, prefix=st.sampled_from([b"", b"x"]))
     def put_if(self, handle: int, key: str, value: bytes, other: str, prefix: bytes) -> None:
@@ -74,7 +123,7 @@ class Machine(RuleBasedStateMachine):
 
         assert written == (other in self.model and self.model[other][0].startswith(prefix))
         if written:
-            self.model[key] = (value, self.clock.monotonic)
+            self.model[key] = (value, self.time())
 
     @rule(handle=HANDLES, key=KEYS)
     def delete(self, handle: int, key: str) -> None:
@@ -89,7 +138,7 @@ class Machine(RuleBasedStateMachine):
         if value is None:
             self.model.pop(key, None)
         else:
-            self.model[key] = (value, self.clock.monotonic)
+            self.model[key] = (value, self.time())
 
     @rule(handle=HANDLES, key=KEYS)
     def fail(self, handle: int, key: str) -> None:
@@ -109,7 +158,8 @@ class Machine(RuleBasedStateMachine):
             value, written = self.model[key]
             assert found is not None
             assert value == found.value
-            assert pytest.approx(self.clock.monotonic - written, abs=1e-5) == found.age_seconds
+            age = pytest.approx(self.time() - written, abs=self.tolerance_seconds)
+            assert age == found.age_seconds
 
     @rule(handle=HANDLES, prefix=KEYS)
     def documents(self, handle: int, prefix: str) -> None:
@@ -136,7 +186,7 @@ class Machine(RuleBasedStateMachine):
             self.run(handle.update("none", lambda _, now: (None, now))) for handle in self.handles
         )
 
-        assert pytest.approx(first, abs=1e-5) == second
+        assert pytest.approx(first, abs=self.tolerance_seconds) == second
 
     def teardown(self) -> None:
         for handle in self.handles:
@@ -145,17 +195,25 @@ class Machine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-class SqliteMachine(Machine):
-    backend = "sqlite"
+class ServerMachine(Machine):
+    """A server has a clock that no test moves."""
+
+    tolerance_seconds = 5.0
+
+    def time(self) -> float:
+        return SYSTEM_CLOCK.monotonic()
 
 
-@pytest.mark.parametrize("machine", [Machine, SqliteMachine])
-def test_it_does_what_a_dictionary_does(machine: type[Machine]) -> None:
+@EVERY
+def test_it_does_what_a_dictionary_does(backend: str) -> None:
     """Whatever is done in whatever order by whichever of two, all of them see the same."""
+    base = ServerMachine if backend in PROGRAMS else Machine
+    machine = type(f"{base.__name__} on {backend}", (base,), {"backend": backend})
+
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=30))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@EVERY
 async def test_changes_at_once_lose_nothing(backend: str, tmp_path: Path) -> None:
     """A change is one step, so that none overwrites another that it has not seen."""
     opener = BACKENDS[backend](tmp_path / "state", FakeClock())
@@ -176,7 +234,7 @@ async def test_changes_at_once_lose_nothing(backend: str, tmp_path: Path) -> Non
         await handle.aclose()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@EVERY
 async def test_the_salt_is_one(backend: str, tmp_path: Path) -> None:
     """All who share the state hash with the same random bytes."""
     opener = BACKENDS[backend](tmp_path / "state", FakeClock())

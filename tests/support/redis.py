@@ -1,0 +1,137 @@
+"""Redis and Valkey servers for tests: on free ports of this machine, ended by their process ids."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from exporter.clock import SYSTEM_CLOCK
+from exporter.state.redis import CLOCK, RedisState
+from exporter.state.settings import StateSettings
+from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.clock import Clock
+
+
+#: The programs, each of which has to do.
+PROGRAMS = ("redis-server", "valkey-server")
+
+_READY_SECONDS = 30.0
+
+
+class RedisServer:
+    """A running server.
+
+    Attributes:
+        port: Where it listens.
+        log: The file with all that it says.
+    """
+
+    def __init__(self, program: str, folder: Path, *options: str, tls: Path | None = None) -> None:
+        """Start it and wait until it answers.
+
+        Args:
+            program: One of `PROGRAMS`.
+            folder: Where it keeps its data.
+            options: More of its settings, as on its command line.
+            tls: The folder of the certificates if it is to speak TLS only.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.log = folder / "server.log"
+        self.port = _free_port()
+        ports = ["--port", str(self.port)]
+        if tls is not None:
+            ports = ["--port", "0", "--tls-port", str(self.port)]
+            ports += ["--tls-cert-file", str(tls / "server.crt")]
+            ports += ["--tls-key-file", str(tls / "server.key")]
+            ports += ["--tls-ca-cert-file", str(tls / "ca.pem")]
+        self._command = [require(program), *ports, "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", "", "--daemonize", "no", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def url(self, database: int = 0, scheme: str = "redis") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/{database}"
+
+    def settings(self, **rest: Any) -> StateSettings:
+        return StateSettings(**{"url": self.url(), **rest})
+
+    def state(self, clock: Clock = SYSTEM_CLOCK, **rest: Any) -> RedisState:
+        """Open the state in it."""
+        return RedisState(self.settings(**rest), clock=clock)
+
+    def command(self, *words: str | bytes) -> Any:
+        """Send it one command past the state.
+
+        Returns:
+            Its answer: bytes, a number, `None` or a list of them.
+
+        Raises:
+            ValueError: It answers an error.
+        """
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            parts = [word.encode() if isinstance(word, str) else word for word in words]
+            lines = [b"*%d" % len(parts)]
+            for part in parts:
+                lines += [b"$%d" % len(part), part]
+            connection.sendall(b"\r\n".join([*lines, b""]))
+            with connection.makefile("rb") as file:
+                return _read(file)
+
+    def age(self, seconds: float = 62.0) -> None:
+        """Make its data so much older, as if they had been begun that long ago."""
+        born = int(self.command("HGET", CLOCK, "born")) - int(seconds * 1e6)
+        self.command("HSET", CLOCK, "born", str(born))
+
+    def start(self) -> None:
+        """Start it where and with what it was."""
+        with self.log.open("ab") as log:
+            start = self.log.stat().st_size
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = SYSTEM_CLOCK.monotonic() + _READY_SECONDS
+        while b"Ready to accept connections" not in self.log.read_bytes()[start:]:
+            if self._process.poll() is not None or SYSTEM_CLOCK.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(self.log.read_text(errors="replace"))
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _read(file: Any) -> Any:
+    line = file.readline().rstrip(b"\r\n")
+    kind, rest = line[:1], line[1:]
+    if kind == b"-":
+        raise ValueError(rest.decode())
+    if kind == b":":
+        return int(rest)
+    if kind == b"$":
+        return None if rest == b"-1" else file.read(int(rest) + 2)[:-2]
+    if kind == b"*":
+        return [_read(file) for _ in range(int(rest))]
+    return rest
