@@ -1,12 +1,14 @@
-"""Setting up a process that stays: event loop, garbage collection, signals to stop."""
+"""The process: event loop, garbage collection, signals to stop, and whether another has ended."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import importlib
+import os
 import signal
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -45,3 +47,43 @@ def stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+_PROC = Path("/proc")
+
+
+def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:
+    """Return what tells a process from all others, empty where the system does not say.
+
+    It is made of the boot, the namespace of process numbers, the number and the start time.
+
+    Args:
+        pid: The process; this one if not given.
+        proc: Where the system tells of processes.
+    """
+    pid = os.getpid() if pid is None else pid
+    try:
+        boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = (proc / "self/ns/pid").readlink()
+        # The name of the program, in brackets, may hold anything.
+        state, *fields = (
+            (proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+        )
+        if state in "ZX":
+            return ""
+        return f"{boot} {space} {pid} {fields[18]}"
+    except (OSError, UnicodeError, ValueError, IndexError):
+        return ""
+
+
+def has_ended(known: str, *, proc: Path = _PROC) -> bool:
+    """Return whether a process is known to have ended; false where that cannot be told.
+
+    Args:
+        known: Its `identity`.
+        proc: Where the system tells of processes.
+    """
+    own, parts = identity(proc=proc).split(), known.split()
+    if len(own) != 4 or len(parts) != 4 or own[:2] != parts[:2] or not parts[2].isdigit():
+        return False
+    return identity(int(parts[2]), proc=proc) != known

@@ -49,6 +49,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: Returns a hash of the secret as it is now, empty while it cannot be read.
         turn_seconds: Returns `None` while the ledger is shared with all shards, else how long after
             a minute this shard's turn to prove comes.
+        may_call: Returns whether a slot may be used now.
     """
 
     concurrency: int
@@ -58,6 +59,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     clock: Clock
     turn_seconds: Callable[[], float | None] = lambda: None
+    may_call: Callable[[], bool] = lambda: True
 
 
 class Keeper:
@@ -186,6 +188,8 @@ class Keeper:
         if answer is None or self._asking or self._suspicions.news or self.is_stale:
             return
         if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
+            return
+        if not self._participant.may_call():
             return
         if self._queue.under_way + self._doubts < answer.slots and self._queue.admit():
             # One in each turn of the loop: when hundreds begin in the same turn, the measured
@@ -349,8 +353,8 @@ class Keeper:
         self._suspicions.settle(answer, self._verdict, closed=self._closed)
         if self.is_stale:
             return
-        is_late = self._clock.monotonic() >= self._slots_until
-        if answer.proof_slot and self._proof_call is None and not is_late:
+        may_prove = self._clock.monotonic() < self._slots_until and self._participant.may_call()
+        if answer.proof_slot and self._proof_call is None and may_prove:
             if answer.phase is not Phase.PROVEN:
                 self._proof_call = asyncio.create_task(self._prove())
             elif self._suspicions.confirmations:

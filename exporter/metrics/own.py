@@ -139,6 +139,10 @@ VENDOR_CERTIFICATE_END = _gauge(
     " earliest. Absent where the calls go over plain HTTP.",
     *_SOURCE,
 )
+LEADER = _gauge("leader", "Whether this process polls the source; 0 where it stands by.", *_SOURCE)
+LEADER_CHANGES = _counter(
+    "leader_changes_total", "Changes of the source's leader that this process has seen.", *_SOURCE
+)
 SERIES = _gauge("series", "Vendor series exposed.", *_SOURCE)
 SERIES_EXPIRED = _counter(
     "series_expired_total", "Vendor series that ended for want of a newer reading.", *_SOURCE

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from prometheus_client import (
@@ -30,7 +30,7 @@ from exporter.metrics.own import OWN_FAMILIES, M, OwnFamily
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from prometheus_client import Counter
+    from prometheus_client import Counter, Gauge
 
     from exporter.clock import Moment
 
@@ -140,6 +140,16 @@ class SourceMetrics:
         # To find a series by its labels costs as much as to write it.
         self._requests = cache(partial(telemetry[own.HTTP_REQUESTS].labels, *self._labels))
         self._durations = cache(partial(telemetry[own.HTTP_REQUEST_DURATION].labels, *self._labels))
+
+    @cached_property
+    def leads(self) -> Gauge:
+        """Show whether this process polls the source; made by whoever elects a leader for it."""
+        return self._metrics[own.LEADER].labels(*self._labels)
+
+    @cached_property
+    def leader_changes(self) -> Counter:
+        """Count changes of the source's leader; made by whoever elects one."""
+        return self._metrics[own.LEADER_CHANGES].labels(*self._labels)
 
     def declare_task(self, task: str, interval_seconds: float) -> None:
         """Make the series of a task exist, at 0, before its first poll."""

@@ -88,12 +88,24 @@ def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[So
             )
             for task, interval in poller.intervals.items()
         ]
-        row = source_row(poller.source, *tasks, up=poller.up, vendor_slow=bool(poller.slow))
+        row = source_row(
+            poller.source,
+            *tasks,
+            up=poller.up,
+            auth_failed=poller.auth_failed,
+            vendor_slow=poller.slow,
+        )
         rows.append(row)
     return rows
 
 
-def source_row(source: Source, *tasks: TaskRow, up: bool, vendor_slow: bool = False) -> SourceRow:
+def source_row(
+    source: Source,
+    *tasks: TaskRow,
+    up: bool,
+    auth_failed: bool = False,
+    vendor_slow: bool = False,
+) -> SourceRow:
     """Make the row of a source from those of its tasks."""
     attempted = any(
         task.last_attempt_timestamp_seconds is not None and not task.restored for task in tasks
@@ -108,7 +120,7 @@ def source_row(source: Source, *tasks: TaskRow, up: bool, vendor_slow: bool = Fa
         url=public_url(source.settings.url),
         state=state,
         up=up,
-        auth_failed=source.auth_failed,
+        auth_failed=auth_failed,
         blocked=source.blocked,
         vendor_slow=vendor_slow,
         tasks=tasks,

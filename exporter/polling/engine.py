@@ -22,6 +22,7 @@ from exporter.lockout.siblings import Siblings
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.own import SHARD_ORDINAL, SHARDS, STATE_UP
 from exporter.metrics.telemetry import SelfMetrics
+from exporter.polling.duty import Duty, Hooks
 from exporter.polling.memory import Memory
 from exporter.polling.poller import Kept, Poller, TaskStatus
 from exporter.polling.reload import Difference, difference, identities
@@ -37,6 +38,7 @@ from exporter.state.settings import StateSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from exporter.metrics.telemetry import SourceMetrics
     from exporter.settings.load import Settings
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
@@ -83,7 +85,7 @@ class Engine:
         else:
             self.state = open_state(state, clock=clock, telemetry=self.telemetry)
         self._memory = Memory(
-            self.state, namespace=settings.namespace, shard=self._shard, clock=clock
+            self.state.shared, namespace=settings.namespace, shard=self._shard, clock=clock
         )
         self._keeps = keeps
         self._siblings = Siblings(
@@ -102,6 +104,7 @@ class Engine:
         self._first_polls: set[tuple[str, str]] = set()
         self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
+        self._duties: dict[str, Duty] = {}
 
     @property
     def first_polls_done(self) -> bool:
@@ -120,10 +123,10 @@ class Engine:
             self.pollers[source.name] = await self._recalled(source)
 
     def begin(self) -> None:
-        """Start polling on schedule."""
+        """Start polling on schedule what no other process polls."""
         self.schedule.start()
         for name in self.pollers:
-            self._schedule(name)
+            self._begin(name)
 
     async def apply(self, settings: Settings) -> Difference:
         """Go over to other settings while polling; sources that stay as they were go on.
@@ -168,7 +171,7 @@ class Engine:
         pollers = self.pollers | started
         self.pollers = {name: pollers[name] for name in by_name if name in pollers}
         for name in started:
-            self._schedule(name)
+            self._begin(name)
         if problems:
             raise ConfigurationError(problems)
         return found
@@ -189,12 +192,21 @@ class Engine:
         if poller is None:
             known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
+        duty = self._duties.get(source)
+        if duty is not None and duty.heard and not duty.polls:
+            poller = await self._renewed(source)
         explanation = await poller.source.explain(kind, target_id)
         return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
-        """Stop polling, give what runs the grace, close all connections."""
+        """Stop polling, give what runs the grace, close all connections.
+
+        A source that another process waits for is handed over at once.
+        """
+        duties = tuple(self._duties.values())
+        await asyncio.gather(*(duty.hand_over() for duty in duties))
         await self.schedule.stop(grace_seconds=grace_seconds)
+        await asyncio.gather(*(duty.leave() for duty in duties))
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self.state.aclose()
 
@@ -216,9 +228,19 @@ class Engine:
                 self._restored.add((settings.name, task))
         return poller
 
-    def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
+    def _connect(
+        self,
+        settings: SourceSettings,
+        kept: Mapping[str, Kept],
+        *,
+        refused: bool | None = None,
+    ) -> Poller:
+        name = settings.name
+        telemetry = self.telemetry.source(settings.provider, name)
+        if self._keeps and name not in self._duties:
+            self._duties[name] = self._duty(settings, telemetry)
+        duty = self._duties.get(name)
         provider = PROVIDERS[settings.provider]
-        telemetry = self.telemetry.source(settings.provider, settings.name)
         context = SourceContext(
             telemetry=telemetry,
             clock=self.clock,
@@ -228,6 +250,7 @@ class Engine:
             turn_seconds=self._siblings.turn_seconds if settings.LOCKOUT.block else lambda: None,
             known={task: each.snapshot.readings for task, each in kept.items()},
             memory={task: each.snapshot.memory for task, each in kept.items()},
+            may_call=lambda: duty is None or not duty.leadership.lapsed,
         )
         return Poller(
             provider.connect(settings, context),
@@ -240,13 +263,71 @@ class Engine:
                 settings.name, settings.intervals(), provider.spread
             ),
             kept=kept,
-            keep=partial(self._memory.keep, settings) if self._keeps else None,
+            keep=duty.keep if duty is not None else None,
+            told=duty.leadership.tell if duty is not None else lambda: None,
+            refused=refused,
         )
+
+    def _duty(self, settings: SourceSettings, telemetry: SourceMetrics) -> Duty:
+        name = settings.name
+
+        async def begin() -> None:
+            if self._duties[name].heard:
+                await self._renewed(name)
+            self._schedule(name)
+
+        async def end() -> None:
+            for task in self.pollers[name].intervals:
+                await self.schedule.remove(name, task)
+
+        return Duty(
+            settings,
+            self._memory,
+            Hooks(
+                poller=lambda: self.pollers[name],
+                begin=begin,
+                end=end,
+                heard=partial(self._note_heard, name),
+            ),
+            state=self.state.shared,
+            clock=self.clock,
+            telemetry=telemetry,
+        )
+
+    def _begin(self, name: str) -> None:
+        """Begin to take part in the polling of a source."""
+        poller = self.pollers[name]
+        telemetry = self.telemetry.source(poller.source.settings.provider, name)
+        for task, interval in poller.intervals.items():
+            self._first_polls.add((name, task))
+            telemetry.declare_task(task, interval)
+        self._duties[name].begin()
+
+    def _note_heard(self, name: str) -> None:
+        """Note which tasks need no first poll, since their leader has told of them."""
+        poller = self.pollers[name]
+        for task in poller.intervals:
+            if self.store.get(poller.source.settings.provider, name, task) is not None:
+                self._restored.add((name, task))
+            status = poller.status(task)
+            if status.health is not None and not status.restored:
+                self._first_polls.discard((name, task))
+
+    async def _renewed(self, name: str) -> Poller:
+        """Return the poller of a source that knows what its leader has told."""
+        old = self.pollers[name]
+        self._duties[name].heard = False
+        poller = self._connect(old.source.settings, old.kept, refused=old.auth_failed)
+        self.pollers[name] = poller
+        await old.source.aclose()
+        return poller
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
         """Stop polling a source and drop what does not hold for the one that follows it."""
         poller = self.pollers[name]
         settings = poller.source.settings
+        if name in self._duties:
+            await self._duties.pop(name).leave()
         for task in poller.intervals:
             await self.schedule.remove(name, task)
             self._first_polls.discard((name, task))
@@ -266,14 +347,19 @@ class Engine:
         poller = self.pollers[name]
         settings = poller.source.settings
         telemetry = self.telemetry.source(settings.provider, settings.name)
+        now = self.clock.monotonic()
         for task, interval in poller.intervals.items():
-            self._first_polls.add((name, task))
+            status = poller.status(task)
+            last = status.last_attempt
+            # What the leader before has just polled keeps its rhythm.
+            due = last is None or status.restored or now - last.monotonic >= interval
             self.schedule.add(
                 telemetry,
                 task,
                 interval,
                 partial(self._poll, poller, task),
                 blocked=partial(self._blocked, poller, task),
+                at_once=due,
             )
 
     async def _poll(self, poller: Poller, task: str) -> None:

@@ -106,16 +106,16 @@ class Expectations:
             expected = usual or kind in recent or self._includes(kind)
             self._telemetry.expect(task, kind, expected=expected and kind not in self._elsewhere)
 
-    def check(self, targets: Mapping[str, float], elsewhere: Mapping[Kind, int]) -> None:
+    def check(self, targets: Mapping[str, float], elsewhere: Collection[Kind]) -> None:
         """Note what a list has that was read to the end.
 
         Warns of each `include` that matches nothing, once until it matches.
 
         Args:
             targets: How many targets of each kind there are.
-            elsewhere: How many more other processes watch: with these, ours need not have any.
+            elsewhere: The kinds of which other shards watch some: of these, ours need not have any.
         """
-        self._elsewhere = {kind for kind, count in elsewhere.items() if count}
+        self._elsewhere = set(elsewhere)
         if Kind.LOCATION.value in targets:
             self._without_locations = not targets[Kind.LOCATION.value]
         for kind, count in ((Kind(word), count) for word, count in targets.items()):

@@ -1,4 +1,4 @@
-"""The memory of the tasks: what a restart finds again, as one document of the state per task.
+"""The memory of the tasks: what a restart or a standby finds, one document of the state per task.
 
 A document holds the newest snapshot of a task and how its polls have gone. Nobody reads it who is
 not the same source with the same filters, tasks, labels and share: the key is a hash of all these.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from exporter.fleet.changes import SinceByTarget
     from exporter.sharding import Shard
     from exporter.sources.settings import SourceSettings
-    from exporter.state.base import Document, State
+    from exporter.state.base import Document, Fence, State
 
 
 S = TypeVar("S")
@@ -110,45 +110,55 @@ class Memory:
         self._shard = shard
         self._clock = clock
         self._failing = False
+        self._ignored: set[str] = set()
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.memory")
 
     async def recall(self, settings: SourceSettings) -> dict[str, Kept]:
         """Return what is kept of a source by task, whatever its age; never raises."""
         prefix = self._prefix(settings)
-        log = self._log.bind(provider=settings.provider, source=settings.name)
         try:
             documents = await self._state.documents(prefix)
         except StateError as error:
-            log.warning("memory_not_read", message=str(error))
+            self._log.warning("memory_not_read", source=settings.name, message=str(error))
             return {}
-        found: dict[str, Kept] = {}
-        for task in settings.intervals():
-            document = documents.get(prefix + task)
-            if document is None:
-                continue
-            try:
-                found[task] = await self._decoded(document, settings, task)
-            except (ValueError, RecursionError, zlib.error):
-                # The text of the error could quote a value.
-                message = "it is damaged, or of another version; the task begins anew"
-                log.warning("memory_ignored", task=task, message=message)
-        return found
+        found = {
+            task: await self._read(documents[prefix + task], settings, task)
+            for task in settings.intervals()
+            if prefix + task in documents
+        }
+        return {task: kept for task, kept in found.items() if kept is not None}
 
-    async def keep(self, settings: SourceSettings, kept: Kept) -> None:
-        """Write what is kept of a task; a failure is logged, once, and raises nothing."""
+    async def newest(self, settings: SourceSettings, task: str) -> Kept | None:
+        """Return what is kept of a task, `None` if there is nothing that can be read.
+
+        Raises:
+            StateError: The state cannot be used.
+        """
+        document = await self._state.get(self._prefix(settings) + task)
+        return None if document is None else await self._read(document, settings, task)
+
+    async def keep(
+        self, settings: SourceSettings, kept: Kept, *, fence: Fence | None = None
+    ) -> bool:
+        """Write what is kept of a task; a failure is logged, once, and raises nothing.
+
+        Returns:
+            Whether it was written.
+        """
         key = self._prefix(settings) + kept.snapshot.task
         try:
-            await self._state.put(key, await self._encoded(kept))
+            written = await self._state.put(key, await self._encoded(kept), fence=fence)
         except Exception as error:  # noqa: BLE001 - what cannot be kept must not fail a poll
             if not self._failing:
                 message = str(error) if isinstance(error, StateError) else type(error).__name__
                 self._log.warning("memory_not_written", message=message)
             self._failing = True
-        else:
-            self._failing = False
+            return False
+        self._failing = False
+        return written
 
-    def _prefix(self, settings: SourceSettings) -> str:
-        """Return what the keys of a source begin with."""
+    def identity(self, settings: SourceSettings) -> str:
+        """Return a hash of all that processes must have in common to share what they know."""
         patterns = [
             {kind: pattern.pattern for kind, pattern in each.items()}
             for each in (settings.include, settings.exclude)
@@ -162,7 +172,29 @@ class Memory:
             settings.labels,
         ]
         canonical = json.dumps(described, sort_keys=True).encode()
-        return f"snapshot/{hashlib.blake2b(canonical, digest_size=16).hexdigest()}/"
+        return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+    def _prefix(self, settings: SourceSettings) -> str:
+        """Return what the keys of a source begin with."""
+        return f"snapshot/{self.identity(settings)}/"
+
+    async def _read(self, document: Document, settings: SourceSettings, task: str) -> Kept | None:
+        try:
+            return await self._decoded(document, settings, task)
+        except (ValueError, RecursionError, zlib.error):
+            # Once: during a rolling upgrade a standby comes upon each of them. And without the
+            # error's text, which could quote a value.
+            if (name := f"{settings.name}/{task}") not in self._ignored:
+                self._ignored.add(name)
+                message = "it is damaged, or of another version; the task begins anew"
+                self._log.warning(
+                    "memory_ignored",
+                    provider=settings.provider,
+                    source=settings.name,
+                    task=task,
+                    message=message,
+                )
+            return None
 
     async def _encoded(self, kept: Kept) -> bytes:
         snapshot = kept.snapshot

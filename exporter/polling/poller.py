@@ -19,7 +19,7 @@ from exporter.clock import Clock, Moment
 from exporter.cooperative import collected
 from exporter.errors import PollError, Reason
 from exporter.fleet.changes import R, SinceByTarget, changes, dated
-from exporter.fleet.kinds import BY_READING
+from exporter.fleet.kinds import BY_READING, Kind
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Snapshot
 from exporter.polling.doubt import Doubt, doubted, failure_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from exporter.fleet.changes import Since
-    from exporter.fleet.kinds import Kind
     from exporter.fleet.store import Store
     from exporter.metrics.telemetry import SourceMetrics
     from exporter.sources.base import Poll, Source
@@ -79,6 +78,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
             which a part is missing.
         health: What they say of the source; `None` before the first one.
         restored: Whether these polls were before a restart, and none was since.
+        slow: Whether calls timed out by the vendor's doing in the newest poll.
+        elsewhere: The kinds of which other shards watch targets, by the newest whole list.
     """
 
     health: TaskHealth | None = None
@@ -87,6 +88,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     failure: TaskFailure | None = None
     answered: bool = False
     restored: bool = False
+    slow: bool = False
+    elsewhere: tuple[Kind, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +124,8 @@ class Poller:
         shows_health: bool = True,
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
+        told: Callable[[], None] = lambda: None,
+        refused: bool | None = None,
     ) -> None:
         """Take over a source.
 
@@ -135,6 +140,9 @@ class Poller:
                 source one does.
             kept: What is known of the tasks from before.
             keep: Writes down what is known of a task, after each poll that brought a snapshot.
+            told: Called after each poll, and each that was left out.
+            refused: Whether the credentials were refused, by the polls of another process; they
+                say so until the first poll of this one.
         """
         self.source = source
         self.intervals = intervals
@@ -156,7 +164,8 @@ class Poller:
         self._expectations = Expectations(
             self._settings.include, telemetry=telemetry, log=self._log
         )
-        self.slow: set[str] = set()
+        self._told = told
+        self._refused = refused
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
 
@@ -170,13 +179,60 @@ class Poller:
         known = (self.status(task) for task, each in self.intervals.items() if each <= often)
         return any(each.answered or (each.health and each.health.up) for each in known)
 
+    @property
+    def unreached(self) -> bool:
+        """Return whether the newest polls brought nothing, and not for refused credentials."""
+        known = [self.status(task).health for task in self.intervals]
+        return any(known) and not self.up and not self.auth_failed
+
+    @property
+    def auth_failed(self) -> bool:
+        """Return whether calls are held back because the credentials were refused."""
+        return self.source.auth_failed if self._refused is None else self._refused
+
+    @property
+    def slow(self) -> bool:
+        """Return whether calls time out by the vendor's doing."""
+        return any(self.status(task).slow for task in self.intervals)
+
     def status(self, task: str) -> TaskStatus:
         """Return how the polls of a task have gone."""
         return self._status.get(task, TaskStatus())
 
     def hold(self, task: str) -> None:
         """Note that a poll of a task was left out because calls are held back."""
+        self._refused = None
         self._note_health(task, up=False, answered=False)
+        self.publish_health()
+        self._told()
+
+    def mirror(
+        self,
+        statuses: Mapping[str, TaskStatus],
+        kept: Mapping[str, Kept],
+        *,
+        refused: bool,
+    ) -> None:
+        """Show what another process has polled in the place of this one.
+
+        Args:
+            statuses: How its polls have gone, by task.
+            kept: What it has learnt of the tasks of which there is something new.
+            refused: Whether the credentials were refused.
+        """
+        self._refused = refused
+        for task in self.intervals & statuses.keys():
+            self._status[task] = status = statuses[task]
+            self._telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
+            if task in kept or task in self.kept:
+                self.kept[task] = replace(kept.get(task) or self.kept[task], status=status)
+            if task in kept:
+                snapshot = kept[task].snapshot.aged(self._clock.monotonic())
+                if snapshot is not None:
+                    self._store.put(replace(snapshot, restored=status.restored))
+            if status.health is not None:
+                self._expectations.check(status.health.targets, status.elsewhere)
+        self._telemetry.vendor_slow.set(self.slow)
         self.publish_health()
 
     async def poll(self, task: str) -> None:
@@ -196,6 +252,8 @@ class Poller:
             took = self._clock.monotonic() - started
             kept = await self._show(task, poll, targets, seconds=took)
             failures = _grouped((*poll.failures, *self._judge(task, poll, targets, kept)))
+        # From here on the guard knows it.
+        self._refused = None
         ended = self._clock.now()
         self._telemetry.polled(
             task,
@@ -211,10 +269,11 @@ class Poller:
         self.publish_health()
         if kept is not None and self._keep is not None:
             await self._keep(kept)
+        self._told()
 
     def publish_health(self) -> None:
         """Put the health of the source and of its tasks in the store, if it changed."""
-        health = SourceHealth(up=self.up, auth_failed=self.source.auth_failed)
+        health = SourceHealth(up=self.up, auth_failed=self.auth_failed)
         if health != self._health:
             if self._health is not None:
                 self._log_health(self._health, health)
@@ -257,13 +316,15 @@ class Poller:
         self, task: str, poll: Poll, targets: Mapping[str, float], kept: Kept
     ) -> Iterator[Failure]:
         """Note what a poll says of the source; yield the failure that its inventory is, if so."""
-        (self.slow.add if poll.vendor_slow else self.slow.discard)(task)
-        self._telemetry.vendor_slow.set(bool(self.slow))
+        self._status[task] = replace(self.status(task), slow=poll.vendor_slow)
+        self._telemetry.vendor_slow.set(self.slow)
         is_doubted = kept.doubt is not None and not kept.doubt.over
         whole = not is_doubted and not poll.cut
         self._note_health(task, up=poll.asked and whole, answered=poll.asked, targets=targets)
         if not poll.cut:
-            self._expectations.check(targets, poll.elsewhere)
+            elsewhere = tuple(kind for kind, count in poll.elsewhere.items() if count)
+            self._status[task] = replace(self.status(task), elsewhere=elsewhere)
+            self._expectations.check(targets, elsewhere)
         if is_doubted:
             self._telemetry.surprise("incomplete_list")
             yield failure_of(poll)

@@ -123,7 +123,7 @@ class Schedule:
         """Begin; needs a running event loop."""
         self._scheduler.start()
 
-    def add(
+    def add(  # noqa: PLR0913 - the last two by keyword
         self,
         telemetry: SourceMetrics,
         task: str,
@@ -131,8 +131,9 @@ class Schedule:
         run: Callable[[], Awaitable[None]],
         *,
         blocked: Callable[[], bool],
+        at_once: bool = True,
     ) -> None:
-        """Run a task now and then in each of its slots; `run` must not raise.
+        """Run a task at once, if asked to, and in each of its slots; `run` must not raise.
 
         A run that would be useless now is `blocked`: it is left out, which the source's telemetry
         counts.
@@ -140,14 +141,15 @@ class Schedule:
         trigger = SlotTrigger(interval_seconds, phase(telemetry.name, task, interval_seconds))
         key = _key(telemetry.name, task)
         telemetry.declare_task(task, interval_seconds)
-        self._jobs[key] = _Job(task, trigger, telemetry, run, blocked)
+        self._jobs[key] = _Job(task, trigger, telemetry, run, blocked, first=at_once)
+        now = self._now()
         self._scheduler.add_job(
             self._run,
             trigger,
             args=(key,),
             id=key,
             name=f"{telemetry.name}/{task}",
-            next_run_time=self._now(),
+            next_run_time=now if at_once else trigger.get_next_fire_time(None, now),
             misfire_grace_time=max(1, math.ceil(interval_seconds * MISFIRE_GRACE_RATIO)),
             replace_existing=True,
         )

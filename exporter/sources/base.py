@@ -106,6 +106,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         memory: What the tasks' newest polls gave as `Poll.memory`, by task.
         turn_seconds: `None` while the ledger is shared with all shards, else how long after a
             minute this shard's turn to prove its credentials comes.
+        may_call: False while this process has to find out whether it is still the one that polls.
     """
 
     telemetry: SourceMetrics
@@ -116,6 +117,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, tuple[Reading, ...]] = {}
     memory: Mapping[str, bytes] = {}
     turn_seconds: Callable[[], float | None] = lambda: None
+    may_call: Callable[[], bool] = lambda: True
 
 
 class Client(ABC):
@@ -157,6 +159,7 @@ class Client(ABC):
                 ledger=context.ledger,
                 clock=context.clock,
                 turn_seconds=context.turn_seconds,
+                may_call=context.may_call,
             )
         )
 

@@ -41,6 +41,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "vendor_slow": ("gauge", SOURCE),
     "targets_expected": ("gauge", (*TASK, "kind")),
     "vendor_certificate_not_after_timestamp_seconds": ("gauge", SOURCE),
+    "leader": ("gauge", SOURCE),
+    "leader_changes_total": ("counter", SOURCE),
     "series": ("gauge", SOURCE),
     "series_expired_total": ("counter", SOURCE),
     "vendor_surprises_total": ("counter", (*SOURCE, "kind")),
@@ -68,6 +70,8 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
         pass
     source.expect("agents", "agent", expected=True)
     source.certificate_ends(1_800_000_000.0)
+    source.leads.set(1)
+    source.leader_changes.inc()
     telemetry.expose(own.WEB_CERTIFICATE_END)
     telemetry.fires({("LoadFleetAgentDown", "critical"): 1})
     for family in OWN_FAMILIES:
@@ -179,6 +183,21 @@ def test_a_task_exists_at_zero_from_the_start() -> None:
     ):
         assert 0.0 == value(telemetry, name, **labels)
     assert 60.0 == value(telemetry, "poll_interval_seconds", **labels)
+
+
+def test_a_leader_is_shown_where_one_is_elected() -> None:
+    """Where nobody elects one, such as in a single look at a source, there is none to show."""
+    telemetry = SelfMetrics()
+    source = telemetry.source("realload", "prod")
+    labels = {"provider": "realload", "source": "prod"}
+    before = [value(telemetry, name, **labels) for name in ("leader", "leader_changes_total")]
+
+    source.leads.set(1)
+    source.leader_changes.inc()
+
+    assert [None, None] == before
+    assert 1.0 == value(telemetry, "leader", **labels)
+    assert 1.0 == value(telemetry, "leader_changes_total", **labels)
 
 
 def test_a_forgotten_source_leaves_no_series() -> None:
