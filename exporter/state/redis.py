@@ -189,9 +189,11 @@ class RedisState(Store):
         """Close the connections, after what is under way."""
         if not self._closed:
             self._closed = True
-            for _ in range(_CONNECTIONS):
-                await self._slots.acquire()
-            await self.server.aclose()
+            try:
+                for _ in range(_CONNECTIONS):
+                    await self._slots.acquire()
+            finally:
+                await self.server.aclose()
 
     async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do what waits for a connection, unless the store could not be used meanwhile.
@@ -199,10 +201,10 @@ class RedisState(Store):
         A server that does not answer takes seconds to fail, and whoever waits behind that would
         wait as long again.
         """
+        if self._closed:
+            raise StateError("the state is closed")
         failures = self._failures
         async with self._slots:
-            if self._closed:
-                raise StateError("the state is closed")
             if failures != self._failures:
                 raise StateError(self._failure)
             try:

@@ -35,8 +35,7 @@ _OLDEST = 6
 
 #: By what the server's error says of itself, and by what ours are.
 _REMEDIES = {
-    "WRONGPASS": "user or password is refused; correct state.username and state.password_file",
-    "NOAUTH": "it wants a password; give state.password_file",
+    "WRONGPASS": "it refuses the login; correct state.username and state.password_file",
     "NOPERM": "the user may not do what is needed; give it the rights that the documents name",
     "OOM": "it is full; raise its maxmemory, or delete what else is in it",
     "MISCONF": "it cannot save to its disk, and takes no writes; see to the disk",
@@ -203,11 +202,11 @@ def _reason(error: Exception) -> str:
     cause = error.__context__
     kind = next(kind for each, kind in _KINDS.items() if isinstance(error, each))
     if isinstance(cause, ssl.SSLError):
-        why = getattr(cause, "verify_message", "") or cause.reason or "unknown error"
-        return f"TLS fails ({why}); check its certificate and state.ca_file"
+        why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "")
+        return f"TLS fails ({why or 'unknown error'}); check its certificate and state.ca_file"
     if kind == "lost" and isinstance(cause, OSError):
         known = cause.errno is not None and cause.errno > 0
         why = os.strerror(cause.errno or 0) if known else (cause.strerror or "unknown error")
         return f"it cannot be reached ({why}); start it, or correct state.url"
-    word = _WORDS.search(str(error)) if kind in {"refused", "WRONGPASS"} else None
+    word = _WORDS.search(str(error)) if kind == "refused" else None
     return _REMEDIES[word[0] if word else kind]

@@ -68,8 +68,8 @@ class RedisServer:
         """Open the state in it."""
         return RedisState(self.settings(**rest), clock=clock)
 
-    def command(self, *words: str | bytes) -> Any:
-        """Send it one command past the state.
+    def command(self, *words: str | bytes, login: tuple[str, str] | None = None) -> Any:
+        """Send it one command past the state, logged in or not.
 
         Returns:
             Its answer: bytes, a number, `None` or a list of them.
@@ -77,14 +77,13 @@ class RedisServer:
         Raises:
             ValueError: It answers an error.
         """
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            parts = [word.encode() if isinstance(word, str) else word for word in words]
-            lines = [b"*%d" % len(parts)]
-            for part in parts:
-                lines += [b"$%d" % len(part), part]
-            connection.sendall(b"\r\n".join([*lines, b""]))
-            with connection.makefile("rb") as file:
-                return _read(file)
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection,
+            connection.makefile("rwb") as file,
+        ):
+            if login is not None:
+                _send(file, "AUTH", *login)
+            return _send(file, *words)
 
     def age(self, seconds: float = 62.0) -> None:
         """Make its data so much older, as if they had been begun that long ago."""
@@ -121,6 +120,15 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     return port
+
+
+def _send(file: Any, *words: str | bytes) -> Any:
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    file.write(b"*%d\r\n" % len(parts))
+    for part in parts:
+        file.write(b"$%d\r\n%b\r\n" % (len(part), part))
+    file.flush()
+    return _read(file)
 
 
 def _read(file: Any) -> Any:
