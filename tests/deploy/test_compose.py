@@ -14,7 +14,11 @@ from exporter import __version__, cli
 from exporter.settings.load import load
 from exporter.simulator.options import options_from
 from exporter.simulator.server import Simulation
+from exporter.state.opening import place_of
+from exporter.state.settings import StateSettings
+from tests.deploy import valkey
 from tests.deploy.tools import tool
+from tests.support.redis import PROGRAMS
 from tests.support.servers import require
 
 
@@ -28,6 +32,8 @@ PORTAL = {
     "LOADFLEET_REALLOAD_URL": "https://portal.example.com/RemoteUserAPI",
     "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/home/me/token",
 }
+PAIR = {"LOADFLEET_VALKEY_PASSWORD_FILE": "/home/me/password"}
+EXPORTERS = ["exporter", "exporter-2"]
 
 
 def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def mounts(service: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("environ", [{}, PORTAL], ids=["demo", "portal"])
+@pytest.mark.parametrize("environ", [{}, PORTAL, PAIR], ids=["demo", "portal", "pair"])
 def test_it_keeps_the_schema(environ: dict[str, str], tmp_path: Path) -> None:
     """The file must be valid by the compose specification, whatever the variables are."""
     copy = tmp_path / "compose.yml"
@@ -75,7 +81,7 @@ def test_versions_are_pinned() -> None:
     assert [] == [i for i in images if not re.search(r":v?\d+\.\d+\.\d+$", i)]
 
 
-@pytest.mark.parametrize("environ", [{}, PORTAL], ids=["demo", "portal"])
+@pytest.mark.parametrize("environ", [{}, PORTAL, PAIR], ids=["demo", "portal", "pair"])
 def test_everything_mounted_is_there(environ: dict[str, str]) -> None:
     """A bind mount of a missing file becomes an empty folder, which nobody understands."""
     services = rendered(environ)["services"].values()
@@ -89,7 +95,8 @@ def test_nothing_is_open_to_others() -> None:
     services = rendered({})["services"].values()
     ports = [port for service in services for port in service.get("ports", [])]
 
-    assert 4 == len(ports)
+    assert 5 == len(ports)
+    assert len(ports) == len(set(ports))
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
 
 
@@ -121,9 +128,11 @@ def test_the_token_arrives_where_it_is_read() -> None:
     """The secret must be the file of the second variable, mounted where the exporter looks."""
     compose = rendered(PORTAL)
     exporter = compose["services"]["exporter"]
-    (secret,) = exporter["secrets"]
 
-    assert f"/run/secrets/{secret}" == exporter["environment"]["LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"]
+    path = exporter["environment"]["LOADFLEET_REALLOAD_AUTH_TOKEN_FILE"]
+
+    secret = path.removeprefix("/run/secrets/")
+    assert secret in exporter["secrets"]
     assert "/home/me/token" == compose["secrets"][secret]["file"]
 
 
@@ -132,13 +141,13 @@ def test_the_state_outlives_the_container(environ: dict[str, str]) -> None:
     """On a root that is read-only, what is remembered must be in a volume that can be written."""
     compose = rendered(environ)
     exporter = compose["services"]["exporter"]
-    inside = {"LOADFLEET_STATE__PATH": exporter["environment"]["LOADFLEET_STATE__PATH"]}
-    source = {"LOADFLEET_REALLOAD_URL": "https://x/", "LOADFLEET_REALLOAD_AUTH_TOKEN": "x"}
 
-    path = str(load(None, environ=inside | source).settings.state.path)
+    place = place_of(StateSettings(), exporter["environment"])
 
     assert exporter["read_only"] is True
-    (volume,) = (each for each in exporter["volumes"] if each.split(":")[1] == path)
+    assert place is not None
+    path = place.folder
+    (volume,) = (each for each in exporter["volumes"] if each.split(":")[1] == str(path))
     assert f"state:{path}" == volume
     assert "state" in compose["volumes"]
     assert f"65532 {path}\n" in (FOLDER.parent.parent / "Dockerfile").read_text()
@@ -171,9 +180,14 @@ async def test_the_demo_is_the_simulated_fleet() -> None:
     assert "0.0.0.0" == options.host
 
 
-def test_prometheus_reaches_the_others(tmp_path: Path) -> None:
-    """Prometheus must take its configuration, which must name the services of the file."""
-    services = rendered({})["services"]
+@pytest.mark.parametrize(
+    ("environ", "exporters"), [({}, EXPORTERS[:1]), (PAIR, EXPORTERS)], ids=["one", "pair"]
+)
+def test_prometheus_reaches_the_others(
+    environ: dict[str, str], exporters: list[str], tmp_path: Path
+) -> None:
+    """Prometheus must take its configuration, and scrape each exporter that runs."""
+    services = rendered(environ)["services"]
     inside = mounts(services["prometheus"])
     for name in ("prometheus.yml", "alerts.yml"):
         (tmp_path / name).write_text((FOLDER / inside[f"/etc/prometheus/{name}"]).read_text())
@@ -186,20 +200,27 @@ def test_prometheus_reaches_the_others(tmp_path: Path) -> None:
     )
 
     assert 0 == checked.returncode, checked.stdout + checked.stderr
-    targets = re.findall(r'targets: \["(\w+):(\d+)"\]', (tmp_path / "prometheus.yml").read_text())
-    assert [] == [name for name, _ in targets if name not in services]
+    configuration = yaml.safe_load((tmp_path / "prometheus.yml").read_text())
+    (job,) = configuration["scrape_configs"]
+    assert [f"{name}:10871" for name in exporters] == job["static_configs"][0]["targets"]
+    (manager,) = configuration["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert {*exporters, manager.partition(":")[0]} <= set(services)
 
 
 def test_prometheus_is_set_up_as_elsewhere() -> None:
     """But for the names it must be the configuration that is tested with the rules."""
-    ours, elsewhere = (
-        yaml.safe_load(
-            re.sub(r"\w+:(\d{4,5})\b", r"host:\1", (folder / "prometheus.yml").read_text())
+    ours, elsewhere, pair = (
+        re.sub(r'"[\w-]+:(\d{4,5})"', r'"host:\1"', path.read_text())
+        for path in (
+            FOLDER / "prometheus.yml",
+            FOLDER.parent / "prometheus" / "prometheus.yml",
+            FOLDER / "pair-prometheus.yml",
         )
-        for folder in (FOLDER, FOLDER.parent / "prometheus")
     )
 
-    assert elsewhere == ours
+    assert yaml.safe_load(elsewhere) == yaml.safe_load(ours)
+    one_of_two = pair.replace('"host:10871", "host:10871"', '"host:10871"')
+    assert yaml.safe_load(ours) == yaml.safe_load(one_of_two)
 
 
 def test_grafana_finds_its_dashboards_and_its_data() -> None:
@@ -215,3 +236,81 @@ def test_grafana_finds_its_dashboards_and_its_data() -> None:
     home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (GRAFANA / "dashboards" / home.removeprefix(f"{path}/")).is_file()
     assert ["http://prometheus:9090"] == [entry["url"] for entry in source["datasources"]]
+
+
+class TestHighAvailability:
+    def test_it_is_asked_for(self) -> None:
+        """Without the profile nothing of it runs, and the one exporter needs no store."""
+        services = rendered({})["services"]
+
+        profiles = {name: each["profiles"] for name, each in services.items() if "profiles" in each}
+
+        assert {"exporter-2", "valkey"} == set(profiles)
+        assert all(each == ["high-availability"] for each in profiles.values())
+        assert not services["exporter"]["environment"]["LOADFLEET_STATE__URL"]
+        assert services["exporter"]["depends_on"]["valkey"]["required"] is False
+
+    def test_both_exporters_are_the_same(self) -> None:
+        """Only exporters with one configuration and one store are a pair."""
+        one, other = (rendered(PAIR)["services"][name] for name in EXPORTERS)
+        own = {"ports", "profiles"}
+
+        assert {k: v for k, v in one.items() if k not in own} == {
+            k: v for k, v in other.items() if k not in own
+        }
+
+    @pytest.mark.parametrize("name", EXPORTERS)
+    def test_they_find_the_store(self, name: str, tmp_path: Path) -> None:
+        """What the environment says of the store must be taken, and name the service."""
+        compose = rendered(PAIR)
+        inside = dict(compose["services"][name]["environment"])
+        password = inside["LOADFLEET_STATE__PASSWORD_FILE"].removeprefix("/run/secrets/")
+        (tmp_path / "password").write_text("invented\n")
+        inside["LOADFLEET_STATE__PASSWORD_FILE"] = str(tmp_path / "password")
+        del inside["LOADFLEET_CONFIG_FILE"]
+
+        state = load(FOLDER / "demo.yml", environ=inside).settings.state
+
+        assert "redis://valkey:6379/0" == str(state.url)
+        assert tmp_path / "password" == state.password_file
+        assert password in compose["services"][name]["secrets"]
+        assert password in compose["services"]["valkey"]["secrets"]
+        assert "/home/me/password" == compose["secrets"][password]["file"]
+
+    def test_the_store_is_closed(self) -> None:
+        """Nobody outside may reach it, and nothing but its volume may be written."""
+        store = rendered(PAIR)["services"]["valkey"]
+
+        assert "ports" not in store
+        assert "environment" not in store
+        assert store["read_only"] is True
+        assert ["ALL"] == store["cap_drop"]
+        assert "0" != store["user"].partition(":")[0]
+        assert {"/data"} == set(mounts(store))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("program", PROGRAMS)
+    async def test_the_store_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
+        """Its command must make a store that fits, and its health check must find it well."""
+        service = rendered(PAIR)["services"]["valkey"]
+        script = service["command"][0].replace("$$", "$")
+        kind, health = service["healthcheck"]["test"]
+
+        async with valkey.started(program, script, health, tmp_path) as store:
+            assert "CMD-SHELL" == kind
+            await valkey.check(store)
+
+    def test_the_store_wants_a_password(self, tmp_path: Path) -> None:
+        """An empty file must not become an empty password."""
+        script = rendered({})["services"]["valkey"]["command"][0].replace("$$", "$")
+        (tmp_path / "empty").touch()
+
+        ended = subprocess.run(
+            ["sh", "-euc", script.replace("/run/secrets/valkey_password", f"{tmp_path}/empty")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert 1 == ended.returncode
+        assert "no password: set LOADFLEET_VALKEY_PASSWORD_FILE\n" == ended.stderr

@@ -16,13 +16,26 @@ import yaml
 
 from exporter import __version__, cli
 from exporter.settings.load import load
+from tests.deploy import valkey
 from tests.deploy.tools import tool
+from tests.support.redis import PROGRAMS
 
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "kubernetes"
 OPERATOR = "overlays/prometheus-operator"
-OVERLAYS = ["base", "overlays/sharded", OPERATOR]
+PAIR = "overlays/high-availability"
+VALKEY = "overlays/valkey"
+COPIES = ["overlays/sharded-pairs/a", "overlays/sharded-pairs/b"]
+#: Each with the kind of the exporters' workload.
+WORKLOADS = [
+    ("base", "Deployment"),
+    ("overlays/sharded", "StatefulSet"),
+    (PAIR, "Deployment"),
+    (VALKEY, "Deployment"),
+    *((copy, "StatefulSet") for copy in COPIES),
+]
+OVERLAYS = [*(overlay for overlay, _ in WORKLOADS), OPERATOR]
 GRAFANA = ROOT / "grafana"
 
 #: Of its own kinds the operator has schemas, Kubernetes has none.
@@ -45,10 +58,29 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(ended.stdout))
 
 
-def one(kind: str, overlay: str = "base") -> dict[str, Any]:
-    """Return the only object of a kind."""
-    (found,) = (each for each in rendered(overlay) if each["kind"] == kind)
+def one(kind: str, overlay: str = "base", *, name: str = "loadfleet-exporter") -> dict[str, Any]:
+    """Return the only object of a kind and name, which an overlay may end in its own way."""
+    (found,) = (
+        each
+        for each in rendered(overlay)
+        if each["kind"] == kind and each["metadata"]["name"].startswith(name)
+    )
     return found
+
+
+def environment(workload: dict[str, Any]) -> dict[str, str]:
+    """Return the variables of the exporter, and with them a source."""
+    environ = {entry["name"]: entry["value"] for entry in container(workload)["env"]}
+    return environ | {
+        "LOADFLEET_REALLOAD_URL": "https://x/",
+        "LOADFLEET_REALLOAD_AUTH_TOKEN": "x",
+    }
+
+
+def without_store(workload: dict[str, Any]) -> dict[str, str]:
+    """Return the variables of an exporter that has no file with a password here."""
+    found = environment(workload)
+    return {name: text for name, text in found.items() if not name.endswith("PASSWORD_FILE")}
 
 
 def pod(workload: dict[str, Any]) -> dict[str, Any]:
@@ -81,14 +113,13 @@ def test_kubernetes_knows_every_field(overlay: str, tmp_path: Path) -> None:
     check_schemas(tmp_path / "all.yaml")
 
 
-def test_the_example_of_a_secret_is_valid() -> None:
+@pytest.mark.parametrize("folder", ["base", "components/shared-state"])
+def test_the_example_of_a_secret_is_valid(folder: str) -> None:
     """The Secret that users copy must be one."""
-    check_schemas(FOLDER / "base" / "secret.example.yaml")
+    check_schemas(FOLDER / folder / "secret.example.yaml")
 
 
-@pytest.mark.parametrize(
-    ("overlay", "kind"), [("base", "Deployment"), ("overlays/sharded", "StatefulSet")]
-)
+@pytest.mark.parametrize(("overlay", "kind"), WORKLOADS)
 def test_the_pod_is_restricted(overlay: str, kind: str) -> None:
     """The pod must be admitted where the policy is `restricted`, and have no way to the API."""
     workload = one(kind, overlay)
@@ -112,17 +143,14 @@ def test_the_pod_is_restricted(overlay: str, kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("overlay", "kind"), [("base", "Deployment"), ("overlays/sharded", "StatefulSet")]
-)
+@pytest.mark.parametrize(("overlay", "kind"), WORKLOADS[:2])
 def test_the_state_can_be_written(overlay: str, kind: str) -> None:
     """On a root that is read-only, what is remembered must be on a volume of its own."""
-    exporter = container(one(kind, overlay))
-    environ = {entry["name"]: entry["value"] for entry in exporter["env"]}
-    environ |= {"LOADFLEET_REALLOAD_URL": "https://x/", "LOADFLEET_REALLOAD_AUTH_TOKEN": "x"}
-    (mount,) = (each for each in exporter["volumeMounts"] if each["name"] == "state")
+    workload = one(kind, overlay)
+    mounts = container(workload)["volumeMounts"]
+    (mount,) = (each for each in mounts if each["name"] == "state")
 
-    path = load(None, environ=environ).settings.state.path
+    path = load(None, environ=without_store(workload)).settings.state.path
 
     assert mount["mountPath"] == str(path)
     assert "readOnly" not in mount
@@ -137,15 +165,25 @@ def test_the_state_outlives_the_pod() -> None:
     assert ["ReadWriteOnce"] == claim["spec"]["accessModes"]
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+def exporters(overlay: str) -> dict[str, dict[str, Any]]:
+    """Return the objects of the exporters by their kinds; the workload is a `Workload` as well."""
+    objects = {
+        each["kind"]: each
+        for each in rendered(overlay)
+        if each["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "exporter"
+    }
+    return objects | {"Workload": objects.get("Deployment") or objects["StatefulSet"]}
+
+
+@pytest.mark.parametrize("overlay", [each for each in OVERLAYS if each not in COPIES])
 def test_every_selector_finds_the_pods_and_no_others(overlay: str) -> None:
     """Selectors must name the application and its instance, which never change."""
     wanted = {
         "app.kubernetes.io/name": "loadfleet-exporter",
         "app.kubernetes.io/instance": "loadfleet",
     }
-    objects = {each["kind"]: each for each in rendered(overlay)}
-    workload = objects.get("Deployment") or objects["StatefulSet"]
+    objects = exporters(overlay)
+    workload = objects["Workload"]
 
     assert wanted == objects["Service"]["spec"]["selector"]
     assert wanted == workload["spec"]["selector"]["matchLabels"]
@@ -216,8 +254,7 @@ def test_the_configuration_goes_with_the_pod(tmp_path: Path) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_image_is_of_this_version(overlay: str) -> None:
     """The manifests must start what they were written for."""
-    objects = {each["kind"]: each for each in rendered(overlay)}
-    workload = objects.get("Deployment") or objects["StatefulSet"]
+    workload = exporters(overlay)["Workload"]
 
     assert f"loadfleet-exporter:{__version__}" == container(workload)["image"]
     assert __version__ == workload["metadata"]["labels"]["app.kubernetes.io/version"]
@@ -248,10 +285,8 @@ class TestSharded:
     def test_there_are_as_many_pods_as_shards(self) -> None:
         """With fewer pods than shards, some targets are watched by nobody."""
         workload = one("StatefulSet", self.OVERLAY)
-        environ = {entry["name"]: entry["value"] for entry in container(workload)["env"]}
-        environ |= {"LOADFLEET_REALLOAD_URL": "https://x/", "LOADFLEET_REALLOAD_AUTH_TOKEN": "x"}
 
-        sharding = load(None, environ=environ).settings.sharding
+        sharding = load(None, environ=environment(workload)).settings.sharding
 
         assert workload["spec"]["replicas"] == sharding.total_shards
         assert sharding.shard is None
@@ -272,6 +307,249 @@ class TestSharded:
         assert "None" == service["spec"]["clusterIP"]
         workload = one("StatefulSet", self.OVERLAY)
         assert service["metadata"]["name"] == workload["spec"]["serviceName"]
+
+
+class TestHighAvailability:
+    @pytest.mark.parametrize("overlay", [PAIR, VALKEY, *COPIES])
+    def test_they_find_their_store(self, overlay: str, tmp_path: Path) -> None:
+        """Exporters that do not share a store are no pair: each of them would call the vendors."""
+        workload = exporters(overlay)["Workload"]
+        environ = environment(workload)
+        secrets = next(
+            mount for mount in container(workload)["volumeMounts"] if mount["name"] == "secrets"
+        )
+        example = yaml.safe_load(
+            (FOLDER / "components/shared-state/secret.example.yaml").read_text()
+        )
+        for key, value in example["stringData"].items():
+            (tmp_path / key).write_text(value)
+        file = environ["LOADFLEET_STATE__PASSWORD_FILE"]
+        inside = file.replace(secrets["mountPath"], str(tmp_path))
+
+        loaded = load(None, environ=environ | {"LOADFLEET_STATE__PASSWORD_FILE": inside})
+
+        host = "loadfleet-valkey" if overlay == VALKEY else "valkey.example.com"
+        assert f"redis://{host}:6379/0" == str(loaded.settings.state.url)
+        assert Path(inside) == loaded.settings.state.password_file
+        assert Path(inside).is_relative_to(tmp_path)
+
+    @pytest.mark.parametrize("overlay", [PAIR, VALKEY])
+    def test_one_stays(self, overlay: str) -> None:
+        """Neither a rollout nor a drain may take both exporters away at once."""
+        objects = exporters(overlay)
+        spec = objects["Deployment"]["spec"]
+
+        assert 2 == spec["replicas"]
+        assert {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+        } == spec["strategy"]
+        assert 1 == objects["PodDisruptionBudget"]["spec"]["minAvailable"]
+        assert "maxUnavailable" not in objects["PodDisruptionBudget"]["spec"]
+
+    @pytest.mark.parametrize("overlay", [PAIR, VALKEY, *COPIES])
+    def test_they_run_apart_where_they_can(self, overlay: str) -> None:
+        """A node or a zone that is lost must not take both away, and a single one must do."""
+        constraints = pod(exporters(overlay)["Workload"])["topologySpreadConstraints"]
+
+        assert {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} == {
+            each["topologyKey"] for each in constraints
+        }
+        for each in constraints:
+            assert "ScheduleAnyway" == each["whenUnsatisfiable"]
+            assert {"app.kubernetes.io/name": "loadfleet-exporter"} == each["labelSelector"][
+                "matchLabels"
+            ]
+
+    @pytest.mark.parametrize("overlay", [PAIR, VALKEY, *COPIES])
+    def test_no_volume_ties_them_to_a_node(self, overlay: str) -> None:
+        """What they remember is in the store, and two pods cannot mount one claim on two nodes."""
+        objects = exporters(overlay)
+
+        assert {"configuration", "secrets"} == {
+            volume["name"] for volume in pod(objects["Workload"])["volumes"]
+        }
+        assert "volumeClaimTemplates" not in objects["Workload"]["spec"]
+        assert "PersistentVolumeClaim" not in objects
+
+    @pytest.mark.parametrize("overlay", [PAIR, *COPIES])
+    def test_they_reach_a_store_of_yours(self, overlay: str) -> None:
+        """The way to the store must be open beside the others, wherever it is."""
+        before = one("NetworkPolicy")["spec"]["egress"]
+
+        after = exporters(overlay)["NetworkPolicy"]["spec"]["egress"]
+
+        assert [*before, {"ports": [{"protocol": "TCP", "port": 6379}]}] == after
+
+    def test_it_goes_with_the_operator(self, tmp_path: Path) -> None:
+        """The components must fit the other overlay, whose monitor then finds both exporters."""
+        names = ["shared-state", "pair", "valkey"]
+        (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+        (tmp_path / "grafana").symlink_to(GRAFANA)
+        (tmp_path / "kustomization.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "resources": [f"deploy/kubernetes/{OPERATOR}"],
+                    "components": [f"deploy/kubernetes/components/{name}" for name in names],
+                }
+            )
+        )
+
+        objects = rendered(str(tmp_path))
+
+        (replicas,) = (each["spec"]["replicas"] for each in objects if each["kind"] == "Deployment")
+        assert 2 == replicas
+        assert {"PrometheusRule", "ServiceMonitor", "StatefulSet"} <= {e["kind"] for e in objects}
+
+
+class TestPairsOfShards:
+    def test_each_shard_is_there_twice(self) -> None:
+        """A copy must have all shards, under names that end in their numbers."""
+        both = [exporters(copy)["StatefulSet"] for copy in COPIES]
+
+        sharding = [load(None, environ=without_store(each)).settings.sharding for each in both]
+
+        assert ["loadfleet-exporter-a", "loadfleet-exporter-b"] == [
+            each["metadata"]["name"] for each in both
+        ]
+        assert [each["spec"]["replicas"] for each in both] == [s.total_shards for s in sharding]
+        assert sharding[0] == sharding[1]
+
+    def test_the_copies_do_not_mix(self) -> None:
+        """A workload, a Service or a policy must not take hold of the other copy's pods."""
+        for copy in COPIES:
+            wanted = {
+                "app.kubernetes.io/name": "loadfleet-exporter",
+                "app.kubernetes.io/instance": f"loadfleet-{copy[-1]}",
+            }
+            objects = exporters(copy)
+            workload = objects["StatefulSet"]
+
+            assert wanted == objects["Service"]["spec"]["selector"]
+            assert wanted == workload["spec"]["selector"]["matchLabels"]
+            assert wanted == objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
+            assert wanted.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+            assert objects["Service"]["metadata"]["name"] == workload["spec"]["serviceName"]
+            assert (
+                one("NetworkPolicy")["spec"]["ingress"]
+                == (objects["NetworkPolicy"]["spec"]["ingress"])
+            )
+
+    def test_one_pod_goes_at_a_time(self) -> None:
+        """Two budgets would let both pods of a shard go at once."""
+        budgets = [exporters(copy).get("PodDisruptionBudget") for copy in COPIES]
+        labels = [
+            exporters(copy)["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+            for copy in COPIES
+        ]
+
+        (budget,) = (each for each in budgets if each)
+
+        assert 1 == budget["spec"]["maxUnavailable"]
+        selector = budget["spec"]["selector"]["matchLabels"]
+        assert [True, True] == [selector.items() <= each.items() for each in labels]
+
+
+class TestValkey:
+    def test_the_pod_is_restricted(self) -> None:
+        """The pod must be admitted where the policy is `restricted`, and have no way to the API."""
+        workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
+
+        assert {
+            "runAsNonRoot": True,
+            "runAsUser": 999,
+            "runAsGroup": 999,
+            "fsGroup": 999,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        } == pod(workload)["securityContext"]
+        assert (
+            container(one("Deployment"))["securityContext"]
+            == (container(workload)["securityContext"])
+        )
+        assert pod(workload)["automountServiceAccountToken"] is False
+
+    def test_it_keeps_what_it_has(self) -> None:
+        """A pod that is replaced must find what the one before it knew."""
+        spec = one("StatefulSet", VALKEY, name="loadfleet-valkey")["spec"]
+        (claim,) = spec["volumeClaimTemplates"]
+        (mount,) = (
+            each
+            for each in spec["template"]["spec"]["containers"][0]["volumeMounts"]
+            if each["name"] == claim["metadata"]["name"]
+        )
+
+        assert 1 == spec["replicas"]
+        assert "/data" == mount["mountPath"]
+
+    def test_the_exporters_come_in_and_nothing_goes_out(self) -> None:
+        """Only the exporters need the store, and it needs nobody."""
+        workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
+        service = one("Service", VALKEY, name="loadfleet-valkey")["spec"]
+        spec = one("NetworkPolicy", VALKEY, name="loadfleet-valkey")["spec"]
+        ours = exporters(VALKEY)
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+
+        (rule,) = spec["ingress"]
+        (peer,) = rule["from"]
+        way = ours["NetworkPolicy"]["spec"]["egress"][-1]
+
+        assert ["Ingress", "Egress"] == spec["policyTypes"]
+        assert [] == spec["egress"]
+        admitted = ours["Workload"]["spec"]["template"]["metadata"]["labels"]
+        assert peer["podSelector"]["matchLabels"].items() <= admitted.items()
+        assert [{"protocol": "TCP", "port": "valkey"}] == rule["ports"]
+        assert spec["podSelector"]["matchLabels"] == service["selector"]
+        assert workload["spec"]["selector"]["matchLabels"] == service["selector"]
+        assert service["selector"].items() <= labels.items()
+        assert [{"podSelector": {"matchLabels": service["selector"]}}] == way["to"]
+        (port,) = service["ports"]
+        assert [port["port"]] == [each["port"] for each in way["ports"]]
+        assert [port["port"]] == [
+            each["containerPort"]
+            for each in container(workload)["ports"]
+            if each["name"] == "valkey"
+        ]
+
+    def test_the_password_is_that_of_the_exporters(self) -> None:
+        """Both sides must read the same key of the same Secret, and the store nothing else."""
+        ours = exporters(VALKEY)["Workload"]
+        (volume,) = pod(one("StatefulSet", VALKEY, name="loadfleet-valkey"))["volumes"]
+        (secrets,) = (each for each in pod(ours)["volumes"] if each["name"] == "secrets")
+        file = environment(ours)["LOADFLEET_STATE__PASSWORD_FILE"]
+
+        assert secrets["secret"]["secretName"] == volume["secret"]["secretName"]
+        assert [{"key": Path(file).name, "path": "password"}] == volume["secret"]["items"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("program", PROGRAMS)
+    async def test_it_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
+        """Its command must make a store that fits, and its probes must find it well."""
+        store = container(one("StatefulSet", VALKEY, name="loadfleet-valkey"))
+        probes = [store[f"{name}Probe"]["exec"] for name in ("startup", "liveness", "readiness")]
+        (script,) = store["args"]
+        *shell, health = probes[0]["command"]
+
+        async with valkey.started(program, script, health, tmp_path) as running:
+            assert ["sh", "-euc"] == store["command"]
+            assert ["sh", "-c"] == shell
+            assert [probes[0]] * 3 == probes
+            await valkey.check(running)
+
+    def test_it_is_the_one_of_the_compose_file(self) -> None:
+        """Both ways to run it must run the same: image, user and flags."""
+        compose = yaml.safe_load((ROOT / "deploy/compose/compose.yml").read_text())
+        there = compose["services"]["valkey"]
+        workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
+        here = container(workload)
+        begin = "exec valkey-server"
+
+        assert there["image"] == here["image"]
+        context = pod(workload)["securityContext"]
+        assert there["user"] == f"{context['runAsUser']}:{context['runAsGroup']}"
+        assert (
+            there["command"][0].replace("$$", "$").partition(begin)[2]
+            == (here["args"][0].partition(begin)[2])
+        )
 
 
 class TestPrometheusOperator:
