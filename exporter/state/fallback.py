@@ -69,7 +69,7 @@ class FallbackState(State):
     @property
     def shared(self) -> State:
         """The store alone, without memory in its place."""
-        return _Counted(self._store, self._telemetry)
+        return _Counted(self._store, self._telemetry, self._follow)
 
     @property
     def whole(self) -> bool:
@@ -104,9 +104,13 @@ class FallbackState(State):
         """Close the store."""
         await self._store.aclose()
 
-    async def _run(self, operation: Callable[[State], Awaitable[T]]) -> T:
+    async def _follow(self) -> None:
+        """Go back to the store, if it is time to, where others have found that it can be used."""
         if self._memory is not None:
             await self._try_to_return()
+
+    async def _run(self, operation: Callable[[State], Awaitable[T]]) -> T:
+        await self._follow()
         if self._memory is None:
             try:
                 answer = await operation(self._store)
@@ -184,9 +188,12 @@ class FallbackState(State):
 class _Counted(State):
     """A store whose operations are counted."""
 
-    def __init__(self, store: Store, telemetry: SelfMetrics) -> None:
+    def __init__(
+        self, store: Store, telemetry: SelfMetrics, used: Callable[[], Awaitable[None]]
+    ) -> None:
         self.backend = store.backend
         self._store = store
+        self._used = used
         self._operations = telemetry[own.STATE_OPERATIONS].labels(store.backend)
         self._failures = telemetry[own.STATE_OPERATION_FAILURES].labels(store.backend)
 
@@ -222,6 +229,7 @@ class _Counted(State):
             self._failures.inc()
             raise
         self._operations.inc()
+        await self._used()
         return answer
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.errors import StateError
 from exporter.metrics import own
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.state.base import RETRY_SECONDS
+from exporter.state.base import RETRY_SECONDS, Document
 from exporter.state.fallback import FallbackState
 from tests.state.stores import kept, sqlite
 from tests.support.clock import FakeClock
@@ -51,6 +53,10 @@ class Case:
 
     def sample(self, family: OwnFamily[Any], backend: str = "sqlite") -> float | None:
         return self.telemetry.registry.get_sample_value(family.name, {"backend": backend})
+
+    def failures(self) -> float:
+        name = "loadfleet_exporter_state_operation_failures_total"
+        return self.telemetry.registry.get_sample_value(name, {"backend": "sqlite"}) or 0.0
 
     async def count(self, key: str = "n") -> int:
         """Add one to a document and return the sum."""
@@ -192,3 +198,35 @@ async def test_a_store_that_is_lost_again_is_left_again(case: Case) -> None:
         case.give_back()
         case.clock.shift(RETRY_SECONDS)
         assert number + 2 == await case.count()
+
+
+async def test_the_store_alone_has_no_memory_in_its_place(case: Case) -> None:
+    """What is of use to others only fails while the store is away, and is counted as failed."""
+    shared = case.state.shared
+    await shared.put("a", b"1")
+    case.take_away()
+    failures = case.failures()
+
+    for operation in (shared.get("a"), shared.put("a", b"2"), shared.documents(""), case.count()):
+        with suppress(StateError):
+            await operation
+    case.give_back()
+
+    assert failures + 4 == case.failures()
+    assert b"1" == (await shared.get("a") or Document(value=b"", age_seconds=0)).value
+    assert "memory" == case.state.backend
+
+
+async def test_whoever_finds_the_store_in_order_leads_back_to_it(case: Case) -> None:
+    """A standby sends no call, so it would not try for itself, and seem to be without its store."""
+    await case.count()
+    case.take_away()
+    await case.count()
+    case.give_back()
+    case.clock.shift(RETRY_SECONDS)
+
+    await case.state.shared.get("whatever")
+
+    assert "sqlite" == case.state.backend
+    assert 1.0 == case.sample(own.STATE_UP)
+    assert case.state.whole
