@@ -177,7 +177,7 @@ def _counting(
     oldest, newest = (now - back_seconds) * _SLOTS, math.ceil(now * _SLOTS)
     counting = {slot: count for slot, count in taken.items() if oldest < slot <= newest}
     if len(counting) < len(taken) and (ahead := [taken[slot] for slot in taken if slot > newest]):
-        counting[newest] = counting.get(newest, 0) + sum(ahead)
+        counting[newest] = min(counting.get(newest, 0) + sum(ahead), LARGEST_BUDGET)
     return counting
 
 
