@@ -64,6 +64,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         auth_failed: Whether calls are held back because the credentials were refused.
         blocked: Whether calls are held back for any reason.
         vendor_slow: Whether time-outs are the vendor's, so that no target is judged by them.
+        standby: Whether all this was polled by another exporter, in whose place this one stands by.
     """
 
     provider: str
@@ -74,6 +75,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     auth_failed: bool
     blocked: bool
     vendor_slow: bool = False
+    standby: bool = False
     tasks: tuple[TaskRow, ...] = ()
 
 
@@ -95,7 +97,7 @@ def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[So
             auth_failed=poller.auth_failed,
             vendor_slow=poller.slow,
         )
-        rows.append(row)
+        rows.append(msgspec.structs.replace(row, standby=poller.stands_by))
     return rows
 
 

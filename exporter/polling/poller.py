@@ -110,7 +110,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Poller:
-    """Polls one source and keeps what it says."""
+    """Polls one source and keeps what it says.
+
+    Attributes:
+        kept: What is known of each task.
+        stands_by: Whether it shows what another process polls.
+    """
 
     def __init__(  # noqa: PLR0913 - all but the source by keyword
         self,
@@ -166,6 +171,7 @@ class Poller:
         )
         self._told = told
         self._refused = refused
+        self.stands_by = False
         telemetry.refusals.set_function(lambda: source.refusals)
         self.publish_health()
 
@@ -220,7 +226,7 @@ class Poller:
             kept: What it has learnt of the tasks of which there is something new.
             refused: Whether the credentials were refused.
         """
-        self._refused = refused
+        self._refused, self.stands_by = refused, True
         for task in self.intervals & statuses.keys():
             self._status[task] = status = statuses[task]
             self._telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
@@ -253,7 +259,7 @@ class Poller:
             kept = await self._show(task, poll, targets, seconds=took)
             failures = _grouped((*poll.failures, *self._judge(task, poll, targets, kept)))
         # From here on the guard knows it.
-        self._refused = None
+        self._refused, self.stands_by = None, False
         ended = self._clock.now()
         self._telemetry.polled(
             task,

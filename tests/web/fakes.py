@@ -194,7 +194,8 @@ def source(
     # Not validated: a URL with secrets in it must not be shown, even if it came that far.
     fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))
     fake.auth_failed, fake.blocked = auth_failed, auth_failed
-    return source_row(fake, task_row("agents", 60.0, status, unread=unread, now=NOW), up=up)
+    task = task_row("agents", 60.0, status, unread=unread, now=NOW)
+    return source_row(fake, task, up=up, auth_failed=auth_failed)
 
 
 def failed(message: str = "pingMeasuringAgent: no reply within 15 s") -> TaskStatus:

@@ -155,6 +155,7 @@ async def test_a_source_has_all_its_fields() -> None:
             "auth_failed": False,
             "blocked": False,
             "vendor_slow": False,
+            "standby": False,
             "tasks": [
                 {
                     "name": "agents",
