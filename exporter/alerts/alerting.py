@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,16 +16,15 @@ import structlog
 from exporter.alerts import samples
 from exporter.alerts.alertmanager import (
     REPEAT_RESOLVED_SECONDS,
-    AlertmanagerClient,
     Connect,
     NotificationOptions,
     Receiver,
-    tell_ends,
 )
 from exporter.alerts.evaluate import Alert, Alerts, Evaluator, Key, Phase
 from exporter.alerts.evidence import EVIDENCE
+from exporter.alerts.farewell import Farewells
 from exporter.alerts.heartbeat import RECEIVER, Heartbeat
-from exporter.alerts.memory import AlertingState, AlertMemory
+from exporter.alerts.memory import AlertingState, AlertMemory, is_own
 from exporter.alerts.rule import Links, Severity
 from exporter.clock import Clock
 from exporter.fleet.store import Store
@@ -35,7 +34,7 @@ from exporter.metrics.telemetry import SelfMetrics
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from exporter.alerts.settings import AlertingSettings, AlertmanagerSettings
+    from exporter.alerts.settings import AlertingSettings
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot
 
@@ -51,9 +50,6 @@ MAX_RESOLVED = 10_000
 #: was evaluated.
 SAVE_SECONDS = 60.0
 
-#: An Alertmanager's URL and the external labels with which it knows the alerts.
-_Address = tuple[str, frozenset[tuple[str, str]]]
-
 _SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
 
 
@@ -64,6 +60,8 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
         started: Whether the first polls are over.
         memory: Keeps the alerts over a restart.
         connect: Makes the client that sends the calls to a receiver.
+        sends: Whether this process sends the alerts about sources and their targets, of several
+            that watch the same; those about itself each one sends.
     """
 
     store: Store
@@ -72,6 +70,7 @@ class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
     started: Callable[[], bool]
     memory: AlertMemory
     connect: Connect
+    sends: Callable[[], bool] = lambda: True
 
 
 class Alerting:
@@ -127,13 +126,22 @@ class Alerting:
                 connect=context.connect,
             )
         self._memory = context.memory
+        self._instance = instance
+        self._may_send = context.sends
+        self._sends, self._sent = context.sends(), state.sent
         self._alerts = state.alerts
-        for key, names in state.accepted.items():
-            for receiver in self._receivers:
-                if receiver.name in names:
-                    receiver.mark_delivered(key, state.alerts.resolved[key])
+        self._mark_delivered(state)
         self._saved: tuple[object, float] = (None, clock.monotonic())
         self._count()
+
+    @property
+    def delivers(self) -> bool:
+        """Whether the newest call to a receiver got through, if there are any."""
+        return not self._receivers or any(each.reached for each in self._receivers)
+
+    def announced(self) -> dict[Key, Alert]:
+        """Return what this process sends."""
+        return {key: one for key, one in self._alerts.announced().items() if self._is_ours(one)}
 
     def active(self) -> tuple[Alert, ...]:
         """Return what fires, then what is pending, each by severity and name."""
@@ -147,6 +155,7 @@ class Alerting:
                 key: frozenset(r.name for r in self._receivers if r.has_accepted(key, alert))
                 for key, alert in self._alerts.resolved.items()
             },
+            sent=self._sent,
         )
 
     async def run(self) -> None:
@@ -173,23 +182,52 @@ class Alerting:
             await asyncio.gather(*(receiver.aclose() for receiver in self._receivers))
             if self._heartbeat is not None:
                 await self._heartbeat.aclose()
-            await self._memory.save(self.state(), self._clock.now())
+            await self._memory.save(self.state(), self._clock.now(), instance=self._instance)
 
     async def tick(self) -> None:
         """Evaluate once, publish the outcome and save it."""
         now = self._clock.now()
+        await self._turn(now)
         self._store.expire()
         # In a thread, as ten thousand agents take a while; what it reads never changes.
         judged = await asyncio.to_thread(self._judge, self._store.snapshots(), now)
         before, self._alerts = self._alerts, self._without_settled(judged, now)
         self._log_changes(before)
         self._count()
-        announced = self._alerts.announced()
+        announced = self.announced()
         for receiver in self._receivers:
             receiver.publish(announced)
         if self._heartbeat is not None and not self._alerts.crashed:
             self._heartbeat.beat()
         await self._save(now)
+
+    async def _turn(self, now: Moment) -> None:
+        """Begin to send the alerts about targets, or leave that to another process."""
+        begins = self._may_send() and not self._sends
+        if begins:
+            known = await self._memory.load(now, instance=self._instance)
+            if known is not None:
+                after = self.state().taken_over(known)
+                self._alerts = after.alerts
+                self._mark_delivered(after)
+        elif self._sends and not self._may_send():
+            for receiver in self._receivers:
+                receiver.rest()
+        self._sends = self._may_send()
+        if self._sends:
+            self._sent = now.monotonic
+
+    def _mark_delivered(self, state: AlertingState) -> None:
+        """Note which ends were accepted before."""
+        for key, names in state.accepted.items():
+            alert = state.alerts.resolved.get(key)
+            for receiver in self._receivers:
+                if alert is not None and receiver.name in names:
+                    receiver.mark_delivered(key, alert)
+
+    def _is_ours(self, alert: Alert) -> bool:
+        # One heartbeat is enough, and it is that of whoever sends.
+        return self._sends or (is_own(alert) and is_trouble(alert))
 
     def _judge(self, snapshots: tuple[Snapshot, ...], now: Moment) -> Alerts:
         newest = samples.view(snapshots, self._telemetry.registry, self._metrics)
@@ -203,7 +241,10 @@ class Alerting:
         undelivered = max(UNDELIVERED_SECONDS, self._settings.hold_on_silence)
         for key, alert in alerts.resolved.items():
             age = now.monotonic - (alert.resolved or now).monotonic
-            accepted = all(each.has_accepted(key, alert) for each in self._receivers)
+            # Nobody waits for what another process tells.
+            accepted = not self._is_ours(alert) or all(
+                each.has_accepted(key, alert) for each in self._receivers
+            )
             if age <= (REPEAT_RESOLVED_SECONDS if accepted else undelivered):
                 kept[key] = alert
             elif not accepted:
@@ -238,12 +279,13 @@ class Alerting:
         active = {
             (key, alert.phase) for key, alert in state.alerts.active.items() if is_trouble(alert)
         }
-        essence = (active, state.accepted)
+        essence = (self._sends, active, state.accepted)
         known, saved_at = self._saved
-        if essence == known and (now.monotonic - saved_at < SAVE_SECONDS or essence == (set(), {})):
+        recent = now.monotonic - saved_at < SAVE_SECONDS
+        if essence == known and (recent or not (active or state.accepted)):
             return
         self._saved = (essence, now.monotonic)
-        await self._memory.save(state, now)
+        await self._memory.save(state, now, instance=self._instance)
 
 
 class BuiltInAlerts:
@@ -255,11 +297,16 @@ class BuiltInAlerts:
         self._generator_url = ""
         self._alerting: Alerting | None = None
         self._task: asyncio.Task[None] | None = None
-        self._farewells: dict[_Address, asyncio.Task[None]] = {}
+        self._farewells = Farewells(context.clock, context.connect)
 
     def active(self) -> tuple[Alert, ...] | None:
         """Return what fires, then what is pending; `None` while they are off."""
         return self._alerting.active() if self._alerting is not None else None
+
+    @property
+    def delivers(self) -> bool:
+        """Whether the newest call to a receiver got through, if there are any."""
+        return self._alerting is None or self._alerting.delivers
 
     async def apply(
         self, settings: AlertingSettings, *, generator_url: str, instance: str = ""
@@ -270,33 +317,35 @@ class BuiltInAlerts:
         """
         if (settings, generator_url) == (self._settings, self._generator_url):
             return
-        state = self._alerting.state() if self._alerting is not None else None
+        state = announced = None
+        if self._alerting is not None:
+            state, announced = self._alerting.state(), self._alerting.announced()
         await self._halt()
         for name in _receivers(self._settings) - _receivers(settings):
             self._context.telemetry.remove(receiver=name)
-        # Otherwise an end could overtake what fires there again.
-        again = _addresses(settings).keys() & self._farewells.keys()
-        await _cancel([self._farewells.pop(each) for each in again])
-        if self._settings is not None and state is not None:
-            self._take_leave(self._settings, settings, state.alerts)
+        await self._farewells.call_off(settings)
+        if self._settings is not None and announced is not None:
+            ended = _ended(announced.values(), self._context.clock.now())
+            options = notification_options(self._settings, generator_url=self._generator_url)
+            self._farewells.begin(self._settings, settings, ended, options)
         self._settings, self._generator_url = settings, generator_url
         if settings.built_in:
             if state is None:
-                state = await self._context.memory.load(self._context.clock.now())
+                now = self._context.clock.now()
+                state = await self._context.memory.load(now, instance=instance)
             self._alerting = Alerting(
                 settings,
                 self._context,
                 generator_url=generator_url,
                 instance=instance,
-                state=state,
+                state=state or AlertingState(),
             )
             self._task = asyncio.create_task(self._alerting.run(), name="alerts")
 
     async def stop(self) -> None:
         """Stop evaluating and notifying; what is known is saved, and nothing ends by it."""
         await self._halt()
-        await _cancel(self._farewells.values())
-        self._farewells.clear()
+        await self._farewells.stop()
 
     async def _halt(self) -> None:
         if self._task is not None:
@@ -304,21 +353,6 @@ class BuiltInAlerts:
             await asyncio.gather(self._task, return_exceptions=True)
         self._context.telemetry.fires({})
         self._alerting = self._task = None
-
-    def _take_leave(
-        self, before: AlertingSettings, after: AlertingSettings, alerts: Alerts
-    ) -> None:
-        """Begin to tell those that know alerts which nobody will end there."""
-        kept = _addresses(after)
-        clock = self._context.clock
-        ended = _ended(alerts, clock.now())
-        options = notification_options(before, generator_url=self._generator_url)
-        for address, alertmanager in _addresses(before).items():
-            if address in kept or not ended:
-                continue
-            client = AlertmanagerClient(alertmanager, options, connect=self._context.connect)
-            telling = tell_ends(client, ended, clock=clock, pause_seconds=options.resend_seconds)
-            self._farewells[address] = asyncio.create_task(telling, name=f"leave {client.name}")
 
 
 def notification_options(settings: AlertingSettings, *, generator_url: str) -> NotificationOptions:
@@ -344,26 +378,14 @@ def _receivers(settings: AlertingSettings | None) -> set[str]:
     return heartbeat | {each.url for each in settings.alertmanagers}
 
 
-def _addresses(settings: AlertingSettings) -> dict[_Address, AlertmanagerSettings]:
-    """Return the Alertmanagers by their URLs and by what makes alerts others to them."""
-    labels = frozenset(settings.external_labels.items())
-    return {(each.url, labels): each for each in settings.alertmanagers}
-
-
-def _ended(alerts: Alerts, now: Moment) -> list[Alert]:
+def _ended(announced: Iterable[Alert], now: Moment) -> list[Alert]:
     """Return all that receivers have been sent, as if it ended now unless it has."""
     return [
         one
         if one.resolved
         else msgspec.structs.replace(one, phase=Phase.RESOLVED, resolved=now, restored=False)
-        for one in alerts.announced().values()
+        for one in announced
     ]
-
-
-async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _log_fields(alert: Alert) -> dict[str, str]:

@@ -163,10 +163,14 @@ class Outcomes:
 
     def note_success(self) -> None:
         """Note that the newest call was taken."""
-        self._is_failing.set(0)
         if self._failing:
-            self._failing = ""
             self._log.info("notifications_recovered")
+        self.forget_failures()
+
+    def forget_failures(self) -> None:
+        """Show a receiver that nothing is known against."""
+        self._is_failing.set(0)
+        self._failing = ""
 
     def note_failure(self, reason: str, message: str) -> None:
         """Note that the newest call failed; the message holds nothing secret."""
@@ -178,7 +182,11 @@ class Outcomes:
 
 
 class Receiver:
-    """One Alertmanager that is kept informed."""
+    """One Alertmanager that is kept informed.
+
+    Attributes:
+        reached: Whether the newest call was answered.
+    """
 
     def __init__(
         self,
@@ -193,6 +201,7 @@ class Receiver:
         self._resend_seconds = options.resend_seconds
         self._clock = clock
         self._client = AlertmanagerClient(settings, options, connect=connect)
+        self.reached = True
         self._outcomes = Outcomes(self.name, telemetry)
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts").bind(
             receiver=self.name
@@ -215,6 +224,11 @@ class Receiver:
     def mark_delivered(self, key: Key, alert: Alert) -> None:
         """Note that an alert was accepted before a restart."""
         self._deliveries[key] = _Delivery(form=_form(alert), at=-math.inf, accepted=True)
+
+    def rest(self) -> None:
+        """Forget that calls failed: another process tells what waited here."""
+        self.reached = True
+        self._outcomes.forget_failures()
 
     async def run(self) -> None:
         """Send what is published until cancelled."""
@@ -259,7 +273,9 @@ class Receiver:
             accepted = await self._client.post(batch.values(), now.unix)
         except PollError as error:
             self._outcomes.note_failure(error.reason.value, str(error))
+            self.reached = False
             return False
+        self.reached = True
         for key, alert in batch.items():
             self._deliveries[key] = _Delivery(
                 form=_form(alert), at=now.monotonic, accepted=accepted

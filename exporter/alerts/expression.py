@@ -29,6 +29,9 @@ Aggregation = Literal["max", "min", "sum", "count"]
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
+#: The label that has the number of a process' shard, where shards are told apart.
+SHARD = "shard"
+
 #: Where alerts are found as series, as Prometheus writes them.
 ALERTS = "ALERTS"
 
@@ -136,6 +139,21 @@ class Over(Expression, frozen=True, kw_only=True):
     function: str
     of: Select
     seconds: float
+
+
+class Sharded(Expression, frozen=True, kw_only=True):
+    """The series of processes, each with the number of its process' shard as the label `shard`.
+
+    Only Prometheus can judge it, since a process does not see the others.
+
+    Attributes:
+        labels: The labels that these have and the numbers have not.
+        numbers: The number of each process' shard.
+    """
+
+    of: Expression
+    labels: tuple[str, ...]
+    numbers: Select
 
 
 class Always(Expression, frozen=True, kw_only=True):
@@ -268,6 +286,11 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
         case Merged(of=of, by=by, labels=labels, kept=kept):
             without = ", ".join((*labels, *(name for name in how.without if name not in kept)))
             return f"{by} without ({without}) ({of.promql(how)})", _ATOM
+        case Sharded(of=of, labels=labels, numbers=numbers):
+            # The count is 1, as all labels are kept.
+            shards = f'count_values without () ("{SHARD}", {numbers.promql(how)})'
+            partner = f"ignoring ({', '.join((*labels, SHARD))}) group_left ({SHARD}) {shards}"
+            return f"{text(of, _MULTIPLYING)} * {partner}", _MULTIPLYING
         case Times(of=of, factor=factor):
             return f"{text(factor, _MULTIPLYING)} * {text(of, _MULTIPLYING)}", _MULTIPLYING
         case Ratio(left=left, right=right):

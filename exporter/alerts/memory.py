@@ -1,4 +1,7 @@
-"""The memory of the alerts: a document of the state, so that no restart ends or repeats a page.
+"""The memory of the alerts: documents of the state, so that no restart ends or repeats a page.
+
+Each process has one. Of those that watch the same one sends the alerts about targets, and what it
+knew of these is what the others go on from.
 
 It holds no secrets: labels, texts and times. One that cannot be read costs the memory and nothing
 else.
@@ -19,6 +22,7 @@ import structlog
 from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
 from exporter.alerts.evidence import UNKNOWN_SECONDS
 from exporter.alerts.samples import identity
+from exporter.alerts.table import OWN
 from exporter.clock import Moment
 from exporter.errors import StateError
 
@@ -37,10 +41,52 @@ VERSION = 1
 
 
 class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
-    """All alerts, and which receivers have accepted the end of the resolved ones."""
+    """All alerts, and which receivers have accepted the end of the resolved ones.
+
+    Attributes:
+        sent: When this process last sent the alerts about targets, by its monotonic clock.
+    """
 
     alerts: Alerts = Alerts()
     accepted: Mapping[Key, frozenset[str]] = {}
+    sent: float | None = None
+
+    def taken_over(self, known: AlertingState) -> AlertingState:
+        """Return the alerts with which to go on from the process that has sent them so far.
+
+        Args:
+            known: What that one knew and told; the ends of what it knows no more it has told, too.
+        """
+        told = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
+        ended = {key: one for key, one in known.alerts.resolved.items() if not is_own(one)}
+        active = {key: one for key, one in told.items() if key not in self.alerts.resolved}
+        for key, alert in self.alerts.active.items():
+            if key not in ended or _when(ended[key].resolved) < _when(alert.since):
+                active[key] = _earlier(alert, told[key]) if key in told else alert
+        resolved = {
+            key: one for key, one in self.alerts.resolved.items() if key in told or is_own(one)
+        }
+        return AlertingState(
+            alerts=Alerts(active=active, resolved=resolved | ended), accepted=known.accepted
+        )
+
+
+def is_own(alert: Alert) -> bool:
+    """Return whether an alert is about the process that judges it."""
+    return alert.name in OWN
+
+
+def _earlier(ours: Alert, theirs: Alert) -> Alert:
+    """Return an alert of ours that another process may have seen begin before us."""
+    since = min(ours.since, theirs.since, key=_when)
+    if theirs.phase is not Phase.FIRING:
+        return msgspec.structs.replace(ours, since=since)
+    fired = min(ours.fired or theirs.fired, theirs.fired, key=_when)
+    return msgspec.structs.replace(ours, phase=Phase.FIRING, since=since, fired=fired)
+
+
+def _when(moment: Moment | None) -> float:
+    return math.inf if moment is None else moment.unix
 
 
 class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,54 +109,77 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accepted_by: list[str] = []
 
 
-class _Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """The document.
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells whether a document is worth reading.
 
     Attributes:
         written: When, by the writer's monotonic clock.
+        sent: When the writer last sent the alerts about targets, by the same clock.
     """
 
     version: int
     written: float
+    sent: float | None = None
+
+
+class _Saved(_Head, frozen=True, kw_only=True):
+    """The document."""
+
     alerts: list[_SavedAlert]
 
 
 class AlertMemory:
-    """The document in which the alerts of one process are kept."""
+    """The documents in which the alerts are kept, one of each process."""
 
     def __init__(self, state: State, *, namespace: str, shard: Shard) -> None:
         """Take over a state.
 
         Args:
-            state: Where the document is.
-            namespace: Installations with another one have another document.
+            state: Where the documents are.
+            namespace: Installations with another one have other documents.
             shard: Our share of the targets, of which each has its own alerts.
         """
         self._state = state
-        described = json.dumps([namespace, shard.index, shard.total]).encode()
-        self.key = f"alerts/{hashlib.blake2b(described, digest_size=16).hexdigest()}"
+        #: The beginning of all keys, and the key of a document of a version that had but one.
+        self.group = f"alerts/{_hashed([namespace, shard.index, shard.total])}"
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
         self._failing = False
 
-    async def load(self, now: Moment) -> AlertingState:
-        """Return the alerts at the end of the run before, without active ones if long ago."""
+    def key(self, instance: str) -> str:
+        """Return the key of the document of a process."""
+        return f"{self.group}/{_hashed(instance)}"
+
+    async def load(self, now: Moment, *, instance: str = "") -> AlertingState | None:
+        """Return the alerts to go on from, `None` if none can be read.
+
+        Those about the process itself are its own, those about targets are of the process that
+        sent them last. Active ones are left out if that was long ago.
+
+        Args:
+            now: On our clocks.
+            instance: The name of this process.
+        """
         try:
-            document = await self._state.get(self.key)
-            if document is not None:
-                return await asyncio.to_thread(_state, document, now)
+            documents = await self._state.documents(self.group)
         except StateError as error:
             self._log.warning("alerts_forgotten", message=str(error))
-        except (ValueError, RecursionError):
+            return None
+        ours = self.key(instance) if self.key(instance) in documents else self.group
+        states = await asyncio.to_thread(_states, documents, ours, now)
+        if documents and (states is None or (ours in documents and states[1] is None)):
             # The error's own text could quote a label's value.
             message = "what was kept of them is damaged, or of another version"
             self._log.warning("alerts_forgotten", message=message)
-        return AlertingState()
+        if states is None:
+            return None
+        group, own = states
+        return _joined(group, own or AlertingState(), instance)
 
-    async def save(self, state: AlertingState, now: Moment) -> None:
-        """Write the document anew; a failure is logged, once."""
+    async def save(self, state: AlertingState, now: Moment, *, instance: str = "") -> None:
+        """Write the document of a process anew; a failure is logged, once."""
         try:
             content = await asyncio.to_thread(_encoded, state, now)
-            await self._state.put(self.key, content)
+            await self._state.put(self.key(instance), content)
         except Exception as error:  # noqa: BLE001 - what cannot be kept must not end the alerts
             if not self._failing:
                 message = str(error) if isinstance(error, StateError) else type(error).__name__
@@ -120,12 +189,69 @@ class AlertMemory:
             self._failing = False
 
 
+def _hashed(described: object) -> str:
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
+
+
+def _states(
+    documents: Mapping[str, Document], ours: str, now: Moment
+) -> tuple[AlertingState, AlertingState | None] | None:
+    """Return what the process knew that sent last, and what we knew; those that can be read."""
+    found: dict[str, AlertingState | None] = {}
+    for key in sorted(documents, key=lambda key: _silence(documents[key])):
+        found[key] = group = _readable(documents[key], now)
+        if group is not None:
+            if ours in documents and ours not in found:
+                found[ours] = _readable(documents[ours], now)
+            return group, found.get(ours)
+    return None
+
+
+def _silence(document: Document) -> float:
+    """Return for how long the writer of a document has sent nothing, in seconds."""
+    try:
+        head = msgspec.json.decode(document.value, type=_Head)
+    except (ValueError, RecursionError):
+        return math.inf
+    # One that never has knows less than anybody who has within a day.
+    silent = UNKNOWN_SECONDS if head.sent is None else max(0.0, head.written - head.sent)
+    return document.age_seconds + silent
+
+
+def _readable(document: Document, now: Moment) -> AlertingState | None:
+    try:
+        return _state(document, now)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _joined(group: AlertingState, own: AlertingState, instance: str) -> AlertingState:
+    """Return the alerts about targets of one process, and about a process itself of another."""
+
+    def of(alerts: Mapping[Key, Alert], others: Mapping[Key, Alert]) -> dict[Key, Alert]:
+        mine = {key: one for key, one in others.items() if is_own(one)}
+        return {key: one for key, one in alerts.items() if not is_own(one)} | {
+            key: one for key, one in mine.items() if one.labels.get("instance", "") == instance
+        }
+
+    return AlertingState(
+        alerts=Alerts(
+            active=of(group.alerts.active, own.alerts.active),
+            resolved=of(group.alerts.resolved, own.alerts.resolved),
+        ),
+        accepted={**own.accepted, **group.accepted},
+        sent=own.sent,
+    )
+
+
 def _encoded(state: AlertingState, now: Moment) -> bytes:
     alerts = state.alerts
     saved = [_saved_alert(one, ()) for one in alerts.active.values()]
     for key, one in alerts.resolved.items():
         saved.append(_saved_alert(one, state.accepted.get(key, ())))
-    return msgspec.json.encode(_Saved(version=VERSION, written=now.monotonic, alerts=saved))
+    return msgspec.json.encode(
+        _Saved(version=VERSION, written=now.monotonic, sent=state.sent, alerts=saved)
+    )
 
 
 def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
@@ -169,7 +295,11 @@ def _state(document: Document, now: Moment) -> AlertingState:
             accepted[key] = frozenset(saved.accepted_by)
         elif away <= UNKNOWN_SECONDS:
             active[key] = alert
-    return AlertingState(alerts=Alerts(active=active, resolved=resolved), accepted=accepted)
+    return AlertingState(
+        alerts=Alerts(active=active, resolved=resolved),
+        accepted=accepted,
+        sent=None if found.sent is None else found.sent + ahead,
+    )
 
 
 def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Alert:

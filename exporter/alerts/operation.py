@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from exporter.alerts import about
 from exporter.alerts.evidence import MISSING, SOURCE, UNKNOWN, UNKNOWN_SECONDS
 from exporter.alerts.expression import (
+    SHARD,
     Absent,
     Age,
     Always,
+    Expression,
     Match,
     Merged,
     Over,
     Remaining,
     Select,
+    Sharded,
     merged,
     select,
 )
@@ -45,47 +50,30 @@ _EXPORTERS = Match(label="job", pattern=".*loadfleet.*")
 _GONE_HOLD_SECONDS = 180.0
 _GONE_WINDOW_SECONDS = 300.0
 
+# A fail-over takes up to 16 seconds, a restart a little longer, and both are seen a scrape later.
+# One that cannot be scraped counts as gone after two and a half minutes; this waits for that.
+_NO_LEADER_HOLD_SECONDS = 180.0
+
 _QUARTER, _HOUR = 900.0, 3600.0
 
 #: So many restarts of an exporter within an hour are not worth an alert.
 RESTARTS = 2
 
 
+# Who polls is asked of the newest scrape alone: a process that is gone polls no more.
+_POLLERS = Sharded(
+    of=Select(metric=own.LEADER.name, share=0),
+    labels=own.LEADER.labels,
+    numbers=Select(metric=own.SHARD_ORDINAL.name, share=0),
+)
+_LEADERLESS = _POLLERS.merged("sum").compared("==", 0)
+
+
 def about_exporters() -> Iterator[Rule]:
     """Yield the rows about whether anybody watches at all."""
-    scraped = Over(
-        function="avg_over_time",
-        of=Select(metric="up", matches=(_EXPORTERS,)),
-        seconds=_GONE_WINDOW_SECONDS,
-    )
-    failing = scraped.compared("<", 0.5)
-    nowhere = Absent(of=select(own.BUILD_INFO))
-    # One of several that vanishes from the service discovery leaves its sources to nobody.
-    lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
-    # Those of an exporter that cannot be scraped, or of all, are told by that.
-    known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
-    told = known.where("and", failing, "job", "instance")
-    # A shard that vanishes leaves its share of the targets to nobody.
-    shards = Select(metric=MISSING, share=0).where("unless", failing, "job")
-    yield Rule(
-        GONE,
-        Severity.CRITICAL,
-        failing.either(nowhere.where("unless", failing)).either(
-            lost.where("unless", told, *SOURCE).where("unless", nowhere).either(shards)
-        ),
-        "Prometheus cannot scrape an exporter.",
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now.",
-        hold_seconds=_GONE_HOLD_SECONDS,
-        built_in=False,
-        details=(
-            Detail(text=" Exporter: {}.", metric="up", on=("job", "instance"), label="instance"),
-            Detail(
-                text=" Source without an exporter: {}.", metric=UNKNOWN, on=SOURCE, label="source"
-            ),
-            Detail(text=" Job without a shard: {}.", metric=MISSING, on=("job",), label="job"),
-        ),
-    )
+    failing = _failing()
+    yield from _gone(failing)
+    yield from _leaders(failing)
     yield Rule(
         f"{PREFIX}ExporterRestarting",
         Severity.WARNING,
@@ -108,6 +96,92 @@ def about_exporters() -> Iterator[Rule]:
         "This alert always fires. It is for a service that tells somebody when it no longer comes.",
         hold_seconds=0,
         keep_seconds=0,
+    )
+
+
+def _failing() -> Expression:
+    """Return the exporters that Prometheus cannot scrape."""
+    scraped = Over(
+        function="avg_over_time",
+        of=Select(metric="up", matches=(_EXPORTERS,)),
+        seconds=_GONE_WINDOW_SECONDS,
+    )
+    return scraped.compared("<", 0.5)
+
+
+def _gone(failing: Expression) -> Iterator[Rule]:
+    nowhere = Absent(of=select(own.BUILD_INFO))
+    # One of several that vanishes from the service discovery leaves its sources to nobody.
+    lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
+    # Those of an exporter that cannot be scraped, or of all, are told by that.
+    known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
+    told = known.where("and", failing, "job", "instance")
+    # A shard that vanishes leaves its share of the targets to nobody.
+    missing = Select(metric=MISSING, share=0)
+    shards = missing.where("unless", failing, "job")
+    # One of a pair: whatever it watched another one polls, in each shard.
+    leads = _POLLERS.of.compared("==", 1)
+    spare = (
+        failing.where("and", known.where("and", leads, *SOURCE), "job", "instance")
+        .where("unless", known.where("unless", leads, *SOURCE), "job", "instance")
+        .where("unless", _LEADERLESS.either(missing), "job")
+    )
+    yield Rule(
+        GONE,
+        Severity.CRITICAL,
+        failing.where("unless", spare, "job", "instance")
+        .either(nowhere.where("unless", failing))
+        .either(lost.where("unless", told, *SOURCE).where("unless", nowhere).either(shards)),
+        "Prometheus cannot scrape an exporter.",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
+        " sources that no other exporter watches goes unnoticed now.",
+        hold_seconds=_GONE_HOLD_SECONDS,
+        built_in=False,
+        details=(
+            Detail(text=" Exporter: {}.", metric="up", on=("job", "instance"), label="instance"),
+            Detail(
+                text=" Source without an exporter: {}.", metric=UNKNOWN, on=SOURCE, label="source"
+            ),
+            Detail(text=" Job without a shard: {}.", metric=MISSING, on=("job",), label="job"),
+        ),
+    )
+    yield Rule(
+        GONE,
+        Severity.WARNING,
+        spare,
+        "Prometheus cannot scrape an exporter.",
+        "Most scrapes of exporter {instance} fail. Another one polls its sources, so that nothing"
+        " goes unnoticed; while it is alone, nobody takes over from it.",
+        hold_seconds=_GONE_HOLD_SECONDS,
+        built_in=False,
+    )
+
+
+def _leaders(failing: Expression) -> Iterator[Rule]:
+    yield Rule(
+        f"{PREFIX}NoLeader",
+        Severity.CRITICAL,
+        # One that cannot be scraped may well poll.
+        _LEADERLESS.where("unless", failing, "job"),
+        "No exporter polls a source.",
+        "Of the exporters that watch shard {shard} of source {source} ({provider}) none polls it:"
+        " each one stands by for another. What they show gets old, and then nothing is watched.",
+        hold_seconds=_NO_LEADER_HOLD_SECONDS,
+        built_in=False,
+    )
+    # Without the store nobody can agree, which is told as that.
+    stateless = select(own.STATE_UP).compared("==", 0)
+    leads = _POLLERS.of.compared("==", 1).where("and", stateless, "job", "instance")
+    alone = msgspec.structs.replace(_POLLERS, of=leads)
+    yield Rule(
+        f"{PREFIX}TwoLeaders",
+        Severity.WARNING,
+        _POLLERS.merged("sum").compared(">", 1).where("unless", alone, "job", *SOURCE, SHARD),
+        "Several exporters poll the same source.",
+        'Shard {shard} of source {source} ({provider}) is polled by {value:printf "%.0f"} exporters'
+        " at a time, so that the vendor is called more often than it need be.",
+        # Those that the store was away for agree again within 80 seconds of its return.
+        built_in=False,
     )
 
 
@@ -241,6 +315,8 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         Age(of=since)
         .compared(">", limit)
+        # What another one polls is that one's to tell.
+        .where("unless", select(own.LEADER).compared("==", 0), "instance", *SOURCE)
         .where("unless", failing, *SOURCE, "task")
         .where("unless", unreachable, "instance", *SOURCE),
         "A task has not been polled without a failure for too long.",

@@ -69,5 +69,8 @@ _EVERY = rules(EVERYTHING)
 #: The names of all alerts without their prefix, those included that are off by default.
 NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in _EVERY))
 
+#: The names of the alerts about an exporter itself.
+OWN = frozenset(rule.name for rule in _EVERY if rule.about is None)
+
 #: The labels that identify what alerts are about.
 IDENTITY = frozenset(label for rule in _EVERY if rule.about is not None for label in rule.about.on)

@@ -77,10 +77,12 @@ _seer = (*COMMON_LABELS, "instance")
 _up = by("max", _seer, _scope.select(c.SOURCE_UP))
 _held_back = by("max", _seer, _scope.select(own.BREAKER_OPEN))
 _slow = by("max", _seer, _scope.select(own.VENDOR_SLOW))
+_leads = by("max", _seer, _scope.select(own.LEADER))
 _seen = either(
     f"({_held_back} == 1) * {states.HELD_BACK.value}",
     f"{_up} == 0",
     f"({_slow} == 1) * {states.SLOW.value}",
+    f"({_leads} == 0) + {states.STANDS_BY.value}",
     _up,
 )
 
@@ -121,13 +123,19 @@ _POLLS: Panels = {
         answers=("LoadFleetPollsStale",),
     ),
     "Sources as each exporter sees them": StateTimeline(
-        "Whether each source answers each exporter. Green is well; red are no readings; dark red"
-        " are calls held back because the credentials were refused; orange is a vendor whose"
-        " time-outs are its own, so that no target is judged by them. If only one of several"
-        " exporters is red, look at its network.",
+        "Whether each source answers each exporter. Green is well; grey is an exporter that stands"
+        " by and shows what another one polls, of which there should be one per shard; red are no"
+        " readings; dark red are calls held back because the credentials were refused; orange is a"
+        " vendor whose time-outs are its own, so that no target is judged by them. If only one of"
+        " several exporters is red, look at its network.",
         queries={"{{source}} ({{provider}}) from {{instance}}": _seen},
         named=states.SEEN,
-        answers=("LoadFleetSourceUnreachable", "LoadFleetVendorSlow"),
+        answers=(
+            "LoadFleetSourceUnreachable",
+            "LoadFleetVendorSlow",
+            "LoadFleetNoLeader",
+            "LoadFleetTwoLeaders",
+        ),
     ),
     "Failed and skipped polls": TimeSeries(
         "Polls per minute in which something failed, by reason, and those that did not take place:"
@@ -151,8 +159,9 @@ _slowest = _scope.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)
 _failed = _scope.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
 _waiting = by("sum", COMMON_LABELS, _scope.select(own.HTTP_REQUESTS_IN_FLIGHT))
 _surprises = _scope.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))
-_exposed = by("sum", COMMON_LABELS, _scope.select(own.SERIES))
-_expired = _scope.per_minute(own.SERIES_EXPIRED, COMMON_LABELS)
+_exposed = _scope.in_sum(own.SERIES)
+_rate = f"rate({_scope.select(own.SERIES_EXPIRED)}[$__rate_interval])"
+_expired = f"{_scope.shares(own.SERIES_EXPIRED, _rate)} * 60"
 _CALLS: Panels = {
     "The vendors' APIs": Row(),
     "Calls": TimeSeries(
@@ -191,7 +200,7 @@ _CALLS: Panels = {
         " minute ended for want of a newer reading. Steady and none is well; no target at all may"
         " be a filter that matches nothing.",
         queries={
-            "{{source}}: {{kind}}": _scope.each(c.SOURCE_TARGETS),
+            "{{source}}: {{kind}}": _scope.in_sum(c.SOURCE_TARGETS),
             "{{source}} series": _exposed,
             "{{source}} series expired per minute": _expired,
         },

@@ -60,7 +60,7 @@ _NUMBERS: Panels = {
 # Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
 # own evaluation tells.
 _by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing", severity!="none"}'
-_built_in = f"{_scope.select(own.ALERTS_FIRING)} > 0"
+_built_in = f"{_scope.in_sum(own.ALERTS_FIRING)} > 0"
 _alert = ("alertname", "severity")
 _failed = f"{_scope.each(c.SUITE_LAST_RUN_PASSED)} == 0"
 # What one of the machines is known by: `variable` is the one that chooses it.
@@ -96,9 +96,7 @@ _TABLES: Panels = {
     "Firing alerts": Table(
         "How many alerts of each name fire, by Prometheus' rules or by the exporter's built-in"
         " evaluation.",
-        columns=(
-            Column("Alerts", either(by("count", _alert, _by_rules), by("max", _alert, _built_in))),
-        ),
+        columns=(Column("Alerts", either(by("count", _alert, _by_rules), _built_in)),),
         labels=("alertname", "severity"),
         sort="severity",
         empty="No alert fires, as far as is known.",

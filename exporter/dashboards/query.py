@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS, Family
 from exporter.metrics.own import OwnFamily
 
@@ -39,6 +40,18 @@ class Scope(msgspec.Struct, frozen=True):
         Without this, two exporters side by side, or one that was moved, would show all twice.
         """
         return by("max", labels_of(family), self.select(family, *matchers))
+
+    def in_sum(self, family: NamedFamily) -> str:
+        """Add up what shards show of a family; of several processes of a shard one counts."""
+        return self.shares(family, self.select(family))
+
+    def shares(self, family: NamedFamily, series: str) -> str:
+        """Add up what each shard has of a family's series."""
+        place, number = ("job", "instance"), self.select(own.SHARD_ORDINAL)
+        shards = f'(count_values by ({", ".join(place)}) ("shard", {number}) > bool 0)'
+        told = f"{series} * {on(place)} group_left (shard) {shards}"
+        labels = labels_of(family)
+        return by("sum", labels, by("max", (*labels, "shard"), told))
 
     def per_minute(self, counter: NamedFamily, labels: Iterable[str], *matchers: str) -> str:
         """Return by how much a counter grows in a minute, added up by labels."""

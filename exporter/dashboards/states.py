@@ -82,8 +82,9 @@ SEEN = _states(
     ("answers", GREEN),
     ("calls held back", "dark-red"),
     ("vendor slow", ORANGE),
+    ("stands by", IDLE),
 )
-*_, HELD_BACK, SLOW = SEEN
+*_, HELD_BACK, SLOW, STANDS_BY = SEEN
 SCRAPE = _states(("gone", RED), ("scraped", GREEN))
 RELOAD = _states(("refused", RED), ("loaded", GREEN))
 STORE = _states(("in memory", ORANGE), ("kept", GREEN))

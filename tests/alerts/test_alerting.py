@@ -420,7 +420,7 @@ class TestRestart:
         task.cancel()
         await asyncio.wait([task])
 
-        assert [bench.memory.key] == bench.state.writes
+        assert [bench.memory.key("")] == bench.state.writes
 
     async def test_nothing_is_written_while_nothing_changes(self) -> None:
         """A fleet that is well costs no writes."""

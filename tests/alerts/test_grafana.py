@@ -121,7 +121,8 @@ def test_an_exporter_that_leaves_the_discovery_is_told(tmp_path: Path) -> None:
     leaves = [
         {"series": f"{name}{{{source.format('b')}}}", "values": "1x30 stale"} for name in metrics
     ]
-    gone = {"labels": '{provider="realload", source="b"}', "value": 1}
+    labels = '{provider="realload", source="b", severity="critical"}'
+    gone = {"labels": labels, "value": 1}
     asked = {"expr": condition("LoadFleetExporterGone")}
     tests = [
         {**asked, "eval_time": "30m", "exp_samples": []},

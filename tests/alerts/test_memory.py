@@ -54,7 +54,7 @@ class Process:
     async def loaded(self, seconds: float = 30) -> AlertingState:
         """Return what is found by a process that begins so much later."""
         self.now += seconds
-        return await self.another().load(restarted(seconds))
+        return await self.another().load(restarted(seconds)) or AlertingState()
 
 
 async def saved(state: AlertingState = STATE) -> Process:
@@ -97,7 +97,7 @@ async def test_a_clock_that_was_set_makes_nothing_older_or_younger(jump: float) 
     process.now = 30.0
     now = Moment(unix=later(30.0 + jump).unix, monotonic=5.0)
 
-    alerts = by_agent(await process.another().load(now))
+    alerts = by_agent(await process.another().load(now) or AlertingState())
 
     assert {"fires": -325.0, "waits": -295.0} == {
         agent: alerts[agent].since.monotonic for agent in ("fires", "waits")
@@ -133,7 +133,7 @@ async def test_a_clock_that_was_set_back_puts_no_beginning_into_the_future() -> 
     """Alertmanager takes no alert that has not begun."""
     process = await saved()
 
-    alerts = by_agent(await process.another().load(restarted(-900)))
+    alerts = by_agent(await process.another().load(restarted(-900)) or AlertingState())
 
     assert {later(-900).unix} == {one.since.unix for one in alerts.values()}
 
@@ -153,7 +153,7 @@ async def test_others_have_their_own(differences: dict[str, Any]) -> None:
     """One shard must not end what another has begun."""
     process = await saved()
 
-    assert AlertingState() == await process.another(**differences).load(later(1))
+    assert await process.another(**differences).load(later(1)) is None
 
 
 async def test_the_first_start_has_no_state_and_no_complaint() -> None:
@@ -178,7 +178,7 @@ SAVED = {
 async def planted(content: bytes) -> tuple[AlertingState, list[Any]]:
     """Return what is loaded of a document that somebody else wrote, and what is logged."""
     process = Process()
-    await process.state.put(process.memory.key, content)
+    await process.state.put(process.memory.group, content)
     with capture_logs() as logged:
         return await process.loaded(), logged
 
@@ -239,3 +239,123 @@ async def test_a_state_that_cannot_be_used_costs_the_memory_and_is_said_once() -
         assert AlertingState() == await process.loaded()
 
     assert ["alerts_not_saved", "alerts_forgotten"] == [entry["event"] for entry in logged]
+
+
+class TestProcesses:
+    """Of several processes each one has a document."""
+
+    @staticmethod
+    def of(*alerts: Any, sent: float | None = None) -> AlertingState:
+        return AlertingState(alerts=Alerts(active=keyed(*alerts)), sent=sent)
+
+    @staticmethod
+    def own(instance: str) -> Any:
+        """Return an alert about a process."""
+        name = "LoadFleetReloadFailed"
+        return alert(instance, name=name, labels={"alertname": name, "instance": instance})
+
+    async def test_what_is_known_of_targets_is_that_of_whoever_sent_last(self) -> None:
+        """However new another one's document is."""
+        process = Process()
+        memory = process.memory
+        await memory.save(self.of(alert("old"), sent=later(-60).monotonic), later(0), instance="a")
+        await memory.save(self.of(alert("new"), sent=later(0).monotonic), later(0), instance="b")
+        process.now = 20
+        await memory.save(self.of(alert("never")), later(20), instance="c")
+
+        loaded = await process.another().load(restarted(20), instance="c")
+
+        assert loaded is not None
+        assert ["new"] == list(by_agent(loaded))
+
+    async def test_where_nobody_has_sent_the_newest_one_counts(self) -> None:
+        """Something is better than nothing."""
+        process = Process()
+        await process.memory.save(self.of(alert("old")), later(0), instance="a")
+        process.now = 20
+        await process.memory.save(self.of(alert("new")), later(20), instance="b")
+
+        loaded = await process.another().load(restarted(20), instance="c")
+
+        assert loaded is not None
+        assert ["new"] == list(by_agent(loaded))
+
+    async def test_each_one_has_the_alerts_about_itself(self) -> None:
+        """Those of another one nobody would end."""
+        process = Process()
+        for name in ("a", "b"):
+            state = self.of(self.own(name), alert(f"target-{name}"), sent=later(0).monotonic)
+            await process.memory.save(state, later(0), instance=name)
+            process.now += 1
+
+        found = {name: await process.another().load(restarted(2), instance=name) for name in "abc"}
+
+        assert {
+            name: [one.labels.get("instance", "target-b") for one in state.alerts.active.values()]
+            for name, state in found.items()
+            if state is not None
+        } == {"a": ["target-b", "a"], "b": ["target-b", "b"], "c": ["target-b"]}
+
+    async def test_the_document_of_a_version_that_had_but_one_is_read(self) -> None:
+        """An upgrade neither ends nor repeats a page, about itself neither."""
+        process = Process()
+        saved = {
+            "version": 1,
+            "written": 0.0,
+            "alerts": [
+                SAVED,
+                SAVED
+                | {
+                    "name": "LoadFleetReloadFailed",
+                    "labels": {"alertname": "LoadFleetReloadFailed", "instance": "a"},
+                },
+            ],
+        }
+        await process.state.put(process.memory.group, json.dumps(saved).encode())
+
+        loaded = await process.another().load(restarted(20), instance="a")
+
+        assert loaded is not None
+        assert ["Down", "LoadFleetReloadFailed"] == [
+            one.name for one in loaded.alerts.active.values()
+        ]
+
+    async def test_when_it_last_sent_is_known_after_a_restart(self) -> None:
+        """Else one that comes back and sends no more would seem to have known nothing."""
+        process = Process()
+        await process.memory.save(self.of(sent=later(-30).monotonic), later(0), instance="a")
+        process.now = 20
+
+        loaded = await process.another().load(restarted(20), instance="a")
+
+        assert loaded is not None
+        assert 5.0 - 20 - 30 == loaded.sent
+
+    @pytest.mark.parametrize("content", [b"{", b'{"version": 2, "written": 0.0, "alerts": []}'])
+    async def test_what_another_one_wrote_in_vain_costs_nothing(self, content: bytes) -> None:
+        """During a rolling upgrade one of them has another version, which is no fault."""
+        process = Process()
+        state = self.of(alert("known"), sent=later(0).monotonic)
+        await process.memory.save(state, later(0), instance="a")
+        await process.state.put(process.memory.key("b"), content)
+
+        with capture_logs() as logged:
+            loaded = await process.another().load(restarted(1), instance="a")
+
+        assert loaded is not None
+        assert (["known"], []) == (list(by_agent(loaded)), logged)
+
+    async def test_one_that_is_long_gone_does_no_harm(self) -> None:
+        """Its document is there until the state expires it."""
+        process = Process()
+        await process.memory.save(
+            self.of(alert("long ago"), sent=later(0).monotonic), later(0), instance="gone"
+        )
+        process.now = 20 * 86_400.0
+        state = self.of(alert("now"), sent=later(0).monotonic)
+        await process.memory.save(state, later(0), instance="a")
+
+        loaded = await process.another().load(restarted(1), instance="b")
+
+        assert loaded is not None
+        assert ["now"] == list(by_agent(loaded))

@@ -22,18 +22,20 @@ def test_everything_that_can_go_wrong_is_in_it() -> None:
     """The list is the contract of the alerts' names and of whom they disturb."""
     expected = {
         Severity.CRITICAL: {
-            "ExporterGone", "CredentialsRefused", "SourceDown", "TaskFailing", "NothingKnown",
-            "HalfOfAgentsDown", "ControllerUnreachable", "ClusterUnusable", "AgentUnreachable",
-            "MemberUnreachable", "ControllerOutdated", "AgentOutdated", "MemberOutdated",
+            "ExporterGone", "NoLeader", "CredentialsRefused", "SourceDown", "TaskFailing",
+            "NothingKnown", "HalfOfAgentsDown", "ControllerUnreachable", "ClusterUnusable",
+            "AgentUnreachable", "MemberUnreachable", "ControllerOutdated", "AgentOutdated",
+            "MemberOutdated",
         },
         Severity.WARNING: {
-            "ExporterRestarting", "SourceUnreachable", "TaskFailing", "VendorSlow",
-            "BudgetExhausted", "RecorderUnreachable", "RecorderOutdated", "LocationWithoutAgents",
-            "ClusterOutdated", "AgentClockSkew", "ControllerClockSkew", "MemberClockSkew",
-            "RecorderClockSkew", "SuiteFailed", "SuiteUnhealthy", "RunFailed", "RunEngineErrors",
-            "RunInternalError", "RunStuck", "PollsStale", "PollsSkipped", "ReloadFailed",
-            "WebConfigRefused", "StateDown", "NotificationsFailing", "VendorCertificateExpiring",
-            "WebCertificateExpiring", "CertificateExpiring", "AgentFlapping",
+            "ExporterGone", "TwoLeaders", "ExporterRestarting", "SourceUnreachable", "TaskFailing",
+            "VendorSlow", "BudgetExhausted", "RecorderUnreachable", "RecorderOutdated",
+            "LocationWithoutAgents", "ClusterOutdated", "AgentClockSkew", "ControllerClockSkew",
+            "MemberClockSkew", "RecorderClockSkew", "SuiteFailed", "SuiteUnhealthy", "RunFailed",
+            "RunEngineErrors", "RunInternalError", "RunStuck", "PollsStale", "PollsSkipped",
+            "ReloadFailed", "WebConfigRefused", "StateDown", "NotificationsFailing",
+            "VendorCertificateExpiring", "WebCertificateExpiring", "CertificateExpiring",
+            "AgentFlapping",
         },
         Severity.INFO: {"VendorSurprises", "AgentUnprotected", "AgentRestarted"},
         Severity.NONE: {"Heartbeat"},
@@ -133,7 +135,7 @@ def test_what_needs_history_or_others_is_left_to_prometheus() -> None:
     """Everything else the daemon can judge alone."""
     expected = {
         "ExporterGone", "ExporterRestarting", "SourceUnreachable", "BudgetExhausted",
-        "VendorSurprises", "PollsSkipped", "AgentFlapping",
+        "VendorSurprises", "PollsSkipped", "AgentFlapping", "NoLeader", "TwoLeaders",
     }  # fmt: skip
 
     assert expected == {name for name, rule in table().items() if not rule.built_in}

@@ -111,11 +111,12 @@ def _labels_of_call(node: promql_parser.Call) -> frozenset[str]:
 
 def _labels_of_aggregation(node: promql_parser.AggregateExpr) -> frozenset[str]:
     found = labels(node.expr)
+    counted = {str(node.param).strip('"')} if "count_values" == str(node.op) else set()
     if node.modifier is None:
         return frozenset()
     assert promql_parser.AggModifierType.By == node.modifier.type
     _there(set(node.modifier.labels), found)
-    return frozenset(node.modifier.labels)
+    return frozenset({*node.modifier.labels, *counted})
 
 
 def _labels_of_operation(node: promql_parser.BinaryExpr) -> frozenset[str]:

@@ -116,8 +116,28 @@ class TestFiringAlerts:
             {
                 "ALERTS": [(rule("LoadFleetSuiteFailed", "warning", suite="a"), 1)],
                 own.ALERTS_FIRING.name: firing,
+                own.SHARD_ORDINAL.name: [({}, 0), ({"instance": "two"}, 0)],
             },
             [(unreachable, 2), (failed, 1)],
+        )
+
+    def test_shards_add_up_and_their_pairs_do_not(self, tmp_path: Path) -> None:
+        """Each shard has troubles of its own, and its pair has the same."""
+        unreachable = {"alertname": "LoadFleetAgentUnreachable", "severity": "critical"}
+        counts = {"one": (0, 2), "two": (0, 2), "three": (1, 3), "four": (1, 3)}
+
+        check(
+            tmp_path,
+            "Firing alerts",
+            {
+                own.ALERTS_FIRING.name: [
+                    (unreachable | {"instance": name}, count) for name, (_, count) in counts.items()
+                ],
+                own.SHARD_ORDINAL.name: [
+                    ({"instance": name}, shard) for name, (shard, _) in counts.items()
+                ],
+            },
+            [(unreachable, 5)],
         )
 
 
@@ -188,5 +208,32 @@ def test_a_source_is_shown_as_each_exporter_sees_it(tmp_path: Path) -> None:
             (two, 0),
             ({"instance": "one"} | slow, 3),
             ({"instance": "one"} | refused, 2),
+        ],
+    )
+
+
+def test_of_a_pair_one_polls_and_the_other_stands_by(tmp_path: Path) -> None:
+    """What the standby shows of a source that is down is still that it is down."""
+    legend = {name: of(name) for name in ("well", "down")}
+    check(
+        tmp_path,
+        "Sources as each exporter sees them",
+        {
+            c.SOURCE_UP.name: [
+                (labels | {"instance": instance}, float(name == "well"))
+                for name, labels in legend.items()
+                for instance in ("one", "two")
+            ],
+            own.LEADER.name: [
+                (labels | {"instance": instance}, leads)
+                for labels in legend.values()
+                for instance, leads in (("one", 1), ("two", 0))
+            ],
+        },
+        [
+            (legend["well"] | {"instance": "one"}, 1),
+            (legend["well"] | {"instance": "two"}, 4),
+            (legend["down"] | {"instance": "one"}, 0),
+            (legend["down"] | {"instance": "two"}, 0),
         ],
     )

@@ -375,7 +375,7 @@ FIRED = {
 async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> None:
     """Whatever is found in the place of the alerts, it starts and pages."""
     state = sqlite(tmp_path / "state")
-    await state.put(AlertMemory(state, namespace="loadfleet", shard=Shard()).key, content)
+    await state.put(AlertMemory(state, namespace="loadfleet", shard=Shard()).group, content)
     await state.aclose()
     async with world(tmp_path) as w:
         w.simulation.fleet.change("agents", "41", up=False)

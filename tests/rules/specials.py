@@ -40,7 +40,8 @@ def _counted(series: str, *values: int) -> tuple[Phase, ...]:
     return tuple(Phase(10, {series: str(value)}) for value in values)
 
 
-def _on(instance: str, values: Values) -> Values:
+def on(instance: str, values: Values) -> Values:
+    """Return what another exporter exposes."""
     return {f"{series} instance={instance}": value for series, value in values.items()}
 
 
@@ -57,11 +58,11 @@ _UNREACHED = _LISTED | {"source_up": "0", "source_task_up task=agents": "0"}
 _DOWN = _LISTED | {"agent_up": "0"}
 
 
-def _agents(instance: str, first: int, down: int, count: int) -> Values:
+def agents(instance: str, first: int, down: int, count: int) -> Values:
     """Return agents of an exporter, of which some are down."""
     numbers = range(first, first + count)
-    agents = {f"agent_up agent_id={n} agent=a{n}": str(int(n >= first + down)) for n in numbers}
-    return _on(instance, _LISTED | agents)
+    found = {f"agent_up agent_id={n} agent=a{n}": str(int(n >= first + down)) for n in numbers}
+    return on(instance, _LISTED | found)
 
 
 def _shards(job: str, *shards: Values) -> Values:
@@ -87,17 +88,17 @@ SPECIALS = (
     # The half of a pair that does not reach the portal keeps no page back.
     special(
         f"AgentUnreachable critical {_AGENT}", "half lost",
-        Phase(1, _DOWN | _on("b", _UNREACHED)), fires=5,
+        Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
     ),
-    special(f"SourceDown critical {_TARGET}", "half lost", Phase(1, _DOWN | _on("b", _UNREACHED))),
+    special(f"SourceDown critical {_TARGET}", "half lost", Phase(1, _DOWN | on("b", _UNREACHED))),
     special(
         f"SourceUnreachable warning {_TARGET} instance=b", "half lost",
-        Phase(1, _DOWN | _on("b", _UNREACHED)), fires=5,
+        Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
     ),
     # Of a pair one is enough to tell what was deleted.
     special(
         f"AgentUnreachable critical {_AGENT}", "half of a pair gone",
-        Phase(6, _LISTED | _on("b", _DOWN)), Phase(1, _LISTED), fires=5, ends=6 + 3 + 5,
+        Phase(6, _LISTED | on("b", _DOWN)), Phase(1, _LISTED), fires=5, ends=6 + 3 + 5,
     ),
     special(
         f"AgentUnreachable critical {_AGENT} job=s1", "dead shard",
@@ -109,8 +110,8 @@ SPECIALS = (
     # A pair is no pair of shards: what one of them has read counts.
     special(
         f"AgentUnreachable critical {_AGENT}", "deleted, a pair half lost",
-        Phase(6, _on("a", _DOWN) | _on("b", _UNREACHED)),
-        Phase(1, _on("a", _HEALTHY) | _on("b", _UNREACHED)),
+        Phase(6, on("a", _DOWN) | on("b", _UNREACHED)),
+        Phase(1, on("a", _HEALTHY) | on("b", _UNREACHED)),
         fires=5, ends=6 + 3 + 5,
     ),
     special(
@@ -137,11 +138,11 @@ SPECIALS = (
     special(f"HalfOfAgentsDown critical {_TARGET}", "one alone", Phase(1, _DOWN)),
     special(
         f"HalfOfAgentsDown critical {_TARGET}", "three of ten",
-        Phase(1, _agents("a", 0, 3, 5) | _agents("b", 5, 0, 5)),
+        Phase(1, agents("a", 0, 3, 5) | agents("b", 5, 0, 5)),
     ),
     special(
         f"HalfOfAgentsDown critical {_TARGET}", "five of ten",
-        Phase(1, _agents("a", 0, 3, 5) | _agents("b", 5, 2, 5)), fires=5,
+        Phase(1, agents("a", 0, 3, 5) | agents("b", 5, 2, 5)), fires=5,
     ),
     # BlazeMeter's suites are known by their runs.
     special(
@@ -260,9 +261,11 @@ SPECIALS = (
 )  # fmt: skip
 
 
-def _gone(title: str, *phases: Phase, labels: str = "", **times: float) -> History:
+def gone(
+    title: str, *phases: Phase, labels: str = "", severity: str = "critical", **times: float
+) -> History:
     """Return a history of all exporters there are, as their absence has no labels."""
-    found = special(f"ExporterGone critical {labels}", title, *phases, **times)
+    found = special(f"ExporterGone {severity} {labels}", title, *phases, **times)
     return found._replace(name="")
 
 
@@ -276,28 +279,28 @@ _ABSENT = {"alertname": "LoadFleetExporterGone", "severity": "critical"}
 
 #: Each of them alone.
 GONE = (
-    _gone("never there", _FAILED, labels="instance", fires=3),
+    gone("never there", _FAILED, labels="instance", fires=3),
     # More than half of the scrapes of five minutes fail two and a half minutes later.
-    _gone("dead", Phase(10, _SCRAPED), _FAILED, labels="instance", fires=12.5 + 3),
-    _gone(
+    gone("dead", Phase(10, _SCRAPED), _FAILED, labels="instance", fires=12.5 + 3),
+    gone(
         "back", Phase(10, _SCRAPED), Phase(10, {"up": "0"}), Phase(1, _SCRAPED),
         labels="instance", fires=12.5 + 3, ends=22 + STEP + 5,
     ),
-    _gone(
+    gone(
         "most scrapes lost",
         *[Phase(STEP, _SCRAPED), Phase(2 * STEP, {"up": "0"})] * 30,
         labels="instance", fires=2 + 3,
     ),
-    _gone("scrapes lost", *[Phase(6 * STEP, _SCRAPED), Phase(STEP, {"up": "0"})] * 12),
-    _gone("restart", Phase(10, _SCRAPED), Phase(1, {"up": "0"}), Phase(1, _SCRAPED)),
-    _gone("not scraped", Phase(10, _SCRAPED), Phase(1, {}), fires=13 + 3)._replace(labels=_ABSENT),
+    gone("scrapes lost", *[Phase(6 * STEP, _SCRAPED), Phase(STEP, {"up": "0"})] * 12),
+    gone("restart", Phase(10, _SCRAPED), Phase(1, {"up": "0"}), Phase(1, _SCRAPED)),
+    gone("not scraped", Phase(10, _SCRAPED), Phase(1, {}), fires=13 + 3)._replace(labels=_ABSENT),
     # A source counts as unknown a minute and a half after its last sample.
-    _gone(
+    gone(
         "one of several vanished",
         Phase(10, _SOURCE_OF_A | _SOURCE_OF_B), Phase(1, _SOURCE_OF_A),
         fires=11.5 + 3,
     )._replace(labels=_ABSENT | {"provider": "realload", "source": "b", "kind": "source"}),
-    _gone(
+    gone(
         "its source taken over",
         Phase(10, _SOURCE_OF_A | _SOURCE_OF_B),
         Phase(1, _SOURCE_OF_A | {
@@ -305,13 +308,13 @@ GONE = (
         }),
     ),
     # The other shard goes on to show the source.
-    _gone(
+    gone(
         "shard vanished",
         Phase(10, _shards("s", *[_SCRAPED | _LISTED] * 2)),
         Phase(1, _shards("s", _SCRAPED | _LISTED)),
         fires=11.5 + 3,
     )._replace(labels=_ABSENT | {"job": "s"}),
-    _gone(
+    gone(
         "source removed",
         Phase(10, _SOURCE_OF_A | _SOURCE_OF_B),
         Phase(1, _SOURCE_OF_A | {f"{series} instance=b": "1" for series in _SCRAPED}),
@@ -355,6 +358,37 @@ TEXTS = (
         " prod.", "",
     ),
     Told(
+        "ExporterGone warning instance",
+        (
+            Phase(1, {
+                "up": "0", "source_up": "1",
+                "exporter_leader instance=b": "1", "exporter_shard_ordinal instance=b": "0",
+            }),
+        ),
+        3,
+        "Most scrapes of exporter prod fail. Another one polls its sources, so that nothing goes"
+        " unnoticed; while it is alone, nobody takes over from it.", "",
+    ),
+    Told(
+        f"NoLeader critical {_TARGET} shard=0",
+        (Phase(1, {"exporter_leader": "0", "exporter_shard_ordinal": "0"}),), 3,
+        "Of the exporters that watch shard 0 of source prod (realload) none polls it: each one"
+        " stands by for another. What they show gets old, and then nothing is watched.", "",
+    ),
+    Told(
+        f"TwoLeaders warning {_TARGET} shard=0",
+        (
+            Phase(1, {
+                f"exporter_{series}{instance}": value
+                for series, value in (("leader", "1"), ("shard_ordinal", "0"))
+                for instance in ("", " instance=b")
+            }),
+        ),
+        5,
+        "Shard 0 of source prod (realload) is polled by 2 exporters at a time, so that the vendor"
+        " is called more often than it need be.", "",
+    ),
+    Told(
         "ExporterRestarting warning instance",
         _counted("process_start_time_seconds", 0, 600, 1200, 1800), 30,
         "Exporter prod was started 3 times within an hour. While it starts, nothing is watched.",
@@ -392,7 +426,7 @@ TEXTS = (
     ),
     Told(
         f"HalfOfAgentsDown critical {_TARGET}",
-        (Phase(1, _agents("a", 10, 12, 12) | _agents("b", 10, 12, 12)),), 5,
+        (Phase(1, agents("a", 10, 12, 12) | agents("b", 10, 12, 12)),), 5,
         "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
         " many, such as a network or a data centre, is likely. They are: a10, a11, a12, a13, a14,"
         " a15, a16, a17, a18, a19 and 2 more.",

@@ -24,6 +24,7 @@ from tests.rules.histories import (
 )
 from tests.rules.machines import MACHINES
 from tests.rules.others import OTHERS
+from tests.rules.pairs import GONE_OF_A_PAIR, PAIRS
 from tests.rules.specials import GONE, HEARTBEAT, SPECIALS, TEXTS
 from tests.rules.support import every_rule, everything, text_of
 
@@ -119,9 +120,9 @@ def of_everything() -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for case in CASES:
         found[case.alert].append(group(histories(case), LONG.get(case.alert, 40)))
-    for alert, some in itertools.groupby(SPECIALS, attrgetter("alert")):
+    for alert, some in itertools.groupby((*SPECIALS, *PAIRS), attrgetter("alert")):
         found[alert].append(group(some, LONG.get(alert, 40)))
-    for history in (*GONE, HEARTBEAT):
+    for history in (*GONE, *GONE_OF_A_PAIR, HEARTBEAT):
         found[history.alert].append(group([history], 40))
     for case in CASES:
         if case.alert in DAYS:

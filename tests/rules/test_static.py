@@ -118,12 +118,17 @@ def _labels_of_aggregation(
 def _labels_of_operation(node: promql_parser.BinaryExpr, known: dict[str, set[str]]) -> set[str]:
     left, right = labels_of(node.lhs, known), labels_of(node.rhs, known)
     matching = node.modifier.matching if node.modifier else None
-    if matching is not None:
+    brought = set(node.modifier.group_labels or ()) if node.modifier else set()
+    assert brought <= right
+    if matching is not None and str(matching).startswith("ignoring"):
+        assert set(matching.labels) <= left | right
+        assert left - set(matching.labels) == right - set(matching.labels)
+    elif matching is not None:
         assert set(matching.labels) <= left & right or not right
     if str(node.op) == "or":
         return left & right
     # A number or time() beside a vector leaves the vector's labels.
-    return left or right
+    return (left or right) | brought
 
 
 KNOWN = known()
