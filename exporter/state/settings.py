@@ -91,7 +91,8 @@ class StateSettings(Section):
                 ("username", "password", "password_file"),
             )
         yield from secret_mistakes(self, "password", required=False)
-        yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+        if self.tls:
+            yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm, with the remedy."""

@@ -262,8 +262,11 @@ async def test_a_password_is_read_for_every_connection(
         file.unlink()
 
         message = await failure_of(state)
+        file.write_text("first\n")
 
         assert f"cannot use the secret file {file}: No such file or directory" in message
+        assert "lost its data" in await failure_of(state)
+        assert await state.put("key", b"value")
 
 
 async def test_the_documented_rights_suffice(server: RedisServer) -> None:

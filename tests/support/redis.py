@@ -30,6 +30,7 @@ class RedisServer:
     """A running server.
 
     Attributes:
+        program: Which it is.
         port: Where it listens.
         log: The file with all that it says.
     """
@@ -44,6 +45,7 @@ class RedisServer:
             tls: The folder of the certificates if it is to speak TLS only.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self.program = program
         self.folder = folder
         self.log = folder / "server.log"
         self.port = _free_port()
