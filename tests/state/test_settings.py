@@ -71,6 +71,11 @@ SERVER = "is for a server; give url"
                 ),
             ],
         ),
+        (
+            {"url": "redis://mymaster", "sentinels": ["a:26379", "b"]},
+            ["state.sentinels[1]: is not an address; write host:port"],
+        ),
+        ({"sentinels": "a:26379"}, [f"state.sentinels: {SERVER}"]),
         ({"url": URL, "username": "u"}, ["state.username: has no password; give password_file"]),
         ({"url": URL, "password": ""}, ["state.password: is empty; give it, or password_file"]),
         (
@@ -133,6 +138,18 @@ def test_a_state_in_the_clear_is_warned_of(url: str, expected: int) -> None:
 
     assert expected == len(found)
     assert all(risk.startswith("url of the state begins with redis://") for risk in found)
+
+
+@pytest.mark.parametrize(("sentinel", "expected"), [("10.0.0.1:26379", 1), ("localhost:26379", 0)])
+def test_behind_sentinels_their_hosts_count(sentinel: str, expected: int) -> None:
+    """The URL names no host then, but a service."""
+    state = {"url": "redis://myMaster/1", "sentinels": sentinel}
+    settings = from_data({"sources": [SOURCE], "state": state})
+
+    found = list(settings.risks())
+
+    assert expected == len(found)
+    assert "myMaster" == settings.state.service
 
 
 def test_the_password_is_a_secret(tmp_path: Path) -> None:
