@@ -117,6 +117,11 @@ def parse_boolean(value: object) -> bool:
     raise WrongValueError("must be true or false")
 
 
+def listed(value: object) -> object:
+    """Take what is given as one text apart at its commas, for lists of texts."""
+    return value.split(",") if isinstance(value, str) else value
+
+
 def _read_whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value

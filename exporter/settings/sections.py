@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from exporter.alerts.settings import AlertingSettings
 from exporter.config.address import parse_address
-from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url
+from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url, listed
 from exporter.config.validation import Mistake, Section
 from exporter.logging import Format, Level
 from exporter.sources.settings import SourceDefaults
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from exporter.sources.settings import SourceSettings
-
-
-def _listed(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
 
 
 def _check_address(text: str) -> str:
@@ -63,7 +59,7 @@ class WebSettings(Section):
 
     listen_address: Annotated[
         tuple[Annotated[str, AfterValidator(_check_address)], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         Field(min_length=1),
     ] = ("0.0.0.0:10871",)
     systemd_socket: Boolean = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
@@ -11,9 +12,17 @@ import redis.asyncio as redis
 from redis import exceptions
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
+from exporter.config.address import parse_address
 from exporter.errors import CallError, StateError
 
 
@@ -26,6 +35,12 @@ if TYPE_CHECKING:
 
 #: How long a connection may take to be made, and any command to be answered.
 TIMEOUT_SECONDS = 2.0
+
+#: How long both may take, with name, TLS, login and all.
+_TOTAL_SECONDS = 2 * TIMEOUT_SECONDS
+
+#: How long a Sentinel may take, so that another one is asked before the time is over.
+_SENTINEL_SECONDS = 1.0
 
 #: How often the server is looked at again, since its settings can be changed at any time.
 LOOK_SECONDS = 60.0
@@ -44,7 +59,9 @@ _REMEDIES = {
     "WRONGTYPE": "a key of ours was written by somebody else; use another database in state.url",
     "MOVED": "it is a cluster; name a single primary in state.url",
     "BUSY": "somebody's script keeps it busy; end that one",
-    "timeout": f"it has not answered for {TIMEOUT_SECONDS:g} s; see to it, or to the way there",
+    "timeout": f"it does not answer within {TIMEOUT_SECONDS:g} s; see to it, or to the way there",
+    "sentinels": "no Sentinel knows a primary; see to them, or correct state.sentinels and"
+    " state.url",
     "lost": "the connection was lost; see to the server, or to the way there",
     "refused": "it refuses a command; use Redis 6 or newer, or Valkey, without renamed commands",
 }
@@ -52,6 +69,7 @@ _WORDS = re.compile(rf"\b({'|'.join(word for word in _REMEDIES if word.isupper()
 
 #: By the class of an error, the special ones first: the client has taken their first words away.
 _KINDS: dict[type[Exception], str] = {
+    MasterNotFoundError: "sentinels",
     exceptions.AuthenticationError: "WRONGPASS",
     exceptions.NoPermissionError: "NOPERM",
     exceptions.OutOfMemoryError: "OOM",
@@ -60,6 +78,7 @@ _KINDS: dict[type[Exception], str] = {
     exceptions.MovedError: "MOVED",
     exceptions.ResponseError: "refused",
     exceptions.TimeoutError: "timeout",
+    TimeoutError: "timeout",
     Exception: "lost",
 }
 
@@ -72,7 +91,7 @@ class Server:
     """The server that the settings name; connected to at the first use, in one event loop.
 
     Attributes:
-        place: Host and port, for messages.
+        place: What the server is called in messages.
         connections: How many were made.
         info: What the server said of itself last.
     """
@@ -84,35 +103,35 @@ class Server:
             settings: Which server, and as whom.
             clock: Where time comes from.
         """
-        address = settings.address
-        self.place = str(address)
+        self.place = settings.server
         self.connections = 0
         self.info: Mapping[str, Any] = {}
         self._clock = clock
         self._looked_at = 0.0
-        options: dict[str, Any] = {}
+        tls: dict[str, Any] = {}
         if settings.tls:
-            options = {
-                "connection_class": SSLConnection,
+            tls = {
                 "ssl_ca_certs": str(settings.ca_file) if settings.ca_file else None,
                 "ssl_certfile": str(settings.client_cert_file or "") or None,
                 "ssl_keyfile": str(settings.client_key_file or "") or None,
                 "ssl_check_hostname": True,
             }
+        common = {
+            "socket_timeout": TIMEOUT_SECONDS,
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+            "socket_keepalive": True,
+            "protocol": 2,
+            **tls,
+        }
+        options: dict[str, Any] = {
+            "db": settings.database,
+            "redis_connect_func": self._connected,
+            "retry": Retry(NoBackoff(), 0),
+            **common,
+        }
         if settings.secret is not None:
             options["credential_provider"] = _Credentials(settings)
-        self._pool = ConnectionPool(
-            host=address.host,
-            port=address.port,
-            db=settings.database,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._connected,
-            protocol=2,
-            **options,
-        )
+        self._pool, self._sentinels = _pool(settings, common, options)
         self._client = redis.Redis(connection_pool=self._pool)
 
     @property
@@ -128,25 +147,35 @@ class Server:
             Its answer.
 
         Raises:
-            StateError: The server cannot be used; whether the script has run is not known.
+            StateError: The server cannot be used; whether the script has run, once or twice, is
+                not known.
         """
-        for last in (False, True):
-            before = self.connections
-            try:
-                if before and self._clock.boottime() - self._looked_at >= LOOK_SECONDS:
-                    self._judge(await self._client.info())
-                return await self._client.eval(script, len(keys), *keys, *arguments)
-            except (exceptions.RedisError, CallError) as error:
-                # The server may have closed a connection that was kept; a script may run twice.
-                kept = type(error) is exceptions.ConnectionError and before == self.connections
-                if last or not before or not kept:
-                    # Without the cause: a server quotes what it refuses, be it a password.
-                    raise StateError(f"{self.place}: {_reason(error)}") from None
-        raise AssertionError  # the last turn returns or raises
+        try:
+            async with asyncio.timeout(_TOTAL_SECONDS):
+                before = self.connections
+                try:
+                    return await self._once(script, len(keys), *keys, *arguments)
+                except exceptions.ConnectionError as error:
+                    # The server may have closed a connection that was kept.
+                    kept = before and before == self.connections
+                    if type(error) is not exceptions.ConnectionError or not kept:
+                        raise
+                return await self._once(script, len(keys), *keys, *arguments)
+        except (exceptions.RedisError, CallError, OSError) as error:
+            # Without the cause: a server quotes what it refuses, be it a password.
+            raise StateError(f"{self.place}: {_reason(error)}") from None
+
+    async def _once(self, script: str, keys: int, *rest: bytes | str | int) -> Any:
+        looked = self._clock.boottime() - self._looked_at < LOOK_SECONDS
+        if self.connections and not looked:
+            self._judge(await self._client.info())
+        return await self._client.eval(script, keys, *rest)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._pool.disconnect()
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
 
     async def _connected(self, connection: Connection) -> None:
         """Log in on a new connection and look at who has answered."""
@@ -176,6 +205,28 @@ class Server:
             )
         self.info = info
         self._looked_at = self._clock.boottime()
+
+
+def _pool(
+    settings: StateSettings, common: dict[str, Any], options: dict[str, Any]
+) -> tuple[ConnectionPool, list[redis.Redis]]:
+    """Make the pool of connections to the server, and the clients of the Sentinels asked for it."""
+    if not settings.sentinels:
+        address = settings.address
+        kind = SSLConnection if settings.tls else Connection
+        options = {"connection_class": kind, **options}
+        return ConnectionPool(host=address.host, port=address.port, **options), []
+    hurried = {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS}
+    asked = Sentinel(  # type: ignore[no-untyped-call]  # the client has no types here
+        [(address.host, address.port) for address in map(parse_address, settings.sentinels)],
+        sentinel_kwargs={**common, **hurried, "ssl": settings.tls, "retry": Retry(NoBackoff(), 0)},
+    )
+    kind = SentinelManagedSSLConnection if settings.tls else SentinelManagedConnection
+    options = {"connection_class": kind, **options}
+    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # likewise
+        settings.service, asked, **options
+    )
+    return pool, asked.sentinels
 
 
 class _Credentials(CredentialProvider):

@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from exporter.config.address import Address, is_loopback
+from exporter.config.address import Address, is_loopback, parse_address
 from exporter.config.checks import secret_mistakes, tls_mistakes
 from exporter.config.secret import Secret
-from exporter.config.types import FilePath, WrongValueError
+from exporter.config.types import FilePath, WrongValueError, listed
 from exporter.config.validation import Mistake, Section
 
 
@@ -43,6 +43,16 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _check_sentinel(text: str) -> str:
+    try:
+        address = parse_address(text.strip())
+    except ValueError as error:
+        raise WrongValueError("is not an address; write host:port") from error
+    if not address.host or not address.port:
+        raise WrongValueError("is not an address; write host:port")
+    return text.strip()
+
+
 class StateSettings(Section):
     """The state that outlives the process and is shared: by the processes of a host, or of several.
 
@@ -52,6 +62,8 @@ class StateSettings(Section):
         url: The Redis 6 or newer, or Valkey, it is kept in instead, for exporters on several hosts:
             `redis://host:port/database`, or `rediss://` for TLS. Port 6379 and database 0 if
             not given.
+        sentinels: The Sentinels that know which server is the primary, as `host:port`; the host in
+            `url` is then the name that they have for it, as in `redis://mymaster/0`.
         username: The user to log in as; the server's default user if not given.
         password: Its password.
         password_file: A file with it, which is read for every connection.
@@ -64,6 +76,9 @@ class StateSettings(Section):
 
     path: FilePath | None = None
     url: Annotated[str, AfterValidator(_check_url)] | None = None
+    sentinels: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_sentinel)], ...], BeforeValidator(listed)
+    ] = ()
     username: str = ""
     password: SecretStr | None = None
     password_file: FilePath | None = None
@@ -77,7 +92,7 @@ class StateSettings(Section):
         if self.path is not None and self.url is not None:
             yield Mistake(("url",), "stands beside path; remove one of the two", ("url", "path"))
         if self.url is None:
-            for field in ("username", "password", "password_file", *_TLS):
+            for field in ("sentinels", "username", "password", "password_file", *_TLS):
                 if getattr(self, field):
                     yield Mistake((field,), "is for a server; give url", (field, "url"))
         elif not self.tls:
@@ -91,11 +106,13 @@ class StateSettings(Section):
                 ("username", "password", "password_file"),
             )
         yield from secret_mistakes(self, "password", required=False)
-        yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
+        if self.tls:
+            yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm, with the remedy."""
-        if self.url is not None and not self.tls and not is_loopback(self.address.host):
+        hosts = [parse_address(each).host for each in self.sentinels] or [self.address.host]
+        if self.url is not None and not self.tls and not all(map(is_loopback, hosts)):
             yield (
                 "url of the state begins with redis://, so its password and what is in it go over"
                 " the network for everybody to read; write rediss://"
@@ -106,6 +123,17 @@ class StateSettings(Section):
         """The server's host and port."""
         parts = urlsplit(self.url or "")
         return Address(parts.hostname or "", parts.port or _DEFAULT_PORT)
+
+    @property
+    def service(self) -> str:
+        """The name that the Sentinels have for the server."""
+        # Unlike a host's, its letters' case counts.
+        return urlsplit(self.url or "").netloc.partition(":")[0]
+
+    @property
+    def server(self) -> str:
+        """What the server is called in messages."""
+        return f"{self.service} (by Sentinel)" if self.sentinels else str(self.address)
 
     @property
     def tls(self) -> bool:

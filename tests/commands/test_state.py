@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from exporter.state.base import salt
 from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
+from tests.support.redis import PROGRAMS, RedisServer
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -191,3 +194,81 @@ def test_an_action_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 2 == ended.value.code
     assert "check" in capsys.readouterr().err
+
+
+class TestServer:
+    """The state in Redis or Valkey; a command has a loop of its own, so these tests have none."""
+
+    pytestmark = pytest.mark.slow
+
+    @pytest.fixture(params=PROGRAMS)
+    def server(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+        server = RedisServer(request.param, tmp_path / "server")
+        asyncio.run(self.fill(server))
+        yield server
+        server.stop()
+
+    async def fill(self, server: RedisServer) -> None:
+        state = server.state()
+        await state.put("a", b'{"b": [1, "\xc3\xa4"]}')
+        await state.put("c", b"\xff")
+        await salt(state)
+        await state.aclose()
+
+    def test_check_tells_what_is_there(
+        self, server: RedisServer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Which server, since when, and how much."""
+        server.age(3 * 86_400)
+
+        code = main(["state", "check", f"--state.url={server.url()}"], environ={})
+
+        output = capsys.readouterr().out
+        name = "Valkey" if "valkey" in server.program else "Redis"
+        assert 0 == code
+        assert f"server     127.0.0.1:{server.port}, {name} " in output
+        assert "data       begun 3d ago, nothing is evicted\n" in output
+        assert "documents  3, 49 bytes\n" in output
+        assert "newest     written 0s ago\n" in output
+        assert output.endswith("state: fine\n")
+
+    def test_export_prints_a_line_per_document(
+        self, server: RedisServer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As of a file, without the salt."""
+        code = main(["state", "export"], environ={"LOADFLEET_STATE_URL": server.url()})
+
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert 0 == code
+        assert all(0 <= line.pop("age_seconds") < 60 for line in lines)
+        assert [{"key": "a", "value": {"b": [1, "ä"]}}, {"key": "c", "base64": "/w=="}] == lines
+
+    def test_a_server_that_cannot_be_used_is_told(
+        self, server: RedisServer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Exit 1 with the place and the remedy."""
+        server.stop()
+
+        code = main(["state", "check", f"--state.url={server.url()}"], environ={})
+
+        assert 1 == code
+        assert f"state: 127.0.0.1:{server.port}: it cannot be reached" in capsys.readouterr().err
+
+
+def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> None:
+    """It does that itself, so nothing is connected to."""
+    code = main(["state", "vacuum", "--state.url=redis://127.0.0.1:1"], environ={})
+
+    assert 2 == code
+    assert "give unused room back themselves" in capsys.readouterr().err
+
+
+def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the two come from different layers."""
+    code = main(
+        ["state", "check", "--state.url=redis://127.0.0.1:1"],
+        environ={"LOADFLEET_STATE_PATH": "/state"},
+    )
+
+    assert 2 == code
+    assert "stands beside path; remove one of the two" in capsys.readouterr().err

@@ -76,6 +76,25 @@ async def test_a_place_that_cannot_be_is_told(environ: Mapping[str, str], level:
     await state.aclose()
 
 
+async def test_a_server_that_is_named_is_used_in_place_of_a_folder() -> None:
+    """Whatever folder systemd has made; while it is away everything goes on in memory."""
+    with capture_logs() as logs:
+        state = open_state(
+            StateSettings(url="redis://127.0.0.1:1"),
+            clock=FakeClock().clock,
+            telemetry=SelfMetrics(),
+            environ={"STATE_DIRECTORY": "/sys/s"},
+        )
+        named = state.backend
+        await state.put("key", b"value")
+
+    assert ("redis", "memory") == (named, state.backend)
+    assert ["127.0.0.1:1: it cannot be reached (Connection refused); start it, or correct"] == [
+        log["message"].removesuffix(" state.url") for log in logs
+    ]
+    await state.aclose()
+
+
 async def test_the_folders_of_the_default_are_made(tmp_path: Path) -> None:
     """Nobody has to prepare a home for it."""
     state = open_state(

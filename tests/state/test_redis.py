@@ -23,9 +23,10 @@ from exporter.state.database import KEPT_SECONDS
 from exporter.state.fallback import FallbackState
 from exporter.state.redis import CLOCK, DOCUMENT, INDEX, RedisState
 from exporter.state.server import LOOK_SECONDS, _reason
+from exporter.state.settings import StateSettings
 from tests.support.certificates import Authority
 from tests.support.clock import FakeClock, settle
-from tests.support.redis import PROGRAMS, RedisServer
+from tests.support.redis import PROGRAMS, SERVICE, RedisServer
 from tests.support.wait import until
 
 
@@ -54,6 +55,21 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     yield run
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[Callable[[RedisServer], RedisServer]]:
+    """Start Sentinels, of the same program as the servers."""
+    sentinels: list[RedisServer] = []
+
+    def run(primary: RedisServer) -> RedisServer:
+        folder = tmp_path / f"sentinel{len(sentinels)}"
+        sentinels.append(RedisServer.sentinel(primary.program, folder, primary))
+        return sentinels[-1]
+
+    yield run
+    for each in sentinels:
+        each.stop()
 
 
 @pytest.fixture
@@ -262,8 +278,11 @@ async def test_a_password_is_read_for_every_connection(
         file.unlink()
 
         message = await failure_of(state)
+        file.write_text("first\n")
 
         assert f"cannot use the secret file {file}: No such file or directory" in message
+        assert "lost its data" in await failure_of(state)
+        assert await state.put("key", b"value")
 
 
 async def test_the_documented_rights_suffice(server: RedisServer) -> None:
@@ -403,6 +422,55 @@ async def test_a_replica_that_takes_over_goes_on(start: Callable[..., RedisServe
         assert now >= ahead / 1e6
 
 
+async def test_a_sentinel_tells_which_server_is_the_primary(
+    start: Callable[..., RedisServer], sentinel: Callable[[RedisServer], RedisServer]
+) -> None:
+    """When that dies its replica is found, with what is in it, and relied on a minute later."""
+    primary = start()
+    replica = start("--replicaof", "127.0.0.1", str(primary.port))
+    watcher = sentinel(primary)
+    await until(lambda: watcher.command("SENTINEL", "replicas", SERVICE))
+    sentinels = ("127.0.0.1:1", f"127.0.0.1:{watcher.port}")
+    settings = StateSettings(url=f"redis://{SERVICE}/0", sentinels=sentinels)
+    async with opened(RedisState(settings, clock=SYSTEM_CLOCK)) as state:
+        await state.put("key", b"value")
+        primary.age()
+        async with opened(RedisState(settings, clock=SYSTEM_CLOCK)) as late:
+            await until(lambda: replica.command("HGET", f"{DOCUMENT}key", "value"))
+            await late.get("key")
+            before = late.whole
+            primary.stop(kill=True)
+            away = await failure_of(late)
+
+            async def found() -> bytes | None:
+                try:
+                    return await value_of(late, "key")
+                except StateError:
+                    return None
+
+            await until(found)
+
+            assert before
+            assert f"{SERVICE} (by Sentinel): " in away
+            assert b"value" == await found()
+            assert not late.whole
+            assert b"master" in replica.command("ROLE")
+
+
+async def test_sentinels_that_know_nothing_are_told(
+    server: RedisServer, sentinel: Callable[[RedisServer], RedisServer]
+) -> None:
+    """As for a name that they do not have, or where there are none."""
+    watcher = sentinel(server)
+    for url, address in (
+        ("redis://other", f"127.0.0.1:{watcher.port}"),
+        (f"redis://{SERVICE}", "127.0.0.1:1"),
+    ):
+        settings = StateSettings(url=url, sentinels=(address,))
+        async with opened(RedisState(settings, clock=SYSTEM_CLOCK)) as state:
+            assert "no Sentinel knows a primary; see to them" in await failure_of(state)
+
+
 async def test_a_silent_server_is_given_up_and_found_again(server: RedisServer) -> None:
     """Nobody waits behind those who wait, and no answer comes to the wrong question."""
     async with opened(server.state()) as state:
@@ -415,7 +483,7 @@ async def test_a_silent_server_is_given_up_and_found_again(server: RedisServer) 
         server.send(signal.SIGCONT)
 
         assert {StateError} == {type(result) for result in results}
-        assert "it has not answered for 2 s" in str(results[-1])
+        assert "it does not answer within 2 s" in str(results[-1])
         assert took < 6
         assert b"1" == await value_of(state, "a")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,18 +24,30 @@ if TYPE_CHECKING:
 #: The programs, each of which has to do.
 PROGRAMS = ("redis-server", "valkey-server")
 
+_READY = re.compile(b"Ready to accept connections|Sentinel ID is")
 _READY_SECONDS = 30.0
+
+#: What a Sentinel calls the primary.
+SERVICE = "myMaster"
 
 
 class RedisServer:
     """A running server.
 
     Attributes:
+        program: Which it is.
         port: Where it listens.
         log: The file with all that it says.
     """
 
-    def __init__(self, program: str, folder: Path, *options: str, tls: Path | None = None) -> None:
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        *options: str,
+        tls: Path | None = None,
+        configuration: Path | None = None,
+    ) -> None:
         """Start it and wait until it answers.
 
         Args:
@@ -42,8 +55,10 @@ class RedisServer:
             folder: Where it keeps its data.
             options: More of its settings, as on its command line.
             tls: The folder of the certificates if it is to speak TLS only.
+            configuration: Its file, if it has one.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self.program = program
         self.folder = folder
         self.log = folder / "server.log"
         self.port = _free_port()
@@ -53,10 +68,24 @@ class RedisServer:
             ports += ["--tls-cert-file", str(tls / "server.crt")]
             ports += ["--tls-key-file", str(tls / "server.key")]
             ports += ["--tls-ca-cert-file", str(tls / "ca.pem")]
-        self._command = [require(program), *ports, "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._command += ["--save", "", "--daemonize", "no", *options]
+        file = [] if configuration is None else [str(configuration)]
+        self._command = [require(program), *file, *ports, "--bind", "127.0.0.1"]
+        self._command += ["--dir", str(folder), "--save", "", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    @classmethod
+    def sentinel(cls, program: str, folder: Path, primary: RedisServer) -> RedisServer:
+        """Start a Sentinel that has a replica take over a second after the primary was lost."""
+        folder.mkdir(parents=True)
+        lines = [
+            f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} 1",
+            f"sentinel down-after-milliseconds {SERVICE} 1000",
+            f"sentinel failover-timeout {SERVICE} 5000",
+        ]
+        file = folder / "sentinel.conf"
+        file.write_text("\n".join(lines))
+        return cls(program, folder, "--sentinel", configuration=file)
 
     def url(self, database: int = 0, scheme: str = "redis") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/{database}"
@@ -96,7 +125,7 @@ class RedisServer:
             start = self.log.stat().st_size
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = SYSTEM_CLOCK.monotonic() + _READY_SECONDS
-        while b"Ready to accept connections" not in self.log.read_bytes()[start:]:
+        while not _READY.search(self.log.read_bytes()[start:]):
             if self._process.poll() is not None or SYSTEM_CLOCK.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(self.log.read_text(errors="replace"))
