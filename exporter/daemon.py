@@ -30,6 +30,7 @@ from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.settings.load import configure_for, redacted
 from exporter.sharding import Shard
+from exporter.state.leadership import Leadership, Work
 from exporter.web.app import create_app, make_server
 
 
@@ -92,17 +93,23 @@ class Daemon:
         self._generator_url = self._instance = ""
         self.history = History()
         self.history.follow(self._engine.store)
+        # While the store is away nobody knows who sends, and the last one goes on.
+        shared = self._engine.state.shared
+        memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
+        self._sender = Leadership(
+            shared,
+            f"lead/{memory.group}",
+            Work(described={"work": "alerts"}, fails=lambda: not self._alerts.delivers),
+            clock=clock,
+        )
         self._alerts = BuiltInAlerts(
             AlertingContext(
                 store=self._engine.store,
                 telemetry=self._engine.telemetry,
                 clock=clock,
                 started=lambda: self._polled,
-                memory=AlertMemory(
-                    self._engine.state,
-                    namespace=loaded.settings.state.namespace,
-                    shard=self._shard,
-                ),
+                memory=memory,
+                sends=lambda: self._sender.role.works,
                 # The jitter of retries is no secret.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
@@ -151,6 +158,7 @@ class Daemon:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         await self._engine.beat()
         self._engine.begin()
+        self._decide_who_sends(self._settings)
         board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())
         self._instance = urlsplit(board).netloc
         self._generator_url = web.external_url or board
@@ -171,6 +179,7 @@ class Daemon:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             # First of all: that polling ends must not look like the end of an alert.
             await self._alerts.stop()
+            await self._sender.leave()
             await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
             await server.stop(grace_seconds=1.0)
             for task in background:
@@ -212,8 +221,13 @@ class Daemon:
         """Whether the event loop turns."""
         return self._clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
 
+    def _decide_who_sends(self, settings: Settings) -> None:
+        if settings.alerting.built_in:
+            self._sender.begin()
+
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
+        self._decide_who_sends(settings)
         await self._alerts.apply(
             settings.alerting.of_shard(self._shard),
             generator_url=self._generator_url,

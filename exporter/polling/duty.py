@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,6 @@ class Duty:
         self._hooks = hooks
         self._telemetry = telemetry
         self._mirror = Mirror(memory, clock=clock)
-        self._task: asyncio.Task[None] | None = None
         self.polls = self.heard = False
         work = Work(
             described={"provider": settings.provider, "source": settings.name},
@@ -85,7 +83,7 @@ class Duty:
     def begin(self) -> None:
         """Begin to take part; this returns before it is decided who polls."""
         self._telemetry.leads.set(0)
-        self._task = asyncio.create_task(self.leadership.run(), name="leadership")
+        self.leadership.begin()
 
     async def keep(self, kept: Kept) -> None:
         """Write what a poll has learnt, for standbys and for the next start."""
@@ -96,20 +94,10 @@ class Duty:
 
     async def hand_over(self) -> None:
         """Leave the source to another process at once, if one waits for it."""
-        await self._retire()
+        await self.leadership.rest()
         if self.polls and await self.leadership.has_standby():
             await self._change(Role.STANDBY)
-            await self.leadership.release()
-
-    async def leave(self) -> None:
-        """Take no part any more."""
-        await self._retire()
-        await self.leadership.release()
-
-    async def _retire(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self.leadership.leave()
 
     async def _change(self, role: Role) -> None:
         self._telemetry.leads.set(role.works)

@@ -207,7 +207,7 @@ class Engine:
         duties = tuple(self._duties.values())
         await asyncio.gather(*(duty.hand_over() for duty in duties))
         await self.schedule.stop(grace_seconds=grace_seconds)
-        await asyncio.gather(*(duty.leave() for duty in duties))
+        await asyncio.gather(*(duty.leadership.leave() for duty in duties))
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self._members.leave()
         await self.state.aclose()
@@ -331,7 +331,7 @@ class Engine:
         poller = self.pollers[name]
         settings = poller.source.settings
         if name in self._duties:
-            await self._duties.pop(name).leave()
+            await self._duties.pop(name).leadership.leave()
         for task in poller.intervals:
             await self.schedule.remove(name, task)
             self._first_polls.discard((name, task))

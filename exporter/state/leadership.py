@@ -112,6 +112,7 @@ class Leadership:
         self._tells = False
         self._told = b""
         self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         now = clock.boottime()
         #: Until when a leader may work without another look at its lease.
         self._valid_until = self._renew_at = self._noted = now
@@ -140,23 +141,17 @@ class Leadership:
         self._tells = True
         self._wake.set()
 
-    async def run(self) -> None:
-        """Take part until cancelled."""
-        while True:
-            try:
-                await self.step()
-            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
-                self._log.exception("leadership_crashed")
-            self._wake.clear()
-            waits = {
-                asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS)),
-                asyncio.ensure_future(self._wake.wait()),
-            }
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+    def begin(self) -> None:
+        """Begin to take part, if that has not begun; what is decided is told as a change."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="leadership")
+
+    async def rest(self) -> None:
+        """Take part no more, without giving the lease up; it lasts for a few seconds."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def step(self) -> None:
         """Renew the lease, or look whether to take it."""
@@ -182,8 +177,9 @@ class Leadership:
             for key, note in notes.items()
         )
 
-    async def release(self) -> None:
-        """Give the lease up, so that the next one need not wait for its end."""
+    async def leave(self) -> None:
+        """Take part no more, and give the lease up, so that nobody waits for its end."""
+        await self.rest()
         own, self._own = self._own, None
         self.role = Role.UNDECIDED
         try:
@@ -192,6 +188,23 @@ class Leadership:
             await self._state.delete(f"{self._key}/{self._member}")
         except StateError:
             pass  # then it ends by itself
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.step()
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+                self._log.exception("leadership_crashed")
+            self._wake.clear()
+            waits = {
+                asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS)),
+                asyncio.ensure_future(self._wake.wait()),
+            }
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
 
     async def _lead(self, began: float) -> None:
         own = self._own

@@ -150,7 +150,7 @@ async def test_who_leaves_is_followed_at_once(pair: tuple[Member, Member], time:
     """A lease that is given up is taken at the next look."""
     leader, standby = pair
 
-    await leader.leadership.release()
+    await leader.leadership.leave()
     await played(time, LOOK_SECONDS, standby)
 
     assert Role.LEADER == standby.role
@@ -372,7 +372,7 @@ async def test_a_leader_does_not_listen(pair: tuple[Member, Member], time: FakeC
     """What a leader told itself is no news to it, nor what was told before it took over."""
     leader, standby = pair
 
-    await leader.leadership.release()
+    await leader.leadership.leave()
     await played(time, 10, standby)
 
     assert [] == leader.heard
@@ -410,13 +410,16 @@ async def test_a_mistake_in_the_work_ends_nothing(store: MemoryState, time: Fake
     """The loop goes on when what it calls raises."""
     member = Member(store, time)
     member.leadership._work = Work(described={}, tells=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
-    task = asyncio.create_task(member.leadership.run())
+    member.leadership.begin()
 
     await time.advance(60)
+    task = member.leadership._task
+    running = task is not None and not task.done()
+    role = member.role
+    await member.leadership.leave()
 
-    assert not task.done()
-    assert Role.LEADER == member.role
-    task.cancel()
+    assert running
+    assert Role.LEADER == role
 
 
 class Machine(RuleBasedStateMachine):
@@ -437,7 +440,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(member=st.integers(0, 2))
     def leave(self, member: int) -> None:
-        self.runner.run(self.members[member].leadership.release())
+        self.runner.run(self.members[member].leadership.leave())
         self.members[member] = Member(self.store, self.time)
 
     @rule(member=st.integers(0, 2))
