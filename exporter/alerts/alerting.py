@@ -203,17 +203,16 @@ class Alerting:
 
     async def _turn(self, now: Moment) -> None:
         """Begin to send the alerts about targets, or leave that to another process."""
-        begins = self._may_send() and not self._sends
-        if begins:
+        sent, self._sends = self._sends, self._may_send()
+        if self._sends and not sent:
             known = await self._memory.load(now, instance=self._instance)
             if known is not None:
                 after = self.state().taken_over(known)
                 self._alerts = after.alerts
                 self._mark_delivered(after)
-        elif self._sends and not self._may_send():
+        elif sent and not self._sends:
             for receiver in self._receivers:
                 receiver.rest()
-        self._sends = self._may_send()
         if self._sends:
             self._sent = now.monotonic
 
