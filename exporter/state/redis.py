@@ -237,7 +237,10 @@ class RedisState(Store):
 
     async def _begin(self) -> None:
         """Learn the epoch of the data, and begin one where there is none."""
+        failures = self._failures
         async with self._beginning:
+            if failures != self._failures:
+                raise StateError(self._failure)
             if self._begun:
                 return
             floor = round((self.now() or 0.0) * _SECOND)

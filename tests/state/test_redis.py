@@ -471,10 +471,16 @@ async def test_sentinels_that_know_nothing_are_told(
             assert "no Sentinel knows a primary; see to them" in await failure_of(state)
 
 
-async def test_a_silent_server_is_given_up_and_found_again(server: RedisServer) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_silent_server_is_given_up_and_found_again(
+    server: RedisServer, known: bool
+) -> None:
     """Nobody waits behind those who wait, and no answer comes to the wrong question."""
+    async with opened(server.state()) as other:
+        await other.put("a", b"1")
     async with opened(server.state()) as state:
-        await state.put("a", b"1")
+        if known:
+            await state.get("a")
         server.send(signal.SIGSTOP)
         began = SYSTEM_CLOCK.monotonic()
 
