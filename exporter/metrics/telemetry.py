@@ -119,12 +119,15 @@ class SourceMetrics:
         vendor_slow: Shows whether time-outs are the vendor's.
         series: Shows how many vendor series there are.
         expired: Counts vendor series that ended for want of a newer reading.
+        certificate_end: When the certificate of the vendor's server ends, epoch seconds; `None`
+            where none was seen.
     """
 
     def __init__(self, telemetry: SelfMetrics, provider: str, name: str) -> None:
         self.provider = provider
         self.name = name
         self._metrics = telemetry
+        self.certificate_end: float | None = None
         self._clock = telemetry.clock
         self._labels = (provider, name)
         self._in_flight = telemetry[own.HTTP_REQUESTS_IN_FLIGHT].labels(*self._labels)
@@ -216,6 +219,7 @@ class SourceMetrics:
 
     def certificate_ends(self, unix: float) -> None:
         """Show when the certificate ends that the vendor's server presents."""
+        self.certificate_end = unix
         self._metrics[own.VENDOR_CERTIFICATE_END].labels(*self._labels).set(unix)
 
     def late(self, task: str, seconds: float) -> None:

@@ -305,7 +305,8 @@ class Engine:
         for task, interval in poller.intervals.items():
             self._first_polls.add((name, task))
             telemetry.declare_task(task, interval)
-        self._duties[name].begin()
+        if poller.intervals:
+            self._duties[name].begin()
 
     def _note_heard(self, name: str) -> None:
         """Note which tasks need no first poll, since their leader has told of them."""

@@ -41,11 +41,13 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         written: When, by both clocks of the leader.
         refused: Whether the credentials were refused.
+        certificate_end: When the certificate of the vendor's server ends, epoch seconds.
     """
 
     written: Moment
     tasks: dict[str, _Task]
     refused: bool
+    certificate_end: float | None = None
 
 
 class Mirror:
@@ -82,6 +84,7 @@ class Mirror:
                     for task in poller.intervals
                 },
                 refused=poller.auth_failed,
+                certificate_end=poller.certificate_end,
             )
         )
 
@@ -118,4 +121,4 @@ class Mirror:
                 if newest is not None:
                     kept[task] = newest
                 self._versions[task] = version
-        poller.mirror(statuses, kept, refused=told.refused)
+        poller.mirror(statuses, kept, refused=told.refused, certificate_end=told.certificate_end)

@@ -197,6 +197,11 @@ class Poller:
         return self.source.auth_failed if self._refused is None else self._refused
 
     @property
+    def certificate_end(self) -> float | None:
+        """Return when the certificate of the vendor's server ends, epoch seconds, if it has one."""
+        return self._telemetry.certificate_end
+
+    @property
     def slow(self) -> bool:
         """Return whether calls time out by the vendor's doing."""
         return any(self.status(task).slow for task in self.intervals)
@@ -218,6 +223,7 @@ class Poller:
         kept: Mapping[str, Kept],
         *,
         refused: bool,
+        certificate_end: float | None = None,
     ) -> None:
         """Show what another process has polled in the place of this one.
 
@@ -225,7 +231,10 @@ class Poller:
             statuses: How its polls have gone, by task.
             kept: What it has learnt of the tasks of which there is something new.
             refused: Whether the credentials were refused.
+            certificate_end: When the certificate of the vendor's server ends, epoch seconds.
         """
+        if certificate_end is not None:
+            self._telemetry.certificate_ends(certificate_end)
         self._refused, self.stands_by = refused, True
         for task in self.intervals & statuses.keys():
             self._status[task] = status = statuses[task]

@@ -412,7 +412,7 @@ async def test_a_mistake_in_the_work_ends_nothing(store: MemoryState, time: Fake
     member.leadership._work = Work(described={}, tells=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     member.leadership.begin()
 
-    await time.advance(60)
+    await time.advance(2)
     task = member.leadership._task
     running = task is not None and not task.done()
     role = member.role
