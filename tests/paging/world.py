@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 THRESHOLDS = {"for_scale": 0.02, "stale_intervals": 1000}
 
 #: A busy machine skips polls that come each second, and a start that takes seconds takes minutes.
-ALERTS = {"PollsSkipped": {"off": True}, "ExporterGone": {"for": "5m"}}
+#: Of two that watch one source at different places, each is its leader.
+ALERTS = {
+    "PollsSkipped": {"off": True},
+    "ExporterGone": {"for": "5m"},
+    "TwoLeaders": {"off": True},
+}
 
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
 
@@ -51,6 +56,9 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "shard-1": {"sharding": {"shard": 1, "total_shards": 2}},
     "killed": {},
 }
+
+#: Whose state they share, if not their own.
+_STATES = {"replica": "main"}
 
 #: Those that judge by themselves: of several that share a source, one.
 _JUDGING = ("main", "killed")
@@ -193,7 +201,7 @@ class World:
             "defaults": FAST,
             "sources": [each.source(exporter) for each in watched],
             "alerting": alerting,
-            "state": {"path": str(self._folder / exporter / "state")},
+            "state": {"path": str(self._folder / _STATES.get(exporter, exporter) / "state")},
             "web": {"external_url": BOARD},
             **EXPORTERS[exporter],
         }
