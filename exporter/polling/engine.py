@@ -305,8 +305,11 @@ class Engine:
         for task, interval in poller.intervals.items():
             self._first_polls.add((name, task))
             telemetry.declare_task(task, interval)
-        if poller.intervals:
-            self._duties[name].begin()
+        duty = self._duties.get(name)
+        if duty is None:
+            self._schedule(name)
+        elif poller.intervals:
+            duty.begin()
 
     def _note_heard(self, name: str) -> None:
         """Note which tasks need no first poll, since their leader has told of them."""
