@@ -86,4 +86,18 @@ def has_ended(known: str, *, proc: Path = _PROC) -> bool:
     own, parts = identity(proc=proc).split(), known.split()
     if len(own) != 4 or len(parts) != 4 or own[:2] != parts[:2] or not parts[2].isdigit():
         return False
-    return identity(int(parts[2]), proc=proc) != known
+    pid = int(parts[2])
+    # The processes of other users can be hidden, as systemd's `ProtectProc=invisible` does.
+    if not (proc / parts[2]).exists() and _exists(pid):
+        return False
+    return identity(pid, proc=proc) != known
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's, or no number of a process
+        return True
+    return True
