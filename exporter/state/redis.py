@@ -237,9 +237,12 @@ class RedisState(Store):
 
     async def _begin(self) -> None:
         """Learn the epoch of the data, and begin one where there is none."""
+        failures = self._failures
         async with self._beginning:
             if self._begun:
                 return
+            if failures != self._failures:
+                raise StateError(self._failure)
             floor = round((self.now() or 0.0) * _SECOND)
             fresh = secrets.token_hex(16)
             answer = await self.server.run(scripts.BEGIN, [CLOCK, INDEX], fresh, floor)

@@ -23,6 +23,7 @@ from exporter.state.database import KEPT_SECONDS
 from exporter.state.fallback import FallbackState
 from exporter.state.redis import CLOCK, DOCUMENT, INDEX, RedisState
 from exporter.state.server import LOOK_SECONDS, _reason
+from exporter.state.settings import StateSettings
 from tests.support.certificates import Authority
 from tests.support.clock import FakeClock, settle
 from tests.support.redis import PROGRAMS, RedisServer
@@ -418,6 +419,27 @@ async def test_a_silent_server_is_given_up_and_found_again(server: RedisServer) 
         assert "it has not answered for 2 s" in str(results[-1])
         assert took < 6
         assert b"1" == await value_of(state, "a")
+
+
+async def test_a_silent_server_is_waited_for_once() -> None:
+    """Of several that come first, one finds out, and the others do not wait as long again."""
+    tried = 0
+
+    async def count(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+        await asyncio.Event().wait()
+
+    async with await asyncio.start_server(count, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        settings = StateSettings(url=f"redis://127.0.0.1:{port}")
+        state = RedisState(settings, clock=SYSTEM_CLOCK)
+
+        answers = await asyncio.gather(*map(state.get, "abcdef"), return_exceptions=True)
+        await state.aclose()
+
+    assert {StateError} == set(map(type, answers))
+    assert 1 == tried
 
 
 async def test_a_cancelled_caller_leaves_nothing_behind(server: RedisServer) -> None:
