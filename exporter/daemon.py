@@ -132,6 +132,8 @@ class Daemon:
         )
         server = make_server(app, web, clock=self._clock, telemetry=self._engine.telemetry)
         await self._engine.connect(self._settings)
+        # Before anybody can ask: while the store is away it takes seconds.
+        await self._engine.beat()
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         try:
@@ -149,7 +151,6 @@ class Daemon:
         ]
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
-        await self._engine.beat()
         self._engine.begin()
         board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())
         self._instance = urlsplit(board).netloc
