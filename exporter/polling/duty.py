@@ -98,12 +98,13 @@ class Duty:
         """Leave the source to another process at once, if one waits for it."""
         await self._retire()
         if self.polls and await self.leadership.has_standby():
-            await self._change(Role.STANDBY)
-            await self.leadership.release()
+            await self.leave()
 
     async def leave(self) -> None:
-        """Take no part any more."""
+        """Take no part any more; polls under way end."""
         await self._retire()
+        # First: once the lease is free, another process polls and writes.
+        await self._change(Role.STANDBY)
         await self.leadership.release()
 
     async def _retire(self) -> None:

@@ -111,11 +111,14 @@ class Mirror:
             return
         self._understands = True
         kept: dict[str, Kept] = {}
+        versions: dict[str, str] = {}
         for task in poller.intervals & told.tasks.keys():
             version = told.tasks[task].version
             if version and version != self._versions.get(task):
                 newest = await self._memory.newest(poller.source.settings, task)
                 if newest is not None:
                     kept[task] = newest
-                self._versions[task] = version
+                versions[task] = version
+        # Not before all are read: what is not shown is to be read again.
+        self._versions |= versions
         poller.mirror(statuses, kept, refused=told.refused)
