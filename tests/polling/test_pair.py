@@ -368,6 +368,22 @@ def _taken(engine: Engine) -> dict[str, float]:
     return {each.task: each.taken.unix for each in engine.store.snapshots() if each.task != HEALTH}
 
 
+async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
+    """Who has polled alone shows nothing older when it hears its leader again."""
+    await portal.poll(portal.leader)
+    await portal.wait(40)
+    await portal.leader.pollers["prod"].poll("agents")
+    await portal.look(portal.leader)
+    portal.trial.time.shift(10)
+    await portal.standby.pollers["prod"].poll("agents")
+    before = _taken(portal.standby)["agents"]
+
+    await portal.look(portal.standby)
+
+    assert _taken(portal.leader)["agents"] < before
+    assert before == _taken(portal.standby)["agents"]
+
+
 async def test_to_explain_changes_nothing_of_the_page(portal: Pair) -> None:
     """Not even where no poll ever brought something: the failures stay shown."""
     portal.trial.only.front.treatment = BAD_GATEWAY
