@@ -425,10 +425,12 @@ async def test_a_silent_server_is_waited_for_once() -> None:
     """Of several that come first, one finds out, and the others do not wait as long again."""
     tried = 0
 
-    async def count(*_: object) -> None:
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal tried
         tried += 1
-        await asyncio.Event().wait()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(count, "127.0.0.1", 0) as silent:
         port = silent.sockets[0].getsockname()[1]
