@@ -90,7 +90,8 @@ class Duty:
     async def keep(self, kept: Kept) -> None:
         """Write what a poll has learnt, for standbys and for the next start."""
         fence = self.leadership.fence
-        # Without a lease nothing is written over what a leader may have written.
+        # Whoever polls alone could overwrite what a leader has written; undecided is who takes no
+        # part in the lease at all.
         if fence is not None or self.leadership.role is Role.UNDECIDED:
             await self._mirror.keep(self._hooks.poller(), kept, fence)
 

@@ -107,13 +107,16 @@ class Leadership:
         self._process = process.identity()
         self._log = structlog.get_logger("exporter.leadership").bind(**work.described)
         self.role = Role.UNDECIDED
+        #: Who was last seen to lead.
         self._leader = ""
         self._own: Lease | None = None
+        #: Whether there is something new to tell, and what was heard last.
         self._tells = False
         self._told = b""
         self._wake = asyncio.Event()
         now = clock.boottime()
-        #: Until when a leader may work without another look at its lease.
+        #: Until when a leader may work without another look at its lease, when it renews that, and
+        #: when a standby next leaves its note.
         self._valid_until = self._renew_at = self._noted = now
         #: When the store was last used, the document last seen, and the lease first seen given up.
         self._heard = now
@@ -250,6 +253,7 @@ class Leadership:
             await self._work.hears(lease.told, document.age_seconds)
 
     def _may_take(self, lease: Lease | None, now: float, dead: str, began: float) -> bool:
+        """Return whether to try to take a lease, which was read when this look had begun."""
         if lease is None:
             # A store that has lost it leaves its holder the time to take it again.
             return self._seen is None or began - self._seen >= LEASE_SECONDS
@@ -263,7 +267,7 @@ class Leadership:
         return not lease.is_held(now) or lease.holder in (self._member, dead)
 
     async def _miss(self, cause: str) -> None:
-        """Go on without the store."""
+        """Go on without the store: a leader as such, who has heard nothing for long alone."""
         now = self._clock.boottime()
         if self.role is Role.LEADER:
             # It has looked at its lease, as far as that is possible.
@@ -293,6 +297,7 @@ class Leadership:
         await self._work.changed(role)
 
     def _note_leader(self, member: str) -> None:
+        """Count a change of the leader; the first one seen is none, nor is a free lease."""
         if member and member != self._leader:
             if self._leader:
                 self._work.passed()
