@@ -104,6 +104,7 @@ class Engine:
         self.schedule = Schedule(clock=clock)
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
+        self._begun = False
         self._first_polls: set[tuple[str, str]] = set()
         self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
@@ -115,12 +116,12 @@ class Engine:
     @property
     def first_polls_done(self) -> bool:
         """Whether each scheduled task was polled, or left out for a reason, at least once."""
-        return not self._first_polls
+        return self._begun and not self._first_polls
 
     @property
     def first_shown(self) -> bool:
         """Whether nobody has to wait for a first poll: what it was to bring was restored."""
-        return self._first_polls <= self._restored
+        return self._begun and self._first_polls <= self._restored
 
     async def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
@@ -135,6 +136,7 @@ class Engine:
         self.schedule.start()
         for name in self.pollers:
             self._begin(name)
+        self._begun = True
 
     async def apply(self, settings: Settings) -> Difference:
         """Go over to other settings while polling; sources that stay as they were go on.

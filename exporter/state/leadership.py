@@ -320,7 +320,8 @@ class Leadership:
             return
         before, self.role = self.role, role
         if role is Role.STANDBY:
-            self._own, self._told, self._noted = None, b"", self._clock.boottime()
+            # What leaves at this moment has to see us at our first look.
+            self._own, self._told, self._noted = None, b"", 0.0
         if before is not Role.UNDECIDED or role is not Role.LEADER:
             self._log.info("role_changed", role=role.value)
         await self._work.changed(role)

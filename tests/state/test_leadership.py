@@ -156,6 +156,15 @@ async def test_who_leaves_is_followed_at_once(pair: tuple[Member, Member], time:
     assert Role.LEADER == standby.role
 
 
+async def test_who_leaves_sees_who_has_just_come(pair: tuple[Member, Member]) -> None:
+    """A look is enough to be seen: once the new process is ready, the old one is told to end."""
+    leader, standby = pair
+
+    seen = [await each.leadership.has_standby() for each in (leader, standby)]
+
+    assert [True, False] == seen
+
+
 async def test_a_dead_process_is_followed_at_once(store: MemoryState, time: FakeClock) -> None:
     """A holder that was a process of this machine, and has ended, is not waited for."""
     ended = [sys.executable, "-c", "input()"]
