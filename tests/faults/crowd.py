@@ -165,10 +165,7 @@ class Crowd:
         """Open the portal, and make the data of the server old enough to be trusted."""
         if self.server is not None:
             self._stack.callback(self.server.stop)
-            state = self.server.state()
-            await state.get("anything")
-            await state.aclose()
-            self.server.age()
+            await self.server.begin()
         self._url = await self._stack.enter_async_context(serve(self.distance))
         return self
 
