@@ -112,7 +112,7 @@ def state(*, quick: bool) -> list[Figure]:
     return [
         Figure(
             row="state",
-            what=f"our CPU with the state {where} over that without",
+            what=f"our CPU per ping with the state {where} over that without",
             value=micros[name] / micros["none"],
             goal=1.05,
             detail={"us_per_ping": micros[name], "without": micros["none"]},

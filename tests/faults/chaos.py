@@ -309,6 +309,9 @@ async def _judge_prometheus(asked: Prometheus | None, watch: Watch) -> None:
 
 def _judge(vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch) -> None:
     """Check what can only be told at the end."""
+    for source in vendors.sources.values():
+        if not any(exporter.watch.has_all(source) for exporter in havoc.exporters):
+            watch.accuse(f"{source.name}: nobody has shown all of it")
     for source in vendors.all:
         if source.portal.blocked_calls:
             watch.accuse(f"{source.name} has locked us out")

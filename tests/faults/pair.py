@@ -197,7 +197,8 @@ class Pair:
                 and self._watch.keeps_readings(source, asked_at)
                 and not any(each.since and each.watch.has_all(source) for each in self._exporters)
             ):
-                self._watch.accuse(f"{source.name}: nobody shows it, although the store has it")
+                lacks = min(exporter.watch.missing[source.name])
+                self._watch.accuse(f"{source.name}: nobody shows {lacks}, which the store has")
 
     async def compare(self) -> None:
         """Compare what both show, and count calls, for ever."""

@@ -53,6 +53,7 @@ class Watch:
     Attributes:
         wrong: What did not hold, each only once.
         pages: How many pages were looked at.
+        missing: What the newest page lacks, by source.
         stalls: When something was noticed to have stood still, monotonic.
     """
 
@@ -62,6 +63,7 @@ class Watch:
         self.wrong: dict[str, None] = {}
         self.pages = 0
         self.stalls: list[float] = []
+        self.missing: dict[str, set[Target]] = {}
         self._complete: set[str] = set()
 
     def beside(self) -> Watch:
@@ -138,7 +140,7 @@ class Watch:
                 stalled and _has_timed_out(source, target, series)
             ):
                 self.accuse(f"{source.name}: {target.id} is up and was said to be down")
-        missing = machines.keys() - shown.keys()
+        missing = self.missing[source.name] = machines.keys() - shown.keys()
         if not missing:
             self._complete.add(source.name)
         elif source.name in self._complete and self.keeps_readings(source, asked_at):

@@ -144,12 +144,17 @@ class Source:
 
     def machines(self) -> Iterator[tuple[Target, Machine]]:
         """Yield the machines that have to be shown, up or down."""
+        clusters = self.world.table("clusters") if "clusters" in self.world.kinds else {}
+        # Whose clusters are all inactive is never judged.
+        idle = {each.controller for each in clusters.values()} - {
+            each.controller for each in clusters.values() if each.active
+        }
         for kind, (family, _) in FAMILIES.items():
             for key, machine in (
                 self.world.table(kind) if kind in self.world.kinds else {}
             ).items():
                 told = getattr(machine, "heartbeat", "told") == "told"
-                if getattr(machine, "active", True) and told:
+                if getattr(machine, "active", True) and told and key not in idle:
                     yield Target(family, key), machine
 
     def up_seconds(self, machine: Machine, target: Target) -> float:
