@@ -150,6 +150,9 @@ class Server:
             StateError: The server cannot be used; whether the script has run, once or twice, is
                 not known.
         """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        cancelled = task.cancelling()
         try:
             async with asyncio.timeout(_TOTAL_SECONDS):
                 before = self.connections
@@ -164,6 +167,11 @@ class Server:
         except (exceptions.RedisError, CallError, OSError) as error:
             # Without the cause: a server quotes what it refuses, be it a password.
             raise StateError(f"{self.place}: {_reason(error)}") from None
+        finally:
+            # The client sends within `asyncio.wait_for`, which up to Python 3.11 forgets that it
+            # was cancelled if the bytes have gone out by then.
+            if task.cancelling() > cancelled:
+                raise asyncio.CancelledError
 
     async def _once(self, script: str, keys: int, *rest: bytes | str | int) -> Any:
         looked = self._clock.boottime() - self._looked_at < LOOK_SECONDS

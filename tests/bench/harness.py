@@ -31,8 +31,8 @@ _MIB = 1024.0
 
 _LARGEST_PAGE = 512 * 1024 * 1024
 
-# No folder can be made there, whoever runs it.
-_NOWHERE = Path("/dev/null/state")
+#: No folder can be made there, whoever runs it, so that the state is in memory.
+NOWHERE = {"path": "/dev/null/state"}
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,20 +153,20 @@ def vendor(agents: int, *, delay: float = 0.0, hanging: int = 0) -> Iterator[tup
 
 @contextmanager
 def daemon(
-    *sources: dict[str, Any], program: str = "exporter", state: bool = True
+    *sources: dict[str, Any], program: str = "exporter", state: dict[str, str] | None = None
 ) -> Iterator[tuple[int, Program]]:
     """Run the daemon as it is installed and yield its port.
 
     Args:
         sources: Of its configuration; see `source`.
         program: The module to run instead, with the same flags.
-        state: Whether its state is on the disk; else it is in memory.
+        state: Where its state is; on the disk if not given.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loadfleet.yml"
-        place = Path(folder) / "state" if state else _NOWHERE
-        path.write_text(yaml.safe_dump({"state": {"path": str(place)}, "sources": list(sources)}))
+        place = state or {"path": str(Path(folder) / "state")}
+        path.write_text(yaml.safe_dump({"state": place, "sources": list(sources)}))
         flags = (f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}")
         with running(sys.executable, "-m", program, *flags) as running_program:
             running_program.listens(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tests.bench.harness import free_port, running
+from tests.support.redis import RedisServer
 
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ PACKAGES = {
     "prometheus-pushgateway": "prometheus-pushgateway",
     "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "nginx": "nginx-light",
+    "redis-server": "redis-server",
 }
 
 _NGINX = """
@@ -104,6 +107,18 @@ def blackbox(call: dict[str, object]) -> Iterator[tuple[int, Program]]:
         with running(program, *flags, "--log.level=error") as it:
             it.listens(port)
             yield port, it
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis with data that are relied on, and yield its URL."""
+    with tempfile.TemporaryDirectory() as name:
+        server = RedisServer("redis-server", Path(name))
+        try:
+            asyncio.run(server.begin())
+            yield server.url()
+        finally:
+            server.stop()
 
 
 def _path(program: str) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests.bench.fleet import SAMPLES_PER_AGENT
 from tests.bench.harness import (
+    NOWHERE,
     ROOT,
     Figure,
     Scraper,
@@ -23,6 +25,7 @@ from tests.bench.harness import (
     until,
     vendor,
 )
+from tests.bench.peers import redis
 
 
 if TYPE_CHECKING:
@@ -81,32 +84,41 @@ def whole(*, quick: bool) -> list[Figure]:
 
 
 def state(*, quick: bool) -> list[Figure]:
-    """Measure the CPU of two daemons at the same time, of which one has its state on the disk."""
+    """Measure the CPU of three daemons at the same time: state on the disk, on Redis, in memory."""
     agents, interval, turns = (1_000, 6.0, 5) if quick else (10_000, 60.0, 5)
-    with (
-        vendor(agents, delay=_DELAY) as (url_with, _),
-        vendor(agents, delay=_DELAY) as (url_without, _),
-        daemon(_polled(url_with, interval)) as (port_with, program_with),
-        daemon(_polled(url_without, interval), state=False) as (port_without, program_without),
-    ):
-        until(lambda: min(_pings(url_with), _pings(url_without)) >= agents)
-        found = [sample(Scraper(port).get(), _STATE_UP) for port in (port_with, port_without)]
-        assert found == [1, 0], "one of them was to have its state on the disk, the other not"
-        before = program_with.cpu_seconds, program_without.cpu_seconds
-        # Whole rounds, so that both have done the same.
+    with ExitStack() as stack:
+        places = {"disk": None, "redis": {"url": stack.enter_context(redis())}, "none": NOWHERE}
+        urls, ports, programs = {}, {}, {}
+        for name in places:
+            urls[name], _ = stack.enter_context(vendor(agents, delay=_DELAY))
+        for name, place in places.items():
+            ports[name], programs[name] = stack.enter_context(
+                daemon(_polled(urls[name], interval), state=place)
+            )
+        until(lambda: min(map(_pings, urls.values())) >= agents)
+        found = {name: sample(Scraper(port).get(), _STATE_UP) for name, port in ports.items()}
+        assert found == {"disk": 1, "redis": 1, "none": 0}, "a state is not where it was to be"
+        cpu = {name: program.cpu_seconds for name, program in programs.items()}
+        pings = {name: _pings(url) for name, url in urls.items()}
+        # Whole rounds, so that all have done the same.
         until(
-            lambda: min(_pings(url_with), _pings(url_without)) >= (1 + turns) * agents,
+            lambda: min(map(_pings, urls.values())) >= (1 + turns) * agents,
             timeout_seconds=(1 + turns) * interval + 60,
         )
-        spent = program_with.cpu_seconds - before[0], program_without.cpu_seconds - before[1]
-    figure = Figure(
-        row="state",
-        what="our CPU with the state on the disk over that without",
-        value=spent[0] / spent[1],
-        goal=1.05,
-        detail={"with_s": spent[0], "without_s": spent[1]},
-    )
-    return [figure]
+        micros = {
+            name: (program.cpu_seconds - cpu[name]) / (_pings(urls[name]) - pings[name]) * 1e6
+            for name, program in programs.items()
+        }
+    return [
+        Figure(
+            row="state",
+            what=f"our CPU per ping with the state {where} over that without",
+            value=micros[name] / micros["none"],
+            goal=1.05,
+            detail={"us_per_ping": micros[name], "without": micros["none"]},
+        )
+        for name, where in (("disk", "on the disk"), ("redis", "on Redis"))
+    ]
 
 
 def start(*, quick: bool) -> list[Figure]:

@@ -1,6 +1,6 @@
 """Ten minutes in which nothing around the exporter stays as it is, and what must hold of it.
 
-    python -m tests.faults.chaos [--seconds N] [--seed S]
+    python -m tests.faults.chaos [--seconds N] [--seed S] [--pair]
 
 Vendors die, fail, stutter and change their credentials; the configuration is edited and broken;
 agents go down; the Alertmanager is away now and then. Life passes sixty times as fast as it
@@ -8,6 +8,9 @@ does, and polls follow each other by a second. Three clients, and Prometheus whe
 installed, scrape all along. Nobody may be accused wrongly, no series may be missing or be there
 twice, neither memory nor descriptors may grow, no vendor may lock the exporter out, and of each
 agent that goes down somebody has to hear, once.
+
+With `--pair` there are two exporters on a Redis, and these are killed, stopped and started anew as
+well, the store emptied and filled. Both have to show the same, and to call as one does.
 """
 
 from __future__ import annotations
@@ -20,20 +23,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 
+from tests.faults.exporters import Exporter
 from tests.faults.havoc import ALERT, Havoc
+from tests.faults.pair import Pair
 from tests.faults.receiver import Receiver
-from tests.faults.watch import RECOVERY_SECONDS, STALL_SECONDS, Growth, Watch, is_quiet
-from tests.faults.world import INTERVAL_SECONDS, Vendors
+from tests.faults.watch import STALL_SECONDS, Watch, is_quiet
+from tests.faults.world import ALONE, INTERVAL_SECONDS, PAIR, Vendors
 from tests.support.front import Front
-from tests.support.processes import Process, daemon, fetch
+from tests.support.processes import fetch
 from tests.support.prometheus import Prometheus, prometheus, scraping
+from tests.support.redis import RedisServer
+from tests.support.wait import until
 
 
 DEFAULT_SECONDS = 600.0
@@ -46,6 +53,9 @@ CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
 )
 
 SCRAPE_SECONDS = 0.4
+
+#: Longer than any exporter is left dead.
+NEVER_SECONDS = 3600.0
 
 #: How often is looked whether this process, and so the vendors, stood still.
 BEAT_SECONDS = 0.1
@@ -63,6 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         pages: How many pages were looked at.
         told: How often somebody was told something of an agent.
         stalls: How often something was noticed to have stood still.
+        compared: How often the two pages of a pair were compared.
     """
 
     wrong: tuple[str, ...]
@@ -70,57 +81,128 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     pages: int
     told: int
     stalls: int
+    compared: int
 
 
-async def run(folder: Path, *, seconds: float, seed: int) -> Report:
+async def run(folder: Path, *, seconds: float, seed: int, paired: bool = False) -> Report:
     """Run it.
 
     Args:
         folder: Where configuration, secrets and logs go.
         seconds: How long the world is upset; then it gets time to recover.
         seed: Equal seeds upset it in the same way, as far as the machine's pace allows.
+        paired: Whether there are two exporters on a Redis.
     """
     receiver = Receiver()
+    long = seconds >= LONG_SECONDS
     async with AsyncExitStack() as stack:
-        vendors = await stack.enter_async_context(Vendors(folder, seed))
+        vendors = await stack.enter_async_context(Vendors(folder, seed, PAIR if paired else ALONE))
         receiving = await stack.enter_async_context(Front(receiver.app()))
         watch = Watch(vendors)
+        server = await _redis(stack, folder) if paired else None
         havoc = Havoc(
             vendors,
             receiver,
             receiving,
             watch,
             file=folder / "loadfleet.yml",
+            state={"url": server.url()} if server else {"path": str(folder / "state")},
             chance=Random(seed),  # noqa: S311 - repeatable, not secret
-            overlap=0.5 if seconds >= LONG_SECONDS else 0.0,
+            overlap=0.5 if long else 0.0,
+            rest=12.0 if long and paired else 0.8,
         )
-        havoc.url, process = await stack.enter_async_context(
-            daemon(folder, havoc.configuration(), "--web.enable-lifecycle")
-        )
-        asked = await _prometheus(stack, folder, havoc.url)
-        growth = Growth(process.process.pid)
-        background = [asyncio.create_task(_scrape(havoc.url, watch, *client)) for client in CLIENTS]
-        background.append(asyncio.create_task(_measure(growth)))
-        background.append(asyncio.create_task(_beat(watch)))
-        try:
-            await _until_quiet(vendors, background)
-            end = time.monotonic() + seconds
-            await asyncio.gather(havoc.upset(end), havoc.hunt(end))
-            await _until_quiet(vendors, background)
-        finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+        havoc.exporters = _exporters(stack, havoc.write(), watch, number=2 if paired else 1)
+        await havoc.exporters[0].start()
+        asked = None if paired else await _prometheus(stack, folder, havoc.exporters[0].url)
+        if server is not None:
+            havoc.pair = Pair(
+                vendors,
+                exporters=havoc.exporters,
+                server=server,
+                watch=watch,
+                chance=Random(seed + 1),  # noqa: S311 - repeatable, not secret
+                long=long,
+            )
+        await _live(vendors, havoc, watch, seconds)
         await _judge_prometheus(asked, watch)
-        _judge(vendors, receiver, havoc, watch, growth)
-        await _judge_process(process, watch)
+        _judge(vendors, receiver, havoc, watch)
+        for exporter in havoc.exporters:
+            await exporter.end()
     return Report(
         wrong=tuple(watch.wrong),
-        done=havoc.done,
-        pages=watch.pages,
+        done=havoc.done | (havoc.pair.done if havoc.pair else {}),
+        pages=sum(exporter.watch.pages for exporter in havoc.exporters),
         told=len([page for page in receiver.pages if page.alertname == ALERT]),
         stalls=len(watch.stalls),
+        compared=havoc.pair.compared if havoc.pair else 0,
     )
+
+
+async def _redis(stack: AsyncExitStack, folder: Path) -> RedisServer:
+    server = RedisServer("redis-server", folder / "redis", "--appendonly", "yes")
+    stack.callback(server.stop)
+    await server.begin()
+    return server
+
+
+def _exporters(
+    stack: AsyncExitStack, file: Path, watch: Watch, *, number: int
+) -> tuple[Exporter, ...]:
+    watches = (watch, *(watch.beside() for _ in range(number - 1)))
+    exporters = tuple(
+        Exporter(f"exporter-{ordinal}", file, each) for ordinal, each in enumerate(watches, 1)
+    )
+    for exporter in exporters:
+        stack.push_async_callback(exporter.aclose)
+    return exporters
+
+
+async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) -> None:
+    """Look all the time, upset everything for a while, and wait until all is well again."""
+    exporters, pair = havoc.exporters, havoc.pair
+    # Of a pair each is scraped in one of the ways, so that this process keeps up.
+    clients = [
+        (exporter, *client)
+        for exporter, some in zip(exporters, (CLIENTS[:1], CLIENTS[1:2]), strict=False)
+        for client in (some if pair else CLIENTS)
+    ]
+    background = [asyncio.create_task(_scrape(*each, pair)) for each in clients]
+    background += [asyncio.create_task(exporter.measure()) for exporter in exporters]
+    background.append(asyncio.create_task(_beat(watch)))
+    try:
+        await _until_quiet(vendors, background)
+        if pair is not None:
+            pair.begin()
+            await asyncio.gather(*(exporter.start() for exporter in exporters[1:]))
+            background.append(asyncio.create_task(pair.compare()))
+        await _upset(havoc, seconds)
+        if pair is None or seconds >= LONG_SECONDS:
+            await _until_quiet(vendors, background)
+        if pair is not None:
+            await _until_back(pair)
+            pair.judge()
+        for task in background:
+            if task.done():
+                task.result()
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _upset(havoc: Havoc, seconds: float) -> None:
+    """Upset everything at once for a time."""
+    end = time.monotonic() + seconds
+    works = [havoc.upset(end), havoc.hunt(end)]
+    if havoc.pair is not None:
+        works.append(havoc.pair.upset(end))
+    await asyncio.gather(*works)
+
+
+async def _until_back(pair: Pair) -> None:
+    """Wait until each source has its leader, no longer than it may take; `judge` tells the rest."""
+    with suppress(TimeoutError):
+        await until(lambda: pair.is_back, timeout_seconds=PAIR.recovery_seconds)
 
 
 async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Prometheus | None:
@@ -133,7 +215,7 @@ async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Promethe
 
 async def _until_quiet(vendors: Vendors, background: list[asyncio.Task[None]]) -> None:
     """Wait until all sources are well, no longer than it may take; the watch tells who is not."""
-    limit = time.monotonic() + RECOVERY_SECONDS + 10
+    limit = time.monotonic() + vendors.terms.recovery_seconds + 10
     while time.monotonic() < limit:
         if all(is_quiet(source) for source in vendors.sources.values()):
             return
@@ -141,12 +223,6 @@ async def _until_quiet(vendors: Vendors, background: list[asyncio.Task[None]]) -
             if task.done():
                 task.result()
         await asyncio.sleep(0.1)
-
-
-async def _measure(growth: Growth) -> None:
-    while True:
-        growth.sample()
-        await asyncio.sleep(0.5)
 
 
 async def _beat(watch: Watch) -> None:
@@ -158,27 +234,52 @@ async def _beat(watch: Watch) -> None:
             watch.stood_still(time.monotonic())
 
 
-async def _scrape(url: str, watch: Watch, headers: Mapping[str, str], keep: bool) -> None:
+async def _scrape(
+    exporter: Exporter, headers: Mapping[str, str], keep: bool, pair: Pair | None
+) -> None:
     """Scrape for ever, over one connection or over a new one each time."""
-    host, _, port = url.removeprefix("http://").partition(":")
+    host, _, port = exporter.url.removeprefix("http://").partition(":")
     fields = {"Host": "exporter", **headers, **({} if keep else {"Connection": "close"})}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     request = f"GET /metrics HTTP/1.1\r\n{lines}\r\n".encode()
     while True:
-        reader, writer = await asyncio.open_connection(host, int(port))
+        await until(lambda: exporter.since is not None, timeout_seconds=NEVER_SECONDS)
+        since = exporter.since
         try:
-            while True:
-                asked_at = time.monotonic()
-                writer.write(request)
-                status, body = await _answer(reader)
-                if time.monotonic() - asked_at > STALL_SECONDS:
-                    watch.stood_still(time.monotonic())
-                watch.look(status, body, asked_at=asked_at)
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                await _scrape_on(exporter, pair, reader, writer, request, again=keep)
+            finally:
+                writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError) as error:
+            if exporter.since == since:
+                exporter.watch.accuse(f"{exporter.name} does not answer: {error!r}")
                 await asyncio.sleep(SCRAPE_SECONDS)
-                if not keep:
-                    break
-        finally:
-            writer.transport.abort()
+
+
+async def _scrape_on(
+    exporter: Exporter,
+    pair: Pair | None,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    request: bytes,
+    *,
+    again: bool,
+) -> None:
+    watch = exporter.watch
+    while True:
+        asked_at, since = time.monotonic(), exporter.since
+        writer.write(request)
+        status, body = await _answer(reader)
+        if exporter.since == since:
+            if time.monotonic() - asked_at > STALL_SECONDS:
+                watch.stood_still(time.monotonic())
+            series = watch.look(status, body, asked_at=asked_at)
+            if pair is not None:
+                pair.see(exporter, series, asked_at=asked_at)
+        await asyncio.sleep(SCRAPE_SECONDS)
+        if not again:
+            return
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -206,10 +307,11 @@ async def _judge_prometheus(asked: Prometheus | None, watch: Watch) -> None:
             watch.accuse(f"Prometheus counts {line}")
 
 
-def _judge(
-    vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch, growth: Growth
-) -> None:
+def _judge(vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch) -> None:
     """Check what can only be told at the end."""
+    for source in vendors.sources.values():
+        if not any(exporter.watch.has_all(source) for exporter in havoc.exporters):
+            watch.accuse(f"{source.name}: nobody has shown all of it")
     for source in vendors.all:
         if source.portal.blocked_calls:
             watch.accuse(f"{source.name} has locked us out")
@@ -233,20 +335,6 @@ def _judge(
             watch.accuse(f"somebody was told of {about}, which was never down")
         if page.state == "expired":
             watch.accuse(f"the exporter fell silent about {about}")
-    for text in growth.wrong():
-        watch.accuse(text)
-
-
-async def _judge_process(process: Process, watch: Watch) -> None:
-    if process.ended:
-        watch.accuse("the exporter ended by itself")
-        return
-    code = await process.stop()
-    if code:
-        watch.accuse(f"the exporter ended with {code}")
-    for sign in ("Traceback", "_crashed"):
-        if sign in process.errors:
-            watch.accuse(f"the log has: {sign}")
 
 
 def main() -> int:
@@ -254,13 +342,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--pair", action="store_true", help="two exporters on a Redis")
     arguments: Any = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     say = sys.stdout.write
     say(f"seed {arguments.seed}, files in {folder}\n")
-    report = asyncio.run(run(folder, seconds=arguments.seconds, seed=arguments.seed))
+    report = asyncio.run(
+        run(folder, seconds=arguments.seconds, seed=arguments.seed, paired=arguments.pair)
+    )
     say(f"{report.pages} pages looked at; of agents was told {report.told} times\n")
     say(f"something stood still {report.stalls} times\n")
+    say(f"the pages of a pair were compared {report.compared} times\n")
     say("done: " + ", ".join(f"{name} {count}" for name, count in sorted(report.done.items())))
     say("".join(f"\nWRONG: {text}" for text in report.wrong) or "\nnothing was wrong")
     say("\n")

@@ -7,11 +7,12 @@ import functools
 import inspect
 import json
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import yaml
 
 from exporter.clock import SYSTEM_CLOCK
@@ -70,11 +71,13 @@ class Distance:
         under_way: Calls on their way there or back.
         bad_at_once: The most calls that were under way at once with a token that was bad when they
             were sent.
+        sent: When each call was sent, and the id of the agent that it is about, if it is a ping.
     """
 
     def __init__(self, app: ASGIApp, portal: Portal, chance: Random) -> None:
         self.under_way = 0
         self.bad_at_once = 0
+        self.sent: list[tuple[float, int | None]] = []
         self._app = app
         self._portal = portal
         self._chance = chance
@@ -89,7 +92,9 @@ class Distance:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        bad = json.loads(body)["authTokenValue"] != self._portal.token
+        call = json.loads(body)
+        self.sent.append((SYSTEM_CLOCK.monotonic(), call.get("agentId")))
+        bad = call["authTokenValue"] != self._portal.token
         arrived: list[Message] = [{"type": "http.request", "body": body}]
 
         async def taken() -> Message:
@@ -120,6 +125,7 @@ class Crowd:
         distance: The way to it.
         tokens: By the names of the sources, the files with their tokens.
         concurrency: Of each source.
+        budget: Of each source, its `requests_per_minute`.
         daemons: Those that run now, by their names.
         journal: What was done, for whoever wants to know how the refusals came about.
         server: The store, if it is a Redis.
@@ -143,6 +149,7 @@ class Crowd:
         for agent in self.fleet.agents.values():
             agent.up, agent.active, agent.outdated, agent.skew_seconds = True, True, False, 0.0
             agent.version, agent.token = AGENT_VERSION, "token"
+        self._newest = max(agent.agent_id for agent in self.fleet.agents.values())
         self._app = realload.app(self.fleet, FLEET)
         self.portal: Portal = self._app.state.portal
         self.portal.refusal = self.chance.choice(list(Refusal))
@@ -150,6 +157,7 @@ class Crowd:
         self.tokens: dict[str, Path] = {}
         self.token("prod", GOOD)
         self.concurrency = 3
+        self.budget: int | None = None
         self.daemons: dict[str, Process] = {}
         self.journal: list[str] = []
         self._flags: dict[str, tuple[str, ...]] = {}
@@ -165,10 +173,7 @@ class Crowd:
         """Open the portal, and make the data of the server old enough to be trusted."""
         if self.server is not None:
             self._stack.callback(self.server.stop)
-            state = self.server.state()
-            await state.get("anything")
-            await state.aclose()
-            self.server.age()
+            await self.server.begin()
         self._url = await self._stack.enter_async_context(serve(self.distance))
         return self
 
@@ -195,6 +200,21 @@ class Crowd:
         """Accept another token from now on."""
         self.note(f"revoked, {self.distance.under_way} calls under way")
         self.portal.obey(Command(token=NEXT))
+
+    def come(self) -> None:
+        """Have the portal list an agent more."""
+        self._newest += 1
+        known = next(iter(self.fleet.agents.values()))
+        self.fleet.agents[str(self._newest)] = msgspec.structs.replace(
+            known, agent_id=self._newest, host=f"{self._newest}.load.example.com"
+        )
+        self.note(f"{self._newest} came")
+
+    def go(self) -> None:
+        """Have the portal list one of its agents no more."""
+        gone = self.chance.choice(list(self.fleet.agents))
+        self.fleet.delete("agents", gone)
+        self.note(f"{gone} went")
 
     async def start(self, name: str, *flags: str) -> None:
         """Start a daemon, without waiting for it."""
@@ -265,11 +285,12 @@ class Crowd:
     @property
     def worst(self) -> int:
         """The most refused calls in any minute."""
-        times = self.portal.refused
-        return max(
-            (sum(first <= other <= first + WINDOW_SECONDS for other in times) for first in times),
-            default=0,
-        )
+        return _most(self.portal.refused)
+
+    @property
+    def busiest(self) -> int:
+        """The most calls that were sent in any minute."""
+        return _most([at for at, _ in self.distance.sent])
 
     @property
     def story(self) -> str:
@@ -294,6 +315,7 @@ class Crowd:
                     "name": source,
                     "url": self._url + realload.PATH,
                     "auth_token_file": str(token),
+                    **({"requests_per_minute": self.budget} if self.budget else {}),
                     "tasks": dict.fromkeys(("clusters", "suites", "versions"), "off"),
                 }
                 for source, token in self.tokens.items()
@@ -319,6 +341,14 @@ class Crowd:
             return bool(await fetch(f"{self._addresses[name]}/-/healthy"))
         except OSError:
             return False
+
+
+def _most(times: Sequence[float]) -> int:
+    """Count the times in that minute which has the most of them."""
+    return max(
+        (sum(first <= other <= first + WINDOW_SECONDS for other in times) for first in times),
+        default=0,
+    )
 
 
 def series(page: str, sample: str) -> int:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from exporter.simulator.vendor import Command, Fault
-from tests.faults.watch import RECOVERY_SECONDS, is_quiet
-from tests.faults.world import INTERVAL_SECONDS, STALE_SECONDS
+from tests.faults.watch import is_quiet
+from tests.faults.world import ALONE, INTERVAL_SECONDS
 from tests.support.front import instead
 from tests.support.processes import fetch
 from tests.support.vendor import hang
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
     from random import Random
 
+    from tests.faults.exporters import Exporter
+    from tests.faults.pair import Pair
     from tests.faults.receiver import Receiver
     from tests.faults.watch import Watch
     from tests.faults.world import Source, Vendors
@@ -35,13 +37,15 @@ ALERT = "LoadFleetAgentUnreachable"
 NEWS_SECONDS = 10.0
 
 #: A fault lasts at most so long: shorter than readings live.
-LONGEST_SECONDS = STALE_SECONDS / 4
+LONGEST_SECONDS = ALONE.stale_seconds / 4
 
 
 class Havoc:
     """Upsets vendors, secrets, configuration and the Alertmanager.
 
     Attributes:
+        exporters: All of them.
+        pair: What upsets them, if they are two.
         done: How often each thing was done.
         victims: The agents that were taken down, by source and id.
     """
@@ -54,8 +58,10 @@ class Havoc:
         watch: Watch,
         *,
         file: Path,
+        state: Mapping[str, str],
         chance: Random,
         overlap: float,
+        rest: float,
     ) -> None:
         """Take everything that is upset, and what helps.
 
@@ -65,9 +71,11 @@ class Havoc:
             receiving: Its door.
             watch: Told what does not hold.
             file: The configuration.
+            state: Of the configuration: where the state is.
             chance: Decides.
             overlap: For so many seconds a file may hold a credential that is refused. Calls that
                 are refused meanwhile are held against the next ones for a minute.
+            rest: The longest time between one thing and the next.
         """
         self._vendors = vendors
         self._receiver = receiver
@@ -76,9 +84,12 @@ class Havoc:
         self._file = file
         self._chance = chance
         self._overlap = overlap
+        self._rest = rest
+        self._state = state
         self._guest = False
         self._edited = 0
-        self.url = ""
+        self.exporters: tuple[Exporter, ...]
+        self.pair: Pair | None = None
         self.done: dict[str, int] = {}
         self.victims: set[tuple[str, str]] = set()
 
@@ -93,7 +104,7 @@ class Havoc:
             "defaults": {
                 "interval": f"{INTERVAL_SECONDS:g}s",
                 "timeout": "800ms",
-                "stale_after": f"{STALE_SECONDS:g}s",
+                "stale_after": f"{self._vendors.terms.stale_seconds:g}s",
                 "retries": 1,
                 "auth_retry": "60s",
             },
@@ -104,8 +115,13 @@ class Havoc:
                 "evaluation_interval": "250ms",
                 "resend_interval": "5s",
             },
-            "state": {"path": str(self._file.with_name("state"))},
+            "state": dict(self._state),
         }
+
+    def write(self) -> Path:
+        """Write the configuration as it is to be now, and return its file."""
+        self._file.write_text(yaml.safe_dump(self.configuration()))
+        return self._file
 
     async def upset(self, end: float) -> None:
         """Do one thing after the other until a time, each kind as often as the others and once."""
@@ -119,7 +135,7 @@ class Havoc:
                     return
                 self._count(kind.__name__)
                 await kind()
-                await self._pause(0.2, 0.8)
+                await self._pause(0.2, self._rest)
             whole = True
 
     async def hunt(self, end: float) -> None:
@@ -190,8 +206,10 @@ class Havoc:
 
     async def mistake(self) -> None:
         """Load a configuration that is wrong, and then go back."""
-        self._file.write_text("sources: [")
-        await self._post("The old configuration stays in use.")
+        async with self._all_running():
+            self._file.write_text("sources: [")
+            await self._post("The old configuration stays in use.")
+            self.write()
         await self._load("reloaded\n")
 
     async def entertain(self) -> None:
@@ -206,13 +224,24 @@ class Havoc:
         await self._receiving.open()
 
     async def _load(self, expected: str) -> None:
-        self._file.write_text(yaml.safe_dump(self.configuration()))
-        await self._post(expected)
+        async with self._all_running():
+            self.write()
+            await self._post(expected)
 
     async def _post(self, expected: str) -> None:
-        answer = await fetch(f"{self.url}/-/reload", data={})
-        if not answer.startswith(expected):
-            self._watch.accuse(f"a reload was answered with: {answer}")
+        for exporter in self.exporters:
+            answer = await fetch(f"{exporter.url}/-/reload", data={})
+            if not answer.startswith(expected):
+                self._watch.accuse(f"a reload was answered with: {answer}")
+
+    @asynccontextmanager
+    async def _all_running(self) -> AsyncIterator[None]:
+        if self.pair is None:
+            yield
+            return
+        async with self.pair.hold:
+            yield
+            self.pair.touched()
 
     async def _strike(self, source: Source) -> None:
         """Take an agent down until people were told, bring it back until they were told."""
@@ -228,7 +257,7 @@ class Havoc:
                 self._watch.accuse(f"{source.name}: nobody heard that {target.id} is {state}")
         news = self._receiver.states(ALERT, target.id)[len(before) :]
         # Of what is not known any more for want of readings, nobody can say that it is down.
-        is_known = source.longest_spell(began) < STALE_SECONDS / 2
+        is_known = source.longest_spell(began) < self._vendors.terms.stale_seconds / 2
         stalled = self._watch.feels_stall(began, math.inf)
         if is_known and not stalled and news != ["firing", "resolved"]:
             self._watch.accuse(f"{source.name}: of {target.id} was told: {news}")
@@ -238,7 +267,7 @@ class Havoc:
         begun = time.monotonic()
         while states()[-1:] != [state]:
             now, well = time.monotonic(), source.well_since
-            if now - begun > RECOVERY_SECONDS + NEWS_SECONDS:
+            if now - begun > self._vendors.terms.recovery_seconds + NEWS_SECONDS:
                 return False
             # What stands still tells nobody, and has to ask everybody again.
             if well is not None and now - max(begun, well, *self._watch.stalls[-1:]) > NEWS_SECONDS:

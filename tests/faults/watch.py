@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.world import FAMILIES, INTERVAL_SECONDS, STALE_SECONDS, Target
+from tests.faults.world import FAMILIES, INTERVAL_SECONDS, Target
 
 
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 #: machine that is busy with other things.
 FRESH_SECONDS = 2 * INTERVAL_SECONDS + 3.0
 
-#: So long after a disturbance a source is expected to be as it was. A guard that has seen four
-#: refusals waits until the vendor has forgotten the first of them.
+#: So long after its recovery a source is expected to be as it was.
 SETTLED_SECONDS = 5.0
-RECOVERY_SECONDS = 75.0
 
 #: What takes so much longer than it should has met a process that stood still.
 STALL_SECONDS = 0.3
@@ -55,15 +53,32 @@ class Watch:
     Attributes:
         wrong: What did not hold, each only once.
         pages: How many pages were looked at.
+        missing: What the newest page lacks, by source.
         stalls: When something was noticed to have stood still, monotonic.
     """
 
     def __init__(self, vendors: Vendors) -> None:
         self._vendors = vendors
+        self._terms = vendors.terms
         self.wrong: dict[str, None] = {}
         self.pages = 0
         self.stalls: list[float] = []
+        self.missing: dict[str, set[Target]] = {}
         self._complete: set[str] = set()
+
+    def beside(self) -> Watch:
+        """Make a watch for another exporter; what both find is kept together."""
+        watch = Watch(self._vendors)
+        watch.wrong, watch.stalls = self.wrong, self.stalls
+        return watch
+
+    def begin_anew(self) -> None:
+        """Take note that the exporter has been started anew, and may know nothing."""
+        self._complete.clear()
+
+    def has_all(self, source: Source) -> bool:
+        """Tell whether the exporter has shown all of a source since it was started."""
+        return source.name in self._complete
 
     def accuse(self, text: str) -> None:
         """Take note of something that did not hold."""
@@ -77,24 +92,35 @@ class Watch:
         """Tell whether what was said between two times may come from standing still."""
         return any(begin - STALL_FELT_SECONDS <= at <= end for at in self.stalls)
 
-    def look(self, status: int, body: bytes, *, asked_at: float) -> None:
+    def look(self, status: int, body: bytes, *, asked_at: float) -> Series:
         """Check a page.
 
         Args:
             status: Of the answer.
             body: Of the answer, as plain text.
             asked_at: When it was asked for, monotonic.
+
+        Returns:
+            What it shows.
         """
         self.pages += 1
         if status != 200:
             self.accuse(f"a scrape was answered with {status}")
-            return
+            return {}
         series, doubled = read(body)
         for key in doubled:
             self.accuse(f"there twice: {key}")
         shown = _shown(series)
         for source in self._vendors.sources.values():
             self._look_at(source, shown.get(source.name, {}), series, asked_at)
+        return series
+
+    def keeps_readings(self, source: Source, asked_at: float) -> bool:
+        """Tell whether a source is well, or was so lately that its readings cannot be too old."""
+        if source.well_since is not None:
+            return is_quiet(source)  # it has come back, and perhaps not yet with everything
+        begun, _ = source.spells[-1]
+        return asked_at - begun < self._terms.stale_seconds / 2
 
     def _look_at(
         self, source: Source, shown: dict[Target, float], series: Series, asked_at: float
@@ -110,17 +136,17 @@ class Watch:
                 continue
             heard = quiet and _polled_since(source, target, series, time.time() - up_seconds)
             stalled = self.feels_stall(asked_at, math.inf)
-            if up_seconds > late + (0.0 if heard else STALE_SECONDS) and not (
+            if up_seconds > late + (0.0 if heard else self._terms.stale_seconds) and not (
                 stalled and _has_timed_out(source, target, series)
             ):
                 self.accuse(f"{source.name}: {target.id} is up and was said to be down")
-        missing = machines.keys() - shown.keys()
+        missing = self.missing[source.name] = machines.keys() - shown.keys()
         if not missing:
             self._complete.add(source.name)
-        elif source.name in self._complete and (quiet or _keeps_readings(source, asked_at)):
+        elif source.name in self._complete and self.keeps_readings(source, asked_at):
             self.accuse(f"{source.name}: missing {min(missing)} and {len(missing) - 1} more")
         ended = source.ended if source.well_since is None else None
-        if ended is not None and asked_at - ended > RECOVERY_SECONDS:
+        if ended is not None and asked_at - ended > self._terms.recovery_seconds:
             self.accuse(f"{source.name} does not recover")
 
 
@@ -128,14 +154,6 @@ def is_quiet(source: Source) -> bool:
     """Tell whether a source has recovered from all that was done to it, some time ago."""
     well = source.well_since
     return well is not None and time.monotonic() - well >= SETTLED_SECONDS
-
-
-def _keeps_readings(source: Source, asked_at: float) -> bool:
-    """Tell whether a source was well so lately that its readings cannot be too old."""
-    if source.well_since is not None:
-        return False  # it has come back, and perhaps not yet with everything
-    begun, _ = source.spells[-1]
-    return asked_at - begun < STALE_SECONDS / 2
 
 
 def _note_recovery(source: Source, series: Series, asked_at: float) -> None:
@@ -216,9 +234,15 @@ class Growth:
         resident = int(status.partition("VmRSS:")[2].split()[0]) * 1024
         self._samples.append((resident, len(list((self._folder / "fd").iterdir()))))
 
-    def wrong(self) -> list[str]:
-        """Compare the end with what was there once everything had happened before."""
+    def wrong(self, *, least: int) -> list[str]:
+        """Compare the end with what was there once everything had happened before.
+
+        Args:
+            least: How often it has to have been looked at for that to tell something.
+        """
         count = len(self._samples)
+        if count < least:
+            return []
         warm, last = (
             self._samples[count // 3 : count * 2 // 3],
             self._samples[-max(count // 5, 1) :],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import AsyncExitStack, contextmanager
+from collections import deque
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter.clock import SYSTEM_CLOCK
@@ -26,9 +27,28 @@ if TYPE_CHECKING:
 
 PACE = 60.0
 
-#: From the start of a poll to the next, and how old a reading may get.
+#: From the start of a poll to the next.
 INTERVAL_SECONDS = 1.0
-STALE_SECONDS = 10.0
+
+
+class Terms(NamedTuple):
+    """What the exporters are given.
+
+    Attributes:
+        stale_seconds: How old a reading may get.
+        recovery_seconds: So long after a disturbance a source has to be polled well again.
+    """
+
+    stale_seconds: float
+    recovery_seconds: float
+
+
+#: A guard that has seen four refusals waits until the vendor has forgotten the first of them.
+ALONE = Terms(stale_seconds=10.0, recovery_seconds=75.0)
+
+#: A pair whose store goes sends nothing for 71 seconds; for two minutes after its return a call
+#: that may be refused waits for that of the other one.
+PAIR = Terms(stale_seconds=180.0, recovery_seconds=300.0)
 
 
 class Target(NamedTuple):
@@ -74,6 +94,8 @@ class Source:
         self.file = folder / f"{name}.secret"
         self.well_since: float | None = None
         self.spells = [(time.monotonic(), math.inf)]
+        self._calls: deque[float] = deque(maxlen=10_000)
+        self.front.before = lambda _: self._calls.append(time.monotonic())
         self._under_way = 0
         self._ended = self._began = time.monotonic()
         self._forced: dict[Target, float] = {}
@@ -108,6 +130,10 @@ class Source:
         now = time.monotonic()
         return max((min(end, now) - begin for begin, end in self.spells if end > since), default=0)
 
+    def calls_since(self, begin: float) -> int:
+        """Count the calls that came since a time, monotonic."""
+        return sum(at >= begin for at in self._calls)
+
     def configuration(self, **more: Any) -> dict[str, Any]:
         """Return the source's part of the exporter's configuration."""
         expected = {}
@@ -118,12 +144,17 @@ class Source:
 
     def machines(self) -> Iterator[tuple[Target, Machine]]:
         """Yield the machines that have to be shown, up or down."""
+        clusters = self.world.table("clusters") if "clusters" in self.world.kinds else {}
+        # Whose clusters are all inactive is never judged.
+        idle = {each.controller for each in clusters.values()} - {
+            each.controller for each in clusters.values() if each.active
+        }
         for kind, (family, _) in FAMILIES.items():
             for key, machine in (
                 self.world.table(kind) if kind in self.world.kinds else {}
             ).items():
                 told = getattr(machine, "heartbeat", "told") == "told"
-                if getattr(machine, "active", True) and told:
+                if getattr(machine, "active", True) and told and key not in idle:
                     yield Target(family, key), machine
 
     def up_seconds(self, machine: Machine, target: Target) -> float:
@@ -176,11 +207,13 @@ class Vendors:
     """A source for each way to log in; the last one comes and goes with the configuration.
 
     Attributes:
+        terms: Of the exporters.
         sources: By name, those that are always configured.
         guest: The one that comes and goes.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, terms: Terms) -> None:
+        self.terms = terms
         made = {
             candidate.name: Source(candidate.name, candidate, folder, seed)
             for candidate in CANDIDATES
@@ -192,6 +225,14 @@ class Vendors:
     def of(self, name: str) -> Source:
         """Return a source by its name."""
         return self.guest if name == self.guest.name else self.sources[name]
+
+    @contextmanager
+    def disturbed(self) -> Iterator[None]:
+        """Have it known that polls of any source may fail now."""
+        with ExitStack() as stack:
+            for source in self.sources.values():
+                stack.enter_context(source.disturbed())
+            yield
 
     @property
     def all(self) -> tuple[Source, ...]:

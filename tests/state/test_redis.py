@@ -534,6 +534,24 @@ async def test_a_cancelled_caller_leaves_nothing_behind(server: RedisServer) -> 
         assert [b"b"] * 8 == await asyncio.gather(*(value_of(state, "b") for _ in range(8)))
 
 
+async def test_who_is_cancelled_ends(server: RedisServer) -> None:
+    """At whichever step of an operation that comes; otherwise loops would go on for ever."""
+    async with opened(server.state()) as state:
+        await state.put("key", b"value")
+        ends = []
+
+        for steps in range(12):
+            caller = asyncio.create_task(state.get("key"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if caller.cancel():
+                await asyncio.wait([caller])
+                ends.append(caller.cancelled())
+
+        assert len(ends) >= 4
+        assert all(ends)
+
+
 async def test_a_caller_cancelled_while_it_connects_leaves_nothing_unseen(
     start: Callable[..., RedisServer],
 ) -> None:

@@ -114,6 +114,13 @@ class RedisServer:
                 _send(file, "AUTH", *login)
             return _send(file, *words)
 
+    async def begin(self) -> None:
+        """Have data in it that are old enough to be relied on."""
+        state = self.state()
+        await state.get("anything")
+        await state.aclose()
+        self.age()
+
     def age(self, seconds: float = 62.0) -> None:
         """Make its data so much older, as if they had been begun that long ago."""
         born = int(self.command("HGET", CLOCK, "born")) - int(seconds * 1e6)

@@ -1,0 +1,300 @@
+"""Two exporters on one Redis: what is done to all three, and what must hold of both pages."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tests.faults.watch import is_quiet
+from tests.support.wait import until
+
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.faults.exporters import Exporter
+    from tests.faults.watch import Series, Watch
+    from tests.faults.world import Source, Vendors
+    from tests.support.redis import RedisServer
+
+
+#: Two pages, and the calls of a source, are compared over so long.
+STRETCH_SECONDS = 4.0
+
+#: So long after anything was done to the exporters or the store they have to agree again: the
+#: leader renews its lease every 5 seconds, and takes it again where the store has lost it.
+AGREED_SECONDS = 8.0
+
+#: Before the store is upset in a short run, pages are compared so often.
+COMPARED = 4
+
+#: The calls of two exporters are twice those of one.
+MORE = 1.5
+
+#: So long after a trouble of the store each exporter has noticed it.
+NOTICED_SECONDS = 6.0
+
+_LEADER = "loadfleet_exporter_leader"
+_STATE_UP = 'loadfleet_exporter_state_up{backend="redis"}'
+
+
+class Pair:
+    """Upsets the exporters and their store, and compares what both show.
+
+    Attributes:
+        done: How often each thing was done.
+        compared: How often two pages were compared.
+        hold: Held while an exporter does not run.
+    """
+
+    def __init__(
+        self,
+        vendors: Vendors,
+        *,
+        exporters: tuple[Exporter, ...],
+        server: RedisServer,
+        watch: Watch,
+        chance: Random,
+        long: bool,
+    ) -> None:
+        """Take everything that is upset, and who is told what does not hold.
+
+        Args:
+            vendors: All of them.
+            exporters: Both.
+            server: The store.
+            watch: Told what does not hold.
+            chance: Decides.
+            long: Whether there is time for what takes minutes to recover from.
+        """
+        self._vendors = vendors
+        self._exporters = exporters
+        self._server = server
+        self._watch = watch
+        self._chance = chance
+        self._long = long
+        self._upset = 0
+        self._upset_at = time.monotonic()
+        self._pages: dict[str, deque[tuple[float, Series]]] = {
+            exporter.name: deque() for exporter in exporters
+        }
+        self._calls: dict[str, int] = {}
+        # Sources of which the store has all.
+        self._stored: set[str] = set()
+        self.hold = asyncio.Lock()
+        self.done: dict[str, int] = {}
+        self.compared = 0
+
+    def begin(self) -> None:
+        """Take note of how many calls one exporter makes."""
+        now = time.monotonic()
+        for source in self._vendors.sources.values():
+            self._calls[source.name] = source.calls_since(now - STRETCH_SECONDS)
+
+    async def upset(self, end: float) -> None:
+        """Do one thing after the other until a time, each kind as often as the others and once."""
+        exporters = [self.kill, self.leave, self.freeze, self.fell]
+        store = [self.restart, self.stop, self.flush, self.fill]
+        whole = False
+        while True:
+            self._chance.shuffle(exporters)
+            self._chance.shuffle(store)
+            kinds = [*exporters, *store]
+            if self._long:
+                self._chance.shuffle(kinds)
+            for kind in kinds:
+                if whole and time.monotonic() >= end:
+                    return
+                if kind is store[0] and not self._long:
+                    await self._until_compared()
+                self.done[kind.__name__] = self.done.get(kind.__name__, 0) + 1
+                self._upset += 1
+                with self._vendors.disturbed():
+                    await kind()
+                    self._upset -= 1
+                    self._upset_at = time.monotonic()
+                    if kind in store and self._long:
+                        await asyncio.sleep(NOTICED_SECONDS)
+                await self._rest()
+            whole = True
+            if not self._long:
+                return
+
+    async def kill(self) -> None:
+        """Kill an exporter, and start it anew."""
+        await self._anew(self._any(), signal.SIGKILL)
+
+    async def leave(self) -> None:
+        """End an exporter in order, and start it anew."""
+        await self._anew(self._any(), signal.SIGTERM)
+
+    async def fell(self) -> None:
+        """Kill both, and start them anew."""
+        async with self.hold:
+            for exporter in self._exporters:
+                await exporter.end(signal.SIGKILL)
+            await self._pause(0.0, 2.0)
+            await asyncio.gather(*(exporter.start() for exporter in self._exporters))
+
+    async def freeze(self) -> None:
+        """Stop an exporter, perhaps for longer than its lease, and let it go on."""
+        exporter = self._any()
+        async with self.hold:
+            exporter.freeze()
+            await self._pause(0.5, 25.0 if self._long else 2.0)
+            exporter.thaw()
+
+    async def restart(self) -> None:
+        """Start the store anew; what it has not written to its disk is lost."""
+        self._stored.clear()
+        await asyncio.to_thread(self._server.stop, kill=self._chance.random() < 0.5)
+        await self._pause(0.0, 10.0 if self._long else 1.0)
+        await asyncio.to_thread(self._server.start)
+
+    async def stop(self) -> None:
+        """Have the store not answer for a while."""
+        self._stored.clear()
+        self._server.send(signal.SIGSTOP)
+        await self._pause(0.5, 10.0 if self._long else 2.0)
+        self._server.send(signal.SIGCONT)
+
+    async def flush(self) -> None:
+        """Have the store lose everything."""
+        self._stored.clear()
+        await asyncio.to_thread(self._server.command, "FLUSHALL")
+
+    async def fill(self) -> None:
+        """Have the store take nothing more for a while."""
+        self._stored.clear()
+        await self._limit("1")
+        await self._pause(0.5, 10.0 if self._long else 2.0)
+        await self._limit("0")
+
+    def touched(self) -> None:
+        """Take note that both were given another configuration."""
+        self._upset_at = time.monotonic()
+
+    def see(self, exporter: Exporter, series: Series, *, asked_at: float) -> None:
+        """Keep a page for comparison, and look for what no page shows.
+
+        Args:
+            exporter: Whose it is.
+            series: What it shows.
+            asked_at: When it was asked for, monotonic.
+        """
+        pages = self._pages[exporter.name]
+        pages.append((asked_at, series))
+        while pages[0][0] < asked_at - STRETCH_SECONDS:
+            pages.popleft()
+        for source in self._vendors.sources.values():
+            if (
+                source.name in self._stored
+                and self._watch.keeps_readings(source, asked_at)
+                and not any(each.since and each.watch.has_all(source) for each in self._exporters)
+            ):
+                lacks = min(exporter.watch.missing[source.name])
+                self._watch.accuse(f"{source.name}: nobody shows {lacks}, which the store has")
+
+    async def compare(self) -> None:
+        """Compare what both show, and count calls, for ever."""
+        while True:
+            await asyncio.sleep(STRETCH_SECONDS / 4)
+            now = time.monotonic()
+            since = max(self._upset_at, *(each.since or math.inf for each in self._exporters))
+            begin = now - AGREED_SECONDS
+            if self._upset or since > begin or self._watch.feels_stall(begin, math.inf):
+                continue
+            for source in self._vendors.sources.values():
+                if is_quiet(source):
+                    self._stored.add(source.name)
+                    self._compare(source, now)
+
+    def _compare(self, source: Source, now: float) -> None:
+        one, other = (
+            [_of(page, source.name) for at, page in self._pages[exporter.name]]
+            for exporter in self._exporters
+        )
+        if min(len(one), len(other)) < 5:
+            return
+        self.compared += 1
+        for key in {key for page in (*one, *other) for key in page}:
+            # One is a poll behind the other at most, so that they have shown the same by now.
+            if {page.get(key) for page in one}.isdisjoint(page.get(key) for page in other):
+                self._watch.accuse(f"the pages differ: {key}")
+        if (leaders := self._leaders(source)) != 1:
+            self._watch.accuse(f"{source.name} has {leaders:g} leaders")
+        calls, most = source.calls_since(now - STRETCH_SECONDS), self._calls[source.name] * MORE + 4
+        if calls > most:
+            self._watch.accuse(f"{source.name}: {calls} calls, where one exporter makes {most:g}")
+
+    def judge(self) -> None:
+        """Check what has to hold in the end."""
+        for exporter in self._exporters:
+            pages = self._pages[exporter.name]
+            if self._long and not (pages and pages[-1][1].get(_STATE_UP) == 1):
+                self._watch.accuse(f"{exporter.name} does not use the store")
+        for source in self._vendors.sources.values():
+            if (leaders := self._leaders(source)) != 1:
+                self._watch.accuse(f"{source.name} has {leaders:g} leaders in the end")
+
+    @property
+    def is_back(self) -> bool:
+        """Whether each source has a leader, and both use the store."""
+        newest = [pages[-1][1] for pages in self._pages.values() if pages]
+        return all(self._leaders(each) == 1 for each in self._vendors.sources.values()) and (
+            not self._long or all(page.get(_STATE_UP) == 1 for page in newest)
+        )
+
+    def _leaders(self, source: Source) -> float:
+        return sum(
+            value
+            for pages in self._pages.values()
+            for key, value in (pages[-1][1] if pages else {}).items()
+            if key.startswith(_LEADER + "{") and f'source="{source.name}"' in key
+        )
+
+    async def _anew(self, exporter: Exporter, number: signal.Signals) -> None:
+        async with self.hold:
+            await exporter.end(number)
+            await self._pause(0.0, 20.0 if self._long else 1.0)
+            await exporter.start()
+
+    async def _limit(self, most: str) -> None:
+        command = ("CONFIG", "SET", "maxmemory", most)
+        await asyncio.to_thread(self._server.command, *command)
+
+    async def _rest(self) -> None:
+        """Let what comes next meet what was, or come when all is well."""
+        if not self._long or self._chance.random() < 0.5:
+            await self._pause(0.2, 5.0 if self._long else 0.5)
+            return
+        limit = time.monotonic() + self._vendors.terms.recovery_seconds
+        while not all(map(is_quiet, self._vendors.sources.values())):
+            if time.monotonic() > limit:
+                return
+            await asyncio.sleep(0.1)
+        await self._pause(AGREED_SECONDS, 3 * AGREED_SECONDS)
+
+    async def _until_compared(self) -> None:
+        with suppress(TimeoutError):
+            await until(lambda: self.compared >= COMPARED, timeout_seconds=4 * AGREED_SECONDS)
+
+    def _any(self) -> Exporter:
+        return self._chance.choice(self._exporters)
+
+    async def _pause(self, least: float, most: float) -> None:
+        await asyncio.sleep(self._chance.uniform(least, most))
+
+
+def _of(page: Series, source: str) -> Series:
+    """Return what a page says of a vendor's things."""
+    return {
+        key: value
+        for key, value in page.items()
+        if f'source="{source}"' in key and not key.startswith("loadfleet_exporter_")
+    }
