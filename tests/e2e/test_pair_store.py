@@ -252,7 +252,7 @@ async def cut_off(folder: Path) -> None:
         await until(leader.stands_by)
         assert seconds <= HAND_OVER_SECONDS + 10.0
         assert [] == gaps(standby, struck, leader)
-        assert 1.0 in await standby.values("loadfleet_source_up")
+        await until(lambda: _source_up(standby))
         await until(lambda: _source_up(leader))
 
 
