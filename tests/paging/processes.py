@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 from exporter.sharding import Shard
 from tests.paging.pager import NEW, RESOLVED, page, work
-from tests.paging.scenario import BUILT_IN, PROMETHEUS, Stage, scenario
+from tests.paging.scenario import BUILT_IN, PAIR, PROMETHEUS, Stage, scenario
+from tests.support.pair import samples
+from tests.support.processes import fetch
+
+
+if TYPE_CHECKING:
+    from tests.paging.world import Exporter
 
 
 #: Nobody listens there.
@@ -119,10 +126,42 @@ async def killed(it: Stage) -> None:
     assert 0 < (beats := pager.beats["killed"])
     await it.silence()
     assert beats == pager.beats["killed"]
-    assert {"main"} == await it.world.heartbeats()
+    assert {"main", "pair"} == await it.world.heartbeats()
     firing = 'ALERTS{alertname="LoadFleetAgentUnreachable",source="killed",alertstate="firing"}'
     assert [1.0] == await it.world.prometheus.values(firing)
     await exporter.start()
     await it.told(prometheus=page(RESOLVED, "ExporterGone", exporter.target))
     await it.change("agents", "42", up=True)
     await it.told(page(RESOLVED, "AgentUnreachable", "42"))
+
+
+@scenario(agents=8, exporters=PAIR, source={"stale_after": "40s"})
+async def failed_over(it: Stage) -> None:
+    """The leader of a pair dies: what people were told goes on, and what changes meanwhile is news.
+
+    Agents go down before, while nobody polls, and after; one becomes well while nobody polls.
+    """
+    pair = [it.world.exporters[name] for name in PAIR]
+    await it.change("agents", "41", up=False)
+    await it.told(page(NEW, "AgentUnreachable", "41"))
+    await it.change("agents", "44", outdated=True)
+    await it.told(page(NEW, "AgentOutdated", "44"))
+    (leader,) = [each for each in pair if await leads(each)]
+    await leader.stop(signal.SIGKILL)
+    it.portal.world.change("agents", "42", up=False)
+    it.portal.world.change("agents", "44", outdated=False)
+    await it.told(
+        page("update", "AgentUnreachable", "41", "42"), page(RESOLVED, "AgentOutdated", "44")
+    )
+    await it.change("agents", "43", up=False)
+    await it.told(page("update", "AgentUnreachable", "41", "42", "43"))
+    await leader.start()
+    await it.silence()
+    assert not await leads(leader)
+    await it.change("agents", "41", "42", "43", up=True)
+    await it.told(page(RESOLVED, "AgentUnreachable", "41", "42", "43"))
+
+
+async def leads(exporter: Exporter) -> bool:
+    page = await fetch(f"http://{exporter.target}/metrics")
+    return {1.0} == set(samples(page, r"loadfleet_exporter_leader\{").values())

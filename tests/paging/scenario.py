@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PROMETHEUS, BUILT_IN = "prometheus", "built-in"
 WAYS = (PROMETHEUS, BUILT_IN)
 
+#: Exporters with one state, which is in Redis; neither sees that the other one's process has ended.
+PAIR = ("left", "right")
+
 
 class UntoldError(Exception):
     """People were not told what they are to be told."""

@@ -20,14 +20,16 @@ from starlette.routing import Route
 
 from exporter.simulator.server import serve
 from tests.paging.pager import DEPLOY, JOB, Pager, Told, alertmanager
-from tests.paging.scenario import BUILT_IN, PROMETHEUS, SCENARIOS, WAYS, Stage
-from tests.support.processes import EXPORTER, Process, daemon, fetch, free_port, running
+from tests.paging.scenario import BUILT_IN, PAIR, PROMETHEUS, SCENARIOS, WAYS, Stage
+from tests.support.pair import grown_old
+from tests.support.processes import ELSEWHERE, EXPORTER, Process, daemon, fetch, free_port, running
 from tests.support.prometheus import Prometheus, prometheus
+from tests.support.redis import RedisServer
 from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -44,6 +46,7 @@ ALERTS = {
     "PollsSkipped": {"off": True},
     "ExporterGone": {"for": "5m"},
     "TwoLeaders": {"off": True},
+    "NoLeader": {"for": "5m"},
 }
 
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
@@ -55,13 +58,15 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "shard-0": {"sharding": {"shard": 0, "total_shards": 2}},
     "shard-1": {"sharding": {"shard": 1, "total_shards": 2}},
     "killed": {},
+    "left": {},
+    "right": {},
 }
 
 #: Whose state they share, if not their own.
 _STATES = {"replica": "main"}
 
 #: Those that judge by themselves: of several that share a source, one.
-_JUDGING = ("main", "killed")
+_JUDGING = ("main", "killed", *PAIR)
 
 BOARD = "https://monitor.example/"
 
@@ -73,10 +78,13 @@ LOST_EVERY = 7
 class Exporter:
     """One daemon; it can be stopped and started anew where it was."""
 
-    def __init__(self, folder: Path, configuration: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, configuration: dict[str, Any], command: Sequence[str] = EXPORTER
+    ) -> None:
         folder.mkdir()
         self._folder = folder
         self._configuration = configuration
+        self._command = command
         self._port = free_port()
         self._stack = AsyncExitStack()
         self.target = f"127.0.0.1:{self._port}"
@@ -86,7 +94,7 @@ class Exporter:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         _, self.process = await self._stack.enter_async_context(
-            daemon(self._folder, self._configuration, port=self._port)
+            daemon(self._folder, self._configuration, port=self._port, command=self._command)
         )
 
     async def stop(self, *signals: int) -> None:
@@ -123,8 +131,13 @@ class World:
                 one = alertmanager(folder, recorder)
                 self.alertmanagers[way] = await stack.enter_async_context(one)
                 self.recorders[way] = recorder
+            self._redis = RedisServer("redis-server", self._folder / "redis")
+            stack.callback(self._redis.stop)
+            await grown_old(self._redis)
             for name in EXPORTERS:
-                self.exporters[name] = Exporter(self._folder / name, self._configuration(name))
+                command = ELSEWHERE if name in PAIR else EXPORTER
+                configuration = self._configuration(name)
+                self.exporters[name] = Exporter(self._folder / name, configuration, command)
                 stack.push_async_callback(self.exporters[name].stop)
             await asyncio.gather(*(each.start() for each in self.exporters.values()))
             await self._judge()
@@ -194,14 +207,16 @@ class World:
                 "alertmanagers": [self.alertmanagers[BUILT_IN]],
                 "evaluation_interval": "500ms",
                 "resend_interval": "2s",
-                "external_labels": {"exporter": exporter},
+                "external_labels": {"exporter": "pair" if exporter in PAIR else exporter},
                 "heartbeat_url": f"{self.recorders[BUILT_IN]}/beat/{exporter}",
             }
         return {
             "defaults": FAST,
             "sources": [each.source(exporter) for each in watched],
             "alerting": alerting,
-            "state": {"path": str(self._folder / _STATES.get(exporter, exporter) / "state")},
+            "state": {"url": self._redis.url()}
+            if exporter in PAIR
+            else {"path": str(self._folder / _STATES.get(exporter, exporter) / "state")},
             "web": {"external_url": BOARD},
             **EXPORTERS[exporter],
         }
@@ -226,10 +241,13 @@ class World:
         """Return what is scraped: every exporter, and parts of the main one as if of others."""
         apart = "|".join(name for name, each in SCENARIOS.items() if each.job)
         proxy = await self._stack.enter_async_context(serve(self._lossy()))
-        together = [each.target for name, each in self.exporters.items() if name != "killed"]
+        apart_from = ("killed", *PAIR)
+        together = [each.target for name, each in self.exporters.items() if name not in apart_from]
         jobs = [
             _job(JOB, _static(*together)) | _only("drop", apart),
             _job(f"{JOB}-killed", _static(self.exporters["killed"].target)),
+            # By a name that no rule about exporters looks at: `killed` tells that one is gone.
+            _job("pair", _static(*(self.exporters[name].target for name in PAIR))),
         ]
         for name in (each.name for each in SCENARIOS.values() if each.job):
             self.discover(name, instance="first")
