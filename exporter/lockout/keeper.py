@@ -311,6 +311,7 @@ class Keeper:
         proof: Proved | None = None,
     ) -> Report:
         turn = self._participant.turn()
+        may_call = self._participant.may_call()
         accepted, self._accepted = self._accepted, None
         passed, self._passed = tuple(self._passed), []
         return Report(
@@ -318,7 +319,9 @@ class Keeper:
             credentials=secret,
             concurrency=self._participant.concurrency if turn is None else 1,
             # Those who waited for a proof that failed do not wait for another one.
-            waiting=self._failure is None and (self._queue.is_awaited or self._suspicions.waits),
+            waiting=may_call
+            and self._failure is None
+            and (self._queue.is_awaited or self._suspicions.waits),
             under_way=self._queue.under_way,
             trusts=secret == self._trusted,
             accepted=accepted if secret == self._trusted else None,
@@ -329,7 +332,7 @@ class Keeper:
             proof=proof,
             proof_sent=self._proof_sent,
             has_proof_slot=self._proof_call is not None,
-            wants_proof_slot=bool(self._suspicions.confirmations),
+            wants_proof_slot=may_call and bool(self._suspicions.confirmations),
             turn=turn,
         )
 

@@ -80,6 +80,11 @@ class Duty:
         key = f"lead/{memory.identity(settings)}"
         self.leadership = Leadership(state, key, work, clock=clock)
 
+    @property
+    def may_poll(self) -> bool:
+        """Whether calls of polls may go out: not beside, and not after, another process's."""
+        return not self.leadership.lapsed and self.leadership.role is not Role.STANDBY
+
     def begin(self) -> None:
         """Begin to take part; this returns before it is decided who polls."""
         self._telemetry.leads.set(0)

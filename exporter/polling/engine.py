@@ -271,7 +271,6 @@ class Engine:
 
     def _source(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Source:
         """Make a source that goes on from what is known of it."""
-        duty = self._duties.get(settings.name)
         context = SourceContext(
             telemetry=self.telemetry.source(settings.provider, settings.name),
             clock=self.clock,
@@ -283,9 +282,16 @@ class Engine:
             turn=self._members.turn if settings.LOCKOUT.block else lambda: None,
             known={task: each.snapshot.readings for task, each in kept.items()},
             memory={task: each.snapshot.memory for task, each in kept.items()},
-            may_call=lambda: duty is None or not duty.leadership.lapsed,
+            may_call=partial(self._may_call, settings.name),
         )
         return PROVIDERS[settings.provider].connect(settings, context)
+
+    def _may_call(self, name: str) -> bool:
+        """Return whether calls of a source may go out: those of polls, or about a target."""
+        duty = self._duties.get(name)
+        if duty is None or duty.may_poll:
+            return True
+        return any(source.settings.name == name for source in self._asked)
 
     def _duty(self, settings: SourceSettings, telemetry: SourceMetrics) -> Duty:
         name = settings.name
