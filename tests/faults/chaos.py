@@ -193,10 +193,16 @@ async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) ->
 async def _upset(havoc: Havoc, seconds: float) -> None:
     """Upset everything at once for a time."""
     end = time.monotonic() + seconds
+    pair, long = havoc.pair, seconds >= LONG_SECONDS
     works = [havoc.upset(end), havoc.hunt(end)]
-    if havoc.pair is not None:
-        works.append(havoc.pair.upset(end))
+    if pair is not None:
+        kinds = (*pair.of_exporters, *pair.of_store) if long else pair.of_exporters
+        works.append(pair.upset(kinds, end))
     await asyncio.gather(*works)
+    if pair is not None and not long:
+        # Last, since an exporter that has lost its store sends nothing for a minute.
+        await pair.until_compared()
+        await pair.upset(pair.of_store, end)
 
 
 async def _until_back(pair: Pair) -> None:
