@@ -139,6 +139,8 @@ class Daemon:
         )
         server = make_server(app, web, clock=self._clock, telemetry=self._engine.telemetry)
         await self._engine.connect(self._settings)
+        # Before anybody can ask: while the store is away it takes seconds.
+        await self._engine.beat()
         # The first scrape must find every source, also before anything was polled.
         await self._engine.exposition.refresh()
         try:
@@ -156,7 +158,6 @@ class Daemon:
         ]
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
-        await self._engine.beat()
         self._engine.begin()
         self._decide_who_sends(self._settings)
         board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())

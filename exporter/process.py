@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,7 @@ def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:
     """
     pid = os.getpid() if pid is None else pid
     try:
-        boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = (proc / "self/ns/pid").readlink()
+        boot, space = _host(proc)
         # The name of the program, in brackets, may hold anything.
         state, *fields = (
             (proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
@@ -76,6 +76,13 @@ def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:
         return ""
 
 
+@lru_cache(maxsize=1)
+def _host(proc: Path) -> tuple[str, str]:
+    """Return the boot and the namespace of process numbers, which stay as long as this process."""
+    boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return boot, str((proc / "self/ns/pid").readlink())
+
+
 def has_ended(known: str, *, proc: Path = _PROC) -> bool:
     """Return whether a process is known to have ended; false where that cannot be told.
 
@@ -83,7 +90,25 @@ def has_ended(known: str, *, proc: Path = _PROC) -> bool:
         known: Its `identity`.
         proc: Where the system tells of processes.
     """
-    own, parts = identity(proc=proc).split(), known.split()
-    if len(own) != 4 or len(parts) != 4 or own[:2] != parts[:2] or not parts[2].isdigit():
+    parts = known.split()
+    try:
+        here = len(parts) == 4 and _host(proc) == (parts[0], parts[1]) and parts[2].isdigit()
+    except (OSError, UnicodeError):
+        here = False
+    if not here:
         return False
-    return identity(int(parts[2]), proc=proc) != known
+    pid = int(parts[2])
+    # The processes of other users can be hidden, as systemd's `ProtectProc=invisible` does.
+    if not (proc / parts[2]).exists() and _exists(pid):
+        return False
+    return identity(pid, proc=proc) != known
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's, or no number of a process
+        return True
+    return True

@@ -11,6 +11,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from exporter.logging import QUIET
+from tests.support.pair import MEASURED
 from tests.support.stalls import REPLAYS
 
 
@@ -79,11 +80,12 @@ settings.load_profile("unhurried")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was played again because the event loop stood still."""
-    if REPLAYS:
-        terminalreporter.section("played again")
-        for replay in REPLAYS:
-            terminalreporter.line(replay)
+    """List what was played again because the event loop stood still, and what was measured."""
+    for title, lines in (("played again", REPLAYS), ("measured", MEASURED)):
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

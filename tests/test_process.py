@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from exporter import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,27 @@ def test_of_another_machine_nothing_is_known(known: str) -> None:
     own = process.identity().split()
 
     assert not process.has_ended(known.format(*own))
+
+
+def test_a_process_that_is_hidden_has_not_ended(tmp_path: Path) -> None:
+    """Where `/proc` hides other users' processes, a living leader must not pass for a dead one."""
+    known = process.identity()
+    boot, space, number, _ = known.split()
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text(boot)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to(space)
+    (tmp_path / number).mkdir()
+    (tmp_path / number / "stat").write_text(Path(f"/proc/{number}/stat").read_text())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        hidden = process.identity(other.pid)
+        alive = process.has_ended(hidden, proc=tmp_path)
+        other.kill()
+        other.wait()
+        gone = process.has_ended(hidden, proc=tmp_path)
+
+    assert known == process.identity(proc=tmp_path)
+    assert [False, True] == [alive, gone]
 
 
 def test_a_number_that_was_given_again_is_another_process() -> None:

@@ -41,7 +41,7 @@ class Duty:
 
     Attributes:
         polls: Whether this process polls the source.
-        heard: Whether the leader has told of polls that the source does not know.
+        is_behind: Whether the leader has told of polls that the source does not know.
         leadership: The part in terms of the lease.
     """
 
@@ -68,7 +68,7 @@ class Duty:
         self._hooks = hooks
         self._telemetry = telemetry
         self._mirror = Mirror(memory, clock=clock)
-        self.polls = self.heard = False
+        self.polls = self.is_behind = False
         work = Work(
             described={"provider": settings.provider, "source": settings.name},
             changed=self._change,
@@ -88,7 +88,8 @@ class Duty:
     async def keep(self, kept: Kept) -> None:
         """Write what a poll has learnt, for standbys and for the next start."""
         fence = self.leadership.fence
-        # Without a lease nothing is written over what a leader may have written.
+        # Whoever polls alone could overwrite what a leader has written; undecided is who takes no
+        # part in the lease at all.
         if fence is not None or self.leadership.role is Role.UNDECIDED:
             await self._mirror.keep(self._hooks.poller(), kept, fence)
 
@@ -96,8 +97,14 @@ class Duty:
         """Leave the source to another process at once, if one waits for it."""
         await self.leadership.rest()
         if self.polls and await self.leadership.has_standby():
-            await self._change(Role.STANDBY)
-            await self.leadership.leave()
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Take no part any more; polls under way end."""
+        await self.leadership.rest()
+        # First: once the lease is free, another process polls and writes.
+        await self._change(Role.STANDBY)
+        await self.leadership.leave()
 
     async def _change(self, role: Role) -> None:
         self._telemetry.leads.set(role.works)
@@ -108,5 +115,5 @@ class Duty:
 
     async def _hear(self, told: bytes, age_seconds: float) -> None:
         await self._mirror.hear(self._hooks.poller(), told, age_seconds)
-        self.heard = True
+        self.is_behind = True
         self._hooks.heard()

@@ -6,11 +6,13 @@ The daemon runs it on a schedule and serves it; `status` and `explain` run it on
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec.structs import replace
 
 from exporter.clock import SYSTEM_CLOCK, Clock
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     from exporter.metrics.telemetry import SourceMetrics
     from exporter.settings.load import Settings
-    from exporter.sources.base import Explanation
+    from exporter.sources.base import Explanation, Source
     from exporter.sources.settings import SourceSettings
 
 
@@ -102,32 +104,39 @@ class Engine:
         self.schedule = Schedule(clock=clock)
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
+        self._begun = False
         self._first_polls: set[tuple[str, str]] = set()
         self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
         self._duties: dict[str, Duty] = {}
+        #: How many questions about targets each source is asked now.
+        self._asked: Counter[Source] = Counter()
+        self._log = structlog.get_logger("exporter.engine")
 
     @property
     def first_polls_done(self) -> bool:
         """Whether each scheduled task was polled, or left out for a reason, at least once."""
-        return not self._first_polls
+        return self._begun and not self._first_polls
 
     @property
     def first_shown(self) -> bool:
         """Whether nobody has to wait for a first poll: what it was to bring was restored."""
-        return self._first_polls <= self._restored
+        return self._begun and self._first_polls <= self._restored
 
     async def connect(self, settings: Settings) -> None:
         """Make all sources; sends nothing yet."""
         self._identities = identities(settings.sources)
-        for source in settings.sources:
-            self.pollers[source.name] = await self._recalled(source)
+        # All at once: a store that does not answer is waited for once.
+        kept = await asyncio.gather(*map(self._memory.recall, settings.sources))
+        for source, each in zip(settings.sources, kept, strict=True):
+            self.pollers[source.name] = self._recalled(source, each)
 
     def begin(self) -> None:
         """Start polling on schedule what no other process polls."""
         self.schedule.start()
         for name in self.pollers:
             self._begin(name)
+        self._begun = True
 
     async def apply(self, settings: Settings) -> Difference:
         """Go over to other settings while polling; sources that stay as they were go on.
@@ -163,10 +172,12 @@ class Engine:
                 started[name] = (
                     self._connect(by_name[name], kept[name])
                     if name in kept
-                    else await self._recalled(by_name[name])
+                    else self._recalled(by_name[name], await self._memory.recall(by_name[name]))
                 )
             except ConfigurationError as error:
                 problems += error.problems
+                # The next settings may have another lease.
+                self._duties.pop(name, None)
             else:
                 self._identities[name] = new[name]
         pollers = self.pollers | started
@@ -194,9 +205,18 @@ class Engine:
             known = ", ".join(self.pollers)
             raise LookupError(f"there is no source {source!r}; there is: {known}")
         duty = self._duties.get(source)
-        if duty is not None and duty.heard and not duty.polls:
-            poller = await self._renewed(source)
-        explanation = await poller.source.explain(kind, target_id)
+        if duty is not None and duty.is_behind and not duty.polls:
+            await self._renew(source)
+        asked = poller.source
+        self._asked[asked] += 1
+        try:
+            explanation = await asked.explain(kind, target_id)
+        finally:
+            self._asked[asked] -= 1
+            if not self._asked[asked]:
+                del self._asked[asked]
+                if asked is not poller.source:
+                    await asked.aclose()
         return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
@@ -207,14 +227,13 @@ class Engine:
         duties = tuple(self._duties.values())
         await asyncio.gather(*(duty.hand_over() for duty in duties))
         await self.schedule.stop(grace_seconds=grace_seconds)
-        await asyncio.gather(*(duty.leadership.leave() for duty in duties))
+        await asyncio.gather(*(duty.leave() for duty in duties))
         await asyncio.gather(*(poller.source.aclose() for poller in self.pollers.values()))
         await self._members.leave()
         await self.state.aclose()
 
-    async def _recalled(self, settings: SourceSettings) -> Poller:
+    def _recalled(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
         """Connect a source that goes on from before a restart, and show what is still true."""
-        kept = await self._memory.recall(settings)
         if not self._keeps:
             # Its polls were not ours.
             kept = {task: replace(each, status=TaskStatus()) for task, each in kept.items()}
@@ -230,21 +249,31 @@ class Engine:
                 self._restored.add((settings.name, task))
         return poller
 
-    def _connect(
-        self,
-        settings: SourceSettings,
-        kept: Mapping[str, Kept],
-        *,
-        refused: bool | None = None,
-    ) -> Poller:
+    def _connect(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
         name = settings.name
         telemetry = self.telemetry.source(settings.provider, name)
         if self._keeps and name not in self._duties:
             self._duties[name] = self._duty(settings, telemetry)
         duty = self._duties.get(name)
         provider = PROVIDERS[settings.provider]
-        context = SourceContext(
+        return Poller(
+            self._source(settings, kept),
+            intervals=self._shard.tasks(name, settings.intervals(), provider.spread),
+            store=self.store,
             telemetry=telemetry,
+            clock=self.clock,
+            kinds=by_task(provider.kinds, settings.intervals()),
+            shows_health=self._shard.shows_health(name, settings.intervals(), provider.spread),
+            kept=kept,
+            keep=duty.keep if duty is not None else None,
+            told=duty.leadership.tell if duty is not None else lambda: None,
+        )
+
+    def _source(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Source:
+        """Make a source that goes on from what is known of it."""
+        duty = self._duties.get(settings.name)
+        context = SourceContext(
+            telemetry=self.telemetry.source(settings.provider, settings.name),
             clock=self.clock,
             ledger=Ledger(self.state, settings.url, settings.LOCKOUT),
             state=self.state,
@@ -256,28 +285,14 @@ class Engine:
             memory={task: each.snapshot.memory for task, each in kept.items()},
             may_call=lambda: duty is None or not duty.leadership.lapsed,
         )
-        return Poller(
-            provider.connect(settings, context),
-            intervals=self._shard.tasks(settings.name, settings.intervals(), provider.spread),
-            store=self.store,
-            telemetry=telemetry,
-            clock=self.clock,
-            kinds=by_task(provider.kinds, settings.intervals()),
-            shows_health=self._shard.shows_health(
-                settings.name, settings.intervals(), provider.spread
-            ),
-            kept=kept,
-            keep=duty.keep if duty is not None else None,
-            told=duty.leadership.tell if duty is not None else lambda: None,
-            refused=refused,
-        )
+        return PROVIDERS[settings.provider].connect(settings, context)
 
     def _duty(self, settings: SourceSettings, telemetry: SourceMetrics) -> Duty:
         name = settings.name
 
         async def begin() -> None:
-            if self._duties[name].heard:
-                await self._renewed(name)
+            if self._duties[name].is_behind:
+                await self._renew(name)
             self._schedule(name)
 
         async def end() -> None:
@@ -305,8 +320,11 @@ class Engine:
         for task, interval in poller.intervals.items():
             self._first_polls.add((name, task))
             telemetry.declare_task(task, interval)
-        if poller.intervals:
-            self._duties[name].begin()
+        duty = self._duties.get(name)
+        if duty is None:
+            self._schedule(name)
+        elif poller.intervals:
+            duty.begin()
 
     def _note_heard(self, name: str) -> None:
         """Note which tasks need no first poll, since their leader has told of them."""
@@ -318,23 +336,28 @@ class Engine:
             if status.health is not None and not status.restored:
                 self._first_polls.discard((name, task))
 
-    async def _renewed(self, name: str) -> Poller:
-        """Return the poller of a source that knows what its leader has told."""
-        old = self.pollers[name]
-        self._duties[name].heard = False
-        poller = self._connect(old.source.settings, old.kept, refused=old.auth_failed)
-        self.pollers[name] = poller
-        await old.source.aclose()
-        return poller
+    async def _renew(self, name: str) -> None:
+        """Make the source of a poller anew, so that it knows what its leader has told."""
+        poller = self.pollers[name]
+        old = poller.source
+        try:
+            poller.source = self._source(old.settings, poller.kept)
+        except ConfigurationError as error:
+            # As when a file for TLS is gone. What was connected before can go on.
+            self._log.warning("source_not_renewed", source=name, message="; ".join(error.problems))
+            return
+        self._duties[name].is_behind = False
+        # Whoever asks it about a target closes it afterwards.
+        if not self._asked[old]:
+            await old.aclose()
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
         """Stop polling a source and drop what does not hold for the one that follows it."""
         poller = self.pollers[name]
         settings = poller.source.settings
         if name in self._duties:
-            await self._duties.pop(name).leadership.leave()
+            await self._duties.pop(name).leave()
         for task in poller.intervals:
-            await self.schedule.remove(name, task)
             self._first_polls.discard((name, task))
             self._restored.discard((name, task))
         await poller.source.aclose()

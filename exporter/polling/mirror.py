@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from exporter.state.base import Fence
 
 
+#: When a snapshot was taken comes out so differently each time that it is read.
+_JITTER_SECONDS = 1.0
+
+
 class _Task(msgspec.Struct, frozen=True, kw_only=True):
     """How the polls of a task have gone.
 
@@ -114,11 +118,21 @@ class Mirror:
             return
         self._understands = True
         kept: dict[str, Kept] = {}
+        versions: dict[str, str] = {}
         for task in poller.intervals & told.tasks.keys():
             version = told.tasks[task].version
             if version and version != self._versions.get(task):
                 newest = await self._memory.newest(poller.source.settings, task)
-                if newest is not None:
+                if newest is not None and not _is_older(newest, poller.kept.get(task)):
                     kept[task] = newest
-                self._versions[task] = version
+                versions[task] = version
+        # Not before all are read: what is not shown is to be read again.
+        self._versions |= versions
         poller.mirror(statuses, kept, refused=told.refused, certificate_end=told.certificate_end)
+
+
+def _is_older(kept: Kept, known: Kept | None) -> bool:
+    """Return whether what is known is newer, as after polls of our own without the store."""
+    if known is None:
+        return False
+    return known.snapshot.taken.monotonic - kept.snapshot.taken.monotonic > _JITTER_SECONDS

@@ -130,7 +130,6 @@ class Poller:
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
         told: Callable[[], None] = lambda: None,
-        refused: bool | None = None,
     ) -> None:
         """Take over a source.
 
@@ -146,8 +145,6 @@ class Poller:
             kept: What is known of the tasks from before.
             keep: Writes down what is known of a task, after each poll that brought a snapshot.
             told: Called after each poll, and each that was left out.
-            refused: Whether the credentials were refused, by the polls of another process; they
-                say so until the first poll of this one.
         """
         self.source = source
         self.intervals = intervals
@@ -166,13 +163,14 @@ class Poller:
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
+        #: What another process has said of the credentials; `None` once this one has polled.
+        self._refused: bool | None = None
         self._expectations = Expectations(
             self._settings.include, telemetry=telemetry, log=self._log
         )
         self._told = told
-        self._refused = refused
         self.stands_by = False
-        telemetry.refusals.set_function(lambda: source.refusals)
+        telemetry.refusals.set_function(lambda: self.source.refusals)
         self.publish_health()
 
     @property
@@ -187,9 +185,9 @@ class Poller:
 
     @property
     def unreached(self) -> bool:
-        """Return whether the newest polls brought nothing, and not for refused credentials."""
+        """Return whether this process's polls brought nothing, and not for refused credentials."""
         known = [self.status(task).health for task in self.intervals]
-        return any(known) and not self.up and not self.auth_failed
+        return self._refused is None and any(known) and not self.up and not self.auth_failed
 
     @property
     def auth_failed(self) -> bool:

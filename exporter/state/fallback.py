@@ -60,6 +60,7 @@ class FallbackState(State):
         self._kept: dict[str, bytes | None] = {}
         self._retry_at = 0.0
         self._cause = ""
+        self._shared = _Counted(store, telemetry, self._follow)
         telemetry[own.STATE_UP].labels(store.backend).set(1)
         telemetry[own.STATE_SIZE].labels(store.backend).set_function(store.size)
         for family in (own.STATE_OPERATIONS, own.STATE_OPERATION_FAILURES):
@@ -69,7 +70,7 @@ class FallbackState(State):
     @property
     def shared(self) -> State:
         """The store alone, without memory in its place."""
-        return _Counted(self._store, self._telemetry, self._follow)
+        return self._shared
 
     @property
     def whole(self) -> bool:

@@ -37,8 +37,13 @@ LOOK_SECONDS = 0.5
 #: A standby works alone when it has heard nothing for so long.
 ALONE_SECONDS = 61.0
 
-#: A leader that cannot do its work keeps its lease for so long before it hands over.
+#: A leader that cannot do its work keeps its lease for so long before it hands over; each time that
+#: was of no use, twice as long, up to the longest.
 HAND_OVER_SECONDS = 60.0
+_LONGEST_HAND_OVER_SECONDS = 960.0
+
+#: The note of a standby that is this old is deleted: that one is gone.
+_FORGOTTEN_SECONDS = 600.0
 
 
 @unique
@@ -107,14 +112,18 @@ class Leadership:
         self._process = process.identity()
         self._log = structlog.get_logger("exporter.leadership").bind(**work.described)
         self.role = Role.UNDECIDED
+        #: Who was last seen to lead.
         self._leader = ""
         self._own: Lease | None = None
+        #: Whether there is something new to tell, and what was heard last.
         self._tells = False
         self._told = b""
+        self._patience_seconds = HAND_OVER_SECONDS
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         now = clock.boottime()
-        #: Until when a leader may work without another look at its lease.
+        #: Until when a leader may work without another look at its lease, when it renews that, and
+        #: when a standby next leaves its note.
         self._valid_until = self._renew_at = self._noted = now
         #: When the store was last used, the document last seen, and the lease first seen given up.
         self._heard = now
@@ -170,6 +179,9 @@ class Leadership:
         """Return whether another process would take the lease now; false if nobody knows."""
         try:
             notes = await self._state.documents(f"{self._key}/")
+            for key, note in notes.items():
+                if note.age_seconds > _FORGOTTEN_SECONDS:
+                    await self._state.delete(key)
         except StateError:
             return False
         return any(
@@ -210,9 +222,12 @@ class Leadership:
         own = self._own
         if own is None or not (self._tells or began >= self._renew_at):
             return
-        if self._work.fails() and await self._hands_over(own):
-            await self._become(Role.STANDBY)
-            return
+        if self._work.fails():
+            if await self._hands_over(own):
+                await self._become(Role.STANDBY)
+                return
+        elif self._led_seconds(own) >= HAND_OVER_SECONDS:
+            self._patience_seconds = HAND_OVER_SECONDS
         self._tells = False
         told = self._work.tells()
         try:
@@ -229,12 +244,16 @@ class Leadership:
             await self._become(Role.STANDBY)
 
     async def _hands_over(self, own: Lease) -> bool:
-        now = self._state.now()
-        if now is None or now - own.since < HAND_OVER_SECONDS or not await self.has_standby():
+        if self._led_seconds(own) < self._patience_seconds or not await self.has_standby():
             return False
+        self._patience_seconds = min(2 * self._patience_seconds, _LONGEST_HAND_OVER_SECONDS)
         await self._change(lambda lease, _: leases.released(lease, own))
         self._log.warning("handed_over", message="another process may have more success")
         return True
+
+    def _led_seconds(self, own: Lease) -> float:
+        now = self._state.now()
+        return 0.0 if now is None else now - own.since
 
     async def _look(self, began: float) -> None:
         document = await self._state.get(self._key)
@@ -263,6 +282,7 @@ class Leadership:
             await self._work.hears(lease.told, document.age_seconds)
 
     def _may_take(self, lease: Lease | None, now: float, dead: str, began: float) -> bool:
+        """Return whether to try to take a lease, which was read when this look had begun."""
         if lease is None:
             # A store that has lost it leaves its holder the time to take it again.
             return self._seen is None or began - self._seen >= LEASE_SECONDS
@@ -276,7 +296,7 @@ class Leadership:
         return not lease.is_held(now) or lease.holder in (self._member, dead)
 
     async def _miss(self, cause: str) -> None:
-        """Go on without the store."""
+        """Go on without the store: a leader as such, who has heard nothing for long alone."""
         now = self._clock.boottime()
         if self.role is Role.LEADER:
             # It has looked at its lease, as far as that is possible.
@@ -300,12 +320,14 @@ class Leadership:
             return
         before, self.role = self.role, role
         if role is Role.STANDBY:
-            self._own, self._told, self._noted = None, b"", self._clock.boottime()
+            # What leaves at this moment has to see us at our first look.
+            self._own, self._told, self._noted = None, b"", 0.0
         if before is not Role.UNDECIDED or role is not Role.LEADER:
             self._log.info("role_changed", role=role.value)
         await self._work.changed(role)
 
     def _note_leader(self, member: str) -> None:
+        """Count a change of the leader; the first one seen is none, nor is a free lease."""
         if member and member != self._leader:
             if self._leader:
                 self._work.passed()

@@ -243,6 +243,8 @@ class RedisState(Store):
                 raise StateError(self._failure)
             if self._begun:
                 return
+            if failures != self._failures:
+                raise StateError(self._failure)
             floor = round((self.now() or 0.0) * _SECOND)
             fresh = secrets.token_hex(16)
             answer = await self.server.run(scripts.BEGIN, [CLOCK, INDEX], fresh, floor)

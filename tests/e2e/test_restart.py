@@ -28,7 +28,9 @@ from tests.state.stores import kept, sqlite
 from tests.support.candidates import CANDIDATES, SMALL
 from tests.support.front import Front, changed
 from tests.support.markup import parse
+from tests.support.pair import BACKENDS
 from tests.support.processes import daemon, fetch
+from tests.support.redis import RedisServer
 from tests.support.wait import until
 
 
@@ -269,12 +271,17 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-async def test_no_secret_is_in_its_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
     """Neither what we send nor what the replies quote is in the bytes, packed or not."""
     state = tmp_path / "state"
     receiver = Receiver()
     sources = []
+    server = None
     async with AsyncExitStack() as stack:
+        if backend != "sqlite":
+            server = RedisServer(backend, state, "--appendonly", "yes", "--rdbcompression", "no")
+            stack.callback(server.stop)
         alertmanager = await stack.enter_async_context(serve(receiver.app()))
         for candidate in CANDIDATES:
             app = candidate.vendor(SMALL, SYSTEM_CLOCK)
@@ -296,15 +303,16 @@ async def test_no_secret_is_in_its_files(tmp_path: Path) -> None:
                 ],
                 "thresholds": {"for_scale": SOON},
             },
-            "state": {"path": str(state)},
+            "state": {"path": str(state)} if server is None else {"url": server.url()},
         }
         async with daemon(tmp_path, configuration) as (url, process):
             await until(lambda: all_polled(url))
             alive = _bytes(state)
             await process.stop(signal.SIGKILL)
+        documents = {} if server is None else await saved(server)
         dead = _bytes(state)
 
-    documents = await kept(state)
+    documents = documents or await kept(state)
     text = b"\n".join(
         (alive, dead, *map(_unpacked, documents.values()), *map(str.encode, documents))
     )
@@ -312,6 +320,15 @@ async def test_no_secret_is_in_its_files(tmp_path: Path) -> None:
     assert {"alerts", "lockout", "snapshot"} <= {key.partition("/")[0] for key in documents}
     assert b"lab-win-01" in text
     assert [] == [secret for secret in secrets if secret.encode() in text]
+
+
+async def saved(server: RedisServer) -> dict[str, bytes]:
+    """Return the documents that are in a server, and have it write them to another file, too."""
+    state = server.state()
+    found = await state.documents("")
+    await state.aclose()
+    server.command("SAVE")
+    return {key: document.value for key, document in found.items()}
 
 
 def _quoting(fields: frozenset[str]) -> Any:

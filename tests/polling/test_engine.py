@@ -78,6 +78,15 @@ def changed(engine: Engine) -> list[str]:
     return [line for line in page(engine).splitlines() if "_changed_timestamp_seconds{" in line]
 
 
+async def test_nothing_is_shown_before_it_begins(engine: Engine, simulation: Simulation) -> None:
+    """Who asks between the start of the web server and the first poll is told to wait."""
+    await engine.connect(settings(source(simulation, "prod")))
+
+    early = engine.first_shown, engine.first_polls_done
+
+    assert (False, False) == early
+
+
 class TestApply:
     async def test_what_stays_as_it_was_is_not_touched(
         self, engine: Engine, simulation: Simulation

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import certifi
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from exporter.errors import BlockedError, ConfigurationError, StateError
 from exporter.fleet.readings import SourceHealth
 from exporter.overview.sources import source_rows
 from exporter.polling.engine import Engine
+from exporter.polling.poller import HEALTH
 from exporter.settings.load import from_data
 from exporter.state.leadership import HAND_OVER_SECONDS, Role
 from exporter.state.lease import LEASE_SECONDS, parsed
@@ -25,13 +30,42 @@ from tests.support.vendor import reply
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from exporter.simulator.vendor import Portal
+    from exporter.state.base import Document
+    from tests.support.front import Ask
+    from tests.support.vendor import Wire
 
 
 BAD_GATEWAY = instead(reply(b"", status=502))
+
+
+class Shared(LastingState):
+    """The store of a pair.
+
+    Attributes:
+        fails_at: Which of the next readings of a snapshot fails; 0: none.
+        on_delete: Called before a document is deleted.
+    """
+
+    fails_at = 0
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(now)
+        self.on_delete: Callable[[], object] = lambda: None
+
+    async def get(self, key: str) -> Document | None:
+        if key.startswith("snapshot/") and self.fails_at:
+            self.fails_at -= 1
+            if not self.fails_at:
+                raise StateError("it has not answered")
+        return await super().get(key)
+
+    async def delete(self, key: str) -> None:
+        self.on_delete()
+        await super().delete(key)
 
 
 class Pair:
@@ -43,7 +77,7 @@ class Pair:
     """
 
     def __init__(self, candidate: Candidate, folder: Path) -> None:
-        self.state = LastingState(lambda: self.trial.time.unix)
+        self.state = Shared(lambda: self.trial.time.unix)
         self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
 
     async def connect(self) -> None:
@@ -140,15 +174,12 @@ async def test_both_show_what_one_polls(pair: Pair) -> None:
 
 
 async def test_what_is_shown_is_not_marked_as_restored(pair: Pair) -> None:
-    """A standby shows what is polled now, so it is ready and has nothing to explain."""
-    ready_before = pair.standby.first_shown
-
+    """A standby shows what is polled now, so it has nothing to explain."""
     await pair.poll(pair.leader)
 
     (row,) = source_rows(pair.standby.pollers.values(), pair.standby.store, pair.trial.clock.now())
     assert {False} == {task.restored for task in row.tasks}
     assert {False} == {each.restored for each in pair.standby.store.snapshots()}
-    assert ready_before  # nothing is scheduled in this test, so nobody waits
 
 
 async def test_a_fail_over_has_no_gap(pair: Pair) -> None:
@@ -254,6 +285,31 @@ async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> N
     assert Role.LEADER is portal.role(portal.leader)
 
 
+async def test_what_is_asked_is_answered_although_more_is_told(portal: Pair) -> None:
+    """A standby whose leader tells of a poll meanwhile cuts nobody off who asks about a target."""
+    await portal.poll(portal.leader)
+    (target, *_) = portal.trial.targets().values()
+    front, arrived, go_on = portal.trial.only.front, asyncio.Event(), asyncio.Event()
+
+    async def hold(wire: Wire, ask: Ask) -> None:
+        front.treatment = None
+        arrived.set()
+        await go_on.wait()
+        await instead(reply((await ask()).body))(wire, ask)
+
+    front.treatment = hold
+    asked = asyncio.create_task(portal.standby.explain("prod", "agent", target))
+    await arrived.wait()
+    await portal.poll(portal.leader)
+    other = await portal.standby.explain("prod", "agent", target)
+    go_on.set()
+
+    first = await asked
+
+    assert type(other.reading) is type(first.reading)
+    assert not portal.standby._asked
+
+
 async def test_a_standby_explains_what_it_was_told(portal: Pair) -> None:
     """It asks the vendor about a target that only its leader has listed."""
     await portal.poll(portal.leader)
@@ -314,6 +370,143 @@ async def test_a_changed_list_is_shown_by_both(portal: Pair) -> None:
     await portal.poll(portal.leader)
 
     assert shown(portal.leader) == shown(portal.standby)
+
+
+async def test_a_snapshot_that_was_not_shown_is_read_again(portal: Pair) -> None:
+    """A store that fails after the first of several new snapshots costs the standby none."""
+    await portal.poll(portal.leader)
+    await portal.wait(60)
+    for task in portal.leader.pollers["prod"].intervals:
+        await portal.leader.pollers["prod"].poll(task)
+    await portal.look(portal.leader)
+    portal.state.fails_at = 3
+
+    await portal.look(portal.standby)
+    failed = portal.state.fails_at == 0
+    await portal.wait(10)
+
+    assert failed
+    assert _taken(portal.leader) == _taken(portal.standby)
+
+
+def _taken(engine: Engine) -> dict[str, float]:
+    return {each.task: each.taken.unix for each in engine.store.snapshots() if each.task != HEALTH}
+
+
+async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
+    """Who has polled alone shows nothing older when it hears its leader again."""
+    await portal.poll(portal.leader)
+    await portal.wait(40)
+    await portal.leader.pollers["prod"].poll("agents")
+    await portal.look(portal.leader)
+    portal.trial.time.shift(10)
+    await portal.standby.pollers["prod"].poll("agents")
+    before = _taken(portal.standby)["agents"]
+
+    await portal.look(portal.standby)
+
+    assert _taken(portal.leader)["agents"] < before
+    assert before == _taken(portal.standby)["agents"]
+
+
+async def test_to_explain_changes_nothing_of_the_page(portal: Pair) -> None:
+    """Not even where no poll ever brought something: the failures stay shown."""
+    portal.trial.only.front.treatment = BAD_GATEWAY
+    await portal.poll(portal.leader)
+    before = shown(portal.standby)
+
+    with pytest.raises(BlockedError):
+        await portal.standby.explain("prod", "agent", "41")
+    await portal.standby.exposition.refresh()
+
+    assert any(name == "loadfleet_source_task_up" for name, _ in before)
+    assert before == shown(portal.standby)
+
+
+async def test_an_outage_is_not_told_anew_by_each_leader(portal: Pair) -> None:
+    """While both reach no vendor they take turns, and the log grows no faster for that."""
+    await portal.poll(portal.leader)
+    portal.trial.only.front.treatment = BAD_GATEWAY
+    with capture_logs() as logs:
+        for _ in range(10):
+            for engine in (portal.leader, portal.standby):
+                if portal.role(engine) is Role.LEADER:
+                    for task in engine.pollers["prod"].intervals:
+                        await engine.pollers["prod"].poll(task)
+            await portal.wait(60)
+
+    events = [each["event"] for each in logs]
+    assert events.count("handed_over") > 2
+    assert 2 * len(portal.leader.pollers["prod"].intervals) == events.count("poll_failed")
+
+
+async def test_who_has_not_polled_yet_does_not_hand_back(portal: Pair) -> None:
+    """That its leader reached no vendor says nothing of a process whose interval is long."""
+    await portal.poll(portal.leader)
+    portal.trial.only.front.treatment = BAD_GATEWAY
+    await portal.poll(portal.leader)
+    await portal.wait(int(HAND_OVER_SECONDS) + 5)
+    taken_over = portal.role(portal.standby)
+
+    await portal.wait(int(HAND_OVER_SECONDS) + 5)
+
+    assert Role.LEADER is taken_over
+    assert Role.LEADER is portal.role(portal.standby)
+
+
+async def test_polling_ends_before_the_lease_is_free(portal: Pair) -> None:
+    """At a reload nothing is polled or written any more when the standby may begin."""
+    await portal.poll(portal.leader)
+    before = set(portal.leader.schedule._jobs)
+    at_the_release: list[set[str]] = []
+    portal.state.on_delete = lambda: at_the_release.append(set(portal.leader.schedule._jobs))
+
+    await portal.leader.apply(from_data({**portal.trial.data, "defaults": {"retries": 1}}))
+    portal.state.on_delete = lambda: None
+
+    assert before
+    assert [set()] == at_the_release
+
+
+async def test_who_cannot_connect_anew_polls_as_before(tmp_path: Path) -> None:
+    """A file for TLS that is gone at the fail-over must not leave a leader that polls nothing."""
+    authority = tmp_path / "ca.pem"
+    shutil.copy(certifi.where(), authority)
+    candidate = CANDIDATES[0]
+    with_file = replace(
+        candidate,
+        settings=lambda url, file: {**candidate.settings(url, file), "ca_file": str(authority)},
+    )
+    async with connected(with_file, tmp_path) as pair:
+        await pair.poll(pair.leader)
+        authority.unlink()
+
+        with capture_logs() as logs:
+            await pair.fail_over()
+
+        assert Role.LEADER is pair.role(pair.standby)
+        assert pair.standby.schedule._jobs
+        assert ["source_not_renewed"] == [
+            each["event"] for each in logs if each["log_level"] == "warning"
+        ]
+
+
+async def test_a_source_that_could_not_be_made_leaves_no_lease(tmp_path: Path) -> None:
+    """The settings after those of a failed reload have a lease of their own."""
+    async with connected(CANDIDATES[0], tmp_path) as pair:
+        (source,) = pair.trial.data["sources"]
+        wrong = {**source, "labels": {"site": "b"}, "ca_file": str(tmp_path / "ca.pem")}
+        shutil.copy(certifi.where(), tmp_path / "ca.pem")
+        settings = from_data({**pair.trial.data, "sources": [wrong]})
+        (tmp_path / "ca.pem").unlink()
+        with pytest.raises(ConfigurationError):
+            await pair.standby.apply(settings)
+
+        await pair.standby.apply(from_data(pair.trial.data))
+        await pair.look(pair.leader, pair.standby)
+
+        assert Role.LEADER is pair.role(pair.leader)
+        assert Role.STANDBY is pair.role(pair.standby)
 
 
 def _snapshots(state: LastingState) -> dict[str, object]:

@@ -156,6 +156,15 @@ async def test_who_leaves_is_followed_at_once(pair: tuple[Member, Member], time:
     assert Role.LEADER == standby.role
 
 
+async def test_who_leaves_sees_who_has_just_come(pair: tuple[Member, Member]) -> None:
+    """A look is enough to be seen: once the new process is ready, the old one is told to end."""
+    leader, standby = pair
+
+    seen = [await each.leadership.has_standby() for each in (leader, standby)]
+
+    assert [True, False] == seen
+
+
 async def test_a_dead_process_is_followed_at_once(store: MemoryState, time: FakeClock) -> None:
     """A holder that was a process of this machine, and has ended, is not waited for."""
     ended = [sys.executable, "-c", "input()"]
@@ -315,17 +324,44 @@ async def test_who_fails_hands_over(pair: tuple[Member, Member], time: FakeClock
     assert [Role.STANDBY, Role.LEADER] == standby.roles
 
 
-async def test_where_all_fail_they_change_once_a_minute(
+async def test_where_all_fail_they_change_more_and_more_rarely(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """Nobody knows whose fault it is, so each has its turn, and no more than one a minute."""
+    """Nobody knows whose fault it is, so each has its turn: of one minute, two, four and so on."""
     for each in pair:
         each.failing = True
 
-    await played(time, 601, *pair)
+    # The turns of each of the two: 60, 120, 240, 480, 960 seconds, with some for the change.
+    await played(time, 140, *pair)
+    soon = _changes(pair)
+    await played(time, 3600 - 140, *pair)
 
-    changes = sum(len(each.roles) - 1 for each in pair) / 2
-    assert 8 <= changes <= 10
+    assert 2 == soon
+    assert 8 <= _changes(pair) <= 9
+
+
+async def test_who_has_success_is_patient_no_more(
+    pair: tuple[Member, Member], time: FakeClock
+) -> None:
+    """After a trouble that is over, the next one leads to another leader within a minute again."""
+    for each in pair:
+        each.failing = True
+    await played(time, 900, *pair)
+    for each in pair:
+        each.failing = False
+    await played(time, HAND_OVER_SECONDS + 10, *pair)
+    before = _changes(pair)
+
+    for each in pair:
+        each.failing = each.role is Role.LEADER
+    await played(time, 10, *pair)
+
+    assert before + 1 == _changes(pair)
+
+
+def _changes(pair: tuple[Member, Member]) -> int:
+    """Return how often the lead has passed from one to the other."""
+    return sum(len(each.roles) - 1 for each in pair) // 2
 
 
 async def test_without_a_standby_nobody_hands_over(store: MemoryState, time: FakeClock) -> None:
@@ -337,6 +373,23 @@ async def test_without_a_standby_nobody_hands_over(store: MemoryState, time: Fak
     await played(time, 600, leader)
 
     assert [Role.LEADER] == leader.roles
+
+
+async def test_the_notes_of_those_who_are_gone_are_deleted(
+    pair: tuple[Member, Member], store: MemoryState, time: FakeClock
+) -> None:
+    """Standbys that were restarted over and over leave nothing behind."""
+    leader, standby = pair
+    await played(time, 5, *pair)
+    before = await store.documents(f"{KEY}/")
+
+    await played(time, 900, leader)
+    found = await leader.leadership.has_standby()
+
+    assert 1 == len(before)
+    assert not found
+    assert {} == await store.documents(f"{KEY}/")
+    assert Role.STANDBY == standby.role
 
 
 async def test_who_handed_over_to_nobody_takes_it_back(

@@ -494,6 +494,29 @@ async def test_a_silent_server_is_given_up_and_found_again(
         assert b"1" == await value_of(state, "a")
 
 
+async def test_a_silent_server_is_waited_for_once() -> None:
+    """Of several that come first, one finds out, and the others do not wait as long again."""
+    tried = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tried
+        tried += 1
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(count, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        settings = StateSettings(url=f"redis://127.0.0.1:{port}")
+        state = RedisState(settings, clock=SYSTEM_CLOCK)
+
+        answers = await asyncio.gather(*map(state.get, "abcdef"), return_exceptions=True)
+        await state.aclose()
+
+    assert {StateError} == set(map(type, answers))
+    assert 1 == tried
+
+
 async def test_a_cancelled_caller_leaves_nothing_behind(server: RedisServer) -> None:
     """The next one gets its own answer, and all places are free."""
     async with opened(server.state()) as state:

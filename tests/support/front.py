@@ -59,7 +59,7 @@ def changed(change: Callable[[bytes], bytes]) -> Treatment:
 
     async def treat(wire: Wire, ask: Ask) -> None:
         answer = await ask()
-        await _answered(answer, change(answer.body))(wire)
+        await answered(answer, change(answer.body))(wire)
 
     return treat
 
@@ -196,7 +196,7 @@ class Front:
 
         if self.treatment is None or not self.struck(seen):
             answer = await ask()
-            await _answered(answer, answer.body)(wire)
+            await answered(answer, answer.body)(wire)
             return
         self.treated += 1
         await self.treatment(wire, ask)
@@ -238,6 +238,7 @@ async def _ask(app: Starlette, seen: Seen) -> Answer:
     return answer
 
 
-def _answered(answer: Answer, body: bytes) -> Step:
+def answered(answer: Answer, body: bytes) -> Step:
+    """Answer as the vendor does, with a body of its own."""
     headers = {name: text for name, text in answer.headers.items() if name != "content-length"}
     return reply(body, status=answer.status, headers=headers)

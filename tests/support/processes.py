@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -24,10 +25,12 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
 
 EXPORTER = (sys.executable, "-m", "exporter")
+
+#: The same with process numbers of its own, as on another machine: nobody here sees it end.
+ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *EXPORTER)
 
 #: For how long a program that is needed no more may end by itself.
 END_SECONDS = 5.0
@@ -55,9 +58,16 @@ class Process:
 
     async def stop(self, number: int = signal.SIGTERM, *, timeout_seconds: float = 20.0) -> int:
         """Send a signal and return the exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        self.send(number)
         return await asyncio.wait_for(self.process.wait(), timeout_seconds)
+
+    def send(self, number: int) -> None:
+        """Send a signal, if it goes to `ELSEWHERE` to the exporter there."""
+        pid = self.process.pid
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            if "unshare" in Path(f"/proc/{pid}/comm").read_text():
+                pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+            os.kill(pid, number)
 
 
 @asynccontextmanager
@@ -86,13 +96,14 @@ async def running(
             env={**os.environ, **(environ or {})},
             pass_fds=descriptors,
         )
+    started = Process(process, output, errors)
     try:
-        yield Process(process, output, errors)
+        yield started
     finally:
         if process.returncode is None:
             # Not by force at once, since then it could not write down what of it has run.
             with contextlib.suppress(ProcessLookupError, TimeoutError):
-                process.terminate()
+                started.send(signal.SIGTERM)
                 await asyncio.wait_for(process.wait(), END_SECONDS)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
