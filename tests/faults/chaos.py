@@ -60,6 +60,9 @@ NEVER_SECONDS = 3600.0
 #: How often is looked whether this process, and so the vendors, stood still.
 BEAT_SECONDS = 0.1
 
+#: A leader whose lease the store has lost takes it anew before this.
+LED_SECONDS = 20.0
+
 #: From here on a run has the time for what takes a minute to recover from.
 LONG_SECONDS = 120.0
 
@@ -159,7 +162,7 @@ def _exporters(
 
 async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) -> None:
     """Look all the time, upset everything for a while, and wait until all is well again."""
-    exporters, pair = havoc.exporters, havoc.pair
+    exporters, pair, long = havoc.exporters, havoc.pair, seconds >= LONG_SECONDS
     # Of a pair each is scraped in one of the ways, so that this process keeps up.
     clients = [
         (exporter, *client)
@@ -176,10 +179,10 @@ async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) ->
             await asyncio.gather(*(exporter.start() for exporter in exporters[1:]))
             background.append(asyncio.create_task(pair.compare()))
         await _upset(havoc, seconds)
-        if pair is None or seconds >= LONG_SECONDS:
+        if pair is None or long:
             await _until_quiet(vendors, background)
         if pair is not None:
-            await _until_back(pair)
+            await _until_back(pair, PAIR.recovery_seconds if long else LED_SECONDS)
             pair.judge()
         for task in background:
             if task.done():
@@ -193,16 +196,22 @@ async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) ->
 async def _upset(havoc: Havoc, seconds: float) -> None:
     """Upset everything at once for a time."""
     end = time.monotonic() + seconds
+    pair, long = havoc.pair, seconds >= LONG_SECONDS
     works = [havoc.upset(end), havoc.hunt(end)]
-    if havoc.pair is not None:
-        works.append(havoc.pair.upset(end))
+    if pair is not None:
+        kinds = (*pair.of_exporters, *pair.of_store) if long else pair.of_exporters
+        works.append(pair.upset(kinds, end))
     await asyncio.gather(*works)
+    if pair is not None and not long:
+        # Last, since an exporter that has lost its store sends nothing for a minute.
+        await pair.until_compared()
+        await pair.upset(pair.of_store, end)
 
 
-async def _until_back(pair: Pair) -> None:
+async def _until_back(pair: Pair, seconds: float) -> None:
     """Wait until each source has its leader, no longer than it may take; `judge` tells the rest."""
     with suppress(TimeoutError):
-        await until(lambda: pair.is_back, timeout_seconds=PAIR.recovery_seconds)
+        await until(lambda: pair.is_back, timeout_seconds=seconds)
 
 
 async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Prometheus | None:

@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from tests.faults.exporters import Exporter
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tests.faults.world import Source, Vendors
     from tests.support.redis import RedisServer
 
+
+Kind = Callable[[], Awaitable[None]]
 
 #: Two pages, and the calls of a source, are compared over so long.
 STRETCH_SECONDS = 4.0
@@ -49,6 +53,8 @@ class Pair:
     Attributes:
         done: How often each thing was done.
         compared: How often two pages were compared.
+        of_exporters: What can be done to the exporters.
+        of_store: What can be done to the store.
         hold: Held while an exporter does not run.
     """
 
@@ -86,6 +92,8 @@ class Pair:
         self._calls: dict[str, int] = {}
         # Sources of which the store has all.
         self._stored: set[str] = set()
+        self.of_exporters: tuple[Kind, ...] = (self.kill, self.leave, self.freeze, self.fell)
+        self.of_store: tuple[Kind, ...] = (self.restart, self.stop, self.flush, self.fill)
         self.hold = asyncio.Lock()
         self.done: dict[str, int] = {}
         self.compared = 0
@@ -96,34 +104,30 @@ class Pair:
         for source in self._vendors.sources.values():
             self._calls[source.name] = source.calls_since(now - STRETCH_SECONDS)
 
-    async def upset(self, end: float) -> None:
+    async def upset(self, kinds: Sequence[Kind], end: float) -> None:
         """Do one thing after the other until a time, each kind as often as the others and once."""
-        exporters = [self.kill, self.leave, self.freeze, self.fell]
-        store = [self.restart, self.stop, self.flush, self.fill]
         whole = False
-        while True:
-            self._chance.shuffle(exporters)
-            self._chance.shuffle(store)
-            kinds = [*exporters, *store]
-            if self._long:
-                self._chance.shuffle(kinds)
-            for kind in kinds:
+        while not whole or time.monotonic() < end:
+            for kind in self._chance.sample(kinds, len(kinds)):
                 if whole and time.monotonic() >= end:
                     return
-                if kind is store[0] and not self._long:
-                    await self._until_compared()
                 self.done[kind.__name__] = self.done.get(kind.__name__, 0) + 1
                 self._upset += 1
                 with self._vendors.disturbed():
                     await kind()
                     self._upset -= 1
                     self._upset_at = time.monotonic()
-                    if kind in store and self._long:
+                    if kind in self.of_store and self._long:
                         await asyncio.sleep(NOTICED_SECONDS)
                 await self._rest()
             whole = True
             if not self._long:
                 return
+
+    async def until_compared(self) -> None:
+        """Wait until what both show was compared a few times."""
+        with suppress(TimeoutError):
+            await until(lambda: self.compared >= COMPARED, timeout_seconds=4 * AGREED_SECONDS)
 
     async def kill(self) -> None:
         """Kill an exporter, and start it anew."""
@@ -279,10 +283,6 @@ class Pair:
                 return
             await asyncio.sleep(0.1)
         await self._pause(AGREED_SECONDS, 3 * AGREED_SECONDS)
-
-    async def _until_compared(self) -> None:
-        with suppress(TimeoutError):
-            await until(lambda: self.compared >= COMPARED, timeout_seconds=4 * AGREED_SECONDS)
 
     def _any(self) -> Exporter:
         return self._chance.choice(self._exporters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,20 +23,23 @@ PAIR_KINDS = {"kill", "leave", "fell", "freeze", "restart", "stop", "flush", "fi
 
 @pytest.mark.timeout(240)
 async def test_nothing_goes_wrong_while_everything_does(tmp_path: Path) -> None:
-    """No wrong accusation, no gap, no growth, no lock-out, no lost alert, no doubled call."""
+    """No wrong accusation, no gap, no growth, no lock-out, no lost alert."""
+    report = await run(tmp_path, seconds=14, seed=3)
+
+    assert () == report.wrong
+    assert KINDS == report.done.keys()
+    assert report.pages >= 50
+    assert report.told >= 2
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_goes_wrong_with_a_pair(tmp_path: Path) -> None:
+    """Nor does either show other things than the other, or a vendor see the calls of two."""
     require("redis-server")
-    alone, paired = tmp_path / "alone", tmp_path / "paired"
-    alone.mkdir()
-    paired.mkdir()
 
-    one, two = await asyncio.gather(
-        run(alone, seconds=14, seed=3), run(paired, seconds=14, seed=3, paired=True)
-    )
+    report = await run(tmp_path, seconds=8, seed=3, paired=True)
 
-    assert () == one.wrong
-    assert () == two.wrong
-    assert KINDS == one.done.keys()
-    assert KINDS | PAIR_KINDS == two.done.keys()
-    assert min(one.pages, two.pages) >= 50
-    assert min(one.told, two.told) >= 2
-    assert two.compared >= 2
+    assert () == report.wrong
+    assert KINDS | PAIR_KINDS == report.done.keys()
+    assert report.pages >= 50
+    assert report.compared >= 2
