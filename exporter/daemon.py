@@ -181,11 +181,12 @@ class Daemon:
             # First of all: that polling ends must not look like the end of an alert.
             await self._alerts.stop()
             await self._sender.leave()
-            await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
-            await server.stop(grace_seconds=1.0)
+            # Before the engine's end: a reload under way would begin sources anew.
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
+            await server.stop(grace_seconds=1.0)
             self._log.info("stopped")
 
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -400,6 +400,8 @@ async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
     await portal.leader.pollers["prod"].poll("agents")
     await portal.look(portal.leader)
     portal.trial.time.shift(10)
+    leadership = portal.standby._duties["prod"].leadership
+    leadership.role = Role.ALONE
     await portal.standby.pollers["prod"].poll("agents")
     before = _taken(portal.standby)["agents"]
 
