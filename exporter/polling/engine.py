@@ -191,6 +191,7 @@ class Engine:
     async def poll_once(self) -> None:
         """Poll every task of every source once."""
         await asyncio.gather(*(_poll_once(poller) for poller in self.pollers.values()))
+        self._begun = True
         await self.exposition.refresh()
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
