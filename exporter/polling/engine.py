@@ -182,8 +182,9 @@ class Engine:
                 self._identities[name] = new[name]
         pollers = self.pollers | started
         self.pollers = {name: pollers[name] for name in by_name if name in pollers}
-        for name in started:
-            self._begin(name)
+        if self._begun:
+            for name in started:
+                self._begin(name)
         if problems:
             raise ConfigurationError(problems)
         return found
