@@ -112,8 +112,7 @@ class Members:
         #: The backend in which the heartbeats of all shards were found.
         self._shared_in = ""
         self._beaten = float("-inf")
-        # Others have to reckon with it from the start.
-        self._called = clock.monotonic()
+        self._called = float("-inf")
         #: Whether the state is whole; `None` until it was used.
         self._whole: bool | None = None
         self._gone_at = self._back_at = float("-inf")
@@ -175,6 +174,9 @@ class Members:
         """Return what a participant that reports has to heed; `None` while the ledger is shared."""
         seconds, now = self.turn_seconds(), self._clock.monotonic()
         if seconds is None:
+            if now - self._called > ACTIVE_SECONDS:
+                # Others have to reckon with it from now on.
+                self._beaten = float("-inf")
             self._called = now
             return None
         quiet_seconds = 0.0

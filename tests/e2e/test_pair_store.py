@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -188,6 +189,8 @@ async def endured(folder: Path, name: str, trouble: Trouble) -> None:
             },
         ) as it,
     ):
+        # As by default: what is known outlasts the time in which members wait for each other.
+        it.configuration["defaults"]["stale_after"] = "3m"
         leader, standby = await it.pair()
 
         struck = SYSTEM_CLOCK.monotonic()
@@ -227,7 +230,8 @@ async def in_order(leader: Member, standby: Member) -> bool:
 def accused(member: Member, since: float) -> list[str]:
     """Return the targets that were up and then were not."""
     before = last(member, since).series.items()
-    up = {series for series, value in before if "_up{" in series and value == 1.0}
+    targets = re.compile(r"loadfleet_(?!exporter_|source_)\w+_up\{")
+    up = {series for series, value in before if targets.match(series) and value == 1.0}
     assert up
     later = (scrape for scrape in member.scrapes if scrape.began >= since)
     return sorted({each for scrape in later for each in up if 0.0 == scrape.series.get(each)})

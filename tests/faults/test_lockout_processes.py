@@ -219,11 +219,11 @@ async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
     assert holds(crowd), crowd.story
 
 
-@pytest.mark.parametrize("flushed", [False, True], ids=["killed", "flushed"])
 @played(remote=True)
-async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd, *, flushed: bool) -> None:
+async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd) -> None:
     """What was refused to others just before is unknown, so nobody calls for a minute."""
     assert crowd.server is not None
+    flushed = crowd.chance.choice((False, True))
     await begin(crowd, daemons=0, shards=3)
     await crowd.moment(MET_SECONDS, MET_SECONDS + 2)
 

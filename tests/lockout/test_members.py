@@ -339,16 +339,34 @@ class TestStoreOfSeveralHosts:
     async def test_a_store_that_lost_its_data_has_those_wait_who_called(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """What was refused lately is lost with it."""
-        sharers = [Sharer(clock, server) for _ in range(2)]
-        await met(clock, *sharers)
+        """What was refused lately is lost with it, and known to none of them."""
+        callers = [Sharer(clock, server) for _ in range(2)]
+        standby = Sharer(clock, server)
+        for each in callers:
+            each.members.turn()
+        await met(clock, *callers, standby)
+        turns = []
         server.lose()
-        await sharers[0].state.get("anything")
+        for each in (*callers, standby):
+            await each.state.get("anything")
+            turns.append(each.members.turn())
 
-        turn = sharers[0].members.turn()
+        assert [QUIET_SECONDS] * 3 == [turn and turn.quiet_seconds for turn in turns]
+
+    async def test_a_leader_whose_standby_never_called_goes_on(
+        self, clock: FakeClock, server: Server
+    ) -> None:
+        """Nothing that is not known to it can have been refused."""
+        leader, standby = Sharer(clock, server), Sharer(clock, server)
+        leader.members.turn()
+        await met(clock, leader, standby)
+        server.lose()
+        await leader.state.get("anything")
+
+        turn = leader.members.turn()
 
         assert turn is not None
-        assert QUIET_SECONDS == turn.quiet_seconds
+        assert 0.0 == turn.quiet_seconds
 
     async def test_a_command_is_no_member_and_comes_after_all(
         self, clock: FakeClock, server: Server

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 THRESHOLDS = {"for_scale": 0.02, "stale_intervals": 1000}
 
 #: A busy machine skips polls that come each second, and a start that takes seconds takes minutes.
-#: Of two that watch one source at different places, each is its leader.
+#: Of two that watch one source at different places, each is its leader. No lease is shorter here.
 ALERTS = {
     "PollsSkipped": {"off": True},
     "ExporterGone": {"for": "5m"},
     "TwoLeaders": {"off": True},
-    "NoLeader": {"for": "5m"},
+    "NoLeader": {"for": "20m"},
 }
 
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
