@@ -182,7 +182,7 @@ class Engine:
                 self._identities[name] = new[name]
         pollers = self.pollers | started
         self.pollers = {name: pollers[name] for name in by_name if name in pollers}
-        if self._begun:
+        if self.schedule.running:
             for name in started:
                 self._begin(name)
         if problems:

@@ -119,6 +119,11 @@ class Schedule:
             self._on_event, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
         )
 
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return bool(self._scheduler.running)
+
     def start(self) -> None:
         """Begin; needs a running event loop."""
         self._scheduler.start()
