@@ -136,7 +136,7 @@ class Alerting:
 
     @property
     def delivers(self) -> bool:
-        """Whether the newest call to a receiver got through, if there are any."""
+        """True if the newest call to a receiver got through, or if there are no receivers."""
         return not self._receivers or any(each.reached for each in self._receivers)
 
     def announced(self) -> dict[Key, Alert]:
@@ -304,7 +304,7 @@ class BuiltInAlerts:
 
     @property
     def delivers(self) -> bool:
-        """Whether the newest call to a receiver got through, if there are any."""
+        """True if the newest call to a receiver got through, or if there are no receivers."""
         return self._alerting is None or self._alerting.delivers
 
     async def apply(

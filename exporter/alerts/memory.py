@@ -110,7 +110,7 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells whether a document is worth reading.
+    """The part of a document that tells whether it is worth reading.
 
     Attributes:
         written: When, by the writer's monotonic clock.

@@ -43,7 +43,7 @@ LOOK_SECONDS = 1.0
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is counted by the vendor, and where all who call as it share its pace.
+    """The account that the vendor counts, and the state in which all who call as it share its pace.
 
     Attributes:
         state: Where the record is kept.

@@ -40,7 +40,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_BUDGET)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an account; times are seconds of the state's clock.
+    """The pace of an account; times are seconds of the state's clock.
 
     Attributes:
         taken: The tokens of the last minute, by quarters of a second.

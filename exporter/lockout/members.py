@@ -64,7 +64,7 @@ _PREFIX = "member/"
 
 
 class _Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a member tells of itself.
+    """The content of a member's heartbeat.
 
     Attributes:
         namespace: Digest of the installation's name.
@@ -186,7 +186,7 @@ class Members:
 
     @property
     def _is_settled(self) -> bool:
-        """Whether the ledger is shared, and all refusals that it may lack are old."""
+        """True if the ledger is shared, and all refusals that it may lack are old."""
         if self._whole is False:
             return False
         age_seconds = self._clock.monotonic() - self._back_at

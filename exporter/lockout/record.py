@@ -48,7 +48,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant heeds that does not see the calls of others.
+    """The turn of a participant that does not see the calls of others.
 
     Attributes:
         seconds: How long after a minute its turn to prove comes.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine does when the duty passes.
+    """The actions of the engine when the duty passes.
 
     Attributes:
         poller: Returns the poller of the source, as it is now.
@@ -82,7 +82,7 @@ class Duty:
 
     @property
     def may_poll(self) -> bool:
-        """Whether calls of polls may go out: not beside, and not after, another process's."""
+        """True if calls of polls may go out: not beside, and not after, another process's."""
         return not self.leadership.lapsed and self.leadership.role is not Role.STANDBY
 
     def begin(self) -> None:

@@ -29,7 +29,7 @@ _JITTER_SECONDS = 1.0
 
 
 class _Task(msgspec.Struct, frozen=True, kw_only=True):
-    """How the polls of a task have gone.
+    """The outcome of the polls of a task, as the leader tells it.
 
     Attributes:
         version: Another one with each document of it; empty if the leader has written none.
@@ -40,7 +40,7 @@ class _Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader tells.
+    """The leader's message to its standbys.
 
     Attributes:
         written: When, by both clocks of the leader.

@@ -121,7 +121,7 @@ class Schedule:
 
     @property
     def running(self) -> bool:
-        """Whether it has begun and not ended."""
+        """True if the schedule has begun and not ended."""
         return bool(self._scheduler.running)
 
     def start(self) -> None:

@@ -77,7 +77,7 @@ class State(ABC):
 
     @property
     def whole(self) -> bool:
-        """Whether nothing that was written within the last minute can be missing."""
+        """True if nothing that was written within the last minute can be missing."""
         return True
 
     @abstractmethod

@@ -74,7 +74,7 @@ class FallbackState(State):
 
     @property
     def whole(self) -> bool:
-        """Whether the store is used, and nothing of the last minute can be missing in it."""
+        """True if the store is used, and nothing of the last minute can be missing in it."""
         return self._memory is None and self._store.whole
 
     def now(self) -> float | None:

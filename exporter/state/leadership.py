@@ -60,7 +60,7 @@ class Role(StrEnum):
 
     @property
     def works(self) -> bool:
-        """Whether the process does the work."""
+        """True if the process does the work."""
         return self in (Role.LEADER, Role.ALONE)
 
 
@@ -132,7 +132,7 @@ class Leadership:
 
     @property
     def lapsed(self) -> bool:
-        """Whether the process may not go on before it has looked at its lease.
+        """True if the process may not go on before it has looked at its lease.
 
         So it is when it was stopped, or its machine asleep, for longer than its lease.
         """

@@ -91,7 +91,7 @@ class RedisState(Store):
 
     @property
     def whole(self) -> bool:
-        """Whether the data are older than a minute, and the server has run for that long."""
+        """True if the data are older than a minute, and the server has run for that long."""
         now = self.now()
         return now is not None and now >= self._whole_from
 

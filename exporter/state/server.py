@@ -136,7 +136,7 @@ class Server:
 
     @property
     def version(self) -> str:
-        """Which server it is, for people."""
+        """The server's name and version, for people."""
         valkey = self.info.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {self.info.get('redis_version')}"
 

@@ -132,12 +132,12 @@ class StateSettings(Section):
 
     @property
     def server(self) -> str:
-        """What the server is called in messages."""
+        """The server's name in messages."""
         return f"{self.service} (by Sentinel)" if self.sentinels else str(self.address)
 
     @property
     def tls(self) -> bool:
-        """Whether the server is talked to by TLS."""
+        """True if the server is talked to by TLS."""
         return (self.url or "").startswith("rediss:")
 
     @property
