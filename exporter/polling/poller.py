@@ -114,7 +114,6 @@ class Poller:
 
     Attributes:
         kept: What is known of each task.
-        stands_by: Whether it shows what another process polls.
     """
 
     def __init__(  # noqa: PLR0913 - all but the source by keyword
@@ -169,7 +168,6 @@ class Poller:
             self._settings.include, telemetry=telemetry, log=self._log
         )
         self._told = told
-        self.stands_by = False
         telemetry.refusals.set_function(lambda: self.source.refusals)
         self.publish_health()
 
@@ -184,10 +182,15 @@ class Poller:
         return any(each.answered or (each.health and each.health.up) for each in known)
 
     @property
+    def stands_by(self) -> bool:
+        """Return whether it shows what another process polls."""
+        return self._refused is not None
+
+    @property
     def unreached(self) -> bool:
         """Return whether this process's polls brought nothing, and not for refused credentials."""
         known = [self.status(task).health for task in self.intervals]
-        return self._refused is None and any(known) and not self.up and not self.auth_failed
+        return not self.stands_by and any(known) and not self.up and not self.auth_failed
 
     @property
     def auth_failed(self) -> bool:
@@ -233,7 +236,7 @@ class Poller:
         """
         if certificate_end is not None:
             self._telemetry.certificate_ends(certificate_end)
-        self._refused, self.stands_by = refused, True
+        self._refused = refused
         for task in self.intervals & statuses.keys():
             self._status[task] = status = statuses[task]
             self._telemetry.restored(task, attempt=status.last_attempt, success=status.last_success)
@@ -266,7 +269,7 @@ class Poller:
             kept = await self._show(task, poll, targets, seconds=took)
             failures = _grouped((*poll.failures, *self._judge(task, poll, targets, kept)))
         # From here on the guard knows it.
-        self._refused, self.stands_by = None, False
+        self._refused = None
         ended = self._clock.now()
         self._telemetry.polled(
             task,

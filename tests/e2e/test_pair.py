@@ -55,9 +55,6 @@ PATIENCE_SECONDS = 0.2
 #: By so much answers come late where calls are to overlap.
 LATE_SECONDS = 0.3
 
-#: Asks whether the credentials are accepted, where calls were left without an answer.
-PROOF = "getUserAccountInfo"
-
 AGENT = "41"
 
 WINDOW_SECONDS = 10.0
