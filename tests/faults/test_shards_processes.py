@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from exporter.clock import SYSTEM_CLOCK
 from tests.faults.crowd import ALLOWED, NEXT, played
 from tests.support.wait import until
@@ -62,6 +64,7 @@ def pinged(crowd: Crowd, since: float) -> dict[str, int]:
     return {agent: ids.count(agent) for agent in ids}
 
 
+@pytest.mark.timeout(400)
 @played(remote=True)
 async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
     """While agents come and go and exporters die, each agent is pinged by one of six.
