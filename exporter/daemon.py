@@ -22,7 +22,7 @@ from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError, StartError
-from exporter.fleet.history import History
+from exporter.fleet.recent import Recent
 from exporter.http import HttpClient
 from exporter.overview.interface import AlertView
 from exporter.overview.sources import SourceRow, source_rows
@@ -91,8 +91,8 @@ class Daemon:
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
         self._generator_url = self._instance = ""
-        self.history = History()
-        self.history.follow(self._engine.store)
+        self.recent = Recent()
+        self.recent.follow(self._engine.store)
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
@@ -263,7 +263,7 @@ class Daemon:
             self._changed.clear()
             try:
                 await self._engine.exposition.refresh()
-                await self.history.catch_up()
+                await self.recent.catch_up()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("render_crashed")
 

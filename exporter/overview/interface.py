@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter.alerts.evaluate import Alert
     from exporter.clock import Moment
-    from exporter.fleet.history import History
+    from exporter.fleet.recent import Recent
     from exporter.fleet.store import Snapshot
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.sources import SourceRow
@@ -66,10 +66,10 @@ class View(Protocol):
     """The daemon, as the pages see it.
 
     Attributes:
-        history: The newest readings and failures of each target.
+        recent: The newest readings and failures of each target.
     """
 
-    history: History
+    recent: Recent
 
     def metrics(
         self,

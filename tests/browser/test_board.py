@@ -230,8 +230,8 @@ async def test_five_thousand_targets(browser: Browser) -> None:
     """A large fleet can be filtered, sorted and refreshed in the same ways."""
     names = [f"agent-{number:04}" for number in range(5_000)]
     view = fakes.FakeView(*(fakes.agent(name) for name in names), sources=[fakes.source()])
-    view.history.take(view.snapshot)
-    await view.history.catch_up()
+    view.recent.take(view.snapshot)
+    await view.recent.catch_up()
     async with serving(view) as url, tab(browser) as page:
         await page.goto(url)
         await expect(page.locator(".found")).to_contain_text("5,000 of 5,000")

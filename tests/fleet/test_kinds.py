@@ -10,7 +10,7 @@ import pytest
 from exporter.clock import Moment
 from exporter.fleet import readings as r
 from exporter.fleet.changes import changes
-from exporter.fleet.history import History
+from exporter.fleet.recent import Recent
 from exporter.fleet.kinds import EXPLAINED, LISTED, Kind, by_task, target_of
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import target_rows
@@ -138,7 +138,7 @@ def test_each_listed_kind_has_rows(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", LISTED)
 async def test_each_listed_kind_has_a_history(kind: Kind) -> None:
     """What has a page of its own has a record, be it an empty one."""
-    history = History()
+    history = Recent()
     history.take(snapshot(made(kind)))
 
     await history.catch_up()

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.history import Record
+from exporter.fleet.recent import Record
 from exporter.overview import format as text
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import ConfigurationError, Reason
-from exporter.fleet.history import History
+from exporter.fleet.recent import Recent
 from exporter.fleet.readings import (
     Agent,
     AgentState,
@@ -92,7 +92,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
-        self.history = History()
+        self.recent = Recent()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
         self.page = PAGE

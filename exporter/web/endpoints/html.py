@@ -100,7 +100,7 @@ class HtmlPages:
             kinds=LISTED,
             badges=[badge for badge, _ in badges_of(rows)],
             orders=Order,
-            history=view.history,
+            recent=view.recent,
             trend=text.trend,
             newest_failure=lambda record: next(record.failures(), None),
         )
@@ -112,7 +112,7 @@ class HtmlPages:
         source, kind, target_id = (query.get(name, "") for name in ("source", "kind", "id"))
         found = details(view.snapshots(), now, source=source, kind=kind, target_id=target_id)
         providers = (each.provider for each in view.sources() if each.name == source)
-        record = view.history.of(next(providers, ""), source, kind, target_id)
+        record = view.recent.of(next(providers, ""), source, kind, target_id)
         readings = list(record.readings())
         row = found.row if found else None
         return await _answer(

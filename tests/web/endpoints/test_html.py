@@ -34,7 +34,7 @@ HOSTILE = (
 
 
 async def ask(view: fakes.FakeView, path: str = "/", **query: str) -> httpx.Response:
-    await view.history.catch_up()
+    await view.recent.catch_up()
     async with fakes.browsing(view) as client:
         return await client.get(path, params=query or None)
 
@@ -244,9 +244,9 @@ class TestFleet:
         down = fakes.agent(up=False)
         assert down.state is not None
         earlier = fakes.changed(down, state=fakes.changed(down.state, read_at=fakes.ago(90)))
-        view.history.take(fakes.changed(view.snapshot, readings=(earlier,)))
-        await view.history.catch_up()
-        view.history.take(view.snapshot)
+        view.recent.take(fakes.changed(view.snapshot, readings=(earlier,)))
+        await view.recent.catch_up()
+        view.recent.take(view.snapshot)
 
         page = await get(view)
 
@@ -255,7 +255,7 @@ class TestFleet:
     async def test_draws_the_ping_times(self) -> None:
         """The newest ping times are a line beside their number, hidden from screen readers."""
         view = fakes.FakeView(fakes.agent())
-        view.history.take(view.snapshot)
+        view.recent.take(view.snapshot)
 
         page = await get(view)
 
@@ -365,8 +365,8 @@ class TestFleet:
         view = fakes.FakeView(
             *(fakes.agent(f"agent-{number}") for number in range(5_000)), sources=[fakes.source()]
         )
-        view.history.take(view.snapshot)
-        await view.history.catch_up()
+        view.recent.take(view.snapshot)
+        await view.recent.catch_up()
         started = time.process_time()
 
         answer = await ask(view)
@@ -484,7 +484,7 @@ class TestTarget:
     async def test_shows_history_and_failures_apart(self) -> None:
         """The failures have a table of their own, above the readings."""
         view = fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()])
-        view.history.take(view.snapshot)
+        view.recent.take(view.snapshot)
 
         page = await get(view, "/target", source="prod", kind="agent", id="id-a")
 
@@ -573,8 +573,8 @@ class TestTarget:
     async def test_what_expired_is_remembered(self) -> None:
         """A target without a reading now still shows what it was."""
         view = fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()])
-        view.history.take(view.snapshot)
-        await view.history.catch_up()
+        view.recent.take(view.snapshot)
+        await view.recent.catch_up()
         view.snapshot = fakes.changed(view.snapshot, readings=())
 
         page = await get(view, "/target", source="prod", kind="agent", id="id-a")

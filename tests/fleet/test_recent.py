@@ -7,7 +7,7 @@ from msgspec.structs import replace as changed
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.history import KEPT_FAILURES, KEPT_READINGS, Entry, History
+from exporter.fleet.recent import KEPT_FAILURES, KEPT_READINGS, Entry, Recent
 from exporter.fleet.readings import (
     Agent,
     AgentState,
@@ -68,23 +68,23 @@ def member(*, up: bool) -> MemberState:
     return MemberState(read_at=at(1), up=up, reason=None if up else Reason.NOT_CONNECTED)
 
 
-async def history(snapshots: Iterable[Snapshot]) -> History:
+async def recent(snapshots: Iterable[Snapshot]) -> Recent:
     """Return what becomes of snapshots that come one after the other."""
-    found = History()
+    found = Recent()
     for each in snapshots:
         found.take(each)
         await found.catch_up()
     return found
 
 
-def readings(found: History, kind: str = "agent", target_id: str = "7") -> list[Entry]:
+def readings(found: Recent, kind: str = "agent", target_id: str = "7") -> list[Entry]:
     return list(found.of("realload", "prod", kind, target_id).readings())
 
 
 class TestReadings:
     async def test_are_kept_with_all_that_was_found(self) -> None:
         """Time, duration, outcome and reason of a reading come back as they were."""
-        found = await history([snapshot(agent(seconds=5, up=False))])
+        found = await recent([snapshot(agent(seconds=5, up=False))])
 
         assert [Entry(1_700_000_005.0, 0.125, False, Reason.NOT_REACHABLE)] == readings(found)
 
@@ -92,7 +92,7 @@ class TestReadings:
         """An outcome and a duration that the vendor did not say are not made up."""
         state = AgentState(read_at=at(5), up=None)
 
-        found = await history([snapshot(Agent(agent_id="7", agent="", state=state))])
+        found = await recent([snapshot(Agent(agent_id="7", agent="", state=state))])
 
         assert [Entry(1_700_000_005.0, None, None, None)] == readings(found)
 
@@ -100,28 +100,28 @@ class TestReadings:
         """Once the ring is full, each reading takes the place of the oldest, newest first."""
         count = KEPT_READINGS + 7
 
-        found = await history(snapshot(agent(seconds=n)) for n in range(count))
+        found = await recent(snapshot(agent(seconds=n)) for n in range(count))
 
         expected = [1_700_000_000.0 + n for n in range(count - 1, count - 1 - KEPT_READINGS, -1)]
         assert expected == [entry.timestamp_seconds for entry in readings(found)]
 
     async def test_what_was_carried_over_is_not_counted_again(self) -> None:
         """A state that a newer snapshot took over from an older one is one reading."""
-        found = await history([snapshot(agent(), seconds=1), snapshot(agent(), seconds=61)])
+        found = await recent([snapshot(agent(), seconds=1), snapshot(agent(), seconds=61)])
 
         assert 1 == len(readings(found))
 
     async def test_of_a_target_that_was_not_looked_at(self) -> None:
         """A target without a state has no readings."""
-        found = await history([snapshot(Agent(agent_id="7", agent="ubuntu"))])
+        found = await recent([snapshot(Agent(agent_id="7", agent="ubuntu"))])
 
         assert [] == readings(found)
 
     async def test_of_a_cluster_are_its_members(self) -> None:
         """A cluster is down with a member's reason, and up when all its members are."""
-        down = await history([snapshot(cluster(member(up=True), member(up=False)))])
-        unsure = await history([snapshot(cluster(member(up=True), None))])
-        up = await history([snapshot(cluster(member(up=True)))])
+        down = await recent([snapshot(cluster(member(up=True), member(up=False)))])
+        unsure = await recent([snapshot(cluster(member(up=True), None))])
+        up = await recent([snapshot(cluster(member(up=True)))])
 
         outcomes = [readings(each, "cluster", "3")[0][1:] for each in (down, unsure, up)]
         assert [
@@ -135,7 +135,7 @@ class TestReadings:
         state = ClusterState(read_at=at(1), up=False, reason=Reason.UNKNOWN_ID)
         refused = changed(cluster(None), state=state)
 
-        found = await history([snapshot(refused)])
+        found = await recent([snapshot(refused)])
 
         assert [(False, Reason.UNKNOWN_ID)] == [
             each[2:] for each in readings(found, "cluster", "3")
@@ -148,7 +148,7 @@ class TestReadings:
             changed(each, active=False) if each.state is None else each for each in known.members
         )
 
-        found = await history([snapshot(changed(known, members=idle))])
+        found = await recent([snapshot(changed(known, members=idle))])
 
         assert [True] == [each.up for each in readings(found, "cluster", "3")]
 
@@ -157,20 +157,20 @@ class TestReadings:
         outcomes = []
         for count in (2.0, 0.0, None):
             known = Location(location_id="5", location_name="", read_at=at(1), agents_up=count)
-            found = await history([snapshot(known)])
+            found = await recent([snapshot(known)])
             outcomes.append([each.up for each in readings(found, "location", "5")])
 
         assert [[True], [False], []] == outcomes
 
     async def test_of_a_suite_are_whether_it_can_run(self) -> None:
         """A suite is read when its snapshot was taken."""
-        found = await history([snapshot(Suite(suite_id="3", suite="", healthy=False), seconds=4)])
+        found = await recent([snapshot(Suite(suite_id="3", suite="", healthy=False), seconds=4)])
 
         assert [Entry(1_700_000_004.0, None, False, None)] == readings(found, "suite", "3")
 
     async def test_runs_have_none(self) -> None:
         """Runs end by themselves, so nothing is kept of them."""
-        found = await history([snapshot(Run(run_id="3", run="", phase="running"))])
+        found = await recent([snapshot(Run(run_id="3", run="", phase="running"))])
 
         assert [] == readings(found, "run", "3")
 
@@ -178,7 +178,7 @@ class TestReadings:
 class TestFailures:
     async def test_outlive_the_readings_after_them(self) -> None:
         """A failure is still known when good readings have filled the ring."""
-        found = await history(
+        found = await recent(
             snapshot(agent(seconds=n, up=n != 0)) for n in range(KEPT_READINGS + 1)
         )
 
@@ -188,15 +188,15 @@ class TestFailures:
 
     async def test_are_bounded(self) -> None:
         """A target that is down for long takes no more memory than others."""
-        found = await history(snapshot(agent(seconds=n, up=False)) for n in range(100))
+        found = await recent(snapshot(agent(seconds=n, up=False)) for n in range(100))
 
         assert KEPT_FAILURES == len(list(found.of("realload", "prod", "agent", "7").failures()))
 
 
 class TestFollow:
     async def test_takes_what_the_store_is_given(self) -> None:
-        """History follows the store without being asked."""
-        store, found = Store(FakeClock().clock), History()
+        """Recent follows the store without being asked."""
+        store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
 
         store.put(snapshot(agent()))
@@ -206,7 +206,7 @@ class TestFollow:
 
     async def test_forgets_what_left_the_inventory(self) -> None:
         """A target that is not in the newest snapshot has no history."""
-        store, found = Store(FakeClock().clock), History()
+        store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(agent("7"), agent("8")))
         await found.catch_up()
@@ -218,7 +218,7 @@ class TestFollow:
 
     async def test_forgets_a_source_that_was_removed(self) -> None:
         """Nothing is left of a source that is no longer configured."""
-        store, found = Store(FakeClock().clock), History()
+        store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(agent()))
         await found.catch_up()
@@ -231,7 +231,7 @@ class TestFollow:
 
     async def test_forgets_a_source_that_is_removed_meanwhile(self) -> None:
         """A large snapshot is added in parts; a removal between two of them is final."""
-        store, found = Store(FakeClock().clock), History()
+        store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
 
@@ -244,7 +244,7 @@ class TestFollow:
 
     async def test_takes_what_comes_meanwhile(self) -> None:
         """A snapshot that comes between two parts of an older one is added as well."""
-        store, found = Store(FakeClock().clock), History()
+        store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
 
@@ -258,7 +258,7 @@ class TestFollow:
     async def test_outlives_an_expiry(self) -> None:
         """What was read before a portal failed is there when it comes back."""
         clock = FakeClock(monotonic=1.0)
-        store, found = Store(clock.clock), History()
+        store, found = Store(clock.clock), Recent()
         found.follow(store)
         store.put(snapshot(agent()))
         await found.catch_up()
@@ -272,7 +272,7 @@ class TestFollow:
 
     async def test_tells_tasks_and_sources_apart(self) -> None:
         """The same id of another kind or source is another target."""
-        found = await history([snapshot(agent())])
+        found = await recent([snapshot(agent())])
 
         others = [
             found.of("realload", "lab", "agent", "7"),

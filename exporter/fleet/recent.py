@@ -1,4 +1,4 @@
-"""History: the newest readings of each target, and its newest failures kept apart.
+"""The newest readings of each target, and its newest failures kept apart.
 
 Good readings come every minute and would push a failure out within the hour, which is when
 somebody asks for it; so failures have a ring of their own. Everything is bounded: a target takes
@@ -95,7 +95,7 @@ class _Ring:
 
 
 class Record:
-    """The history of one target."""
+    """The newest readings of one target."""
 
     __slots__ = ("_failures", "_readings", "_seen")
 
@@ -133,11 +133,11 @@ class Record:
             self._failures.append(packed)
 
 
-#: A target without history; never added to.
+#: A target without readings; never added to.
 NOTHING = Record()
 
 
-class History:
+class Recent:
     """The records of all targets that are in the newest snapshots."""
 
     def __init__(self) -> None:
