@@ -10,8 +10,8 @@ import pytest
 from exporter.clock import Moment
 from exporter.fleet import readings as r
 from exporter.fleet.changes import changes
-from exporter.fleet.recent import Recent
 from exporter.fleet.kinds import EXPLAINED, LISTED, Kind, by_task, target_of
+from exporter.fleet.recent import Recent
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import target_rows
 from exporter.sources.registry import PROVIDERS

@@ -7,7 +7,6 @@ from msgspec.structs import replace as changed
 
 from exporter.clock import Moment
 from exporter.errors import Reason
-from exporter.fleet.recent import KEPT_FAILURES, KEPT_READINGS, Entry, Recent
 from exporter.fleet.readings import (
     Agent,
     AgentState,
@@ -20,6 +19,7 @@ from exporter.fleet.readings import (
     Run,
     Suite,
 )
+from exporter.fleet.recent import KEPT_FAILURES, KEPT_READINGS, Entry, Recent
 from exporter.fleet.store import Snapshot, Store
 from tests.support.clock import FakeClock
 

@@ -11,7 +11,6 @@ import msgspec
 
 from exporter.clock import Moment
 from exporter.errors import ConfigurationError, Reason
-from exporter.fleet.recent import Recent
 from exporter.fleet.readings import (
     Agent,
     AgentState,
@@ -29,6 +28,7 @@ from exporter.fleet.readings import (
     Suite,
     SuiteRun,
 )
+from exporter.fleet.recent import Recent
 from exporter.fleet.store import Snapshot
 from exporter.metrics.exposition import ScrapeResponse
 from exporter.overview.sources import SourceRow, source_row, task_row
