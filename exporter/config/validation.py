@@ -160,13 +160,14 @@ def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
     """Return the known word that an unknown one is most like, empty if none is like it.
 
     Args:
-        word: The unknown word.
+        word: The unknown word, in any case.
         known: All that are known.
         prefix: The beginning of all, left out of the comparison.
     """
-    rests = sorted(other.removeprefix(prefix) for other in known)
-    close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
-    return f"{prefix}{close[0]}" if close else ""
+    rests = {other.removeprefix(prefix).casefold(): other for other in sorted(known)}
+    wanted = str(word).removeprefix(prefix).casefold()
+    close = difflib.get_close_matches(wanted, sorted(rests), n=1)
+    return rests[close[0]] if close else ""
 
 
 def dotted(path: KeyPath) -> str:
