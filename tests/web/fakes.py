@@ -97,6 +97,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
+        self.tag = "picture"
         self.recent = Recent()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
@@ -157,7 +158,7 @@ class FakeView:
             ),
             ready=self.ready,
         )
-        found = picture(facts, NOW, tag="picture")
+        found = picture(facts, NOW, tag=self.tag)
         alerts = None if self.found_alerts is None else tuple(self.found_alerts)
         return changed(found, alerts=alerts)
 

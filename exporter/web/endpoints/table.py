@@ -51,7 +51,7 @@ def table(
     for row in rows:
         cells: list[object] = []
         for field in fields:
-            value = getattr(row, field, None)
+            value: Any = getattr(row, field, None)
             if field in _MAPPINGS:
                 cells += [_cell(field, value.get(key)) for key in keys[field]]
             else:
