@@ -171,6 +171,17 @@ class FakeView:
         return NOW
 
 
+class StillView(FakeView):
+    """A view whose picture is made once, for tests that ask often."""
+
+    _made: Picture | None = None
+
+    async def picture(self) -> Picture:
+        """Return the picture of the first call."""
+        self._made = self._made or await super().picture()
+        return self._made
+
+
 class ExposingView(FakeView):
     """A view with a real exposition."""
 

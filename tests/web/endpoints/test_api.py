@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -14,14 +16,11 @@ from starlette.requests import Request
 
 from exporter.alerts.evaluate import Phase
 from exporter.overview.interface import AlertView
+from exporter.web.app import create_app
 from exporter.web.endpoints.answers import Answers, preferred
 from exporter.web.endpoints.api import plain
 from tests.support.alerts import START, alert
 from tests.web import fakes
-
-
-if TYPE_CHECKING:
-    import httpx
 
 
 async def fetched(view: fakes.FakeView, path: str, accept: str) -> httpx.Response:
@@ -53,13 +52,16 @@ FLEET = (
 )
 
 
-def known() -> fakes.FakeView:
+def known(view: type[fakes.FakeView] = fakes.FakeView) -> fakes.FakeView:
     """Make a view of the fleet with its source and another one, both with a label."""
     prod, lab = (
         fakes.changed(fakes.source(name), labels={"site": site})
         for name, site in (("prod", "bern"), ("lab", "ulm"))
     )
-    return fakes.FakeView(*FLEET, sources=[prod, lab])
+    return view(*FLEET, sources=[prod, lab])
+
+
+STILL = create_app(known(fakes.StillView))
 
 
 async def test_a_target_has_all_its_fields() -> None:
@@ -201,6 +203,18 @@ async def test_mistyped_words_are_refused(path: str, expected: str) -> None:
         document["errorType"],
     )
     assert expected in document["error"]
+
+
+@pytest.mark.parametrize("name", ["targets", "sources", "problems", "alerts"])
+async def test_the_documents_tell_all_parameters(name: str) -> None:
+    """What can be asked can be looked up."""
+    page = (Path(__file__).parents[3] / "deploy/docs/api.md").read_text(encoding="utf-8")
+    async with fakes.browsing(known()) as client:
+        answer = await client.get(f"/api/v1/{name}?colour=red")
+
+    told = answer.json()["error"].partition("there are: ")[2].split(", ")
+    assert "limit" in told
+    assert [] == [parameter for parameter in told if f"| `{parameter}` |" not in page]
 
 
 async def test_all_mistakes_are_told_at_once() -> None:
@@ -607,7 +621,10 @@ def test_nonsense_is_answered(path: str, pairs: list[tuple[str, str]], accept: s
 
     async def ask() -> httpx.Response:
         query = urlencode(pairs, errors="replace")
-        return await fetched(known(), f"{path}?{query}", accept.replace("\r", "").replace("\n", ""))
+        transport = httpx.ASGITransport(STILL)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            headers = {"accept": accept.replace("\r", "").replace("\n", "")}
+            return await client.get(f"/api/v1/{path}?{query}", headers=headers)
 
     answer = asyncio.run(ask())
 
