@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -156,6 +157,23 @@ def nearest(
     return f"did you mean {close}?" if close else otherwise
 
 
+def one_of(word: object, known: Collection[str]) -> str:
+    """Return what is wrong with an unknown word: what it must be, and the nearest of that."""
+    return f"must be one of: {', '.join(known) or 'there are none'}{hint(word, known)}"
+
+
+def hint(word: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return the end of a sentence that names the nearest known word, empty if none is near.
+
+    Args:
+        word: The unknown word.
+        known: All that are known.
+        prefix: Put before the known word.
+    """
+    close = closest(word, known)
+    return f"; did you mean {prefix}{close}?" if close else ""
+
+
 def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
     """Return the known word that an unknown one is most like, empty if none is like it.
 
@@ -224,13 +242,18 @@ def _joint_mistakes(
 
 
 def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False):
         path = tuple(part for part in item["loc"] if part != "[key]")
         context: Mapping[str, Any] = item.get("ctx", {})
         if item["type"] == "extra_forbidden":
             yield Mistake(path, f"unknown key; {nearest(path[-1], known_keys(model, path[:-1]))}")
         elif isinstance(context.get("error"), WrongValueError):
             yield Mistake(path, str(context["error"]))
+        elif item["type"] == "literal_error":
+            # Of the value nothing is told but what it is like: it is no secret, being a choice.
+            expected = context["expected"]
+            near = hint(item["input"], re.findall("'([^']*)'", expected))
+            yield Mistake(path, f"{_TEXTS[item['type']].format_map(context)}{near}")
         else:
             yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
 

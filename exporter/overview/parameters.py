@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from exporter.config.validation import closest
+from exporter.config.validation import hint, one_of
 
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Parameters:
             if text in values:
                 found.append(text)
             else:
-                told = ", ".join(values) or "there are none"
-                self._mistakes.append(f"{_told(name)} must be one of: {told}{_hint(text, values)}")
+                self._mistakes.append(f"{_told(name)} {one_of(text, values)}")
         return found
 
     def order(self, values: Iterable[str]) -> tuple[str, bool]:
@@ -84,9 +83,9 @@ class Parameters:
                 found += [(name, text) for text in self.among(parameter, known[name])]
             else:
                 told = ", ".join(LABEL + each for each in known) or "there are none"
-                hint = _hint(name, known, prefix=LABEL)
+                near = hint(name, known, prefix=LABEL)
                 what = f"{_told(parameter)} is no label of a source"
-                self._mistakes.append(f"{what}; there are: {told}{hint}")
+                self._mistakes.append(f"{what}; there are: {told}{near}")
         return tuple(found)
 
     def only(self, names: Sequence[str]) -> None:
@@ -95,12 +94,7 @@ class Parameters:
             if name not in names and not name.startswith(LABEL):
                 told = ", ".join((*names, f"{LABEL}NAME"))
                 what = f"{_told(name)} is no parameter here"
-                self._mistakes.append(f"{what}; there are: {told}{_hint(name, names)}")
-
-
-def _hint(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    near = closest(word, known)
-    return f"; did you mean {prefix}{near}?" if near else ""
+                self._mistakes.append(f"{what}; there are: {told}{hint(name, names)}")
 
 
 def _told(name: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from exporter.config.validation import closest
+from exporter.config.validation import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
@@ -101,10 +101,7 @@ def _asked(request: Request) -> tuple[str, str, str]:
     if any(not query.get(name) for name in ("source", "kind", "id")):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "give source, kind and id")
     if query["kind"] not in EXPLAINED:
-        near = closest(query["kind"], EXPLAINED)
-        hint = f"; did you mean {near}?" if near else ""
-        why = f"kind must be one of: {', '.join(EXPLAINED)}{hint}"
-        raise HTTPException(HTTPStatus.BAD_REQUEST, why)
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"kind {one_of(query['kind'], EXPLAINED)}")
     return query["source"], query["kind"], query["id"]
 
 
