@@ -159,7 +159,9 @@ def nearest(
 
 def one_of(word: object, known: Collection[str]) -> str:
     """Return what is wrong with an unknown word: what it must be, and the nearest of that."""
-    return f"must be one of: {', '.join(known) or 'there are none'}{hint(word, known)}"
+    if not known:
+        return "cannot be given: there is nothing to choose from"
+    return f"must be one of: {', '.join(known)}{hint(word, known)}"
 
 
 def hint(word: object, known: Iterable[str], *, prefix: str = "") -> str:

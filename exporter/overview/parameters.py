@@ -82,10 +82,11 @@ class Parameters:
             if name in known:
                 found += [(name, text) for text in self.among(parameter, known[name])]
             else:
-                told = ", ".join(LABEL + each for each in known) or "there are none"
+                told = ", ".join(LABEL + each for each in known)
+                there = f"there are: {told}" if told else "there are none"
                 near = hint(name, known, prefix=LABEL)
                 what = f"{_told(parameter)} is no label of a source"
-                self._mistakes.append(f"{what}; there are: {told}{near}")
+                self._mistakes.append(f"{what}; {there}{near}")
         return tuple(found)
 
     def only(self, names: Sequence[str]) -> None:

@@ -93,6 +93,8 @@ def _csv(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
     rows, _ = wanted.among(everything)
     keys = table.mapping_keys(shown.types, everything)
     keys["labels"].update(Known.of(picture.sources).labels)
+    if "annotations" in keys:
+        keys["annotations"].update(("description", "runbook_url", "summary"))
     return table.table(shown.types, rows, {name: sorted(found) for name, found in keys.items()})
 
 

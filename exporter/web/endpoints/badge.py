@@ -15,7 +15,7 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.alerts.rule import Severity
-from exporter.overview.rows import Condition, SuiteRow, word
+from exporter.overview.rows import AgentRow, Condition, SuiteRow, word
 from exporter.overview.verdict import Level
 from exporter.web.endpoints.answers import entity_tag, unchanged
 
@@ -137,19 +137,33 @@ def of_target(row: TargetRow, picture: Picture) -> Said:
     name = row.name or row.id
     if row.restored or not answers or not picture.ready:
         return Said(label=name, message=_UNKNOWN)
+    message = _word(row)
     level: Level | None = _LEVELS.get(row.severity or "")
     if level is None:
-        # One that is down without an alert was ended by the vendor, or the alert is switched off.
-        level = "good" if row.state is Condition.UP else "unsure"
-    return Said(label=name, message=_word(row), level=level, details=", ".join(row.problems))
+        level = _level(row, message)
+    return Said(label=name, message=message, level=level, details=", ".join(row.problems))
 
 
 def _word(row: TargetRow) -> str:
+    """Return the state in a word; of a suite that could run, the newest verdict is worth more."""
+    if isinstance(row, SuiteRow) and row.state is not Condition.DOWN:
+        if row.last_run_passed is False:
+            return "failed"
+        if row.state is Condition.UNKNOWN and row.last_run_passed:
+            return "passed"
     if row.state is Condition.UP and row.outdated:
         return "outdated"
-    if row.state is Condition.UP and isinstance(row, SuiteRow) and row.last_run_passed is False:
-        return "failed"
     return word(row.state, row.kind)
+
+
+def _level(row: TargetRow, message: str) -> Level:
+    """Judge a target of which no alert tells, as where another target is to blame for it."""
+    if row.state is Condition.UP and message == word(row.state, row.kind):
+        return "good"
+    # What the vendor has ended by itself is no fault.
+    ended = isinstance(row, AgentRow) and bool(row.managed) and row.state is Condition.DOWN
+    wrong = row.state is Condition.DOWN or message in {"outdated", "failed"}
+    return "warn" if wrong and not ended else "unsure"
 
 
 def of_fleet(picture: Picture) -> Said:

@@ -217,6 +217,20 @@ async def test_the_documents_tell_all_parameters(name: str) -> None:
     assert [] == [parameter for parameter in told if f"| `{parameter}` |" not in page]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("source=prod", "source cannot be given: there is nothing to choose from"),
+        ("label.site=bern", "label.site is no label of a source; there are none"),
+    ],
+)
+async def test_where_there_is_nothing_to_choose_that_is_told(query: str, expected: str) -> None:
+    """An exporter without sources and labels says so."""
+    document = await get(fakes.FakeView(), f"/api/v1/targets?{query}")
+
+    assert expected == document["error"]
+
+
 async def test_all_mistakes_are_told_at_once() -> None:
     """Nobody has to ask three times to get three words right."""
     async with fakes.browsing(known()) as client:
@@ -462,6 +476,15 @@ class TestCsv:
 
         assert len(rows["data"][name]) == len(lines(answer)) > 0
         assert answer.text.splitlines()[0] == empty.text.splitlines()[0]
+
+    async def test_of_no_alerts_has_its_columns(self) -> None:
+        """A script that reads a column finds it on a quiet day, too."""
+        answer = await fetched(fakes.FakeView(), "alerts", "text/csv")
+
+        assert (
+            "name,severity,state,description,runbook_url,summary,since_timestamp_seconds\r\n"
+            == answer.text
+        )
 
     @pytest.mark.parametrize(
         ("name", "expected"),

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.alerts.rule import Severity
+from exporter.overview.rows import Condition
 from exporter.web.app import create_app
 from exporter.web.endpoints.badge import (
     LABEL_CHARACTERS,
@@ -18,6 +20,7 @@ from exporter.web.endpoints.badge import (
     Said,
     drawn,
     of_fleet,
+    of_target,
     width,
 )
 from tests.web import fakes
@@ -101,12 +104,34 @@ class TestTarget:
         [
             (fakes.suite(), ("runnable", GREEN)),
             (fakes.suite(passed=False), ("failed", AMBER)),
-            (fakes.suite(healthy=None), ("unknown", GREY)),
+            (fakes.suite(healthy=False), ("not runnable", AMBER)),
+            (fakes.suite(healthy=None, passed=None), ("unknown", GREY)),
+            (fakes.suite(healthy=None), ("passed", GREY)),
+            (fakes.suite(healthy=None, passed=False), ("failed", AMBER)),
         ],
     )
     async def test_has_the_words_of_suites(self, suite: Reading, expected: tuple[str, str]) -> None:
         """A suite is not up or down."""
         _, *found = await badge_of(known(suite), address("suite", "3"))
+
+        assert expected == tuple(found)
+
+    @pytest.mark.parametrize(
+        ("facts", "expected"),
+        [
+            ({"state": Condition.DOWN}, ("down", AMBER)),
+            ({"outdated": True}, ("outdated", AMBER)),
+            ({"severity": Severity.INFO}, ("up", GREEN)),
+        ],
+    )
+    async def test_is_not_green_where_another_target_is_to_blame(
+        self, facts: dict[str, Any], expected: tuple[str, str]
+    ) -> None:
+        """A target that is wrong without an alert of its own is amber."""
+        picture = await known(agent()).picture()
+        row = fakes.changed(picture.targets[0], **facts)
+
+        _, *found = seen(drawn(of_target(row, picture)))
 
         assert expected == tuple(found)
 
