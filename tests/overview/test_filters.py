@@ -95,7 +95,7 @@ class TestAddress:
 
     def test_takes_the_last_known_order(self) -> None:
         """A mistaken order, or an empty one, does not undo the one that is known."""
-        wanted, mistakes = Filters.read(QueryParams("sort=-ping&sort=nme&sort="), KNOWN)
+        wanted, mistakes = Filters.read(QueryParams("sort=name&sort=-ping&sort=nme&sort="), KNOWN)
 
         assert (Order.PING, True, 1) == (wanted.order, wanted.descending, len(mistakes))
 

@@ -411,6 +411,7 @@ async def test_alerts_are_filtered(query: str, expected: list[str]) -> None:
         ("?kind=suite", []),
         ("?source=lab", []),
         ("?q=reach&label.site=bern", ["b"]),
+        ("?label.site=ulm", []),
         ("?sort=-since", ["b"]),
     ],
 )

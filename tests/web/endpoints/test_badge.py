@@ -147,6 +147,17 @@ class TestTarget:
             "agent-1: outdated (AgentOutdated)",
         )
 
+    async def test_follows_the_picture(self) -> None:
+        """A badge that was asked for before shows what is new."""
+        view = known(agent())
+        async with fakes.browsing(view) as client:
+            before = seen((await client.get(address())).text)
+            view.snapshot = known(fakes.agent(up=False)).snapshot
+            view.tag = "next"
+            after = seen((await client.get(address())).text)
+
+        assert (("agent-1", "up", GREEN), ("agent-1", "down", RED)) == (before, after)
+
     async def test_takes_another_label(self) -> None:
         """A page can call a target what its readers call it; too long a name is cut."""
         view = known(agent())
