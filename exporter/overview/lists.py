@@ -11,11 +11,10 @@ from starlette.datastructures import QueryParams
 from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
 from exporter.overview.filters import Filters, Known, in_order
-from exporter.overview.interface import AlertView
 from exporter.overview.parameters import Parameters
 from exporter.overview.picture import Picture
 from exporter.overview.problems import RANKS, Problem
-from exporter.overview.rows import ROWS, URGENCY, Condition, TargetRow
+from exporter.overview.rows import ROWS, URGENCY, AlertView, Condition, TargetRow
 from exporter.overview.sources import SourceRow
 
 

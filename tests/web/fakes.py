@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
 
     from exporter.metrics.exposition import Exposition
-    from exporter.overview.interface import AlertView
+    from exporter.overview.rows import AlertView
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from exporter.alerts.evaluate import Phase
-from exporter.overview.interface import AlertView
+from exporter.overview.rows import AlertView
 from exporter.web.app import create_app
 from exporter.web.endpoints.answers import Answers, preferred
 from exporter.web.endpoints.api import plain

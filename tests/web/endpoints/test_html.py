@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from exporter import __version__
 from exporter.errors import Reason
 from exporter.fleet.readings import MinVersion, Outcome, Run, SuiteRun
-from exporter.overview.interface import AlertView
+from exporter.overview.rows import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
 from tests.web import fakes

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from exporter.alerts.thresholds import RUNBOOK_URL
-from exporter.overview.interface import AlertView
+from exporter.overview.rows import AlertView
 from exporter.web.app import create_app
 from exporter.web.endpoints.runbooks import Block, Runbooks, Span
 from tests.support.markup import parse
