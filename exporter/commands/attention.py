@@ -142,7 +142,7 @@ def _entry(same: Sequence[Trouble], causes: Mapping[str, str], hidden: int) -> E
         name = count(len(same), noun)
         more = len(names) - NAMED
         listed = ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
-        reason = f"{same[0].reason}: {listed}" if len(reasons) == 1 else listed
+        reason = f"{same[0].reason}: {listed}" if same[0].reason and len(reasons) == 1 else listed
     return Entry(
         severity=first.severity,
         what=what,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "print what completes this program's commands, flags and choices in a shell"
 
-# The function's name; the program's would need quotes in some shells.
+# The name of the function of bash, which does not take a hyphen in all its modes.
 _FUNCTION = "_loadfleet_exporter"
 
 _FILES, _FOLDERS = "FILE", "FOLDER"
@@ -116,9 +116,11 @@ def _bash_values(argument: _Argument) -> str:
 
 
 def _zsh(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
+    # A file of $fpath has the name of the function that it is the body of.
+    function = f"_{program}"
     yield f"#compdef {program}"
-    yield f"compdef {_FUNCTION} {program}"
-    yield f"{_FUNCTION}() {{"
+    yield f"compdef {function} {program}"
+    yield f"{function}() {{"
     yield "    local -a commands=("
     for name, parser in commands.items():
         yield f"        {shlex.quote(f'{name}:{parser.description}')}"
@@ -140,8 +142,8 @@ def _zsh(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
         yield f"        {name}) _arguments {' '.join(specs)} ;;"
     yield "    esac"
     yield "}"
-    # As a file of $fpath it is the function's body; else it was sourced and is registered above.
-    yield f'[[ "$funcstack[1]" == "{_FUNCTION}" ]] && {_FUNCTION} "$@"'
+    # When it is sourced it is registered above and completes nothing yet.
+    yield f'[[ "$funcstack[1]" == "{function}" ]] && {function} "$@"'
     yield "true"
 
 

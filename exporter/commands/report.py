@@ -167,7 +167,7 @@ def _tally_cells(tally: Tally) -> tuple[Cell, ...]:
 
 
 def _cells(row: TargetRow, problems: Iterable[Problem]) -> tuple[Cell, ...]:
-    wrong = {problem.title: problem.severity for problem in problems}
+    wrong, clock = {each.title: each.severity for each in problems}, row.clock_delta_seconds
     return (
         (row.state, _SEVERITIES.get(row.severity or "", _STATES[row.state])),
         (row.kind, ""),
@@ -175,7 +175,7 @@ def _cells(row: TargetRow, problems: Iterable[Problem]) -> tuple[Cell, ...]:
         (printable(row.id), ""),
         (printable(row.name) if row.name != row.id else "", ""),
         _marked(printable(row.version or ""), wrong if row.outdated else {}, "Outdated"),
-        _marked(signed(row.clock_delta_seconds), wrong, "ClockSkew"),
+        _marked(signed(clock), wrong if clock is not None else {}, "ClockSkew"),
         (duration(row.ping_duration_seconds), ""),
         (", ".join(_remarks(row)), ""),
     )
