@@ -6,7 +6,6 @@ import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 import yaml
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ from exporter.cli import main
 from exporter.commands import remote
 from exporter.commands.remote import NotAskedError, get
 from exporter.errors import BlockedError
+from exporter.fleet.readings import AgentState
 from exporter.simulator.server import serve
 from exporter.web.app import create_app
 from tests.support.certificates import Authority
@@ -292,12 +292,11 @@ class TestStatus:
 
     async def test_what_is_wrong_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
         """`--down` takes also what is up and has a problem."""
-        skewed = fakes.agent("c")
-        state = msgspec.structs.replace(skewed.state, clock_delta_seconds=7.5)
+        state = AgentState(read_at=fakes.ago(30), up=True, clock_delta_seconds=7.5)
         view = fakes.FakeView(
             fakes.agent("a", up=False),
             fakes.agent("b"),
-            msgspec.structs.replace(skewed, state=state),
+            fakes.agent("c", state=state),
             sources=[fakes.source()],
         )
 

@@ -6,6 +6,7 @@ import pytest
 
 from exporter.commands.parser import Parser
 from exporter.commands.selection import Selection, add_arguments, selected
+from exporter.fleet.kinds import Kind
 from exporter.overview.filters import Badge
 from exporter.overview.problems import Problem
 from exporter.overview.rows import AgentRow, Condition
@@ -59,7 +60,7 @@ class TestSelected:
         """Of one thing any value fits, of several things all must fit."""
         chosen, mistakes = select(*flags)
 
-        assert ((), expected) == (mistakes, chosen.sources)
+        assert ((), frozenset(expected)) == (mistakes, chosen.sources)
 
     @pytest.mark.parametrize(
         ("flags", "expected"),
@@ -116,7 +117,7 @@ class TestSelection:
         known: dict[str, Any] = {"alert": "x", "severity": "warning", "description": ""}
         problem = Problem(**{**known, "source": "prod", **facts})
         row = AgentRow(
-            kind="agent", id="1", name="", provider="", source="prod", state=Condition.UP
+            kind=Kind.AGENT, id="1", name="", provider="", source="prod", state=Condition.UP
         )
 
         assert expected is bool(list(chosen.problems([problem], filter(chosen.shows(), [row]))))
