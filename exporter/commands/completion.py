@@ -107,7 +107,7 @@ def _bash(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
 def _bash_values(argument: _Argument) -> str:
     if argument.takes in (_FILES, _FOLDERS):
         kind = "-f" if argument.takes == _FILES else "-d"
-        names = f'COMPREPLY=( $(compgen {kind} -- "$word") )'
+        names = f"local IFS=$'\\n'; COMPREPLY=( $(compgen {kind} -- \"$word\") )"
         return f"compopt -o filenames 2>/dev/null; {names}; return"
     if argument.choices:
         words = " ".join(argument.choices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 import unicodedata
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -74,10 +73,17 @@ def sentence(text: str, code: str, paper: Paper) -> Iterator[str]:
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """Part a text between words."""
+    """Part a text between words; one that is wider than a line stays whole."""
     if width is None:
         return [text]
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if _width(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _joined(line: Sequence[Cell], widths: Sequence[int], paper: Paper) -> str:

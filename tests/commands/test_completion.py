@@ -69,17 +69,17 @@ class TestBash:
     def test_files_are_completed_by_their_names(
         self, script: str, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        """A flag that takes a file offers those that there are."""
+        """A flag that takes a file offers those that there are, blanks and all."""
         folder = tmp_path_factory.mktemp("files")
-        (folder / "fleet.yml").touch()
+        (folder / "fleet of bern.yml").touch()
 
         found = bash(
             script,
             f"COMP_WORDS=(loadfleet-exporter status --config.file {folder}/fl); COMP_CWORD=3;"
-            " compopt() { :; }; _loadfleet_exporter; echo ${COMPREPLY[@]}",
+            ' compopt() { :; }; _loadfleet_exporter; echo "${COMPREPLY[0]}"',
         )
 
-        assert [f"{folder}/fleet.yml"] == found
+        assert [f"{folder}/fleet of bern.yml"] == found
 
 
 @pytest.mark.parametrize("script", ["bash", "zsh", "fish"], indirect=True)

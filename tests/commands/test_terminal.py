@@ -33,6 +33,14 @@ class TestTable:
             "    no reply in time",
         ] == list(lines)
 
+    def test_wide_letters_take_two_columns(self) -> None:
+        """Words are parted by what they take on the screen."""
+        lines = table(("A", "B"), [(("a", ""), ("東京 " * 10, ""))], Paper(width=27), wraps=True)
+
+        assert ["A  B", f"a  {' '.join(['東京'] * 5)}", f"   {' '.join(['東京'] * 5)}"] == list(
+            lines
+        )
+
     def test_what_must_not_take_more_lines_is_cut_off(self) -> None:
         """A table on a screen of its own has as many lines as rows."""
         rows = [(("bern", ""), ("no reply within fifteen seconds", ""))]
