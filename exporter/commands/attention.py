@@ -143,18 +143,12 @@ def _entry(same: Sequence[Trouble], causes: Mapping[str, str], hidden: int) -> E
         more = len(names) - NAMED
         listed = ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
         reason = f"{same[0].reason}: {listed}" if same[0].reason and len(reasons) == 1 else listed
+    began = [each.problem.since_timestamp_seconds for each in same]
     return Entry(
         severity=first.severity,
         what=what,
         name=name,
         source=first.source,
         reason=reason,
-        since_timestamp_seconds=min(
-            (
-                each.since_timestamp_seconds
-                for each in same
-                if each.since_timestamp_seconds is not None
-            ),
-            default=None,
-        ),
+        since_timestamp_seconds=min((since for since in began if since is not None), default=None),
     )

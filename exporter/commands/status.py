@@ -21,8 +21,8 @@ from exporter.commands.report import Report
 from exporter.commands.terminal import Paper, showing
 from exporter.errors import ExporterError
 from exporter.overview.picture import Facts, picture
-from exporter.overview.problems import Judge, Problem
-from exporter.overview.rows import ROWS, RunRow, TargetRow
+from exporter.overview.problems import WRONG, Judge, Problem
+from exporter.overview.rows import ROWS, Condition, RunRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline, tallies
 from exporter.polling.engine import connected
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from exporter.commands.selection import Selection
+    from exporter.overview.verdict import Tally
     from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
     from exporter.sources.settings import SourceSettings
@@ -228,12 +229,21 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
             "sources": report.sources,
             "targets": report.targets,
             "runs": report.runs,
-            **({"groups": report.tallies} if report.group else {}),
+            **({"groups": list(map(_group, report.tallies))} if report.group else {}),
         }
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.write(report.text(Paper(colour=colour, width=width)))
+
+
+def _group(tally: Tally) -> dict[str, Any]:
+    counts = {**dict.fromkeys((*WRONG, *Condition), 0), **dict(tally.wrong), **dict(tally.counts)}
+    return {
+        "value": tally.value,
+        "targets": tally.total,
+        **{str(name): number for name, number in counts.items()},
+    }
 
 
 async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: bool) -> int:
