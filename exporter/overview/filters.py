@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from exporter.overview.rows import TargetRow
     from exporter.overview.sources import SourceRow
+    from exporter.sources.settings import SourceSettings
 
 
 R = TypeVar("R")
@@ -77,7 +78,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, tuple[str, ...]] = {}
 
     @classmethod
-    def of(cls, sources: Iterable[SourceRow]) -> Known:
+    def of(cls, sources: Iterable[SourceRow | SourceSettings]) -> Known:
         """Return what some sources have."""
         rows = tuple(sources)
         names = sorted({name for row in rows for name in row.labels})

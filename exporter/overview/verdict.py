@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
-from exporter.overview.filters import Badge, badges_of
+from exporter.overview.filters import GROUPS, Badge, badges_of
 from exporter.overview.format import count, listed
 from exporter.overview.problems import WRONG
 from exporter.overview.rows import AgentRow, Condition, TargetRow
@@ -61,6 +62,22 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     bar: tuple[tuple[Condition, float, float], ...]
 
 
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """The targets that share a source, a provider or the value of a label.
+
+    Attributes:
+        value: What they share; empty for those without the label.
+        total: How many there are.
+        wrong: How many have which severity, with what their sources suffer from as a whole.
+        counts: How many are in which condition.
+    """
+
+    value: str
+    total: int
+    wrong: tuple[tuple[Severity, int], ...]
+    counts: tuple[tuple[Condition, int], ...]
+
+
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to the first question.
 
@@ -104,6 +121,43 @@ def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
         length = 100 * number / len(group.rows)
         yield condition, round(begin, 2), round(length, 2)
         begin += length
+
+
+def tallies(rows: Iterable[TargetRow], by: str, problems: Iterable[Problem] = ()) -> list[Tally]:
+    """Count targets by what they share, where most is wrong first.
+
+    Args:
+        rows: The targets.
+        by: `source`, `provider` or the name of a label.
+        problems: Those of whole sources count beside those of targets.
+    """
+    found: dict[str, list[TargetRow]] = {}
+    for row in rows:
+        value = getattr(row, by) if by in GROUPS else row.labels.get(by, "")
+        found.setdefault(value, []).append(row)
+    wrong = {
+        value: Counter(row.severity for row in same if row.severity in WRONG)
+        for value, same in found.items()
+    }
+    for problem in problems:
+        if problem.source and not problem.kind and problem.severity in WRONG:
+            value = getattr(problem, by) if by in GROUPS else problem.labels.get(by, "")
+            wrong.setdefault(value, Counter())[problem.severity] += 1
+    order = sorted(wrong, key=lambda value: (*(-wrong[value][each] for each in WRONG), value))
+    return [
+        Tally(
+            value=value,
+            total=len(same := found.get(value, [])),
+            wrong=tuple((each, wrong[value][each]) for each in WRONG if wrong[value][each]),
+            counts=_counts(same),
+        )
+        for value in order
+    ]
+
+
+def _counts(rows: Iterable[TargetRow]) -> tuple[tuple[Condition, int], ...]:
+    counted = Counter(row.state for row in rows)
+    return tuple((state, counted[state]) for state in Condition if counted[state])
 
 
 def headline(
