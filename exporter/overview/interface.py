@@ -6,12 +6,11 @@ vendor, and no secret passes through it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from exporter.clock import Moment
     from exporter.fleet.recent import Recent
