@@ -55,6 +55,7 @@ def _templates() -> jinja2.Environment:
         text.instant,
         text.of_planned,
         text.signed,
+        text.stamp,
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})
