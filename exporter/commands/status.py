@@ -139,7 +139,7 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
 async def _status(settings: Settings, form: str, *, colour: bool) -> int:
     async with connected(settings) as engine:
         await engine.poll_once()
-    report = _report(engine, Judge.of(settings.alerting, engine.telemetry.registry))
+    report = _report(engine, Judge.of(settings.alerting, engine.telemetry.registry, serves=False))
     if form == "prom":
         page = engine.exposition.metrics()
         sys.stdout.write(page.body.decode())
@@ -153,7 +153,7 @@ async def _watch(settings: Settings, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
     async with connected(settings) as engine:
         engine.begin()
-        judge = Judge.of(settings.alerting, engine.telemetry.registry)
+        judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
                 show(_report(engine, judge).text)

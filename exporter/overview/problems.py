@@ -110,9 +110,19 @@ class Judge:
         self._alerts = Alerts()
 
     @classmethod
-    def of(cls, alerting: AlertingSettings, registry: CollectorRegistry) -> Judge:
-        """Return the judge of the table as some settings have it."""
-        return cls(alerting.rules(), registry, runbook_url=alerting.runbook_url)
+    def of(
+        cls, alerting: AlertingSettings, registry: CollectorRegistry, *, serves: bool = True
+    ) -> Judge:
+        """Return the judge of the table as some settings have it.
+
+        Args:
+            alerting: The settings.
+            registry: The exporter's own metrics.
+            serves: Whether this process is an exporter that goes on; what polls once has no
+                configuration to reload and sends no alerts.
+        """
+        rules = [rule for rule in alerting.rules() if serves or rule.about is not None]
+        return cls(rules, registry, runbook_url=alerting.runbook_url)
 
     def judge(
         self, snapshots: Sequence[Snapshot], now: Moment, firing: Iterable[Alert] = ()

@@ -152,7 +152,9 @@ class FakeView:
         facts = Facts(
             snapshots=(self.snapshot,),
             sources=tuple(self.source_rows),
-            judge=Judge.of(AlertingSettings(), SelfMetrics(clock=FakeClock().clock).registry),
+            judge=Judge.of(
+                AlertingSettings(), SelfMetrics(clock=FakeClock().clock).registry, serves=False
+            ),
             ready=self.ready,
         )
         found = picture(facts, NOW, tag="picture")
