@@ -33,7 +33,7 @@ from exporter.fleet.recent import Recent
 from exporter.fleet.store import Snapshot
 from exporter.metrics.exposition import ScrapeResponse
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.overview.picture import Facts, Picture, picture
+from exporter.overview.picture import Facts, Picture, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
@@ -108,6 +108,9 @@ class FakeView:
         self.mistakes: tuple[str, ...] = ()
         self.explained: list[tuple[str, str, str]] = []
         self.explain_error: Exception | None = None
+        clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
+        self._judge = Judge.of(AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False)
+        self._pictures = Pictures(self._facts, clock=clock)
         self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
@@ -149,17 +152,17 @@ class FakeView:
 
     async def picture(self) -> Picture:
         """Return the picture of the one snapshot, with the alerts handed in."""
-        facts = Facts(
-            snapshots=(self.snapshot,),
-            sources=tuple(self.source_rows),
-            judge=Judge.of(
-                AlertingSettings(), SelfMetrics(clock=FakeClock().clock).registry, serves=False
-            ),
-            ready=self.ready,
-        )
-        found = picture(facts, NOW, tag="picture")
+        found = await self._pictures.newest()
         alerts = None if self.found_alerts is None else tuple(self.found_alerts)
         return changed(found, alerts=alerts)
+
+    def _facts(self) -> Facts:
+        return Facts(
+            snapshots=(self.snapshot,),
+            sources=tuple(self.source_rows),
+            judge=self._judge,
+            ready=self.ready,
+        )
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings handed in."""

@@ -1,0 +1,121 @@
+"""The table of what is wrong: each problem with its reason in a few words, and since when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.alerts.samples import identity
+from exporter.overview.format import signed, words
+from exporter.overview.problems import WRONG, Problem
+from exporter.overview.rows import ClusterRow, Condition, MemberRow, TargetRow
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from exporter.overview.interface import AlertView
+
+
+# What the names of alerts end with that are about the state a target is in.
+_STATES = ("Unreachable", "Unusable", "WithoutAgents", "Unhealthy")
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem that people should do something about.
+
+    Attributes:
+        reason: Why it is so, in a few words.
+        since_timestamp_seconds: Since when, as far as it is known, epoch.
+        phase: Of the built-in alert, `pending` or `firing`; empty where nobody evaluates it.
+    """
+
+    problem: Problem
+    reason: str
+    since_timestamp_seconds: float | None = None
+    phase: str = ""
+
+
+def troubles(
+    problems: Iterable[Problem],
+    rows: Iterable[TargetRow],
+    alerts: Sequence[AlertView] | None = None,
+) -> list[Trouble]:
+    """Return what needs attention in the order of the problems; what is only of interest does not.
+
+    Args:
+        problems: All that hold.
+        rows: All targets, for their reasons.
+        alerts: What the built-in evaluation has found.
+    """
+    known = {(row.source, row.kind, row.id): row for row in rows if row.problems}
+    phases = {_key(alert.labels): alert.state for alert in alerts or ()}
+    found = []
+    for problem in problems:
+        if problem.severity not in WRONG:
+            continue
+        target = _about(problem, known.get(problem.target))
+        state = target if problem.title.endswith(_STATES) else None
+        changed = state.changed_timestamp_seconds if state and _is_down(state) else None
+        found.append(
+            Trouble(
+                problem=problem,
+                reason=_reason(problem, target),
+                since_timestamp_seconds=changed or problem.since_timestamp_seconds,
+                phase=phases.get(_key(problem.labels), ""),
+            )
+        )
+    return found
+
+
+def by_target(problems: Iterable[Problem]) -> Mapping[tuple[str, str, str], list[Problem]]:
+    """Return what is wrong with each target."""
+    found: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
+    for problem in problems:
+        if problem.kind and problem.severity in WRONG:
+            found[problem.target].append(problem)
+    return found
+
+
+def _about(problem: Problem, row: TargetRow | None) -> TargetRow | MemberRow | None:
+    member_id = problem.labels.get("member_id")
+    if member_id is None or not isinstance(row, ClusterRow):
+        return row
+    return next((member for member in row.members if member.id == member_id), None)
+
+
+def _is_down(target: TargetRow | MemberRow) -> bool:
+    return target.state is Condition.DOWN
+
+
+def _reason(problem: Problem, target: TargetRow | MemberRow | None) -> str:
+    title = problem.title
+    if target is not None:
+        if title.endswith("ClockSkew") and target.clock_delta_seconds is not None:
+            return f"clock {signed(target.clock_delta_seconds)}"
+        if title.endswith("Outdated"):
+            oldest = target.minimum_version if isinstance(target, TargetRow) else None
+            parts = (target.version or "", f"needs {oldest}" if oldest else "")
+            return f"outdated: {', '.join(filter(None, parts))}".removesuffix(": ")
+        if title.endswith(_STATES) and target.reason is not None:
+            return words(target.reason)
+    return _first_sentence(problem)
+
+
+def _first_sentence(problem: Problem) -> str:
+    """Return what the alert says first, without what stands in the other columns."""
+    said = problem.description
+    for told in (
+        f" (id {problem.id})",
+        f" of source {problem.source} ({problem.provider})",
+        f" of source {problem.source}",
+    ):
+        said = said.replace(told, "")
+    return said.partition(". ")[0].removesuffix(".")
+
+
+def _key(labels: Mapping[str, str]) -> object:
+    # The built-in alerts about the exporter itself name it.
+    return identity({**labels, "instance": ""})
