@@ -248,8 +248,9 @@ class Daemon:
                 self._log.warning(
                     "restart_needed", message=f"changes of `{section}` need a restart"
                 )
+        if settings.alerting != self._settings.alerting:
+            self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
-        self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         configure_for(settings)
         self._log.info(
             "reloaded",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.evaluate import Alert, Phase
+from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.interface import AlertView
 from exporter.overview.problems import RANKS, Judge, Problem
-from exporter.overview.rows import Condition, RunRow, TargetRow
+from exporter.overview.rows import Condition, RunRow, SuiteRow, TargetRow
 from exporter.overview.sources import SourceRow
 from exporter.overview.verdict import Headline, headline
 
@@ -87,15 +87,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
     """Make the picture of what is known, as it is judged at a time."""
-    asked = {source.name for source in facts.sources if source.state is not Condition.UNKNOWN}
-    firing = [alert for alert in facts.alerts or () if alert.phase is Phase.FIRING]
+    unmarked = list(target_rows(facts.snapshots, at))
+    begun = _beginnings(unmarked, facts.sources)
     problems = tuple(
-        each
-        for each in facts.judge.judge(facts.snapshots, at, firing)
+        each.at_latest(begun.get(each.target))
+        for each in facts.judge.judge(facts.snapshots, at, facts.alerts or ())
         # A source that was not polled yet is neither well nor ill.
-        if each.kind or not each.source or each.source in asked
+        if each.kind or not each.source or each.target in begun
     )
-    rows = arranged(_marked(target_rows(facts.snapshots, at), problems))
+    rows = arranged(_marked(unmarked, problems))
     return Picture(
         at=at,
         tag=tag,
@@ -107,6 +107,28 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
         runs=tuple(runs_in_flight(facts.snapshots)),
         alerts=None if facts.alerts is None else tuple(map(AlertView.of, facts.alerts)),
     )
+
+
+def _beginnings(
+    rows: Iterable[TargetRow], sources: Iterable[SourceRow]
+) -> dict[tuple[str, str, str], float | None]:
+    """Return since when targets are down, suites are as they are, and sources that were asked.
+
+    A source that does not answer is silent since its newest answer.
+    """
+    found: dict[tuple[str, str, str], float | None] = {}
+    for row in rows:
+        if row.state is Condition.DOWN:
+            found[row.source, row.kind, row.id] = row.changed_timestamp_seconds
+        elif isinstance(row, SuiteRow):
+            found[row.source, row.kind, row.id] = row.last_run_end_timestamp_seconds
+    for source in sources:
+        if source.state is not Condition.UNKNOWN:
+            answers = (task.last_success_timestamp_seconds for task in source.tasks)
+            known = [each for each in answers if each is not None]
+            silent = source.state is Condition.DOWN
+            found[source.name, "", ""] = max(known, default=None) if silent else None
+    return found
 
 
 def _marked(rows: Iterable[TargetRow], problems: Iterable[Problem]) -> Iterable[TargetRow]:

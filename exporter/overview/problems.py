@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.alerts import samples
-from exporter.alerts.evaluate import Alerts, Evaluator
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
 from exporter.alerts.evidence import EVIDENCE
 from exporter.alerts.rule import PREFIX, Links, Severity
 from exporter.fleet.kinds import Kind
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from prometheus_client import CollectorRegistry
 
@@ -50,7 +50,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         name: The target as people call it: a member or certificate by its own name.
         description: The sentences that the alert would say.
         labels: All labels of the alert, with those that the configuration adds to the source.
-        since_timestamp_seconds: Since when it is known to hold, epoch.
+        since_timestamp_seconds: Since when, at the latest, it holds, epoch.
         unknown: Whether it held when its target was last read, and nothing is known of it now.
         runbook_url: The runbook's address, absolute.
     """
@@ -72,6 +72,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     def target(self) -> tuple[str, str, str]:
         """Return source, kind and id of the target."""
         return (self.source, self.kind, self.id)
+
+    def at_latest(self, since: float | None) -> Problem:
+        """Return the problem with what is known besides of its beginning, epoch."""
+        known = [at for at in (self.since_timestamp_seconds, since) if at is not None]
+        return msgspec.structs.replace(self, since_timestamp_seconds=min(known, default=None))
 
     @property
     def title(self) -> str:
@@ -125,21 +130,25 @@ class Judge:
         return cls(rules, registry, runbook_url=alerting.runbook_url)
 
     def judge(
-        self, snapshots: Sequence[Snapshot], now: Moment, firing: Iterable[Alert] = ()
+        self, snapshots: Iterable[Snapshot], now: Moment, alerts: Iterable[Alert] = ()
     ) -> tuple[Problem, ...]:
         """Return the problems, the worst first.
 
         Args:
             snapshots: What is known of the targets.
             now: The time at which it is judged.
-            firing: Alerts that fire; they may outlive their conditions.
+            alerts: Those of the built-in evaluation. What fires can outlive its condition, and they
+                can know from before a restart since when something holds.
         """
         newest = samples.view(snapshots, self._registry, self._metrics)
         self._alerts = self._evaluator.evaluate(newest, now, self._alerts)
         found = {_key(each.labels): self._problem(each) for each in self._alerts.active.values()}
-        for alert in firing:
-            if alert.name in self._rules and _key(alert.labels) not in found:
-                found[_key(alert.labels)] = self._problem(alert)
+        for alert in alerts:
+            key = _key(alert.labels)
+            if key in found:
+                found[key] = found[key].at_latest(alert.since.unix)
+            elif alert.phase is Phase.FIRING and alert.name in self._rules:
+                found[key] = self._problem(alert)
         return tuple(sorted(found.values(), key=self._order))
 
     def _problem(self, alert: Alert) -> Problem:

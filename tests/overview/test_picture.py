@@ -108,3 +108,16 @@ async def test_a_source_that_was_not_asked_is_neither_well_nor_ill() -> None:
     unasked, failed = await early.look(), await late.look()
 
     assert ((), ["SourceDown"]) == (unasked.problems, [each.title for each in failed.problems])
+
+
+async def test_a_target_is_in_trouble_since_it_is_down() -> None:
+    """Its reading knows that from before a restart; so does a source that is silent."""
+    down = fakes.agent(up=False, changed_timestamp_seconds=fakes.NOW.unix - 3600)
+    target, source = Fleet(down, fakes.agent("b"), fakes.agent("c")), Fleet(SourceHealth())
+    source.source = fakes.source(up=False, status=fakes.failed())
+
+    found = [*(await target.look()).problems, *(await source.look()).problems]
+
+    assert [fakes.NOW.unix - 3600, fakes.NOW.unix - 70] == [
+        each.since_timestamp_seconds for each in found
+    ]

@@ -31,11 +31,11 @@ class Bench:
         self.judge = Judge.of(settings, self.telemetry.registry)
 
     def of(
-        self, *readings: Reading, seconds: float = 0.0, firing: tuple[Alert, ...] = ()
+        self, *readings: Reading, seconds: float = 0.0, alerts: tuple[Alert, ...] = ()
     ) -> list[Problem]:
         """Judge readings some seconds after the beginning."""
         at = fakes.ago(-seconds)
-        return list(self.judge.judge(fakes.FakeView(*readings).snapshots(), at, firing))
+        return list(self.judge.judge(fakes.FakeView(*readings).snapshots(), at, alerts))
 
 
 def alert(name: str, severity: str, **labels: str) -> Alert:
@@ -124,7 +124,7 @@ def test_what_fires_is_a_problem() -> None:
         "LoadFleetAgentUnreachable", "critical", provider="realload", source="prod", agent_id="9"
     )
 
-    found = Bench().of(fakes.agent(), firing=(firing,))
+    found = Bench().of(fakes.agent(), alerts=(firing,))
 
     assert [("prod", "agent", "9")] == [each.target for each in found]
 
@@ -135,4 +135,19 @@ def test_what_fires_is_told_once() -> None:
     bench.telemetry[own.RELOAD_SUCCESSFUL].set(0)
     firing = alert("LoadFleetReloadFailed", "warning", instance="fleet.example.com:9877")
 
-    assert ["ReloadFailed"] == [each.title for each in bench.of(firing=(firing,))]
+    assert ["ReloadFailed"] == [each.title for each in bench.of(alerts=(firing,))]
+
+
+def test_what_an_alert_knows_of_the_beginning() -> None:
+    """The built-in alerts outlive a restart, and know for longer that something is wrong."""
+    labels = {"provider": "realload", "source": "prod", "site": "bern"}
+    pending = fakes.changed(
+        alert("LoadFleetAgentUnreachable", "critical", agent_id="id-a", agent="a", **labels),
+        phase=Phase.PENDING,
+    )
+
+    (found,) = Bench().of(
+        fakes.agent("a", up=False), fakes.agent("b"), fakes.agent("c"), alerts=(pending,)
+    )
+
+    assert fakes.NOW.unix - 600 == found.since_timestamp_seconds
