@@ -10,7 +10,7 @@ import msgspec
 from exporter.alerts.samples import identity
 from exporter.overview.format import signed, words
 from exporter.overview.problems import WRONG, Problem
-from exporter.overview.rows import ClusterRow, Condition, MemberRow, TargetRow
+from exporter.overview.rows import ClusterRow, MemberRow, TargetRow
 
 
 if TYPE_CHECKING:
@@ -28,13 +28,11 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: Why it is so, in a few words.
-        since_timestamp_seconds: Since when, as far as it is known, epoch.
         phase: Of the built-in alert, `pending` or `firing`; empty where nobody evaluates it.
     """
 
     problem: Problem
     reason: str
-    since_timestamp_seconds: float | None = None
     phase: str = ""
 
 
@@ -57,13 +55,10 @@ def troubles(
         if problem.severity not in WRONG:
             continue
         target = _about(problem, known.get(problem.target))
-        state = target if problem.title.endswith(_STATES) else None
-        changed = state.changed_timestamp_seconds if state and _is_down(state) else None
         found.append(
             Trouble(
                 problem=problem,
                 reason=_reason(problem, target),
-                since_timestamp_seconds=changed or problem.since_timestamp_seconds,
                 phase=phases.get(_key(problem.labels), ""),
             )
         )
@@ -84,10 +79,6 @@ def _about(problem: Problem, row: TargetRow | None) -> TargetRow | MemberRow | N
     if member_id is None or not isinstance(row, ClusterRow):
         return row
     return next((member for member in row.members if member.id == member_id), None)
-
-
-def _is_down(target: TargetRow | MemberRow) -> bool:
-    return target.state is Condition.DOWN
 
 
 def _reason(problem: Problem, target: TargetRow | MemberRow | None) -> str:

@@ -309,7 +309,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         known = [pair for pair in found if pair[0] is not None]
         known.sort(key=lambda pair: pair[0], reverse=self.descending)
         unknown = [pair for pair in found if pair[0] is None]
-        return sorted((row for _, row in known + unknown), key=lambda row: LISTED.index(row.kind))
+        kinds: dict[Kind, list[TargetRow]] = {kind: [] for kind in LISTED}
+        for _, row in known + unknown:
+            kinds[row.kind].append(row)
+        return [row for same in kinds.values() for row in same]
 
 
 def by_badge(rows: Sequence[TargetRow]) -> list[tuple[Badge, list[TargetRow]]]:

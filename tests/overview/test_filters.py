@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Badge, Filters, Known, Order, badges_of
+from exporter.overview.filters import Badge, Filters, Known, Order, by_badge
 from tests.web import fakes
 
 
@@ -72,7 +72,7 @@ class TestAddress:
     )
     def test_leaves_out_what_is_not_known(self, query: str) -> None:
         """What another release could say is no error and filters nothing."""
-        wanted = filters(query)
+        wanted, _ = Filters.read(QueryParams(query), KNOWN)
 
         assert (False, None) == (wanted.narrows, wanted.order)
 
@@ -208,4 +208,6 @@ def test_badges_are_counted() -> None:
     """A summary leaves out what there is none of."""
     fleet = rows(fakes.agent("a"), fakes.agent("b", up=False), fakes.suite(passed=False))
 
-    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == badges_of(fleet)
+    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == [
+        (badge, len(having)) for badge, having in by_badge(fleet)
+    ]

@@ -263,5 +263,5 @@ def test_tiles_sum_up() -> None:
 
     (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
-    assert (3, ((Badge.DOWN, 1), (Badge.UP, 2))) == (tile.total, tile.badges)
+    assert (3, ((Badge.DOWN, 1, "down"), (Badge.UP, 2, "up"))) == (tile.total, tile.badges)
     assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar

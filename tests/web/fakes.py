@@ -86,6 +86,7 @@ class FakeView:
         *readings: Reading,
         sources: Sequence[SourceRow] = (),
         config: Mapping[str, Any] | None = None,
+        alerting: AlertingSettings | None = None,
     ) -> None:
         self.snapshot = Snapshot(
             provider="realload",
@@ -109,7 +110,9 @@ class FakeView:
         self.explained: list[tuple[str, str, str]] = []
         self.explain_error: Exception | None = None
         clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
-        self._judge = Judge.of(AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False)
+        self._judge = Judge.of(
+            alerting or AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False
+        )
         self._pictures = Pictures(self._facts, clock=clock)
         self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 

@@ -24,7 +24,6 @@ from exporter.web.endpoints.pages import Page, Pages, answer, rendered
 
 
 if TYPE_CHECKING:
-
     import jinja2
     from starlette.requests import Request
     from starlette.responses import Response
