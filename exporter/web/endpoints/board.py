@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.fleet.kinds import LISTED
+from exporter.fleet.kinds import LISTED, Kind
 from exporter.overview import format as text
 from exporter.overview.attention import by_target, troubles
 from exporter.overview.filters import Filters, Known, Order, Section, by_badge, searchable
@@ -188,9 +188,12 @@ class Prepared:
                 clock = problem.severity
             elif told == "outdated":
                 outdated = problem.severity
-        # These are told by the row already.
-        for told in (row.reason and "unreachable", row.kind == "cluster" and "outdated"):
-            others.pop(told or "", None)
+        # The row says so already.
+        if row.reason is not None or row.state is Condition.DOWN:
+            for told in ("unreachable", "unusable", "unhealthy"):
+                others.pop(told, None)
+        if isinstance(row, ClusterRow):
+            others.pop("outdated", None)
         return Marks(clock=clock, outdated=outdated, others=tuple(others.items()))
 
     def members(self, row: ClusterRow, shown: int) -> list[tuple[MemberRow, str]]:
@@ -198,6 +201,11 @@ class Prepared:
         looks: dict[str, str] = {}
         for problem in reversed(self.problems.get((row.source, row.kind, row.id), ())):
             looks[problem.labels.get("member_id", "")] = problem.severity
+        for member in row.members:
+            # One trouble is one alert: that of the agent, if the portal cannot reach it either.
+            agents = self.problems.get((row.source, Kind.AGENT, member.agent_id), ())
+            if agents and member.state is Condition.DOWN:
+                looks.setdefault(member.id, agents[0].severity)
         worst = sorted(
             row.members,
             key=lambda member: (
