@@ -287,6 +287,19 @@ def recorder() -> Recorder:
     return Recorder(recorder_id="5", recorder="rec", host="rec.example", state=state)
 
 
+def ten_thousand() -> list[Reading]:
+    """Make a fleet of 10,000 agents, one of forty down, and 2,500 other targets."""
+    tested = changed(suite(passed=False), history=tuple(SuiteRun(run_id=str(n)) for n in range(20)))
+    alps = cluster(*(member(f"member-{number}", up=number > 0) for number in range(12)))
+    return [
+        *(agent(f"agent-{n:05}.load.example", up=n % 40 != 0) for n in range(10_000)),
+        *(changed(controller(), controller=f"ctl-{n}.example:8080") for n in range(500)),
+        *(changed(alps, cluster_id=f"{n}", agent_cluster=f"alps {n}") for n in range(500)),
+        *(changed(recorder(), recorder_id=f"{n}", recorder=f"rec-{n}") for n in range(500)),
+        *(changed(tested, suite_id=f"{n}", suite=f"nightly {n}") for n in range(1_000)),
+    ]
+
+
 @asynccontextmanager
 async def browsing(view: FakeView, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client of the app."""
