@@ -48,7 +48,9 @@ def troubles(
         rows: All targets, for their reasons.
         alerts: What the built-in evaluation has found.
     """
-    known = {(row.source, row.kind, row.id): row for row in rows if row.problems}
+    known: dict[tuple[str, str, str], TargetRow] = {
+        (row.source, row.kind, row.id): row for row in rows if row.problems
+    }
     phases = {_key(alert.labels): alert.state for alert in alerts or ()}
     found = []
     for problem in problems:

@@ -7,6 +7,7 @@ is rendered once. Nothing on it depends on the moment somebody looks, so all sha
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ FEW = 10
 
 #: So many members of clusters are on a page at most.
 _MEMBERS = 200
+
+#: A picture is shown while the next one is made if it is no older than this.
+_YOUNG_SECONDS = 30.0
+
+#: So long does somebody who filters wait for a picture that is being made.
+_PATIENCE_SECONDS = 0.05
 
 #: A list of more values than this is typed, not chosen from.
 _CHOICES = 50
@@ -256,12 +263,13 @@ class Board:
         self._view = view
         self._template = template
         self._pages = Pages()
-        self._prepared: Prepared | None = None
-        self._turn = asyncio.Lock()
+        self._newest: Prepared | None = None
+        self._checked = -math.inf
+        self._check: asyncio.Task[Prepared] | None = None
 
     async def answer(self, request: Request) -> Response:
         """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
-        prepared = await self._prepare(await self._view.picture())
+        prepared = await self._prepared(hurried=bool(request.query_params))
         filters, mistakes = Filters.read(request.query_params, prepared.known)
         if filters.limit and filters.limit > ROWS:
             mistakes += (f"limit: this page has at most {ROWS} rows, the JSON API all of them",)
@@ -272,11 +280,27 @@ class Board:
         page = await self._pages.get(key, lambda: self._render(prepared, filters, mistakes))
         return answer(request, page)
 
-    async def _prepare(self, picture: Picture) -> Prepared:
-        async with self._turn:
-            if self._prepared is None or self._prepared.picture.tag != picture.tag:
-                self._prepared = await asyncio.to_thread(Prepared, picture)
-            return self._prepared
+    async def _prepared(self, *, hurried: bool) -> Prepared:
+        """Return what is prepared of the newest picture.
+
+        Whoever types into the filter is `hurried`: a picture of thousands of targets takes longer
+        than people notice, so they get the one that they look at while the next one is made.
+        """
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._prepare())
+        young = self._view.now().monotonic - self._checked < _YOUNG_SECONDS
+        if hurried and young and self._newest is not None:
+            await asyncio.wait((self._check,), timeout=_PATIENCE_SECONDS)
+            if not self._check.done():
+                return self._newest
+        return await asyncio.shield(self._check)
+
+    async def _prepare(self) -> Prepared:
+        picture = await self._view.picture()
+        if self._newest is None or self._newest.picture.tag != picture.tag:
+            self._newest = await asyncio.to_thread(Prepared, picture)
+        self._checked = picture.at.monotonic
+        return self._newest
 
     async def _render(
         self, prepared: Prepared, filters: Filters, mistakes: tuple[str, ...]

@@ -6,7 +6,7 @@
 (() => {
   const EVERY_MS = 5000;
   const SHARE = 5; // a page that takes long is fetched more rarely: 1/SHARE of the time at most
-  const TYPING_MS = 100;
+  const TYPING_MS = 80;
   const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
   const notice = document.getElementById("notice");

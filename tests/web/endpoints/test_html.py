@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.web import fakes
 
 if TYPE_CHECKING:
     import httpx
+
+    from exporter.fleet.readings import Reading
+    from exporter.overview.picture import Picture
 
 
 HOSTILE = (
@@ -64,6 +68,19 @@ PROVIDER = "?source=lab&source=prod"
 
 def rows_of(part: Element) -> list[Element]:
     return [row for body in part.all("tbody") for row in body.all("tr")]
+
+
+class SlowView(fakes.FakeView):
+    """A view whose pictures take as long as a test wants."""
+
+    def __init__(self, *readings: Reading, **facts: Any) -> None:
+        super().__init__(*readings, **facts)
+        self.made = asyncio.Event()
+        self.made.set()
+
+    async def picture(self) -> Picture:
+        await self.made.wait()
+        return await super().picture()
 
 
 def skewed(name: str) -> Agent:
@@ -655,6 +672,21 @@ class TestSharing:
         )
         assert 200 == changed.status_code
         assert first.headers["etag"] != changed.headers["etag"]
+
+    async def test_a_filter_does_not_wait_for_news(self) -> None:
+        """Whoever types narrows what is on the screen, while a new picture is being made."""
+        view = SlowView(fakes.agent("old"), sources=[fakes.source()])
+        async with fakes.browsing(view) as client:
+            await client.get("/")
+            view.made.clear()
+            view.snapshot = fakes.changed(view.snapshot, readings=(fakes.agent("new"),))
+
+            filtered = await client.get("/?q=a")
+            whole = asyncio.create_task(client.get("/"))
+            view.made.set()
+
+            assert ["old"] == names(parse(filtered.text))
+            assert ["new"] == names(parse((await whole).text))
 
     async def test_encodings_have_tags_of_their_own(self) -> None:
         """A strong tag stands for the bytes, which differ."""
