@@ -39,7 +39,7 @@ _FILTER = """async (words) => {
     return took;
 }"""
 
-_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def boards(*, quick: bool) -> list[Figure]:
@@ -121,6 +121,7 @@ async def _browsed(url: str, agents: int) -> tuple[float, float]:
         for _ in range(5):
             async with tab(browser, viewport={"width": 1440, "height": 900}) as page:
                 await page.goto(url)
+                await page.wait_for_function(_PAINT)
                 paints.append(float(await page.evaluate(_PAINT)))
         async with tab(browser) as page:
             await page.goto(url)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from exporter.fleet.recent import Entry, Record
     from exporter.overview.filters import Badge
     from exporter.overview.interface import View
     from exporter.overview.picture import Picture
@@ -251,6 +252,12 @@ def _parts(found: Sequence[Group], filters: Filters) -> list[tuple[Group, Part]]
     ]
 
 
+def _newest_failure(record: Record, row: TargetRow) -> Entry | None:
+    """Return the newest failure that the picture can know: the records are newer than it is."""
+    read = math.inf if row.read_timestamp_seconds is None else row.read_timestamp_seconds
+    return next((each for each in record.failures() if each.timestamp_seconds <= read), None)
+
+
 class Board:
     """The first page.
 
@@ -332,6 +339,6 @@ class Board:
             severities=WRONG,
             recent=self._view.recent,
             trend=text.trend,
-            newest_failure=lambda record: next(record.failures(), None),
+            newest_failure=_newest_failure,
             **excerpt,
         )
