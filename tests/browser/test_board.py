@@ -301,6 +301,7 @@ async def test_ten_thousand_targets(browser: Browser) -> None:
         await page.get_by_role("link", name="all 10,000 agents").click()
         await page.get_by_role("link", name="next").click()
         await expect(page.locator("nav.more")).to_contain_text("101 to 200 of 10,000")
+        await expect(page.locator("#agents")).to_be_in_viewport()
         await page.get_by_role("columnheader", name="Name").get_by_role("link").click()
         await expect(row(page, "agent-00099.load.example")).to_be_visible()
         fresh = fakes.agent("agent-00000.load.example")

@@ -102,7 +102,7 @@
   }
 
   /** Tell as of when the page is right: it can be long since anything has changed. */
-  function confirm(date) {
+  function asOf(date) {
     const at = Date.parse(date);
     if (Number.isNaN(at)) return;
     const differs = at - Date.now();
@@ -129,7 +129,7 @@
       const sent = `${reply.headers.get("ETag")} ${location.href}`;
       const text = sent === seen ? null : await reply.text();
       if (mine.signal.aborted) return;
-      confirm(reply.headers.get("Date"));
+      asOf(reply.headers.get("Date"));
       if (text !== null) show(text);
       seen = sent;
       if (moved) form()?.reset();
@@ -173,7 +173,9 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     history.pushState(null, "", link.href);
-    refresh(true);
+    const list = link.closest(".more") && link.closest("section").dataset.key;
+    // The next rows are read from the top.
+    refresh(true).then(() => list && document.getElementById(list)?.scrollIntoView());
   });
 
   window.addEventListener("popstate", () => refresh(true));
