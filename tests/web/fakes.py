@@ -98,6 +98,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
+        self.tag = ""
         self.recent = Recent()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
@@ -157,7 +158,7 @@ class FakeView:
         """Return the picture of the one snapshot, with the alerts handed in."""
         found = await self._pictures.newest()
         alerts = None if self.found_alerts is None else tuple(self.found_alerts)
-        return changed(found, alerts=alerts)
+        return changed(found, alerts=alerts, tag=self.tag or found.tag)
 
     def _facts(self) -> Facts:
         return Facts(

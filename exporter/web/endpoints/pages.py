@@ -51,18 +51,13 @@ class Pages:
     async def get(self, key: Hashable, render: Callable[[], Awaitable[Page]]) -> Page:
         """Return the page of a key; those who ask while it is rendered wait for it."""
         task = self._found.get(key)
-        if task is None:
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = self._found[key] = asyncio.ensure_future(render())
-            task.add_done_callback(lambda done: self._forget_failed(key, done))
         self._found.move_to_end(key)
         while len(self._found) > KEPT:
             self._found.popitem(last=False)
         # Whoever leaves does not take the page from those who wait.
         return await asyncio.shield(task)
-
-    def _forget_failed(self, key: Hashable, done: asyncio.Task[Page]) -> None:
-        if (done.cancelled() or done.exception()) and self._found.get(key) is done:
-            del self._found[key]
 
 
 async def rendered(template: jinja2.Template, **context: Any) -> Page:
