@@ -14,7 +14,8 @@ from starlette.datastructures import QueryParams
 
 from exporter.commands.parser import several
 from exporter.fleet.kinds import LISTED
-from exporter.overview.filters import LABEL, Badge, Filters, Known
+from exporter.overview.filters import Badge, Filters, Known
+from exporter.overview.parameters import LABEL
 from exporter.overview.problems import WRONG, Problem
 from exporter.overview.rows import Condition, TargetRow
 

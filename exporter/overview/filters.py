@@ -60,6 +60,16 @@ class Order(StrEnum):
     SOURCE = "source"
 
 
+@unique
+class Section(StrEnum):
+    """A part of the board that is long enough for a page of its own."""
+
+    ATTENTION = "attention"
+    SOURCES = "sources"
+    GROUPS = "groups"
+    RUNS = "runs"
+
+
 #: Columns that the first click sorts from the largest down.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
@@ -108,6 +118,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         group: What targets are counted by: `source`, `provider` or a label.
         limit: How many rows are wanted at most; all of them if it is not given.
         offset: How many rows come before the first that is wanted.
+        section: The part of the board that is wanted, and nothing else.
     """
 
     text: str = ""
@@ -120,6 +131,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     limit: int | None = None
     offset: int = 0
+    section: Section | None = None
 
     @classmethod
     def read(cls, query: QueryParams, known: Known) -> tuple[Filters, tuple[str, ...]]:
@@ -142,6 +154,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             group=next(iter(parameters.among("group", known.groups)), ""),
             limit=parameters.number("limit", 1),
             offset=parameters.number("offset", 0) or 0,
+            section=next(iter(map(Section, parameters.among("section", tuple(Section)))), None),
         )
         return found, parameters.mistakes
 
@@ -160,12 +173,30 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """The source, if there is one and no other."""
         return next(iter(self.sources)) if len(self.sources) == 1 else ""
 
+    def label(self, name: str) -> str:
+        """Return the value a label must have, if there is one and no other."""
+        values = [value for known, value in self.labels if known == name]
+        return values[0] if len(values) == 1 else ""
+
+    def within(self, value: str, providers: Mapping[str, Iterable[str]]) -> str:
+        """Return the address of the targets that share a value of what is grouped by.
+
+        Args:
+            value: Of a source, a provider or a label.
+            providers: The sources of each provider.
+        """
+        if self.group in GROUPS:
+            sources = providers.get(value, ()) if self.group == "provider" else (value,)
+            return self.address(sources=sources, group="")
+        others = tuple(pair for pair in self.labels if pair[0] != self.group)
+        return self.address(labels=(*others, (self.group, value)), group="")
+
     def address(self, **changes: Any) -> str:
         """Return the relative address of these filters with some of them changed.
 
-        It begins with the first row, unless `offset` is among the changes.
+        It begins with the first row of all sections, unless `offset` or `section` are changed too.
         """
-        new = msgspec.structs.replace(self, **{"offset": 0, **changes})
+        new = msgspec.structs.replace(self, **{"offset": 0, "section": None, **changes})
         pairs = [
             ("q", new.text),
             *(("state", badge) for badge in Badge if badge in new.badges),
@@ -176,6 +207,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             ("group", new.group),
             ("limit", new.limit or ""),
             ("offset", new.offset or ""),
+            ("section", new.section or ""),
         ]
         return "?" + urlencode([(name, value) for name, value in pairs if value])
 
@@ -191,8 +223,28 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return "descending" if self.descending else "ascending"
 
-    def matcher(self) -> Callable[[TargetRow], bool]:
-        """Return what tells whether a row is wanted."""
+    @property
+    def canonical(self) -> str:
+        """Return the relative address of just this; all ways to write it are the same one."""
+        return self.address(offset=self.offset, section=self.section)
+
+    def covers(self, source: str, labels: Mapping[str, str]) -> bool:
+        """Return whether what belongs to a source with these labels is wanted."""
+        if self.sources and source not in self.sources:
+            return False
+        wanted: dict[str, set[str]] = {}
+        for name, value in self.labels:
+            wanted.setdefault(name, set()).add(value)
+        return all(labels.get(name) in values for name, values in wanted.items())
+
+    def matcher(
+        self, said: Callable[[TargetRow], str] | None = None
+    ) -> Callable[[TargetRow], bool]:
+        """Return what tells whether a row is wanted.
+
+        Args:
+            said: Returns what `searchable` returns, where that is kept.
+        """
         words = self.text.casefold().split()
         tests = [_TESTS[badge] for badge in self.badges]
         labels: dict[str, set[str]] = {}
@@ -210,7 +262,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
                 return False
             if not words:
                 return True
-            text = _searchable(row)
+            text = (said or searchable)(row)
             return all(word in text for word in words)
 
         return matches
@@ -219,8 +271,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """Sort rows that are sorted by urgency already."""
         if self.order is None:
             return list(rows)
-        found = in_order(rows, _VALUES[self.order], descending=self.descending)
-        return sorted(found, key=lambda row: LISTED.index(row.kind))
+        kinds: dict[Kind, list[TargetRow]] = {kind: [] for kind in LISTED}
+        for row in in_order(rows, _VALUES[self.order], descending=self.descending):
+            kinds[row.kind].append(row)
+        return [row for same in kinds.values() for row in same]
 
 
 def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool = False) -> list[R]:
@@ -231,10 +285,10 @@ def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool =
     return [row for _, row in known] + [row for worth, row in found if worth is None]
 
 
-def badges_of(rows: Sequence[TargetRow]) -> list[tuple[Badge, int]]:
-    """Count the rows of each badge, leaving out badges of none."""
-    counts = {badge: sum(map(test, rows)) for badge, test in _TESTS.items()}
-    return [(badge, number) for badge, number in counts.items() if number]
+def by_badge(rows: Sequence[TargetRow]) -> list[tuple[Badge, list[TargetRow]]]:
+    """Return the rows of each badge, leaving out badges of none."""
+    found = ((badge, list(filter(test, rows))) for badge, test in _TESTS.items())
+    return [(badge, having) for badge, having in found if having]
 
 
 def _is(condition: Condition) -> Callable[[TargetRow], bool]:
@@ -251,7 +305,7 @@ _TESTS: dict[Badge, Callable[[TargetRow], bool]] = {
 }
 
 
-def _searchable(row: TargetRow) -> str:
+def searchable(row: TargetRow) -> str:
     """Return everything of a row that can be searched, in one lower-case text."""
     parts: list[str | None] = [
         row.name,

@@ -59,6 +59,11 @@ def instant(unix_seconds: float | None) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def stamp(unix_seconds: float) -> str:
+    """Write a time stamp as programs read it, in UTC and to the second."""
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def words(code: str | None) -> str:
     """Write one of our codes, such as a reason, as people read it."""
     return (code or "").replace("_", " ")

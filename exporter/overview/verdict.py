@@ -12,20 +12,23 @@ import msgspec
 
 from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
-from exporter.overview.filters import GROUPS, Badge, badges_of
+from exporter.overview.filters import GROUPS, Badge, by_badge
 from exporter.overview.format import count, listed
 from exporter.overview.problems import WRONG
 from exporter.overview.rows import AgentRow, Condition, TargetRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from exporter.overview.problems import Problem
     from exporter.overview.sources import SourceRow
 
 
 Level = Literal["good", "unsure", "warn", "bad"]
+
+#: How targets are marked, the worst first.
+_LOOKS: tuple[str, ...] = (*WRONG, *Condition)
 
 #: So many sorts of problems are told in the headline.
 _TOLD = 4
@@ -52,14 +55,14 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of target at a glance.
 
     Attributes:
-        badges: How many targets have which badge.
-        bar: Condition, beginning and length in percent of each part of a bar.
+        badges: How many targets have which badge, and the look of the worst of them.
+        bar: Look, beginning and length in percent of each part of a bar.
     """
 
     kind: Kind
     total: int
-    badges: tuple[tuple[Badge, int], ...]
-    bar: tuple[tuple[Condition, float, float], ...]
+    badges: tuple[tuple[Badge, int, str], ...]
+    bar: tuple[tuple[str, float, float], ...]
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +73,14 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         total: How many there are.
         wrong: How many have which severity, with what their sources suffer from as a whole.
         counts: How many are in which condition.
+        bar: As that of a `Tile`.
     """
 
     value: str
     total: int
     wrong: tuple[tuple[Severity, int], ...]
     counts: tuple[tuple[Condition, int], ...]
+    bar: tuple[tuple[str, float, float], ...]
 
 
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,15 +96,18 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     alarming: bool = False
 
 
+def look(row: TargetRow) -> str:
+    """Return how a target is marked: by the worst that is wrong with it, else by its condition."""
+    return row.severity if row.severity in WRONG else row.state
+
+
 def groups(rows: Sequence[TargetRow]) -> list[Group]:
     """Part arranged rows by kind, leaving out kinds of which there is none."""
-    found = []
-    for kind, members in groupby(rows, key=attrgetter("kind")):
-        same = tuple(members)
-        counted = Counter(row.state for row in same)
-        counts = tuple((state, counted[state]) for state in Condition if counted[state])
-        found.append(Group(kind=kind, rows=same, counts=counts))
-    return found
+    return [
+        Group(kind=kind, rows=same, counts=_counts(same))
+        for kind, members in groupby(rows, key=attrgetter("kind"))
+        if (same := tuple(members))
+    ]
 
 
 def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
@@ -108,19 +116,14 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
         Tile(
             kind=group.kind,
             total=len(group.rows),
-            badges=tuple(badges_of(group.rows)),
-            bar=tuple(_bar(group)),
+            badges=tuple(
+                (badge, len(having), min(map(look, having), key=_LOOKS.index))
+                for badge, having in by_badge(group.rows)
+            ),
+            bar=_bar(group.rows),
         )
         for group in groups(rows)
     ]
-
-
-def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
-    begin = 0.0
-    for condition, number in group.counts:
-        length = 100 * number / len(group.rows)
-        yield condition, round(begin, 2), round(length, 2)
-        begin += length
 
 
 def tallies(rows: Iterable[TargetRow], by: str, problems: Iterable[Problem] = ()) -> list[Tally]:
@@ -150,6 +153,7 @@ def tallies(rows: Iterable[TargetRow], by: str, problems: Iterable[Problem] = ()
             total=len(same := found.get(value, [])),
             wrong=tuple((each, wrong[value][each]) for each in WRONG if wrong[value][each]),
             counts=_counts(same),
+            bar=_bar(same),
         )
         for value in order
     ]
@@ -158,6 +162,17 @@ def tallies(rows: Iterable[TargetRow], by: str, problems: Iterable[Problem] = ()
 def _counts(rows: Iterable[TargetRow]) -> tuple[tuple[Condition, int], ...]:
     counted = Counter(row.state for row in rows)
     return tuple((state, counted[state]) for state in Condition if counted[state])
+
+
+def _bar(rows: Sequence[TargetRow]) -> tuple[tuple[str, float, float], ...]:
+    counted = Counter(map(look, rows))
+    begin, parts = 0.0, []
+    for each in _LOOKS:
+        if counted[each]:
+            length = 100 * counted[each] / len(rows)
+            parts.append((each, round(begin, 2), round(length, 2)))
+            begin += length
+    return tuple(parts)
 
 
 def headline(
@@ -230,8 +245,13 @@ def _phrases(problems: Iterable[Problem]) -> tuple[str, ...]:
     return (*told[:_TOLD], *_some(max(0, more), f"and {more} more"))
 
 
+def plain(title: str) -> str:
+    """Write the name of an alert as words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
+
+
 def _phrase(title: str, number: int) -> str:
-    noun, _, rest = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower().partition(" ")
+    noun, _, rest = plain(title).partition(" ")
     if noun not in _NOUNS:
         return f"{noun} {rest}"
     return f"{count(number, noun)} {_TAILS.get(rest, rest)}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.bench import peers, polling, serving, whole
+from tests.bench import boards, peers, polling, serving, whole
 
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "hanging": polling.hanging,
     "neighbours": polling.neighbours,
     "whole": whole.whole,
+    "boards": boards.boards,
     "state": whole.state,
     "start": whole.start,
     "growth": whole.growth,

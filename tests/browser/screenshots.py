@@ -21,8 +21,9 @@ READINGS = 24
 
 _AGENTS = range(41, 61)
 _DOWN = "58"
-_WIDE = {"width": 1400, "height": 1250}
-_PHONE = {"width": 390, "height": 780}
+_WIDE = {"width": 1440, "height": 1250}
+_SCREEN = {"width": 1440, "height": 900}
+_PHONE = {"width": 390, "height": 844}
 
 
 async def live(fleet: Demo) -> None:
@@ -57,10 +58,12 @@ async def main() -> None:
             await live(fleet)
             agent = f"target?source=simulated-portal&kind=agent&id={_DOWN}"
             for name, path, size, scheme, scale in (
-                ("board", "", _WIDE, "light", 1),
-                ("board-dark", "", _WIDE, "dark", 1),
+                ("board", "", _SCREEN, "light", 1),
+                ("board-dark", "", _SCREEN, "dark", 1),
                 ("target", agent, _WIDE, "light", 1),
-                ("telephone", "?state=down#agents", _PHONE, "light", 2),
+                ("telephone", "", _PHONE, "light", 2),
+                ("telephone-dark", "", _PHONE, "dark", 2),
+                ("groups", "?group=source#groups", _SCREEN, "light", 1),
             ):
                 async with tab(
                     browser, viewport=size, color_scheme=scheme, device_scale_factor=scale

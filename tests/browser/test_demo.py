@@ -54,7 +54,7 @@ async def test_an_agent_goes_down_and_comes_back(browser: Browser, demo: Demo) -
 
         await demo.control(change={"agents": {"58": {"up": False}}})
         await expect(cell(page, "zurich-05", "State")).to_have_text("down not reachable")
-        await expect(page.locator(".headline strong")).to_contain_text("8 of 48 targets down")
+        await expect(page.locator(".headline strong")).to_contain_text("2 agents unreachable")
         assert {"bern-04", "zurich-05"} == set((await shown(page))[:2])
         await demo.control(change={"agents": {"58": {"up": True}}})
         await expect(cell(page, "zurich-05", "State")).to_have_text("up")
@@ -83,13 +83,31 @@ async def test_the_page_of_a_target(browser: Browser, demo: Demo) -> None:
         await expect(page.locator("#readings + .card tbody tr").nth(2)).to_be_visible()
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+async def test_what_is_wrong_is_seen_without_scrolling(
+    browser: Browser, demo: Demo, width: int, height: int
+) -> None:
+    """The table of what is wrong follows the headline, and leads to the first target in a click."""
+    async with tab(browser, viewport={"width": width, "height": height}) as page:
+        await page.goto(demo.url)
+
+        await expect(page.get_by_role("heading", level=2).first).to_contain_text("Needs attention")
+        first = page.locator("#attention + .card tbody tr").first
+        box = await first.bounding_box()
+        await first.get_by_role("link", name="controller-3").click()
+
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("controller-3")
+        assert box is not None
+        assert height >= box["y"] + box["height"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize(
     "path",
     [
         "",
-        "?q=bern&sort=-ping",
+        "?q=bern&sort=-ping&group=source",
         "target?source=simulated-portal&kind=agent&id=41",
         "runbooks/LoadFleetExporterGone",
     ],
@@ -113,6 +131,7 @@ async def test_on_a_telephone(browser: Browser, demo: Demo, path: str) -> None:
         await page.goto(demo.url + path)
 
         wide = await page.evaluate("document.documentElement.scrollWidth")
-        label = "getComputedStyle(document.querySelector('td'), '::before').content"
+        cell = "section:not([data-key=attention]) td"
+        label = f"getComputedStyle(document.querySelector('{cell}'), '::before').content"
         assert 360 == wide
         assert "none" != await page.evaluate(label)

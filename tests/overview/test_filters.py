@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Badge, Filters, Known, Order, badges_of
+from exporter.overview.filters import Badge, Filters, Known, Order, by_badge
 from tests.web import fakes
 
 
@@ -104,6 +104,27 @@ class TestAddress:
         wanted = filters("label.site=bern&label.site=bern&source=lab&source=lab")
 
         assert "?source=lab&label.site=bern" == wanted.address()
+
+    def test_of_a_section(self) -> None:
+        """A section and a place in it are part of the address, and no link keeps them unasked."""
+        wanted = filters("section=runs&offset=100&source=lab")
+
+        assert "?source=lab&offset=100&section=runs" == wanted.canonical
+        assert "?source=lab" == wanted.address()
+
+    @pytest.mark.parametrize(
+        ("group", "value", "expected"),
+        [
+            ("source", "lab", "?q=a&source=lab"),
+            ("provider", "realload", "?q=a&source=lab&source=prod"),
+            ("site", "ulm", "?q=a&label.site=ulm"),
+        ],
+    )
+    def test_of_a_group(self, group: str, value: str, expected: str) -> None:
+        """A group leads to its targets, with whatever else is filtered by."""
+        wanted = filters(f"q=a&group={group}")
+
+        assert expected == wanted.within(value, {"realload": ("prod", "lab")})
 
     def test_of_a_badge_that_is_added(self) -> None:
         """A link can change one thing and keep the rest."""
@@ -241,4 +262,21 @@ def test_badges_are_counted() -> None:
     """A summary leaves out what there is none of."""
     fleet = rows(fakes.agent("a"), fakes.agent("b", up=False), fakes.suite(passed=False))
 
-    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == badges_of(fleet)
+    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == [
+        (badge, len(having)) for badge, having in by_badge(fleet)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", True),
+        ("source=lab&label.site=bern", True),
+        ("label.site=ulm&label.site=bern", True),
+        ("source=prod", False),
+        ("label.site=ulm", False),
+    ],
+)
+def test_what_belongs_to_a_source_is_filtered(query: str, *, expected: bool) -> None:
+    """Problems and runs are chosen by source and label as targets are."""
+    assert expected == filters(query).covers("lab", {"site": "bern"})

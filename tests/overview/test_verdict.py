@@ -10,7 +10,7 @@ from exporter.overview.build import arranged, target_rows
 from exporter.overview.filters import Badge
 from exporter.overview.problems import Problem
 from exporter.overview.rows import Condition
-from exporter.overview.verdict import Headline, groups, headline, tiles
+from exporter.overview.verdict import Headline, groups, headline, tallies, tiles
 from exporter.polling.poller import TaskStatus
 from tests.web import fakes
 
@@ -263,5 +263,27 @@ def test_tiles_sum_up() -> None:
 
     (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
-    assert (3, ((Badge.DOWN, 1), (Badge.UP, 2))) == (tile.total, tile.badges)
+    assert (3, ((Badge.DOWN, 1, "down"), (Badge.UP, 2, "up"))) == (tile.total, tile.badges)
     assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar
+
+
+def test_tallies_count_what_is_wrong() -> None:
+    """A group has what is wrong with its targets and with its source as a whole."""
+    view = fakes.FakeView(fakes.agent("a", up=False), fakes.agent("b"))
+    view.source_rows = [fakes.source()]
+    found = asyncio.run(view.picture())
+
+    (tally,) = tallies(found.targets, "site", found.problems)
+
+    assert ("bern", 2, ((Severity.CRITICAL, 2),)) == (tally.value, tally.total, tally.wrong)
+    assert ((Condition.DOWN, 1), (Condition.UP, 1)) == tally.counts
+    assert (("critical", 0.0, 50.0), ("up", 50.0, 50.0)) == tally.bar
+
+
+def test_tallies_of_a_label_that_some_lack() -> None:
+    """No target is left out of the count."""
+    rows = arranged(target_rows(fakes.FakeView(fakes.agent()).snapshots(), fakes.NOW))
+
+    (tally,) = tallies(rows, "team")
+
+    assert ("", 1) == (tally.value, tally.total)

@@ -33,7 +33,7 @@ from exporter.fleet.recent import Recent
 from exporter.fleet.store import Snapshot
 from exporter.metrics.exposition import ScrapeResponse
 from exporter.metrics.telemetry import SelfMetrics
-from exporter.overview.picture import Facts, Picture, picture
+from exporter.overview.picture import Facts, Picture, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
@@ -86,6 +86,7 @@ class FakeView:
         *readings: Reading,
         sources: Sequence[SourceRow] = (),
         config: Mapping[str, Any] | None = None,
+        alerting: AlertingSettings | None = None,
     ) -> None:
         self.snapshot = Snapshot(
             provider="realload",
@@ -97,7 +98,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
-        self.tag = "picture"
+        self.tag = ""
         self.recent = Recent()
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
@@ -109,6 +110,11 @@ class FakeView:
         self.mistakes: tuple[str, ...] = ()
         self.explained: list[tuple[str, str, str]] = []
         self.explain_error: Exception | None = None
+        clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
+        self._judge = Judge.of(
+            alerting or AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False
+        )
+        self._pictures = Pictures(self._facts, clock=clock)
         self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
@@ -150,17 +156,17 @@ class FakeView:
 
     async def picture(self) -> Picture:
         """Return the picture of the one snapshot, with the alerts handed in."""
-        facts = Facts(
+        found = await self._pictures.newest()
+        alerts = None if self.found_alerts is None else tuple(self.found_alerts)
+        return changed(found, alerts=alerts, tag=self.tag or found.tag)
+
+    def _facts(self) -> Facts:
+        return Facts(
             snapshots=(self.snapshot,),
             sources=tuple(self.source_rows),
-            judge=Judge.of(
-                AlertingSettings(), SelfMetrics(clock=FakeClock().clock).registry, serves=False
-            ),
+            judge=self._judge,
             ready=self.ready,
         )
-        found = picture(facts, NOW, tag=self.tag)
-        alerts = None if self.found_alerts is None else tuple(self.found_alerts)
-        return changed(found, alerts=alerts)
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings handed in."""
@@ -291,6 +297,19 @@ def recorder() -> Recorder:
     """Make a recorder that records."""
     state = RecorderState(read_at=ago(30), up=True, recording=True)
     return Recorder(recorder_id="5", recorder="rec", host="rec.example", state=state)
+
+
+def ten_thousand() -> list[Reading]:
+    """Make a fleet of 10,000 agents, one of forty down, and 2,500 other targets."""
+    tested = changed(suite(passed=False), history=tuple(SuiteRun(run_id=str(n)) for n in range(20)))
+    alps = cluster(*(member(f"member-{number}", up=number > 0) for number in range(12)))
+    return [
+        *(agent(f"agent-{n:05}.load.example", up=n % 40 != 0) for n in range(10_000)),
+        *(changed(controller(), controller=f"ctl-{n}.example:8080") for n in range(500)),
+        *(changed(alps, cluster_id=f"{n}", agent_cluster=f"alps {n}") for n in range(500)),
+        *(changed(recorder(), recorder_id=f"{n}", recorder=f"rec-{n}") for n in range(500)),
+        *(changed(tested, suite_id=f"{n}", suite=f"nightly {n}") for n in range(1_000)),
+    ]
 
 
 @asynccontextmanager

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from starlette.responses import Response
 
 from exporter import __version__
 from exporter.alerts.rule import Severity
 from exporter.alerts.thresholds import RUNBOOK_URL
-from exporter.cooperative import collected, in_turns
-from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
 from exporter.overview.details import details
-from exporter.overview.filters import Filters, Known, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
-from exporter.overview.verdict import groups, tiles
+from exporter.web.endpoints.board import Board
+from exporter.web.endpoints.pages import answer, rendered
 from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
 
@@ -27,14 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from exporter.overview.interface import View
     from exporter.overview.problems import Problem
     from exporter.overview.verdict import Level
 
-
-#: Smaller pages are sent as they are.
-_WORTH_PACKING = 16 * 1024
 
 _LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
@@ -54,6 +47,7 @@ def _templates() -> jinja2.Environment:
         text.instant,
         text.of_planned,
         text.signed,
+        text.stamp,
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})
@@ -68,7 +62,7 @@ class HtmlPages:
     def __init__(self, view: View) -> None:
         self._view = view
         templates = _templates()
-        self._fleet = templates.get_template("fleet.html")
+        self._board = Board(view, templates.get_template("fleet.html"))
         self._target = templates.get_template("target.html")
         self._runbook = templates.get_template("runbook.html")
         self._index = templates.get_template("runbooks.html")
@@ -76,37 +70,7 @@ class HtmlPages:
 
     async def fleet(self, request: Request) -> Response:
         """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
-        view = self._view
-        picture = await view.picture()
-        filters, mistakes = Filters.read(request.query_params, Known.of(picture.sources))
-        rows = picture.targets
-        matches = filters.matcher()
-        chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
-        # Whoever looks for certain targets is not interested in the rest of the page.
-        whole = not (filters.text or filters.badges or filters.kinds)
-        alerts = () if filters.narrows else picture.alerts or ()
-        return await _answer(
-            request,
-            self._fleet,
-            now=picture.at,
-            headline=picture.headline,
-            mistakes=mistakes,
-            alerts=[each for each in alerts if each.state == "firing" and each.trouble],
-            sources=[row for row in picture.sources if whole and filters.source in ("", row.name)],
-            source_names=[row.name for row in picture.sources],
-            tiles=tiles(rows),
-            total=len(rows),
-            shown=len(chosen),
-            groups=groups(chosen),
-            flights=[run for run in picture.runs if whole and filters.source in ("", run.source)],
-            filters=filters,
-            kinds=LISTED,
-            badges=[badge for badge, _ in badges_of(rows)],
-            orders=Order,
-            recent=view.recent,
-            trend=text.trend,
-            newest_failure=lambda record: next(record.failures(), None),
-        )
+        return await self._board.answer(request)
 
     async def target(self, request: Request) -> Response:
         """Answer with all that is known of the target named by `source`, `kind` and `id`."""
@@ -178,10 +142,4 @@ async def _answer(
     status: HTTPStatus = HTTPStatus.OK,
     **context: Any,
 ) -> Response:
-    """Render a page without holding up the loop, and pack a large one beside it."""
-    body = "".join(await collected(template.generate(**context))).encode("utf-8", "replace")
-    headers = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"}
-    if len(body) >= _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, status_code=status, headers=headers)
+    return answer(request, await rendered(template, **context), status=status)

@@ -1,11 +1,13 @@
 "use strict";
 
-// Fetches the page anew every few seconds and changes in place what differs, so that focus,
-// scrolling and selected text stay. Filters and sorting go the same way, the address follows.
+// Asks every few seconds whether the page has changed and changes in place what differs, so that
+// focus, scrolling and selected text stay. Filters and sorting go the same way, the address follows.
+// Times are sent in UTC and alike to all; here they become the viewer's.
 (() => {
   const EVERY_MS = 5000;
   const SHARE = 5; // a page that takes long is fetched more rarely: 1/SHARE of the time at most
-  const TYPING_MS = 200;
+  const TYPING_MS = 80;
+  const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
   const notice = document.getElementById("notice");
   const pause = document.getElementById("pause");
@@ -15,6 +17,29 @@
   let timer = 0;
   let typing = 0;
   let underway = null;
+  let seen = ""; // the address and the tag of what is shown
+  let ahead = 0; // by how much the exporter's clock is ahead of this one, where they differ
+
+  function ago(seconds) {
+    if (seconds < 1) return "just now";
+    const [size, unit, part, small] = UNITS.find(([least]) => seconds >= least) ?? [1, "s", 1, "s"];
+    const rest = Math.floor((seconds % size) / part);
+    return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ""} ago`;
+  }
+
+  /** Write the times below a node as they are read now, with UTC on hover. */
+  function tell(root, times = "time") {
+    const now = Date.now() + ahead;
+    for (const time of root.querySelectorAll(times)) {
+      const at = new Date(time.dateTime);
+      const text = "ago" in time.dataset
+        ? ago(Math.floor((now - at) / 1000))
+        : at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+      const utc = time.dateTime.replace("T", " ").replace("Z", " UTC");
+      if (time.textContent !== text) time.textContent = text;
+      if (time.title !== utc) time.title = utc;
+    }
+  }
 
   /** Make `old` equal to `fresh`; rows and sections are known again by their `data-key`. */
   function morph(old, fresh) {
@@ -29,7 +54,8 @@
     }
     if ("own" in old.dataset) return; // it is this script's
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+      // What is unfolded stays so.
+      if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -68,9 +94,23 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const focused = document.activeElement;
     document.title = fresh.title;
+    tell(fresh);
     morph(document.body, fresh.body);
     if (focused !== document.activeElement && focused.isConnected) {
       focused.focus({ preventScroll: true });
+    }
+  }
+
+  /** Tell as of when the page is right: it can be long since anything has changed. */
+  function asOf(date) {
+    const at = Date.parse(date);
+    if (Number.isNaN(at)) return;
+    const differs = at - Date.now();
+    ahead = Math.abs(differs) > 2000 ? differs : 0;
+    const time = document.querySelector("footer time");
+    if (time) {
+      time.dateTime = new Date(at).toISOString().replace(/\.\d+/, "");
+      tell(time.parentNode);
     }
   }
 
@@ -81,13 +121,17 @@
     const mine = (underway = new AbortController());
     const begun = performance.now();
     try {
-      const reply = await fetch(location.href, { signal: mine.signal, cache: "no-store" });
+      // The browser sends the tag of what it has kept, and keeps quiet about a 304.
+      const reply = await fetch(location.href, { signal: mine.signal, cache: "no-cache" });
       if (!reply.headers.get("Content-Type")?.startsWith("text/html")) {
         throw new Error(`HTTP ${reply.status}`);
       }
-      const text = await reply.text();
+      const sent = `${reply.headers.get("ETag")} ${location.href}`;
+      const text = sent === seen ? null : await reply.text();
       if (mine.signal.aborted) return;
-      show(text);
+      asOf(reply.headers.get("Date"));
+      if (text !== null) show(text);
+      seen = sent;
       if (moved) form()?.reset();
       notice.textContent = "";
     } catch (error) {
@@ -129,7 +173,9 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     history.pushState(null, "", link.href);
-    refresh(true);
+    const list = link.closest(".more") && link.closest("section").dataset.key;
+    // The next rows are read from the top.
+    refresh(true).then(() => list && document.getElementById(list)?.scrollIntoView());
   });
 
   window.addEventListener("popstate", () => refresh(true));
@@ -147,5 +193,7 @@
     else refresh();
   });
 
+  tell(document);
+  setInterval(() => document.hidden || tell(document, "time[data-ago]"), 1000);
   again();
 })();

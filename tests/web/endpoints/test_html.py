@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import html
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
 
 from exporter import __version__
 from exporter.errors import Reason
-from exporter.fleet.readings import MinVersion, Outcome, Run, SuiteRun
+from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun
 from exporter.overview.rows import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
@@ -18,9 +17,10 @@ from tests.web import fakes
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import httpx
+
+    from exporter.fleet.readings import Reading
+    from exporter.overview.picture import Picture
 
 
 HOSTILE = (
@@ -61,16 +61,33 @@ def links(page: Element) -> dict[str, str]:
     return {link.text: link.attributes["href"] for link in page.all("a")}
 
 
-def alert(state: str = "firing", **facts: str) -> AlertView:
-    annotations: Mapping[str, str] = {"summary": "An agent is unreachable."} | facts
-    return AlertView(
-        name="LoadFleetAgentUnreachable",
-        severity="critical",
-        state="firing" if state == "firing" else "pending",
-        labels={"alertname": "LoadFleetAgentUnreachable", "agent_id": "7"},
-        annotations=annotations,
-        since_timestamp_seconds=fakes.NOW.unix - 600,
-    )
+KINDS = ("agents", "recorders")
+
+PROVIDER = "?source=lab&source=prod"
+
+
+def rows_of(part: Element) -> list[Element]:
+    return [row for body in part.all("tbody") for row in body.all("tr")]
+
+
+class SlowView(fakes.FakeView):
+    """A view whose pictures take as long as a test wants."""
+
+    def __init__(self, *readings: Reading, **facts: Any) -> None:
+        super().__init__(*readings, **facts)
+        self.made = asyncio.Event()
+        self.made.set()
+
+    async def picture(self) -> Picture:
+        await self.made.wait()
+        return await super().picture()
+
+
+def skewed(name: str) -> Agent:
+    """Make an agent that is up, and whose clock is off."""
+    state = fakes.agent().state
+    assert state is not None
+    return fakes.agent(name, state=fakes.changed(state, clock_delta_seconds=7.5))
 
 
 class TestFleet:
@@ -81,16 +98,6 @@ class TestFleet:
         shown = "The fleet is well: 1 target up."
         assert f"loadfleet-exporter: {shown}" == page.one("title").text
         assert shown == page.one("div", "headline").one("strong").text
-
-    async def test_the_headline_leads_to_what_is_down(self) -> None:
-        """The count is a link to its targets, whatever the page shows now, in the same order."""
-        view = fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False))
-
-        page = await get(view, q="a", kind="agent", sort="-name")
-
-        answer = page.one("div", "headline").one("strong")
-        assert "The fleet is not well: 1 of 2 targets down." == answer.text
-        assert {"1 of 2 targets down": "?state=down&sort=-name"} == links(answer)
 
     async def test_shows_that_not_all_could_be_read(self) -> None:
         """An empty board has the colour of what is not known, and says what it lacks."""
@@ -162,7 +169,7 @@ class TestFleet:
         state = fakes.changed(cluster.state, outdated=True)
         page = await get(fakes.FakeView(fakes.changed(cluster, state=state)))
 
-        (cell,) = page.cells("State")
+        cell = page.one("table", "clusters").cells("State")[0]
 
         assert ("down", "outdated", "outdated") == (
             cell.one("span", "state").text,
@@ -202,15 +209,15 @@ class TestFleet:
         """State, reason, version, clock, ping and age are in the row."""
         page = await get(fakes.FakeView(fakes.agent(up=False)))
 
-        (state,) = page.cells("State")
-        assert "down" == state.one("span", "state", "down").text
+        (state,) = page.one("table", "agents").cells("State")
+        assert "down" == state.one("span", "state", "down", "critical").text
         assert "not reachable" == state.one("span", "reason").text
         known = {label: page.cells(label)[0].text for label in ("Version", "Clock", "Ping", "Read")}
         assert {
             "Version": "4.8.24",
             "Clock": "\N{MINUS SIGN}250 ms",
             "Ping": "12 ms",
-            "Read": "30 s ago",
+            "Read": "2023-11-14 22:12:50 UTC",
         } == known
 
     async def test_marks_what_is_from_before_a_restart(self) -> None:
@@ -221,9 +228,10 @@ class TestFleet:
 
         page = await get(view)
 
-        assert ["30 s ago restored"] == [cell.text for cell in page.cells("Read")]
+        read = "2023-11-14 22:12:50 UTC"
+        assert [f"{read} restored"] == [cell.text for cell in page.cells("Read")]
         (tasks,) = page.cells("Tasks")
-        assert "agents 30 s ago, restored" == tasks.text
+        assert f"agents {read}, restored" == tasks.text
         target = await get(view, "/target", source="prod", kind="agent", id="id-agent-1")
         assert "Restored, read 30 s ago." in text_of(target)
 
@@ -250,7 +258,9 @@ class TestFleet:
 
         page = await get(view)
 
-        assert "1 min 30 s ago not reachable" in text_of(page)
+        (cell,) = page.cells("Newest failure")
+        assert "2023-11-14T22:11:50Z" == cell.one("time").attributes["datetime"]
+        assert "not reachable" == cell.one("span", "quiet").text
 
     async def test_draws_the_ping_times(self) -> None:
         """The newest ping times are a line beside their number, hidden from screen readers."""
@@ -267,8 +277,8 @@ class TestFleet:
         page = await get(fakes.FakeView(fakes.suite(passed=False)))
 
         (runs,) = page.cells("Newest runs")
-        run = runs.one("li", "down", title="failed, 10 min ago")
-        assert "failed" == run.one("span", "unseen").text
+        run = runs.one("li", "down", title="failed, 2023-11-14 22:03:20 UTC")
+        assert "failed" == run.text
 
     async def test_shows_runs_in_flight(self) -> None:
         """A run that goes on is shown with its phase, one that ended is not."""
@@ -292,35 +302,10 @@ class TestFleet:
 
         failing, refused, new = page.one("section", data_key="sources").one("tbody").all("tr")
         (tasks,) = failing.cells("Tasks")
-        assert "10 s ago: no reply within 15 s" in tasks.text
+        assert "2023-11-14 22:13:10 UTC: no reply within 15 s" in tasks.text
         assert "no reply within 15 s" == tasks.one("bdi").text
         assert "the credentials were refused" in refused.cells("State")[0].text
         assert "no success yet" in new.cells("Tasks")[0].text
-
-    async def test_shows_firing_alerts(self) -> None:
-        """What fires is told, what is pending is not yet."""
-        view = fakes.FakeView(fakes.agent(), sources=[fakes.source()])
-        view.found_alerts = [alert(description="Agent 7 is away."), alert("pending")]
-
-        page = await get(view)
-
-        assert "critical LoadFleetAgentUnreachable Agent 7 is away. 10 min" in text_of(page)
-        assert ["LoadFleetAgentUnreachable"] == [cell.text for cell in page.cells("Alert")]
-
-    async def test_leaves_the_heartbeat_out(self) -> None:
-        """It always fires, which is no trouble."""
-        view = fakes.FakeView(fakes.agent(), sources=[fakes.source()])
-        view.found_alerts = [replace(alert(), name="LoadFleetHeartbeat", severity="none")]
-
-        page = await get(view)
-
-        assert "Firing alerts" not in text_of(page)
-
-    async def test_leaves_alerts_out_that_nobody_evaluates(self) -> None:
-        """Without the built-in evaluation the page does not say that nothing fires."""
-        page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
-
-        assert "alerts" not in text_of(page)
 
     async def test_is_complete_without_script(self) -> None:
         """One script from here is all; no style in place and nothing from outside."""
@@ -344,7 +329,6 @@ class TestFleet:
             Run(run_id=name, run=name, phase=name),
             sources=[fakes.source(name, status=fakes.failed(name))],
         )
-        view.found_alerts = [alert(summary=name)]
 
         page = (await ask(view)).text
 
@@ -360,20 +344,6 @@ class TestFleet:
 
         assert ["4711"] == names(page)
 
-    async def test_five_thousand_targets(self) -> None:
-        """A large fleet is shown whole, with its lines, in about a second of work."""
-        view = fakes.FakeView(
-            *(fakes.agent(f"agent-{number}") for number in range(5_000)), sources=[fakes.source()]
-        )
-        view.recent.take(view.snapshot)
-        await view.recent.catch_up()
-        started = time.process_time()
-
-        answer = await ask(view)
-
-        assert 1.5 > time.process_time() - started
-        assert 5_000 == len(names(parse(answer.text)))
-
     async def test_a_large_page_is_packed(self) -> None:
         """Who takes gzip gets it, so that a large fleet is small on the wire."""
         view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(100)))
@@ -388,6 +358,346 @@ class TestFleet:
         )
         assert packed.text == plain.text
         assert len(gzip.compress(plain.content, 1)) < len(plain.content) / 5
+
+
+def attention(page: Element) -> list[dict[str, str]]:
+    """Return the table of what is wrong, row by row, as its cells are read."""
+    return [
+        {cell.attributes["data-label"]: cell.text for cell in row.all("td")}
+        for row in page.one("section", data_key="attention").one("tbody").all("tr")
+    ]
+
+
+def sections(page: Element) -> list[str]:
+    return [section.attributes["data-key"] for section in page.all("section")]
+
+
+class TestNeedsAttention:
+    async def test_tells_what_is_wrong(self) -> None:
+        """The worst is first, with name, kind, severity, reason, since, alert and source."""
+        view = fakes.FakeView(
+            skewed("late"),
+            fakes.agent("gone", up=False),
+            fakes.agent("well"),
+            sources=[fakes.source()],
+        )
+
+        first, second = attention(await get(view))
+
+        assert {
+            "What": "gone agent",
+            "State": "critical",
+            "Reason": "not reachable",
+            "Since": "2023-11-14 22:13:20 UTC",
+            "Alert": "AgentUnreachable",
+            "Source": "prod",
+        } == first
+        assert ("late agent", "warning", "clock +7.5 s") == (
+            second["What"],
+            second["State"],
+            second["Reason"],
+        )
+
+    async def test_is_the_first_that_follows_the_headline(self) -> None:
+        """Nobody has to look for it."""
+        page = await get(fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()]))
+
+        assert ["attention", "sources", "targets", "agents"] == sections(page)
+        assert "Needs attention 1" == page.one("h2", id="attention").text
+
+    async def test_is_absent_where_nothing_is_wrong(self) -> None:
+        """An agent that the vendor has ended is down, and nobody has to care."""
+        view = fakes.FakeView(fakes.agent(up=False, managed="vendor"), sources=[fakes.source()])
+
+        page = await get(view)
+
+        assert "attention" not in sections(page)
+        assert "down" == page.one("span", "state", "down", "calm").text
+
+    async def test_leads_to_the_target_and_to_the_runbook(self) -> None:
+        """From what is wrong one click leads to all about it, another to what to do."""
+        page = await get(fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()]))
+
+        assert {
+            "a": "target?source=prod&kind=agent&id=id-a",
+            "AgentUnreachable": "runbooks/LoadFleetAgentUnreachable",
+        } == links(page.one("section", data_key="attention"))
+
+    async def test_a_source_leads_to_its_targets(self) -> None:
+        """The trouble of a whole source has no page of a target."""
+        view = fakes.FakeView(SourceHealth(), sources=[fakes.source(up=False)])
+
+        page = await get(view)
+
+        (row,) = attention(page)
+        assert ("prod source", "No poll brings readings") == (row["What"], row["Reason"])
+        assert "?source=prod" == links(page.one("section", data_key="attention"))["prod"]
+
+    async def test_a_member_is_named_with_its_reason(self) -> None:
+        """The cluster's page tells of it, and its reason is its own."""
+        view = fakes.FakeView(
+            fakes.cluster(fakes.member("one", up=False)), sources=[fakes.source()]
+        )
+
+        (row,) = attention(await get(view))
+
+        assert ("alps/one cluster", "not reachable") == (row["What"], row["Reason"])
+
+    async def test_marks_what_fires(self) -> None:
+        """Where the exporter judges alerts itself the table says which of them fire."""
+        view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()])
+        (problem,) = (await view.picture()).problems
+        view.found_alerts = [
+            AlertView(
+                name=problem.alert,
+                severity=problem.severity,
+                state="firing",
+                labels=problem.labels,
+                annotations={},
+                since_timestamp_seconds=fakes.NOW.unix,
+            )
+        ]
+
+        (row,) = attention(await get(view))
+
+        assert "AgentUnreachable firing" == row["Alert"]
+
+    async def test_has_ten_rows_and_a_way_to_all(self) -> None:
+        """A page of a broken fleet still fits on a screen, and the rest is one click away."""
+        down = [fakes.agent(f"agent-{number:03}", up=False) for number in range(120)]
+        view = fakes.FakeView(*down, sources=[fakes.source()])
+
+        page = await get(view)
+        whole = await get(view, "/" + links(page)["all 121 problems"])
+        rest = await get(view, "/" + links(whole)["next"])
+
+        assert (10, 100, 21) == (
+            len(attention(page)),
+            len(attention(whole)),
+            len(attention(rest)),
+        )
+        assert ["attention"] == sections(whole)
+        assert "101 to 121 of 121" in text_of(rest)
+        assert "?limit=" not in links(rest)["previous"]
+
+    async def test_follows_the_source(self) -> None:
+        """Who looks at a source sees what is wrong there, who looks for words sees rows alone."""
+        view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source(), fakes.source("lab")])
+
+        shown = [
+            "attention" in sections(await get(view, f"/?{query}"))
+            for query in ("source=prod", "source=lab", "q=agent", "kind=agent")
+        ]
+
+        assert [True, False, False, False] == shown
+
+
+class TestSources:
+    async def test_those_that_answer_are_one_line(self) -> None:
+        """Nobody scrolls past sources of which there is nothing to tell."""
+        sources = [fakes.source("a"), fakes.source("b", up=False), fakes.source("c")]
+
+        page = await get(fakes.FakeView(sources=sources))
+
+        section = page.one("section", data_key="sources")
+        folded = section.one("details")
+        assert "2 sources answer a, c" == folded.one("summary").text
+        assert ["a", "c"] == [row.attributes["data-key"] for row in rows_of(folded)]
+        assert ["b"] == [row.attributes["data-key"] for row in rows_of(section)][:1]
+
+    async def test_those_that_fail_in_part_are_open(self) -> None:
+        """A source of which one task fails answers, but there is something to tell."""
+        page = await get(fakes.FakeView(sources=[fakes.source(status=fakes.failed())]))
+
+        assert [] == page.one("section", data_key="sources").all("details")
+
+
+class TestPaging:
+    async def test_a_page_has_a_hundred_rows(self) -> None:
+        """The first kind has what the others leave, and each says how to see all of it."""
+        agents = [fakes.agent(f"agent-{number:03}") for number in range(250)]
+        recorders = [
+            fakes.changed(fakes.recorder(), recorder_id=f"{number}") for number in range(20)
+        ]
+
+        page = await get(fakes.FakeView(*agents, *recorders))
+
+        assert [90, 10] == [len(rows_of(page.one("table", name))) for name in KINDS]
+        assert "?kind=agent" == links(page)["all 250 agents"]
+        assert "?kind=recorder" == links(page)["all 20 recorders"]
+
+    async def test_a_kind_has_pages(self) -> None:
+        """A hundred rows lead to the next hundred and back."""
+        agents = [fakes.agent(f"agent-{number:03}") for number in range(250)]
+        view = fakes.FakeView(*agents)
+
+        first = await get(view, "/?kind=agent")
+        last = await get(view, "/?kind=agent&offset=200")
+
+        assert ("?kind=agent&offset=100", "?kind=agent&offset=100") == (
+            links(first)["next"],
+            links(last)["previous"],
+        )
+        assert ("agent-099", "agent-200") == (names(first)[-1], names(last)[0])
+        assert "201 to 250 of 250" in text_of(last)
+
+    async def test_past_the_end(self) -> None:
+        """Whoever kept an address of a larger fleet finds the way back."""
+        page = await get(fakes.FakeView(fakes.agent()), "/?kind=agent&offset=500")
+
+        assert [] == names(page)
+        assert "no rows from 501 on; there are 1" in text_of(page)
+        assert "?kind=agent" == links(page)["previous"]
+
+    @pytest.mark.parametrize("query", ["limit=5000", "offset=10"])
+    async def test_what_a_page_cannot_do_is_told(self, query: str) -> None:
+        """A row that is left out is never left out in silence."""
+        page = await get(fakes.FakeView(fakes.agent()), f"/?{query}")
+
+        assert query.partition("=")[0] in page.one("ul", "notice").text
+        assert 1 == len(names(page))
+
+    async def test_ten_members_of_a_cluster(self) -> None:
+        """The worst members are there, the others on the cluster's page."""
+        members = [fakes.member(f"m-{number:02}", up=number != 11) for number in range(12)]
+
+        page = await get(fakes.FakeView(fakes.cluster(*members)))
+
+        (cell,) = page.cells("Members")
+        assert ("m-11", 10) == (cell.all("bdi")[0].text, len(cell.all("li")))
+        assert "target?source=prod&kind=cluster&id=7#members" == links(cell)["all 12"]
+
+
+class TestGroups:
+    def fleet(self) -> fakes.FakeView:
+        return fakes.FakeView(
+            fakes.agent("a", up=False),
+            fakes.agent("b"),
+            fakes.agent("c"),
+            sources=[fakes.changed(fakes.source(), labels={"site": "bern"}), fakes.source("lab")],
+        )
+
+    async def test_by_a_label(self) -> None:
+        """Each value has its targets, what is wrong with them, and a link to them."""
+        page = await get(self.fleet(), group="site")
+
+        groups = page.one("table", "groups")
+        cells = {name: groups.cells(name)[0].text for name in ("Group", "Targets", "Wrong")}
+        assert {"Group": "bern", "Targets": "3", "Wrong": "1 critical"} == cells
+        assert "1 down, 2 up" == groups.cells("States")[0].text
+        assert {"bern": "?label.site=bern"} == links(groups)
+
+    @pytest.mark.parametrize(
+        ("group", "expected"),
+        [("source", {"prod": "?source=prod"}), ("provider", {"realload": PROVIDER})],
+    )
+    async def test_lead_to_their_targets(self, group: str, expected: dict[str, str]) -> None:
+        """Sources and providers are filtered by as labels are."""
+        page = await get(self.fleet(), group=group)
+
+        assert expected == links(page.one("table", "groups"))
+
+    async def test_can_be_chosen(self) -> None:
+        """The form has what targets are grouped by, and a field for each label."""
+        page = await get(self.fleet(), "/?group=site&label.site=bern")
+
+        form = page.one("form")
+        chosen = [option.attributes["value"] for option in form.all("option", selected="")]
+        assert ["bern", "site"] == chosen
+        assert ["", "bern"] == [
+            each.attributes["value"] for each in form.one("select", name="label.site").all("option")
+        ]
+
+    async def test_a_value_that_is_mistaken_is_told(self) -> None:
+        """The notice names the values there are."""
+        page = await get(self.fleet(), "/?label.site=brn")
+
+        assert (
+            "label.site must be one of: bern; did you mean bern?" in page.one("ul", "notice").text
+        )
+
+
+class TestMarks:
+    async def test_a_clock_that_is_off(self) -> None:
+        """The cell carries the severity, the state is not green, and words say so too."""
+        page = await get(fakes.FakeView(skewed("late")))
+
+        (clock,), (state,) = page.cells("Clock"), page.one("table", "agents").cells("State")
+        assert "+7.5 s" == clock.one("span", "wrong", "warning").text
+        assert "up" == state.one("span", "state", "warning").text
+        assert "up clock skew" == state.text
+
+    async def test_the_headline_is_amber_over_a_warning(self) -> None:
+        """Nothing is down, and still somebody should look."""
+        page = await get(fakes.FakeView(skewed("late"), sources=[fakes.source()]))
+
+        headline = page.one("div", "headline", "warn").one("strong").text
+        assert "The fleet needs attention: 1 agent with clock skew." == headline
+
+
+class TestSharing:
+    async def test_does_not_depend_on_the_moment(self) -> None:
+        """Times are written as they are; the viewer's script says how long ago that is."""
+        view = fakes.FakeView(fakes.agent(up=False), fakes.suite(), sources=[fakes.source()])
+
+        answer = await ask(view)
+
+        assert " ago" not in answer.text
+        assert "just now" not in answer.text
+        read = parse(answer.text).one("table", "agents").cells("Read")[0].one("time")
+        assert {"datetime": "2023-11-14T22:12:50Z", "data-ago": ""} == read.attributes
+
+    @pytest.mark.parametrize("encoding", ["identity", "gzip"])
+    async def test_what_the_viewer_has_is_not_sent_again(self, encoding: str) -> None:
+        """A page that did not change is answered without a body, until it changes."""
+        view = fakes.FakeView(
+            *(fakes.agent(f"agent-{number}") for number in range(50)), sources=[fakes.source()]
+        )
+        async with fakes.browsing(view) as client:
+            client.headers["Accept-Encoding"] = encoding
+            first = await client.get("/")
+            client.headers["If-None-Match"] = f'"other", {first.headers["etag"]}'
+            same = await client.get("/?")
+            view.snapshot = fakes.changed(view.snapshot, readings=(fakes.agent(up=False),))
+            changed = await client.get("/")
+
+        assert ("no-cache", "no-cache") == (
+            first.headers["cache-control"],
+            same.headers["cache-control"],
+        )
+        assert (304, b"", first.headers["etag"]) == (
+            same.status_code,
+            same.content,
+            same.headers["etag"],
+        )
+        assert 200 == changed.status_code
+        assert first.headers["etag"] != changed.headers["etag"]
+
+    async def test_a_filter_does_not_wait_for_news(self) -> None:
+        """Whoever types narrows what is on the screen, while a new picture is being made."""
+        view = SlowView(fakes.agent("old"), sources=[fakes.source()])
+        async with fakes.browsing(view) as client:
+            await client.get("/")
+            view.made.clear()
+            view.snapshot = fakes.changed(view.snapshot, readings=(fakes.agent("new"),))
+
+            filtered = await client.get("/?q=a")
+            whole = asyncio.create_task(client.get("/"))
+            view.made.set()
+
+            assert ["old"] == names(parse(filtered.text))
+            assert ["new"] == names(parse((await whole).text))
+
+    async def test_encodings_have_tags_of_their_own(self) -> None:
+        """A strong tag stands for the bytes, which differ."""
+        view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(50)))
+        tags = set()
+        async with fakes.browsing(view) as client:
+            for encoding in ("identity", "gzip"):
+                answer = await client.get("/", headers={"Accept-Encoding": encoding})
+                tags.add(answer.headers["etag"])
+
+        assert 2 == len(tags)
 
 
 class TestChoosing:
@@ -423,7 +733,8 @@ class TestChoosing:
         """The first line is about the whole fleet, whatever is chosen."""
         page = await get(self.fleet(), q="well")
 
-        assert "The fleet is not well: 1 of 4 targets down." == page.one("div", "headline").text
+        headline = page.one("div", "headline", "bad").one("strong").text
+        assert "The fleet is not well: 1 agent unreachable." == headline
 
     async def test_sorts(self) -> None:
         """Versions are sorted by their numbers, in either direction."""
@@ -456,10 +767,13 @@ class TestChoosing:
     @pytest.mark.parametrize(
         "query", ["state=burning", "kind=toaster", "sort=colour", "sort=--name"]
     )
-    async def test_what_is_not_known_is_left_out_of_account(self, query: str) -> None:
-        """An address of another release, or a mistyped one, still shows the fleet."""
+    async def test_what_is_not_known_is_told(self, query: str) -> None:
+        """An address of another release, or a mistyped one, shows the fleet and what it lacks."""
         page = await get(self.fleet(), f"/?{query}")
 
+        name = query.partition("=")[0]
+        (notice,) = page.one("ul", "notice").all("li")
+        assert f"This part of the address is left out: {name} must be one of: " in notice.text
         assert 4 == len(names(page))
 
     async def test_nothing_found(self) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from exporter.alerts.settings import AlertingSettings
 from exporter.alerts.thresholds import RUNBOOK_URL
-from exporter.overview.rows import AlertView
 from exporter.web.app import create_app
 from exporter.web.endpoints.runbooks import Block, Runbooks, Span
 from tests.support.markup import parse
@@ -133,24 +133,14 @@ async def test_every_link_holds(prefix: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [
-        ("https://wiki/", "https://wiki/LoadFleetSourceDown.md"),
-        (RUNBOOK_URL, "runbooks/LoadFleetSourceDown"),
+        ("https://wiki/", "https://wiki/LoadFleetAgentUnreachable.md"),
+        (RUNBOOK_URL, "runbooks/LoadFleetAgentUnreachable"),
     ],
     ids=["configured", "default"],
 )
 async def test_the_board_leads_there(folder: str, expected: str) -> None:
     """Who sees an alert on the board is one click from its runbook, without the internet."""
-    view = fakes.FakeView()
-    view.found_alerts = [
-        AlertView(
-            name="LoadFleetSourceDown",
-            severity="critical",
-            state="firing",
-            labels={},
-            annotations={"runbook_url": f"{folder}LoadFleetSourceDown.md"},
-            since_timestamp_seconds=0.0,
-        )
-    ]
+    view = fakes.FakeView(fakes.agent(up=False), alerting=AlertingSettings(runbook_url=folder))
 
     async with fakes.browsing(view) as client:
         page = parse((await client.get("/")).text)

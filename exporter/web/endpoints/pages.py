@@ -1,0 +1,89 @@
+"""Pages that are rendered once and shared by all who look at them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import Response
+
+from exporter.cooperative import collected
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    import jinja2
+    from starlette.requests import Request
+
+
+#: Smaller pages are sent as they are.
+_WORTH_PACKING = 16 * 1024
+
+#: So many pages are kept: each view that somebody has open is one.
+KEPT = 32
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes of a page.
+
+    Attributes:
+        tag: Of what is in it, so that the same page has the same one after a restart.
+        packed: With gzip, `None` where it is not worth it.
+    """
+
+    tag: str
+    plain: bytes
+    packed: bytes | None = None
+
+
+class Pages:
+    """The newest pages, each of which is rendered once, no matter how many ask for it."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Hashable, asyncio.Task[Page]] = OrderedDict()
+
+    async def get(self, key: Hashable, render: Callable[[], Awaitable[Page]]) -> Page:
+        """Return the page of a key; those who ask while it is rendered wait for it."""
+        task = self._found.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._found[key] = asyncio.ensure_future(render())
+        self._found.move_to_end(key)
+        while len(self._found) > KEPT:
+            self._found.popitem(last=False)
+        # Whoever leaves does not take the page from those who wait.
+        return await asyncio.shield(task)
+
+
+async def rendered(template: jinja2.Template, **context: Any) -> Page:
+    """Render a page without holding up the loop, and pack a large one beside it."""
+    text = await collected(template.generate(**context))
+    return await asyncio.to_thread(_finished, text)
+
+
+def _finished(text: list[str]) -> Page:
+    body = "".join(text).encode("utf-8", "replace")
+    return Page(
+        tag=hashlib.blake2b(body, digest_size=12).hexdigest(),
+        plain=body,
+        packed=gzip.compress(body, 5, mtime=0) if len(body) >= _WORTH_PACKING else None,
+    )
+
+
+def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Answer with a page, or that it is the one that the client has already."""
+    packed = page.packed if "gzip" in request.headers.get("accept-encoding", "") else None
+    tag = f'"{page.tag}"' if packed is None else f'"{page.tag}-gzip"'
+    headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
+    had = request.headers.get("if-none-match", "").split(",")
+    if status is HTTPStatus.OK and tag in (each.strip().removeprefix("W/") for each in had):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    if packed is not None:
+        headers["Content-Encoding"] = "gzip"
+    return Response(page.plain if packed is None else packed, status_code=status, headers=headers)
