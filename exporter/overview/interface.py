@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.fleet.recent import Recent
     from exporter.fleet.store import Snapshot
+    from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.sources import SourceRow
     from exporter.sources.base import Explanation
@@ -62,6 +63,17 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class HistoryView(Protocol):
+    """The history, as the pages see it."""
+
+    async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
+        """Return the history of a target up to a time, `None` if none is known.
+
+        Raises:
+            StateError: It cannot be read now.
+        """
+
+
 class View(Protocol):
     """The daemon, as the pages see it.
 
@@ -70,6 +82,10 @@ class View(Protocol):
     """
 
     recent: Recent
+
+    @property
+    def history(self) -> HistoryView | None:
+        """The history of each target, `None` where none is kept."""
 
     def metrics(
         self,

@@ -50,8 +50,9 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import Exposition
-    from exporter.overview.interface import AlertView
+    from exporter.overview.interface import AlertView, HistoryView
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -93,6 +94,7 @@ class FakeView:
         )
         self.source_rows = sources
         self.recent = Recent()
+        self.history: HistoryView | None = None
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
         self.page = PAGE
@@ -157,6 +159,23 @@ class FakeView:
     def now(self) -> Moment:
         """Return the moment of all tests."""
         return NOW
+
+
+class FakeHistory:
+    """A history whose answers are handed in."""
+
+    def __init__(self, *answers: TargetHistory | Exception | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
+        """Answer with the next."""
+        del now
+        self.asked.append((source, kind, target_id))
+        answer = self._answers.pop(0) if self._answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class ExposingView(FakeView):
