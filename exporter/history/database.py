@@ -113,10 +113,11 @@ class Database:
         """
         if self.role is Role.MEMORY:
             self._back_to_file()
-        elif self.role is Role.READER:
-            known = self.open()
-            return None if self.role is Role.READER else known
-        return None
+            return None
+        if self.role is Role.WRITER:
+            return None
+        known = self.open()
+        return known if self._connection is not None else None
 
     def write(self, batch: Batch) -> None:
         """Add a batch; what cannot be written to the file is kept in memory.
@@ -268,14 +269,6 @@ class Database:
 
     def _use_memory(self, known: list[Known], error: Exception | None = None) -> list[Known]:
         """Go on without a file, with the newest transitions that are known."""
-        self._disconnect()
-        self._connection = sqlite3.connect(
-            ":memory:", isolation_level=None, check_same_thread=False
-        )
-        tables.prepare(self._connection)
-        self._limit(self._connection, min(self._max_pages, MEMORY_BYTES // _PAGE_BYTES))
-        tables.write(self._connection, _as_batch(known))
-        self.role, self.begun, self._failed = Role.MEMORY, self._time(), self._time()
         if error is not None:
             if isinstance(error, sqlite3.Error) and self.place is not None:
                 error = explained(self.place.file, error)
@@ -284,6 +277,14 @@ class Database:
                 message=f"{error}; until then the history is kept in memory",
                 retry_seconds=RETRY_SECONDS,
             )
+        self._disconnect()
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False
+        )
+        tables.prepare(self._connection)
+        self._limit(self._connection, MEMORY_BYTES // _PAGE_BYTES)
+        self.role, self.begun, self._failed = Role.MEMORY, self._time(), self._time()
+        tables.write(self._connection, _as_batch(known))
         return known
 
     def _back_to_file(self) -> None:
