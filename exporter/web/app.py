@@ -20,6 +20,7 @@ from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.discovery import Discovery
+from exporter.web.endpoints.history import HistoryApi
 from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
 from exporter.web.endpoints.text import TextPages
@@ -71,6 +72,7 @@ def create_app(
         Route("/api/v1/sources", api.sources),
         Route("/api/v1/alerts", api.alerts),
         Route("/api/v1/status", api.status),
+        Route("/api/v1/history", HistoryApi(view).history),
         Route("/sd/agents", discovery.agents),
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),
