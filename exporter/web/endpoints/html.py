@@ -13,12 +13,14 @@ from starlette.responses import Response
 from exporter import __version__
 from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.cooperative import collected, in_turns
+from exporter.errors import StateError
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
 from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.details import details
 from exporter.overview.filters import Filters, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
+from exporter.overview.timeline import past
 from exporter.overview.verdict import groups, headline, tiles
 from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
@@ -115,10 +117,18 @@ class HtmlPages:
         record = view.recent.of(next(providers, ""), source, kind, target_id)
         readings = list(record.readings())
         row = found.row if found else None
+        drawn, problem = None, ""
+        try:
+            history = view.history and await view.history.of(source, kind, target_id, now.unix)
+            drawn = past(history, kind, now.unix) if history else None
+        except StateError:
+            problem = "The history cannot be read now."
         return await _answer(
             request,
             self._target,
-            status=HTTPStatus.OK if found or readings else HTTPStatus.NOT_FOUND,
+            status=HTTPStatus.OK if found or readings or drawn else HTTPStatus.NOT_FOUND,
+            past=drawn,
+            past_problem=problem,
             now=now,
             source=source,
             kind=kind,

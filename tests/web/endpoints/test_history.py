@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from exporter.errors import StateError
 from exporter.fleet.readings import Outcome
 from exporter.history.records import HOUR, Condition, Records, SuiteResult, Tally, Transition
 from exporter.history.summary import TargetHistory, summarized
+from tests.support.markup import Element, parse
 from tests.web import fakes
 
 
@@ -190,3 +192,111 @@ async def test_a_disk_that_does_not_answer() -> None:
         document["errorType"],
         document["error"],
     )
+
+
+async def page_of(
+    kind: str, *answers: TargetHistory | Exception | None, **facts: Any
+) -> tuple[int, Element]:
+    """Return the page of an agent or a suite, with its status."""
+    view = fakes.FakeView(fakes.agent("a", up=False), fakes.suite(), sources=[fakes.source()])
+    view.history = fakes.FakeHistory(*answers)
+    target = {"agent": "id-a", "suite": "3"}[kind]
+    query = {"source": "prod", "kind": kind, "id": target} | facts
+    async with fakes.browsing(view) as client:
+        answer = await client.get("/target", params=query)
+    return answer.status_code, parse(answer.text)
+
+
+class TestPage:
+    async def test_says_since_when(self) -> None:
+        """The first thing that is asked of what is down stands beside it."""
+        _, page = await page_of("agent", known())
+
+        headline = page.one("div", "headline")
+        assert "Since 2023-11-14 21:13:20 UTC, 1 h ago at the latest." in headline.text
+        assert "2023-11-14T21:13:20Z" == headline.one("time").attributes["datetime"]
+
+    async def test_says_nothing_of_a_state_that_is_over(self) -> None:
+        """While the newest reading is another one, the beginning of the old one is no answer."""
+        _, page = await page_of("suite", known())
+
+        assert [] == page.one("div", "headline").all("time")
+
+    async def test_has_the_three_spans(self) -> None:
+        """Each with its bar, whose words are there for who does not see it."""
+        _, page = await page_of("agent", known())
+
+        history = page.one("section", data_key="history")
+        assert ["24 hours", "7 days", "30 days"] == [each.text for each in history.cells("Newest")]
+        assert 3 * ["75 %"] == [each.text for each in history.cells("Uptime")]
+        assert 3 * ["1"] == [each.text for each in history.cells("Outages")]
+        assert 3 * ["1 h"] == [each.text for each in history.cells("Longest")]
+        assert 3 * [""] == [each.text for each in history.cells("Mean repair")]
+        bars = history.all("svg", "past", role="img")
+        assert 3 == len(bars)
+        assert all("by time" in bar.attributes["aria-label"] for bar in bars)
+
+    async def test_has_the_transitions(self) -> None:
+        """The newest first, with how long each condition lasted."""
+        _, page = await page_of("agent", known())
+
+        table = page.one("section", data_key="transitions")
+        assert ["down", "up"] == [each.text for each in table.cells("Condition")]
+        assert ["not reachable", ""] == [each.text for each in table.cells("Reason")]
+        assert ["1 h so far", "1 h 30 min"] == [each.text for each in table.cells("Lasted")]
+
+    async def test_has_a_strip_of_runs(self) -> None:
+        """A suite's runs, each with its words."""
+        _, page = await page_of("suite", known())
+
+        strip = page.one("section", data_key="results").one("svg", "strip")
+        assert "The newest 1 run: 1 passed" == strip.attributes["aria-label"]
+        assert ["4: passed, took 2 s"] == [each.text for each in strip.all("title")]
+
+    async def test_says_that_it_is_kept_in_memory(self) -> None:
+        """A history that ends with the process must not look like one that does not."""
+        found = changed(known(), in_memory_since_timestamp_seconds=fakes.NOW.unix - 60)
+
+        _, page = await page_of("agent", found)
+
+        heading = page.one("section", data_key="history").one("h2").text
+        assert "History kept in memory only, since 2023-11-14 22:12:20 UTC" == heading
+
+    async def test_of_a_target_that_is_gone(self) -> None:
+        """What is in no inventory has a page for as long as it has a history."""
+        status, page = await page_of("agent", known(), id="gone")
+
+        assert 200 == status
+        assert "There is no reading of it now." == page.one("div", "headline").text
+        assert page.one("section", data_key="transitions")
+
+    async def test_without_a_history(self) -> None:
+        """Where none is known the page is as it was."""
+        status, page = await page_of("agent", None)
+
+        assert 200 == status
+        assert [] == page.all("section", data_key="history")
+
+    async def test_that_cannot_be_read(self) -> None:
+        """A disk that does not answer takes the history, not the page."""
+        status, page = await page_of("agent", StateError("no answer"))
+
+        assert 200 == status
+        assert "The history cannot be read now." in page.text
+
+    async def test_has_few_elements(self) -> None:
+        """A target that goes up and down every two minutes for a month has a small page."""
+        transitions = tuple(
+            Transition(
+                timestamp_seconds=fakes.NOW.unix - 120 * number,
+                condition=(Condition.DOWN, Condition.UP)[number % 2],
+            )
+            for number in range(20_000, -1, -1)
+        )
+        hours = {PRESENT - number: Tally(up=number % 3, down=1) for number in range(720)}
+        runs = tuple(SuiteResult(run_id=str(each), outcome=Outcome.PASSED) for each in range(500))
+        records = Records(transitions=transitions, hours=hours, runs=runs)
+
+        _, page = await page_of("suite", summarized(records, fakes.NOW.unix))
+
+        assert len(list(page.everything())) < 600
