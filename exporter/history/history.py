@@ -19,6 +19,7 @@ from exporter.history.database import Database, Role
 from exporter.history.recorder import Recorder
 from exporter.history.records import Records, TargetKey
 from exporter.history.summary import TargetHistory, hours_of, summarized
+from exporter.history.upkeep import FILE, SETTING
 from exporter.state.opening import place_in
 
 
@@ -69,9 +70,8 @@ def open_history(  # noqa: PLR0913 - all but the first by keyword
         return None
     place = None
     if lasting:
-        name = "history.db" if shard.total == 1 else f"history-{shard.index}.db"
-        folder = settings.path or state.path
-        place = place_in(folder, environ, name=name, setting="history.path")
+        name = FILE if shard.total == 1 else f"history-{shard.index}.db"
+        place = place_in(settings.path or state.path, environ, name=name, setting=SETTING)
     return History(place, keep_seconds=settings.keep, max_bytes=settings.max_bytes, clock=clock)
 
 

@@ -152,17 +152,30 @@ def prepare(connection: sqlite3.Connection) -> None:
         sqlite3.DatabaseError: It is damaged or foreign.
         StateError: It is of a newer version, which is left as it is.
     """
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    tables = {name for name in names if not name.startswith("sqlite_")}
-    version = _pragma(connection, "user_version")
-    if not tables and not version:
-        connection.execute("PRAGMA journal_mode = WAL")
-        with transaction(connection):
-            for name, columns in _TABLES.items():
-                connection.execute(f"CREATE TABLE {name} {columns}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+    if known_version(connection):
+        if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
+            check(connection)
         return
+    connection.execute("PRAGMA journal_mode = WAL")
+    with transaction(connection):
+        for name, columns in _TABLES.items():
+            connection.execute(f"CREATE TABLE {name} {columns}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def known_version(connection: sqlite3.Connection) -> int:
+    """Return the version of a file, 0 if it is empty.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged or foreign.
+        StateError: It is of a newer version.
+    """
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    found = {name for name in names if not name.startswith("sqlite_")}
+    version = _pragma(connection, "user_version")
+    if not found and not version:
+        return 0
     if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
         raise DamagedError("it is a database of something else")
     if version > VERSION:
@@ -171,10 +184,19 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" knows version {VERSION}: start the newer one, or name another folder in"
             " history.path"
         )
-    if tables != _TABLES.keys():
+    if found != _TABLES.keys():
         raise DamagedError("its tables are not ours")
-    if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
-        check(connection)
+    return version
+
+
+def rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many rows there are, by table."""
+    if not known_version(connection):
+        return dict.fromkeys(_TABLES, 0)
+    return {
+        table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
+        for table in _TABLES
+    }
 
 
 def check(connection: sqlite3.Connection) -> None:

@@ -192,7 +192,7 @@ def _in_words(span: Span, kind: str) -> str:
     whole = sum(seconds.values())
     shares = [
         f"{word(look, kind)} {percent(seconds[look], whole)}"
-        for look in reversed(HEIGHTS)
+        for look in reversed(list(HEIGHTS))
         if seconds[look]
     ]
     return f"The newest {_NAMES[span.span]}, by time: {listed(shares)}"

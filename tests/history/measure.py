@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from random import Random
 
+from exporter.history import tables
 from exporter.history.database import Database
 from exporter.history.records import HOUR, Batch, Condition, Tally, TargetKey, Transition
 from tests.history.feed import KEEP, Feed, place
@@ -75,10 +76,7 @@ def _measure_file(folder: Path, count: int, days: int) -> None:
     took = time.perf_counter() - began
     connection = database._connection
     assert connection is not None
-    rows = {
-        table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
-        for table in ("targets", "transitions", "hours")
-    }
+    rows = tables.rows(connection)
     database.close()
     print(f"{count} targets, {days} days: {place(folder).file.stat().st_size:,} bytes, {rows}")  # noqa: T201 - it tells
     print(f"a batch: {seconds / days / 48 * 1e3:.0f} ms; reading a target: {took * 1e3:.1f} ms")  # noqa: T201 - likewise

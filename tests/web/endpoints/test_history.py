@@ -268,7 +268,7 @@ class TestPage:
 
         assert 200 == status
         assert "There is no reading of it now." == page.one("div", "headline").text
-        assert page.one("section", data_key="transitions")
+        assert 1 == len(page.all("section", data_key="transitions"))
 
     async def test_without_a_history(self) -> None:
         """Where none is known the page is as it was."""
