@@ -72,6 +72,10 @@ def open_history(  # noqa: PLR0913 - all but the first by keyword
     if lasting:
         name = FILE if shard.total == 1 else f"history-{shard.index}.db"
         place = place_in(settings.path or state.path, environ, name=name, setting=SETTING)
+        if place is None:
+            structlog.get_logger("exporter.history").info(
+                "history_in_memory", message=f"there is no folder for it; name one in {SETTING}"
+            )
     return History(place, keep_seconds=settings.keep, max_bytes=settings.max_bytes, clock=clock)
 
 
@@ -123,7 +127,11 @@ class History:
 
     async def run(self) -> None:
         """Open the file, and record and write until cancelled."""
-        await self.begin()
+        try:
+            await self.begin()
+        except Exception:  # noqa: BLE001 - the daemon must outlive a mistake; it is logged
+            self._log.exception("history_crashed")
+            return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._record())
             group.create_task(self._write())
