@@ -14,6 +14,7 @@ from exporter.fleet.readings import (
     Suite,
     SuiteRun,
 )
+from exporter.history import tables
 from exporter.history.database import MEMORY_BYTES, RETRY_SECONDS, Role
 from exporter.history.history import BATCH_SECONDS
 from exporter.history.records import HOUR
@@ -132,6 +133,7 @@ class TestReadings:
         feed = await Feed(None, clock).begin()
         for ping, up in ((0.1, True), (0.2, True), (0.6, True), (None, False)):
             await feed.put(feed.agent(up=up, ping=ping))
+            await feed.history.flush()
             clock.shift(60)
 
         found = await feed.of()
@@ -347,6 +349,44 @@ class TestBounds:
         assert 24 <= len(found.hours) < 5 * 24
         assert clock.unix - HOUR == found.hours[-1].begin_timestamp_seconds + 1
         assert "history_full" in [each["event"] for each in logs]
+
+    async def test_a_large_batch_costs_as_many_days_as_it_needs(self, tmp_path: Path) -> None:
+        """Thirteen hundred new targets at once find room, although little was left."""
+        clock = FakeClock(unix=2000.0 * DAY)
+        feed = await Feed(tmp_path, clock, max_bytes=512 * 1024).begin()
+        agents = range(200)
+        for _ in range(60):
+            await feed.put(*(feed.agent(str(number)) for number in agents))
+            await feed.history.flush()
+            clock.shift(HOUR)
+
+        await feed.put(*(feed.agent(str(number)) for number in range(1_500)))
+        await feed.history.flush()
+
+        assert Role.WRITER is feed.history.role
+        assert ["up"] == await feed.conditions("1499")
+        found = await feed.of()
+        assert found is not None
+        assert 24 <= len(found.hours) < 60
+
+    async def test_a_lower_size_holds_after_a_restart(self, tmp_path: Path) -> None:
+        """Days are given up until what is used fits into it."""
+        clock = FakeClock(unix=2000.0 * DAY)
+        feed = await Feed(tmp_path, clock).begin()
+        for _ in range(5 * 24):
+            await feed.put(*(feed.agent(str(number)) for number in range(200)))
+            await feed.history.flush()
+            clock.shift(HOUR)
+        await feed.history.aclose()
+
+        later = await Feed(tmp_path, clock, max_bytes=384 * 1024).begin()
+        for _ in range(4):
+            await later.polls(True)
+            await later.history.flush()
+
+        connection = later.history._database._connection
+        assert connection is not None
+        assert 0 < tables.pages(connection) * 4096 <= 384 * 1024
 
     async def test_without_room_for_a_day(self, tmp_path: Path) -> None:
         """A disk that takes no batch at all leaves it in memory, and takes it later."""

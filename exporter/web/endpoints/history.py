@@ -34,7 +34,7 @@ class HistoryApi:
     async def history(self, request: Request) -> Response:
         """Answer with the history of the target named by `source`, `kind` and `id`.
 
-        Of its spans with all of them, or with those that `span` names, which is repeatable.
+        With all spans, or with those that `span` names, which is repeatable, and the hours in them.
         """
         query = request.query_params
         if mistake := _mistake(query):
@@ -49,10 +49,11 @@ class HistoryApi:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
         if found is None:
             return _refused(HTTPStatus.NOT_FOUND, "not_found", "nothing is known of such a target")
-        spans = query.getlist("span") or SPANS
-        told = msgspec.structs.replace(
-            found, spans=tuple(span for span in found.spans if span.span in spans)
-        )
+        wanted = query.getlist("span") or SPANS
+        spans = tuple(each for each in found.spans if each.span in wanted)
+        begin = min(each.begin_timestamp_seconds for each in spans)
+        hours = tuple(each for each in found.hours if each.begin_timestamp_seconds >= begin)
+        told = msgspec.structs.replace(found, spans=spans, hours=hours)
         about = {name: query[name] for name in _NAMED}
         body = {"status": "success", "data": {"history": about | plain(told)}}
         return Response(msgspec.json.encode(body), media_type="application/json")

@@ -142,6 +142,16 @@ async def test_all_spans_unless_some_are_named() -> None:
     ]
 
 
+async def test_hours_are_those_of_the_spans() -> None:
+    """Who asks for a day does not get a month of hours."""
+    hours = {PRESENT - 100: Tally(up=1), PRESENT - 23: Tally(up=1), PRESENT: Tally(up=1)}
+    found = summarized(Records(hours=hours), fakes.NOW.unix)
+
+    documents = [(await ask(f"{TARGET}&span={span}", found))[1] for span in ("24h", "7d")]
+
+    assert [2, 3] == [len(each["data"]["history"]["hours"]) for each in documents]
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
