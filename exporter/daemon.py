@@ -25,8 +25,9 @@ from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
 from exporter.history.history import open_history
 from exporter.http import HttpClient
-from exporter.overview.interface import AlertView
-from exporter.overview.sources import SourceRow, source_rows
+from exporter.overview.picture import Facts, Pictures
+from exporter.overview.problems import Judge
+from exporter.overview.sources import source_rows
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.settings.load import configure_for, redacted
@@ -132,6 +133,8 @@ class Daemon:
         self.explain = self._engine.explain
         self.reload = self._reloader.reload
         self.now = clock.now
+        self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)
+        self.picture = Pictures(self._facts, clock=clock).newest
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -208,14 +211,14 @@ class Daemon:
         self._engine.store.expire()
         return self._engine.store.snapshots()
 
-    def sources(self) -> list[SourceRow]:
-        """Return how each source is."""
-        return source_rows(self._engine.pollers.values(), self._engine.store, self.now())
-
-    def alerts(self) -> list[AlertView] | None:
-        """Return what the built-in alerts have found, `None` where they are off."""
-        active = self._alerts.active()
-        return None if active is None else [AlertView.of(alert) for alert in active]
+    def _facts(self) -> Facts:
+        return Facts(
+            snapshots=self.snapshots(),
+            sources=tuple(source_rows(self._engine.pollers.values(), self._engine.store)),
+            judge=self._judge,
+            ready=self.ready,
+            alerts=self._alerts.active(),
+        )
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted."""
@@ -259,6 +262,8 @@ class Daemon:
                 self._log.warning(
                     "restart_needed", message=f"changes of `{section}` need a restart"
                 )
+        if settings.alerting != self._settings.alerting:
+            self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
         self._log.info(

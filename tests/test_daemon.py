@@ -46,11 +46,11 @@ async def running(
         await task
 
 
-def firing(daemon: Daemon) -> dict[str, float]:
+async def firing(daemon: Daemon) -> dict[str, float]:
     """Return since when which agent's alert fires."""
     return {
         alert.labels["agent_id"]: alert.since_timestamp_seconds
-        for alert in daemon.alerts() or ()
+        for alert in (await daemon.picture()).alerts or ()
         if alert.name == UNREACHABLE and alert.state == "firing"
     }
 
@@ -118,15 +118,19 @@ async def test_a_restart_while_the_portal_hangs_loses_nothing() -> None:
             },
         }
         async with running(configuration, state) as (daemon, url):
-            await until(lambda: daemon.ready and firing(daemon))
-            alerts, before = firing(daemon), json.loads(await fetch(f"{url}/api/v1/targets"))
+
+            async def paged() -> bool:
+                return daemon.ready and bool(await firing(daemon))
+
+            await until(paged)
+            alerts, before = await firing(daemon), json.loads(await fetch(f"{url}/api/v1/targets"))
         simulation.realload.obey(Command(fault=Fault.HANG))
 
         async with running(configuration, state) as (daemon, url):
             ready = await fetch(f"{url}/-/ready")
             after = json.loads(await fetch(f"{url}/api/v1/targets"))
             page = await fetch(f"{url}/metrics")
-            restored = firing(daemon)
+            restored = await firing(daemon)
 
     assert ["42"] == list(alerts)
     assert alerts == restored

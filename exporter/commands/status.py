@@ -13,10 +13,11 @@ import msgspec
 from exporter.commands import remote
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
 from exporter.commands.terminal import Paper, Report, showing
-from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.picture import Facts, picture
+from exporter.overview.problems import Judge, Problem
 from exporter.overview.rows import ROWS, RunRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
-from exporter.overview.verdict import Headline, headline
+from exporter.overview.verdict import Headline
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
@@ -51,6 +52,7 @@ REREAD_SECONDS = 2.0
 class _Status(msgspec.Struct):
     ready: bool
     headline: Headline
+    problems: list[Problem]
     sources: list[SourceRow]
     targets: list[dict[str, Any]]
     runs: list[RunRow]
@@ -103,22 +105,32 @@ def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _report(engine: Engine) -> Report:
-    now = engine.clock.now()
-    sources = source_rows(engine.pollers.values(), engine.store, now)
-    snapshots = engine.store.snapshots()
-    targets = arranged(target_rows(snapshots, now))
+def _report(engine: Engine, judge: Judge) -> Report:
+    facts = Facts(
+        snapshots=engine.store.snapshots(),
+        sources=tuple(source_rows(engine.pollers.values(), engine.store)),
+        judge=judge,
+        ready=engine.first_polls_done,
+    )
+    found = picture(facts, engine.clock.now())
     return Report(
-        answer=headline(targets, sources, ready=engine.first_polls_done),
-        sources=sources,
-        targets=targets,
-        runs=runs_in_flight(snapshots, now),
+        answer=found.headline,
+        problems=found.problems,
+        sources=found.sources,
+        targets=found.targets,
+        runs=found.runs,
     )
 
 
 def _write(report: Report, form: str, *, colour: bool) -> None:
     if form == "json":
-        data = {"sources": report.sources, "targets": report.targets, "runs": report.runs}
+        data = {
+            "headline": report.answer,
+            "problems": report.problems,
+            "sources": report.sources,
+            "targets": report.targets,
+            "runs": report.runs,
+        }
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
         sys.stdout.write(report.text(Paper(colour=colour)))
@@ -127,7 +139,7 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
 async def _status(settings: Settings, form: str, *, colour: bool) -> int:
     async with connected(settings) as engine:
         await engine.poll_once()
-    report = _report(engine)
+    report = _report(engine, Judge.of(settings.alerting, engine.telemetry.registry, serves=False))
     if form == "prom":
         page = engine.exposition.metrics()
         sys.stdout.write(page.body.decode())
@@ -141,13 +153,14 @@ async def _watch(settings: Settings, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
     async with connected(settings) as engine:
         engine.begin()
+        judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
-                show(_report(engine).text)
+                show(_report(engine, judge).text)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
     warn_of_own_ledger("status", engine)
-    return int(_report(engine).answer.alarming)
+    return int(_report(engine, judge).answer.alarming)
 
 
 def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
@@ -178,7 +191,13 @@ async def _told(url: str) -> tuple[Report, bool]:
         targets = [_row(target) for target in data.targets]
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise remote.not_a_daemon(url) from None
-    report = Report(answer=data.headline, sources=data.sources, targets=targets, runs=data.runs)
+    report = Report(
+        answer=data.headline,
+        problems=data.problems,
+        sources=data.sources,
+        targets=targets,
+        runs=data.runs,
+    )
     return report, data.headline.alarming or not data.ready
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from exporter.overview.format import agents_up, count, duration, signed, words
+from exporter.overview.problems import Problem
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -41,7 +42,7 @@ _COLOURS = {
     Condition.UNKNOWN: "33",
     Condition.INACTIVE: "2",
 }
-_LEVELS = {"good": "32", "unsure": "33", "bad": "1;31"}
+_LEVELS = {"good": "32", "unsure": "33", "warn": "33", "bad": "1;31"}
 # The alternate screen and a hidden cursor; home; to the end of line or screen, cleared.
 _TAKE_SCREEN, _GIVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\n", "\x1b[K\x1b[J"
@@ -67,6 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         answer: Whether it is well.
+        problems: What is wrong by the alert table, the worst first.
         sources: Only those that are down or fail are named, with why.
         targets: Whatever their kind, the most urgent come first, and the last are left out where
             there is no room.
@@ -77,6 +79,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sources: Sequence[SourceRow]
     targets: Sequence[TargetRow]
     runs: Sequence[RunRow] = ()
+    problems: Sequence[Problem] = ()
 
     def text(self, paper: Paper) -> str:
         """Write the whole of it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.fleet import readings as r
 from exporter.fleet.kinds import BY_READING, LISTED, Kind
+from exporter.overview.problems import WRONG
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -68,9 +69,9 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
                 case r.Cluster():
                     yield _cluster(reading, about, now)
                 case r.Location():
-                    yield _location(reading, about, now)
+                    yield _location(reading, about)
                 case r.Suite():
-                    yield _suite(reading, about, snapshot.taken, now)
+                    yield _suite(reading, about, snapshot.taken)
 
 
 def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[Kind, str]]:
@@ -90,14 +91,15 @@ def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
 
 
 def _urgency(row: TargetRow) -> tuple[object, ...]:
-    order = (LISTED.index(row.kind), URGENCY[row.state])
+    wrong = WRONG.index(row.severity) if row.severity in WRONG else len(WRONG)
+    order = (LISTED.index(row.kind), wrong, URGENCY[row.state])
     return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 
 def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
     active = target.active if isinstance(target, r.Agent) else None
     state = target.state or r.State(read_at=now, up=None)
-    facts = {
+    facts: dict[str, Any] = {
         "state": Condition.INACTIVE if active is False else _CONDITIONS[state.up],
         "reason": None if active is False else state.reason,
         "outdated": state.outdated,
@@ -111,7 +113,7 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
         "ping_duration_seconds": state.ping_duration_seconds,
         "last_up_timestamp_seconds": target.last_up_timestamp_seconds,
         "changed_timestamp_seconds": target.changed_timestamp_seconds,
-        **_reading_time(target.state.read_at if target.state else None, now),
+        "read_timestamp_seconds": target.state.read_at.unix if target.state else None,
     }
     match target:
         case r.Agent():
@@ -145,7 +147,7 @@ def _cluster(cluster: r.Cluster, about: dict[str, Any], now: Moment) -> ClusterR
         members=members,
         ping_duration_seconds=state.ping_duration_seconds,
         changed_timestamp_seconds=cluster.changed_timestamp_seconds,
-        **_reading_time(cluster.state.read_at if cluster.state else None, now),
+        read_timestamp_seconds=cluster.state.read_at.unix if cluster.state else None,
         **about,
     )
 
@@ -182,7 +184,7 @@ def _member(member: r.Member) -> MemberRow:
     )
 
 
-def _location(location: r.Location, about: dict[str, Any], now: Moment) -> LocationRow:
+def _location(location: r.Location, about: dict[str, Any]) -> LocationRow:
     up = location.agents_up
     known = _CONDITIONS[None if up is None else up > 0]
     return LocationRow(
@@ -192,12 +194,12 @@ def _location(location: r.Location, about: dict[str, Any], now: Moment) -> Locat
         agents_up=up,
         slots=location.slots,
         threads_per_engine=location.threads_per_engine,
-        **_reading_time(None if up is None else location.read_at, now),
+        read_timestamp_seconds=None if up is None else location.read_at.unix,
         **about,
     )
 
 
-def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) -> SuiteRow:
+def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
@@ -207,7 +209,7 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment, now: Moment) ->
         last_run_passed=suite.last_run_passed,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
-        **_reading_time(taken, now),
+        read_timestamp_seconds=taken.unix,
         **about,
     )
 
@@ -223,16 +225,7 @@ def _finished(run: r.SuiteRun) -> FinishedRun:
     )
 
 
-def _reading_time(read_at: Moment | None, now: Moment) -> dict[str, Any]:
-    if read_at is None:
-        return {"read_timestamp_seconds": None, "age_seconds": None}
-    return {
-        "read_timestamp_seconds": read_at.unix,
-        "age_seconds": max(0.0, now.monotonic - read_at.monotonic),
-    }
-
-
-def runs_in_flight(snapshots: Iterable[Snapshot], now: Moment) -> list[RunRow]:
+def runs_in_flight(snapshots: Iterable[Snapshot]) -> list[RunRow]:
     """Return each run in flight once, by phase and then the oldest first.
 
     A run that is followed by itself is not told again from its suite, even when it has ended.
@@ -249,16 +242,16 @@ def runs_in_flight(snapshots: Iterable[Snapshot], now: Moment) -> list[RunRow]:
         if isinstance(reading, r.Suite):
             names[snapshot.source, reading.suite_id] = reading.suite
             if reading.current_run is not None:
-                row = _run_of_suite(reading, reading.current_run, snapshot, now)
+                row = _run_of_suite(reading, reading.current_run, snapshot)
                 runs.setdefault((row.source, row.id or f"of {row.suite_id}"), row)
     for snapshot, reading in known:
         if isinstance(reading, r.Run):
             suite = names.get((snapshot.source, reading.suite_id), "")
-            runs[snapshot.source, reading.run_id] = run_row(reading, snapshot, now, suite=suite)
+            runs[snapshot.source, reading.run_id] = run_row(reading, snapshot, suite=suite)
     return sorted((row for row in runs.values() if row.phase != _ENDED), key=_flight_order)
 
 
-def _run_of_suite(suite: r.Suite, run: r.SuiteRun, snapshot: Snapshot, now: Moment) -> RunRow:
+def _run_of_suite(suite: r.Suite, run: r.SuiteRun, snapshot: Snapshot) -> RunRow:
     return RunRow(
         provider=snapshot.provider,
         source=snapshot.source,
@@ -268,11 +261,11 @@ def _run_of_suite(suite: r.Suite, run: r.SuiteRun, snapshot: Snapshot, now: Mome
         followed=False,
         suite_id=suite.suite_id,
         suite=suite.suite,
-        **_start_time(run.start_timestamp_seconds, now),
+        start_timestamp_seconds=run.start_timestamp_seconds,
     )
 
 
-def run_row(run: r.Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> RunRow:
+def run_row(run: r.Run, snapshot: Snapshot, *, suite: str = "") -> RunRow:
     """Make the row of a run that is followed by itself."""
     return RunRow(
         provider=snapshot.provider,
@@ -291,13 +284,8 @@ def run_row(run: r.Run, snapshot: Snapshot, now: Moment, *, suite: str = "") -> 
         engines=run.engines,
         engines_planned=run.engines_planned,
         engine_errors=run.engine_errors,
-        **_start_time(run.start_timestamp_seconds, now),
+        start_timestamp_seconds=run.start_timestamp_seconds,
     )
-
-
-def _start_time(started: float | None, now: Moment) -> dict[str, Any]:
-    age = None if started is None else max(0.0, now.unix - started)
-    return {"start_timestamp_seconds": started, "age_seconds": age}
 
 
 def _flight_order(row: RunRow) -> tuple[object, ...]:

@@ -105,7 +105,7 @@ def _narrowed(
 
 def _row(snapshots: list[Snapshot], now: Moment) -> TargetRow | RunRow | None:
     runs = (
-        run_row(reading, snapshot, now)
+        run_row(reading, snapshot)
         for snapshot in snapshots
         for reading in snapshot.readings
         if isinstance(reading, Run)

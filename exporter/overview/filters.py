@@ -6,12 +6,14 @@ So a view of the fleet can be sent to a colleague, kept as a bookmark and found 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
 
+from exporter.config.validation import closest
 from exporter.fleet.kinds import LISTED, Kind
 from exporter.overview.rows import URGENCY, ClusterRow, Condition, SuiteRow
 
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
     from exporter.overview.rows import TargetRow
+    from exporter.overview.sources import SourceRow
 
 
-S = TypeVar("S", bound=StrEnum)
+#: What the name of a parameter about a label begins with.
+LABEL = "label."
+
+#: What targets of every fleet can be grouped by.
+GROUPS = ("source", "provider")
 
 
 @unique
@@ -59,49 +66,149 @@ _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 _NO_BADGES: frozenset[Badge] = frozenset()
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The values that filters can have, beyond those that are the same for every fleet.
+
+    Attributes:
+        sources: The names of all sources.
+        labels: The values of each label that the configuration adds to sources.
+    """
+
+    sources: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def of(cls, sources: Iterable[SourceRow]) -> Known:
+        """Return what some sources have."""
+        rows = tuple(sources)
+        names = sorted({name for row in rows for name in row.labels})
+        return cls(
+            sources=tuple(row.name for row in rows),
+            labels={
+                name: tuple(sorted({row.labels[name] for row in rows if name in row.labels}))
+                for name in names
+            },
+        )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return what targets can be grouped by."""
+        return (*GROUPS, *self.labels)
+
+
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """The part of the fleet somebody wants to see, and its order.
 
     Attributes:
         text: Words that must all occur in what a row says.
         badges: Any of them must hold; all targets if there are none.
+        kinds, sources: Those wanted; all if there are none.
+        labels: Labels, each with a value that it must have.
         descending: Turns `order` around; what is unknown stays at the end.
+        group: What targets are counted by: `source`, `provider` or a label.
+        limit: How many rows are wanted at most; all of them if it is not given.
+        offset: How many rows come before the first that is wanted.
     """
 
     text: str = ""
     badges: frozenset[Badge] = _NO_BADGES
-    kind: Kind | None = None
-    source: str = ""
+    kinds: frozenset[Kind] = frozenset()
+    sources: frozenset[str] = frozenset()
+    labels: tuple[tuple[str, str], ...] = ()
     order: Order | None = None
     descending: bool = False
+    group: str = ""
+    limit: int | None = None
+    offset: int = 0
 
     @classmethod
-    def of(cls, query: QueryParams) -> Filters:
-        """Read an address; what it says that is not known is left out of account."""
+    def read(cls, query: QueryParams, known: Known) -> tuple[Filters, tuple[str, ...]]:
+        """Read an address.
+
+        Returns:
+            The filters, and what is wrong: each mistake names the parameter and what it can be.
+            A mistaken parameter is left out of the filters.
+        """
+        mistakes: list[str] = []
+
+        def among(name: str, values: Sequence[str]) -> list[str]:
+            found = []
+            for text in filter(None, query.getlist(name)):
+                if text in values:
+                    found.append(text)
+                else:
+                    told = ", ".join(values) or "there are none"
+                    near = closest(text, values)
+                    hint = f"; did you mean {near}?" if near else ""
+                    mistakes.append(f"{name} must be one of: {told}{hint}")
+            return found
+
+        def number(name: str, least: int) -> int | None:
+            text = query.get(name, "")
+            if not text:
+                return None
+            # More digits than any fleet has targets.
+            if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and int(text) >= least:
+                return int(text)
+            mistakes.append(f"{name} must be a whole number from {least} on")
+            return None
+
+        labels = []
+        for parameter in dict.fromkeys(query.keys()):
+            if parameter.startswith(LABEL):
+                name = parameter.removeprefix(LABEL)
+                if name not in known.labels:
+                    told = ", ".join(LABEL + each for each in known.labels) or "there are none"
+                    mistakes.append(f"{parameter} is no label of a source; there are: {told}")
+                    continue
+                labels += [(name, text) for text in among(parameter, known.labels[name])]
         order = query.get("sort", "")
-        return cls(
+        orders = [sign + each for each in Order for sign in ("", "-")]
+        found = cls(
             text=query.get("q", "").strip(),
-            badges=frozenset(Badge(text) for text in query.getlist("state") if text in set(Badge)),
-            kind=_member(LISTED, query.get("kind", "")),
-            source=query.get("source", ""),
-            order=_member(Order, order.removeprefix("-")),
+            badges=frozenset(map(Badge, among("state", tuple(Badge)))),
+            kinds=frozenset(map(Kind, among("kind", LISTED))),
+            sources=frozenset(among("source", known.sources)),
+            labels=tuple(labels),
+            order=Order(order.removeprefix("-")) if among("sort", orders) else None,
             descending=order.startswith("-"),
+            group=next(iter(among("group", known.groups)), ""),
+            limit=number("limit", 1),
+            offset=number("offset", 0) or 0,
         )
+        return found, tuple(dict.fromkeys(mistakes))
 
     @property
     def narrows(self) -> bool:
         """Whether anything is left out."""
-        return bool(self.text or self.badges or self.kind or self.source)
+        return bool(self.text or self.badges or self.kinds or self.sources or self.labels)
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind, if there is one and no other."""
+        return next(iter(self.kinds)) if len(self.kinds) == 1 else None
+
+    @property
+    def source(self) -> str:
+        """The source, if there is one and no other."""
+        return next(iter(self.sources)) if len(self.sources) == 1 else ""
 
     def address(self, **changes: Any) -> str:
-        """Return the relative address of these filters with some of them changed."""
-        new = msgspec.structs.replace(self, **changes)
+        """Return the relative address of these filters with some of them changed.
+
+        It begins with the first row, unless `offset` is among the changes.
+        """
+        new = msgspec.structs.replace(self, **{"offset": 0, **changes})
         pairs = [
             ("q", new.text),
             *(("state", badge) for badge in Badge if badge in new.badges),
-            ("kind", new.kind or ""),
-            ("source", new.source),
+            *(("kind", kind) for kind in LISTED if kind in new.kinds),
+            *(("source", source) for source in sorted(new.sources)),
+            *((LABEL + name, value) for name, value in new.labels),
             ("sort", ("-" if new.descending else "") + new.order if new.order else ""),
+            ("group", new.group),
+            ("limit", new.limit or ""),
+            ("offset", new.offset or ""),
         ]
         return "?" + urlencode([(name, value) for name, value in pairs if value])
 
@@ -121,11 +228,16 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """Return what tells whether a row is wanted."""
         words = self.text.casefold().split()
         tests = [_TESTS[badge] for badge in self.badges]
+        labels: dict[str, set[str]] = {}
+        for name, value in self.labels:
+            labels.setdefault(name, set()).add(value)
 
         def matches(row: TargetRow) -> bool:
-            if self.kind and row.kind is not self.kind:
+            if self.kinds and row.kind not in self.kinds:
                 return False
-            if self.source and row.source != self.source:
+            if self.sources and row.source not in self.sources:
+                return False
+            if not all(row.labels.get(name) in values for name, values in labels.items()):
                 return False
             if tests and not any(test(row) for test in tests):
                 return False
@@ -202,17 +314,17 @@ def _newest_run(row: TargetRow) -> float | None:
     return row.last_run_end_timestamp_seconds if isinstance(row, SuiteRow) else None
 
 
+def _age(row: TargetRow) -> float | None:
+    return None if row.read_timestamp_seconds is None else -row.read_timestamp_seconds
+
+
 _VALUES: dict[Order, Callable[[TargetRow], Any]] = {
     Order.NAME: lambda row: (row.name or row.id).casefold(),
     Order.STATE: lambda row: URGENCY[row.state],
     Order.VERSION: _version,
     Order.CLOCK: _clock,
     Order.PING: lambda row: row.ping_duration_seconds,
-    Order.READ: lambda row: row.age_seconds,
+    Order.READ: _age,
     Order.RUN: _newest_run,
     Order.SOURCE: lambda row: row.source.casefold(),
 }
-
-
-def _member(values: Iterable[S], text: str) -> S | None:
-    return next((value for value in values if value == text), None)

@@ -16,7 +16,7 @@ from exporter.alerts.rule import Severity
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from exporter.alerts.evaluate import Alert
     from exporter.clock import Moment
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
     from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import ScrapeResponse
-    from exporter.overview.sources import SourceRow
+    from exporter.overview.picture import Picture
     from exporter.sources.base import Explanation
 
 
@@ -100,11 +100,8 @@ class View(Protocol):
     def snapshots(self) -> Iterable[Snapshot]:
         """Return what is known now; what has expired must be gone already."""
 
-    def sources(self) -> Sequence[SourceRow]:
-        """Return how each configured source is, in the configuration's order."""
-
-    def alerts(self) -> Sequence[AlertView] | None:
-        """Return what the built-in evaluation has found, `None` where it is not switched on."""
+    async def picture(self) -> Picture:
+        """Return the fleet as it is now, the same picture to all who ask until it changes."""
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted, as plain values that YAML knows."""

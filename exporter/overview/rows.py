@@ -10,6 +10,7 @@ from enum import StrEnum, unique
 
 import msgspec
 
+from exporter.alerts.rule import Severity
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Outcome
@@ -47,10 +48,11 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
         id, name: The same for controllers, which have no other id than `host:port`.
         minimum_version: The oldest version the vendor accepts of this kind.
         read_timestamp_seconds: When the state was read, epoch.
-        age_seconds: How long ago that was.
         changed_timestamp_seconds: Since when, at the latest, it is up or down as it is now, epoch.
         restored: Whether it was read before a restart and not polled since.
         labels: The static labels of the source.
+        severity: That of the worst problem by the alert table, `None` if there is none.
+        problems: The alerts whose conditions hold, the worst first, without their prefix.
     """
 
     kind: Kind
@@ -71,11 +73,12 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     clock_delta_seconds: float | None = None
     ping_duration_seconds: float | None = None
     read_timestamp_seconds: float | None = None
-    age_seconds: float | None = None
     last_up_timestamp_seconds: float | None = None
     changed_timestamp_seconds: float | None = None
     restored: bool = False
     labels: Mapping[str, str] = {}
+    severity: Severity | None = None
+    problems: tuple[str, ...] = ()
 
 
 class AgentRow(TargetRow, frozen=True, kw_only=True):
@@ -211,4 +214,3 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     engines_planned: float | None = None
     engine_errors: bool | None = None
     start_timestamp_seconds: float | None = None
-    age_seconds: float | None = None

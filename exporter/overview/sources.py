@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +17,6 @@ from exporter.sources.registry import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.clock import Moment
     from exporter.fleet.store import Snapshot, Store
     from exporter.polling.poller import Poller, TaskStatus
     from exporter.sources.base import Source
@@ -26,7 +26,6 @@ class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
     """The newest failure of a task."""
 
     timestamp_seconds: float
-    age_seconds: float
     reason: Reason
     message: str
 
@@ -49,7 +48,6 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     up: bool | None = None
     last_attempt_timestamp_seconds: float | None = None
     last_success_timestamp_seconds: float | None = None
-    last_success_age_seconds: float | None = None
     last_failure: FailureRow | None = None
     restored: bool = False
 
@@ -64,6 +62,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         auth_failed: Whether calls are held back because the credentials were refused.
         blocked: Whether calls are held back for any reason.
         vendor_slow: Whether time-outs are the vendor's, so that no target is judged by them.
+        labels: Those that the configuration adds to the source's series.
         standby: Whether all this was polled by another exporter, in whose place this one stands by.
     """
 
@@ -76,18 +75,17 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     blocked: bool
     vendor_slow: bool = False
     standby: bool = False
+    labels: Mapping[str, str] = {}
     tasks: tuple[TaskRow, ...] = ()
 
 
-def source_rows(pollers: Iterable[Poller], store: Store, now: Moment) -> list[SourceRow]:
+def source_rows(pollers: Iterable[Poller], store: Store) -> list[SourceRow]:
     """Make the rows of polled sources."""
     store.expire()
     rows = []
     for poller in pollers:
         tasks = [
-            task_row(
-                task, interval, poller.status(task), unread=_is_unread(poller, task, store), now=now
-            )
+            task_row(task, interval, poller.status(task), unread=_is_unread(poller, task, store))
             for task, interval in poller.intervals.items()
         ]
         row = source_row(
@@ -125,6 +123,7 @@ def source_row(
         auth_failed=auth_failed,
         blocked=source.blocked,
         vendor_slow=vendor_slow,
+        labels=source.settings.labels,
         tasks=tasks,
     )
 
@@ -135,9 +134,7 @@ def public_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def task_row(
-    name: str, interval_seconds: float, status: TaskStatus, *, unread: bool, now: Moment
-) -> TaskRow:
+def task_row(name: str, interval_seconds: float, status: TaskStatus, *, unread: bool) -> TaskRow:
     """Make the row of a task from how its polls have gone."""
     attempt, success, failure = status.last_attempt, status.last_success, status.failure
     failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
@@ -149,10 +146,8 @@ def task_row(
         up=status.health.up if status.health else None,
         last_attempt_timestamp_seconds=attempt.unix if attempt else None,
         last_success_timestamp_seconds=success.unix if success else None,
-        last_success_age_seconds=_age(success, now) if success else None,
         last_failure=FailureRow(
             timestamp_seconds=failure.at.unix,
-            age_seconds=_age(failure.at, now),
             reason=failure.reason,
             message=failure.message,
         )
@@ -160,10 +155,6 @@ def task_row(
         else None,
         restored=status.restored,
     )
-
-
-def _age(moment: Moment, now: Moment) -> float:
-    return max(0.0, now.monotonic - moment.monotonic)
 
 
 def _is_unread(poller: Poller, task: str, store: Store) -> bool:

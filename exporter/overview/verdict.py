@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import groupby
 from operator import attrgetter
@@ -12,16 +13,30 @@ import msgspec
 from exporter.fleet.kinds import Kind
 from exporter.overview.filters import Badge, badges_of
 from exporter.overview.format import count, listed
-from exporter.overview.rows import AgentRow, Condition, SuiteRow, TargetRow, word
+from exporter.overview.problems import WRONG
+from exporter.overview.rows import AgentRow, Condition, TargetRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from exporter.overview.problems import Problem
     from exporter.overview.sources import SourceRow
 
 
-Level = Literal["good", "unsure", "bad"]
+Level = Literal["good", "unsure", "warn", "bad"]
+
+#: So many sorts of problems are told in the headline.
+_TOLD = 4
+
+# Words that an alert's name begins with, of which there can be several.
+_NOUNS = frozenset({*Kind, "source", "task", "certificate"})
+
+_TAILS = {
+    "clock skew": "with clock skew",
+    "engine errors": "with engine errors",
+    "internal error": "with an internal error",
+}
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +65,12 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to the first question.
 
     Attributes:
-        down: The part of the text that counts targets that are down, empty if none is.
-        alarming: Whether something is down or could not be read, so that a script should fail.
+        alarming: Whether something is wrong or not known, so that a script should fail.
     """
 
     level: Level
     text: str
     details: tuple[str, ...] = ()
-    down: str = ""
     alarming: bool = False
 
 
@@ -93,66 +106,81 @@ def _bar(group: Group) -> Iterator[tuple[Condition, float, float]]:
         begin += length
 
 
-def headline(rows: Sequence[TargetRow], sources: Sequence[SourceRow], *, ready: bool) -> Headline:
-    """Answer whether the fleet is well.
+def headline(
+    rows: Sequence[TargetRow],
+    sources: Sequence[SourceRow],
+    problems: Sequence[Problem] = (),
+    *,
+    ready: bool,
+) -> Headline:
+    """Answer whether the fleet is well, by the alert table.
 
-    Inactive targets are left out, as nobody expects anything of them, and so are agents that the
-    vendor has ended, which it does when it needs them no more. The verdicts of suites are
-    told but do not count: a failed test says something about what is tested, not about the fleet.
+    A critical problem makes it unwell, a warning needs attention, and anything else is neither.
+    Without problems it is well only if everything that could have one is known. Inactive targets
+    are left out of the count, as nobody expects anything of them, and so are agents that the
+    vendor has ended, which it does when it needs them no more.
     """
-    suites = [row for row in rows if isinstance(row, SuiteRow)]
+    critical, warnings = (
+        _phrases(each for each in problems if each.severity is severity) for severity in WRONG
+    )
+    suites = sum(row.kind is Kind.SUITE for row in rows)
     ended = sum(map(_is_ended, rows))
     machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
-    machines[Condition.DOWN] -= ended
-    judged = machines.total() - machines[Condition.INACTIVE]
-    sources_down = sum(source.state is Condition.DOWN for source in sources)
-    broken = sum(suite.state is Condition.DOWN for suite in suites)
-    number = machines[Condition.DOWN]
-    down = f"{number} of {count(judged, 'target')} down" if number else ""
-    faults = [
-        *_some(sources_down, f"{sources_down} of {count(len(sources), 'source')} down"),
-        *_some(len(down), down),
-        *_some(broken, f"{count(broken, 'suite')} {word(Condition.DOWN, Kind.SUITE)}"),
-    ]
+    judged = machines.total() - machines[Condition.INACTIVE] - ended
     unread = _unread(sources) if ready else ""
     unknown = machines[Condition.UNKNOWN]
-    failed = sum(suite.last_run_passed is False for suite in suites)
-    outdated = sum(row.outdated is True for row in rows)
-    told_suites = count(len(suites), "suite")
+    unanswered = any(source.state is not Condition.UP for source in sources)
+    told_suites = count(suites, "suite")
     # With these the numbers add up to all targets that are listed.
     apart = [
         *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
         *_some(ended, f"{ended} ended by the vendor"),
-        *_some(len(suites) if judged else 0, told_suites),
+        *_some(suites if judged else 0, told_suites),
     ]
     details = (
+        *(warnings if critical else ()),
         *_some(unknown, f"{unknown} unknown"),
-        *_some(outdated, f"{outdated} outdated"),
-        *_some(failed, f"{count(failed, 'suite')} did not pass"),
+        *_some(len(unread) if critical or warnings else 0, unread),
         *_some(len(apart), f"not counted: {listed(apart)}"),
     )
     level: Level = "unsure"
-    if faults:
+    if critical:
         level = "bad"
-        more = f", and {unread}" if unread else ""
-        text = f"The fleet is not well: {', '.join(faults)}{more}."
+        text = f"The fleet is not well: {', '.join(critical)}."
+    elif warnings:
+        level = "warn"
+        text = f"The fleet needs attention: {', '.join(warnings)}."
     elif not sources:
         text = "No source is configured, so nothing is watched."
     elif not ready:
         text = "Starting: the first polls have not finished."
     elif unread:
         text = f"The fleet is not fully known: {unread}."
-    elif unknown or any(source.state is Condition.UNKNOWN for source in sources):
-        text = "Nothing is known to be down, but not all is known."
+    elif unknown or unanswered:
+        text = "Nothing is known to be wrong, but not all is known."
     elif not judged and not suites:
         text = "No target is watched: the sources answer, but tell of none that is active."
     else:
         level = "good"
         up = f"{count(judged, 'target')} up"
         text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
-    return Headline(
-        level=level, text=text, details=details, down=down, alarming=bool(faults or unread)
-    )
+    alarming = bool(critical or warnings or unread or unanswered)
+    return Headline(level=level, text=text, details=details, alarming=alarming)
+
+
+def _phrases(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """Tell what is wrong, the problems of a sort together, in the words of the alerts' names."""
+    numbers = Counter(problem.title for problem in problems)
+    told = [_phrase(title, number) for title, number in numbers.items()]
+    more = len(told) - _TOLD
+    return (*told[:_TOLD], *_some(max(0, more), f"and {more} more"))
+
+
+def _phrase(title: str, number: int) -> str:
+    noun, _, rest = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower().partition(" ")
+    if noun not in _NOUNS:
+        return f"{noun} {rest}"
+    return f"{count(number, noun)} {_TAILS.get(rest, rest)}"
 
 
 def _is_ended(row: TargetRow) -> bool:
@@ -173,7 +201,8 @@ def _unread(sources: Sequence[SourceRow]) -> str:
 def _is_silent(source: SourceRow) -> bool:
     """Return whether a source is down for all of its tasks, not only for the newest call."""
     answered = any(
-        not task.failing and task.last_success_age_seconds is not None for task in source.tasks
+        not task.failing and task.last_success_timestamp_seconds is not None
+        for task in source.tasks
     )
     return source.state is Condition.DOWN and (source.blocked or not answered)
 

@@ -162,9 +162,7 @@ class TestReport:
 
     def test_names_what_fails(self) -> None:
         """A source whose task fails says why, and one that is held back says so."""
-        failure = FailureRow(
-            timestamp_seconds=0.0, age_seconds=1.0, reason=Reason.TIMEOUT, message="no reply"
-        )
+        failure = FailureRow(timestamp_seconds=0.0, reason=Reason.TIMEOUT, message="no reply")
         task = failing("agents", failure)
         past = failing("suites", failure, failing=False)
 
@@ -185,9 +183,7 @@ class TestReport:
         tasks = tuple(
             failing(
                 name,
-                FailureRow(
-                    timestamp_seconds=number, age_seconds=1.0, reason=reason, message="no reply"
-                ),
+                FailureRow(timestamp_seconds=number, reason=reason, message="no reply"),
             )
             for number, (name, reason) in enumerate(reasons.items())
         )

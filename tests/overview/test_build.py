@@ -47,7 +47,7 @@ class TestStates:
         """A target nobody looked at, or whose look expired, is not said to be down."""
         found = row(fakes.agent(state=None))
 
-        assert (Condition.UNKNOWN, None) == (found.state, found.age_seconds)
+        assert (Condition.UNKNOWN, None) == (found.state, found.read_timestamp_seconds)
 
     def test_inactive_wins(self) -> None:
         """An inactive agent is neither up nor down and has no reason."""
@@ -177,7 +177,6 @@ class TestFacts:
             "clock_delta_seconds": -0.25,
             "ping_duration_seconds": 0.012,
             "read_timestamp_seconds": fakes.NOW.unix - 30,
-            "age_seconds": 30.0,
             "labels": {"site": "bern"},
         } == {
             name: getattr(found, name)
@@ -191,7 +190,6 @@ class TestFacts:
                 "clock_delta_seconds",
                 "ping_duration_seconds",
                 "read_timestamp_seconds",
-                "age_seconds",
                 "labels",
             )
         }
@@ -219,7 +217,7 @@ class TestFacts:
 
         assert isinstance(found, SuiteRow)
         assert [("9", False)] == [(run.id, run.passed) for run in found.finished_runs]
-        assert 0.0 == found.age_seconds
+        assert fakes.NOW.unix == found.read_timestamp_seconds
 
     @pytest.mark.parametrize(
         ("component", "expected"),
@@ -260,7 +258,7 @@ def test_what_needs_a_look_comes_first() -> None:
 
 
 def flights(*readings: Reading) -> list[RunRow]:
-    return runs_in_flight(fakes.FakeView(*readings).snapshots(), fakes.NOW)
+    return runs_in_flight(fakes.FakeView(*readings).snapshots())
 
 
 def running_suite(run_id: str = "9") -> Suite:
@@ -281,11 +279,11 @@ class TestRunsInFlight:
 
         (found,) = flights(run, Suite(suite_id="3", suite="nightly"))
 
-        assert ("soak", "booting", "nightly", 30.0, True) == (
+        assert ("soak", "booting", "nightly", fakes.NOW.unix - 30, True) == (
             found.name,
             found.phase,
             found.suite,
-            found.age_seconds,
+            found.start_timestamp_seconds,
             found.followed,
         )
 
@@ -293,10 +291,10 @@ class TestRunsInFlight:
         """Where runs are not followed one by one, a suite's current run is in flight."""
         (found,) = flights(running_suite())
 
-        assert ("nightly", "running", 60.0, False) == (
+        assert ("nightly", "running", fakes.NOW.unix - 60, False) == (
             found.name,
             found.phase,
-            found.age_seconds,
+            found.start_timestamp_seconds,
             found.followed,
         )
 

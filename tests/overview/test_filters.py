@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Badge, Filters, Order, badges_of
+from exporter.overview.filters import Badge, Filters, Known, Order, badges_of
 from tests.web import fakes
 
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from exporter.overview.rows import TargetRow
 
 
+KNOWN = Known(sources=("prod", "lab"), labels={"site": ("bern", "ulm")})
+
+
 def filters(query: str) -> Filters:
-    return Filters.of(QueryParams(query))
+    found, mistakes = Filters.read(QueryParams(query), KNOWN)
+    assert () == mistakes
+    return found
 
 
 def rows(*readings: Reading) -> list[TargetRow]:
@@ -45,8 +50,13 @@ class TestAddress:
             Filters,
             text=st.text().map(str.strip),
             badges=st.frozensets(st.sampled_from(Badge)),
-            kind=st.none() | st.sampled_from(LISTED),
-            source=st.text(),
+            kinds=st.frozensets(st.sampled_from(LISTED)),
+            sources=st.frozensets(st.sampled_from(KNOWN.sources)),
+            labels=st.lists(st.sampled_from([("site", "bern"), ("site", "ulm")]), unique=True).map(
+                tuple
+            ),
+            group=st.sampled_from(["", *KNOWN.groups]),
+            limit=st.none() | st.integers(1, 10**9 - 1),
             order=st.none() | st.sampled_from(Order),
             descending=st.booleans(),
         )

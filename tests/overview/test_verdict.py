@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.alerts.rule import Severity
 from exporter.overview.build import arranged, target_rows
 from exporter.overview.filters import Badge
+from exporter.overview.problems import Problem
 from exporter.overview.rows import Condition
 from exporter.overview.verdict import Headline, groups, headline, tiles
 from exporter.polling.poller import TaskStatus
@@ -18,10 +21,27 @@ if TYPE_CHECKING:
 
 
 def answer(*readings: Reading, source: SourceRow | None = None, ready: bool = True) -> Headline:
-    """Return the headline over readings of one source."""
-    rows = arranged(target_rows(fakes.FakeView(*readings).snapshots(), fakes.NOW))
-    sources = [source or fakes.source()]
-    return headline(rows, sources, ready=ready)
+    """Return the headline over readings of one source, as the alert table judges them."""
+    view = fakes.FakeView(*readings, sources=[source or fakes.source()])
+    view.ready = ready
+    return asyncio.run(view.picture()).headline
+
+
+def pinged(**facts: Any) -> Reading:
+    """Make an agent that is up, with something else in its state."""
+    known = fakes.agent()
+    assert known.state is not None
+    return fakes.changed(known, state=fakes.changed(known.state, **facts))
+
+
+def problem(alert: str, severity: Severity = Severity.CRITICAL) -> Problem:
+    return Problem(alert=f"LoadFleet{alert}", severity=severity, description="It is so.")
+
+
+def told(*problems: Problem) -> Headline:
+    """Return the headline over some problems of a fleet of one agent that is up."""
+    rows = arranged(target_rows(fakes.FakeView(fakes.agent()).snapshots(), fakes.NOW))
+    return headline(rows, [fakes.source()], problems, ready=True)
 
 
 class TestHeadline:
@@ -33,9 +53,9 @@ class TestHeadline:
 
     def test_counts_what_is_down(self) -> None:
         """One target down makes the fleet unwell."""
-        found = answer(fakes.agent("a"), fakes.agent("b", up=False))
+        found = answer(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
 
-        assert ("bad", "The fleet is not well: 1 of 2 targets down.") == (found.level, found.text)
+        assert ("bad", "The fleet is not well: 1 agent unreachable.") == (found.level, found.text)
 
     def test_tells_what_is_not_counted(self) -> None:
         """Inactive targets and suites are no part of the count, and all numbers add up."""
@@ -56,26 +76,62 @@ class TestHeadline:
             found.details,
         )
 
-    def test_counts_sources_that_are_down(self) -> None:
-        """A source that cannot be asked makes the fleet unwell even with no target down."""
-        found = answer(fakes.agent(), source=fakes.source(up=False))
+    @pytest.mark.parametrize(
+        ("reading", "expected"),
+        [
+            (pinged(outdated=True), "The fleet is not well: 1 agent outdated."),
+            (
+                pinged(clock_delta_seconds=7.5),
+                "The fleet needs attention: 1 agent with clock skew.",
+            ),
+            (fakes.suite(passed=False), "The fleet needs attention: 1 suite failed."),
+            (fakes.suite(healthy=False), "The fleet needs attention: 1 suite unhealthy."),
+        ],
+    )
+    def test_is_no_better_than_the_alerts(self, reading: Reading, expected: str) -> None:
+        """Whatever the alert table finds critical or a warning, the headline tells."""
+        found = answer(reading)
 
-        assert "The fleet is not well: 1 of 1 source down." == found.text
+        assert (expected, True) == (found.text, found.alarming)
 
-    def test_counts_broken_suites(self) -> None:
-        """A suite that cannot run makes the fleet unwell."""
-        found = answer(fakes.agent(), fakes.suite(healthy=False))
+    def test_what_is_of_interest_alone_does_not_count(self) -> None:
+        """An agent that demands no token is told to nobody, so the fleet is well with it."""
+        found = answer(fakes.agent(protected=False))
 
-        assert "The fleet is not well: 1 suite not runnable." == found.text
+        assert ("good", False) == (found.level, found.alarming)
 
-    def test_failed_runs_are_told_and_do_not_count(self) -> None:
-        """A failed verdict is not the fleet's fault."""
-        found = answer(fakes.agent(), fakes.suite(passed=False))
+    def test_counts_problems_of_a_sort_together(self) -> None:
+        """The words are those of the alerts' names, with a number where there can be several."""
+        found = told(*2 * [problem("AgentUnreachable")], problem("CredentialsRefused"))
 
-        assert ("good", ("1 suite did not pass", "not counted: 1 suite")) == (
+        assert "The fleet is not well: 2 agents unreachable, credentials refused." == found.text
+
+    def test_tells_warnings_beside_what_is_critical(self) -> None:
+        """The worse comes first, and nothing is hidden by it."""
+        found = told(problem("SourceDown"), problem("RunStuck", Severity.WARNING))
+
+        assert ("bad", "The fleet is not well: 1 source down.", ("1 run stuck",)) == (
             found.level,
+            found.text,
             found.details,
         )
+
+    def test_is_short(self) -> None:
+        """Of many sorts of problems the first are told, and how many there are beside them."""
+        sorts = ("SourceDown", "AgentUnreachable", "AgentOutdated", "TaskFailing", "NothingKnown")
+
+        found = told(*map(problem, sorts))
+
+        assert (
+            "The fleet is not well: 1 source down, 1 agent unreachable, 1 agent outdated,"
+            " 1 task failing, and 1 more."
+        ) == found.text
+
+    def test_a_source_that_is_down_is_never_well(self) -> None:
+        """Even if its alert is switched off."""
+        found = answer(fakes.agent(), source=fakes.source(up=False))
+
+        assert ("unsure", True) == (found.level, found.alarming)
 
     def test_an_agent_that_the_vendor_ended_does_not_count(self) -> None:
         """It ends by itself when nobody needs it, and the numbers still add up."""
@@ -92,7 +148,7 @@ class TestHeadline:
         """As long as it is there it is a target like any other."""
         found = answer(fakes.agent("a", up=False), fakes.agent("cloud", managed="vendor"))
 
-        assert "The fleet is not well: 1 of 2 targets down." == found.text
+        assert "The fleet is not well: 1 agent unreachable." == found.text
 
     def test_is_unsure_about_unknown_targets(self) -> None:
         """What is not known is not said to be well."""
@@ -113,13 +169,7 @@ class TestHeadline:
         """One trouble does not hide the other."""
         found = answer(fakes.agent(up=False), source=fakes.source(unread=True))
 
-        assert (
-            "bad",
-            "The fleet is not well: 1 of 1 target down, and agents of prod could not be read.",
-        ) == (
-            found.level,
-            found.text,
-        )
+        assert ("bad", ("agents of prod could not be read",)) == (found.level, found.details)
 
     @pytest.mark.parametrize(
         "source",
@@ -134,7 +184,7 @@ class TestHeadline:
         """That a source is down says already that nothing of it could be read."""
         found = answer(fakes.agent(), source=source)
 
-        assert "The fleet is not well: 1 of 1 source down." == found.text
+        assert "Nothing is known to be wrong, but not all is known." == found.text
 
     def test_names_tasks_of_a_source_that_answers_others(self) -> None:
         """Whether the newest call failed changes from poll to poll; what is missing does not."""
@@ -144,10 +194,7 @@ class TestHeadline:
 
         found = answer(fakes.agent(), source=fakes.changed(broken, tasks=tasks))
 
-        assert (
-            "The fleet is not well: 1 of 1 source down, and agents of prod could not be read."
-            == found.text
-        )
+        assert "The fleet is not fully known: agents of prod could not be read." == found.text
 
     def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
         """What is still to be read is no trouble."""
@@ -173,15 +220,16 @@ class TestHeadline:
         [
             (fakes.agent(), fakes.source(), False),
             (fakes.agent(state=None), fakes.source(), False),
-            (fakes.suite(passed=False), fakes.source(), False),
+            (fakes.agent(active=False, up=None), fakes.source(), False),
             (fakes.agent(up=False), fakes.source(), True),
-            (fakes.suite(healthy=False), fakes.source(), True),
+            (fakes.suite(passed=False), fakes.source(), True),
             (fakes.agent(), fakes.source(up=False), True),
             (fakes.agent(), fakes.source(unread=True), True),
+            (fakes.agent(), fakes.source(status=TaskStatus(), up=False), True),
         ],
     )
     def test_alarms_a_script(self, reading: Reading, source: SourceRow, expected: bool) -> None:
-        """A job that asks fails on what is down or could not be read, and on nothing else."""
+        """A job that asks fails on what an alert is for, and on a source that is not known."""
         assert expected is answer(reading, source=source).alarming
 
     def test_says_that_it_starts(self) -> None:

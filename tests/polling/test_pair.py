@@ -177,7 +177,7 @@ async def test_what_is_shown_is_not_marked_as_restored(pair: Pair) -> None:
     """A standby shows what is polled now, so it has nothing to explain."""
     await pair.poll(pair.leader)
 
-    (row,) = source_rows(pair.standby.pollers.values(), pair.standby.store, pair.trial.clock.now())
+    (row,) = source_rows(pair.standby.pollers.values(), pair.standby.store)
     assert {False} == {task.restored for task in row.tasks}
     assert {False} == {each.restored for each in pair.standby.store.snapshots()}
 

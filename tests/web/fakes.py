@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 
+from exporter.alerts.settings import AlertingSettings
 from exporter.clock import Moment
 from exporter.errors import ConfigurationError, Reason
 from exporter.fleet.readings import (
@@ -31,11 +32,15 @@ from exporter.fleet.readings import (
 from exporter.fleet.recent import Recent
 from exporter.fleet.store import Snapshot
 from exporter.metrics.exposition import ScrapeResponse
+from exporter.metrics.telemetry import SelfMetrics
+from exporter.overview.picture import Facts, Picture, picture
+from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
 from exporter.sources.base import Explanation
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.web.app import create_app
+from tests.support.clock import FakeClock
 from tests.support.source import FakeSource
 
 
@@ -144,13 +149,19 @@ class FakeView:
         """Return the one snapshot."""
         return (self.snapshot,)
 
-    def sources(self) -> Sequence[SourceRow]:
-        """Return the sources handed in."""
-        return self.source_rows
-
-    def alerts(self) -> Sequence[AlertView] | None:
-        """Return the alerts handed in."""
-        return self.found_alerts
+    async def picture(self) -> Picture:
+        """Return the picture of the one snapshot, with the alerts handed in."""
+        facts = Facts(
+            snapshots=(self.snapshot,),
+            sources=tuple(self.source_rows),
+            judge=Judge.of(
+                AlertingSettings(), SelfMetrics(clock=FakeClock().clock).registry, serves=False
+            ),
+            ready=self.ready,
+        )
+        found = picture(facts, NOW, tag="picture")
+        alerts = None if self.found_alerts is None else tuple(self.found_alerts)
+        return changed(found, alerts=alerts)
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings handed in."""
@@ -213,7 +224,7 @@ def source(
     # Not validated: a URL with secrets in it must not be shown, even if it came that far.
     fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))
     fake.auth_failed, fake.blocked = auth_failed, auth_failed
-    task = task_row("agents", 60.0, status, unread=unread, now=NOW)
+    task = task_row("agents", 60.0, status, unread=unread)
     return source_row(fake, task, up=up, auth_failed=auth_failed)
 
 

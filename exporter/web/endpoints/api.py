@@ -15,9 +15,7 @@ from starlette.responses import Response
 
 from exporter.cooperative import collected, in_turns
 from exporter.fleet.kinds import LISTED
-from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.rows import Condition
-from exporter.overview.verdict import headline
 
 
 if TYPE_CHECKING:
@@ -49,31 +47,31 @@ class Api:
 
     async def targets(self, request: Request) -> Response:
         """Answer with all targets, filtered by `source`, `kind` and `state`, each repeatable."""
-        rows = await collected(target_rows(self._view.snapshots(), self._view.now()))
-        return await _filtered("targets", arranged(rows), request.query_params)
+        picture = await self._view.picture()
+        return await _filtered("targets", picture.targets, request.query_params)
 
     async def sources(self, request: Request) -> Response:
         """Answer with all sources, filtered by `source` and `state`, each repeatable."""
-        return await _filtered("sources", self._view.sources(), request.query_params)
+        picture = await self._view.picture()
+        return await _filtered("sources", picture.sources, request.query_params)
 
     async def alerts(self, request: Request) -> Response:
         """Answer with what the built-in evaluation has found; with nothing where it is off."""
         del request
-        return await _success(alerts=self._view.alerts() or ())
+        picture = await self._view.picture()
+        return await _success(alerts=picture.alerts or ())
 
     async def status(self, request: Request) -> Response:
         """Answer with the verdict on the fleet and all that it is about, of one moment."""
         del request
-        view, now = self._view, self._view.now()
-        snapshots, sources = tuple(view.snapshots()), view.sources()
-        rows = arranged(await collected(target_rows(snapshots, now)))
-        answer = headline(rows, sources, ready=view.ready)
+        picture = await self._view.picture()
         return await _success(
-            ready=view.ready,
-            headline=answer,
-            sources=sources,
-            targets=rows,
-            runs=runs_in_flight(snapshots, now),
+            ready=picture.ready,
+            headline=picture.headline,
+            problems=picture.problems,
+            sources=picture.sources,
+            targets=picture.targets,
+            runs=picture.runs,
         )
 
 

@@ -11,30 +11,34 @@ import jinja2
 from starlette.responses import Response
 
 from exporter import __version__
+from exporter.alerts.rule import Severity
 from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.cooperative import collected, in_turns
 from exporter.errors import StateError
 from exporter.fleet.kinds import LISTED
 from exporter.overview import format as text
-from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.details import details
-from exporter.overview.filters import Filters, Order, badges_of
+from exporter.overview.filters import Filters, Known, Order, badges_of
 from exporter.overview.rows import Condition, TargetRow, word
 from exporter.overview.timeline import past
-from exporter.overview.verdict import groups, headline, tiles
+from exporter.overview.verdict import groups, tiles
 from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.requests import Request
 
     from exporter.overview.interface import View
+    from exporter.overview.problems import Problem
+    from exporter.overview.verdict import Level
 
 
 #: Smaller pages are sent as they are.
 _WORTH_PACKING = 16 * 1024
 
-_LEVELS = {Condition.UP: "good", Condition.DOWN: "bad"}
+_LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
 def _templates() -> jinja2.Environment:
@@ -74,30 +78,29 @@ class HtmlPages:
 
     async def fleet(self, request: Request) -> Response:
         """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
-        view, now = self._view, self._view.now()
-        filters = Filters.of(request.query_params)
-        snapshots = tuple(view.snapshots())
-        sources = view.sources()
-        rows = arranged(await collected(target_rows(snapshots, now)))
+        view = self._view
+        picture = await view.picture()
+        filters, mistakes = Filters.read(request.query_params, Known.of(picture.sources))
+        rows = picture.targets
         matches = filters.matcher()
         chosen = filters.arranged([row async for row in in_turns(rows) if matches(row)])
         # Whoever looks for certain targets is not interested in the rest of the page.
-        whole = not (filters.text or filters.badges or filters.kind)
-        flights = runs_in_flight(snapshots, now) if whole else []
-        alerts = () if filters.narrows else view.alerts() or ()
+        whole = not (filters.text or filters.badges or filters.kinds)
+        alerts = () if filters.narrows else picture.alerts or ()
         return await _answer(
             request,
             self._fleet,
-            now=now,
-            headline=headline(rows, sources, ready=view.ready),
+            now=picture.at,
+            headline=picture.headline,
+            mistakes=mistakes,
             alerts=[each for each in alerts if each.state == "firing" and each.trouble],
-            sources=[row for row in sources if whole and filters.source in ("", row.name)],
-            source_names=[row.name for row in sources],
+            sources=[row for row in picture.sources if whole and filters.source in ("", row.name)],
+            source_names=[row.name for row in picture.sources],
             tiles=tiles(rows),
             total=len(rows),
             shown=len(chosen),
             groups=groups(chosen),
-            flights=[run for run in flights if filters.source in ("", run.source)],
+            flights=[run for run in picture.runs if whole and filters.source in ("", run.source)],
             filters=filters,
             kinds=LISTED,
             badges=[badge for badge, _ in badges_of(rows)],
@@ -113,7 +116,9 @@ class HtmlPages:
         query = request.query_params
         source, kind, target_id = (query.get(name, "") for name in ("source", "kind", "id"))
         found = details(view.snapshots(), now, source=source, kind=kind, target_id=target_id)
-        providers = (each.provider for each in view.sources() if each.name == source)
+        picture = await view.picture()
+        problems = [each for each in picture.problems if each.target == (source, kind, target_id)]
+        providers = (each.provider for each in picture.sources if each.name == source)
         record = view.recent.of(next(providers, ""), source, kind, target_id)
         readings = list(record.readings())
         row = found.row if found else None
@@ -134,7 +139,8 @@ class HtmlPages:
             kind=kind,
             name=found.name if found else target_id,
             details=found,
-            level=_LEVELS.get(row.state, "unsure") if isinstance(row, TargetRow) else "unsure",
+            level=_level(row if isinstance(row, TargetRow) else None, problems),
+            problems=problems,
             readings=readings,
             failures=list(record.failures()),
             trend=text.trend(record, width=720, height=96, readings=max(2, len(readings))),
@@ -166,6 +172,13 @@ class HtmlPages:
             missing=missing,
             nearest=self._runbooks.nearest(missing),
         )
+
+
+def _level(row: TargetRow | None, problems: Sequence[Problem]) -> Level:
+    """Judge a target by its worst problem; without any it is well if it is up."""
+    worst = next((_LEVELS[each.severity] for each in problems if each.severity in _LEVELS), None)
+    well = row is not None and row.state is Condition.UP
+    return worst or ("good" if well else "unsure")
 
 
 async def _answer(

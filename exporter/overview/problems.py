@@ -1,0 +1,197 @@
+"""Conditions of the alert table that hold now: the one judgement on targets, sources and fleet.
+
+The table is judged as the built-in alerts judge it, but nothing has to hold for a while: a page is
+looked at now. So the headline, the order of rows, their marks and the exit code of `status` never
+contradict an alert, no matter where alerts are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.alerts import samples
+from exporter.alerts.evaluate import Alerts, Evaluator, Phase
+from exporter.alerts.evidence import EVIDENCE
+from exporter.alerts.rule import PREFIX, Links, Severity
+from exporter.fleet.kinds import Kind
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import CollectorRegistry
+
+    from exporter.alerts.evaluate import Alert
+    from exporter.alerts.rule import Rule
+    from exporter.alerts.samples import Labels
+    from exporter.alerts.settings import AlertingSettings
+    from exporter.clock import Moment
+    from exporter.fleet.store import Snapshot
+
+
+#: Severities of which people are told that something is wrong, the worst first.
+WRONG = (Severity.CRITICAL, Severity.WARNING)
+
+#: The positions of severities when problems are sorted.
+RANKS: Mapping[str, int] = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition of the alert table that holds, no matter for how long.
+
+    Attributes:
+        alert: The name in the table.
+        severity: That of the alert.
+        provider, source: Empty for a problem of the exporter itself.
+        kind, id: The target that has a page; empty for a problem of a source or the exporter.
+        name: The target as people call it: a member or certificate by its own name.
+        description: The sentences that the alert would say.
+        labels: All labels of the alert, with those that the configuration adds to the source.
+        since_timestamp_seconds: Since when, at the latest, it holds, epoch.
+        unknown: Whether it held when its target was last read, and nothing is known of it now.
+        runbook_url: The runbook's address, absolute.
+    """
+
+    alert: str
+    severity: Severity
+    description: str
+    provider: str = ""
+    source: str = ""
+    kind: str = ""
+    id: str = ""
+    name: str = ""
+    labels: Mapping[str, str] = {}
+    since_timestamp_seconds: float | None = None
+    unknown: bool = False
+    runbook_url: str = ""
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Return source, kind and id of the target."""
+        return (self.source, self.kind, self.id)
+
+    def at_latest(self, since: float | None) -> Problem:
+        """Return the problem with what is known besides of its beginning, epoch."""
+        known = [at for at in (self.since_timestamp_seconds, since) if at is not None]
+        return msgspec.structs.replace(self, since_timestamp_seconds=min(known, default=None))
+
+    @property
+    def title(self) -> str:
+        """Return the alert's name without the prefix that all have."""
+        return self.alert.removeprefix(PREFIX)
+
+
+class Judge:
+    """Judges the alert table over what is known, each time from where it left off.
+
+    It goes on from its own newest judgement, so that a problem lasts while nothing is known of its
+    target, as an alert does, and is known since when it holds.
+
+    Args:
+        rules: The table, as the settings have it.
+        registry: The exporter's own metrics.
+        runbook_url: The folder of the runbooks.
+    """
+
+    def __init__(
+        self, rules: Iterable[Rule], registry: CollectorRegistry, *, runbook_url: str
+    ) -> None:
+        self._rules = {
+            rule.name: (place, rule)
+            for place, rule in enumerate(rules)
+            if rule.built_in and rule.severity is not Severity.NONE
+        }
+        table = [
+            msgspec.structs.replace(rule, hold_seconds=0.0, keep_seconds=0.0)
+            for rule in rules
+            if rule.name in self._rules
+        ]
+        self._registry = registry
+        self._metrics = samples.metrics(table) | EVIDENCE
+        self._evaluator = Evaluator(table, links=Links(runbook_url=runbook_url))
+        self._alerts = Alerts()
+
+    @classmethod
+    def of(
+        cls, alerting: AlertingSettings, registry: CollectorRegistry, *, serves: bool = True
+    ) -> Judge:
+        """Return the judge of the table as some settings have it.
+
+        Args:
+            alerting: The settings.
+            registry: The exporter's own metrics.
+            serves: Whether this process is an exporter that goes on; what polls once has no
+                configuration to reload and sends no alerts.
+        """
+        rules = [rule for rule in alerting.rules() if serves or rule.about is not None]
+        return cls(rules, registry, runbook_url=alerting.runbook_url)
+
+    def judge(
+        self, snapshots: Iterable[Snapshot], now: Moment, alerts: Iterable[Alert] = ()
+    ) -> tuple[Problem, ...]:
+        """Return the problems, the worst first.
+
+        Args:
+            snapshots: What is known of the targets.
+            now: The time at which it is judged.
+            alerts: Those of the built-in evaluation. What fires can outlive its condition, and they
+                can know from before a restart since when something holds.
+        """
+        newest = samples.view(snapshots, self._registry, self._metrics)
+        self._alerts = self._evaluator.evaluate(newest, now, self._alerts)
+        found = {_key(each.labels): self._problem(each) for each in self._alerts.active.values()}
+        for alert in alerts:
+            key = _key(alert.labels)
+            if key in found:
+                found[key] = found[key].at_latest(alert.since.unix)
+            elif alert.phase is Phase.FIRING and alert.name in self._rules:
+                found[key] = self._problem(alert)
+        return tuple(sorted(found.values(), key=self._order))
+
+    def _problem(self, alert: Alert) -> Problem:
+        _, rule = self._rules[alert.name]
+        labels, kind = alert.labels, rule.about.kind if rule.about is not None else None
+        on = rule.about.on if rule.about is not None else ()
+        target_id = labels.get(on[2], "") if len(on) > 2 else ""
+        return Problem(
+            alert=alert.name,
+            severity=Severity(labels["severity"]),
+            description=alert.annotations["description"],
+            provider=labels.get("provider", ""),
+            source=labels.get("source", ""),
+            kind=kind or "",
+            id=target_id if kind else "",
+            name=_name(kind, labels) or labels.get("task", "") or target_id,
+            labels=labels,
+            since_timestamp_seconds=alert.since.unix,
+            unknown=alert.unknown is not None,
+            runbook_url=alert.annotations["runbook_url"],
+        )
+
+    def _order(self, problem: Problem) -> tuple[object, ...]:
+        place, _ = self._rules[problem.alert]
+        # What a whole source suffers from explains what its targets do.
+        return (
+            RANKS[problem.severity],
+            bool(problem.kind),
+            place,
+            problem.source,
+            problem.name.casefold(),
+            problem.id,
+        )
+
+
+def _key(labels: Mapping[str, str]) -> Labels:
+    # The built-in alerts about the exporter itself name it.
+    return samples.identity({**labels, "instance": ""})
+
+
+def _name(kind: Kind | None, labels: Mapping[str, str]) -> str:
+    if kind is None:
+        return ""
+    name = labels.get(kind.name_field, "")
+    member = labels.get(Kind.MEMBER.name_field, "") if "member_id" in labels else ""
+    return f"{name}/{member}" if member else name

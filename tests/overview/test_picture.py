@@ -1,0 +1,123 @@
+"""A picture is made once per change, whoever looks, and not more often than it is worth."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exporter.alerts.settings import AlertingSettings
+from exporter.fleet.readings import SourceHealth
+from exporter.metrics.telemetry import SelfMetrics
+from exporter.overview.picture import FRESH_SECONDS, Facts, Picture, Pictures
+from exporter.overview.problems import Judge
+from exporter.polling.poller import TaskStatus
+from tests.support.clock import FakeClock
+from tests.web import fakes
+
+
+if TYPE_CHECKING:
+    from exporter.fleet.readings import Reading
+
+
+class Fleet:
+    """What is known, and how often somebody has gathered it."""
+
+    def __init__(self, *readings: Reading, costs_seconds: float = 0.0) -> None:
+        self.fake = FakeClock(unix=fakes.NOW.unix, monotonic=fakes.NOW.monotonic)
+        telemetry = SelfMetrics(clock=self.fake.clock)
+        self.judge = Judge.of(AlertingSettings(), telemetry.registry, serves=False)
+        self.snapshots = tuple(fakes.FakeView(*readings).snapshots())
+        self.source = fakes.source()
+        self.gathered = 0
+        self.costs_seconds = costs_seconds
+        self.pictures = Pictures(self._facts, clock=self.fake.clock)
+
+    def _facts(self) -> Facts:
+        self.gathered += 1
+        self.fake.shift(self.costs_seconds)
+        return Facts(snapshots=self.snapshots, sources=(self.source,), judge=self.judge, ready=True)
+
+    def learns(self, *readings: Reading) -> None:
+        """Replace what is known."""
+        self.snapshots = tuple(fakes.FakeView(*readings).snapshots())
+
+    async def look(self) -> Picture:
+        return await self.pictures.newest()
+
+
+async def test_marks_targets() -> None:
+    """A row tells the worst severity of its problems, and comes before those that have none."""
+    found = await Fleet(fakes.agent("a"), fakes.agent("b", up=False)).look()
+
+    assert [("b", "critical", ("AgentUnreachable",)), ("a", None, ())] == [
+        (row.name, row.severity, row.problems) for row in found.targets
+    ]
+
+
+async def test_all_who_look_share_one() -> None:
+    """Ten boards cost no more than one."""
+    fleet = Fleet(fakes.agent())
+
+    found = await asyncio.gather(*(fleet.look() for _ in range(10)))
+
+    assert 1 == len({id(each) for each in found})
+
+
+async def test_a_change_makes_a_new_one() -> None:
+    """Nobody waits for what is known already."""
+    fleet = Fleet(fakes.agent())
+    before = await fleet.look()
+    fleet.learns(fakes.agent(up=False))
+
+    after = await fleet.look()
+
+    assert (True, "bad") == (before.tag != after.tag, after.headline.level)
+
+
+async def test_time_alone_makes_no_difference() -> None:
+    """It is judged anew now and then, and keeps its tag while that changes nothing."""
+    fleet = Fleet(fakes.agent())
+    before = await fleet.look()
+    fleet.fake.shift(FRESH_SECONDS)
+
+    after = await fleet.look()
+
+    assert (True, before.tag) == (before is not after, after.tag)
+
+
+async def test_looking_costs_little() -> None:
+    """What is dear to make is made more rarely, whatever changes."""
+    fleet = Fleet(fakes.agent(), costs_seconds=0.5)
+    await fleet.look()
+    fleet.learns(fakes.agent(up=False))
+
+    fleet.fake.shift(10.0)
+    early = await fleet.look()
+    fleet.fake.shift(10.0)
+    late = await fleet.look()
+
+    assert ("good", "bad", 2) == (early.headline.level, late.headline.level, fleet.gathered)
+
+
+async def test_a_source_that_was_not_asked_is_neither_well_nor_ill() -> None:
+    """Before the first poll its metrics are 0, which is not yet a problem."""
+    early, late = Fleet(SourceHealth()), Fleet(SourceHealth())
+    early.source = fakes.source(up=False, status=TaskStatus())
+    late.source = fakes.source(up=False, status=fakes.failed())
+
+    unasked, failed = await early.look(), await late.look()
+
+    assert ((), ["SourceDown"]) == (unasked.problems, [each.title for each in failed.problems])
+
+
+async def test_a_target_is_in_trouble_since_it_is_down() -> None:
+    """Its reading knows that from before a restart; so does a source that is silent."""
+    down = fakes.agent(up=False, changed_timestamp_seconds=fakes.NOW.unix - 3600)
+    target, source = Fleet(down, fakes.agent("b"), fakes.agent("c")), Fleet(SourceHealth())
+    source.source = fakes.source(up=False, status=fakes.failed())
+
+    found = [*(await target.look()).problems, *(await source.look()).problems]
+
+    assert [fakes.NOW.unix - 3600, fakes.NOW.unix - 70] == [
+        each.since_timestamp_seconds for each in found
+    ]
