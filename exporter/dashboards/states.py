@@ -6,11 +6,11 @@ red is failed, grey is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from exporter.alerts.recording import Code
 from exporter.alerts.rule import Severity
-from exporter.alerts.thresholds import Thresholds
 from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
@@ -20,14 +20,14 @@ IDLE = "#5f6b7a"
 #: From which value on which colour; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
 
-#: Such steps, or what makes them of the alerts' limits.
-Limits = Steps | Callable[[Thresholds], Steps]
-
 #: Numbers of which one is too many.
 NONE_IS_WELL: Steps = ((None, GREEN), (1, RED))
 NONE_IS_BETTER: Steps = ((None, GREEN), (1, ORANGE))
 
 SOME_IS_WELL: Steps = ((None, RED), (1, GREEN))
+
+#: A share that should be whole.
+ALL_IS_WELL: Steps = ((None, RED), (0.9, ORANGE), (1, GREEN))
 
 #: The text of a cell without a value.
 NO_DATA = "no data"
@@ -49,15 +49,15 @@ def _states(*words: tuple[str, str], first: int = 0) -> tuple[State, ...]:
     return tuple(State(code, *word) for code, word in enumerate(words, start=first))
 
 
+_OF_CODES = {
+    Code.UNKNOWN: GREY,
+    Code.INACTIVE: IDLE,
+    Code.UP: GREEN,
+    Code.OUTDATED: ORANGE,
+    Code.UNREACHABLE: RED,
+}
 #: The states of a machine, the most urgent last.
-MACHINE = _states(
-    ("unknown", GREY),
-    ("inactive", IDLE),
-    ("up", GREEN),
-    ("outdated", ORANGE),
-    ("unreachable", RED),
-)
-UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
+MACHINE = _states(*((code.name.lower(), _OF_CODES[code]) for code in Code))
 
 SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
 REFUSED = SOURCE[-1]
@@ -73,6 +73,7 @@ COMPLAINT = _states(("none", GREEN), ("internal error", RED))
 ENGINES = _states(("all well", GREEN), ("lost or in error", ORANGE))
 USE = _states(("disabled", IDLE), ("in use", GREEN))
 WORK = _states(("idle", IDLE), ("busy", BLUE))
+DIRECTION = (State(-1, "behind", GREY), State(0, "right", GREEN), State(1, "ahead", GREY))
 RECORDING = _states(("idle", IDLE), ("recording", BLUE))
 TASK = _states(("no readings", RED), ("read", GREEN), ("nothing listed", "dark-red"))
 EMPTY = TASK[-1]
@@ -145,11 +146,6 @@ def mapping(states: States) -> dict[str, Any]:
             for index, (value, word, colour) in enumerate(states)
         },
     }
-
-
-def steps(made: Limits, limits: Thresholds) -> Steps:
-    """Return steps with the alerts' limits."""
-    return made(limits) if callable(made) else made
 
 
 def thresholds(steps: Steps) -> dict[str, Any]:
