@@ -25,12 +25,14 @@ _log_errors = q.merged(q.each(c.SUITE_LAST_RUN_LOG_EVENTS, _severe), "level", ho
 _samples = q.merged(q.each(c.SUITE_LAST_RUN_SAMPLES), "result", how="sum")
 _share_failed = f"{q.only(c.SUITE_LAST_RUN_SAMPLES, 'result', 'failed')} / {_samples}"
 
+# Only the phase tells the series of a run apart; all but one are 0.
 _phases = {
-    state.word: f"{q.only(c.RUN_PHASE, 'phase', state.word)} * {state.value}" for state in s.PHASE
+    state.word: f"""{q.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.value}"""
+    for state in s.PHASE
 }
-_every_phase = q.merged(q.either(*_phases.values()))
+_every_phase = q.merged(q.either(*_phases.values()), "phase")
 _before_end = (phase for word, phase in _phases.items() if word != "ended")
-_phase = f"topk({q.MANY}, {q.merged(q.either(*_before_end))} > 0)"
+_phase = f"topk({q.MANY}, {q.merged(q.either(*_before_end), 'phase')} > 0)"
 _run = q.on((*c.COMMON_LABELS, "run_id"))
 _in_flight = f"and {_run} ({_phase})"
 _errors = 'level=~"error|critical|alert|emergency"'
