@@ -81,17 +81,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     def rules(self, writing: Writing) -> Iterator[tuple[str, str]]:
         """Yield name and PromQL of what is recorded of each one."""
         up, outdated = self.family("UP").name, self.family("OUTDATED").name
+        facts = ", ".join(label for label in self.known.labels if label not in self.labels)
+        known = f"max without ({facts}) ({self.known.name})" if facts else self.known.name
         codes = [
             f"({up} == 0) + {Code.UNREACHABLE}",
             f"({outdated} == 1) * {Code.OUTDATED}",
             f"{up} * {Code.UP}",
             *([f"({self.active.name} == 0) + {Code.INACTIVE}"] if self.active else ()),
-            f"{self.known.name} * {Code.UNKNOWN}",
+            f"{known} * {Code.UNKNOWN}",
         ]
-        facts = tuple(label for label in self.known.labels if label not in self.labels)
-        without = f"max without ({', '.join((*writing.without, *facts))})"
-        yield STATE, self._named(f"{without} ({' or '.join(codes)})")
         without = f"max without ({', '.join(writing.without)})"
+        yield STATE, self._named(f"{without} ({' or '.join(codes)})")
         yield UP, self._named(f"{without} (avg_over_time({up}[{_STEP}]))")
 
     def _named(self, promql: str) -> str:
