@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from exporter.alerts.about import Uid
 from exporter.alerts.machines import FLAPS
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
     from exporter.metrics.catalogue import Family
 
 
-_AGENT, _CONTROLLER, _CLUSTER, _RECORDER = (
-    f"{{{{{label}}}}} ({{{{source}}}})"
-    for label in ("agent", "controller", "agent_cluster", "recorder")
-)
-_MEMBER = "{{agent}} in {{agent_cluster}} ({{source}})"
+_LEGENDS = {
+    one: f"{{{{{one.name}}}}} ({{{{source}}}})" for one in (AGENT, CONTROLLER, CLUSTER, RECORDER)
+}
+_LEGENDS[MEMBER] = "{{agent}} in {{agent_cluster}} ({{source}})"
+_AGENT = _LEGENDS[AGENT]
 
 _links = (p.details(Uid.AGENTS, "agent"), p.page("agent", "agent_id"))
 _controlled = f"{q.on((*c.COMMON_LABELS, 'cluster_id'))} group_left (controller)"
@@ -32,63 +34,54 @@ _load_factor = f"{q.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {_controlled} {q.each(
 _changes = q.merged(f"changes({q.select(c.AGENT_UP)}[30m])")
 
 
-def _shown(machine: Machine, query: str) -> str:
-    """Keep what a list shows: machines that are worst off, with equal ones as they come."""
-    return f"{query} and {q.on(machine.labels)} topk({q.MANY}, {q.states(machine)})"
-
-
-def _over_time(machine: Machine, title: str, legend: str, down: str, **given: int) -> p.Panel:
+def _over_time(machine: Machine, title: str, answers: str, **given: Any) -> p.Panel:
     return p.timeline(title,
         f"States over time of the {q.SOME} that were worst off in the time shown. Green is well,"
-        " orange is outdated, red is unreachable; grey is unknown, or inactive and so not looked at.",
-        {legend: q.worst(machine)}, s.MACHINE, answers=down, **given)  # fmt: skip
+            " orange is outdated, red is unreachable; grey is unknown, or inactive and so not looked at.",
+        {_LEGENDS[machine]: q.worst(machine)}, named=s.MACHINE, answers=answers, **given)  # fmt: skip
 
 
-def _clock_lines(
-    limits: Thresholds, title: str, legend: str, family: Family, against: str, answers: str
-) -> p.Panel:
+def _clocks(limits: Thresholds, machine: Machine, title: str, whose: str, answers: str) -> p.Panel:
     return p.series(title,
-        f"How far clocks are off {against}, in both directions, of the {q.SOME} that are farthest"
-        " off. 0 is well; beyond the dashed lines results are dated wrongly.",
-        {legend: q.highest(family, signed=True)}, "s", signed=True,
-        steps=s.beyond(limits.clock_skew, s.RED, s.GREEN), answers=answers)  # fmt: skip
+        f"How far the {q.SOME} clocks that are farthest off are off {whose}, in both directions. 0 is"
+            " well; beyond the dashed lines results are dated wrongly.",
+        {_LEGENDS[machine]: q.highest(machine.family("CLOCK_DELTA"), signed=True)}, "s",
+        signed=True, steps=s.beyond(limits.clock_skew, s.RED, s.GREEN), answers=answers)  # fmt: skip
 
 
-def _clock(limits: Thresholds, family: Family) -> p.Column:
-    return p.Column("Clock", q.each(family), "s", (), s.beyond(limits.clock_skew, s.RED))
+def _listed(machine: Machine, *columns: p.Column) -> list[p.Column]:
+    """Keep what a list shows: machines that are worst off, with equal ones as they come."""
+    few = f"and {q.on(machine.labels)} topk({q.MANY}, {q.states(machine)})"
+    return [msgspec.structs.replace(one, query=f"{one.query} {few}") for one in columns]
+
+
+def _state(limits: Thresholds, machine: Machine) -> tuple[p.Column, ...]:
+    skew = s.beyond(limits.clock_skew, s.RED)
+    return (
+        p.Column("State", q.merged(q.states(machine), *LABELS), named=s.MACHINE),
+        p.Column("Reason", q.each(machine.family("FAILURE")), hidden=True),
+        p.Column("Since", f"{q.each(machine.family('CHANGED'))} * 1000", "dateTimeFromNow"),
+        p.Column("Up", q.merged(q.available(machine), *LABELS), "percentunit", (), s.ALL_IS_WELL),
+        p.Column("Clock", q.each(machine.family("CLOCK_DELTA")), "s", (), skew),
+    )
 
 
 def _now(
-    machine: Machine, limits: Thresholds, more: str, labels: str, *columns: p.Column, **given: object
+    limits: Thresholds, machine: Machine, more: str, labels: str, *columns: p.Column, **given: Any
 ) -> p.Panel:
-    """List the machines of a kind with what is known of each."""
-    name = machine.name
-    info = q.facts(machine.family("INFO"), machine.labels, *labels.split())
-    up = q.merged(q.available(machine), *LABELS)
-    columns = (
-        p.Column("State", q.merged(q.states(machine), *LABELS), named=s.MACHINE),
-        p.Column("Since", f"{q.each(machine.family('CHANGED'))} * 1000", "dateTimeFromNow"),
-        p.Column("Up", up, "percentunit", (), s.ALL_IS_WELL),
-        p.Column("Facts", info, hidden=True),
-        p.Column("Reason", q.each(machine.family("FAILURE")), hidden=True),
-        _clock(limits, machine.family("CLOCK_DELTA")),
-        *columns,
-    )
-    kept = [
-        p.Column(one.title, _shown(machine, one.query), one.unit, one.named, one.steps, one.hidden)
-        for one in columns
-    ]
+    name, info = machine.name, q.facts(machine.family("INFO"), machine.labels, *labels.split())
+    facts = p.Column("Facts", info, hidden=True)
     return p.table(f"{name.title()}s now",
-        f"The {q.MANY} {name}s that are worst off: the state, and at the latest since when it is up or"
-        f" down, the share of the time shown in which it was up, its version, its clock, and {more}."
-        f" The name shows this {name} alone, here or on the board.",
-        f"{name} source {labels} reason", *kept,
+        f"The {q.MANY} {name}s that are worst off: the state, since when at the latest, the share of"
+            f" the time shown in which it was up, its version, its clock, and {more}. The name shows this"
+            f" {name} alone, here or on the board.",
+        f"{name} source {labels} reason",
+        *_listed(machine, *_state(limits, machine), facts, *columns),
         links=(p.details(Uid.AGENTS, name), p.page(machine.page, machine.page.id_field)),
         w=24, **given)  # fmt: skip
 
 
-def _started(machine: Machine, limits: Thresholds) -> tuple[p.Column, p.Column]:
-    start = machine.family("START")
+def _started(limits: Thresholds, start: Family) -> tuple[p.Column, p.Column]:
     steps = s.above(limits.agent_restarted, "text", s.BLUE)
     return (
         p.Column("Running for", f"time() - {q.each(start)}", "dtdurations", (), steps),
@@ -105,51 +98,42 @@ def _limits(machine: Machine) -> tuple[p.Column, p.Column]:
 
 def board(limits: Thresholds) -> Dashboard:
     """Make the dashboard."""
-    limited = (
-        p.Column("Users", q.each(c.AGENT_USERS_LIMIT)),
-        p.Column("Job duration", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
-        *_limits(AGENT),
-        p.Column("Free disk", q.each(c.AGENT_DISK_FREE), "bytes"),
-    )
     panels = (
-        _over_time(AGENT, "Agents", _AGENT, "AgentUnreachable AgentOutdated", w=24, h=9),
-        _now(AGENT, limits,
-            "how often it was started in the time shown, blue is a start a short while ago, and how"
-            " often it went up or down within 30 minutes, orange is too often",
-            "version location",
-            *_started(AGENT, limits),
+        _over_time(AGENT, "Agents", "AgentUnreachable AgentOutdated", w=24, h=9),
+        _now(limits, AGENT, "how often it was started in the time shown, blue is a start a short"
+            " while ago, and how often it went up or down within 30 minutes, orange is too often",
+            "version location", *_started(limits, c.AGENT_START),
             p.Column("Up or down", _changes, steps=s.above(FLAPS + 1, s.ORANGE)),
             answers="AgentRestarted AgentFlapping", h=9),
-        _clock_lines(limits, "Agents' clocks", _AGENT, c.AGENT_CLOCK_DELTA, "the portal's",
-            "AgentClockSkew"),
-        p.series("Agents' pings",
-            f"How long the vendor's call to each of the {q.SOME} slowest agents took. Steady is well;"
-            " what rises announces an overloaded host or network.",
+        _clocks(limits, AGENT, "Agents' clocks", "the portal's", "AgentClockSkew"),
+        p.series("Agents' pings", f"How long the vendor's call to each of the {q.SOME} slowest"
+            " agents took. Steady is well; what rises announces an overloaded host or network.",
             {_AGENT: q.highest(c.AGENT_PING_DURATION)}, "s"),
-        p.timeline("Agents at work",
-            f"Whether each agent executes something, where the vendor tells it (BlazeMeter, Eggplant);"
-            f" {q.SOME} of those that are at work now. Neither is bad.",
-            {_AGENT: q.highest(c.AGENT_BUSY)}, s.WORK),
-        p.series("Age of heartbeats",
-            f"How long ago the vendor last heard of each of the {q.SOME} agents of which it did not for"
-            " longest (BlazeMeter). Seconds are well; an agent whose heartbeat is older than"
-            " `heartbeat_max_age` is unreachable.",
+        p.timeline("Agents at work", "Whether each agent executes something, where the vendor"
+            f" tells it (BlazeMeter, Eggplant); {q.SOME} of those that are at work now. Neither"
+            " is bad.",
+            {_AGENT: q.highest(c.AGENT_BUSY)}, named=s.WORK),
+        p.series("Age of heartbeats", f"How long ago the vendor last heard of each of the {q.SOME}"
+            " agents of which it did not for longest (BlazeMeter). Seconds are well; an agent"
+            " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
             {_AGENT: f"time() - ({q.highest(c.AGENT_HEARTBEAT, 'bottomk')})"}, "s"),
-        p.table("Agents' limits",
-            "What the agents may take that are worst off, whether they demand a token, and the free"
-            " space of the host's fullest disk (BlazeMeter); unprotected ones can be used by anyone who"
-            " reaches them.",
+        p.table("Agents' limits", "What the agents may take that are worst off, whether they"
+            " demand a token, and the free space of the host's fullest disk (BlazeMeter);"
+            " unprotected ones can be used by anyone who reaches them.",
             "agent source",
-            *(p.Column(one.title, _shown(AGENT, one.query), one.unit, one.named) for one in limited),
+            *_listed(AGENT,
+                p.Column("Users", q.each(c.AGENT_USERS_LIMIT)),
+                p.Column("Job duration", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
+                *_limits(AGENT),
+                p.Column("Free disk", q.each(c.AGENT_DISK_FREE), "bytes")),
             links=_links, sort="agent", answers="AgentUnprotected"),
-        p.series("Jobs on the agents",
-            "Jobs that the agents keep, by state. Invalid ones cannot run. Needs the task `jobs` (Real"
-            " Load), which is off by default.",
-            {"{{state}}": q.by("sum", ("state",), q.each(c.AGENT_JOBS))}, stacked=True, named=s.JOB),
-        p.table("Private locations",
-            "How many agents each location has, how many of them are up, and what one can run"
-            " (BlazeMeter). Without an agent that is up no test can start there; one that is disabled"
-            " is not judged.",
+        p.series("Jobs on the agents", "Jobs that the agents keep, by state. Invalid ones cannot"
+            " run. Needs the task `jobs` (Real Load), which is off by default.",
+            {"{{state}}": q.by("sum", ("state",), q.each(c.AGENT_JOBS))}, stacked=True,
+            named=s.JOB),
+        p.table("Private locations", "How many agents each location has, how many of them are up,"
+            " and what one can run (BlazeMeter). Without an agent that is up no test can start"
+            " there; one that is disabled is not judged.",
             "location_name source",
             p.Column("Agents up", q.each(c.LOCATION_AGENTS_UP), steps=s.SOME_IS_WELL),
             p.Column("Agents", q.each(c.LOCATION_AGENTS)),
@@ -159,58 +143,48 @@ def board(limits: Thresholds) -> Dashboard:
             links=(p.page("location", "location_id"),), sort="A", w=24, h=6,
             answers="LocationWithoutAgents"),
         p.heading("Controllers and their clusters"),
-        _over_time(CONTROLLER, "Controllers", _CONTROLLER,
-            "ControllerUnreachable ControllerOutdated", w=8),
-        _over_time(CLUSTER, "Clusters", _CLUSTER, "ClusterUnusable ClusterOutdated", w=8),
-        _over_time(MEMBER, "Cluster members", _MEMBER, "MemberUnreachable MemberOutdated", w=8),
-        _now(CONTROLLER, limits, "how often it was started in the time shown", "version",
-            *_started(CONTROLLER, limits), *_limits(CONTROLLER),
+        _over_time(CONTROLLER, "Controllers", "ControllerUnreachable ControllerOutdated", w=8),
+        _over_time(CLUSTER, "Clusters", "ClusterUnusable ClusterOutdated", w=8),
+        _over_time(MEMBER, "Cluster members", "MemberUnreachable MemberOutdated", w=8),
+        _now(limits, CONTROLLER, "how often it was started in the time shown", "version",
+            *_started(limits, c.CONTROLLER_START), *_limits(CONTROLLER),
             answers="ControllerRestarted ControllerFlapping", h=6),
-        p.table("Clusters and their members now",
-            f"Which clusters the {q.MANY} members belong to that are worst off, under which controller,"
-            " and whether the controller could use them: they have to connect, act and reply well.",
+        p.table("Clusters and their members now", f"The {q.MANY} members that are worst off, with"
+            " cluster and controller, and whether it could use them: they have to connect, act"
+            " and reply well.",
             "agent agent_cluster controller source reason",
-            *(
-                p.Column(one.title, _shown(MEMBER, one.query), one.unit, one.named, one.steps, one.hidden)
-                for one in (
-                    p.Column("State", q.merged(q.states(MEMBER), *LABELS), named=s.MACHINE),
-                    p.Column("Reason", q.each(c.CLUSTER_MEMBER_FAILURE), hidden=True),
-                    p.Column("Load factor", _load_factor),
-                    _clock(limits, c.CLUSTER_MEMBER_CLOCK_DELTA),
-                    p.Column("Sampling", q.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), "s"),
-                )
-            ),
+            *_listed(MEMBER,
+                *_state(limits, MEMBER),
+                p.Column("Load factor", _load_factor),
+                p.Column("Sampling", q.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), "s")),
             links=(*_links, p.page("cluster", "cluster_id")), w=24, h=9),
-        _clock_lines(limits, "Controllers' clocks", _CONTROLLER, c.CONTROLLER_CLOCK_DELTA,
-            "the portal's", "ControllerClockSkew"),
-        _clock_lines(limits, "Members' clocks", _MEMBER, c.CLUSTER_MEMBER_CLOCK_DELTA,
-            "their controller's", "MemberClockSkew"),
-        p.series("Pings of controllers and clusters",
-            "How long the portal's call to each controller took, how long it took to ping all members"
-            " of each cluster, and for the controller to connect to them alone. Steady is well; a"
-            f" member that hangs makes the latter two long. Of each the {q.SOME} slowest.",
+        _clocks(limits, CONTROLLER, "Controllers' clocks", "the portal's", "ControllerClockSkew"),
+        _clocks(limits, MEMBER, "Members' clocks", "their controller's", "MemberClockSkew"),
+        p.series("Pings of controllers and clusters", "How long the portal's call to each"
+            " controller took, the ping of all members of each cluster, and the connecting alone."
+            " Steady is well; a member that hangs makes the latter two long. Of each the"
+            f" {q.SOME} slowest.",
             {
-                _CONTROLLER: q.highest(c.CONTROLLER_PING_DURATION),
+                _LEGENDS[CONTROLLER]: q.highest(c.CONTROLLER_PING_DURATION),
                 "{{agent_cluster}} ping ({{source}})": q.highest(c.CLUSTER_PING_DURATION),
                 "{{agent_cluster}} connect ({{source}})": q.highest(c.CLUSTER_CONNECT_DURATION),
             },
             "s", w=24),
         p.heading("Proxy recorders and certificates"),
-        _over_time(RECORDER, "Recorders", _RECORDER, "RecorderUnreachable RecorderOutdated"),
-        _clock_lines(limits, "Recorders' clocks", _RECORDER, c.RECORDER_CLOCK_DELTA, "the portal's",
-            "RecorderClockSkew"),
-        _now(RECORDER, limits, "what it records", "version", *_limits(RECORDER),
+        _over_time(RECORDER, "Recorders", "RecorderUnreachable RecorderOutdated"),
+        _clocks(limits, RECORDER, "Recorders' clocks", "the portal's", "RecorderClockSkew"),
+        _now(limits, RECORDER, "what it records", "version", *_limits(RECORDER),
             p.Column("Recording", q.each(c.RECORDER_RECORDING), named=s.RECORDING),
             p.Column("Elements", q.each(c.RECORDER_RECORDED_ELEMENTS)),
             answers="RecorderRestarted RecorderFlapping", h=6),
-        p.table("Client certificates",
-            "How long each client certificate that recorders present is still good. Red has expired,"
-            " orange expires soon. Needs the task `certificates` (Real Load), which is off by default.",
+        p.table("Client certificates", "How long each client certificate that recorders present is"
+            " still good. Red has expired, orange expires soon. Needs the task `certificates`"
+            " (Real Load), which is off by default.",
             "certificate host source",
             p.Column("Expires in", f"{q.each(c.CERTIFICATE_NOT_AFTER)} - time()", "dtdurations",
                 (), s.expiring(limits.certificate_expiry)),
-            p.Column("Use", q.each(c.CERTIFICATE_ACTIVE), named=s.CERTIFICATE),
-            sort="A", w=24, h=6, answers="CertificateExpiring"),
+            p.Column("Use", q.each(c.CERTIFICATE_ACTIVE), named=s.CERTIFICATE), sort="A", w=24, h=6,
+            answers="CertificateExpiring"),
     )  # fmt: skip
     return Dashboard(
         uid=Uid.AGENTS,

@@ -6,6 +6,7 @@ import json
 import re
 import string
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from exporter.dashboards import states
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
 Json = dict[str, Any]
@@ -24,10 +25,11 @@ Json = dict[str, Any]
 #: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
 SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json").read_text())
 
-DATA_SOURCE = SHAPES["target"]["datasource"]
-
 # The ending of a description that depends on recorded series, whose names have colons.
 _RULES = " Needs the recording rules that `loadfleet-exporter rules` prints."
+
+# A cell that is coloured all over, and one whose text is coloured.
+_GROUND, _TEXT = {"type": "color-background", "mode": "basic"}, {"type": "color-text"}
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,119 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     json: Json
     answers: tuple[str, ...] = ()
+
+
+def panel(  # noqa: PLR0913 - a panel has as many parts
+    kind: str,
+    title: str,
+    description: str = "",
+    queries: str | Mapping[str, str] | Sequence[str] = (),
+    unit: str = "none",
+    *,
+    steps: states.Steps = (),
+    named: states.States = (),
+    stacked: bool = False,
+    signed: bool = False,
+    overrides: Sequence[Json] = (),
+    empty: str = states.NO_DATA,
+    answers: str = "",
+    w: int = 0,
+    h: int = 0,
+    **more: Any,
+) -> Panel:
+    """Make a panel.
+
+    Args:
+        kind: Grafana's name of the type.
+        title: One that tells it from all others.
+        description: What is good and what is bad; the metrics that it asks are added.
+        queries: By the legend of their series.
+        unit: Grafana's name of the unit.
+        steps: Colours by value; dashed lines in charts.
+        named: The words for the values; in charts the series that have a colour of their own.
+        stacked: The series are parts of a whole.
+        signed: The values have a sign; else the axis begins at 0.
+        overrides: Properties of some fields.
+        empty: The text without any value.
+        answers: The alerts of the table that it explains, without their prefix.
+        w: Its width in columns, where it is not the type's.
+        h: Its height, likewise.
+        more: What else Grafana reads.
+    """
+    if isinstance(queries, str):
+        queries = (queries,)
+    by_legend = isinstance(queries, Mapping)
+    legends = queries.items() if by_legend else (("__auto", query) for query in queries)
+    chart, instant = kind == "timeseries", kind in {"stat", "table"}
+    how = {"format": "table" if kind == "table" else "time_series"}
+    how |= {"instant": instant, "range": not instant}
+    targets = [
+        SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}
+        for name, (legend, query) in zip(string.ascii_uppercase, legends, strict=False)
+    ]
+    # Panels that name no version are taken for those of a very old Grafana, and converted.
+    found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
+    if description:
+        found["description"] = description + _origin([target["expr"] for target in targets])
+    if targets:
+        found |= {"datasource": SHAPES["target"]["datasource"], "targets": targets}
+        defaults: Json = {"unit": unit, "noValue": empty}
+        if steps:
+            defaults["thresholds"] = states.thresholds(steps)
+        if chart:
+            defaults |= {"custom": _drawn(unit, steps, stacked=stacked)}
+            defaults |= {} if signed else {"min": 0}
+            overrides = [
+                override(each.word, color={"mode": "fixed", "fixedColor": each.colour})
+                for each in named
+            ]
+        elif named:
+            defaults["mappings"] = states.mappings(named)
+        more["fieldConfig"] = {"defaults": defaults, "overrides": overrides}
+    size = {"gridPos": {name: value for name, value in (("w", w), ("h", h)) if value}}
+    return Panel(
+        json=found | overlaid(overlaid(SHAPES[kind], size), more),
+        answers=tuple(PREFIX + name for name in answers.split()),
+    )
+
+
+heading = partial(panel, "row")
+text = partial(panel, "text")
+stat = partial(panel, "stat")
+series = partial(panel, "timeseries")
+timeline = partial(panel, "state-timeline")
+history = partial(panel, "status-history")
+
+
+def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
+    found: Json = {"thresholdsStyle": {"mode": "dashed"}} if steps else {}
+    found |= {"fillOpacity": 60, "stacking": {"mode": "normal"}} if stacked else {}
+    # While all shares are 0, Grafana would draw an axis of 0 to 10000 %.
+    return found | ({"axisSoftMax": 1} if unit == "percentunit" else {})
+
+
+def _origin(queries: list[str]) -> str:
+    """Return the sentences that say where the values come from."""
+    # Every selector has braces, because it chooses by labels.
+    names = [f"`{name}`" for name in dict.fromkeys(re.findall(r"([\w:]+)\{", " ".join(queries)))]
+    few = names if len(names) <= 3 else [*names[:2], "the like"]
+    told = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
+    return told + (_RULES if any(":" in name for name in names) else "")
+
+
+def overlaid(shape: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
+    """Return a shape with more in it, which counts where both say something."""
+    found = dict(shape)
+    for name, value in more.items():
+        deeper = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = overlaid(found[name], value) if deeper else value
+    return found
+
+
+def override(name: str, *, by: str = "byName", **properties: Any) -> Json:
+    """Return the properties of a field; `__` in a property's name stands for a dot."""
+    found = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
+    return {"matcher": {"id": by, "options": name}, "properties": found}
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -59,109 +174,8 @@ class Column(msgspec.Struct, frozen=True):
     hidden: bool = False
 
 
-def overlaid(shape: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
-    """Return a shape with more in it, which counts where both say something."""
-    found = dict(shape)
-    for name, value in more.items():
-        deeper = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
-        found[name] = overlaid(found[name], value) if deeper else value
-    return found
-
-
-def override(name: str, *, by: str = "byName", **properties: Any) -> Json:
-    """Return the properties of a field; `__` in a property's name stands for a dot."""
-    found = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
-    return {"matcher": {"id": by, "options": name}, "properties": found}
-
-
-def heading(title: str) -> Panel:
-    """Head the lines that follow; it is open, so that they can be seen."""
-    return _panel("row", title)
-
-
-def text(title: str, description: str, content: str, **given: Any) -> Panel:
-    """Show Markdown."""
-    return _panel("text", title, description, options={"content": content}, **given)
-
-
-def stat(
-    title: str,
-    description: str,
-    query: str,
-    steps: states.Steps = ((None, states.GREEN),),
-    *,
-    unit: str = "none",
-    named: states.States = (),
-    **given: Any,
-) -> Panel:
-    """Show a number, or a word for it, on a coloured ground."""
-    defaults = {"unit": unit, "thresholds": states.thresholds(steps)}
-    defaults |= {"mappings": states.mappings(named)} if named else {}
-    return _panel("stat", title, description, [("", query)], fields=(defaults, []), **given)
-
-
-def series(
-    title: str,
-    description: str,
-    queries: Mapping[str, str],
-    unit: str = "none",
-    *,
-    steps: states.Steps = (),
-    stacked: bool = False,
-    signed: bool = False,
-    named: states.States = (),
-    **given: Any,
-) -> Panel:
-    """Draw lines over time; steps are dashed ones, and named series have colours of their own."""
-    custom: Json = {"thresholdsStyle": {"mode": "dashed" if steps else "off"}}
-    custom |= {"fillOpacity": 60, "stacking": {"mode": "normal"}} if stacked else {}
-    # While all shares are 0, Grafana would draw an axis of 0 to 10000 %.
-    custom |= {"axisSoftMax": 1} if unit == "percentunit" else {}
-    defaults: Json = {"unit": unit, "custom": custom} | ({} if signed else {"min": 0})
-    defaults |= {"thresholds": states.thresholds(steps or ((None, states.GREEN),))}
-    fixed = [override(each.word, color={"mode": "fixed", "fixedColor": each.colour}) for each in named]
-    return _panel(
-        "timeseries", title, description, queries.items(), fields=(defaults, fixed), **given
-    )
-
-
-def timeline(
-    title: str,
-    description: str,
-    queries: Mapping[str, str],
-    named: states.States,
-    *,
-    kind: str = "state-timeline",
-    **given: Any,
-) -> Panel:
-    """Draw a bar per object that is coloured by its state over time, or a row of cells."""
-    grey = states.thresholds(((None, states.GREY),))
-    defaults = {"mappings": states.mappings(named), "thresholds": grey}
-    return _panel(kind, title, description, queries.items(), fields=(defaults, []), **given)
-
-
-# What labels are called that are not called by their names.
-_CALLED = {
-    "agent_cluster": "Cluster",
-    "alertname": "Alert",
-    "instance": "Exporter",
-    "location_name": "Location",
-    "target": "Machine",
-    "testjob": "Job",
-}
-
 # Labels that only links need, or that say the same in every row; the users' own are shown.
-_UNSEEN = (
-    "provider job namespace service kind target target_id page variable agent agent_id controller"
-    " agent_cluster cluster_id member_id recorder recorder_id location_id suite_id testjob_id"
-    " certificate_id"
-).split()
-
-# No limit is an infinite one; the largest number that JSON can write stands in for it.
-_UNLIMITED = {
-    "type": "range",
-    "options": {"from": 1e308, "to": None, "result": {"text": "unlimited", "index": 0}},
-}
+_UNSEEN = frozenset(SHAPES["unseen labels"])
 
 
 def table(
@@ -171,7 +185,6 @@ def table(
     *columns: Column,
     links: tuple[Json, ...] = (),
     sort: str = "-A",
-    empty: str = states.NO_DATA,
     **given: Any,
 ) -> Panel:
     """List objects with their newest values.
@@ -185,39 +198,33 @@ def table(
         columns: One per query.
         links: Where the first label leads.
         sort: By which label or which column's letter, downwards if a minus stands before it.
-        empty: The text without any row.
-        given: Size, alerts that it explains, and so on, as of `_panel`.
+        given: Size, alerts that it explains, and so on, as of `panel`.
     """
     shown = labels.split()
-    names = [f"Value #{name}" for name in string.ascii_uppercase]
+    names = (f"Value #{name}" for name in string.ascii_uppercase)
     fields = dict(zip(names, columns, strict=False))
     # Grafana calls the values so when only one query has found something.
     seen = {"Value": columns[0]} | {name: one for name, one in fields.items() if not one.hidden}
-    unseen = {"Time", *_UNSEEN, *fields} - {*shown, *seen}
+    unseen = "|".join(sorted({"Time", *_UNSEEN, *fields} - {*shown, *seen}))
+    # Links need what is hidden. Grafanas before 12 know only the first of the two.
+    hidden: Json = {"custom__hidden": True, "custom__hideFrom": {"viz": True}}
     overrides = [
-        # Links need what is hidden. Grafanas before 12 know only the first of the two.
-        override(
-            f"^({'|'.join(sorted(unseen))})$",
-            by="byRegexp",
-            custom__hidden=True,
-            custom__hideFrom={"viz": True},
-        ),
+        override(f"^({unseen})$", by="byRegexp", **hidden),
         *(_of_label(name, links if name == shown[0] else ()) for name in shown),
         *(_of_column(name, column) for name, column in seen.items()),
     ]
     order = {name: index for index, name in enumerate((*shown, *seen))}
     field = sort.lstrip("-")
     by = {"field": f"Value #{field}" if field.isupper() else field, "desc": field != sort}
-    organised = {"excludeByName": {}, "indexByName": order, "renameByName": {}}
-    return _panel(
+    return panel(
         "table",
         title,
         description,
-        [("", column.query) for column in columns],
-        fields=({"noValue": empty, "thresholds": states.thresholds(((None, "text"),))}, overrides),
+        [column.query for column in columns],
+        overrides=overrides,
         transformations=[
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": organised},
+            {"id": "organize", "options": {"indexByName": order}},
             {"id": "sortBy", "options": {"sort": [by]}},
         ],
         **given,
@@ -225,24 +232,20 @@ def table(
 
 
 def _of_label(name: str, links: tuple[Json, ...]) -> Json:
-    called = _CALLED.get(name) or name.replace("_", " ").capitalize()
+    called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
     given: Json = {"links": links, "custom__minWidth": 130} if links else {}
     if name == "severity":
         given |= {"mappings": [states.mapping(states.SEVERITY)], "custom__cellOptions": _GROUND}
     return override(name, displayName=called, noValue="-", **given)
 
 
-# A cell that is coloured all over.
-_GROUND = {"type": "color-background", "mode": "basic"}
-
-
 def _of_column(name: str, column: Column) -> Json:
-    given: Json = {"unit": column.unit, "mappings": [_UNLIMITED]}
+    given: Json = {"unit": column.unit, "mappings": [SHAPES["unlimited"]]}
     if column.named:
         given = {"mappings": states.mappings(column.named), "custom__cellOptions": _GROUND}
     if column.steps:
         given["thresholds"] = states.thresholds(column.steps)
-        given["custom__cellOptions"] = {"type": "color-text"}
+        given["custom__cellOptions"] = _TEXT
     return override(name, displayName=column.title, noValue="-", **given)
 
 
@@ -264,52 +267,3 @@ def page(kind: str, label: str) -> Json:
     """Return the link to the page of a row's target on the exporter's board."""
     target = f"source={_CELL('source')}&kind={kind}&id={_CELL(label)}"
     return {"title": "On the board", "url": f"${{board}}/target?{target}", "targetBlank": True}
-
-
-def _panel(
-    kind: str,
-    title: str,
-    description: str = "",
-    queries: Iterable[tuple[str, str]] = (),
-    *,
-    fields: tuple[Json, list[Json]] | None = None,
-    answers: str = "",
-    **more: Any,
-) -> Panel:
-    """Make a panel.
-
-    Args:
-        kind: Grafana's name of the type.
-        title: One that tells it from all others.
-        description: What is good and what is bad; the metrics that it asks are added.
-        queries: Each after the legend of its series.
-        fields: Properties of all its fields, and of some.
-        answers: The alerts of the table that it explains, without their prefix.
-        more: What else Grafana reads; `w` and `h` are its size where that is not the type's.
-    """
-    instant = kind in {"stat", "table"}
-    asked = {"format": "table" if kind == "table" else "time_series"}
-    asked |= {"instant": instant, "range": not instant}
-    targets = [
-        SHAPES["target"] | asked | {"refId": name, "expr": query, "legendFormat": legend or "__auto"}
-        for name, (legend, query) in zip(string.ascii_uppercase, queries, strict=False)
-    ]
-    # Panels that name no version are taken for those of a very old Grafana, and converted.
-    found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
-    if description:
-        found["description"] = description + _origin([target["expr"] for target in targets])
-    if fields:
-        found |= {"datasource": DATA_SOURCE, "targets": targets}
-        more["fieldConfig"] = {"defaults": fields[0], "overrides": fields[1]}
-    size = {name: more.pop(name) for name in ("w", "h") if name in more}
-    found |= overlaid(SHAPES[kind], {**more, "gridPos": size})
-    return Panel(json=found, answers=tuple(PREFIX + name for name in answers.split()))
-
-
-def _origin(queries: list[str]) -> str:
-    """Return the sentences that say where the values come from."""
-    # Every selector has braces, because it chooses by labels.
-    names = [f"`{name}`" for name in dict.fromkeys(re.findall(r"([\w:]+)\{", " ".join(queries)))]
-    few = names if len(names) <= 3 else [*names[:2], "the like"]
-    told = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
-    return told + (_RULES if any(":" in name for name in names) else "")

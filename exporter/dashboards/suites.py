@@ -60,83 +60,76 @@ def _job_samples(result: str) -> str:
 def board(limits: Thresholds) -> Dashboard:
     """Make the dashboard."""
     panels = (
-        p.stat("Pass rate",
-            "The share of suites whose newest run with a verdict has passed. 100 % is well.",
-            f"avg({_passed})", s.ALL_IS_WELL, unit="percentunit", w=6),
+        p.stat("Pass rate", "The share of suites whose newest run with a verdict has passed. 100 %"
+            " is well.",
+            f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
         p.stat("Suites failed", "Suites whose newest run with a verdict did not pass.",
-            f"sum({_passed} == bool 0)", s.NONE_IS_BETTER, w=6),
-        p.stat("Suites not runnable", "Suites that the vendor finds fault with (Real Load). 0 is well.",
-            f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)", s.NONE_IS_WELL, w=6),
-        p.stat("Suites running", "Suites with a run in flight.",
-            f"sum({q.each(c.SUITE_RUNNING)})", s.above(1, s.BLUE, s.GREEN), w=6),
-        p.timeline("Results run by run",
-            "Per suite the newest verdict, and in blue the runs in flight. A column of green is well;"
-            " red is a run that failed, was not executed as a whole, or ended in an error or without"
-            " data; a run that was aborted changes nothing.",
-            {_SUITE: q.either(_running, _passed)}, s.VERDICT,
-            kind="status-history", answers="SuiteFailed"),
-        p.table("Newest finished runs",
-            f"The newest finished run of the {q.MANY} suites that ran last, and whether the vendor finds"
-            " the suite runnable. The name shows this suite alone, here or on the board.",
-            "suite source",
-            _of_recent("Verdict", _passed, named=s.VERDICT),
+            f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),
+        p.stat("Suites not runnable", "Suites that the vendor finds fault with (Real Load). 0 is"
+            " well.",
+            f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)", steps=s.NONE_IS_WELL, w=6),
+        p.stat("Suites running", "Suites with a run in flight.", f"sum({q.each(c.SUITE_RUNNING)})",
+            steps=s.above(1, s.BLUE, s.GREEN), w=6),
+        p.history("Results run by run", "Per suite the newest verdict, and in blue the runs in"
+            " flight. Green is well; red failed, was not executed as a whole, or ended in an"
+            " error or without data; an abort changes nothing.",
+            {_SUITE: q.either(_running, _passed)}, named=s.VERDICT, answers="SuiteFailed"),
+        p.table("Newest finished runs", f"The newest finished run of the {q.MANY} suites that ran"
+            " last, and whether the vendor finds the suite runnable. The name shows this suite"
+            " alone, here or on the board.",
+            "suite source", _of_recent("Verdict", _passed, named=s.VERDICT),
             _of_recent("Started before", f"time() - {q.each(c.SUITE_LAST_RUN_START)}", "dtdurations",
                 (), s.above(limits.suite_overdue, s.ORANGE)),
             _of_recent("Took", q.each(c.SUITE_LAST_RUN_DURATION), "s"),
-            _of_recent("Jobs passed", _jobs("passed")),
-            _of_recent("Jobs failed", _jobs("failed")),
+            _of_recent("Jobs passed", _jobs("passed")), _of_recent("Jobs failed", _jobs("failed")),
             _of_recent("Not executed", _jobs("not_executed")),
             _of_recent("Log errors", _log_errors),
             _of_recent("Most users", q.each(c.SUITE_LAST_RUN_MAX_USERS)),
             _of_recent("Configuration", q.each(c.SUITE_HEALTHY), named=s.RUNNABLE),
             links=(p.details(Uid.SUITES, "suite"), p.page("suite", "suite_id")), sort="A",
             answers="SuiteUnhealthy SuiteOverdue", w=24, h=9),
-        p.series("Pass rate by source",
-            "The share of suites whose newest run with a verdict has passed. 100 % is well.",
+        p.series("Pass rate by source", "The share of suites whose newest run with a verdict has"
+            " passed. 100 % is well.",
             {"{{source}} ({{provider}})": q.by("avg", c.COMMON_LABELS, _passed)}, "percentunit"),
-        p.series("Newest runs by outcome",
-            "What the suites' newest finished runs were. All `passed` is well; `incomplete` was not"
-            " executed as a whole, `aborted` was stopped by a person, and `no_verdict` cannot be told.",
+        p.series("Newest runs by outcome", "What the suites' newest finished runs were. All"
+            " `passed` is well; `incomplete` was not executed as a whole, `aborted` was stopped"
+            " by a person, and `no_verdict` cannot be told.",
             {"{{outcome}}": q.by("sum", ("outcome",), q.each(c.SUITE_LAST_RUN_OUTCOME))},
             stacked=True, named=s.OUTCOME),
-        p.series("Durations of sessions and responses",
-            "How long a passed session of the suites' newest finished runs took on average (Real Load),"
-            " and their responses (BlazeMeter): the mean, and the time below which 90, 95 or 99 % stay."
-            f" Steady is well; what rises is the tested system getting slower. The {q.SOME} slowest.",
+        p.series("Durations of sessions and responses", "How long a passed session of the suites'"
+            " newest finished runs took on average (Real Load), and their responses (BlazeMeter):"
+            " the mean, and the time below which 90, 95 or 99 % stay. Steady is well; what rises"
+            f" is the tested system getting slower. The {q.SOME} slowest.",
             {
                 "{{suite}} session ({{source}})": q.highest(c.SUITE_LAST_RUN_SESSION_MEAN),
                 "{{suite}} response ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE_MEAN),
                 "{{suite}} {{percentile}} % ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE),
             },
             "s"),
-        p.series("Share of failed samples",
-            f"Of the samples of suites' newest finished runs, how many failed: the {q.SOME} highest"
-            " shares. Near 0 is well.",
+        p.series("Share of failed samples", "Of the samples of suites' newest finished runs, how"
+            f" many failed: the {q.SOME} highest shares. Near 0 is well.",
             {_SUITE: f"topk({q.SOME}, {_share_failed})"}, "percentunit"),
-        p.series("Requests per second",
-            "The mean rate of requests of suites' newest finished runs (BlazeMeter). Less than usual is"
-            f" less load than planned. The {q.SOME} highest.",
+        p.series("Requests per second", "The mean rate of requests of suites' newest finished runs"
+            f" (BlazeMeter). Less than usual is less load than planned. The {q.SOME} highest.",
             {_SUITE: q.highest(c.SUITE_LAST_RUN_REQUEST_RATE)}),
-        p.series("Peaks of users and pending samples",
-            "The most users, and samples that waited for their replies, of suites' newest finished runs."
-            f" Pending samples near the users mean a tested system that hangs. The {q.SOME} highest.",
+        p.series("Peaks of users and pending samples", "The most users, and samples that waited"
+            " for their replies, of suites' newest finished runs. Pending samples near the users"
+            f" mean a tested system that hangs. The {q.SOME} highest.",
             {
                 "{{suite}} users ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_USERS),
                 "{{suite}} pending ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
             }),
-        p.series("Durations of runs",
-            f"How long suites' newest finished runs took, the {q.SOME} longest. Steady is well; longer"
-            " runs may collide with the next.",
+        p.series("Durations of runs", f"How long suites' newest finished runs took, the {q.SOME}"
+            " longest. Steady is well; longer runs may collide with the next.",
             {_SUITE: q.highest(c.SUITE_LAST_RUN_DURATION)}, "s"),
-        p.series("Jobs of the runs in flight",
-            "How the jobs of suites' runs in flight ended so far (Real Load); without a run in flight"
-            " there is nothing.",
+        p.series("Jobs of the runs in flight", "How the jobs of suites' runs in flight ended so"
+            " far (Real Load); without a run in flight there is nothing.",
             {"{{result}} ({{source}})": q.by("sum", (*c.COMMON_LABELS, "result"),
                 q.each(c.SUITE_CURRENT_RUN_JOBS))},
             stacked=True),
-        p.table("Jobs of the newest finished runs",
-            f"The {q.MANY} jobs that took longest, in suites' newest finished runs, and what became of"
-            " their samples (Real Load); the vendor has no verdict on a job.",
+        p.table("Jobs of the newest finished runs", f"The {q.MANY} jobs that took longest, in"
+            " suites' newest finished runs, and what became of their samples (Real Load); the"
+            " vendor has no verdict on a job.",
             "testjob suite source",
             *(
                 p.Column(title, f"{query} and {_job} {_longest}", unit, (), steps)
@@ -148,12 +141,10 @@ def board(limits: Thresholds) -> Dashboard:
             ),
             sort="-C", w=24),
         p.heading("Runs in flight and just ended"),
-        p.table("Runs in flight",
-            f"Runs that have not ended, {q.MANY} at most, their phase, and how long ago they were started;"
-            " orange are times by which they should be running. Red are runs that no engine executes,"
-            " and internal errors (Eggplant).",
-            "run run_id source",
-            p.Column("Phase", _phase, named=s.PHASE),
+        p.table("Runs in flight", f"Runs that go on, {q.MANY} at most, and since when. Orange are"
+            " times by which they should be running; red are runs that no engine executes, and"
+            " internal errors (Eggplant).",
+            "run run_id source", p.Column("Phase", _phase, named=s.PHASE),
             p.Column("Started before", f"time() - {q.each(c.RUN_START)} {_in_flight}", "dtdurations",
                 (), s.above(limits.run_stuck, s.ORANGE)),
             p.Column("Engines", f"{q.each(c.RUN_ENGINES)} {_in_flight}"),
@@ -163,36 +154,31 @@ def board(limits: Thresholds) -> Dashboard:
             links=(p.page("run", "run_id"),), sort="-B",
             empty="No run is in flight, as far as is known.", w=24,
             answers="RunStuck RunInternalError"),
-        p.table("Runs that ended",
-            "Runs that ended within `run_linger`: outcome, worst exit code of the engines (0 is well),"
-            " whether one was lost or ended in an error, and events of level error and above"
+        p.table("Runs that ended", "Runs that ended within `run_linger`, and the engines' worst"
+            " exit code (0 is well), lost engines, and events of level error and above"
             " (BlazeMeter).",
-            "run run_id source outcome",
-            p.Column("Verdict", q.each(c.RUN_PASSED), named=s.VERDICT),
+            "run run_id source outcome", p.Column("Verdict", q.each(c.RUN_PASSED), named=s.VERDICT),
             p.Column("Ended", f"{q.each(c.RUN_END)} * 1000", "dateTimeFromNow"),
             p.Column("Exit code", q.each(c.RUN_EXIT_CODE)),
             p.Column("Engines", q.each(c.RUN_ENGINE_ERRORS), named=s.ENGINES),
             p.Column("Errors", q.merged(q.each(c.RUN_EVENTS, _errors), "level", how="sum")),
             p.Column("Outcome", q.each(c.RUN_OUTCOME), hidden=True),
-            links=(p.page("run", "run_id"),), sort="-B", w=24,
-            answers="RunFailed RunEngineErrors"),
-        p.timeline("Phases of runs",
-            "Each run from its start to its end. Blue is a run that generates load; much before it is"
-            " time lost in preparation.",
-            {"{{run}} {{run_id}} ({{source}})": _every_phase}, s.PHASE),
-        p.series("Runs by phase",
-            "How many runs are in each phase. Those that pile up before `running` wait for engines.",
-            {"{{phase}}": q.by("sum", ("phase",), q.each(c.RUN_PHASE, _going))},
-            stacked=True, named=s.PHASE),
-        p.series("Engines by phase",
-            "How many engines the runs in flight have, by what these are doing (BlazeMeter). Compare"
-            " with what the account allows.",
+            links=(p.page("run", "run_id"),), sort="-B", w=24, answers="RunFailed RunEngineErrors"),
+        p.timeline("Phases of runs", "Each run from its start to its end. Blue is a run that"
+            " generates load; much before it is time lost in preparation.",
+            {"{{run}} {{run_id}} ({{source}})": _every_phase}, named=s.PHASE),
+        p.series("Runs by phase", "How many runs are in each phase. Those that pile up before"
+            " `running` wait for engines.",
+            {"{{phase}}": q.by("sum", ("phase",), q.each(c.RUN_PHASE, _going))}, stacked=True,
+            named=s.PHASE),
+        p.series("Engines by phase", "How many engines the runs in flight have, by what these are"
+            " doing (BlazeMeter). Compare with what the account allows.",
             {"{{phase}}": q.by("sum", ("phase",), _engines)}, stacked=True, named=s.PHASE),
-        p.series("Durations of phases",
-            "How long the runs that ended a short while ago were in each phase, on average (BlazeMeter)."
-            " All but `running` is preparation and clearing up; steady is well.",
-            {"{{phase}}": q.by("avg", ("phase",), q.each(c.RUN_PHASE_DURATION))},
-            "s", named=s.PHASE),
+        p.series("Durations of phases", "How long the runs that ended a short while ago were in"
+            " each phase, on average (BlazeMeter). All but `running` is preparation and clearing"
+            " up; steady is well.",
+            {"{{phase}}": q.by("avg", ("phase",), q.each(c.RUN_PHASE_DURATION))}, "s",
+            named=s.PHASE),
     )  # fmt: skip
     return Dashboard(
         uid=Uid.SUITES,
