@@ -37,7 +37,7 @@ _COMMON: Mapping[str, NamedFamily] = {
 def _mark(name: str, query: str, text: str, colour: str) -> Json:
     """Return an annotation: lines over all panels at the seconds that a query finds."""
     head = {"name": name, "iconColor": colour, "titleFormat": name, "textFormat": text}
-    return SHAPES["mark"] | head | {"expr": f"{query} * 1000"}
+    return {**SHAPES["mark"], **head, "expr": f"{query} * 1000"}
 
 
 _alone = q.select(c.RUN_INFO, 'suite_id=""')
@@ -71,10 +71,11 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
     def json(self, alerting: AlertingSettings) -> Json:
         """Return it as Grafana reads it; panels link to the runbooks of the alerts that are on."""
-        variables = _COMMON | self.variables
+        variables = {**_COMMON, **self.variables}
         marks = (mark | {"expr": q.chosen(mark["expr"], variables)} for mark in self.marks)
         choices = (SHAPES["data source variable"], *_choices(variables), *SHAPES["other variables"])
-        return SHAPES["board"] | {
+        return {
+            **SHAPES["board"],
             "uid": self.uid,
             "title": self.title,
             "description": self.description,

@@ -18,6 +18,7 @@ from exporter.metrics.catalogue import COMMON_LABELS
 
 if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
+    from exporter.metrics.catalogue import NamedFamily
 
 
 _TASK = (*COMMON_LABELS, "task")
@@ -71,7 +72,7 @@ def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) ->
     return q.by(how, labels, f"{series} and on (job, instance) {seen}")
 
 
-def _mine(family: own.OwnFamily[object], how: str = "max", *labels: str) -> str:
+def _mine(family: NamedFamily, how: str = "max", *labels: str) -> str:
     return q.by(how, (*_EXPORTER, *labels), q.select(family))
 
 

@@ -87,12 +87,13 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
         h: Its height, likewise.
         more: What else Grafana reads.
     """
-    if isinstance(queries, str):
-        queries = (queries,)
-    by_legend = isinstance(queries, Mapping)
-    legends = queries.items() if by_legend else (("__auto", query) for query in queries)
+    if isinstance(queries, Mapping):
+        legends = list(queries.items())
+    else:
+        listed = [queries] if isinstance(queries, str) else queries
+        legends = [("__auto", query) for query in listed]
     chart, instant = kind == "timeseries", kind in {"stat", "table"}
-    how = {"format": "table" if kind == "table" else "time_series"}
+    how: Json = {"format": "table" if kind == "table" else "time_series"}
     how |= {"instant": instant, "range": not instant}
     targets = [
         SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}

@@ -18,7 +18,9 @@ SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json
 # Green is well, blue is at work, orange is degraded, red is failed, grey is unknown.
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
 
-_COLOURS = {word: colour for colour, words in SHAPES["colours"].items() for word in words}
+_COLOURS: Mapping[str, str] = {
+    word: colour for colour, words in SHAPES["colours"].items() for word in words
+}
 
 #: The text of a cell without a value.
 NO_DATA = "no data"

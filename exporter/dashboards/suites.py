@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter.alerts.about import Uid
 from exporter.dashboards import panels as p
@@ -41,7 +41,7 @@ _going = 'phase!="ended"'
 _engines = f"{q.each(c.RUN_ENGINES_RATIO, _going)} * {_run} group_left () {q.each(c.RUN_ENGINES)}"
 
 
-def _of_recent(title: str, query: str, *more: object, **given: object) -> p.Column:
+def _of_recent(title: str, query: str, *more: Any, **given: Any) -> p.Column:
     suite = q.on((*c.COMMON_LABELS, "suite_id"))
     return p.Column(title, f"{query} and {suite} {_recent}", *more, **given)
 
