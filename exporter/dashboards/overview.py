@@ -27,8 +27,9 @@ _LINKS = (
 _others = q.states(None, 'kind!="agent"')
 _attention = f"topk({q.MANY}, {q.states()} >= {Code.OUTDATED})"
 _changed = q.either(*(q.each(one.family("CHANGED")) for one in MACHINES))
-_down = f"({_changed}) * 1000 and {q.MACHINE} ({q.states()} == {Code.UNREACHABLE})"
-_reasons = q.either(*(q.each(one.family("FAILURE")) for one in MACHINES))
+_down = f"({_changed}) * 1000 and {q.MACHINE} ({_attention} == {Code.UNREACHABLE})"
+_failures = q.either(*(q.each(one.family("FAILURE")) for one in MACHINES))
+_reasons = f"({_failures}) and {q.MACHINE} {_attention}"
 
 # Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
 # own evaluation tells.
@@ -69,9 +70,10 @@ def board(limits: Thresholds) -> Dashboard:
         p.stat("Agents down", f"sum({q.states(AGENT)} == bool {Code.UNREACHABLE})",
             steps=s.NONE_IS_WELL),
         p.stat("Others down", f"sum({_others} == bool {Code.UNREACHABLE})", steps=s.NONE_IS_WELL),
-        p.stat("Outdated", f"sum({q.states()} == bool {Code.OUTDATED})", steps=s.NONE_IS_BETTER),
+        p.stat("Outdated", f"sum({q.states()} == bool {Code.OUTDATED})", steps=s.NONE_IS_BETTER,
+            w=3),
         p.stat("Failed suites", f"sum({q.each(c.SUITE_LAST_RUN_PASSED)} == bool 0)",
-            steps=s.NONE_IS_BETTER),
+            steps=s.NONE_IS_BETTER, w=5),
         p.stat("Available", f"avg({q.available(AGENT)})", steps=s.ALL_IS_WELL, unit="percentunit"),
         p.table("Machines that need attention", "target kind source reason",
             p.Column("State", _attention, named=s.MACHINE),
@@ -99,7 +101,7 @@ def board(limits: Thresholds) -> Dashboard:
             {_SOURCE: q.by("avg", c.COMMON_LABELS, f"{q.each(c.AGENT_UP)} == bool 0")},
             "percentunit", steps=s.above(limits.agents_down_ratio, s.RED, s.GREEN),
             answers="HalfOfAgentsDown"),
-        p.series("Machines that need attention over time",
+        p.series("Machines down or outdated",
             {"{{kind}}": q.by("sum", ("kind",), f"{q.states()} >= bool {Code.OUTDATED}")}),
         p.series("Runs in flight over time",
             {

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SUITE = "{{suite}} ({{source}})"
 _passed = q.each(c.SUITE_LAST_RUN_PASSED)
 _running = f"({q.each(c.SUITE_RUNNING)} == 1) * {s.RUNNING.value}"
+_suite = q.on((*c.COMMON_LABELS, "suite_id"))
+_last = f"topk({q.MANY}, {q.at_end(c.SUITE_LAST_RUN_START)})"
+_results = f"({q.either(_running, _passed)}) and {_suite} {_last}"
 _started = q.each(c.SUITE_LAST_RUN_START)
 _recent = f"topk({q.MANY}, {_started})"
 _severe = 'level=~"error|fatal"'
@@ -32,9 +35,10 @@ _phases = {
     for state in s.PHASE
 }
 _every_phase = q.merged(q.either(*_phases.values()), "phase")
+_run = q.on((*c.COMMON_LABELS, "run_id"))
+_newest_runs = f"{_every_phase} and {_run} topk({q.MANY}, {q.at_end(c.RUN_START)})"
 _before_end = (phase for word, phase in _phases.items() if word != "ended")
 _phase = f"topk({q.MANY}, {q.merged(q.either(*_before_end), 'phase')} > 0)"
-_run = q.on((*c.COMMON_LABELS, "run_id"))
 _now = f"and {_run} ({_phase})"
 _errors = 'level=~"error|critical|alert|emergency"'
 _going = 'phase!="ended"'
@@ -42,8 +46,7 @@ _engines = f"{q.each(c.RUN_ENGINES_RATIO, _going)} * {_run} group_left () {q.eac
 
 
 def _of_recent(title: str, query: str, *more: Any, **given: Any) -> p.Column:
-    suite = q.on((*c.COMMON_LABELS, "suite_id"))
-    return p.Column(title, f"{query} and {suite} {_recent}", *more, **given)
+    return p.Column(title, f"{query} and {_suite} {_recent}", *more, **given)
 
 
 def _jobs(result: str) -> str:
@@ -63,11 +66,11 @@ def board(limits: Thresholds) -> Dashboard:
     panels = (
         p.stat("Pass rate", f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
         p.stat("Suites failed", f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),
-        p.stat("Suites not runnable", f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)",
+        p.stat("Not runnable", f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)",
             steps=s.NONE_IS_WELL, w=6),
         p.stat("Suites running", f"sum({q.each(c.SUITE_RUNNING)})",
             steps=s.above(1, s.BLUE, s.GREEN), w=6),
-        p.history("Results run by run", {_SUITE: q.either(_running, _passed)}, named=s.VERDICT,
+        p.history("Results run by run", {_SUITE: _results}, named=s.VERDICT,
             answers="SuiteFailed"),
         p.table("Newest finished runs", "suite source",
             _of_recent("Verdict", _passed, named=s.VERDICT),
@@ -135,7 +138,7 @@ def board(limits: Thresholds) -> Dashboard:
             p.Column("Errors", q.merged(q.each(c.RUN_EVENTS, _errors), "level", how="sum")),
             p.Column("Outcome", q.each(c.RUN_OUTCOME), hidden=True),
             links=(p.page("run", "run_id"),), sort="-B", w=24, answers="RunFailed RunEngineErrors"),
-        p.timeline("Phases of runs", {"{{run}} {{run_id}} ({{source}})": _every_phase},
+        p.timeline("Phases of runs", {"{{run}} {{run_id}} ({{source}})": _newest_runs},
             named=s.PHASE),
         p.series("Runs by phase",
             {"{{phase}}": q.by("sum", ("phase",), q.each(c.RUN_PHASE, _going))}, stacked=True,
