@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 # What the panels show, by their titles, or by what several of them are about.
 _, *_parts = re.split(
-    r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text(), flags=re.MULTILINE
+    r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text("utf-8"), flags=re.MULTILINE
 )
 TEXTS = {
     title: " ".join(text.split()).format(some=SOME, many=MANY)
