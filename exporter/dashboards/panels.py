@@ -217,7 +217,7 @@ def table(
     seen = {"Value": columns[0]} | {name: one for name, one in fields.items() if not one.hidden}
     unseen = "|".join(sorted({"Time", *_UNSEEN, *fields} - {*shown, *seen}))
     # Links need what is hidden. Grafanas before 12 know only the first of the two.
-    hidden: Json = {"custom__hidden": True, "custom__hideFrom": {"viz": True}}
+    hidden: Json = {"custom__hidden": True, "custom__hideFrom__viz": True}
     overrides = [
         override(f"^({unseen})$", by="byRegexp", **hidden),
         *(_of_label(name, links if name == shown[0] else ()) for name in shown),
