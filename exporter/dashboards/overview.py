@@ -81,7 +81,7 @@ def board(limits: Thresholds) -> Dashboard:
             links=_LINKS, empty="No machine needs attention, as far as is known.", w=15, h=9),
         p.table("Firing alerts", "alertname severity", p.Column("Alerts", _alerts), sort="severity",
             empty="No alert fires, as far as is known.", w=9, h=9),
-        p.table("Suites that failed", "suite source", p.Column("Verdict", _failed, named=s.VERDICT),
+        p.table("Suites that failed", "suite source", p.Column("Verdict", _failed, hidden=True),
             p.Column("Ended", f"{_ended} {_failed}", "dateTimeFromNow"),
             links=(p.details(Uid.SUITES, "suite"), p.page("suite", "suite_id")), sort="suite",
             empty="No suite has failed, as far as is known.", w=8),

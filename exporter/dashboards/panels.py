@@ -242,7 +242,8 @@ def table(
 
 def _of_label(name: str, links: tuple[Json, ...]) -> Json:
     called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
-    given: Json = {"links": links, "custom__minWidth": 130} if links else {}
+    given: Json = {"links": links, "custom__width": 150} if links else {}
+    given |= {"custom__width": 230} if name == "alertname" else {}
     if name == "severity":
         given |= {"mappings": [states.mapping(states.SEVERITY)], "custom__cellOptions": _GROUND}
     return override(name, displayName=called, noValue="-", **given)
