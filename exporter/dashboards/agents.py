@@ -81,7 +81,7 @@ def _now(
 def _started(limits: Thresholds, start: Family) -> tuple[p.Column, p.Column]:
     steps = s.above(limits.agent_restarted, "text", s.BLUE)
     return (
-        p.Column("Running for", f"time() - {q.each(start)}", "dtdurations", (), steps),
+        p.Column("Up for", f"time() - {q.each(start)}", "dtdurations", (), steps),
         p.Column("Restarts", q.merged(f"changes({q.select(start)}[$__range])")),
     )
 
@@ -89,7 +89,7 @@ def _started(limits: Thresholds, start: Family) -> tuple[p.Column, p.Column]:
 def _limits(machine: Machine) -> tuple[p.Column, p.Column]:
     return (
         p.Column("Memory", q.each(machine.family("MEMORY_LIMIT")), "bytes"),
-        p.Column("Protection", q.each(machine.family("PROTECTED")), named=s.PROTECTED),
+        p.Column("Access", q.each(machine.family("PROTECTED")), named=s.PROTECTED),
     )
 
 
@@ -108,7 +108,7 @@ def board(limits: Thresholds) -> Dashboard:
         p.table("Agents' limits", "agent source",
             *_listed(AGENT,
                 p.Column("Users", q.each(c.AGENT_USERS_LIMIT)),
-                p.Column("Job duration", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
+                p.Column("Job time", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
                 *_limits(AGENT),
                 p.Column("Free disk", q.each(c.AGENT_DISK_FREE), "bytes")),
             links=_links, sort="agent", answers="AgentUnprotected"),
