@@ -5,14 +5,27 @@ import re
 from collections import defaultdict
 from itertools import combinations
 
+import promql_parser
 import pytest
 
-from exporter.dashboards.panels import COLUMNS
-from tests.dashboards.boards import BOARDS, Json, Panel, marks, panels
+from exporter.dashboards.dashboard import COLUMNS
+from exporter.dashboards.panels import TEXTS
+from exporter.metrics import catalogue as c
+from tests.dashboards.boards import BOARDS, FOLDER, Json, Panel, filled, marks, panels
+from tests.dashboards.grammar import labels, selectors
 
 
 #: What comes with every Grafana that is still cared for; none needs a plug-in.
 CORE = {"row", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
+
+#: Metrics with as many series as runs have just ended; there are few of them.
+FEW = {
+    family.name
+    for family in (
+        *(c.RUN_PASSED, c.RUN_END, c.RUN_EXIT_CODE, c.RUN_ENGINE_ERRORS, c.RUN_EVENTS),
+        *(c.RUN_OUTCOME, c.RUN_START),
+    )
+}
 
 every_board = pytest.mark.parametrize("board", list(BOARDS.values()), ids=list(BOARDS))
 every_panel = pytest.mark.parametrize("panel", panels(), ids=str)
@@ -99,15 +112,24 @@ def test_it_is_no_inventory(board: Json) -> None:
 
 
 @every_board
+def test_kubectl_can_apply_it(board: Json) -> None:
+    """A ConfigMap is written into an annotation of itself, in which 256 KiB have room."""
+    text = (FOLDER / f"{board['uid']}.json").read_text()
+
+    assert len(json.dumps(text)) < 256 * 1024 - 4096
+
+
+@every_board
 def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
     """Whoever follows a trail must not choose everything anew."""
     (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
-    (docs,) = [link for link in board["links"] if link["type"] == "link"]
+    docs, page = [link["url"] for link in board["links"] if link["type"] == "link"]
 
     assert board["tags"] == others["tags"]
     assert others["includeVars"]
     assert others["keepTime"]
-    assert docs["url"].startswith("https://")
+    assert docs.startswith("https://")
+    assert "${board}" == page
 
 
 @every_board
@@ -116,6 +138,7 @@ def test_its_variables_are_in_order(board: Json) -> None:
     names = [variable["name"] for variable in board["templating"]["list"]]
 
     assert ["datasource", "job", "provider", "source"] == names[:4]
+    assert ["filters", "board"] == names[-2:]
 
 
 @every_board
@@ -146,6 +169,45 @@ def test_a_table_asks_for_the_newest_values(panel: Panel) -> None:
     expected = {(True, False)} if panel.json["type"] in {"table", "stat"} else {(False, True)}
 
     assert expected == {(target["instant"], target["range"]) for target in panel.json["targets"]}
+
+
+@every_panel
+def test_a_share_that_is_0_has_an_axis_of_a_whole(panel: Panel) -> None:
+    """Without a hint, Grafana draws 0 to 10000 % while all is well."""
+    defaults = panel.json["fieldConfig"]["defaults"]
+    if panel.json["type"] == "timeseries" and defaults["unit"] == "percentunit":
+        assert 1 == defaults["custom"]["axisSoftMax"]
+
+
+@every_panel
+def test_a_title_fits(panel: Panel) -> None:
+    """About twelve characters have room in four columns; Grafana cuts what has none."""
+    assert len(panel.json["title"]) <= 3 * panel.json["gridPos"]["w"]
+
+
+@every_panel
+def test_a_panel_shows_few_of_thousands(panel: Panel) -> None:
+    """Ten thousand lines, or rows, are slow to draw and say nothing."""
+    many = {"agent_id", "member_id", "suite_id", "run_id"}
+    sums = ("sum", "count", "avg", "max(", "min(")
+    for query in panel.queries:
+        apart = many & labels(promql_parser.parse(filled(query)))
+        names = {selector.name for selector in selectors(filled(query))}
+        if apart and not query.startswith(sums) and not names <= FEW:
+            assert "topk(" in query or "bottomk(" in query
+
+
+def test_each_text_is_that_of_a_panel() -> None:
+    """What no panel shows is told to nobody."""
+    shown = "".join(
+        panel.get("description", "") + panel["options"].get("content", "")
+        for board in BOARDS.values()
+        for panel in board["panels"]
+        if panel["type"] != "row"
+    )
+
+    _, *texts = TEXTS.values()
+    assert [] == [text for text in texts if text not in shown]
 
 
 def test_the_same_word_has_the_same_colour_everywhere() -> None:
@@ -187,6 +249,6 @@ def test_what_needs_an_option_names_it(panel: Panel) -> None:
 @every_panel
 def test_its_description_says_where_the_numbers_come_from(panel: Panel) -> None:
     """Whoever doubts a number must be able to look it up."""
-    mentioned = set(re.findall(r"`(\w+)`", panel.json["description"]))
+    mentioned = set(re.findall(r"`([\w:]+)`", panel.json["description"]))
 
     assert any(name in query for name in mentioned for query in panel.queries)
