@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -62,8 +62,14 @@ async def _show(engine: Engine, out: TextIO) -> None:
             await engine.clock.sleep(REDRAW_SECONDS)
             text = line(engine, engine.clock.monotonic() - began)
             # The cursor stays in front, so that a line of the log takes this one's place.
-            out.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}\r")
+            out.write(f"\r\x1b[K{text[: _columns(out) - 1]}\r")
             out.flush()
     finally:
         out.write("\r\x1b[K")
         out.flush()
+
+
+def _columns(out: TextIO) -> int:
+    """Return the width of the terminal that is written on, which need not be that of the table."""
+    # One that does not know its own says 0.
+    return os.get_terminal_size(out.fileno()).columns or 80

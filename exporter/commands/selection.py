@@ -142,7 +142,7 @@ def selected(
     """Return what the flags select, and what is wrong with them."""
     rows = tuple(sources)
     known = Known.of(rows)
-    mistakes = []
+    mistakes = [f"{flag} has no value" for flag in _without_value(arguments)]
     names = [
         name
         # The name of a source may hold a comma itself.
@@ -152,7 +152,9 @@ def selected(
     query = [("source", name) for name in names]
     for text in arguments.label:
         name, assigned, value = text.partition("=")
-        if assigned:
+        if assigned and not value:
+            mistakes.append(f"--label={text} has no value")
+        elif assigned:
             query.append((LABEL + name, value))
         else:
             mistakes.append(f"--label must be NAME=VALUE, such as site=zurich; not {text!r}")
@@ -167,6 +169,14 @@ def selected(
         if not mistakes and not narrowed:
             mistakes.append("no source has all that --source and --label ask for")
     return Selection(filters=filters, down=arguments.down, sources=narrowed), tuple(mistakes)
+
+
+def _without_value(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield the flags that were given and choose nothing, as where a variable is empty."""
+    given = {"--source": arguments.source, "--kind": arguments.kind, "--state": arguments.state}
+    yield from (f"{flag}=" for flag, texts in given.items() if not all(texts))
+    if arguments.group_by == "":
+        yield "--group-by="
 
 
 def _covers(filters: Filters, source: SourceRow | SourceSettings) -> bool:

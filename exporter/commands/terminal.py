@@ -158,7 +158,7 @@ def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]
         size = shutil.get_terminal_size()
         last = written(Paper(colour=colour, width=size.columns, height=size.lines))
         # Line by line over what is there: a cleared screen would flicker.
-        out.write(_HOME + last.removesuffix("\n").replace("\n", _LINE_END) + _REST)
+        out.write(_HOME + _LINE_END.join(last.splitlines()[: size.lines]) + _REST)
         out.flush()
 
     if not out.isatty():

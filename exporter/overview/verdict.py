@@ -233,7 +233,7 @@ def headline(
         level = "good"
         up = f"{count(judged, 'target')} up"
         text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
-    alarming = bool(critical or warnings or unread or unanswered)
+    alarming = bool(critical or warnings or unread or unanswered or not ready)
     return Headline(level=level, text=text, details=details, alarming=alarming)
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import termios
 
-from exporter.commands.progress import line, progress
+from exporter.commands.progress import REDRAW_SECONDS, line, progress
 from exporter.polling.engine import Engine, connected
 from exporter.settings.load import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
+from tests.support.clock import FakeClock
 
 
 SMALL = SimulatorOptions(still=True, agents=2, controllers=1, clusters=1, recorders=1, suites=1)
@@ -28,6 +32,20 @@ async def test_it_counts_tasks_and_targets() -> None:
         before,
         after,
     )
+
+
+async def test_it_fits_the_terminal_it_is_written_on() -> None:
+    """The table may go elsewhere; a line that is too long could not be erased."""
+    fake, (ours, theirs) = FakeClock(), pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 20))
+
+    with os.fdopen(theirs, "w") as out:
+        async with progress(Engine(clock=fake.clock), out, wanted=True):
+            await fake.advance(REDRAW_SECONDS)
+        seen = os.read(ours, 4096)
+    os.close(ours)
+
+    assert b"\r\x1b[Kpolled 0 of 0 tasks\r\r\x1b[K" == seen
 
 
 async def test_nobody_who_reads_no_terminal_sees_it() -> None:

@@ -32,6 +32,15 @@ def select(*flags: str) -> tuple[Selection, tuple[str, ...]]:
 
 
 class TestSelected:
+    @pytest.mark.parametrize(
+        "flag", ["--source=", "--label=site=", "--kind=", "--state=,", "--group-by="]
+    )
+    def test_a_value_that_is_missing_does_not_choose_all(self, flag: str) -> None:
+        """A script's variable may be empty; its job would be judged by other sources."""
+        _, mistakes = select(flag)
+
+        assert (f"{flag.rstrip(',')} has no value",) == mistakes
+
     def test_without_flags_it_is_all(self) -> None:
         """Nothing is left out that nobody asked to leave out."""
         chosen, mistakes = select()
@@ -68,7 +77,10 @@ class TestSelected:
             (["--label=site"], "--label must be NAME=VALUE, such as site=zurich; not 'site'"),
             (
                 ["--label=sit=bern"],
-                "--label sit is no label of a source; there are: --label site",
+                (
+                    "--label sit is no label of a source; there are: --label site"
+                    "; did you mean --label site?"
+                ),
             ),
             (
                 ["--label=site=brn"],

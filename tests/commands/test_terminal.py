@@ -95,6 +95,17 @@ class TestShowing:
         assert papers[0].width
         assert papers[0].height
 
+    def test_a_report_is_no_longer_than_the_screen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is said first stays in sight: a screen that is too small does not scroll."""
+        monkeypatch.setenv("LINES", "2")
+        out = Terminal()
+
+        with showing(out, colour=False) as show:
+            show(lambda _: "first\nsecond\nthird\n")
+
+        screen = out.getvalue().partition("\x1b[H")[2].partition("\x1b[J")[0]
+        assert "first\x1b[K\nsecond\x1b[K" == screen
+
     def test_a_file_gets_what_is_new(self) -> None:
         """In a file reports stand below each other, none twice in a row, all in full."""
         out = io.StringIO()

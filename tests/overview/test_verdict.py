@@ -66,6 +66,12 @@ class TestHeadline:
             found.details,
         )
 
+    def test_what_was_not_polled_yet_is_alarming(self) -> None:
+        """A script that asks too early does not take the first answers for all of them."""
+        found = answer(fakes.agent(), ready=False)
+
+        assert ("unsure", True) == (found.level, found.alarming)
+
     def test_suites_are_enough(self) -> None:
         """An account of nothing but suites can be well, and its targets are not said to be none."""
         found = answer(fakes.suite())
@@ -200,9 +206,10 @@ class TestHeadline:
         """What is still to be read is no trouble."""
         found = answer(source=fakes.source(unread=True), ready=False)
 
-        assert ("Starting: the first polls have not finished.", False) == (
+        assert ("unsure", "Starting: the first polls have not finished.", ()) == (
+            found.level,
             found.text,
-            found.alarming,
+            found.details,
         )
 
     def test_says_that_there_is_no_target(self) -> None:
