@@ -27,7 +27,6 @@ from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
-from exporter.overview.sources import source_rows
 from exporter.polling.engine import Engine
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.settings.load import configure_for, redacted
@@ -212,9 +211,9 @@ class Daemon:
         return self._engine.store.snapshots()
 
     def _facts(self) -> Facts:
-        return Facts(
-            snapshots=self.snapshots(),
-            sources=tuple(source_rows(self._engine.pollers.values(), self._engine.store)),
+        return Facts.of(
+            self._engine.pollers.values(),
+            self._engine.store,
             judge=self._judge,
             ready=self.ready,
             alerts=self._alerts.active(),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -20,10 +18,10 @@ from exporter.commands.progress import progress
 from exporter.commands.report import Report
 from exporter.commands.terminal import Paper, showing
 from exporter.errors import ExporterError
-from exporter.overview.picture import Facts, picture
+from exporter.overview.picture import Facts, Picture, Pictures
 from exporter.overview.problems import WRONG, Judge, Problem
 from exporter.overview.rows import ROWS, Condition, RunRow, TargetRow
-from exporter.overview.sources import SourceRow, source_rows
+from exporter.overview.sources import SourceRow
 from exporter.overview.verdict import Headline, headline, tallies
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
@@ -34,13 +32,17 @@ from exporter.web.endpoints.api import plain
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from exporter.commands.selection import Selection
+    from exporter.commands.terminal import Written
     from exporter.overview.verdict import Tally
     from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
     from exporter.sources.settings import SourceSettings
+
+    #: What is shown, and whether a script should fail with it.
+    _Seen = tuple[Written, bool]
 
 
 SUMMARY = (
@@ -59,15 +61,6 @@ REDRAW_SECONDS = 1.0
 REREAD_SECONDS = 2.0
 
 
-class _Status(msgspec.Struct):
-    ready: bool
-    headline: Headline
-    problems: Sequence[Problem]
-    sources: Sequence[SourceRow]
-    targets: Sequence[TargetRow]
-    runs: Sequence[RunRow]
-
-
 class _Told(msgspec.Struct):
     """What a daemon says of its fleet; the rows of targets depend on their kinds."""
 
@@ -75,7 +68,7 @@ class _Told(msgspec.Struct):
     headline: Headline
     problems: list[Problem]
     sources: list[SourceRow]
-    targets: list[dict[str, Any]]
+    targets: list[Any]
     runs: list[RunRow]
 
 
@@ -178,33 +171,26 @@ def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _known(engine: Engine, judge: Judge) -> _Status:
-    """Return what an engine knows."""
-    facts = Facts(
-        snapshots=engine.store.snapshots(),
-        sources=tuple(source_rows(engine.pollers.values(), engine.store)),
-        judge=judge,
-        ready=engine.first_polls_done,
-    )
-    found = picture(facts, engine.clock.now())
-    return _Status(
-        ready=found.ready,
-        headline=found.headline,
-        problems=found.problems,
-        sources=found.sources,
-        targets=found.targets,
-        runs=found.runs,
-    )
+def _pictures(engine: Engine, settings: Settings) -> Pictures:
+    """Return what makes pictures of what an engine knows."""
+    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+
+    def facts() -> Facts:
+        return Facts.of(
+            engine.pollers.values(), engine.store, judge=judge, ready=engine.first_polls_done
+        )
+
+    return Pictures(facts, clock=engine.clock)
 
 
-def _report(found: _Status, chosen: Selection, at: float) -> Report:
+def _report(found: Picture | _Told, chosen: Selection, at: float) -> Report:
     """Return the part that is asked about, judged by itself if that is some of the sources."""
     answer, targets = found.headline, found.targets
     sources = [source for source in found.sources if chosen.judges(source.name)]
     if chosen.sources is not None:
         targets = [row for row in targets if chosen.judges(row.source)]
-        problems = [each for each in found.problems if chosen.judges(each.source)]
-        answer = headline(targets, sources, problems, ready=found.ready)
+        judged = [each for each in found.problems if chosen.judges(each.source)]
+        answer = headline(targets, sources, judged, ready=found.ready)
     shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
     problems = list(chosen.problems(found.problems, shown))
     group = chosen.filters.group
@@ -252,8 +238,8 @@ async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: boo
         waits = sys.stderr.isatty() and (form == "table" or sys.stdout.isatty())
         async with progress(engine, sys.stderr, wanted=waits):
             await engine.poll_once()
-    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
-    report = _report(_known(engine, judge), chosen, engine.clock.time())
+        found = await _pictures(engine, settings).newest()
+    report = _report(found, chosen, engine.clock.time())
     if form == "prom":
         page = engine.exposition.metrics()
         sys.stdout.write(page.body.decode())
@@ -267,74 +253,80 @@ async def _watch(settings: Settings, chosen: Selection, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
     async with connected(settings) as engine:
         engine.begin()
-        judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+        pictures = _pictures(engine, settings)
 
-        def newest() -> Report:
-            return _report(_known(engine, judge), chosen, engine.clock.time())
+        async def newest() -> _Seen:
+            report = _report(await pictures.newest(), chosen, engine.clock.time())
+            return report.text, report.answer.alarming
 
-        with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
-            while not stop.is_set():
-                show(newest().text)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
+        failing = await _follow(newest, REDRAW_SECONDS, colour=colour)
     warn_of_own_ledger("status", engine)
-    return int(newest().answer.alarming)
+    return int(failing)
 
 
-async def _told(url: str) -> _Status:
-    """Return what a daemon says of its fleet.
+async def _follow(
+    newest: Callable[[], Awaitable[_Seen]], pause_seconds: float, *, colour: bool
+) -> bool:
+    """Show what is newest until interrupted; return whether a script should fail at the end."""
+    failing = True
+
+    async def show_all(show: Callable[[Written], None]) -> None:
+        nonlocal failing
+        while True:
+            written, failing = await newest()
+            show(written)
+            await asyncio.sleep(pause_seconds)
+
+    with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
+        tasks = {asyncio.create_task(show_all(show)), asyncio.create_task(stop.wait())}
+        # Nobody who interrupts waits for an answer.
+        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in done:
+            task.result()
+    return failing
+
+
+async def _asked(arguments: argparse.Namespace) -> tuple[Report, Selection]:
+    """Ask a daemon; return what it says of what is asked.
 
     Raises:
-        NotAskedError: It cannot be asked, or is none of this version.
-    """
-    reply = await remote.get(url, "/api/v1/status")
-    try:
-        data = msgspec.json.decode(reply.body, type=_Reply).data
-        targets = [_row(target) for target in data.targets]
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise remote.not_a_daemon(url) from None
-    return _Status(
-        ready=data.ready,
-        headline=data.headline,
-        problems=data.problems,
-        sources=data.sources,
-        targets=targets,
-        runs=data.runs,
-    )
-
-
-async def _asked(arguments: argparse.Namespace) -> tuple[Report, Selection, bool]:
-    """Ask a daemon; return what it says of what is asked, and whether a script should fail.
-
-    A daemon that has only just begun knows nothing yet, which is not well.
-
-    Raises:
-        NotAskedError: It could not be asked.
+        NotAskedError: It could not be asked, or is none of this version.
         _MistakeError: It does not watch what is asked for.
     """
-    found = await _told(arguments.url)
-    chosen = _selected(arguments, found.sources)
-    report = _report(found, chosen, SYSTEM_CLOCK.time())
-    return report, chosen, report.answer.alarming or not found.ready
+    reply = await remote.get(arguments.url, "/api/v1/status")
+    try:
+        told = msgspec.json.decode(reply.body, type=_Reply).data
+        told.targets = list(map(_row, told.targets))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise remote.not_a_daemon(arguments.url) from None
+    chosen = _selected(arguments, told.sources)
+    return _report(told, chosen, SYSTEM_CLOCK.time()), chosen
 
 
-def _row(data: dict[str, Any]) -> TargetRow:
+def _row(data: Any) -> TargetRow:
     """Make a row of what `plain` has made of one.
 
     Raises:
         msgspec.ValidationError: It is none that this version knows.
     """
-    row = ROWS.get(str(data.get("kind")), TargetRow)
-    numbers = {field.name for field in msgspec.structs.fields(row) if field.type == float | None}
-    found = {
-        key: float(value) if key in numbers and value in ("+Inf", "-Inf") else value
-        for key, value in data.items()
-    }
+    found: dict[str, Any] = msgspec.convert(data, dict)
+    row = ROWS.get(found.get("kind", ""), TargetRow)
+    for name in _numbers(row):
+        if found.get(name) in ("+Inf", "-Inf"):
+            found[name] = float(found[name])
     return msgspec.convert(found, row)
 
 
+@cache
+def _numbers(row: type[TargetRow]) -> tuple[str, ...]:
+    return tuple(each.name for each in msgspec.structs.fields(row) if each.type == float | None)
+
+
 async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
-    report, chosen, failing = await _asked(arguments)
+    report, chosen = await _asked(arguments)
     if arguments.format == "prom":
         query = urlencode([("source", name) for name in sorted(chosen.sources or ())])
         page = await remote.get(
@@ -343,7 +335,7 @@ async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
         sys.stdout.write(page.body.decode(errors="replace"))
     else:
         _write(report, arguments.format, colour=colour)
-    return int(failing)
+    return int(report.answer.alarming)
 
 
 async def _watch_daemon(arguments: argparse.Namespace, *, colour: bool) -> int:
@@ -353,20 +345,20 @@ async def _watch_daemon(arguments: argparse.Namespace, *, colour: bool) -> int:
         NotAskedError: It could not be asked even once.
         _MistakeError: It does not watch what is asked for.
     """
-    report, _, failing = await _asked(arguments)
-    text: Callable[[Paper], str] = report.text
-    with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
-        while not stop.is_set():
-            show(text)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), REREAD_SECONDS)
-                break
-            try:
-                report, _, failing = await _asked(arguments)
-                text = report.text
-            except remote.NotAskedError as error:
-                text, failing = partial(_silent, error), True
-    return int(failing)
+    answered = False
+
+    async def newest() -> _Seen:
+        nonlocal answered
+        try:
+            report, _ = await _asked(arguments)
+        except remote.NotAskedError as error:
+            if not answered:
+                raise
+            return partial(_silent, error), True
+        answered = True
+        return report.text, report.answer.alarming
+
+    return int(await _follow(newest, REREAD_SECONDS, colour=colour))
 
 
 def _silent(error: remote.NotAskedError, _: Paper) -> str:

@@ -15,7 +15,7 @@ from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
 from exporter.overview.problems import RANKS, Judge, Problem
 from exporter.overview.rows import AlertView, Condition, RunRow, SuiteRow, TargetRow
-from exporter.overview.sources import SourceRow
+from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline
 
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from exporter.clock import Clock
+    from exporter.fleet.store import Store
+    from exporter.polling.poller import Poller
 
 
 #: Some conditions hold by time alone, so a picture is judged anew after this long.
@@ -57,7 +59,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a picture is made of.
+    """The facts that a picture is made of.
 
     Attributes:
         snapshots: What is known of targets and runs.
@@ -72,6 +74,26 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     judge: Judge
     ready: bool
     alerts: tuple[Alert, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        pollers: Iterable[Poller],
+        store: Store,
+        *,
+        judge: Judge,
+        ready: bool,
+        alerts: tuple[Alert, ...] | None = None,
+    ) -> Facts:
+        """Return what some pollers and their store know now."""
+        store.expire()
+        return cls(
+            snapshots=store.snapshots(),
+            sources=tuple(source_rows(pollers, store)),
+            judge=judge,
+            ready=ready,
+            alerts=alerts,
+        )
 
     def same(self, other: Facts | None) -> bool:
         """Return whether nothing has changed; snapshots are compared by identity."""

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from starlette.exceptions import HTTPException
 
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.server import Simulation, serve
+from exporter.web.app import create_app
 from tests.support.processes import (
     EXPORTER,
-    announced,
     answers,
     daemon,
     fetch,
@@ -23,16 +26,19 @@ from tests.support.processes import (
     running,
 )
 from tests.support.wait import until
+from tests.web import fakes
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from exporter.fleet.readings import Reading
+    from exporter.overview.picture import Picture
     from tests.support.processes import Process
 
 
-SMALL = ("--still", "--agents=2", "--controllers=1", "--clusters=0", "--recorders=1", "--suites=0")
+SMALL = SimulatorOptions(still=True, agents=2, controllers=1, clusters=0, recorders=1, suites=0)
 
 
 class Portal:
@@ -51,7 +57,7 @@ class Portal:
     def pace(self, interval: str) -> None:
         """Have it polled more often, for who waits for a change, or more rarely."""
         data = yaml.safe_load(self.configuration.read_text())
-        data["defaults"] = {"interval": interval, "timeout": "4500ms"}
+        data["defaults"] |= {"interval": interval, "timeout": "900ms"}
         self.configuration.write_text(yaml.safe_dump(data))
 
     async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
@@ -83,17 +89,31 @@ class Portal:
 
 @pytest.fixture
 async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
-    port = free_port()
-    async with running(
-        *EXPORTER, "simulate", *SMALL, f"--realload-port={port}", folder=tmp_path, name="simulate"
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        await answers(f"{url}/_control", process)
-        data = await announced(process)
-        data["sources"] = data["sources"][:1]
+    async with Simulation(SMALL) as simulation:
+        data = simulation.configuration()
+        # A call that fails is not waited for.
+        data |= {"sources": data["sources"][:1], "defaults": {"retries": 0}}
         configuration = tmp_path / "loadfleet.yml"
         configuration.write_text(yaml.safe_dump(data))
-        yield Portal(url, configuration)
+        yield Portal(simulation.base_urls[0], configuration)
+
+
+class Reluctant(fakes.FakeView):
+    """A daemon that is at first busy and then hangs, once it is told to."""
+
+    def __init__(self, *readings: Reading, **facts: Any) -> None:
+        super().__init__(*readings, **facts)
+        self.busy = self.hung = False
+        self.asked_in_vain = asyncio.Event()
+
+    async def picture(self) -> Picture:
+        """Answer like others, or not."""
+        if self.hung:
+            self.asked_in_vain.set()
+            await asyncio.Event().wait()
+        if self.busy:
+            raise HTTPException(503, "busy")
+        return await super().picture()
 
 
 @asynccontextmanager
@@ -252,7 +272,7 @@ async def test_progress_and_an_interrupt(portal: Portal) -> None:
 
 async def test_watching(portal: Portal) -> None:
     """Changes are told until an interrupt, and the code is that of the last state."""
-    portal.pace("5s")
+    portal.pace("1s")
 
     async with portal.starting("--watch") as process:
         await until(lambda: "The fleet is well" in process.output)
@@ -282,21 +302,23 @@ async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) ->
     assert 'loadfleet_agent_up{agent="zurich-01",agent_id="42"' in metrics[1]
 
 
-async def test_watching_a_daemon(portal: Portal) -> None:
-    """Changes are told, and so is that the daemon has gone, until an interrupt."""
-    portal.pace("5s")
+async def test_watching_a_daemon(tmp_path: Path) -> None:
+    """Changes are told until an interrupt, which does not wait for an answer."""
+    view = Reluctant(fakes.agent(), sources=[fakes.source()])
 
     async with (
-        portal.watched() as (url, process),
-        portal.starting(f"--url={url}", "--watch") as status,
+        serve(create_app(view)) as url,
+        running(
+            *EXPORTER, "status", "--watch", f"--url={url}", folder=tmp_path, name="status"
+        ) as status,
     ):
         await until(lambda: "The fleet is well" in status.output)
-        await portal.control(change={"agents": {"42": {"up": False}}})
-        await until(lambda: "The fleet is not well: " in status.output)
-        await process.stop()
-        await until(lambda: "is the daemon running there?" in status.output)
+        view.busy = True
+        await until(lambda: "it answers with 503: busy" in status.output)
+        view.hung = True
+        await view.asked_in_vain.wait()
 
-        code = await status.stop(signal.SIGINT)
+        code = await asyncio.wait_for(status.stop(signal.SIGINT), 5)
 
     assert (1, "") == (code, status.errors)
 
