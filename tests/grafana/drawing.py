@@ -138,9 +138,9 @@ class Canvas:
 
     async def _font(self, route: Route) -> None:
         """Answer with the fonts that Grafana's server would serve: widths depend on them."""
-        name = Path(route.request.url).name.lower()
-        family = "roboto-mono" if "mono" in name else "inter"
-        weight = 500 if "medium" in name else 400
+        url = route.request.url
+        family = "roboto-mono" if "/roboto/" in url else "inter"
+        weight = 500 if "Medium" in url else 400
         folder = self._packages / "node_modules" / "@fontsource" / family / "files"
         await route.fulfill(path=folder / f"{family}-latin-{weight}-normal.woff2")
 

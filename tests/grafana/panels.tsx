@@ -12,12 +12,9 @@ import {
 } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
 import {
-  BarGauge, BigValue, Gauge, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater,
+  BarGauge, BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater,
 } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
-import '@fontsource/inter/400.css';
-import '@fontsource/inter/500.css';
-import '@fontsource/roboto-mono/400.css';
 
 type Json = Record<string, any>;
 type Wanted = { dashboard: Json; mode: 'light' | 'dark'; now: number; span: number; step: number };
@@ -154,7 +151,6 @@ async function dataOf(panel: Json, fill: (text: string) => string, wanted: Wante
 // -- Drawing ------------------------------------------------------------------------------------
 
 const charts = new Map<Json, any>();
-const tables = new Map<Json, number>();
 
 // Keeps a panel's uPlot, which knows the axes.
 function Keep({ panel, builder }: Json) {
@@ -181,8 +177,6 @@ function Values({ panel, frames, width, height, fill, theme }: Json) {
     const same = { value: value.display, width: wide, height: high, theme };
     if (panel.type === 'stat') return <BigValue {...same} sparkline={value.sparkline} colorMode={options.colorMode}
       graphMode={options.graphMode} justifyMode={options.justifyMode} textMode={options.textMode} text={options.text} />;
-    if (panel.type === 'gauge') return <Gauge {...same} field={value.field} showThresholdLabels={options.showThresholdLabels}
-      showThresholdMarkers={options.showThresholdMarkers} text={options.text} />;
     return <BarGauge {...same} field={value.field} display={value.view?.getFieldDisplayProcessor(value.colIndex) ?? getDisplayProcessor({ field: value.field, theme } as any)}
       orientation={orientation} displayMode={options.displayMode} valueDisplayMode={options.valueMode} namePlacement={options.namePlacement}
       showUnfilled={options.showUnfilled} itemSpacing={10} lcdCellWidth={12} text={options.text} />;
@@ -200,7 +194,7 @@ const Rows = ({ panel, frames, width, height }: Json) =>
 const Text = ({ panel, fill }: Json) =>
   <div className="markdown-html" dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(fill(panel.options?.content ?? '')) }} />;
 
-const DRAWN: Record<string, any> = { timeseries: Series, stat: Values, gauge: Values, bargauge: Values, table: Rows, text: Text };
+const DRAWN: Record<string, any> = { timeseries: Series, stat: Values, bargauge: Values, table: Rows, text: Text };
 
 // Nothing to show: said in Grafana's words, or those of the panel.
 function emptiness(panel: Json, frames: any[]): boolean {
@@ -265,9 +259,6 @@ async function draw(wanted: Wanted): Promise<{ rendered: string[]; missing: stri
         <Panel key={index} panel={panel} frames={found[index]} fill={fill} theme={theme} wanted={wanted} />)}</div>
     </PanelContextProvider>
   </ThemeContext.Provider>);
-  panels.forEach((panel, index) => {
-    if (panel.type === 'table' && found[index] && !emptiness(panel, found[index]!)) tables.set(panel, found[index]![0].length);
-  });
   const drawn = (panel: Json, index: number) => found[index] && !emptiness(panel, found[index]!);
   const settled = () => panels.every((panel, index) => !drawn(panel, index) || faults.some((one) => one.panel === panel.title)
     || (panel.type === 'timeseries' ? charts.has(panel) : panel.type !== 'table' || element(panel)?.querySelector('[role=gridcell]')));
@@ -338,7 +329,7 @@ function inspect(): Fault[] {
     else if (title.scrollWidth > title.clientWidth) wrong(panel, `its title is cut: ${title.clientWidth} of ${title.scrollWidth} pixels`);
     if (faults.some((one) => one.panel === panel.title && !one.fault.startsWith('its title'))) continue;
     if (panel.type === 'timeseries') axes(panel);
-    if (panel.type === 'stat' || panel.type === 'gauge' || panel.type === 'bargauge') overflow(panel, place);
+    if (panel.type === 'stat' || panel.type === 'bargauge') overflow(panel, place);
     if (panel.type === 'table') {
       const grid = place.querySelector('[role=grid]');
       if (!grid) wrong(panel, 'it is not drawn');
