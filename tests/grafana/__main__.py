@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.grafana.drawing import Fault, canvas, default_folder, prepare, squeeze
-from tests.grafana.history import SAMPLES, history
+from tests.grafana.history import SAMPLES, STEP_SECONDS, history
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from contextlib import AbstractAsyncContextManager
-
-    from tests.support.prometheus import Prometheus
 
 
 DASHBOARDS = Path(__file__).parent.parent.parent / "grafana" / "dashboards"
@@ -66,22 +63,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         chosen = [board for board in boards if board["uid"] in wanted]
         samples = SAMPLES // 12 if given.quick else SAMPLES
-        faults = asyncio.run(
-            _draw(chosen, history(Path(folder), samples=samples), given.npm, given.out)
-        )
+        faults = asyncio.run(_draw(chosen, Path(folder), samples, given.npm, given.out))
     say(*map(str, faults), f"{len(faults)} faults" if faults else "nothing looks wrong")
     return 1 if faults else 0
 
 
 async def _draw(
     boards: Iterable[dict[str, Any]],
-    recorded: AbstractAsyncContextManager[Prometheus],
+    folder: Path,
+    samples: int,
     packages: Path,
     out: Path | None,
 ) -> list[Fault]:
     """Draw dashboards, print what was drawn, and return what is wrong with them."""
     faults: list[Fault] = []
-    async with recorded as held, canvas(held.url, packages) as drawing:
+    async with (
+        history(folder, samples=samples) as held,
+        canvas(held.url, packages, span_seconds=samples * STEP_SECONDS) as drawing,
+    ):
         for board in boards:
             uid = board["uid"]
             pictures = [out / f"{uid}-{mode}.png" for mode in MODES] if out else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.browser.support import browsing
-from tests.grafana.history import END, SPAN_SECONDS, STEP_SECONDS
+from tests.grafana.history import END, STEP_SECONDS
 
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ def _npm(folder: Path, *arguments: str) -> None:
 class Canvas:
     """A browser beside a Prometheus."""
 
-    def __init__(self, browser: Browser, url: str, packages: Path) -> None:
+    def __init__(self, browser: Browser, url: str, packages: Path, span_seconds: int) -> None:
         self._browser = browser
         self._url = url
         self._packages = packages
+        self._span_seconds = span_seconds
 
     async def draw(
         self, dashboard: dict[str, Any], *, mode: str = "light", picture: Path | None = None
@@ -114,15 +115,17 @@ class Canvas:
             errors: list[str] = []
             page.on("pageerror", lambda error: errors.append(str(error)))
             await page.route("**/*.woff2", self._font)
+            await page.route("**/img/icons/**", self._icon)
             # Of the same origin as the answers, so that no browser minds.
             await page.goto(f"{self._url}/-/healthy")
             await page.set_content("<!doctype html><style>body { margin: 0 }</style>")
+            await page.add_style_tag(path=self._packages / "panels.css")
             await page.add_script_tag(path=self._packages / "panels.js")
             wanted = {
                 "dashboard": dashboard,
                 "mode": mode,
                 "now": END,
-                "span": SPAN_SECONDS,
+                "span": self._span_seconds,
                 "step": STEP_SECONDS,
             }
             names = await page.evaluate("wanted => draw(wanted)", wanted)
@@ -144,14 +147,21 @@ class Canvas:
         folder = self._packages / "node_modules" / "@fontsource" / family / "files"
         await route.fulfill(path=folder / f"{family}-latin-{weight}-normal.woff2")
 
+    async def _icon(self, route: Route) -> None:
+        """Answer with the icons of the packages: they take room beside titles."""
+        _, _, path = route.request.url.partition("/img/icons/")
+        folder = self._packages / "node_modules" / "@grafana" / "ui" / "dist" / "public"
+        await route.fulfill(path=folder / "img" / "icons" / path)
+
 
 @asynccontextmanager
-async def canvas(url: str, packages: Path) -> AsyncIterator[Canvas]:
+async def canvas(url: str, packages: Path, *, span_seconds: int) -> AsyncIterator[Canvas]:
     """Start a browser.
 
     Args:
         url: Of the Prometheus.
         packages: The folder that was prepared.
+        span_seconds: The range of all dashboards, which ends with the history.
     """
     async with browsing() as browser:
-        yield Canvas(browser, url, packages)
+        yield Canvas(browser, url, packages, span_seconds)
