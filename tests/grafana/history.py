@@ -56,21 +56,7 @@ async def history(folder: Path, *, samples: int = SAMPLES) -> AsyncIterator[Prom
     stretched.mkdir()
     async with watched(live) as asked:
         series, end = await _recorded(asked, samples)
-    text = stretched / "samples.txt"
-    await asyncio.to_thread(_write, text, series, end)
-    await asyncio.to_thread(
-        subprocess.run,
-        [
-            require("promtool"),
-            "tsdb",
-            "create-blocks-from",
-            "openmetrics",
-            text,
-            stretched / "tsdb",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    await asyncio.to_thread(_write, stretched, series, end)
     # The blocks are old, and to stay.
     async with prometheus(stretched, {}, "--storage.tsdb.retention.time=100y") as held:
         yield held
@@ -91,17 +77,27 @@ async def _recorded(asked: Prometheus, samples: int) -> tuple[list[dict[str, Any
     return series, time.time()
 
 
-def _write(path: Path, series: list[dict[str, Any]], end: float) -> None:
-    """Write series in the OpenMetrics format with more time between their samples."""
+def _write(folder: Path, series: list[dict[str, Any]], end: float) -> None:
+    """Write series with more time between their samples into the folder of a Prometheus."""
+    promtool, path = require("promtool"), folder / "samples.txt"
     with path.open("w") as file:
         for one in sorted(series, key=lambda each: each["metric"]["__name__"]):
             name = one["metric"].pop("__name__")
-            labels = ",".join(f"{key}={json.dumps(value)}" for key, value in one["metric"].items())
+            labels = ",".join(
+                f"{key}={json.dumps(value, ensure_ascii=False)}"
+                for key, value in one["metric"].items()
+            )
             file.writelines(
                 f"{name}{{{labels}}} {value} {moment:.3f}\n"
                 for value, moment in _stretched(name, one["values"], end)
             )
         file.write("# EOF\n")
+    into = [str(path), str(folder / "tsdb")]
+    subprocess.run(
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", *into],
+        check=True,
+        capture_output=True,
+    )
 
 
 def _stretched(
