@@ -12,7 +12,6 @@ import asyncio
 import json
 import re
 import subprocess
-import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -74,7 +73,7 @@ async def _recorded(asked: Prometheus, samples: int) -> tuple[list[dict[str, Any
 
     await until(enough, timeout_seconds=60 + 2 * samples)
     series = await asked.query(f"{_RECORDED}[{seconds}s]")
-    return series, time.time()
+    return series, max(one["values"][-1][0] for one in series)
 
 
 def _write(folder: Path, series: list[dict[str, Any]], end: float) -> None:
