@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import yaml
 
+from exporter.alerts import recording
 from exporter.alerts.evidence import recorded
-from exporter.alerts.expression import Aggregation, Writing, merged
+from exporter.alerts.expression import Writing
 from exporter.alerts.rule import Links, Rule
 from exporter.config.types import format_duration
-from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ spec:
 """
 
 _WIDTH = 100
-
-_AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "count")
-
-# How much of the fleet could be reached, cheap to query over months: by source, the targets that
-# were up and all that were looked at.
-_RECORDED = (c.AGENT_UP, c.CONTROLLER_UP, c.CLUSTER_MEMBER_UP, c.RECORDER_UP)
 
 
 class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,10 +87,7 @@ def rules_file(rules: Iterable[Rule], options: RulesOptions) -> str:
     writing = options.writing
     # In one group, as its rules are evaluated in their order: alerts read what is recorded.
     alerts = [*_recorded(writing), *(_alert(rule, options) for rule in rules)]
-    groups = [
-        {"name": "loadfleet-availability", "rules": _recordings(writing)},
-        {"name": "loadfleet-alerts", "rules": alerts},
-    ]
+    groups = [*recording.groups(writing), {"name": "loadfleet-alerts", "rules": alerts}]
     text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=_WIDTH)
     return HEADER + text
 
@@ -107,17 +98,6 @@ def prometheus_rule(rules_file: str) -> str:
     count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
     comments, groups = "".join(lines[:count]), "".join(lines[count:])
     return comments + _RESOURCE + textwrap.indent(groups, "  ")
-
-
-def _recordings(writing: Writing) -> list[dict[str, Any]]:
-    return [
-        {
-            "record": f"source:{family.name}:{aggregation}",
-            "expr": merged(family).merged(aggregation, *family.labels).promql(writing),
-        }
-        for family in _RECORDED
-        for aggregation in _AGGREGATIONS
-    ]
 
 
 def _recorded(writing: Writing) -> list[dict[str, Any]]:

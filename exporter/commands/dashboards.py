@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from exporter.alerts.about import Uid
 from exporter.commands import configuration
 from exporter.dashboards import agents, exporter, overview, suites
 from exporter.errors import ConfigurationError
@@ -20,20 +19,19 @@ if TYPE_CHECKING:
     from exporter.dashboards.dashboard import Dashboard
 
 
-_DASHBOARDS = tuple(module.DASHBOARD for module in (overview, agents, suites, exporter))
+_MODULES = (overview, agents, suites, exporter)
 
 SUMMARY = "print the dashboards for Grafana, or write them to a folder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what chooses a dashboard, where it goes, and what changes it."""
-    uids = [each.uid for each in _DASHBOARDS]
     parser.add_argument(
         "uid",
         nargs="?",
-        choices=uids,
+        choices=list(Uid),
         metavar="DASHBOARD",
-        help=f"the one to print: {', '.join(uids)}; without it, the titles of all",
+        help=f"the one to print: {', '.join(Uid)}; without it, the titles of all",
     )
     parser.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
@@ -48,26 +46,21 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         ConfigurationError: The folder cannot be written to.
     """
     given, _ = configuration.alerting(arguments, environ)
-    made = dashboards(given)
-    chosen = [one for one in made if arguments.uid in (None, one.uid)]
-    if arguments.folder is not None:
-        for one in chosen:
-            _write(arguments.folder / f"{one.uid}.json", one.text(runbook_url=given.runbook_url))
-    elif arguments.uid is not None:
-        print(chosen[0].text(runbook_url=given.runbook_url), end="")
-    else:
-        for one in made:
-            print(f"{one.uid:20}{one.title}")
+    for board in dashboards(given):
+        if arguments.uid not in {None, board.uid}:
+            continue
+        if arguments.folder is not None:
+            _write(arguments.folder / f"{board.uid}.json", board.text(given))
+        elif arguments.uid is not None:
+            print(board.text(given), end="")
+        else:
+            print(f"{board.uid:20}{board.title}")
     return 0
 
 
-def dashboards(alerting: AlertingSettings) -> tuple[Dashboard, ...]:
-    """Make all dashboards, the most general first.
-
-    Args:
-        alerting: The alerts; of those that are off, nothing is shown.
-    """
-    return tuple(msgspec.structs.replace(each, alerting=alerting) for each in _DASHBOARDS)
+def dashboards(alerting: AlertingSettings) -> list[Dashboard]:
+    """Make all dashboards with the limits of the alerts, the most general first."""
+    return [module.board(alerting.thresholds) for module in _MODULES]
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,187 +2,200 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
 from exporter.alerts.about import Uid
 from exporter.alerts.machines import FLAPS
-from exporter.dashboards import states
-from exporter.dashboards.dashboard import Dashboard, reloads, restarts, suite_runs
-from exporter.dashboards.machines import machines
-from exporter.dashboards.panels import Panels, Row, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, on
-from exporter.dashboards.tables import Column, Table, link
+from exporter.alerts.recording import AGENT, CLUSTER, CONTROLLER, LABELS, MEMBER, RECORDER
+from exporter.dashboards import panels as p
+from exporter.dashboards import query as q
+from exporter.dashboards import states as s
+from exporter.dashboards.dashboard import RELOADS, STARTS, SUITES, Dashboard
 from exporter.metrics import catalogue as c
 
 
-_scope = Scope((*c.COMMON_LABELS, "agent", "controller", "agent_cluster", "recorder"))
-_agents, _controllers, _clusters, _members, _recorders = machines(_scope)
+if TYPE_CHECKING:
+    from exporter.alerts.recording import Machine
+    from exporter.alerts.thresholds import Thresholds
+    from exporter.metrics.catalogue import Family
 
-_AGENTS: Panels = {
-    "Agents": _agents.over_time(width=24, height=9),
-    "Agents now": _agents.now(
-        "how often it was started in the time shown, blue is a start a short while ago, and how"
-        " often it went up or down within 30 minutes, orange is too often",
-        *_agents.starts(),
-        Column(
-            "Up or down in 30m",
-            by("max", _agents.labels, f"changes({_agents.select('UP')}[30m])"),
-            steps=states.above(FLAPS + 1, states.ORANGE),
-        ),
-        labels=("location",),
-        height=9,
-    ),
-    "Agents' clocks": _agents.clocks(against="the portal's"),
-    "Agents' pings": TimeSeries(
-        "How long the vendor's call to each agent took. Steady is well; what rises announces an"
-        " overloaded host or network.",
-        queries={_agents.legend: _scope.each(c.AGENT_PING_DURATION)},
-        unit="s",
-    ),
-    "Agents at work": StateTimeline(
-        "Whether each agent executes something, where the vendor tells it (BlazeMeter, Eggplant)."
-        " Neither is bad.",
-        queries={_agents.legend: _scope.each(c.AGENT_BUSY)},
-        named=states.WORK,
-    ),
-    "Age of heartbeats": TimeSeries(
-        "How long ago the vendor last heard of each agent (BlazeMeter). Seconds are well; an agent"
-        " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
-        queries={_agents.legend: f"time() - {_scope.each(c.AGENT_HEARTBEAT)}"},
-        unit="s",
-    ),
-    "Agents' limits": Table(
-        "What each agent may take, whether it demands a token, and the free space of its host's"
-        " fullest disk (BlazeMeter); unprotected ones can be used by anyone who reaches them."
-        f" From `{c.AGENT_USERS_LIMIT.name}` and its like.",
-        columns=(
-            Column("Users", _scope.each(c.AGENT_USERS_LIMIT), limit=True),
-            Column(
-                "Job duration",
-                _scope.each(c.AGENT_JOB_DURATION_LIMIT),
-                unit="dtdurations",
-                limit=True,
-            ),
-            *_agents.limits(),
-            Column("Free disk", _scope.each(c.AGENT_DISK_FREE), unit="bytes"),
-        ),
-        labels=("agent", "source"),
-        hidden=("provider", "agent_id"),
-        sort="agent",
-        width=12,
-        height=8,
-        answers=("LoadFleetAgentUnprotected",),
-    ),
-    "Jobs on the agents": TimeSeries(
-        "Jobs that the agents keep, by state. Invalid ones cannot run. Needs the task `jobs` (Real"
-        " Load), which is off by default.",
-        queries={"{{state}}": by("sum", ("state",), _scope.each(c.AGENT_JOBS))},
-        stacked=True,
-        named=states.JOB,
-    ),
-    "Private locations": Table(
-        "How many agents each location has, how many of them are up, and what one can run"
-        " (BlazeMeter). Without an agent that is up no test can start there; one that is disabled"
-        f" is not judged. From `{c.LOCATION_AGENTS_UP.name}` and its like.",
-        columns=(
-            Column("Agents up", _scope.each(c.LOCATION_AGENTS_UP), steps=states.SOME_IS_WELL),
-            Column("Agents", _scope.each(c.LOCATION_AGENTS)),
-            Column("Engines per agent", _scope.each(c.LOCATION_SLOTS)),
-            Column("Users per engine", _scope.each(c.LOCATION_THREADS_PER_ENGINE)),
-            Column("Use", _scope.each(c.LOCATION_ACTIVE), named=states.USE),
-        ),
-        labels=("location_name", "source"),
-        hidden=("provider", "location_id"),
-        sort="Value #A",
-        height=6,
-        answers=("LoadFleetLocationWithoutAgents",),
-    ),
+
+_LEGENDS = {
+    one: f"{{{{{one.name}}}}} ({{{{source}}}})" for one in (AGENT, CONTROLLER, CLUSTER, RECORDER)
 }
+_LEGENDS[MEMBER] = "{{agent}} in {{agent_cluster}} ({{source}})"
+_AGENT = _LEGENDS[AGENT]
 
-_load_factor = (
-    f"{_scope.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {on((*c.COMMON_LABELS, 'cluster_id'))}"
-    f" group_left (controller) {_scope.each(c.CLUSTER_INFO)}"
-)
-_CONTROLLERS: Panels = {
-    "Controllers and their clusters": Row(),
-    "Controllers": _controllers.over_time(width=8),
-    "Clusters": _clusters.over_time(width=8, down="Unusable"),
-    "Cluster members": _members.over_time(width=8),
-    "Controllers now": _controllers.now(
-        "how often it was started in the time shown",
-        *_controllers.starts(),
-        *_controllers.limits(),
-    ),
-    "Clusters and their members now": Table(
-        "Which clusters each agent belongs to, under which controller, and whether the controller"
-        f" could use it: it has to connect, act and reply well. From `{c.CLUSTER_MEMBER_UP.name}`"
-        " and its like.",
-        columns=(
-            Column("State", _members.codes(), named=states.MACHINE),
-            Column("Reason", _scope.each(c.CLUSTER_MEMBER_FAILURE), hidden=True),
-            Column("Load factor", _load_factor),
-            _members.clock(),
-            Column("Sampling", _scope.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), unit="s"),
-        ),
-        labels=("agent", "agent_cluster", "controller", "source", "reason"),
-        hidden=("provider", "cluster_id", "agent_id", "member_id"),
-        links={"agent": link(Uid.AGENTS, "agent")},
-    ),
-    "Controllers' clocks": _controllers.clocks(against="the portal's"),
-    "Members' clocks": _members.clocks(against="their controller's"),
-    "Pings of controllers and clusters": TimeSeries(
-        "How long the portal's call to each controller took, how long it took to ping all members"
-        " of each cluster, and for the controller to connect to them alone. Steady is well; a"
-        " member that hangs makes the latter two long.",
-        queries={
-            _controllers.legend: _scope.each(c.CONTROLLER_PING_DURATION),
-            "{{agent_cluster}} ping ({{source}})": _scope.each(c.CLUSTER_PING_DURATION),
-            "{{agent_cluster}} connect ({{source}})": _scope.each(c.CLUSTER_CONNECT_DURATION),
+_links = (p.details(Uid.AGENTS, "agent"), p.page("agent", "agent_id"))
+_controlled = f"{q.on((*c.COMMON_LABELS, 'cluster_id'))} group_left (controller)"
+_load_factor = f"{q.each(c.CLUSTER_MEMBER_LOAD_FACTOR)} * {_controlled} {q.each(c.CLUSTER_INFO)}"
+_changes = q.merged(f"changes({q.select(c.AGENT_UP)}[30m])")
+
+
+def _over_time(machine: Machine, title: str, answers: str, **given: Any) -> p.Panel:
+    return p.timeline(title,
+        f"States over time of the {q.SOME} that were worst off in the time shown. Green is well,"
+            " orange is outdated, red is unreachable; grey is unknown, or inactive and so not looked at.",
+        {_LEGENDS[machine]: q.worst(machine)}, named=s.MACHINE, answers=answers, **given)  # fmt: skip
+
+
+def _clocks(limits: Thresholds, machine: Machine, title: str, whose: str, answers: str) -> p.Panel:
+    return p.series(title,
+        f"How far the {q.SOME} clocks that are farthest off are off {whose}, in both directions. 0 is"
+            " well; beyond the dashed lines results are dated wrongly.",
+        {_LEGENDS[machine]: q.highest(machine.family("CLOCK_DELTA"), signed=True)}, "s",
+        signed=True, steps=s.beyond(limits.clock_skew, s.RED, s.GREEN), answers=answers)  # fmt: skip
+
+
+def _listed(machine: Machine, *columns: p.Column) -> list[p.Column]:
+    """Keep what a list shows: machines that are worst off, with equal ones as they come."""
+    few = f"and {q.on(machine.labels)} topk({q.MANY}, {q.states(machine)})"
+    return [msgspec.structs.replace(one, query=f"{one.query} {few}") for one in columns]
+
+
+def _state(limits: Thresholds, machine: Machine) -> tuple[p.Column, ...]:
+    skew = s.beyond(limits.clock_skew, s.RED)
+    return (
+        p.Column("State", q.merged(q.states(machine), *LABELS), named=s.MACHINE),
+        p.Column("Reason", q.each(machine.family("FAILURE")), hidden=True),
+        p.Column("Since", f"{q.each(machine.family('CHANGED'))} * 1000", "dateTimeFromNow"),
+        p.Column("Up", q.merged(q.available(machine), *LABELS), "percentunit", (), s.ALL_IS_WELL),
+        p.Column("Clock", q.each(machine.family("CLOCK_DELTA")), "s", (), skew),
+    )
+
+
+def _now(
+    limits: Thresholds, machine: Machine, more: str, labels: str, *columns: p.Column, **given: Any
+) -> p.Panel:
+    name, info = machine.name, q.facts(machine.family("INFO"), machine.labels, *labels.split())
+    facts = p.Column("Facts", info, hidden=True)
+    return p.table(f"{name.title()}s now",
+        f"The {q.MANY} {name}s that are worst off: the state, since when at the latest, the share of"
+            f" the time shown in which it was up, its version, its clock, and {more}. The name shows this"
+            f" {name} alone, here or on the board.",
+        f"{name} source {labels} reason",
+        *_listed(machine, *_state(limits, machine), facts, *columns),
+        links=(p.details(Uid.AGENTS, name), p.page(machine.page, machine.page.id_field)),
+        w=24, **given)  # fmt: skip
+
+
+def _started(limits: Thresholds, start: Family) -> tuple[p.Column, p.Column]:
+    steps = s.above(limits.agent_restarted, "text", s.BLUE)
+    return (
+        p.Column("Running for", f"time() - {q.each(start)}", "dtdurations", (), steps),
+        p.Column("Restarts", q.merged(f"changes({q.select(start)}[$__range])")),
+    )
+
+
+def _limits(machine: Machine) -> tuple[p.Column, p.Column]:
+    return (
+        p.Column("Memory", q.each(machine.family("MEMORY_LIMIT")), "bytes"),
+        p.Column("Protection", q.each(machine.family("PROTECTED")), named=s.PROTECTED),
+    )
+
+
+def board(limits: Thresholds) -> Dashboard:
+    """Make the dashboard."""
+    panels = (
+        _over_time(AGENT, "Agents", "AgentUnreachable AgentOutdated", w=24, h=9),
+        _now(limits, AGENT, "how often it was started in the time shown, blue is a start a short"
+            " while ago, and how often it went up or down within 30 minutes, orange is too often",
+            "version location", *_started(limits, c.AGENT_START),
+            p.Column("Up or down", _changes, steps=s.above(FLAPS + 1, s.ORANGE)),
+            answers="AgentRestarted AgentFlapping", h=9),
+        _clocks(limits, AGENT, "Agents' clocks", "the portal's", "AgentClockSkew"),
+        p.series("Agents' pings", f"How long the vendor's call to each of the {q.SOME} slowest"
+            " agents took. Steady is well; what rises announces an overloaded host or network.",
+            {_AGENT: q.highest(c.AGENT_PING_DURATION)}, "s"),
+        p.timeline("Agents at work", "Whether each agent executes something, where the vendor"
+            f" tells it (BlazeMeter, Eggplant); {q.SOME} of those that are at work now. Neither"
+            " is bad.",
+            {_AGENT: q.highest(c.AGENT_BUSY)}, named=s.WORK),
+        p.series("Age of heartbeats", f"How long ago the vendor last heard of each of the {q.SOME}"
+            " agents of which it did not for longest (BlazeMeter). Seconds are well; an agent"
+            " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
+            {_AGENT: f"time() - ({q.highest(c.AGENT_HEARTBEAT, 'bottomk')})"}, "s"),
+        p.table("Agents' limits", "What the agents may take that are worst off, whether they"
+            " demand a token, and the free space of the host's fullest disk (BlazeMeter);"
+            " unprotected ones can be used by anyone who reaches them.",
+            "agent source",
+            *_listed(AGENT,
+                p.Column("Users", q.each(c.AGENT_USERS_LIMIT)),
+                p.Column("Job duration", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
+                *_limits(AGENT),
+                p.Column("Free disk", q.each(c.AGENT_DISK_FREE), "bytes")),
+            links=_links, sort="agent", answers="AgentUnprotected"),
+        p.series("Jobs on the agents", "Jobs that the agents keep, by state. Invalid ones cannot"
+            " run. Needs the task `jobs` (Real Load), which is off by default.",
+            {"{{state}}": q.by("sum", ("state",), q.each(c.AGENT_JOBS))}, stacked=True,
+            named=s.JOB),
+        p.table("Private locations", "How many agents each location has, how many of them are up,"
+            " and what one can run (BlazeMeter). Without an agent that is up no test can start"
+            " there; one that is disabled is not judged.",
+            "location_name source",
+            p.Column("Agents up", q.each(c.LOCATION_AGENTS_UP), steps=s.SOME_IS_WELL),
+            p.Column("Agents", q.each(c.LOCATION_AGENTS)),
+            p.Column("Engines per agent", q.each(c.LOCATION_SLOTS)),
+            p.Column("Users per engine", q.each(c.LOCATION_THREADS_PER_ENGINE)),
+            p.Column("Use", q.each(c.LOCATION_ACTIVE), named=s.USE),
+            links=(p.page("location", "location_id"),), sort="A", w=24, h=6,
+            answers="LocationWithoutAgents"),
+        p.heading("Controllers and their clusters"),
+        _over_time(CONTROLLER, "Controllers", "ControllerUnreachable ControllerOutdated", w=8),
+        _over_time(CLUSTER, "Clusters", "ClusterUnusable ClusterOutdated", w=8),
+        _over_time(MEMBER, "Cluster members", "MemberUnreachable MemberOutdated", w=8),
+        _now(limits, CONTROLLER, "how often it was started in the time shown", "version",
+            *_started(limits, c.CONTROLLER_START), *_limits(CONTROLLER),
+            answers="ControllerRestarted ControllerFlapping", h=6),
+        p.table("Clusters and their members now", f"The {q.MANY} members that are worst off, with"
+            " cluster and controller, and whether it could use them: they have to connect, act"
+            " and reply well.",
+            "agent agent_cluster controller source reason",
+            *_listed(MEMBER,
+                *_state(limits, MEMBER),
+                p.Column("Load factor", _load_factor),
+                p.Column("Sampling", q.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), "s")),
+            links=(*_links, p.page("cluster", "cluster_id")), w=24, h=9),
+        _clocks(limits, CONTROLLER, "Controllers' clocks", "the portal's", "ControllerClockSkew"),
+        _clocks(limits, MEMBER, "Members' clocks", "their controller's", "MemberClockSkew"),
+        p.series("Pings of controllers and clusters", "How long the portal's call to each"
+            " controller took, the ping of all members of each cluster, and the connecting alone."
+            " Steady is well; a member that hangs makes the latter two long. Of each the"
+            f" {q.SOME} slowest.",
+            {
+                _LEGENDS[CONTROLLER]: q.highest(c.CONTROLLER_PING_DURATION),
+                "{{agent_cluster}} ping ({{source}})": q.highest(c.CLUSTER_PING_DURATION),
+                "{{agent_cluster}} connect ({{source}})": q.highest(c.CLUSTER_CONNECT_DURATION),
+            },
+            "s", w=24),
+        p.heading("Proxy recorders and certificates"),
+        _over_time(RECORDER, "Recorders", "RecorderUnreachable RecorderOutdated"),
+        _clocks(limits, RECORDER, "Recorders' clocks", "the portal's", "RecorderClockSkew"),
+        _now(limits, RECORDER, "what it records", "version", *_limits(RECORDER),
+            p.Column("Recording", q.each(c.RECORDER_RECORDING), named=s.RECORDING),
+            p.Column("Elements", q.each(c.RECORDER_RECORDED_ELEMENTS)),
+            answers="RecorderRestarted RecorderFlapping", h=6),
+        p.table("Client certificates", "How long each client certificate that recorders present is"
+            " still good. Red has expired, orange expires soon. Needs the task `certificates`"
+            " (Real Load), which is off by default.",
+            "certificate host source",
+            p.Column("Expires in", f"{q.each(c.CERTIFICATE_NOT_AFTER)} - time()", "dtdurations",
+                (), s.expiring(limits.certificate_expiry)),
+            p.Column("Use", q.each(c.CERTIFICATE_ACTIVE), named=s.CERTIFICATE), sort="A", w=24, h=6,
+            answers="CertificateExpiring"),
+    )  # fmt: skip
+    return Dashboard(
+        uid=Uid.AGENTS,
+        title="Load test fleet: agents and controllers",
+        description="How are these machines now and over the day, and what limits them?",
+        variables={
+            "agent": c.AGENT_INFO,
+            "controller": c.CONTROLLER_INFO,
+            "agent_cluster": c.CLUSTER_INFO,
+            "recorder": c.RECORDER_INFO,
         },
-        unit="s",
-        width=24,
-    ),
-}
-
-_RECORDERS: Panels = {
-    "Proxy recorders and certificates": Row(),
-    "Recorders": _recorders.over_time(),
-    "Recorders' clocks": _recorders.clocks(against="the portal's"),
-    "Recorders now": _recorders.now(
-        "what it records",
-        *_recorders.limits(),
-        Column("Recording", _scope.each(c.RECORDER_RECORDING), named=states.RECORDING),
-        Column("Elements", _scope.each(c.RECORDER_RECORDED_ELEMENTS)),
-    ),
-    "Client certificates": Table(
-        "How long each client certificate that recorders present is still good. Red has expired,"
-        " orange expires soon. Needs the task `certificates` (Real Load), which is off by default."
-        f" From `{c.CERTIFICATE_NOT_AFTER.name}`.",
-        columns=(
-            Column(
-                "Expires in",
-                f"{_scope.each(c.CERTIFICATE_NOT_AFTER)} - time()",
-                unit="dtdurations",
-                steps=lambda limits: states.expiring(limits.certificate_expiry),
-            ),
-            Column("Use", _scope.each(c.CERTIFICATE_ACTIVE), named=states.CERTIFICATE),
-        ),
-        labels=("certificate", "host", "source"),
-        hidden=("provider", "certificate_id"),
-        sort="Value #A",
-        height=6,
-        answers=("LoadFleetCertificateExpiring",),
-    ),
-}
-
-DASHBOARD = Dashboard(
-    uid=Uid.AGENTS,
-    title="Load test fleet: agents and controllers",
-    description="How are these machines now and over the day, and what limits them?",
-    variables={
-        "agent": c.AGENT_INFO,
-        "controller": c.CONTROLLER_INFO,
-        "agent_cluster": c.CLUSTER_INFO,
-        "recorder": c.RECORDER_INFO,
-    },
-    annotations=(suite_runs(_scope), restarts(_scope), reloads(_scope)),
-    sections=(_AGENTS, _CONTROLLERS, _RECORDERS),
-)
+        marks=(SUITES, STARTS, RELOADS),
+        panels=panels,
+    )

@@ -2,303 +2,201 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from exporter.alerts.about import Uid
 from exporter.alerts.operation import RESTARTS
-from exporter.dashboards import states
-from exporter.dashboards.dashboard import Dashboard, reloads
-from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, TimeSeries
-from exporter.dashboards.query import Scope, by, either, labelled, on
-from exporter.dashboards.tables import Column, Table
+from exporter.dashboards import panels as p
+from exporter.dashboards import query as q
+from exporter.dashboards import states as s
+from exporter.dashboards.dashboard import RELOADS, Dashboard
 from exporter.fleet.kinds import Kind
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.metrics.catalogue import COMMON_LABELS
 
 
+if TYPE_CHECKING:
+    from exporter.alerts.thresholds import Thresholds
+
+
 _TASK = (*COMMON_LABELS, "task")
 _OPERATION = (*COMMON_LABELS, "operation")
-_scope = Scope(_TASK)
-
-_SOURCE_LEGEND = "{{source}} ({{provider}})"
-_TASK_LEGEND = "{{source}} {{task}}"
+_EXPORTER = ("job", "instance")
+_OF_SOURCE, _OF_TASK = "{{source}} ({{provider}})", "{{source}} {{task}}"
 
 # The age of each task's newest good poll, in intervals, so that tasks of every pace compare.
-_success = by("max", _TASK, f"{_scope.select(own.POLL_LAST_SUCCESS)} > 0")
-_AGE = f"(time() - {_success}) / {_scope.each(own.POLL_INTERVAL)}"
-
-_NUMBERS: Panels = {
-    "Oldest reading": Stat(
-        "The age of the newest good poll of the task that is worst off, in its intervals. Below 2"
-        " is well.",
-        query=f"max({_AGE})",
-        width=5,
-        steps=lambda limits: (
-            (None, states.GREEN),
-            (2, states.ORANGE),
-            (limits.stale_intervals, states.RED),
-        ),
-    ),
-    "Tasks without readings": Stat(
-        "Tasks whose newest poll brought no readings: the list could not be read, or none of its"
-        " targets could be asked. 0 is well.",
-        query=f"sum({_scope.each(c.SOURCE_TASK_UP)} == bool 0)",
-        width=5,
-        steps=states.NONE_IS_WELL,
-    ),
-    "Breakers open": Stat(
-        "Sources to which calls are held back because the credentials were refused. 0 is well.",
-        query=f"sum({_scope.each(own.BREAKER_OPEN)})",
-        width=5,
-        steps=states.NONE_IS_WELL,
-    ),
-    "Configuration": Stat(
-        "Whether the newest load of the configuration worked. If not, the exporter goes on with the"
-        " one before.",
-        query=f"min({_scope.select(own.RELOAD_SUCCESSFUL)})",
-        width=5,
-        named=states.RELOAD,
-        answers=("LoadFleetReloadFailed",),
-    ),
-    "Notifications": Stat(
-        "Whether the newest notification of each Alertmanager was delivered; there is no value"
-        " while the built-in alerts are off.",
-        query=f"max({_scope.select(own.NOTIFICATIONS_FAILING)})",
-        width=4,
-        named=states.DELIVERY,
-        answers=("LoadFleetNotificationsFailing",),
-    ),
-}
-
-_failures = _scope.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
-_skipped = _scope.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason"))
+_success = q.merged(f"({q.select(own.POLL_LAST_SUCCESS)} > 0)")
+_age = f"(time() - {_success}) / {q.each(own.POLL_INTERVAL)}"
 
 # What each exporter sees of each source; of two troubles that at which nothing is known counts.
-_seer = (*COMMON_LABELS, "instance")
-_up = by("max", _seer, _scope.select(c.SOURCE_UP))
-_held_back = by("max", _seer, _scope.select(own.BREAKER_OPEN))
-_slow = by("max", _seer, _scope.select(own.VENDOR_SLOW))
-_leads = by("max", _seer, _scope.select(own.LEADER))
-_seen = either(
-    f"({_held_back} == 1) * {states.HELD_BACK.value}",
+_up, _refused, _slow, _leads = (
+    q.by("max", (*COMMON_LABELS, "instance"), q.select(family))
+    for family in (c.SOURCE_UP, own.BREAKER_OPEN, own.VENDOR_SLOW, own.LEADER)
+)
+_seen = q.either(
+    f"({_refused} == 1) * {s.HELD_BACK.value}",
     f"{_up} == 0",
-    f"({_slow} == 1) * {states.SLOW.value}",
-    f"({_leads} == 0) + {states.STANDS_BY.value}",
+    f"({_slow} == 1) * {s.SLOW.value}",
+    f"({_leads} == 0) + {s.STANDS_BY.value}",
     _up,
 )
 
 
 def _none(kind: Kind) -> str:
-    return f"""{_scope.each(c.SOURCE_TARGETS, f'kind="{kind}"')} == 0"""
+    return f"""{q.each(c.SOURCE_TARGETS, f'kind="{kind}"')} == 0"""
 
 
 # Lists without any targets where there should be some, and those of agents anyway, but for
 # vendors whose agents are those of locations.
-_lists = on((*COMMON_LABELS, "kind"))
-_expected = f"{_scope.select(own.TARGETS_EXPECTED)} == 1"
-_missing = f"({_expected}) and {_lists} ({_scope.each(c.SOURCE_TARGETS)} == 0)"
-_agentless = f"{_none(Kind.AGENT)} unless {on(COMMON_LABELS)} ({_none(Kind.LOCATION)})"
-_empty = by("max", _TASK, either(_missing, labelled(_agentless, "task", Kind.AGENT.task)))
+_lists = q.on((*COMMON_LABELS, "kind"))
+_expected = f"{q.select(own.TARGETS_EXPECTED)} == 1"
+_missing = f"({_expected}) and {_lists} ({q.each(c.SOURCE_TARGETS)} == 0)"
+_agentless = f"{_none(Kind.AGENT)} unless {q.on(COMMON_LABELS)} ({_none(Kind.LOCATION)})"
+_empty = q.by("max", _TASK, q.either(_missing, q.labelled(_agentless, "task", Kind.AGENT.task)))
+_read = q.by("max", _TASK, q.select(c.SOURCE_TASK_UP))
 
-_POLLS: Panels = {
-    "Tasks": StateTimeline(
-        "What became of each task's newest poll. Green is well; red brought no readings or only a"
-        " part of them; dark red lists nothing where targets are expected: the vendor lists none,"
-        " or `include` and `exclude` leave none. From"
-        f" `{c.SOURCE_TASK_UP.name}`, `{c.SOURCE_TARGETS.name}` and `{own.TARGETS_EXPECTED.name}`.",
-        queries={
-            _TASK_LEGEND: either(
-                f"{_empty} * 0 + {states.EMPTY.value}", _scope.each(c.SOURCE_TASK_UP)
-            )
-        },
-        named=states.TASK,
-        width=24,
-        height=9,
-        answers=("LoadFleetTaskFailing", "LoadFleetNothingKnown"),
-    ),
-    "Age of readings": TimeSeries(
-        "How old each task's newest good poll is, in its intervals: a saw between 0 and 1 is well;"
-        " beyond the dashed line its readings may be missing.",
-        queries={_TASK_LEGEND: _AGE},
-        steps=lambda limits: states.above(limits.stale_intervals, states.RED, states.GREEN),
-        answers=("LoadFleetPollsStale",),
-    ),
-    "Sources as each exporter sees them": StateTimeline(
-        "Whether each source answers each exporter. Green is well; grey is an exporter that stands"
-        " by and shows what another one polls, of which there should be one per shard; red are no"
-        " readings; dark red are calls held back because the credentials were refused; orange is a"
-        " vendor whose time-outs are its own, so that no target is judged by them. If only one of"
-        " several exporters is red, look at its network.",
-        queries={"{{source}} ({{provider}}) from {{instance}}": _seen},
-        named=states.SEEN,
-        answers=(
-            "LoadFleetSourceUnreachable",
-            "LoadFleetVendorSlow",
-            "LoadFleetNoLeader",
-            "LoadFleetTwoLeaders",
-        ),
-    ),
-    "Failed and skipped polls": TimeSeries(
-        "Polls per minute in which something failed, by reason, and those that did not take place:"
-        " the one before was still running, its time was missed, or calls were held back. None is"
-        " well; targets that are down are no failures.",
-        queries={
-            f"{_TASK_LEGEND}: {{{{reason}}}}": f"{_failures} > 0",
-            f"{_TASK_LEGEND} skipped: {{{{reason}}}}": _skipped,
-        },
-        unit="cpm",
-        answers=("LoadFleetPollsSkipped",),
-    ),
-    "Durations of polls": TimeSeries(
-        "Below what 90 % of the polls of each task stay. Well below the interval is well.",
-        queries={_TASK_LEGEND: _scope.quantile(0.9, own.POLL_DURATION, *_TASK)},
-        unit="s",
-    ),
-}
-
-_slowest = _scope.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)
-_failed = _scope.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
-_waiting = by("sum", COMMON_LABELS, _scope.select(own.HTTP_REQUESTS_IN_FLIGHT))
-_surprises = _scope.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))
-_exposed = _scope.in_sum(own.SERIES)
-_rate = f"rate({_scope.select(own.SERIES_EXPIRED)}[$__rate_interval])"
-_expired = f"{_scope.shares(own.SERIES_EXPIRED, _rate)} * 60"
-_CALLS: Panels = {
-    "The vendors' APIs": Row(),
-    "Calls": TimeSeries(
-        "Calls per minute to each source's API; compare with `requests_per_minute` and with what"
-        " the vendor allows.",
-        queries={_SOURCE_LEGEND: _scope.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)},
-        unit="cpm",
-    ),
-    "Durations of calls": TimeSeries(
-        "Below what 95 % of the calls of each operation stay. Steady is well; near the time-out the"
-        " vendor is overloaded.",
-        queries={"{{operation}} ({{source}})": _slowest},
-        unit="s",
-    ),
-    "Failed calls": TimeSeries(
-        "Calls per minute without a valid answer, by operation and reason. None is well;"
-        " `rate_limited` are those that the vendor refused as too many (429).",
-        queries={"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
-        unit="cpm",
-        answers=("LoadFleetBudgetExhausted",),
-    ),
-    "Calls under way": TimeSeries(
-        "Calls to each source that wait for their answers. At the source's `concurrency` for long"
-        " means that polls take long.",
-        queries={_SOURCE_LEGEND: _waiting},
-    ),
-    "Surprises in replies": TimeSeries(
-        "Values per minute that the vendors' API references do not know. None is well; many after a"
-        " vendor's release are worth a report.",
-        queries={"{{source}} {{kind}}": _surprises},
-        unit="cpm",
-        answers=("LoadFleetVendorSurprises",),
-    ),
-    "Targets and series": TimeSeries(
-        "Targets in the newest inventory of each source, series of them, and how many of these per"
-        " minute ended for want of a newer reading. Steady and none is well; no target at all may"
-        " be a filter that matches nothing.",
-        queries={
-            "{{source}}: {{kind}}": _scope.in_sum(c.SOURCE_TARGETS),
-            "{{source}} series": _exposed,
-            "{{source}} series expired per minute": _expired,
-        },
-    ),
-}
+_failures = q.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
+_failed = q.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
+_rate = f"rate({q.select(own.SERIES_EXPIRED)}[$__rate_interval])"
 
 
-def _ours(expression: str) -> str:
+def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) -> str:
     """Leave out other programs, which have these metrics too: all jobs are theirs as well.
 
     An exporter that is gone is still one of ours while it was there at some time shown.
     """
-    seen = f"last_over_time({_scope.select(own.BUILD_INFO)}[$__range])"
-    return f"{expression} and on (job, instance) {seen}"
+    seen = f"last_over_time({q.select(own.BUILD_INFO)}[$__range])"
+    return q.by(how, labels, f"{series} and on (job, instance) {seen}")
 
 
-_cores = _ours('rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])')
-_labels = ("job", "instance")
-_build = by("max", (*_labels, "version", "python"), _scope.select(own.BUILD_INFO))
-_memory = by("max", _labels, _ours('process_resident_memory_bytes{job=~"$job"}'))
-_exposition = by("max", _labels, _scope.select(own.EXPOSITION_BYTES))
-_loaded = by("max", _labels, _scope.select(own.RELOAD_SUCCESS_TIMESTAMP))
-_web_loaded = by("min", _labels, _scope.select(own.WEB_CONFIG_SUCCESSFUL))
-_starts = by("max", _labels, _ours('changes(process_start_time_seconds{job=~"$job"}[1h])'))
-_late = _scope.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK)
-_own_end = by("max", ("instance",), _scope.select(own.WEB_CERTIFICATE_END))
-_PROCESS: Panels = {
-    "The process and its notifications": Row(),
-    "Exporters": Table(
-        "Each exporter: whether Prometheus can scrape it, how often it was started anew within an"
-        " hour, whether the newest load of its configuration and of its web configuration (users,"
-        " TLS) worked, where its state is, its version, its memory, the size of its exposition, and"
-        " when its configuration was loaded. From `up`, `process_start_time_seconds`,"
-        f" `{own.BUILD_INFO.name}`, `{own.WEB_CONFIG_SUCCESSFUL.name}` and `{own.STATE_UP.name}`.",
-        columns=(
-            Column("Scrape", by("min", _labels, _ours('up{job=~"$job"}')), named=states.SCRAPE),
-            Column("Build", _build, hidden=True),
-            Column("Restarts in 1h", _starts, steps=states.above(RESTARTS + 1, states.ORANGE)),
-            Column("Web configuration", _web_loaded, named=states.RELOAD),
-            Column("State", by("min", _labels, _scope.select(own.STATE_UP)), named=states.STORE),
-            Column("Memory", _memory, unit="bytes"),
-            Column("Exposition", _exposition, unit="bytes"),
-            Column("Configuration loaded", f"{_loaded} * 1000", unit="dateTimeFromNow"),
-        ),
-        labels=("instance", "version", "python"),
-        hidden=("job",),
-        sort="instance",
-        height=6,
-        answers=(
-            "LoadFleetExporterGone",
-            "LoadFleetExporterRestarting",
-            "LoadFleetWebConfigRefused",
-            "LoadFleetStateDown",
-        ),
-    ),
-    "Notifications": TimeSeries(
-        "Notifications per minute to each Alertmanager, and failed ones, while the built-in alerts"
-        " are on (`alerting.alertmanagers`). No failure is well.",
-        queries={
-            "{{receiver}}": _scope.per_minute(own.NOTIFICATIONS, ("receiver",)),
-            "{{receiver}} failed": _scope.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
-        },
-        unit="cpm",
-    ),
-    "TLS certificates": TimeSeries(
-        "How long the certificates are still good that each exporter and each vendor's API present;"
-        " below the dashed line they expire soon. What goes over plain HTTP has none.",
-        queries={
-            "{{instance}}": f"{_own_end} - time()",
-            _SOURCE_LEGEND: f"{_scope.each(own.VENDOR_CERTIFICATE_END)} - time()",
-        },
-        unit="dtdurations",
-        signed=True,
-        steps=lambda limits: states.expiring(limits.certificate_expiry),
-        answers=("LoadFleetVendorCertificateExpiring", "LoadFleetWebCertificateExpiring"),
-    ),
-    "Lateness and rendering": TimeSeries(
-        "How long after their time 99 % of the polls started, and below what 99 % of the"
-        " renderings of what a poll changed stay. Milliseconds are well; seconds are an exporter"
-        " short of CPU.",
-        queries={
-            f"{_TASK_LEGEND} late": _late,
-            "{{instance}} rendering": _scope.quantile(0.99, own.RENDER_DURATION, "instance"),
-        },
-        unit="s",
-    ),
-    "CPU": TimeSeries(
-        "Cores that each exporter uses. Near 1 it is at its limit: shard the fleet. From"
-        " `process_cpu_seconds_total`.",
-        queries={"{{instance}}": by("sum", ("instance",), _cores)},
-    ),
-}
+def _mine(family: own.OwnFamily[object], how: str = "max", *labels: str) -> str:
+    return q.by(how, (*_EXPORTER, *labels), q.select(family))
 
-DASHBOARD = Dashboard(
-    uid=Uid.EXPORTER,
-    title="Load test fleet: exporter",
-    description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
-    variables={"task": own.POLL_INTERVAL},
-    annotations=(reloads(_scope),),
-    sections=(_NUMBERS, _POLLS, _CALLS, _PROCESS),
-)
+
+def board(limits: Thresholds) -> Dashboard:
+    """Make the dashboard."""
+    stale = limits.stale_intervals
+    panels = (
+        p.stat("Oldest reading", "The age of the newest good poll of the task that is worst off,"
+            " in its intervals. Below 2 is well.",
+            f"max({_age})", steps=((None, s.GREEN), (2, s.ORANGE), (stale, s.RED)), w=5),
+        p.stat("Failing tasks", "Tasks whose newest poll brought no readings: the list could not"
+            " be read, or none of its targets could be asked. 0 is well.",
+            f"sum({q.each(c.SOURCE_TASK_UP)} == bool 0)", steps=s.NONE_IS_WELL, w=5),
+        p.stat("Breakers open", "Sources to which calls are held back because the credentials were"
+            " refused. 0 is well.",
+            f"sum({q.each(own.BREAKER_OPEN)})", steps=s.NONE_IS_WELL, w=5),
+        p.stat("Configuration", "Whether the newest load of the configuration worked. If not, the"
+            " exporter goes on with the one before.",
+            f"min({q.select(own.RELOAD_SUCCESSFUL)})", named=s.RELOAD, answers="ReloadFailed", w=5),
+        p.stat("Delivery", "Whether the newest notification of each Alertmanager was delivered;"
+            " there is no value while the built-in alerts are off.",
+            f"max({q.select(own.NOTIFICATIONS_FAILING)})", named=s.DELIVERY,
+            answers="NotificationsFailing"),
+        p.timeline("Tasks", "What became of each task's newest poll. Green is well; red brought no"
+            " readings or only a part of them; dark red lists nothing where targets are expected:"
+            " the vendor lists none, or `include` and `exclude` leave none.",
+            {_OF_TASK: q.either(f"{_empty} * 0 + {s.EMPTY.value}", _read)}, named=s.TASK,
+            answers="TaskFailing NothingKnown", w=24, h=9),
+        p.series("Age of readings", "How old each task's newest good poll is, in its intervals: a"
+            " saw between 0 and 1 is well; beyond the dashed line its readings may be missing.",
+            {_OF_TASK: _age}, steps=s.above(stale, s.RED, s.GREEN), answers="PollsStale"),
+        p.timeline("Sources as each exporter sees them", "Whether each source answers each"
+            " exporter. Green is well; grey is an exporter that stands by and shows what another"
+            " one polls, of which there should be one per shard; red are no readings; dark red"
+            " are calls held back because the credentials were refused; orange is a vendor whose"
+            " time-outs are its own, so that no target is judged by them.",
+            {"{{source}} ({{provider}}) from {{instance}}": _seen}, named=s.SEEN,
+            answers="SourceUnreachable VendorSlow NoLeader TwoLeaders"),
+        p.series("Failed and skipped polls", "Polls per minute in which something failed, and"
+            " those that did not take place, by reason. None is well; targets that are down are"
+            " no failures.",
+            {
+                f"{_OF_TASK}: {{{{reason}}}}": f"{_failures} > 0",
+                f"{_OF_TASK} skipped: {{{{reason}}}}":
+                    q.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason")),
+            },
+            "cpm", answers="PollsSkipped"),
+        p.series("Durations of polls", "Below what 90 % of the polls of each task stay. Well below"
+            " the interval is well.",
+            {_OF_TASK: q.quantile(0.9, own.POLL_DURATION, *_TASK)}, "s"),
+        p.heading("The vendors' APIs"),
+        p.series("Calls", "Calls per minute to each source's API; compare with"
+            " `requests_per_minute` and with what the vendor allows.",
+            {_OF_SOURCE: q.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)}, "cpm"),
+        p.series("Durations of calls", "Below what 95 % of the calls of each operation stay."
+            " Steady is well; near the time-out the vendor is overloaded.",
+            {"{{operation}} ({{source}})":
+                q.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)},
+            "s"),
+        p.series("Failed calls", "Calls per minute without a valid answer, by operation and"
+            " reason. None is well; `rate_limited` are those that the vendor refused as too many"
+            " (429).",
+            {"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"}, "cpm",
+            answers="BudgetExhausted"),
+        p.series("Calls under way", "Calls to each source that wait for their answers. At the"
+            " source's `concurrency` for long means that polls take long.",
+            {_OF_SOURCE: q.by("sum", COMMON_LABELS, q.select(own.HTTP_REQUESTS_IN_FLIGHT))}),
+        p.series("Surprises in replies", "Values per minute that the vendors' API references do"
+            " not know. None is well; many after a vendor's release are worth a report.",
+            {"{{source}} {{kind}}": q.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))},
+            "cpm", answers="VendorSurprises"),
+        p.series("Targets and series", "Targets and series of each source, and series that ended"
+            " for want of a newer reading. Steady and none is well; no target may be a filter"
+            " that matches nothing.",
+            {
+                "{{source}}: {{kind}}": q.in_sum(c.SOURCE_TARGETS),
+                "{{source}} series": q.in_sum(own.SERIES),
+                "{{source}} series expired per minute": f"{q.shares(own.SERIES_EXPIRED, _rate)} * 60",
+            }),
+        p.heading("The process and its notifications"),
+        p.table("Exporters", "Whether Prometheus can scrape each exporter, whether its web"
+            " configuration (users, TLS) could be loaded, where its state is, and what it needs."
+            " Green is well.",
+            "instance version python", p.Column("Scrape", _ours("up{}", "min"), named=s.SCRAPE),
+            p.Column("Build", _mine(own.BUILD_INFO, "max", "version", "python"), hidden=True),
+            p.Column("Restarts in 1h", _ours("changes(process_start_time_seconds{}[1h])"),
+                steps=s.above(RESTARTS + 1, s.ORANGE)),
+            p.Column("Web", _mine(own.WEB_CONFIG_SUCCESSFUL, "min"), named=s.RELOAD),
+            p.Column("State", _mine(own.STATE_UP, "min"), named=s.STORE),
+            p.Column("Memory", _ours("process_resident_memory_bytes{}"), "bytes"),
+            p.Column("Exposition", _mine(own.EXPOSITION_BYTES), "bytes"),
+            p.Column("Loaded", f"{_mine(own.RELOAD_SUCCESS_TIMESTAMP)} * 1000", "dateTimeFromNow"),
+            sort="instance", answers="ExporterGone ExporterRestarting WebConfigRefused StateDown",
+            w=24, h=6),
+        p.series("Notifications", "Notifications per minute to each Alertmanager, and failed ones,"
+            " while the built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
+            {
+                "{{receiver}}": q.per_minute(own.NOTIFICATIONS, ("receiver",)),
+                "{{receiver}} failed": q.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
+            },
+            "cpm"),
+        p.series("TLS certificates", "How long the certificates of exporters and vendors' APIs are"
+            " still good; below the dashed line they expire soon. Plain HTTP has none.",
+            {
+                "{{instance}}": f"{_mine(own.WEB_CERTIFICATE_END)} - time()",
+                _OF_SOURCE: f"{q.each(own.VENDOR_CERTIFICATE_END)} - time()",
+            },
+            "dtdurations", signed=True, steps=s.expiring(limits.certificate_expiry),
+            answers="VendorCertificateExpiring WebCertificateExpiring"),
+        p.series("Lateness and rendering", "How late 99 % of the polls started at most, and how"
+            " long 99 % of the renderings took. Milliseconds are well; seconds are an exporter"
+            " short of CPU.",
+            {
+                f"{_OF_TASK} late": q.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK),
+                "{{instance}} rendering": q.quantile(0.99, own.RENDER_DURATION, "instance"),
+            },
+            "s"),
+        p.series("CPU", "Cores that each exporter uses. Near 1 it is at its limit: shard the"
+            " fleet.",
+            {"{{instance}}": _ours("rate(process_cpu_seconds_total{}[$__rate_interval])", "sum")}),
+    )  # fmt: skip
+    return Dashboard(
+        uid=Uid.EXPORTER,
+        title="Load test fleet: exporter",
+        description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
+        variables={"task": own.POLL_INTERVAL},
+        marks=(RELOADS,),
+        panels=panels,
+    )

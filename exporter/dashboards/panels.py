@@ -1,267 +1,269 @@
-"""The kinds of panels, each with the options that make it read well; `tables` has the largest."""
+"""Panels, made by a helper per type; `grafana.json` has what all panels of a type share."""
 
 from __future__ import annotations
 
+import json
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.alerts.thresholds import Thresholds
+from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
 
 
-#: The one data source of all queries: a variable, so that a dashboard fits every Grafana.
-DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-
-#: The names of a panel's queries by their places.
-REF_IDS = string.ascii_uppercase
-
-#: The width of a dashboard in columns.
-COLUMNS = 24
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-class Panel(msgspec.Struct, frozen=True):
-    """A panel without its place.
+Json = dict[str, Any]
+
+#: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
+SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json").read_text())
+
+# The ending of a description that depends on recorded series, whose names have colons.
+_RULES = " Needs the recording rules that `loadfleet-exporter rules` prints."
+
+# A cell that is coloured all over, and one whose text is coloured.
+_GROUND, _TEXT = {"type": "color-background", "mode": "basic"}, {"type": "color-text"}
+
+
+class Panel(msgspec.Struct, frozen=True, kw_only=True):
+    """A panel as Grafana reads it, but for its place and for what its dashboard's variables choose.
 
     Attributes:
-        description: What is good and what is bad; unless it says which metrics it comes from, those
-            that the panel asks are added.
-        instant: Whether only the newest values are asked.
-        options: Those of Grafana that are the same for all panels of the type.
-        title: Given by the dashboard, as the alerts' limits are.
-        queries: By the legend of their series.
         answers: The alerts of the table that this panel explains.
     """
 
-    type: ClassVar[str]
-    instant: ClassVar[bool] = False
-    options: ClassVar[dict[str, Any]] = {}
-    description: str = ""
-    title: str = ""
-    limits: Thresholds = Thresholds()
-    width: int = COLUMNS
-    height: int = 8
-    queries: Mapping[str, str] = {}
+    json: Json
     answers: tuple[str, ...] = ()
 
-    def json(self, *, number: int, x: int, y: int, runbook_url: str) -> dict[str, Any]:
-        """Return it as Grafana reads it, with its id and its first column and row."""
-        panel: dict[str, Any] = {
-            "id": number,
-            "type": self.type,
-            # The oldest Grafana that shows all of it: panels that name no version are taken for
-            # such of a very old one, and converted.
-            "pluginVersion": "11.0.0",
-            "title": self.title,
-            "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-        }
-        if self.description:
-            panel["description"] = self._text()
-        if self.answers:
-            panel["links"] = [
-                {"title": f"Runbook: {name}", "url": f"{runbook_url}{name}.md", "targetBlank": True}
-                for name in self.answers
-            ]
-        if targets := self._targets():
-            panel |= {"datasource": DATA_SOURCE, "targets": targets}
-        return panel | self._own()
 
-    def _text(self) -> str:
-        # Every selector has braces, because it chooses by labels.
-        asked = re.findall(r"(\w+){", " ".join(query for _, query in self._queries()))
-        if not asked or " From `" in self.description:
-            return self.description
-        names = " and ".join(f"`{name}`" for name in dict.fromkeys(asked))
-        return f"{self.description} From {names}."
+def panel(  # noqa: PLR0913 - a panel has as many parts
+    kind: str,
+    title: str,
+    description: str = "",
+    queries: str | Mapping[str, str] | Sequence[str] = (),
+    unit: str = "none",
+    *,
+    steps: states.Steps = (),
+    named: states.States = (),
+    stacked: bool = False,
+    signed: bool = False,
+    overrides: Sequence[Json] = (),
+    empty: str = states.NO_DATA,
+    answers: str = "",
+    w: int = 0,
+    h: int = 0,
+    **more: Any,
+) -> Panel:
+    """Make a panel.
 
-    def _targets(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "refId": name,
-                "datasource": DATA_SOURCE,
-                "editorMode": "code",
-                "expr": query,
-                "legendFormat": legend or "__auto",
-                "format": "table" if self.type == "table" else "time_series",
-                "instant": self.instant,
-                "range": not self.instant,
-            }
-            for name, (legend, query) in zip(REF_IDS, self._queries(), strict=False)
-        ]
-
-    def _queries(self) -> Iterable[tuple[str, str]]:
-        """Return the queries, each after the legend of its series."""
-        return self.queries.items()
-
-    def _own(self) -> dict[str, Any]:
-        """Return what not all types of panels have."""
-        raise NotImplementedError
-
-    def _fields(
-        self, defaults: dict[str, Any], overrides: Sequence[dict[str, Any]] = ()
-    ) -> dict[str, Any]:
-        """Return the properties of all fields, and of some."""
-        fields = {"defaults": defaults, "overrides": overrides}
-        return {"fieldConfig": fields, "options": self.options}
-
-
-#: Panels by their titles.
-Panels = Mapping[str, Panel]
-
-
-class Row(Panel, frozen=True, kw_only=True):
-    """A heading over the panels that follow; it is open, so that they stand beside it."""
-
-    type = "row"
-    height: int = 1
-
-    def _own(self) -> dict[str, Any]:
-        return {"collapsed": False, "panels": []}
-
-
-class Text(Panel, frozen=True, kw_only=True):
-    """A panel of Markdown."""
-
-    type = "text"
-    content: str
-
-    def _own(self) -> dict[str, Any]:
-        return {"options": {"mode": "markdown", "content": self.content}}
-
-
-class Stat(Panel, frozen=True, kw_only=True):
-    """A number, or a word for it, on a coloured ground."""
-
-    type = "stat"
-    instant = True
-    options = {
-        "colorMode": "background",
-        "graphMode": "none",
-        "justifyMode": "center",
-        "textMode": "value",
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-    }
-    width: int = 6
-    height: int = 4
-    query: str
-    unit: str = "none"
-    steps: states.Limits = ((None, states.GREEN),)
-    named: states.States = ()
-
-    def _queries(self) -> Iterable[tuple[str, str]]:
-        return [("", self.query)]
-
-    def _own(self) -> dict[str, Any]:
-        return self._fields(
-            {
-                "unit": self.unit,
-                "noValue": states.NO_DATA,
-                "mappings": states.mappings(self.named) if self.named else [],
-                "thresholds": states.thresholds(states.steps(self.steps, self.limits)),
-                "color": {"mode": "thresholds"},
-            }
-        )
-
-
-class TimeSeries(Panel, frozen=True, kw_only=True):
-    """Lines over time.
-
-    Attributes:
-        steps: Drawn as dashed lines.
+    Args:
+        kind: Grafana's name of the type.
+        title: One that tells it from all others.
+        description: What is good and what is bad; the metrics that it asks are added.
+        queries: By the legend of their series.
+        unit: Grafana's name of the unit.
+        steps: Colours by value; dashed lines in charts.
+        named: The words for the values; in charts the series that have a colour of their own.
         stacked: The series are parts of a whole.
         signed: The values have a sign; else the axis begins at 0.
-        named: The series that have a colour of their own.
+        overrides: Properties of some fields.
+        empty: The text without any value.
+        answers: The alerts of the table that it explains, without their prefix.
+        w: Its width in columns, where it is not the type's.
+        h: Its height, likewise.
+        more: What else Grafana reads.
+    """
+    if isinstance(queries, str):
+        queries = (queries,)
+    by_legend = isinstance(queries, Mapping)
+    legends = queries.items() if by_legend else (("__auto", query) for query in queries)
+    chart, instant = kind == "timeseries", kind in {"stat", "table"}
+    how = {"format": "table" if kind == "table" else "time_series"}
+    how |= {"instant": instant, "range": not instant}
+    targets = [
+        SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}
+        for name, (legend, query) in zip(string.ascii_uppercase, legends, strict=False)
+    ]
+    # Panels that name no version are taken for those of a very old Grafana, and converted.
+    found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
+    if description:
+        found["description"] = description + _origin([target["expr"] for target in targets])
+    if targets:
+        found |= {"datasource": SHAPES["target"]["datasource"], "targets": targets}
+        defaults: Json = {"unit": unit, "noValue": empty}
+        if steps:
+            defaults["thresholds"] = states.thresholds(steps)
+        if chart:
+            defaults |= {"custom": _drawn(unit, steps, stacked=stacked)}
+            defaults |= {} if signed else {"min": 0}
+            overrides = [
+                override(each.word, color={"mode": "fixed", "fixedColor": each.colour})
+                for each in named
+            ]
+        elif named:
+            defaults["mappings"] = states.mappings(named)
+        more["fieldConfig"] = {"defaults": defaults, "overrides": overrides}
+    size = {"gridPos": {name: value for name, value in (("w", w), ("h", h)) if value}}
+    return Panel(
+        json=found | overlaid(overlaid(SHAPES[kind], size), more),
+        answers=tuple(PREFIX + name for name in answers.split()),
+    )
+
+
+heading = partial(panel, "row")
+text = partial(panel, "text")
+stat = partial(panel, "stat")
+series = partial(panel, "timeseries")
+timeline = partial(panel, "state-timeline")
+history = partial(panel, "status-history")
+
+
+def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
+    found: Json = {"thresholdsStyle": {"mode": "dashed"}} if steps else {}
+    found |= {"fillOpacity": 60, "stacking": {"mode": "normal"}} if stacked else {}
+    # While all shares are 0, Grafana would draw an axis of 0 to 10000 %.
+    return found | ({"axisSoftMax": 1} if unit == "percentunit" else {})
+
+
+def _origin(queries: list[str]) -> str:
+    """Return the sentences that say where the values come from."""
+    # Every selector has braces, because it chooses by labels.
+    names = [f"`{name}`" for name in dict.fromkeys(re.findall(r"([\w:]+)\{", " ".join(queries)))]
+    few = names if len(names) <= 3 else [*names[:2], "the like"]
+    told = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
+    return told + (_RULES if any(":" in name for name in names) else "")
+
+
+def overlaid(shape: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
+    """Return a shape with more in it, which counts where both say something."""
+    found = dict(shape)
+    for name, value in more.items():
+        deeper = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = overlaid(found[name], value) if deeper else value
+    return found
+
+
+def override(name: str, *, by: str = "byName", **properties: Any) -> Json:
+    """Return the properties of a field; `__` in a property's name stands for a dot."""
+    found = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
+    return {"matcher": {"id": by, "options": name}, "properties": found}
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A query whose values are a column of a table.
+
+    Attributes:
+        unit: Grafana's name of the unit.
+        named: The words for the values, if they are no numbers.
+        steps: Colours of the text by value.
+        hidden: Only the query's labels are wanted.
     """
 
-    type = "timeseries"
-    options = {
-        "legend": {
-            "displayMode": "table",
-            "placement": "bottom",
-            "showLegend": True,
-            "calcs": ["lastNotNull", "max"],
-        },
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
-    width: int = 12
+    title: str
+    query: str
     unit: str = "none"
-    steps: states.Limits = ()
-    stacked: bool = False
-    signed: bool = False
     named: states.States = ()
-
-    def _own(self) -> dict[str, Any]:
-        steps = states.steps(self.steps, self.limits)
-        defaults = {
-            "unit": self.unit,
-            "noValue": states.NO_DATA,
-            **({} if self.signed else {"min": 0}),
-            "color": {"mode": "palette-classic"},
-            "thresholds": states.thresholds(steps or ((None, states.GREEN),)),
-            "custom": {
-                "drawStyle": "line",
-                "lineWidth": 1,
-                "fillOpacity": 60 if self.stacked else 10,
-                "showPoints": "auto",
-                "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
-                "thresholdsStyle": {"mode": "dashed" if steps else "off"},
-            },
-        }
-        fixed = [
-            override(state.word, color={"mode": "fixed", "fixedColor": state.colour})
-            for state in self.named
-        ]
-        return self._fields(defaults, fixed)
+    steps: states.Steps = ()
+    hidden: bool = False
 
 
-_BARS = {
-    "rowHeight": 0.85,
-    "perPage": 20,
-    "showValue": "never",
-    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
-    "tooltip": {"mode": "single", "sort": "none"},
-}
+# Labels that only links need, or that say the same in every row; the users' own are shown.
+_UNSEEN = frozenset(SHAPES["unseen labels"])
 
 
-class StateTimeline(Panel, frozen=True, kw_only=True):
-    """A bar per object that is coloured by its state over time."""
+def table(
+    title: str,
+    description: str,
+    labels: str,
+    *columns: Column,
+    links: tuple[Json, ...] = (),
+    sort: str = "-A",
+    **given: Any,
+) -> Panel:
+    """List objects with their newest values.
 
-    type = "state-timeline"
-    options = {"alignValue": "left", "mergeValues": True, **_BARS}
-    width: int = 12
-    named: states.States
+    All queries must have the labels that tell the rows apart; what only one has is a column too.
 
-    def _own(self) -> dict[str, Any]:
-        return self._fields(
-            {
-                "noValue": states.NO_DATA,
-                "mappings": states.mappings(self.named),
-                "color": {"mode": "thresholds"},
-                "thresholds": states.thresholds(((None, states.GREY),)),
-                "custom": {"fillOpacity": 70, "lineWidth": 0},
-            }
-        )
-
-
-class StatusHistory(StateTimeline, frozen=True, kw_only=True):
-    """A row of cells per object, each coloured by its state at a time."""
-
-    type = "status-history"
-    options = {"colWidth": 0.9, **_BARS}
-
-    def _own(self) -> dict[str, Any]:
-        # A suite's verdict changes with each run; a cell is as long as a frequent suite's run.
-        return {**super()._own(), "interval": "5m", "maxDataPoints": 288}
-
-
-def override(name: str, **properties: Any) -> dict[str, Any]:
-    """Return the properties of one field; `__` in a property's name stands for a dot."""
-    return {
-        "matcher": {"id": "byName", "options": name},
-        "properties": [
-            {"id": key.replace("__", "."), "value": value} for key, value in properties.items()
+    Args:
+        title: The panel's.
+        description: The panel's.
+        labels: Those that are shown, in their order.
+        columns: One per query.
+        links: Where the first label leads.
+        sort: By which label or which column's letter, downwards if a minus stands before it.
+        given: Size, alerts that it explains, and so on, as of `panel`.
+    """
+    shown = labels.split()
+    names = (f"Value #{name}" for name in string.ascii_uppercase)
+    fields = dict(zip(names, columns, strict=False))
+    # Grafana calls the values so when only one query has found something.
+    seen = {"Value": columns[0]} | {name: one for name, one in fields.items() if not one.hidden}
+    unseen = "|".join(sorted({"Time", *_UNSEEN, *fields} - {*shown, *seen}))
+    # Links need what is hidden. Grafanas before 12 know only the first of the two.
+    hidden: Json = {"custom__hidden": True, "custom__hideFrom": {"viz": True}}
+    overrides = [
+        override(f"^({unseen})$", by="byRegexp", **hidden),
+        *(_of_label(name, links if name == shown[0] else ()) for name in shown),
+        *(_of_column(name, column) for name, column in seen.items()),
+    ]
+    order = {name: index for index, name in enumerate((*shown, *seen))}
+    field = sort.lstrip("-")
+    by = {"field": f"Value #{field}" if field.isupper() else field, "desc": field != sort}
+    return panel(
+        "table",
+        title,
+        description,
+        [column.query for column in columns],
+        overrides=overrides,
+        transformations=[
+            {"id": "merge", "options": {}},
+            {"id": "organize", "options": {"indexByName": order}},
+            {"id": "sortBy", "options": {"sort": [by]}},
         ],
-    }
+        **given,
+    )
+
+
+def _of_label(name: str, links: tuple[Json, ...]) -> Json:
+    called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
+    given: Json = {"links": links, "custom__minWidth": 130} if links else {}
+    if name == "severity":
+        given |= {"mappings": [states.mapping(states.SEVERITY)], "custom__cellOptions": _GROUND}
+    return override(name, displayName=called, noValue="-", **given)
+
+
+def _of_column(name: str, column: Column) -> Json:
+    given: Json = {"unit": column.unit, "mappings": [SHAPES["unlimited"]]}
+    if column.named:
+        given = {"mappings": states.mappings(column.named), "custom__cellOptions": _GROUND}
+    if column.steps:
+        given["thresholds"] = states.thresholds(column.steps)
+        given["custom__cellOptions"] = _TEXT
+    return override(name, displayName=column.title, noValue="-", **given)
+
+
+_CELL = "${{__data.fields.{}:percentencode}}".format
+
+
+def details(uid: str, label: str, *, named_by: str = "") -> Json:
+    """Return the link to a dashboard that shows the object of a row alone.
+
+    The variable that chooses it is named as the label with its name, or by what another label says.
+    """
+    variable = _CELL(named_by) if named_by else label
+    kept = "${datasource:queryparam}&${job:queryparam}&${board:queryparam}"
+    chosen = f"var-source={_CELL('source')}&var-{variable}={_CELL(label)}"
+    return {"title": "In detail", "url": f"/d/{uid}?{kept}&{chosen}&${{__url_time_range}}"}
+
+
+def page(kind: str, label: str) -> Json:
+    """Return the link to the page of a row's target on the exporter's board."""
+    target = f"source={_CELL('source')}&kind={kind}&id={_CELL(label)}"
+    return {"title": "On the board", "url": f"${{board}}/target?{target}", "targetBlank": True}

@@ -1,36 +1,50 @@
-"""Words and colours of values, once for all dashboards.
-
-The same word has the same colour everywhere: green is well, blue is at work, orange is degraded,
-red is failed, grey is unknown.
-"""
+"""Words and colours of values, once for all dashboards: the same word has the same colour."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from exporter.alerts.recording import Code
 from exporter.alerts.rule import Severity
-from exporter.alerts.thresholds import Thresholds
 from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
+# Green is well, blue is at work, orange is degraded, red is failed, grey is unknown.
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
-IDLE = "#5f6b7a"
+
+_WORDS = {
+    GREEN: "up, passed, runnable, protected, in use, none, all well, read, answers, scraped, loaded,"
+    " kept, delivered, right",
+    BLUE: "running, busy, recording, waits to be started, info",
+    ORANGE: "outdated, incomplete, unprotected, lost or in error, vendor slow, in memory, warning",
+    RED: "unreachable, down, not passed, failed, not runnable, internal error, no readings, gone,"
+    " refused, failing, stuck, invalid, critical",
+    GREY: "unknown, no_verdict, not in use, other, ahead, behind",
+    "#5f6b7a": "inactive, no, idle, disabled, stands by",
+    "dark-red": "credentials refused, nothing listed, calls held back, error",
+    "dark-orange": "no_data",
+    "dark-green": "completed",
+    "dark-blue": "stopping",
+    "light-blue": "booting, submitted",
+    "super-light-blue": "pending, defined",
+    "purple": "ready, ready to run",
+    "light-purple": "downloading, aborted",
+    "#4a4a4a": "ended",
+}
+_COLOURS = {word: colour for colour, words in _WORDS.items() for word in words.split(", ")}
+
+#: The text of a cell without a value.
+NO_DATA = "no data"
 
 #: From which value on which colour; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
 
-#: Such steps, or what makes them of the alerts' limits.
-Limits = Steps | Callable[[Thresholds], Steps]
-
-#: Numbers of which one is too many.
+#: Numbers of which one is too many, or enough, and a share that should be whole.
 NONE_IS_WELL: Steps = ((None, GREEN), (1, RED))
 NONE_IS_BETTER: Steps = ((None, GREEN), (1, ORANGE))
-
 SOME_IS_WELL: Steps = ((None, RED), (1, GREEN))
-
-#: The text of a cell without a value.
-NO_DATA = "no data"
+ALL_IS_WELL: Steps = ((None, RED), (0.9, ORANGE), (1, GREEN))
 
 
 class State(NamedTuple):
@@ -38,96 +52,49 @@ class State(NamedTuple):
 
     value: int | str
     word: str
-    colour: str
+
+    @property
+    def colour(self) -> str:
+        """The colour of the word."""
+        return _COLOURS[self.word]
 
 
 #: The words for all values of a metric or a label.
 States = Sequence[State]
 
 
-def _states(*words: tuple[str, str], first: int = 0) -> tuple[State, ...]:
-    return tuple(State(code, *word) for code, word in enumerate(words, start=first))
+def _states(*words: str, first: int = 0) -> tuple[State, ...]:
+    return tuple(State(code, word) for code, word in enumerate(words, start=first))
 
 
 #: The states of a machine, the most urgent last.
-MACHINE = _states(
-    ("unknown", GREY),
-    ("inactive", IDLE),
-    ("up", GREEN),
-    ("outdated", ORANGE),
-    ("unreachable", RED),
-)
-UNKNOWN, INACTIVE, UP, OUTDATED, UNREACHABLE = MACHINE
-
-SOURCE = _states(("down", RED), ("up", GREEN), ("credentials refused", "dark-red"))
-REFUSED = SOURCE[-1]
-
-VERDICT = _states(("not passed", RED), ("passed", GREEN), ("running", BLUE))
-RUNNING = VERDICT[-1]
-
-RUNNABLE = _states(("not runnable", RED), ("runnable", GREEN))
-PROTECTED = _states(("unprotected", ORANGE), ("protected", GREEN))
-CERTIFICATE = _states(("not in use", GREY), ("in use", GREEN))
-WAITING = _states(("no", IDLE), ("waits to be started", BLUE))
-COMPLAINT = _states(("none", GREEN), ("internal error", RED))
-ENGINES = _states(("all well", GREEN), ("lost or in error", ORANGE))
-USE = _states(("disabled", IDLE), ("in use", GREEN))
-WORK = _states(("idle", IDLE), ("busy", BLUE))
-RECORDING = _states(("idle", IDLE), ("recording", BLUE))
-TASK = _states(("no readings", RED), ("read", GREEN), ("nothing listed", "dark-red"))
-EMPTY = TASK[-1]
+MACHINE = _states(*(code.name.lower() for code in Code))
+SOURCE = *_, REFUSED = _states("down", "up", "credentials refused")
+VERDICT = *_, RUNNING = _states("not passed", "passed", "running")
+TASK = *_, EMPTY = _states("no readings", "read", "nothing listed")
 #: A source as an exporter sees it.
-SEEN = _states(
-    ("no readings", RED),
-    ("answers", GREEN),
-    ("calls held back", "dark-red"),
-    ("vendor slow", ORANGE),
-    ("stands by", IDLE),
+SEEN = *_, HELD_BACK, SLOW, STANDS_BY = _states(
+    "no readings", "answers", "calls held back", "vendor slow", "stands by"
 )
-*_, HELD_BACK, SLOW, STANDS_BY = SEEN
-SCRAPE = _states(("gone", RED), ("scraped", GREEN))
-RELOAD = _states(("refused", RED), ("loaded", GREEN))
-STORE = _states(("in memory", ORANGE), ("kept", GREEN))
-DELIVERY = _states(("delivered", GREEN), ("failing", RED))
-
-_COLOURS = {
-    "pending": "super-light-blue",
-    "booting": "light-blue",
-    "downloading": "light-purple",
-    "ready": "purple",
-    "running": BLUE,
-    "stopping": "dark-blue",
-    "stuck": RED,
-    "ended": "#4a4a4a",
-    "unknown": GREY,
-    "defined": "super-light-blue",
-    "submitted": "light-blue",
-    "ready to run": "purple",
-    "completed": "dark-green",
-    "invalid": RED,
-    "other": GREY,
-}
-#: The phases of a run, code 0 is none of them, and the states of jobs.
-PHASE = _states(*((phase, _COLOURS[phase]) for phase in PHASES), first=1)
-JOB = _states(*((state, _COLOURS[state]) for state in JOB_STATES))
-
-_OF_OUTCOMES = {
-    Outcome.PASSED: GREEN,
-    Outcome.FAILED: RED,
-    Outcome.INCOMPLETE: ORANGE,
-    Outcome.ABORTED: "light-purple",
-    Outcome.ERROR: "dark-red",
-    Outcome.NO_DATA: "dark-orange",
-    Outcome.NO_VERDICT: GREY,
-}
-#: What a finished run was.
-OUTCOME = _states(*((outcome.value, _OF_OUTCOMES[outcome]) for outcome in Outcome))
-
-SEVERITY = (
-    State(Severity.CRITICAL, Severity.CRITICAL, RED),
-    State(Severity.WARNING, Severity.WARNING, ORANGE),
-    State(Severity.INFO, Severity.INFO, BLUE),
-)
+RUNNABLE = _states("not runnable", "runnable")
+PROTECTED = _states("unprotected", "protected")
+CERTIFICATE = _states("not in use", "in use")
+WAITING = _states("no", "waits to be started")
+COMPLAINT = _states("none", "internal error")
+ENGINES = _states("all well", "lost or in error")
+USE = _states("disabled", "in use")
+WORK = _states("idle", "busy")
+DIRECTION = _states("behind", "right", "ahead", first=-1)
+RECORDING = _states("idle", "recording")
+SCRAPE = _states("gone", "scraped")
+RELOAD = _states("refused", "loaded")
+STORE = _states("in memory", "kept")
+DELIVERY = _states("delivered", "failing")
+#: The phases of a run, code 0 is none of them, the states of jobs, and what a finished run was.
+PHASE = _states(*PHASES, first=1)
+JOB = _states(*JOB_STATES)
+OUTCOME = _states(*Outcome)
+SEVERITY = tuple(State(each, each) for each in Severity if each is not Severity.NONE)
 
 
 def mappings(states: States) -> list[dict[str, Any]]:
@@ -138,26 +105,17 @@ def mappings(states: States) -> list[dict[str, Any]]:
 
 def mapping(states: States) -> dict[str, Any]:
     """Return the value mapping that gives values their words and colours."""
-    return {
-        "type": "value",
-        "options": {
-            str(value): {"text": word, "color": colour, "index": index}
-            for index, (value, word, colour) in enumerate(states)
-        },
+    options = {
+        str(state.value): {"text": state.word, "color": state.colour, "index": index}
+        for index, state in enumerate(states)
     }
-
-
-def steps(made: Limits, limits: Thresholds) -> Steps:
-    """Return steps with the alerts' limits."""
-    return made(limits) if callable(made) else made
+    return {"type": "value", "options": options}
 
 
 def thresholds(steps: Steps) -> dict[str, Any]:
     """Return thresholds as Grafana reads them."""
-    return {
-        "mode": "absolute",
-        "steps": [{"value": value, "color": colour} for value, colour in steps],
-    }
+    found = [{"value": value, "color": colour} for value, colour in steps]
+    return {"mode": "absolute", "steps": found}
 
 
 def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:

@@ -2,284 +2,190 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from exporter.alerts.about import Uid
-from exporter.dashboards import states
-from exporter.dashboards.dashboard import Dashboard, other_runs, reloads, suite_runs
-from exporter.dashboards.panels import Panels, Row, Stat, StateTimeline, StatusHistory, TimeSeries
-from exporter.dashboards.query import Scope, by, either, labels_of, on
-from exporter.dashboards.tables import Column, Table, link
+from exporter.dashboards import panels as p
+from exporter.dashboards import query as q
+from exporter.dashboards import states as s
+from exporter.dashboards.dashboard import RELOADS, RUNS, SUITES, Dashboard
 from exporter.metrics import catalogue as c
 
 
-_scope = Scope((*c.COMMON_LABELS, "suite", "run"))
+if TYPE_CHECKING:
+    from exporter.alerts.thresholds import Thresholds
 
-_SUITE = labels_of(c.SUITE_RUNNING)
-_RUN = labels_of(c.RUN_START)
 
-_passed = _scope.each(c.SUITE_LAST_RUN_PASSED)
-_SUITE_LEGEND = "{{suite}} ({{source}})"
+_SUITE = "{{suite}} ({{source}})"
+_passed = q.each(c.SUITE_LAST_RUN_PASSED)
+_running = f"({q.each(c.SUITE_RUNNING)} == 1) * {s.RUNNING.value}"
+_recent = f"topk({q.MANY}, {q.each(c.SUITE_LAST_RUN_START)})"
+_severe = 'level=~"error|fatal"'
+_log_errors = q.merged(q.each(c.SUITE_LAST_RUN_LOG_EVENTS, _severe), "level", how="sum")
+_samples = q.merged(q.each(c.SUITE_LAST_RUN_SAMPLES), "result", how="sum")
+_share_failed = f"{q.only(c.SUITE_LAST_RUN_SAMPLES, 'result', 'failed')} / {_samples}"
 
-_NUMBERS: Panels = {
-    "Pass rate": Stat(
-        "The share of suites whose newest run with a verdict has passed. 100 % is well.",
-        query=f"avg({_passed})",
-        unit="percentunit",
-        steps=((None, states.RED), (0.9, states.ORANGE), (1, states.GREEN)),
-    ),
-    "Suites failed": Stat(
-        "Suites whose newest run with a verdict did not pass.",
-        query=f"sum({_passed} == bool 0)",
-        steps=states.NONE_IS_BETTER,
-    ),
-    "Suites not runnable": Stat(
-        "Suites that the vendor finds fault with (Real Load). 0 is well.",
-        query=f"sum({_scope.each(c.SUITE_HEALTHY)} == bool 0)",
-        steps=states.NONE_IS_WELL,
-    ),
-    "Suites running": Stat(
-        "Suites with a run in flight.",
-        query=f"sum({_scope.each(c.SUITE_RUNNING)})",
-        steps=states.above(1, states.BLUE, states.GREEN),
-    ),
+# Only the phase tells the series of a run apart; all but one are 0.
+_phases = {
+    state.word: f"""{q.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.value}"""
+    for state in s.PHASE
 }
+_every_phase = q.merged(q.either(*_phases.values()), "phase")
+_before_end = (phase for word, phase in _phases.items() if word != "ended")
+_phase = f"topk({q.MANY}, {q.merged(q.either(*_before_end), 'phase')} > 0)"
+_run = q.on((*c.COMMON_LABELS, "run_id"))
+_in_flight = f"and {_run} ({_phase})"
+_errors = 'level=~"error|critical|alert|emergency"'
+_going = 'phase!="ended"'
+_engines = f"{q.each(c.RUN_ENGINES_RATIO, _going)} * {_run} group_left () {q.each(c.RUN_ENGINES)}"
 
-_running = f"({_scope.each(c.SUITE_RUNNING)} == 1) * {states.RUNNING.value}"
+
+def _of_recent(title: str, query: str, *more: object, **given: object) -> p.Column:
+    suite = q.on((*c.COMMON_LABELS, "suite_id"))
+    return p.Column(title, f"{query} and {suite} {_recent}", *more, **given)
 
 
 def _jobs(result: str) -> str:
-    return by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_JOBS, f'result="{result}"'))
+    return q.only(c.SUITE_LAST_RUN_JOBS, "result", result)
 
 
-_log_errors = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_LOG_EVENTS, 'level=~"error|fatal"'))
-_RESULTS: Panels = {
-    "Results run by run": StatusHistory(
-        "Per suite the newest verdict, and in blue the runs in flight. A column of green is well;"
-        " red is a run that failed, was not executed as a whole, or ended in an error or without"
-        " data;"
-        f" a run that was aborted changes nothing. From `{c.SUITE_LAST_RUN_PASSED.name}`"
-        f" and `{c.SUITE_RUNNING.name}`.",
-        queries={_SUITE_LEGEND: either(_running, _passed)},
-        named=states.VERDICT,
-        width=24,
-        height=9,
-        answers=("LoadFleetSuiteFailed",),
-    ),
-    "Newest finished runs": Table(
-        "Each suite's newest finished run, and whether the vendor finds the suite runnable. The"
-        f" name shows this suite alone. From `{c.SUITE_LAST_RUN_PASSED.name}` and its like.",
-        columns=(
-            Column("Verdict", _passed, named=states.VERDICT),
-            Column(
-                "Started before",
-                f"time() - {_scope.each(c.SUITE_LAST_RUN_START)}",
-                unit="dtdurations",
-                steps=lambda limits: states.above(limits.suite_overdue, states.ORANGE),
-            ),
-            Column("Took", _scope.each(c.SUITE_LAST_RUN_DURATION), unit="s"),
-            Column("Jobs passed", _jobs("passed")),
-            Column("Jobs failed", _jobs("failed")),
-            Column("Not executed", _jobs("not_executed")),
-            Column("Errors in the log", _log_errors),
-            Column("Most users", _scope.each(c.SUITE_LAST_RUN_MAX_USERS)),
-            Column("Configuration", _scope.each(c.SUITE_HEALTHY), named=states.RUNNABLE),
-        ),
-        labels=("suite", "source"),
-        hidden=("provider", "suite_id"),
-        links={"suite": link(Uid.SUITES, "suite")},
-        sort="Value #A",
-        answers=("LoadFleetSuiteUnhealthy", "LoadFleetSuiteOverdue"),
-    ),
-}
-
-_failed = by("max", _SUITE, _scope.select(c.SUITE_LAST_RUN_SAMPLES, 'result="failed"'))
-_samples = by("sum", _SUITE, _scope.each(c.SUITE_LAST_RUN_SAMPLES))
-_in_flight_jobs = by("sum", (*c.COMMON_LABELS, "result"), _scope.each(c.SUITE_CURRENT_RUN_JOBS))
+_job = q.on((*c.COMMON_LABELS, "suite_id", "testjob_id"))
+_longest = f"topk({q.MANY}, {q.each(c.SUITE_LAST_RUN_TESTJOB_DURATION)})"
 
 
 def _job_samples(result: str) -> str:
-    labels = labels_of(c.SUITE_LAST_RUN_TESTJOB_DURATION)
-    samples = _scope.select(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, f'result="{result}"')
-    return by("max", labels, samples)
+    return q.only(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, "result", result)
 
 
-_NEWEST_RUNS: Panels = {
-    "Pass rate by source": TimeSeries(
-        "The share of suites whose newest run with a verdict has passed. 100 % is well.",
-        queries={"{{source}} ({{provider}})": by("avg", c.COMMON_LABELS, _passed)},
-        unit="percentunit",
-    ),
-    "Durations of runs": TimeSeries(
-        "How long each suite's newest finished run took. Steady is well; longer runs may collide"
-        " with the next.",
-        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_DURATION)},
-        unit="s",
-    ),
-    "Share of failed samples": TimeSeries(
-        "Of the samples of each suite's newest finished run, how many failed. Near 0 is well.",
-        queries={_SUITE_LEGEND: f"{_failed} / {_samples}"},
-        unit="percentunit",
-    ),
-    "Durations of sessions and responses": TimeSeries(
-        "How long a passed session of each suite's newest finished run took on average (Real Load),"
-        " and its responses (BlazeMeter): the mean, and the time below which 90, 95 or 99 % stay."
-        " Steady is well; what rises is the tested system getting slower.",
-        queries={
-            "{{suite}} session ({{source}})": _scope.each(c.SUITE_LAST_RUN_SESSION_MEAN),
-            "{{suite}} response ({{source}})": _scope.each(c.SUITE_LAST_RUN_RESPONSE_MEAN),
-            "{{suite}} {{percentile}} % ({{source}})": _scope.each(c.SUITE_LAST_RUN_RESPONSE),
-        },
-        unit="s",
-    ),
-    "Requests per second": TimeSeries(
-        "The mean rate of requests of each suite's newest finished run (BlazeMeter). Less than"
-        " usual is less load than planned.",
-        queries={_SUITE_LEGEND: _scope.each(c.SUITE_LAST_RUN_REQUEST_RATE)},
-    ),
-    "Newest runs by outcome": TimeSeries(
-        "What the suites' newest finished runs were. All `passed` is well; `incomplete` was not"
-        " executed as a whole, `aborted` was stopped by a person, and `no_verdict` cannot be told.",
-        queries={"{{outcome}}": by("sum", ("outcome",), _scope.each(c.SUITE_LAST_RUN_OUTCOME))},
-        stacked=True,
-        named=states.OUTCOME,
-    ),
-    "Peaks of users and pending samples": TimeSeries(
-        "The most users, and samples that waited for their replies, of each suite's newest finished"
-        " run. Pending samples near the users mean a tested system that hangs.",
-        queries={
-            "{{suite}} users ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_USERS),
-            "{{suite}} pending ({{source}})": _scope.each(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
-        },
-    ),
-    "Jobs of the runs in flight": TimeSeries(
-        "How the jobs of suites' runs in flight ended so far (Real Load); without a run in flight"
-        " there is nothing.",
-        queries={"{{result}} ({{source}})": _in_flight_jobs},
-        stacked=True,
-    ),
-    "Jobs of the newest finished runs": Table(
-        "Per job of each suite's newest finished run how long it took and what became of its"
-        " samples (Real Load); the vendor has no verdict on a job. From"
-        f" `{c.SUITE_LAST_RUN_TESTJOB_DURATION.name}` and"
-        f" `{c.SUITE_LAST_RUN_TESTJOB_SAMPLES.name}`.",
-        columns=(
-            Column("Took", _scope.each(c.SUITE_LAST_RUN_TESTJOB_DURATION), unit="s"),
-            Column("Samples passed", _job_samples("passed")),
-            Column("Samples failed", _job_samples("failed"), steps=states.NONE_IS_BETTER),
-        ),
-        labels=("testjob", "suite", "source"),
-        hidden=("provider", "suite_id", "testjob_id"),
-        sort="-Value #C",
-        height=8,
-    ),
-}
-
-
-def _phase_codes(*, ended: bool) -> str:
-    """Return the query for the codes of `states.PHASE`, one series per run."""
-    phases = [state for state in states.PHASE if ended or state.word != "ended"]
-    coded = (
-        f"""{_scope.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.value}"""
-        for state in phases
+def board(limits: Thresholds) -> Dashboard:
+    """Make the dashboard."""
+    panels = (
+        p.stat("Pass rate", "The share of suites whose newest run with a verdict has passed. 100 %"
+            " is well.",
+            f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
+        p.stat("Suites failed", "Suites whose newest run with a verdict did not pass.",
+            f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),
+        p.stat("Suites not runnable", "Suites that the vendor finds fault with (Real Load). 0 is"
+            " well.",
+            f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)", steps=s.NONE_IS_WELL, w=6),
+        p.stat("Suites running", "Suites with a run in flight.", f"sum({q.each(c.SUITE_RUNNING)})",
+            steps=s.above(1, s.BLUE, s.GREEN), w=6),
+        p.history("Results run by run", "Per suite the newest verdict, and in blue the runs in"
+            " flight. Green is well; red failed, was not executed as a whole, or ended in an"
+            " error or without data; an abort changes nothing.",
+            {_SUITE: q.either(_running, _passed)}, named=s.VERDICT, answers="SuiteFailed"),
+        p.table("Newest finished runs", f"The newest finished run of the {q.MANY} suites that ran"
+            " last, and whether the vendor finds the suite runnable. The name shows this suite"
+            " alone, here or on the board.",
+            "suite source", _of_recent("Verdict", _passed, named=s.VERDICT),
+            _of_recent("Started before", f"time() - {q.each(c.SUITE_LAST_RUN_START)}", "dtdurations",
+                (), s.above(limits.suite_overdue, s.ORANGE)),
+            _of_recent("Took", q.each(c.SUITE_LAST_RUN_DURATION), "s"),
+            _of_recent("Jobs passed", _jobs("passed")), _of_recent("Jobs failed", _jobs("failed")),
+            _of_recent("Not executed", _jobs("not_executed")),
+            _of_recent("Log errors", _log_errors),
+            _of_recent("Most users", q.each(c.SUITE_LAST_RUN_MAX_USERS)),
+            _of_recent("Configuration", q.each(c.SUITE_HEALTHY), named=s.RUNNABLE),
+            links=(p.details(Uid.SUITES, "suite"), p.page("suite", "suite_id")), sort="A",
+            answers="SuiteUnhealthy SuiteOverdue", w=24, h=9),
+        p.series("Pass rate by source", "The share of suites whose newest run with a verdict has"
+            " passed. 100 % is well.",
+            {"{{source}} ({{provider}})": q.by("avg", c.COMMON_LABELS, _passed)}, "percentunit"),
+        p.series("Newest runs by outcome", "What the suites' newest finished runs were. All"
+            " `passed` is well; `incomplete` was not executed as a whole, `aborted` was stopped"
+            " by a person, and `no_verdict` cannot be told.",
+            {"{{outcome}}": q.by("sum", ("outcome",), q.each(c.SUITE_LAST_RUN_OUTCOME))},
+            stacked=True, named=s.OUTCOME),
+        p.series("Durations of sessions and responses", "How long a passed session of the suites'"
+            " newest finished runs took on average (Real Load), and their responses (BlazeMeter):"
+            " the mean, and the time below which 90, 95 or 99 % stay. Steady is well; what rises"
+            f" is the tested system getting slower. The {q.SOME} slowest.",
+            {
+                "{{suite}} session ({{source}})": q.highest(c.SUITE_LAST_RUN_SESSION_MEAN),
+                "{{suite}} response ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE_MEAN),
+                "{{suite}} {{percentile}} % ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE),
+            },
+            "s"),
+        p.series("Share of failed samples", "Of the samples of suites' newest finished runs, how"
+            f" many failed: the {q.SOME} highest shares. Near 0 is well.",
+            {_SUITE: f"topk({q.SOME}, {_share_failed})"}, "percentunit"),
+        p.series("Requests per second", "The mean rate of requests of suites' newest finished runs"
+            f" (BlazeMeter). Less than usual is less load than planned. The {q.SOME} highest.",
+            {_SUITE: q.highest(c.SUITE_LAST_RUN_REQUEST_RATE)}),
+        p.series("Peaks of users and pending samples", "The most users, and samples that waited"
+            " for their replies, of suites' newest finished runs. Pending samples near the users"
+            f" mean a tested system that hangs. The {q.SOME} highest.",
+            {
+                "{{suite}} users ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_USERS),
+                "{{suite}} pending ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
+            }),
+        p.series("Durations of runs", f"How long suites' newest finished runs took, the {q.SOME}"
+            " longest. Steady is well; longer runs may collide with the next.",
+            {_SUITE: q.highest(c.SUITE_LAST_RUN_DURATION)}, "s"),
+        p.series("Jobs of the runs in flight", "How the jobs of suites' runs in flight ended so"
+            " far (Real Load); without a run in flight there is nothing.",
+            {"{{result}} ({{source}})": q.by("sum", (*c.COMMON_LABELS, "result"),
+                q.each(c.SUITE_CURRENT_RUN_JOBS))},
+            stacked=True),
+        p.table("Jobs of the newest finished runs", f"The {q.MANY} jobs that took longest, in"
+            " suites' newest finished runs, and what became of their samples (Real Load); the"
+            " vendor has no verdict on a job.",
+            "testjob suite source",
+            *(
+                p.Column(title, f"{query} and {_job} {_longest}", unit, (), steps)
+                for title, query, unit, steps in (
+                    ("Took", q.each(c.SUITE_LAST_RUN_TESTJOB_DURATION), "s", ()),
+                    ("Samples passed", _job_samples("passed"), "none", ()),
+                    ("Samples failed", _job_samples("failed"), "none", s.NONE_IS_BETTER),
+                )
+            ),
+            sort="-C", w=24),
+        p.heading("Runs in flight and just ended"),
+        p.table("Runs in flight", f"Runs that go on, {q.MANY} at most, and since when. Orange are"
+            " times by which they should be running; red are runs that no engine executes, and"
+            " internal errors (Eggplant).",
+            "run run_id source", p.Column("Phase", _phase, named=s.PHASE),
+            p.Column("Started before", f"time() - {q.each(c.RUN_START)} {_in_flight}", "dtdurations",
+                (), s.above(limits.run_stuck, s.ORANGE)),
+            p.Column("Engines", f"{q.each(c.RUN_ENGINES)} {_in_flight}"),
+            p.Column("Planned", f"{q.each(c.RUN_ENGINES_PLANNED)} {_in_flight}"),
+            p.Column("Waits", f"{q.each(c.RUN_DELAYED_START)} {_in_flight}", named=s.WAITING),
+            p.Column("Complaint", f"{q.each(c.RUN_INTERNAL_ERROR)} {_in_flight}", named=s.COMPLAINT),
+            links=(p.page("run", "run_id"),), sort="-B",
+            empty="No run is in flight, as far as is known.", w=24,
+            answers="RunStuck RunInternalError"),
+        p.table("Runs that ended", "Runs that ended within `run_linger`, and the engines' worst"
+            " exit code (0 is well), lost engines, and events of level error and above"
+            " (BlazeMeter).",
+            "run run_id source outcome", p.Column("Verdict", q.each(c.RUN_PASSED), named=s.VERDICT),
+            p.Column("Ended", f"{q.each(c.RUN_END)} * 1000", "dateTimeFromNow"),
+            p.Column("Exit code", q.each(c.RUN_EXIT_CODE)),
+            p.Column("Engines", q.each(c.RUN_ENGINE_ERRORS), named=s.ENGINES),
+            p.Column("Errors", q.merged(q.each(c.RUN_EVENTS, _errors), "level", how="sum")),
+            p.Column("Outcome", q.each(c.RUN_OUTCOME), hidden=True),
+            links=(p.page("run", "run_id"),), sort="-B", w=24, answers="RunFailed RunEngineErrors"),
+        p.timeline("Phases of runs", "Each run from its start to its end. Blue is a run that"
+            " generates load; much before it is time lost in preparation.",
+            {"{{run}} {{run_id}} ({{source}})": _every_phase}, named=s.PHASE),
+        p.series("Runs by phase", "How many runs are in each phase. Those that pile up before"
+            " `running` wait for engines.",
+            {"{{phase}}": q.by("sum", ("phase",), q.each(c.RUN_PHASE, _going))}, stacked=True,
+            named=s.PHASE),
+        p.series("Engines by phase", "How many engines the runs in flight have, by what these are"
+            " doing (BlazeMeter). Compare with what the account allows.",
+            {"{{phase}}": q.by("sum", ("phase",), _engines)}, stacked=True, named=s.PHASE),
+        p.series("Durations of phases", "How long the runs that ended a short while ago were in"
+            " each phase, on average (BlazeMeter). All but `running` is preparation and clearing"
+            " up; steady is well.",
+            {"{{phase}}": q.by("avg", ("phase",), q.each(c.RUN_PHASE_DURATION))}, "s",
+            named=s.PHASE),
+    )  # fmt: skip
+    return Dashboard(
+        uid=Uid.SUITES,
+        title="Load test fleet: suites and runs",
+        description="Do the tests pass, how long do they take, and what is running?",
+        variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
+        marks=(SUITES, RUNS, RELOADS),
+        since="now-24h",
+        panels=panels,
     )
-    return by("max", _RUN, either(*coded))
-
-
-_phase = f"{_phase_codes(ended=False)} > 0"
-_in_flight = f"{on(_RUN)} ({_phase})"
-_severe = 'level=~"error|critical|alert|emergency"'
-_RUNS: Panels = {
-    "Runs in flight and just ended": Row(),
-    "Runs in flight": Table(
-        "Every run that has not ended, its phase, and how long ago it was started; orange are times"
-        " by which it should be running. Red are runs that no engine executes, and internal errors"
-        f" (Eggplant). From `{c.RUN_PHASE.name}` and `{c.RUN_START.name}`.",
-        columns=(
-            Column("Phase", _phase, named=states.PHASE),
-            Column(
-                "Started before",
-                f"time() - {_scope.each(c.RUN_START)} and {_in_flight}",
-                unit="dtdurations",
-                steps=lambda limits: states.above(limits.run_stuck, states.ORANGE),
-            ),
-            Column("Engines", f"{_scope.each(c.RUN_ENGINES)} and {_in_flight}"),
-            Column("Planned", f"{_scope.each(c.RUN_ENGINES_PLANNED)} and {_in_flight}"),
-            Column(
-                "Waits",
-                f"{_scope.each(c.RUN_DELAYED_START)} and {_in_flight}",
-                named=states.WAITING,
-            ),
-            Column(
-                "Complaint",
-                f"{_scope.each(c.RUN_INTERNAL_ERROR)} and {_in_flight}",
-                named=states.COMPLAINT,
-            ),
-        ),
-        labels=("run", "run_id", "source"),
-        hidden=("provider",),
-        sort="-Value #B",
-        empty="No run is in flight, as far as is known.",
-        width=12,
-        answers=("LoadFleetRunStuck", "LoadFleetRunInternalError"),
-    ),
-    "Runs that ended": Table(
-        "Runs that ended within `run_linger`: outcome, worst exit code of the engines (0 is well),"
-        " whether one was lost or ended in an error, and events of level error and above"
-        f" (BlazeMeter). From `{c.RUN_PASSED.name}`,"
-        f" `{c.RUN_EXIT_CODE.name}` and `{c.RUN_EVENTS.name}`.",
-        columns=(
-            Column("Verdict", _scope.each(c.RUN_PASSED), named=states.VERDICT),
-            Column("Ended", f"{_scope.each(c.RUN_END)} * 1000", unit="dateTimeFromNow"),
-            Column("Exit code", _scope.each(c.RUN_EXIT_CODE)),
-            Column("Engines", _scope.each(c.RUN_ENGINE_ERRORS), named=states.ENGINES),
-            Column("Errors", by("sum", _RUN, _scope.each(c.RUN_EVENTS, _severe))),
-            Column("Outcome", _scope.each(c.RUN_OUTCOME), hidden=True),
-        ),
-        labels=("run", "run_id", "source", "outcome"),
-        hidden=("provider",),
-        sort="-Value #B",
-        width=12,
-        answers=("LoadFleetRunFailed", "LoadFleetRunEngineErrors"),
-    ),
-}
-
-_share = _scope.each(c.RUN_ENGINES_RATIO, 'phase!="ended"')
-_engines = f"{_share} * {on(_RUN)} group_left () {_scope.each(c.RUN_ENGINES)}"
-_PHASES: Panels = {
-    "Phases of runs": StateTimeline(
-        "Each run from its start to its end. Blue is a run that generates load; much before it is"
-        " time lost in preparation.",
-        queries={"{{run}} {{run_id}} ({{source}})": _phase_codes(ended=True)},
-        named=states.PHASE,
-    ),
-    "Runs by phase": TimeSeries(
-        "How many runs are in each phase. Those that pile up before `running` wait for engines.",
-        queries={"{{phase}}": by("sum", ("phase",), _scope.each(c.RUN_PHASE, 'phase!="ended"'))},
-        stacked=True,
-        named=states.PHASE,
-    ),
-    "Engines by phase": TimeSeries(
-        "How many engines the runs in flight have, by what these are doing (BlazeMeter). Compare"
-        f" with what the account allows. From `{c.RUN_ENGINES.name}` and"
-        f" `{c.RUN_ENGINES_RATIO.name}`.",
-        queries={"{{phase}}": by("sum", ("phase",), _engines)},
-        stacked=True,
-        named=states.PHASE,
-    ),
-    "Durations of phases": TimeSeries(
-        "How long the runs that ended a short while ago were in each phase, on average"
-        " (BlazeMeter). All but `running` is preparation and clearing up; steady is well.",
-        queries={"{{phase}}": by("avg", ("phase",), _scope.each(c.RUN_PHASE_DURATION))},
-        unit="s",
-        named=states.PHASE,
-    ),
-}
-
-DASHBOARD = Dashboard(
-    uid=Uid.SUITES,
-    title="Load test fleet: suites and runs",
-    description="Do the tests pass, how long do they take, and what is running?",
-    variables={"suite": c.SUITE_RUNNING, "run": c.RUN_INFO},
-    annotations=(suite_runs(_scope), other_runs(_scope), reloads(_scope)),
-    since="now-24h",
-    sections=(_NUMBERS, _RESULTS, _NEWEST_RUNS, _RUNS, _PHASES),
-)

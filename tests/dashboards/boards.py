@@ -95,11 +95,21 @@ def of_cells(panel: Json) -> set[str]:
 
 
 def shown(panel: Json) -> set[str]:
-    """Return the labels that a table shows, hides or colours."""
+    """Return the labels that a table shows."""
     (organize,) = [each for each in panel["transformations"] if "organize" == each["id"]]
-    fields = {*organize["options"]["indexByName"], *organize["options"]["excludeByName"]}
-    fields |= {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
-    return {field for field in fields if field != "Time" and not field.startswith("Value")}
+    fields = organize["options"]["indexByName"].keys() - hidden(panel)
+    return {field for field in fields if not field.startswith("Value")}
+
+
+def hidden(panel: Json) -> set[str]:
+    """Return the fields of a table that are there for links alone."""
+    (matcher,) = [
+        each["matcher"]
+        for each in panel["fieldConfig"]["overrides"]
+        if {"id": "custom.hidden", "value": True} in each["properties"]
+    ]
+    assert "byRegexp" == matcher["id"]
+    return set(matcher["options"].removeprefix("^(").removesuffix(")$").split("|"))
 
 
 def filled(expression: str, *, built_in: dict[str, str] | None = None) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import promql_parser
 
+from exporter.alerts.formats import WITHOUT
+from exporter.alerts.recording import LABELS, MACHINES, STATE, UP
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
@@ -36,6 +38,7 @@ def _known() -> dict[str, Metric]:
         if described.name.startswith("process_"):
             suffix = "_total" if "counter" == described.type else ""
             known[described.name + suffix] = Metric(described.type, set())
+    known |= dict.fromkeys((STATE, UP), Metric("gauge", set()))
     known["up"] = Metric("gauge", set())
     known["ALERTS"] = Metric("gauge", {"alertname", "alertstate", "severity"})
     return known
@@ -75,7 +78,7 @@ def labels(node: Any) -> frozenset[str]:
         case promql_parser.MatrixSelector():
             found = labels(node.vector_selector)
         case promql_parser.VectorSelector():
-            found = KNOWN[node.name or ""].labels
+            found = _labels_of_recorded(node) or KNOWN[node.name or ""].labels
             _there({matcher.name for matcher in node.matchers.matchers}, found)
         case promql_parser.Call():
             found = _labels_of_call(node)
@@ -86,6 +89,15 @@ def labels(node: Any) -> frozenset[str]:
         case _:
             raise AssertionError(f"nobody said what {node!r} does to labels")
     return found
+
+
+def _labels_of_recorded(node: promql_parser.VectorSelector) -> frozenset[str]:
+    if node.name not in {STATE, UP}:
+        return frozenset()
+    # What tells processes apart is merged.
+    kinds = {each.value for each in node.matchers.matchers if "kind" == each.name}
+    machines = [one for one in MACHINES if one.kind in kinds] or MACHINES
+    return frozenset({"job", *LABELS}).union(*(machine.labels for machine in machines))
 
 
 def _there(wanted: set[str], found: frozenset[str]) -> None:
@@ -113,10 +125,13 @@ def _labels_of_aggregation(node: promql_parser.AggregateExpr) -> frozenset[str]:
     found = labels(node.expr)
     counted = {str(node.param).strip('"')} if "count_values" == str(node.op) else set()
     if node.modifier is None:
-        return frozenset()
-    assert promql_parser.AggModifierType.By == node.modifier.type
-    _there(set(node.modifier.labels), found)
-    return frozenset({*node.modifier.labels, *counted})
+        return found if str(node.op) in {"topk", "bottomk"} else frozenset()
+    named = set(node.modifier.labels)
+    if promql_parser.AggModifierType.Without == node.modifier.type:
+        _there(named - {"job", *WITHOUT}, found)
+        return found - named
+    _there(named, found)
+    return frozenset({*named, *counted})
 
 
 def _labels_of_operation(node: promql_parser.BinaryExpr) -> frozenset[str]:

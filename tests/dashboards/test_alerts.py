@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.alerts.expression import Writing
+from exporter.alerts.recording import MACHINES
 from exporter.alerts.rule import PREFIX, Links, Severity
 from exporter.alerts.settings import AlertingSettings
 from exporter.alerts.thresholds import RUNBOOK_URL
@@ -15,8 +18,7 @@ from tests.dashboards.grammar import selectors
 
 if TYPE_CHECKING:
     from exporter.alerts.rule import Rule
-    from exporter.dashboards.dashboard import Dashboard
-    from exporter.dashboards.panels import Panel
+    from exporter.dashboards.panels import Json
 
 
 #: With nothing left out, and with limits that stand nowhere else.
@@ -65,34 +67,38 @@ LIMITS = {
 }
 
 
-def explaining(name: str) -> list[Panel]:
-    """Return the panels that explain an alert."""
+BOARDS = {board.uid: board.json(UNUSUAL) for board in dashboards(UNUSUAL)}
+
+
+def explaining(name: str) -> list[tuple[Json, Json]]:
+    """Return the panels that explain an alert, each with its dashboard."""
     return [
-        panel
-        for board in dashboards(UNUSUAL)
-        for _, panel in board.numbered()
-        if name in panel.answers
+        (board, panel)
+        for board in BOARDS.values()
+        for panel in board["panels"]
+        if name in answers(panel)
     ]
 
 
-def place(name: str) -> Dashboard:
-    """Return the dashboard with the panel that explains an alert."""
-    (found,) = [
-        board
-        for board in dashboards(UNUSUAL)
-        if any(name in panel.answers for _, panel in board.numbered())
+def answers(panel: Json) -> set[str]:
+    """Return the alerts whose runbooks a panel links to."""
+    return {link["title"].removeprefix("Runbook: ") for link in panel.get("links", ())}
+
+
+def asked(panel: Json) -> set[str | None]:
+    """Return all metrics that a panel asks, and those that what is recorded is made of."""
+    names = {
+        selector.name for target in panel["targets"] for selector in selectors(filled(target["expr"]))
+    }
+    kinds = re.findall(r'kind="(\w+)"', str(panel["targets"]))
+    made = [
+        promql
+        for machine in MACHINES
+        if machine.kind in kinds
+        for name, promql in machine.rules(Writing())
+        if name in names
     ]
-    return found
-
-
-def shown(panel: Panel) -> dict[str, Any]:
-    """Return a panel as Grafana reads it, whatever its place."""
-    return panel.json(number=1, x=0, y=0, runbook_url=RUNBOOK_URL)
-
-
-def asked(panel: Panel) -> str:
-    """Return all queries of a panel."""
-    return " or ".join(filled(target["expr"]) for target in shown(panel)["targets"])
+    return names | {selector.name for promql in made for selector in selectors(promql)}
 
 
 @every_alert
@@ -104,19 +110,19 @@ def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
 @every_alert
 def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
     """A panel without the alert's own metric explains nothing."""
-    (panel,) = explaining(name)
+    ((_, panel),) = explaining(name)
     # What an alert asks beside its first metric only leaves instances out.
     (judged, *_) = selectors(RULES[name].expression.promql())
 
-    assert judged.name in {selector.name for selector in selectors(asked(panel))}
+    assert judged.name in asked(panel)
 
 
 @pytest.mark.parametrize(("alert", "limit"), LIMITS.items())
 def test_that_panel_has_the_alerts_limit(alert: str, limit: float) -> None:
     """The line that somebody sees crossed must be the one that the alert judges by."""
-    (panel,) = explaining(PREFIX + alert)
+    ((_, panel),) = explaining(PREFIX + alert)
 
-    assert f'"value": {limit}' in json.dumps(shown(panel)).replace(".0,", ",")
+    assert f'"value": {limit}' in json.dumps(panel).replace(".0,", ",")
 
 
 def test_no_limit_is_forgotten() -> None:
@@ -134,18 +140,19 @@ def test_no_limit_is_forgotten() -> None:
 @every_alert
 def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
     """Both ways from an alert must lead to the same place."""
-    (panel,) = explaining(name)
+    ((_, panel),) = explaining(name)
     links = Links(runbook_url=RUNBOOK_URL)
     expected = RULES[name].annotations(links)["runbook_url"].template
 
-    assert expected in [link["url"] for link in shown(panel)["links"]]
+    assert expected in [link["url"] for link in panel["links"]]
 
 
 @every_row
 def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
     """Whoever follows the alert's link must not look for the panel on other dashboards."""
     links = Links(runbook_url=RUNBOOK_URL, grafana_url="https://grafana.example.com")
-    expected = f"https://grafana.example.com/d/{place(rule.name).uid}"
+    ((board, _),) = explaining(rule.name)
+    expected = f"https://grafana.example.com/d/{board['uid']}"
 
     url, _, _ = rule.annotations(links)["dashboard_url"].template.partition("?")
 
@@ -155,9 +162,11 @@ def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
 @every_row
 def test_its_runbook_names_that_dashboard(rule: Rule) -> None:
     """Whoever reads the runbook must not be sent to another dashboard than the alert links to."""
+    ((board, _),) = explaining(rule.name)
+
     runbook = " ".join((RUNBOOKS / rule.runbook).read_text().split())
 
-    assert f'"{place(rule.name).title}"' in runbook
+    assert f'"{board["title"]}"' in runbook
 
 
 @pytest.mark.parametrize(
@@ -179,7 +188,10 @@ def test_what_is_off_is_not_linked(changed: dict[str, Any], left_out: set[str]) 
     off = AlertingSettings.model_validate(changed)
 
     linked = {
-        name for board in dashboards(off) for _, panel in board.numbered() for name in panel.answers
+        name
+        for board in dashboards(off)
+        for panel in board.json(off)["panels"]
+        for name in answers(panel)
     }
 
     assert {rule.name for rule in explained(off)} == linked

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.parse
+from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.alerts.formats import RulesOptions, rules_file
+from exporter.alerts.recording import STATE, UP
 from exporter.alerts.settings import AlertingSettings
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
@@ -26,6 +29,7 @@ from tests.dashboards.boards import (
     shown,
     variables,
 )
+from tests.dashboards.grammar import selectors
 from tests.support.processes import EXPORTER, announced, answers, daemon, fetch, free_port, running
 from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.servers import require
@@ -44,6 +48,9 @@ BUILT_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
 
 #: A minute of life per second: runs begin and end while the test looks.
 FLEET = ("--pace=60", "--fault-rate=0.03")
+
+#: A label of the users' own, which every series of a target has.
+SITE = "site"
 
 #: The instance of what is no exporter.
 OTHER = "another-program"
@@ -138,6 +145,8 @@ def configuration(data: Json) -> Json:
         "stale_after": "10s",
         "retries": 0,
     }
+    for source in data["sources"]:
+        source["labels"] = {SITE: f"where {source['name']} is"}
     (portal,) = [source for source in data["sources"] if source["provider"] == "realload"]
     portal["tasks"] = {"jobs": "1s", "certificates": "1s"}
     data["alerting"] = {
@@ -150,20 +159,30 @@ def configuration(data: Json) -> Json:
     return data
 
 
-async def of_panel(asked: Asked, panel: Panel) -> list[str]:
-    """Return what is wrong with the answers to a panel's queries."""
-    found: list[str] = []
-    columns: set[str] = set()
-    for target in panel.json["targets"]:
-        series = await asked.series(target["expr"], instant=target["instant"])
-        found += of_series(f"{panel} {target['refId']}", series, target["legendFormat"])
-        columns |= {label for each in series for label in each}
-        if panel.json["type"] == "stat" and 1 != len(series):
-            found.append(f"{panel}: it is not one number")
-    if panel.json["type"] == "table":
-        empty = (shown(panel.json) | of_cells(panel.json)) - columns
-        found += [f"{panel}: no row has {label}" for label in sorted(empty)]
+async def of_target(asked: Asked, panel: Panel, target: Json, columns: set[str]) -> list[str]:
+    """Return what is wrong with the answer to a panel's query, and add its labels to columns."""
+    series = await asked.series(target["expr"], instant=target["instant"])
+    place = f"{panel} {target['refId']}"
+    found = of_series(place, series, target["legendFormat"])
+    columns |= {label for each in series for label in each}
+    if panel.json["type"] == "stat" and 1 != len(series):
+        found.append(f"{place}: it is not one number")
+    if keeps_targets_apart(target["expr"]) and not all(SITE in each for each in series):
+        found.append(f"{place}: a label of the users' own is lost")
     return found
+
+
+async def of_columns(panel: Panel, columns: set[str]) -> list[str]:
+    """Return which labels of a table no row has had so far."""
+    missing = (shown(panel.json) | of_cells(panel.json)) - columns
+    return [f"{panel}: no row has {label}" for label in sorted(missing)]
+
+
+def keeps_targets_apart(expression: str) -> bool:
+    """Return whether a query shows vendors' targets and adds up none of them."""
+    vendors = {family.name for family in c.FAMILIES} | {STATE, UP}
+    sums = re.search(r"\b(sum|avg|count|max|min) ?(by|\()", expression)
+    return not sums and {selector.name for selector in selectors(filled(expression))} <= vendors
 
 
 async def of_mark(asked: Asked, place: str, mark: Json) -> list[str]:
@@ -193,8 +212,19 @@ def of_series(place: str, series: list[Series], legend: str) -> list[str]:
 
 def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
     """Return everything that is to be asked; each returns what is wrong with it now."""
+    columns: defaultdict[str, set[str]] = defaultdict(set)
     return [
-        *(partial(of_panel, asked, panel) for panel in panels()),
+        # Each query by itself: a run of one vendor may have ended before another's begins.
+        *(
+            partial(of_target, asked, panel, target, columns[str(panel)])
+            for panel in panels()
+            for target in panel.json["targets"]
+        ),
+        *(
+            partial(of_columns, panel, columns[str(panel)])
+            for panel in panels()
+            if panel.json["type"] == "table"
+        ),
         *(
             partial(of_mark, asked, board["uid"], mark)
             for board in BOARDS.values()

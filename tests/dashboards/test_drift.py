@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from exporter.alerts.settings import AlertingSettings
-from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.cli import main
 from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import FOLDER, GRAFANA
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
 def generated() -> dict[str, str]:
     """Return the text of each file by its name."""
-    made = dashboards(AlertingSettings())
-    return {f"{one.uid}.json": one.text(runbook_url=RUNBOOK_URL) for one in made}
+    alerting = AlertingSettings()
+    return {f"{one.uid}.json": one.text(alerting) for one in dashboards(alerting)}
 
 
 def test_the_committed_dashboards_are_the_generated_ones() -> None:

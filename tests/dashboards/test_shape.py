@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from exporter.dashboards.panels import COLUMNS
+from exporter.dashboards.dashboard import COLUMNS
 from tests.dashboards.boards import BOARDS, Json, Panel, marks, panels
 
 
@@ -102,12 +102,13 @@ def test_it_is_no_inventory(board: Json) -> None:
 def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
     """Whoever follows a trail must not choose everything anew."""
     (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
-    (docs,) = [link for link in board["links"] if link["type"] == "link"]
+    docs, page = [link["url"] for link in board["links"] if link["type"] == "link"]
 
     assert board["tags"] == others["tags"]
     assert others["includeVars"]
     assert others["keepTime"]
-    assert docs["url"].startswith("https://")
+    assert docs.startswith("https://")
+    assert "${board}" == page
 
 
 @every_board
@@ -116,6 +117,7 @@ def test_its_variables_are_in_order(board: Json) -> None:
     names = [variable["name"] for variable in board["templating"]["list"]]
 
     assert ["datasource", "job", "provider", "source"] == names[:4]
+    assert ["filters", "board"] == names[-2:]
 
 
 @every_board
@@ -187,6 +189,6 @@ def test_what_needs_an_option_names_it(panel: Panel) -> None:
 @every_panel
 def test_its_description_says_where_the_numbers_come_from(panel: Panel) -> None:
     """Whoever doubts a number must be able to look it up."""
-    mentioned = set(re.findall(r"`(\w+)`", panel.json["description"]))
+    mentioned = set(re.findall(r"`([\w:]+)`", panel.json["description"]))
 
     assert any(name in query for name in mentioned for query in panel.queries)

@@ -79,7 +79,7 @@ def compares(node: Any) -> bool:  # noqa: PLR0911 - a case per node
 def labels_of(node: Any, known: dict[str, set[str]]) -> set[str]:  # noqa: PLR0911 - a case per node
     """Return the labels that each series of an expression's result has."""
     match node:
-        case promql_parser.NumberLiteral():
+        case promql_parser.NumberLiteral() | promql_parser.StringLiteral():
             return set()
         case promql_parser.VectorSelector():
             found = known[node.name or ""]
@@ -91,6 +91,8 @@ def labels_of(node: Any, known: dict[str, set[str]]) -> set[str]:  # noqa: PLR09
             return labels_of(node.expr, known)
         case promql_parser.Call():
             inner = [labels_of(argument, known) for argument in node.args]
+            if node.func.name == "label_replace":
+                return inner[0] | {node.args[1].val}
             return set() if node.func.name in {"time", "absent", "vector"} else inner[0]
         case promql_parser.AggregateExpr():
             return _labels_of_aggregation(node, known)
