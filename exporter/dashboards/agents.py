@@ -35,18 +35,14 @@ _changes = q.merged(f"changes({q.select(c.AGENT_UP)}[30m])")
 
 
 def _over_time(machine: Machine, title: str, answers: str, **given: Any) -> p.Panel:
-    return p.timeline(title,
-        f"States over time of the {q.SOME} that were worst off in the time shown. Green is well,"
-            " orange is outdated, red is unreachable; grey is unknown, or inactive and so not looked at.",
-        {_LEGENDS[machine]: q.worst(machine)}, named=s.MACHINE, answers=answers, **given)  # fmt: skip
+    queries = {_LEGENDS[machine]: q.worst(machine)}
+    return p.timeline(title, queries, named=s.MACHINE, about="Over time", answers=answers, **given)
 
 
-def _clocks(limits: Thresholds, machine: Machine, title: str, whose: str, answers: str) -> p.Panel:
-    return p.series(title,
-        f"How far the {q.SOME} clocks that are farthest off are off {whose}, in both directions. 0 is"
-            " well; beyond the dashed lines results are dated wrongly.",
-        {_LEGENDS[machine]: q.highest(machine.family("CLOCK_DELTA"), signed=True)}, "s",
-        signed=True, steps=s.beyond(limits.clock_skew, s.RED, s.GREEN), answers=answers)  # fmt: skip
+def _clocks(limits: Thresholds, machine: Machine, title: str, answers: str) -> p.Panel:
+    queries = {_LEGENDS[machine]: q.highest(machine.family("CLOCK_DELTA"), signed=True)}
+    steps = s.beyond(limits.clock_skew, s.RED, s.GREEN)
+    return p.series(title, queries, "s", signed=True, steps=steps, about="Clocks", answers=answers)
 
 
 def _listed(machine: Machine, *columns: p.Column) -> list[p.Column]:
@@ -67,18 +63,19 @@ def _state(limits: Thresholds, machine: Machine) -> tuple[p.Column, ...]:
 
 
 def _now(
-    limits: Thresholds, machine: Machine, more: str, labels: str, *columns: p.Column, **given: Any
+    limits: Thresholds, machine: Machine, labels: str, *columns: p.Column, **given: Any
 ) -> p.Panel:
     name, info = machine.name, q.facts(machine.family("INFO"), machine.labels, *labels.split())
     facts = p.Column("Facts", info, hidden=True)
-    return p.table(f"{name.title()}s now",
-        f"The {q.MANY} {name}s that are worst off: the state, since when at the latest, the share of"
-            f" the time shown in which it was up, its version, its clock, and {more}. The name shows this"
-            f" {name} alone, here or on the board.",
+    return p.table(
+        f"{name.title()}s now",
         f"{name} source {labels} reason",
         *_listed(machine, *_state(limits, machine), facts, *columns),
         links=(p.details(Uid.AGENTS, name), p.page(machine.page, machine.page.id_field)),
-        w=24, **given)  # fmt: skip
+        about="Now",
+        w=24,
+        **given,
+    )
 
 
 def _started(limits: Thresholds, start: Family) -> tuple[p.Column, p.Column]:
@@ -100,41 +97,24 @@ def board(limits: Thresholds) -> Dashboard:
     """Make the dashboard."""
     panels = (
         _over_time(AGENT, "Agents", "AgentUnreachable AgentOutdated", w=24, h=9),
-        _now(limits, AGENT, "how often it was started in the time shown, blue is a start a short"
-            " while ago, and how often it went up or down within 30 minutes, orange is too often",
-            "version location", *_started(limits, c.AGENT_START),
+        _now(limits, AGENT, "version location", *_started(limits, c.AGENT_START),
             p.Column("Up or down", _changes, steps=s.above(FLAPS + 1, s.ORANGE)),
             answers="AgentRestarted AgentFlapping", h=9),
-        _clocks(limits, AGENT, "Agents' clocks", "the portal's", "AgentClockSkew"),
-        p.series("Agents' pings", f"How long the vendor's call to each of the {q.SOME} slowest"
-            " agents took. Steady is well; what rises announces an overloaded host or network.",
-            {_AGENT: q.highest(c.AGENT_PING_DURATION)}, "s"),
-        p.timeline("Agents at work", "Whether each agent executes something, where the vendor"
-            f" tells it (BlazeMeter, Eggplant); {q.SOME} of those that are at work now. Neither"
-            " is bad.",
-            {_AGENT: q.highest(c.AGENT_BUSY)}, named=s.WORK),
-        p.series("Age of heartbeats", f"How long ago the vendor last heard of each of the {q.SOME}"
-            " agents of which it did not for longest (BlazeMeter). Seconds are well; an agent"
-            " whose heartbeat is older than `heartbeat_max_age` is unreachable.",
+        _clocks(limits, AGENT, "Agents' clocks", "AgentClockSkew"),
+        p.series("Agents' pings", {_AGENT: q.highest(c.AGENT_PING_DURATION)}, "s"),
+        p.timeline("Agents at work", {_AGENT: q.highest(c.AGENT_BUSY)}, named=s.WORK),
+        p.series("Age of heartbeats",
             {_AGENT: f"time() - ({q.highest(c.AGENT_HEARTBEAT, 'bottomk')})"}, "s"),
-        p.table("Agents' limits", "What the agents may take that are worst off, whether they"
-            " demand a token, and the free space of the host's fullest disk (BlazeMeter);"
-            " unprotected ones can be used by anyone who reaches them.",
-            "agent source",
+        p.table("Agents' limits", "agent source",
             *_listed(AGENT,
                 p.Column("Users", q.each(c.AGENT_USERS_LIMIT)),
                 p.Column("Job duration", q.each(c.AGENT_JOB_DURATION_LIMIT), "dtdurations"),
                 *_limits(AGENT),
                 p.Column("Free disk", q.each(c.AGENT_DISK_FREE), "bytes")),
             links=_links, sort="agent", answers="AgentUnprotected"),
-        p.series("Jobs on the agents", "Jobs that the agents keep, by state. Invalid ones cannot"
-            " run. Needs the task `jobs` (Real Load), which is off by default.",
-            {"{{state}}": q.by("sum", ("state",), q.each(c.AGENT_JOBS))}, stacked=True,
-            named=s.JOB),
-        p.table("Private locations", "How many agents each location has, how many of them are up,"
-            " and what one can run (BlazeMeter). Without an agent that is up no test can start"
-            " there; one that is disabled is not judged.",
-            "location_name source",
+        p.series("Jobs on the agents", {"{{state}}": q.by("sum", ("state",), q.each(c.AGENT_JOBS))},
+            stacked=True, named=s.JOB),
+        p.table("Private locations", "location_name source",
             p.Column("Agents up", q.each(c.LOCATION_AGENTS_UP), steps=s.SOME_IS_WELL),
             p.Column("Agents", q.each(c.LOCATION_AGENTS)),
             p.Column("Engines per agent", q.each(c.LOCATION_SLOTS)),
@@ -146,24 +126,18 @@ def board(limits: Thresholds) -> Dashboard:
         _over_time(CONTROLLER, "Controllers", "ControllerUnreachable ControllerOutdated", w=8),
         _over_time(CLUSTER, "Clusters", "ClusterUnusable ClusterOutdated", w=8),
         _over_time(MEMBER, "Cluster members", "MemberUnreachable MemberOutdated", w=8),
-        _now(limits, CONTROLLER, "how often it was started in the time shown", "version",
+        _now(limits, CONTROLLER, "version",
             *_started(limits, c.CONTROLLER_START), *_limits(CONTROLLER),
             answers="ControllerRestarted ControllerFlapping", h=6),
-        p.table("Clusters and their members now", f"The {q.MANY} members that are worst off, with"
-            " cluster and controller, and whether it could use them: they have to connect, act"
-            " and reply well.",
-            "agent agent_cluster controller source reason",
+        p.table("Clusters and their members now", "agent agent_cluster controller source reason",
             *_listed(MEMBER,
                 *_state(limits, MEMBER),
                 p.Column("Load factor", _load_factor),
                 p.Column("Sampling", q.each(c.CLUSTER_MEMBER_SAMPLING_GRANULARITY), "s")),
             links=(*_links, p.page("cluster", "cluster_id")), w=24, h=9),
-        _clocks(limits, CONTROLLER, "Controllers' clocks", "the portal's", "ControllerClockSkew"),
-        _clocks(limits, MEMBER, "Members' clocks", "their controller's", "MemberClockSkew"),
-        p.series("Pings of controllers and clusters", "How long the portal's call to each"
-            " controller took, the ping of all members of each cluster, and the connecting alone."
-            " Steady is well; a member that hangs makes the latter two long. Of each the"
-            f" {q.SOME} slowest.",
+        _clocks(limits, CONTROLLER, "Controllers' clocks", "ControllerClockSkew"),
+        _clocks(limits, MEMBER, "Members' clocks", "MemberClockSkew"),
+        p.series("Pings of controllers and clusters",
             {
                 _LEGENDS[CONTROLLER]: q.highest(c.CONTROLLER_PING_DURATION),
                 "{{agent_cluster}} ping ({{source}})": q.highest(c.CLUSTER_PING_DURATION),
@@ -172,15 +146,12 @@ def board(limits: Thresholds) -> Dashboard:
             "s", w=24),
         p.heading("Proxy recorders and certificates"),
         _over_time(RECORDER, "Recorders", "RecorderUnreachable RecorderOutdated"),
-        _clocks(limits, RECORDER, "Recorders' clocks", "the portal's", "RecorderClockSkew"),
-        _now(limits, RECORDER, "what it records", "version", *_limits(RECORDER),
+        _clocks(limits, RECORDER, "Recorders' clocks", "RecorderClockSkew"),
+        _now(limits, RECORDER, "version", *_limits(RECORDER),
             p.Column("Recording", q.each(c.RECORDER_RECORDING), named=s.RECORDING),
             p.Column("Elements", q.each(c.RECORDER_RECORDED_ELEMENTS)),
             answers="RecorderRestarted RecorderFlapping", h=6),
-        p.table("Client certificates", "How long each client certificate that recorders present is"
-            " still good. Red has expired, orange expires soon. Needs the task `certificates`"
-            " (Real Load), which is off by default.",
-            "certificate host source",
+        p.table("Client certificates", "certificate host source",
             p.Column("Expires in", f"{q.each(c.CERTIFICATE_NOT_AFTER)} - time()", "dtdurations",
                 (), s.expiring(limits.certificate_expiry)),
             p.Column("Use", q.each(c.CERTIFICATE_ACTIVE), named=s.CERTIFICATE), sort="A", w=24, h=6,

@@ -10,7 +10,8 @@ import msgspec
 
 from exporter.dashboards import query as q
 from exporter.dashboards import states
-from exporter.dashboards.panels import SHAPES, Json, Panel
+from exporter.dashboards.panels import Json, Panel
+from exporter.dashboards.states import SHAPES
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.metrics.catalogue import NamedFamily
@@ -33,37 +34,21 @@ _COMMON: Mapping[str, NamedFamily] = {
 }
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """An annotation: lines over all panels at the seconds that a query finds."""
-
-    name: str
-    query: str
-    text: str
-    colour: str
-    enabled: bool = True
-
-    def json(self, variables: Collection[str]) -> Json:
-        """Return it as Grafana reads it."""
-        return SHAPES["mark"] | {
-            "name": self.name,
-            "enable": self.enabled,
-            "iconColor": self.colour,
-            "expr": f"{q.chosen(self.query, variables)} * 1000",
-            "titleFormat": self.name,
-            "textFormat": self.text,
-        }
+def _mark(name: str, query: str, text: str, colour: str) -> Json:
+    """Return an annotation: lines over all panels at the seconds that a query finds."""
+    head = {"name": name, "iconColor": colour, "titleFormat": name, "textFormat": text}
+    return {**SHAPES["mark"], **head, "expr": f"{query} * 1000"}
 
 
 _alone = q.select(c.RUN_INFO, 'suite_id=""')
 _other = f"({q.each(c.RUN_START)} and {q.on((*c.COMMON_LABELS, 'run_id'))} {_alone})"
 _loaded = q.by("max", ("instance",), q.select(own.RELOAD_SUCCESS_TIMESTAMP))
+_suite = q.each(c.SUITE_CURRENT_RUN_START)
 
-SUITES = Mark(
-    "Suite started", q.each(c.SUITE_CURRENT_RUN_START), "{{suite}} ({{source}})", states.BLUE
-)
-RUNS = Mark("Run started", _other, "{{run}} ({{source}})", states.BLUE)
-STARTS = Mark("Agent started", q.each(c.AGENT_START), "{{agent}} ({{source}})", states.ORANGE)
-RELOADS = Mark("Configuration loaded", _loaded, "{{instance}}", "purple")
+SUITES = _mark("Suite started", _suite, "{{suite}} ({{source}})", states.BLUE)
+RUNS = _mark("Run started", _other, "{{run}} ({{source}})", states.BLUE)
+STARTS = _mark("Agent started", q.each(c.AGENT_START), "{{agent}} ({{source}})", states.ORANGE)
+RELOADS = _mark("Configuration loaded", _loaded, "{{instance}}", "purple")
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,15 +66,16 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     variables: Mapping[str, NamedFamily] = {}
     since: str = "now-6h"
-    marks: tuple[Mark, ...]
+    marks: tuple[Json, ...]
     panels: tuple[Panel, ...]
 
     def json(self, alerting: AlertingSettings) -> Json:
         """Return it as Grafana reads it; panels link to the runbooks of the alerts that are on."""
-        variables = _COMMON | self.variables
-        marks = (mark.json(variables) for mark in self.marks)
+        variables = {**_COMMON, **self.variables}
+        marks = (mark | {"expr": q.chosen(mark["expr"], variables)} for mark in self.marks)
         choices = (SHAPES["data source variable"], *_choices(variables), *SHAPES["other variables"])
-        return SHAPES["board"] | {
+        return {
+            **SHAPES["board"],
             "uid": self.uid,
             "title": self.title,
             "description": self.description,

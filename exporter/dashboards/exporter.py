@@ -18,6 +18,7 @@ from exporter.metrics.catalogue import COMMON_LABELS
 
 if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
+    from exporter.metrics.catalogue import NamedFamily
 
 
 _TASK = (*COMMON_LABELS, "task")
@@ -59,6 +60,7 @@ _read = q.by("max", _TASK, q.select(c.SOURCE_TASK_UP))
 _failures = q.per_minute(own.POLL_FAILURES, (*_TASK, "reason"))
 _failed = q.per_minute(own.HTTP_REQUESTS, (*_OPERATION, "outcome"), 'outcome!="ok"')
 _rate = f"rate({q.select(own.SERIES_EXPIRED)}[$__rate_interval])"
+_expired = q.shares(own.SERIES_EXPIRED, _rate)
 
 
 def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) -> str:
@@ -70,7 +72,7 @@ def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) ->
     return q.by(how, labels, f"{series} and on (job, instance) {seen}")
 
 
-def _mine(family: own.OwnFamily[object], how: str = "max", *labels: str) -> str:
+def _mine(family: NamedFamily, how: str = "max", *labels: str) -> str:
     return q.by(how, (*_EXPORTER, *labels), q.select(family))
 
 
@@ -78,83 +80,52 @@ def board(limits: Thresholds) -> Dashboard:
     """Make the dashboard."""
     stale = limits.stale_intervals
     panels = (
-        p.stat("Oldest reading", "The age of the newest good poll of the task that is worst off,"
-            " in its intervals. Below 2 is well.",
-            f"max({_age})", steps=((None, s.GREEN), (2, s.ORANGE), (stale, s.RED)), w=5),
-        p.stat("Failing tasks", "Tasks whose newest poll brought no readings: the list could not"
-            " be read, or none of its targets could be asked. 0 is well.",
-            f"sum({q.each(c.SOURCE_TASK_UP)} == bool 0)", steps=s.NONE_IS_WELL, w=5),
-        p.stat("Breakers open", "Sources to which calls are held back because the credentials were"
-            " refused. 0 is well.",
-            f"sum({q.each(own.BREAKER_OPEN)})", steps=s.NONE_IS_WELL, w=5),
-        p.stat("Configuration", "Whether the newest load of the configuration worked. If not, the"
-            " exporter goes on with the one before.",
-            f"min({q.select(own.RELOAD_SUCCESSFUL)})", named=s.RELOAD, answers="ReloadFailed", w=5),
-        p.stat("Delivery", "Whether the newest notification of each Alertmanager was delivered;"
-            " there is no value while the built-in alerts are off.",
-            f"max({q.select(own.NOTIFICATIONS_FAILING)})", named=s.DELIVERY,
+        p.stat("Oldest reading", f"max({_age})",
+            steps=((None, s.GREEN), (2, s.ORANGE), (stale, s.RED)), w=5),
+        p.stat("Failing tasks", f"sum({q.each(c.SOURCE_TASK_UP)} == bool 0)", steps=s.NONE_IS_WELL,
+            w=5),
+        p.stat("Breakers open", f"sum({q.each(own.BREAKER_OPEN)})", steps=s.NONE_IS_WELL, w=5),
+        p.stat("Configuration", f"min({q.select(own.RELOAD_SUCCESSFUL)})", named=s.RELOAD,
+            answers="ReloadFailed", w=5),
+        p.stat("Delivery", f"max({q.select(own.NOTIFICATIONS_FAILING)})", named=s.DELIVERY,
             answers="NotificationsFailing"),
-        p.timeline("Tasks", "What became of each task's newest poll. Green is well; red brought no"
-            " readings or only a part of them; dark red lists nothing where targets are expected:"
-            " the vendor lists none, or `include` and `exclude` leave none.",
-            {_OF_TASK: q.either(f"{_empty} * 0 + {s.EMPTY.value}", _read)}, named=s.TASK,
-            answers="TaskFailing NothingKnown", w=24, h=9),
-        p.series("Age of readings", "How old each task's newest good poll is, in its intervals: a"
-            " saw between 0 and 1 is well; beyond the dashed line its readings may be missing.",
-            {_OF_TASK: _age}, steps=s.above(stale, s.RED, s.GREEN), answers="PollsStale"),
-        p.timeline("Sources as each exporter sees them", "Whether each source answers each"
-            " exporter. Green is well; grey is an exporter that stands by and shows what another"
-            " one polls, of which there should be one per shard; red are no readings; dark red"
-            " are calls held back because the credentials were refused; orange is a vendor whose"
-            " time-outs are its own, so that no target is judged by them.",
+        p.timeline("Tasks", {_OF_TASK: q.either(f"{_empty} * 0 + {s.EMPTY.value}", _read)},
+            named=s.TASK, answers="TaskFailing NothingKnown", w=24, h=9),
+        p.series("Age of readings", {_OF_TASK: _age}, steps=s.above(stale, s.RED, s.GREEN),
+            answers="PollsStale"),
+        p.timeline("Sources as each exporter sees them",
             {"{{source}} ({{provider}}) from {{instance}}": _seen}, named=s.SEEN,
             answers="SourceUnreachable VendorSlow NoLeader TwoLeaders"),
-        p.series("Failed and skipped polls", "Polls per minute in which something failed, and"
-            " those that did not take place, by reason. None is well; targets that are down are"
-            " no failures.",
+        p.series("Failed and skipped polls",
             {
                 f"{_OF_TASK}: {{{{reason}}}}": f"{_failures} > 0",
                 f"{_OF_TASK} skipped: {{{{reason}}}}":
                     q.per_minute(own.SCHEDULE_SKIPPED, (*_TASK, "reason")),
             },
             "cpm", answers="PollsSkipped"),
-        p.series("Durations of polls", "Below what 90 % of the polls of each task stay. Well below"
-            " the interval is well.",
-            {_OF_TASK: q.quantile(0.9, own.POLL_DURATION, *_TASK)}, "s"),
+        p.series("Durations of polls", {_OF_TASK: q.quantile(0.9, own.POLL_DURATION, *_TASK)}, "s"),
         p.heading("The vendors' APIs"),
-        p.series("Calls", "Calls per minute to each source's API; compare with"
-            " `requests_per_minute` and with what the vendor allows.",
-            {_OF_SOURCE: q.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)}, "cpm"),
-        p.series("Durations of calls", "Below what 95 % of the calls of each operation stay."
-            " Steady is well; near the time-out the vendor is overloaded.",
+        p.series("Calls", {_OF_SOURCE: q.per_minute(own.HTTP_REQUESTS, COMMON_LABELS)}, "cpm"),
+        p.series("Durations of calls",
             {"{{operation}} ({{source}})":
                 q.quantile(0.95, own.HTTP_REQUEST_DURATION, *_OPERATION)},
             "s"),
-        p.series("Failed calls", "Calls per minute without a valid answer, by operation and"
-            " reason. None is well; `rate_limited` are those that the vendor refused as too many"
-            " (429).",
-            {"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"}, "cpm",
-            answers="BudgetExhausted"),
-        p.series("Calls under way", "Calls to each source that wait for their answers. At the"
-            " source's `concurrency` for long means that polls take long.",
+        p.series("Failed calls", {"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
+            "cpm", answers="BudgetExhausted"),
+        p.series("Calls under way",
             {_OF_SOURCE: q.by("sum", COMMON_LABELS, q.select(own.HTTP_REQUESTS_IN_FLIGHT))}),
-        p.series("Surprises in replies", "Values per minute that the vendors' API references do"
-            " not know. None is well; many after a vendor's release are worth a report.",
+        p.series("Surprises in replies",
             {"{{source}} {{kind}}": q.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))},
             "cpm", answers="VendorSurprises"),
-        p.series("Targets and series", "Targets and series of each source, and series that ended"
-            " for want of a newer reading. Steady and none is well; no target may be a filter"
-            " that matches nothing.",
+        p.series("Targets and series",
             {
                 "{{source}}: {{kind}}": q.in_sum(c.SOURCE_TARGETS),
                 "{{source}} series": q.in_sum(own.SERIES),
-                "{{source}} series expired per minute": f"{q.shares(own.SERIES_EXPIRED, _rate)} * 60",
+                "{{source}} series expired per minute": f"{_expired} * 60",
             }),
         p.heading("The process and its notifications"),
-        p.table("Exporters", "Whether Prometheus can scrape each exporter, whether its web"
-            " configuration (users, TLS) could be loaded, where its state is, and what it needs."
-            " Green is well.",
-            "instance version python", p.Column("Scrape", _ours("up{}", "min"), named=s.SCRAPE),
+        p.table("Exporters", "instance version python",
+            p.Column("Scrape", _ours("up{}", "min"), named=s.SCRAPE),
             p.Column("Build", _mine(own.BUILD_INFO, "max", "version", "python"), hidden=True),
             p.Column("Restarts in 1h", _ours("changes(process_start_time_seconds{}[1h])"),
                 steps=s.above(RESTARTS + 1, s.ORANGE)),
@@ -165,31 +136,26 @@ def board(limits: Thresholds) -> Dashboard:
             p.Column("Loaded", f"{_mine(own.RELOAD_SUCCESS_TIMESTAMP)} * 1000", "dateTimeFromNow"),
             sort="instance", answers="ExporterGone ExporterRestarting WebConfigRefused StateDown",
             w=24, h=6),
-        p.series("Notifications", "Notifications per minute to each Alertmanager, and failed ones,"
-            " while the built-in alerts are on (`alerting.alertmanagers`). No failure is well.",
+        p.series("Notifications",
             {
                 "{{receiver}}": q.per_minute(own.NOTIFICATIONS, ("receiver",)),
                 "{{receiver}} failed": q.per_minute(own.NOTIFICATION_FAILURES, ("receiver",)),
             },
             "cpm"),
-        p.series("TLS certificates", "How long the certificates of exporters and vendors' APIs are"
-            " still good; below the dashed line they expire soon. Plain HTTP has none.",
+        p.series("TLS certificates",
             {
                 "{{instance}}": f"{_mine(own.WEB_CERTIFICATE_END)} - time()",
                 _OF_SOURCE: f"{q.each(own.VENDOR_CERTIFICATE_END)} - time()",
             },
             "dtdurations", signed=True, steps=s.expiring(limits.certificate_expiry),
             answers="VendorCertificateExpiring WebCertificateExpiring"),
-        p.series("Lateness and rendering", "How late 99 % of the polls started at most, and how"
-            " long 99 % of the renderings took. Milliseconds are well; seconds are an exporter"
-            " short of CPU.",
+        p.series("Lateness and rendering",
             {
                 f"{_OF_TASK} late": q.quantile(0.99, own.SCHEDULE_LATENESS, *_TASK),
                 "{{instance}} rendering": q.quantile(0.99, own.RENDER_DURATION, "instance"),
             },
             "s"),
-        p.series("CPU", "Cores that each exporter uses. Near 1 it is at its limit: shard the"
-            " fleet.",
+        p.series("CPU",
             {"{{instance}}": _ours("rate(process_cpu_seconds_total{}[$__rate_interval])", "sum")}),
     )  # fmt: skip
     return Dashboard(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ import msgspec
 
 from exporter.alerts.rule import PREFIX
 from exporter.dashboards import states
+from exporter.dashboards.query import MANY, SOME
+from exporter.dashboards.states import SHAPES
 
 
 if TYPE_CHECKING:
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
-SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json").read_text())
+# What the panels show, by their titles, or by what several of them are about.
+_, *_parts = re.split(
+    r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text(), flags=re.MULTILINE
+)
+TEXTS = {
+    title: " ".join(text.split()).format(some=SOME, many=MANY)
+    for title, text in zip(_parts[::2], _parts[1::2], strict=True)
+}
 
 # The ending of a description that depends on recorded series, whose names have colons.
 _RULES = " Needs the recording rules that `loadfleet-exporter rules` prints."
@@ -46,7 +53,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 def panel(  # noqa: PLR0913 - a panel has as many parts
     kind: str,
     title: str,
-    description: str = "",
     queries: str | Mapping[str, str] | Sequence[str] = (),
     unit: str = "none",
     *,
@@ -56,6 +62,7 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
     signed: bool = False,
     overrides: Sequence[Json] = (),
     empty: str = states.NO_DATA,
+    about: str = "",
     answers: str = "",
     w: int = 0,
     h: int = 0,
@@ -66,7 +73,6 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
     Args:
         kind: Grafana's name of the type.
         title: One that tells it from all others.
-        description: What is good and what is bad; the metrics that it asks are added.
         queries: By the legend of their series.
         unit: Grafana's name of the unit.
         steps: Colours by value; dashed lines in charts.
@@ -75,17 +81,19 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
         signed: The values have a sign; else the axis begins at 0.
         overrides: Properties of some fields.
         empty: The text without any value.
+        about: Under which title `panels.md` tells of it, if not under its own.
         answers: The alerts of the table that it explains, without their prefix.
         w: Its width in columns, where it is not the type's.
         h: Its height, likewise.
         more: What else Grafana reads.
     """
-    if isinstance(queries, str):
-        queries = (queries,)
-    by_legend = isinstance(queries, Mapping)
-    legends = queries.items() if by_legend else (("__auto", query) for query in queries)
+    if isinstance(queries, Mapping):
+        legends = list(queries.items())
+    else:
+        listed = [queries] if isinstance(queries, str) else queries
+        legends = [("__auto", query) for query in listed]
     chart, instant = kind == "timeseries", kind in {"stat", "table"}
-    how = {"format": "table" if kind == "table" else "time_series"}
+    how: Json = {"format": "table" if kind == "table" else "time_series"}
     how |= {"instant": instant, "range": not instant}
     targets = [
         SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}
@@ -93,9 +101,8 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
     ]
     # Panels that name no version are taken for those of a very old Grafana, and converted.
     found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
-    if description:
-        found["description"] = description + _origin([target["expr"] for target in targets])
     if targets:
+        found["description"] = TEXTS[about or title] + _origin(targets)
         found |= {"datasource": SHAPES["target"]["datasource"], "targets": targets}
         defaults: Json = {"unit": unit, "noValue": empty}
         if steps:
@@ -118,11 +125,15 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
 
 
 heading = partial(panel, "row")
-text = partial(panel, "text")
 stat = partial(panel, "stat")
 series = partial(panel, "timeseries")
 timeline = partial(panel, "state-timeline")
 history = partial(panel, "status-history")
+
+
+def text(title: str, **given: Any) -> Panel:
+    """Make a panel of a text of `panels.md`."""
+    return panel("text", title, options={"content": TEXTS[title]}, **given)
 
 
 def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
@@ -132,10 +143,11 @@ def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
     return found | ({"axisSoftMax": 1} if unit == "percentunit" else {})
 
 
-def _origin(queries: list[str]) -> str:
+def _origin(targets: list[Json]) -> str:
     """Return the sentences that say where the values come from."""
     # Every selector has braces, because it chooses by labels.
-    names = [f"`{name}`" for name in dict.fromkeys(re.findall(r"([\w:]+)\{", " ".join(queries)))]
+    asked = re.findall(r"([\w:]+)\{", " ".join(target["expr"] for target in targets))
+    names = [f"`{name}`" for name in dict.fromkeys(asked)]
     few = names if len(names) <= 3 else [*names[:2], "the like"]
     told = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
     return told + (_RULES if any(":" in name for name in names) else "")
@@ -180,7 +192,6 @@ _UNSEEN = frozenset(SHAPES["unseen labels"])
 
 def table(
     title: str,
-    description: str,
     labels: str,
     *columns: Column,
     links: tuple[Json, ...] = (),
@@ -193,7 +204,6 @@ def table(
 
     Args:
         title: The panel's.
-        description: The panel's.
         labels: Those that are shown, in their order.
         columns: One per query.
         links: Where the first label leads.
@@ -219,7 +229,6 @@ def table(
     return panel(
         "table",
         title,
-        description,
         [column.query for column in columns],
         overrides=overrides,
         transformations=[

@@ -96,10 +96,15 @@ def _kind(machine: Machine | None) -> tuple[str, ...]:
     return (f'kind="{machine.kind}"',) if machine else ()
 
 
+def at_end(family: NamedFamily) -> str:
+    """Return the newest values in the time shown, at all times of it."""
+    return merged(f"last_over_time({select(family)}[$__range] @ end())")
+
+
 def highest(family: NamedFamily, rank: str = "topk", *, signed: bool = False) -> str:
     """Return the series of a few objects: those with the highest values at the end, or lowest."""
-    newest = merged(f"last_over_time({select(family)}[$__range] @ end())")
-    return f"{each(family)} and {rank}({SOME}, {f'abs({newest})' if signed else newest})"
+    newest = f"abs({at_end(family)})" if signed else at_end(family)
+    return f"{each(family)} and {rank}({SOME}, {newest})"
 
 
 def in_sum(family: NamedFamily) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from exporter.alerts.recording import Code
@@ -10,29 +12,15 @@ from exporter.alerts.rule import Severity
 from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
+#: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
+SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json").read_text())
+
 # Green is well, blue is at work, orange is degraded, red is failed, grey is unknown.
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
 
-_WORDS = {
-    GREEN: "up, passed, runnable, protected, in use, none, all well, read, answers, scraped, loaded,"
-    " kept, delivered, right",
-    BLUE: "running, busy, recording, waits to be started, info",
-    ORANGE: "outdated, incomplete, unprotected, lost or in error, vendor slow, in memory, warning",
-    RED: "unreachable, down, not passed, failed, not runnable, internal error, no readings, gone,"
-    " refused, failing, stuck, invalid, critical",
-    GREY: "unknown, no_verdict, not in use, other, ahead, behind",
-    "#5f6b7a": "inactive, no, idle, disabled, stands by",
-    "dark-red": "credentials refused, nothing listed, calls held back, error",
-    "dark-orange": "no_data",
-    "dark-green": "completed",
-    "dark-blue": "stopping",
-    "light-blue": "booting, submitted",
-    "super-light-blue": "pending, defined",
-    "purple": "ready, ready to run",
-    "light-purple": "downloading, aborted",
-    "#4a4a4a": "ended",
+_COLOURS: Mapping[str, str] = {
+    word: colour for colour, words in SHAPES["colours"].items() for word in words
 }
-_COLOURS = {word: colour for colour, words in _WORDS.items() for word in words.split(", ")}
 
 #: The text of a cell without a value.
 NO_DATA = "no data"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter.alerts.about import Uid
 from exporter.dashboards import panels as p
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 _SUITE = "{{suite}} ({{source}})"
 _passed = q.each(c.SUITE_LAST_RUN_PASSED)
 _running = f"({q.each(c.SUITE_RUNNING)} == 1) * {s.RUNNING.value}"
-_recent = f"topk({q.MANY}, {q.each(c.SUITE_LAST_RUN_START)})"
+_suite = q.on((*c.COMMON_LABELS, "suite_id"))
+_last = f"topk({q.MANY}, {q.at_end(c.SUITE_LAST_RUN_START)})"
+_results = f"({q.either(_running, _passed)}) and {_suite} {_last}"
+_started = q.each(c.SUITE_LAST_RUN_START)
+_recent = f"topk({q.MANY}, {_started})"
 _severe = 'level=~"error|fatal"'
 _log_errors = q.merged(q.each(c.SUITE_LAST_RUN_LOG_EVENTS, _severe), "level", how="sum")
 _samples = q.merged(q.each(c.SUITE_LAST_RUN_SAMPLES), "result", how="sum")
@@ -31,18 +35,18 @@ _phases = {
     for state in s.PHASE
 }
 _every_phase = q.merged(q.either(*_phases.values()), "phase")
+_run = q.on((*c.COMMON_LABELS, "run_id"))
+_newest_runs = f"{_every_phase} and {_run} topk({q.MANY}, {q.at_end(c.RUN_START)})"
 _before_end = (phase for word, phase in _phases.items() if word != "ended")
 _phase = f"topk({q.MANY}, {q.merged(q.either(*_before_end), 'phase')} > 0)"
-_run = q.on((*c.COMMON_LABELS, "run_id"))
-_in_flight = f"and {_run} ({_phase})"
+_now = f"and {_run} ({_phase})"
 _errors = 'level=~"error|critical|alert|emergency"'
 _going = 'phase!="ended"'
 _engines = f"{q.each(c.RUN_ENGINES_RATIO, _going)} * {_run} group_left () {q.each(c.RUN_ENGINES)}"
 
 
-def _of_recent(title: str, query: str, *more: object, **given: object) -> p.Column:
-    suite = q.on((*c.COMMON_LABELS, "suite_id"))
-    return p.Column(title, f"{query} and {suite} {_recent}", *more, **given)
+def _of_recent(title: str, query: str, *more: Any, **given: Any) -> p.Column:
+    return p.Column(title, f"{query} and {_suite} {_recent}", *more, **given)
 
 
 def _jobs(result: str) -> str:
@@ -60,25 +64,17 @@ def _job_samples(result: str) -> str:
 def board(limits: Thresholds) -> Dashboard:
     """Make the dashboard."""
     panels = (
-        p.stat("Pass rate", "The share of suites whose newest run with a verdict has passed. 100 %"
-            " is well.",
-            f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
-        p.stat("Suites failed", "Suites whose newest run with a verdict did not pass.",
-            f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),
-        p.stat("Suites not runnable", "Suites that the vendor finds fault with (Real Load). 0 is"
-            " well.",
-            f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)", steps=s.NONE_IS_WELL, w=6),
-        p.stat("Suites running", "Suites with a run in flight.", f"sum({q.each(c.SUITE_RUNNING)})",
+        p.stat("Pass rate", f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
+        p.stat("Suites failed", f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),
+        p.stat("Not runnable", f"sum({q.each(c.SUITE_HEALTHY)} == bool 0)",
+            steps=s.NONE_IS_WELL, w=6),
+        p.stat("Suites running", f"sum({q.each(c.SUITE_RUNNING)})",
             steps=s.above(1, s.BLUE, s.GREEN), w=6),
-        p.history("Results run by run", "Per suite the newest verdict, and in blue the runs in"
-            " flight. Green is well; red failed, was not executed as a whole, or ended in an"
-            " error or without data; an abort changes nothing.",
-            {_SUITE: q.either(_running, _passed)}, named=s.VERDICT, answers="SuiteFailed"),
-        p.table("Newest finished runs", f"The newest finished run of the {q.MANY} suites that ran"
-            " last, and whether the vendor finds the suite runnable. The name shows this suite"
-            " alone, here or on the board.",
-            "suite source", _of_recent("Verdict", _passed, named=s.VERDICT),
-            _of_recent("Started before", f"time() - {q.each(c.SUITE_LAST_RUN_START)}", "dtdurations",
+        p.history("Results run by run", {_SUITE: _results}, named=s.VERDICT,
+            answers="SuiteFailed"),
+        p.table("Newest finished runs", "suite source",
+            _of_recent("Verdict", _passed, named=s.VERDICT),
+            _of_recent("Started before", f"time() - {_started}", "dtdurations",
                 (), s.above(limits.suite_overdue, s.ORANGE)),
             _of_recent("Took", q.each(c.SUITE_LAST_RUN_DURATION), "s"),
             _of_recent("Jobs passed", _jobs("passed")), _of_recent("Jobs failed", _jobs("failed")),
@@ -88,49 +84,32 @@ def board(limits: Thresholds) -> Dashboard:
             _of_recent("Configuration", q.each(c.SUITE_HEALTHY), named=s.RUNNABLE),
             links=(p.details(Uid.SUITES, "suite"), p.page("suite", "suite_id")), sort="A",
             answers="SuiteUnhealthy SuiteOverdue", w=24, h=9),
-        p.series("Pass rate by source", "The share of suites whose newest run with a verdict has"
-            " passed. 100 % is well.",
+        p.series("Pass rate by source",
             {"{{source}} ({{provider}})": q.by("avg", c.COMMON_LABELS, _passed)}, "percentunit"),
-        p.series("Newest runs by outcome", "What the suites' newest finished runs were. All"
-            " `passed` is well; `incomplete` was not executed as a whole, `aborted` was stopped"
-            " by a person, and `no_verdict` cannot be told.",
+        p.series("Newest runs by outcome",
             {"{{outcome}}": q.by("sum", ("outcome",), q.each(c.SUITE_LAST_RUN_OUTCOME))},
             stacked=True, named=s.OUTCOME),
-        p.series("Durations of sessions and responses", "How long a passed session of the suites'"
-            " newest finished runs took on average (Real Load), and their responses (BlazeMeter):"
-            " the mean, and the time below which 90, 95 or 99 % stay. Steady is well; what rises"
-            f" is the tested system getting slower. The {q.SOME} slowest.",
+        p.series("Durations of sessions and responses",
             {
                 "{{suite}} session ({{source}})": q.highest(c.SUITE_LAST_RUN_SESSION_MEAN),
                 "{{suite}} response ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE_MEAN),
                 "{{suite}} {{percentile}} % ({{source}})": q.highest(c.SUITE_LAST_RUN_RESPONSE),
             },
             "s"),
-        p.series("Share of failed samples", "Of the samples of suites' newest finished runs, how"
-            f" many failed: the {q.SOME} highest shares. Near 0 is well.",
-            {_SUITE: f"topk({q.SOME}, {_share_failed})"}, "percentunit"),
-        p.series("Requests per second", "The mean rate of requests of suites' newest finished runs"
-            f" (BlazeMeter). Less than usual is less load than planned. The {q.SOME} highest.",
-            {_SUITE: q.highest(c.SUITE_LAST_RUN_REQUEST_RATE)}),
-        p.series("Peaks of users and pending samples", "The most users, and samples that waited"
-            " for their replies, of suites' newest finished runs. Pending samples near the users"
-            f" mean a tested system that hangs. The {q.SOME} highest.",
+        p.series("Share of failed samples", {_SUITE: f"topk({q.SOME}, {_share_failed})"},
+            "percentunit"),
+        p.series("Requests per second", {_SUITE: q.highest(c.SUITE_LAST_RUN_REQUEST_RATE)}),
+        p.series("Peaks of users and pending samples",
             {
                 "{{suite}} users ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_USERS),
                 "{{suite}} pending ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
             }),
-        p.series("Durations of runs", f"How long suites' newest finished runs took, the {q.SOME}"
-            " longest. Steady is well; longer runs may collide with the next.",
-            {_SUITE: q.highest(c.SUITE_LAST_RUN_DURATION)}, "s"),
-        p.series("Jobs of the runs in flight", "How the jobs of suites' runs in flight ended so"
-            " far (Real Load); without a run in flight there is nothing.",
+        p.series("Durations of runs", {_SUITE: q.highest(c.SUITE_LAST_RUN_DURATION)}, "s"),
+        p.series("Jobs of the runs in flight",
             {"{{result}} ({{source}})": q.by("sum", (*c.COMMON_LABELS, "result"),
                 q.each(c.SUITE_CURRENT_RUN_JOBS))},
             stacked=True),
-        p.table("Jobs of the newest finished runs", f"The {q.MANY} jobs that took longest, in"
-            " suites' newest finished runs, and what became of their samples (Real Load); the"
-            " vendor has no verdict on a job.",
-            "testjob suite source",
+        p.table("Jobs of the newest finished runs", "testjob suite source",
             *(
                 p.Column(title, f"{query} and {_job} {_longest}", unit, (), steps)
                 for title, query, unit, steps in (
@@ -141,42 +120,32 @@ def board(limits: Thresholds) -> Dashboard:
             ),
             sort="-C", w=24),
         p.heading("Runs in flight and just ended"),
-        p.table("Runs in flight", f"Runs that go on, {q.MANY} at most, and since when. Orange are"
-            " times by which they should be running; red are runs that no engine executes, and"
-            " internal errors (Eggplant).",
-            "run run_id source", p.Column("Phase", _phase, named=s.PHASE),
-            p.Column("Started before", f"time() - {q.each(c.RUN_START)} {_in_flight}", "dtdurations",
+        p.table("Runs in flight", "run run_id source", p.Column("Phase", _phase, named=s.PHASE),
+            p.Column("Started before", f"time() - {q.each(c.RUN_START)} {_now}", "dtdurations",
                 (), s.above(limits.run_stuck, s.ORANGE)),
-            p.Column("Engines", f"{q.each(c.RUN_ENGINES)} {_in_flight}"),
-            p.Column("Planned", f"{q.each(c.RUN_ENGINES_PLANNED)} {_in_flight}"),
-            p.Column("Waits", f"{q.each(c.RUN_DELAYED_START)} {_in_flight}", named=s.WAITING),
-            p.Column("Complaint", f"{q.each(c.RUN_INTERNAL_ERROR)} {_in_flight}", named=s.COMPLAINT),
+            p.Column("Engines", f"{q.each(c.RUN_ENGINES)} {_now}"),
+            p.Column("Planned", f"{q.each(c.RUN_ENGINES_PLANNED)} {_now}"),
+            p.Column("Waits", f"{q.each(c.RUN_DELAYED_START)} {_now}", named=s.WAITING),
+            p.Column("Complaint", f"{q.each(c.RUN_INTERNAL_ERROR)} {_now}", named=s.COMPLAINT),
             links=(p.page("run", "run_id"),), sort="-B",
             empty="No run is in flight, as far as is known.", w=24,
             answers="RunStuck RunInternalError"),
-        p.table("Runs that ended", "Runs that ended within `run_linger`, and the engines' worst"
-            " exit code (0 is well), lost engines, and events of level error and above"
-            " (BlazeMeter).",
-            "run run_id source outcome", p.Column("Verdict", q.each(c.RUN_PASSED), named=s.VERDICT),
+        p.table("Runs that ended", "run run_id source outcome",
+            p.Column("Verdict", q.each(c.RUN_PASSED), named=s.VERDICT),
             p.Column("Ended", f"{q.each(c.RUN_END)} * 1000", "dateTimeFromNow"),
             p.Column("Exit code", q.each(c.RUN_EXIT_CODE)),
             p.Column("Engines", q.each(c.RUN_ENGINE_ERRORS), named=s.ENGINES),
             p.Column("Errors", q.merged(q.each(c.RUN_EVENTS, _errors), "level", how="sum")),
             p.Column("Outcome", q.each(c.RUN_OUTCOME), hidden=True),
             links=(p.page("run", "run_id"),), sort="-B", w=24, answers="RunFailed RunEngineErrors"),
-        p.timeline("Phases of runs", "Each run from its start to its end. Blue is a run that"
-            " generates load; much before it is time lost in preparation.",
-            {"{{run}} {{run_id}} ({{source}})": _every_phase}, named=s.PHASE),
-        p.series("Runs by phase", "How many runs are in each phase. Those that pile up before"
-            " `running` wait for engines.",
+        p.timeline("Phases of runs", {"{{run}} {{run_id}} ({{source}})": _newest_runs},
+            named=s.PHASE),
+        p.series("Runs by phase",
             {"{{phase}}": q.by("sum", ("phase",), q.each(c.RUN_PHASE, _going))}, stacked=True,
             named=s.PHASE),
-        p.series("Engines by phase", "How many engines the runs in flight have, by what these are"
-            " doing (BlazeMeter). Compare with what the account allows.",
-            {"{{phase}}": q.by("sum", ("phase",), _engines)}, stacked=True, named=s.PHASE),
-        p.series("Durations of phases", "How long the runs that ended a short while ago were in"
-            " each phase, on average (BlazeMeter). All but `running` is preparation and clearing"
-            " up; steady is well.",
+        p.series("Engines by phase", {"{{phase}}": q.by("sum", ("phase",), _engines)}, stacked=True,
+            named=s.PHASE),
+        p.series("Durations of phases",
             {"{{phase}}": q.by("avg", ("phase",), q.each(c.RUN_PHASE_DURATION))}, "s",
             named=s.PHASE),
     )  # fmt: skip

@@ -87,9 +87,8 @@ def answers(panel: Json) -> set[str]:
 
 def asked(panel: Json) -> set[str | None]:
     """Return all metrics that a panel asks, and those that what is recorded is made of."""
-    names = {
-        selector.name for target in panel["targets"] for selector in selectors(filled(target["expr"]))
-    }
+    queries = [filled(target["expr"]) for target in panel["targets"]]
+    names = {selector.name for query in queries for selector in selectors(query)}
     kinds = re.findall(r'kind="(\w+)"', str(panel["targets"]))
     made = [
         promql

@@ -5,14 +5,27 @@ import re
 from collections import defaultdict
 from itertools import combinations
 
+import promql_parser
 import pytest
 
 from exporter.dashboards.dashboard import COLUMNS
-from tests.dashboards.boards import BOARDS, Json, Panel, marks, panels
+from exporter.dashboards.panels import TEXTS
+from exporter.metrics import catalogue as c
+from tests.dashboards.boards import BOARDS, Json, Panel, filled, marks, panels
+from tests.dashboards.grammar import labels, selectors
 
 
 #: What comes with every Grafana that is still cared for; none needs a plug-in.
 CORE = {"row", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
+
+#: Metrics with as many series as runs have just ended; there are few of them.
+FEW = {
+    family.name
+    for family in (
+        *(c.RUN_PASSED, c.RUN_END, c.RUN_EXIT_CODE, c.RUN_ENGINE_ERRORS, c.RUN_EVENTS),
+        *(c.RUN_OUTCOME, c.RUN_START),
+    )
+}
 
 every_board = pytest.mark.parametrize("board", list(BOARDS.values()), ids=list(BOARDS))
 every_panel = pytest.mark.parametrize("panel", panels(), ids=str)
@@ -148,6 +161,45 @@ def test_a_table_asks_for_the_newest_values(panel: Panel) -> None:
     expected = {(True, False)} if panel.json["type"] in {"table", "stat"} else {(False, True)}
 
     assert expected == {(target["instant"], target["range"]) for target in panel.json["targets"]}
+
+
+@every_panel
+def test_a_share_that_is_0_has_an_axis_of_a_whole(panel: Panel) -> None:
+    """Without a hint, Grafana draws 0 to 10000 % while all is well."""
+    defaults = panel.json["fieldConfig"]["defaults"]
+    if panel.json["type"] == "timeseries" and defaults["unit"] == "percentunit":
+        assert 1 == defaults["custom"]["axisSoftMax"]
+
+
+@every_panel
+def test_a_title_fits(panel: Panel) -> None:
+    """About twelve characters have room in four columns; Grafana cuts what has none."""
+    assert len(panel.json["title"]) <= 3 * panel.json["gridPos"]["w"]
+
+
+@every_panel
+def test_a_panel_shows_few_of_thousands(panel: Panel) -> None:
+    """Ten thousand lines, or rows, are slow to draw and say nothing."""
+    many = {"agent_id", "member_id", "suite_id", "run_id"}
+    sums = ("sum", "count", "avg", "max(", "min(")
+    for query in panel.queries:
+        apart = many & labels(promql_parser.parse(filled(query)))
+        names = {selector.name for selector in selectors(filled(query))}
+        if apart and not query.startswith(sums) and not names <= FEW:
+            assert "topk(" in query or "bottomk(" in query
+
+
+def test_each_text_is_that_of_a_panel() -> None:
+    """What no panel shows is told to nobody."""
+    shown = "".join(
+        panel.get("description", "") + panel["options"].get("content", "")
+        for board in BOARDS.values()
+        for panel in board["panels"]
+        if panel["type"] != "row"
+    )
+
+    _, *texts = TEXTS.values()
+    assert [] == [text for text in texts if text not in shown]
 
 
 def test_the_same_word_has_the_same_colour_everywhere() -> None:
