@@ -5,4 +5,4 @@ from __future__ import annotations
 import os
 
 
-collect_ignore = [] if "LOADFLEET_PANELS" in os.environ else ["test_render.py"]
+collect_ignore = [] if "GRAFANA_PANELS" in os.environ else ["test_render.py"]
