@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from exporter.alerts.recording import STATE, Code
+from exporter.fleet.readings import PHASES
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from tests.dashboards.boards import filled, panels
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 Labels = dict[str, str]
 Sample = tuple[Labels, float]
+
+
+#: The labels that Prometheus adds, and those of a second exporter that watches the same.
+SCRAPED = {"job": "exporter", "instance": "one"}
+OTHER = {"instance": "two"}
 
 
 def series(labels: Mapping[str, str]) -> str:
@@ -36,23 +43,34 @@ def rule(name: str, severity: str, **labels: str) -> Labels:
 
 
 def check(
-    folder: Path, title: str, held: Mapping[str, Sequence[Sample]], shown: Sequence[Sample]
+    folder: Path,
+    title: str,
+    held: Mapping[str, Sequence[Sample]],
+    shown: Sequence[Sample],
+    *,
+    letter: str = "A",
 ) -> None:
     """Compare what a panel shows with what it should.
 
     Args:
         folder: Where promtool's file goes.
-        title: The panel's, which has one query.
+        title: The panel's.
         held: What Prometheus holds, by the metrics' names.
         shown: What the panel shows.
+        letter: The name of the query.
     """
-    ((query,),) = [panel.queries for panel in panels() if panel.json["title"] == title]
-    scraped = {"job": "exporter", "instance": "one"}
+    (query,) = [
+        target["expr"]
+        for panel in panels()
+        if panel.json["title"] == title
+        for target in panel.json["targets"]
+        if target["refId"] == letter
+    ]
     test = {
         "input_series": [
             {
                 # What rules make was scraped from nobody.
-                "series": metric + series(labels if metric == "ALERTS" else scraped | labels),
+                "series": metric + series(labels if metric == "ALERTS" else SCRAPED | labels),
                 "values": str(value),
             }
             for metric, samples in held.items()
@@ -237,3 +255,75 @@ def test_of_a_pair_one_polls_and_the_other_stands_by(tmp_path: Path) -> None:
             (legend["down"] | {"instance": "two"}, 0),
         ],
     )
+
+
+class TestLabelsOfTheUsersOwn:
+    """Whatever labels people give to sources, joins work and the labels stay."""
+
+    def test_a_member_is_joined_with_its_clusters_controller(self, tmp_path: Path) -> None:
+        """The controller comes from another metric than the load factor."""
+        cluster = of("realload", site="bern", cluster_id="3", agent_cluster="all")
+        member = cluster | {"member_id": "9", "agent_id": "7", "agent": "north"}
+
+        check(
+            tmp_path,
+            "Clusters and their members now",
+            {
+                c.CLUSTER_MEMBER_LOAD_FACTOR.name: [(member, 0.5), (member | OTHER, 0.5)],
+                c.CLUSTER_INFO.name: [
+                    (cluster | {"controller": "c:80"}, 1),
+                    (cluster | {"controller": "c:80"} | OTHER, 1),
+                ],
+                STATE: [(member | {"kind": "member"}, Code.UP)],
+            },
+            [(member | {"controller": "c:80"}, 0.5)],
+            letter="F",
+        )
+
+    def test_free_agents_are_counted(self, tmp_path: Path) -> None:
+        """An agent that is down, at work or without a limit adds nothing that is free."""
+        agents = {
+            name: of("realload", site=f"where {name} is", agent_id=name, agent=name)
+            for name in ("free", "down", "at work", "unlimited")
+        }
+
+        check(
+            tmp_path,
+            "Users that the fleet can take",
+            {
+                c.AGENT_USERS_LIMIT.name: [
+                    (labels, float("inf") if name == "unlimited" else 100)
+                    for name, labels in agents.items()
+                ],
+                STATE: [
+                    (labels | {"kind": "agent"}, Code.UNREACHABLE if name == "down" else Code.UP)
+                    for name, labels in agents.items()
+                ],
+                c.AGENT_JOBS.name: [
+                    (labels | {"state": "running"}, int(name == "at work"))
+                    for name, labels in agents.items()
+                ],
+            },
+            [({}, 100)],
+            letter="C",
+        )
+
+    def test_a_clock_has_the_name_of_its_machine(self, tmp_path: Path) -> None:
+        """The name that all kinds share is recorded with the state."""
+        agent = of("realload", site="bern", agent_id="7", agent="north")
+        named = agent | {"kind": "agent", "target": "north", "target_id": "7"}
+
+        check(
+            tmp_path,
+            "Clocks off the most",
+            {c.AGENT_CLOCK_DELTA.name: [(agent, -2)], STATE: [(named, Code.UP)]},
+            [({"__name__": STATE} | named | SCRAPED, Code.UP)],
+            letter="C",
+        )
+
+    def test_a_run_is_in_the_phase_that_is_set(self, tmp_path: Path) -> None:
+        """Each phase has a series of the run, of which all but one are 0."""
+        run = of("blazemeter", site="bern", run_id="5", run="nightly")
+        phases = [(run | {"phase": phase}, int(phase == "running")) for phase in PHASES]
+
+        check(tmp_path, "Runs in flight", {c.RUN_PHASE.name: phases}, [(run, 5)])
