@@ -81,7 +81,7 @@ SEEDED = {
 SOUND = {
     "Lines": panel("timeseries", "Lines", defaults={"unit": "percentunit", "min": 0, "max": 1}),
     "Number": panel("stat", "Number", width=3),
-    "Rows": panel("table", "Rows", expr="loadfleet_source_up"),
+    "Rows": panel("table", "Rows", expr="max by (source) (loadfleet_source_up)"),
 }
 
 
