@@ -132,6 +132,13 @@ function optionsOf(panel: Json) {
   return registry;
 }
 
+// JSON knows no infinity: Grafana's core puts it back into overrides when it loads a dashboard.
+function infinite({ defaults = {}, overrides = [] }: Json) {
+  const restored = ({ id, value }: Json) => id !== 'thresholds' ? { id, value }
+    : { id, value: { ...value, steps: value.steps.map((step: Json) => ({ ...step, value: step.value ?? -Infinity })) } };
+  return { defaults, overrides: overrides.map((one: Json) => ({ ...one, properties: one.properties.map(restored) })) };
+}
+
 async function dataOf(panel: Json, fill: (text: string) => string, wanted: Wanted, theme: any) {
   const targets = (panel.targets ?? []).filter((one: Json) => !one.hide);
   const tables = targets.filter((one: Json) => one.format === 'table').length;
@@ -141,7 +148,7 @@ async function dataOf(panel: Json, fill: (text: string) => string, wanted: Wante
   for (const { id } of steps) if (!standardTransformersRegistry.getIfExists(id)) throw new Error(`there is no transformation ${id}`);
   if (steps.length) frames = await lastValueFrom(transformDataFrame(steps, frames));
   frames = applyFieldOverrides({
-    data: frames, fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] }, fieldConfigRegistry: optionsOf(panel),
+    data: frames, fieldConfig: infinite(panel.fieldConfig ?? {}), fieldConfigRegistry: optionsOf(panel),
     replaceVariables: fill, theme, timeZone: 'utc',
   } as any);
   cacheFieldDisplayNames(frames);
