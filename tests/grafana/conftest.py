@@ -1,4 +1,4 @@
-"""Keep the tests of drawing out of CI: the packages take 421 MB and the recording a minute."""
+"""Keep the tests of drawing out of CI: the packages take 500 MB and the recording a minute."""
 
 from __future__ import annotations
 
