@@ -1,5 +1,5 @@
 """Grafana's dashboards, made from the catalogue and the alert table.
 
-A module per dashboard (`overview`, `agents`, `suites`, `exporter`) has its panels by their titles,
-each with its queries. The others make of them what Grafana reads.
+A module per dashboard (`overview`, `agents`, `suites`, `exporter`) has a row per panel with its
+queries; `panels.md` says what each shows, `grafana.json` has what Grafana reads of all alike.
 """
