@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 # What the panels show, by their titles, or by what several of them are about.
 _, *_parts = re.split(
-    r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text(), flags=re.MULTILINE
+    r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text("utf-8"), flags=re.MULTILINE
 )
 TEXTS = {
     title: " ".join(text.split()).format(some=SOME, many=MANY)
@@ -217,7 +217,7 @@ def table(
     seen = {"Value": columns[0]} | {name: one for name, one in fields.items() if not one.hidden}
     unseen = "|".join(sorted({"Time", *_UNSEEN, *fields} - {*shown, *seen}))
     # Links need what is hidden. Grafanas before 12 know only the first of the two.
-    hidden: Json = {"custom__hidden": True, "custom__hideFrom": {"viz": True}}
+    hidden: Json = {"custom__hidden": True, "custom__hideFrom__viz": True}
     overrides = [
         override(f"^({unseen})$", by="byRegexp", **hidden),
         *(_of_label(name, links if name == shown[0] else ()) for name in shown),

@@ -13,7 +13,9 @@ from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
 #: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
-SHAPES: Mapping[str, Any] = json.loads(files(__package__).joinpath("grafana.json").read_text())
+SHAPES: Mapping[str, Any] = json.loads(
+    files(__package__).joinpath("grafana.json").read_text("utf-8")
+)
 
 # Green is well, blue is at work, orange is degraded, red is failed, grey is unknown.
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"

@@ -11,7 +11,7 @@ import pytest
 from exporter.dashboards.dashboard import COLUMNS
 from exporter.dashboards.panels import TEXTS
 from exporter.metrics import catalogue as c
-from tests.dashboards.boards import BOARDS, Json, Panel, filled, marks, panels
+from tests.dashboards.boards import BOARDS, FOLDER, Json, Panel, filled, marks, panels
 from tests.dashboards.grammar import labels, selectors
 
 
@@ -109,6 +109,14 @@ def test_it_is_no_inventory(board: Json) -> None:
     asking = [panel for panel in board["panels"] if panel["type"] not in {"row", "text"}]
 
     assert len(asking) <= 21
+
+
+@every_board
+def test_kubectl_can_apply_it(board: Json) -> None:
+    """A ConfigMap is written into an annotation of itself, in which 256 KiB have room."""
+    text = (FOLDER / f"{board['uid']}.json").read_text()
+
+    assert len(json.dumps(text)) < 256 * 1024 - 4096
 
 
 @every_board
