@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +10,7 @@ from exporter import __version__
 from exporter.commands import (
     alert_test,
     check,
+    completion,
     dashboards,
     demo,
     explain,
@@ -21,16 +21,17 @@ from exporter.commands import (
     state,
     status,
 )
-from exporter.config.validation import nearest
+from exporter.commands.parser import Parser
 from exporter.errors import ConfigurationError, StartError
 
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
 
 #: Exit codes other than 0.
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 #: The command when none is named.
 DEFAULT_COMMAND = "run"
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Command] = {
     "rules": rules,
     "alert-test": alert_test,
     "dashboards": dashboards,
+    "completion": completion,
 }
 
 
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
 
     Returns:
         0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
-        configuration.
+        configuration, 130 after Ctrl-C.
     """
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
     command = COMMANDS[arguments.command]
@@ -89,6 +91,9 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     except StartError as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        # What was under way has been closed; whoever pressed the keys needs no traceback.
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,32 +107,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
         SystemExit: With 2 after a mistake, with 0 after `--help` and `--version`.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="loadfleet-exporter",
         description="Watch a load-testing fleet and tell Prometheus how it is.",
         epilog="Without a command it runs the daemon, whose flags are in"
         f" `{DEFAULT_COMMAND} --help`.",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    # For the command that tells a shell of all of them.
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    subs = {
-        name: commands.add_parser(
-            name, help=command.SUMMARY, description=command.SUMMARY, allow_abbrev=False
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            commands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
         )
-        for name, command in COMMANDS.items()
-    }
-    for name, sub in subs.items():
-        COMMANDS[name].add_arguments(sub)
     top = {"-h", "--help", "--version"}
     if not argv or (argv[0].startswith("-") and argv[0] not in top):
         argv = [DEFAULT_COMMAND, *argv]
-    arguments, unknown = parser.parse_known_args(argv)
-    if unknown:
-        # Argparse itself would print the usage of the whole, and the values, be they secret.
-        sub = subs[arguments.command]
-        names = [text.partition("=")[0] for text in unknown if text.startswith("-")] or unknown
-        flags = [option for action in sub._actions for option in action.option_strings]  # noqa: SLF001 - argparse tells them in no other way
-        remedy = nearest(names[0], flags, prefix="--")
-        sub.error(f"unrecognized arguments: {' '.join(names)}; {remedy}")
-    return arguments
+    return parser.parse_args(argv)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from exporter.commands import remote
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
+from exporter.config.validation import closest
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.metrics.catalogue import FAMILIES
@@ -63,11 +64,16 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
-    """Return what to do about an id that is not known; source and kind name what there is."""
+    """Return what to do about a target that is not known."""
     poller = engine.pollers.get(arguments.source)
     kind = arguments.kind
-    if poller is None or kind not in PROVIDERS[poller.source.settings.provider].kinds:
-        return ""
+    if poller is None:
+        near = closest(arguments.source, engine.pollers)
+        return f"; did you mean {near}?" if near else ""
+    kinds = PROVIDERS[poller.source.settings.provider].kinds
+    if kind not in kinds:
+        near = closest(kind, kinds)
+        return f"; did you mean {near}?" if near else ""
     # The table has no rows of runs.
     listing = "status" if kind in LISTED else "status --format=json"
     return f"; give the id, as `{listing}` lists it"

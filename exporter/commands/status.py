@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import msgspec
 
-from exporter.commands import remote
+from exporter.clock import SYSTEM_CLOCK
+from exporter.commands import remote, selection
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
-from exporter.commands.terminal import Paper, Report, showing
+from exporter.commands.progress import progress
+from exporter.commands.report import Report
+from exporter.commands.terminal import Paper, showing
+from exporter.errors import ExporterError
 from exporter.overview.picture import Facts, picture
-from exporter.overview.problems import Judge, Problem
-from exporter.overview.rows import ROWS, RunRow, TargetRow
+from exporter.overview.problems import WRONG, Judge, Problem
+from exporter.overview.rows import ROWS, Condition, RunRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
-from exporter.overview.verdict import Headline
+from exporter.overview.verdict import Headline, headline, tallies
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
@@ -27,15 +34,18 @@ from exporter.web.endpoints.api import plain
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from exporter.commands.selection import Selection
+    from exporter.overview.verdict import Tally
     from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
+    from exporter.sources.settings import SourceSettings
 
 
 SUMMARY = (
-    "poll once and print how the fleet is; exit 1 if anything active or a source is down, or if"
-    " targets could not be read; with --url ask a running daemon instead"
+    "poll once and print how the fleet is; exit 1 if a critical or warning condition of the alert"
+    " table holds or something could not be read; with --url ask a running daemon instead"
 )
 
 FORMATS = ("table", "json", "prom")
@@ -52,6 +62,17 @@ REREAD_SECONDS = 2.0
 class _Status(msgspec.Struct):
     ready: bool
     headline: Headline
+    problems: Sequence[Problem]
+    sources: Sequence[SourceRow]
+    targets: Sequence[TargetRow]
+    runs: Sequence[RunRow]
+
+
+class _Told(msgspec.Struct):
+    """What a daemon says of its fleet; the rows of targets depend on their kinds."""
+
+    ready: bool
+    headline: Headline
     problems: list[Problem]
     sources: list[SourceRow]
     targets: list[dict[str, Any]]
@@ -59,7 +80,11 @@ class _Status(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    data: _Status
+    data: _Told
+
+
+class _MistakeError(ExporterError):
+    """A flag asks for what there is not; the arguments are sentences."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,23 +105,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on polling at the configured intervals and keep the table up to date",
     )
+    selection.add_arguments(parser)
     remote.add_url(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Poll everything and tell, once or until interrupted."""
-    if arguments.watch and arguments.format != "table":
-        print("status: --watch goes with --format table only", file=sys.stderr)
-        return 2
     colour = _colour(arguments.color, environ)
-    if arguments.url:
-        return _ask(arguments, colour=colour)
-    loaded = load_settings(arguments, environ)
-    settings = loaded.settings
-    configure_for(settings, level="warn", warnings=loaded.warnings)
-    if arguments.watch:
-        return asyncio.run(_watch(settings, colour=colour))
-    return asyncio.run(_status(settings, arguments.format, colour=colour))
+    try:
+        _check(arguments)
+        if arguments.url:
+            asks = _watch_daemon if arguments.watch else _ask
+            return asyncio.run(asks(arguments, colour=colour))
+        loaded = load_settings(arguments, environ)
+        chosen = _selected(arguments, loaded.settings.sources)
+        settings = _narrowed(loaded.settings, chosen)
+        configure_for(settings, level="warn", warnings=loaded.warnings)
+        if arguments.watch:
+            return asyncio.run(_watch(settings, chosen, colour=colour))
+        return asyncio.run(_poll(settings, chosen, arguments.format, colour=colour))
+    except _MistakeError as error:
+        for mistake in error.args:
+            print(f"status: {mistake}", file=sys.stderr)
+        return 2
+    except remote.NotAskedError as error:
+        print(f"status: {error}", file=sys.stderr)
+        return 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Check that the flags go together.
+
+    Raises:
+        _MistakeError: They do not.
+    """
+    if arguments.watch and arguments.format != "table":
+        raise _MistakeError("--watch goes with --format table only")
+    picked = ("kind", "state", "down", "group_by")
+    given = [f"--{name.replace('_', '-')}" for name in picked if getattr(arguments, name)]
+    if arguments.format == "prom" and given:
+        raise _MistakeError(
+            "--format prom tells all of a source, for Prometheus to choose from; leave out"
+            f" {', '.join(given)}"
+        )
+    if arguments.url and (wrong := remote.beside_url(arguments)):
+        raise _MistakeError(wrong)
+
+
+def _selected(
+    arguments: argparse.Namespace, sources: Iterable[SourceRow | SourceSettings]
+) -> Selection:
+    """Return the part of the fleet that is asked about.
+
+    Raises:
+        _MistakeError: There is no such source, label or group.
+    """
+    chosen, mistakes = selection.selected(arguments, sources)
+    if mistakes:
+        raise _MistakeError(*mistakes)
+    return chosen
+
+
+def _narrowed(settings: Settings, chosen: Selection) -> Settings:
+    """Return settings with only the sources that are asked about, so that no other is polled."""
+    sources = tuple(source for source in settings.sources if chosen.judges(source.name))
+    return settings.model_copy(update={"sources": sources})
 
 
 def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
@@ -105,7 +178,8 @@ def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _report(engine: Engine, judge: Judge) -> Report:
+def _known(engine: Engine, judge: Judge) -> _Status:
+    """Return what an engine knows."""
     facts = Facts(
         snapshots=engine.store.snapshots(),
         sources=tuple(source_rows(engine.pollers.values(), engine.store)),
@@ -113,12 +187,37 @@ def _report(engine: Engine, judge: Judge) -> Report:
         ready=engine.first_polls_done,
     )
     found = picture(facts, engine.clock.now())
-    return Report(
-        answer=found.headline,
+    return _Status(
+        ready=found.ready,
+        headline=found.headline,
         problems=found.problems,
         sources=found.sources,
         targets=found.targets,
         runs=found.runs,
+    )
+
+
+def _report(found: _Status, chosen: Selection, at: float) -> Report:
+    """Return the part that is asked about, judged by itself if that is some of the sources."""
+    answer, targets = found.headline, found.targets
+    sources = [source for source in found.sources if chosen.judges(source.name)]
+    if chosen.sources is not None:
+        targets = [row for row in targets if chosen.judges(row.source)]
+        problems = [each for each in found.problems if chosen.judges(each.source)]
+        answer = headline(targets, sources, problems, ready=found.ready)
+    shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
+    problems = list(chosen.problems(found.problems, shown))
+    group = chosen.filters.group
+    return Report(
+        answer=answer,
+        problems=problems,
+        sources=sources,
+        targets=shown,
+        runs=chosen.runs(found.runs),
+        at=at,
+        told=chosen.told,
+        group=group,
+        tallies=tallies(shown, group, problems) if group else (),
     )
 
 
@@ -130,16 +229,31 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
             "sources": report.sources,
             "targets": report.targets,
             "runs": report.runs,
+            **({"groups": list(map(_group, report.tallies))} if report.group else {}),
         }
         sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
     else:
-        sys.stdout.write(report.text(Paper(colour=colour)))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.write(report.text(Paper(colour=colour, width=width)))
 
 
-async def _status(settings: Settings, form: str, *, colour: bool) -> int:
+def _group(tally: Tally) -> dict[str, Any]:
+    counts = {**dict.fromkeys((*WRONG, *Condition), 0), **dict(tally.wrong), **dict(tally.counts)}
+    return {
+        "value": tally.value,
+        "targets": tally.total,
+        **{str(name): number for name, number in counts.items()},
+    }
+
+
+async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: bool) -> int:
     async with connected(settings) as engine:
-        await engine.poll_once()
-    report = _report(engine, Judge.of(settings.alerting, engine.telemetry.registry, serves=False))
+        # A script that reads our answer from a pipe has its own way to show that it waits.
+        waits = sys.stderr.isatty() and (form == "table" or sys.stdout.isatty())
+        async with progress(engine, sys.stderr, wanted=waits):
+            await engine.poll_once()
+    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+    report = _report(_known(engine, judge), chosen, engine.clock.time())
     if form == "prom":
         page = engine.exposition.metrics()
         sys.stdout.write(page.body.decode())
@@ -149,41 +263,29 @@ async def _status(settings: Settings, form: str, *, colour: bool) -> int:
     return int(report.answer.alarming)
 
 
-async def _watch(settings: Settings, *, colour: bool) -> int:
+async def _watch(settings: Settings, chosen: Selection, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
     async with connected(settings) as engine:
         engine.begin()
         judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+
+        def newest() -> Report:
+            return _report(_known(engine, judge), chosen, engine.clock.time())
+
         with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
             while not stop.is_set():
-                show(_report(engine, judge).text)
+                show(newest().text)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REDRAW_SECONDS)
     warn_of_own_ledger("status", engine)
-    return int(_report(engine, judge).answer.alarming)
+    return int(newest().answer.alarming)
 
 
-def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
-    """Ask a daemon and tell, once or until interrupted."""
-    if wrong := remote.beside_url(arguments):
-        print(f"status: {wrong}", file=sys.stderr)
-        return 2
-    asking = (
-        _watch_daemon(arguments.url, colour=colour)
-        if arguments.watch
-        else _status_of(arguments.url, arguments.format, colour=colour)
-    )
-    try:
-        return asyncio.run(asking)
-    except remote.NotAskedError as error:
-        print(f"status: {error}", file=sys.stderr)
-        return 1
+async def _told(url: str) -> _Status:
+    """Return what a daemon says of its fleet.
 
-
-async def _told(url: str) -> tuple[Report, bool]:
-    """Return what a daemon says of its fleet, and whether a script should fail.
-
-    A daemon that has only just begun knows nothing yet, which is not well.
+    Raises:
+        NotAskedError: It cannot be asked, or is none of this version.
     """
     reply = await remote.get(url, "/api/v1/status")
     try:
@@ -191,14 +293,29 @@ async def _told(url: str) -> tuple[Report, bool]:
         targets = [_row(target) for target in data.targets]
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise remote.not_a_daemon(url) from None
-    report = Report(
-        answer=data.headline,
+    return _Status(
+        ready=data.ready,
+        headline=data.headline,
         problems=data.problems,
         sources=data.sources,
         targets=targets,
         runs=data.runs,
     )
-    return report, data.headline.alarming or not data.ready
+
+
+async def _asked(arguments: argparse.Namespace) -> tuple[Report, Selection, bool]:
+    """Ask a daemon; return what it says of what is asked, and whether a script should fail.
+
+    A daemon that has only just begun knows nothing yet, which is not well.
+
+    Raises:
+        NotAskedError: It could not be asked.
+        _MistakeError: It does not watch what is asked for.
+    """
+    found = await _told(arguments.url)
+    chosen = _selected(arguments, found.sources)
+    report = _report(found, chosen, SYSTEM_CLOCK.time())
+    return report, chosen, report.answer.alarming or not found.ready
 
 
 def _row(data: dict[str, Any]) -> TargetRow:
@@ -216,23 +333,27 @@ def _row(data: dict[str, Any]) -> TargetRow:
     return msgspec.convert(found, row)
 
 
-async def _status_of(url: str, form: str, *, colour: bool) -> int:
-    report, failing = await _told(url)
-    if form == "prom":
-        page = await remote.get(url, "/metrics", accept="text/plain")
+async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
+    report, chosen, failing = await _asked(arguments)
+    if arguments.format == "prom":
+        query = urlencode([("source", name) for name in sorted(chosen.sources or ())])
+        page = await remote.get(
+            arguments.url, f"/metrics{'?' if query else ''}{query}", accept="text/plain"
+        )
         sys.stdout.write(page.body.decode(errors="replace"))
     else:
-        _write(report, form, colour=colour)
+        _write(report, arguments.format, colour=colour)
     return int(failing)
 
 
-async def _watch_daemon(url: str, *, colour: bool) -> int:
+async def _watch_daemon(arguments: argparse.Namespace, *, colour: bool) -> int:
     """Ask again and again until interrupted; a daemon that is restarted is waited for.
 
     Raises:
         NotAskedError: It could not be asked even once.
+        _MistakeError: It does not watch what is asked for.
     """
-    report, failing = await _told(url)
+    report, _, failing = await _asked(arguments)
     text: Callable[[Paper], str] = report.text
     with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
         while not stop.is_set():
@@ -241,7 +362,7 @@ async def _watch_daemon(url: str, *, colour: bool) -> int:
                 await asyncio.wait_for(stop.wait(), REREAD_SECONDS)
                 break
             try:
-                report, failing = await _told(url)
+                report, _, failing = await _asked(arguments)
                 text = report.text
             except remote.NotAskedError as error:
                 text, failing = partial(_silent, error), True

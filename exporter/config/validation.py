@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -156,17 +157,37 @@ def nearest(
     return f"did you mean {close}?" if close else otherwise
 
 
-def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return the known word that an unknown one is most like, empty if none is like it.
+def one_of(word: object, known: Collection[str]) -> str:
+    """Return what is wrong with an unknown word: what it must be, and the nearest of that."""
+    if not known:
+        return "cannot be given: there is nothing to choose from"
+    return f"must be one of: {', '.join(known)}{hint(word, known)}"
+
+
+def hint(word: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return the end of a sentence that names the nearest known word, empty if none is near.
 
     Args:
         word: The unknown word.
         known: All that are known.
+        prefix: Put before the known word.
+    """
+    close = closest(word, known)
+    return f"; did you mean {prefix}{close}?" if close else ""
+
+
+def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return the known word that an unknown one is most like, empty if none is like it.
+
+    Args:
+        word: The unknown word, in any case.
+        known: All that are known.
         prefix: The beginning of all, left out of the comparison.
     """
-    rests = sorted(other.removeprefix(prefix) for other in known)
-    close = difflib.get_close_matches(str(word).removeprefix(prefix), rests, n=1)
-    return f"{prefix}{close[0]}" if close else ""
+    rests = {other.removeprefix(prefix).casefold(): other for other in sorted(known)}
+    wanted = str(word).removeprefix(prefix).casefold()
+    close = difflib.get_close_matches(wanted, sorted(rests), n=1)
+    return rests[close[0]] if close else ""
 
 
 def dotted(path: KeyPath) -> str:
@@ -223,13 +244,18 @@ def _joint_mistakes(
 
 
 def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mistake]:
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False):
         path = tuple(part for part in item["loc"] if part != "[key]")
         context: Mapping[str, Any] = item.get("ctx", {})
         if item["type"] == "extra_forbidden":
             yield Mistake(path, f"unknown key; {nearest(path[-1], known_keys(model, path[:-1]))}")
         elif isinstance(context.get("error"), WrongValueError):
             yield Mistake(path, str(context["error"]))
+        elif item["type"] == "literal_error":
+            # Of the value nothing is told but what it is like: it is no secret, being a choice.
+            expected = context["expected"]
+            near = hint(item["input"], re.findall("'([^']*)'", expected))
+            yield Mistake(path, f"{_TEXTS[item['type']].format_map(context)}{near}")
         else:
             yield Mistake(path, _TEXTS.get(item["type"], "is not valid").format_map(context))
 

@@ -16,7 +16,7 @@ from exporter.overview.rows import ClusterRow, MemberRow, TargetRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exporter.overview.interface import AlertView
+    from exporter.overview.rows import AlertView
 
 
 # What the names of alerts end with that are about the state a target is in.

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from exporter.config.validation import closest
 from exporter.fleet.kinds import LISTED, Kind
+from exporter.overview.parameters import LABEL, Parameters
 from exporter.overview.rows import URGENCY, ClusterRow, Condition, SuiteRow
 
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from exporter.overview.rows import TargetRow
     from exporter.overview.sources import SourceRow
+    from exporter.sources.settings import SourceSettings
 
 
-#: What the name of a parameter about a label begins with.
-LABEL = "label."
+R = TypeVar("R")
 
 #: What targets of every fleet can be grouped by.
 GROUPS = ("source", "provider")
@@ -88,7 +88,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, tuple[str, ...]] = {}
 
     @classmethod
-    def of(cls, sources: Iterable[SourceRow]) -> Known:
+    def of(cls, sources: Iterable[SourceRow | SourceSettings]) -> Known:
         """Return what some sources have."""
         rows = tuple(sources)
         names = sorted({name for row in rows for name in row.labels})
@@ -141,55 +141,22 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             The filters, and what is wrong: each mistake names the parameter and what it can be.
             A mistaken parameter is left out of the filters.
         """
-        mistakes: list[str] = []
-
-        def among(name: str, values: Sequence[str]) -> list[str]:
-            found = []
-            for text in filter(None, query.getlist(name)):
-                if text in values:
-                    found.append(text)
-                else:
-                    told = ", ".join(values) or "there are none"
-                    near = closest(text, values)
-                    hint = f"; did you mean {near}?" if near else ""
-                    mistakes.append(f"{name} must be one of: {told}{hint}")
-            return found
-
-        def number(name: str, least: int) -> int | None:
-            text = query.get(name, "")
-            if not text:
-                return None
-            # More digits than any fleet has targets.
-            if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and int(text) >= least:
-                return int(text)
-            mistakes.append(f"{name} must be a whole number from {least} on")
-            return None
-
-        labels = []
-        for parameter in dict.fromkeys(query.keys()):
-            if parameter.startswith(LABEL):
-                name = parameter.removeprefix(LABEL)
-                if name not in known.labels:
-                    told = ", ".join(LABEL + each for each in known.labels) or "there are none"
-                    mistakes.append(f"{parameter} is no label of a source; there are: {told}")
-                    continue
-                labels += [(name, text) for text in among(parameter, known.labels[name])]
-        order = query.get("sort", "")
-        orders = [sign + each for each in Order for sign in ("", "-")]
+        parameters = Parameters(query)
+        order, descending = parameters.order(Order)
         found = cls(
-            text=query.get("q", "").strip(),
-            badges=frozenset(map(Badge, among("state", tuple(Badge)))),
-            kinds=frozenset(map(Kind, among("kind", LISTED))),
-            sources=frozenset(among("source", known.sources)),
-            labels=tuple(labels),
-            order=Order(order.removeprefix("-")) if among("sort", orders) else None,
-            descending=order.startswith("-"),
-            group=next(iter(among("group", known.groups)), ""),
-            limit=number("limit", 1),
-            offset=number("offset", 0) or 0,
-            section=next(iter(map(Section, among("section", tuple(Section)))), None),
+            text=parameters.text("q"),
+            badges=frozenset(map(Badge, parameters.among("state", tuple(Badge)))),
+            kinds=frozenset(map(Kind, parameters.among("kind", LISTED))),
+            sources=frozenset(parameters.among("source", known.sources)),
+            labels=parameters.labels(known.labels),
+            order=Order(order) if order else None,
+            descending=descending,
+            group=next(iter(parameters.among("group", known.groups)), ""),
+            limit=parameters.number("limit", 1),
+            offset=parameters.number("offset", 0) or 0,
+            section=next(iter(map(Section, parameters.among("section", tuple(Section)))), None),
         )
-        return found, tuple(dict.fromkeys(mistakes))
+        return found, parameters.mistakes
 
     @property
     def narrows(self) -> bool:
@@ -304,15 +271,18 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """Sort rows that are sorted by urgency already."""
         if self.order is None:
             return list(rows)
-        value = _VALUES[self.order]
-        found = [(value(row), row) for row in rows]
-        known = [pair for pair in found if pair[0] is not None]
-        known.sort(key=lambda pair: pair[0], reverse=self.descending)
-        unknown = [pair for pair in found if pair[0] is None]
         kinds: dict[Kind, list[TargetRow]] = {kind: [] for kind in LISTED}
-        for _, row in known + unknown:
+        for row in in_order(rows, _VALUES[self.order], descending=self.descending):
             kinds[row.kind].append(row)
         return [row for same in kinds.values() for row in same]
+
+
+def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool = False) -> list[R]:
+    """Sort rows by a value; those without one are last in either direction."""
+    found = [(value(row), row) for row in rows]
+    known = [pair for pair in found if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=descending)
+    return [row for _, row in known] + [row for worth, row in found if worth is None]
 
 
 def by_badge(rows: Sequence[TargetRow]) -> list[tuple[Badge, list[TargetRow]]]:

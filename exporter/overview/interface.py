@@ -6,60 +6,18 @@ vendor, and no secret passes through it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-import msgspec
-
-from exporter.alerts.evaluate import Phase
-from exporter.alerts.rule import Severity
+from typing import TYPE_CHECKING, Any, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
-    from exporter.alerts.evaluate import Alert
     from exporter.clock import Moment
     from exporter.fleet.recent import Recent
     from exporter.fleet.store import Snapshot
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.picture import Picture
     from exporter.sources.base import Explanation
-
-
-class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that the built-in evaluation has found to hold.
-
-    Attributes:
-        state: `firing` once it has held for long enough.
-        labels: All of them, `alertname` and `severity` among them.
-        annotations: `summary`, `description`, `runbook_url`.
-        since_timestamp_seconds: Since when it holds, epoch.
-    """
-
-    name: str
-    severity: str
-    state: Literal["pending", "firing"]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    since_timestamp_seconds: float
-
-    @property
-    def trouble(self) -> bool:
-        """True if somebody should look: the heartbeat says that all is well."""
-        return self.severity != Severity.NONE
-
-    @classmethod
-    def of(cls, alert: Alert) -> AlertView:
-        """Return a pending or firing alert as it is now."""
-        return cls(
-            name=alert.name,
-            severity=alert.labels.get("severity", ""),
-            state="firing" if alert.phase is Phase.FIRING else "pending",
-            labels=alert.labels,
-            annotations=alert.annotations,
-            since_timestamp_seconds=alert.since.unix,
-        )
 
 
 class View(Protocol):

@@ -13,9 +13,8 @@ from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.interface import AlertView
 from exporter.overview.problems import RANKS, Judge, Problem
-from exporter.overview.rows import Condition, RunRow, SuiteRow, TargetRow
+from exporter.overview.rows import AlertView, Condition, RunRow, SuiteRow, TargetRow
 from exporter.overview.sources import SourceRow
 from exporter.overview.verdict import Headline, headline
 

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from exporter.alerts.evaluate import Phase
 from exporter.alerts.rule import Severity
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Outcome
+
+
+if TYPE_CHECKING:
+    from exporter.alerts.evaluate import Alert
 
 
 @unique
@@ -214,3 +220,38 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     engines_planned: float | None = None
     engine_errors: bool | None = None
     start_timestamp_seconds: float | None = None
+
+
+class AlertView(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that the built-in evaluation has found to hold.
+
+    Attributes:
+        state: `firing` once it has held for long enough.
+        labels: All of them, `alertname` and `severity` among them.
+        annotations: `summary`, `description`, `runbook_url`.
+        since_timestamp_seconds: Since when it holds, epoch.
+    """
+
+    name: str
+    severity: str
+    state: Literal["pending", "firing"]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    since_timestamp_seconds: float
+
+    @property
+    def trouble(self) -> bool:
+        """True if somebody should look: the heartbeat says that all is well."""
+        return self.severity != Severity.NONE
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertView:
+        """Return a pending or firing alert as it is now."""
+        return cls(
+            name=alert.name,
+            severity=alert.labels.get("severity", ""),
+            state="firing" if alert.phase is Phase.FIRING else "pending",
+            labels=alert.labels,
+            annotations=alert.annotations,
+            since_timestamp_seconds=alert.since.unix,
+        )

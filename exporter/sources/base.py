@@ -96,6 +96,18 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any
 
 
+class Progress(msgspec.Struct, kw_only=True):
+    """How far polls that call each of their targets are, for whoever waits for them.
+
+    Attributes:
+        targets: How many were to be called since the start.
+        called: How many of them were.
+    """
+
+    targets: int = 0
+    called: int = 0
+
+
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a source is given beside its settings.
 
@@ -111,6 +123,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         state: Where the pace of an account's calls is shared; each client has its own if not given.
         members: How many processes call the same origin, as far as was seen last; each takes its
             part of the budget while the state cannot tell what the others took.
+        progress: Counts the targets that polls call.
     """
 
     telemetry: SourceMetrics
@@ -124,6 +137,7 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     may_call: Callable[[], bool] = lambda: True
     state: State | None = None
     members: Callable[[], int] = lambda: 1
+    progress: Progress = msgspec.field(default_factory=Progress)
 
 
 class Client(ABC):
@@ -210,6 +224,11 @@ class Source:
     def auth_failed(self) -> bool:
         """Whether calls are held back because the credentials were refused."""
         return self._client.guard.auth_failed
+
+    @property
+    def progress(self) -> Progress:
+        """How far polls that call each of their targets are."""
+        return self._client.context.progress
 
     @property
     def refusals(self) -> int:

@@ -19,6 +19,7 @@ from exporter.metrics import own
 from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
+from exporter.web.endpoints.badge import Badges
 from exporter.web.endpoints.discovery import Discovery
 from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
@@ -54,7 +55,7 @@ def create_app(
         lifecycle: Whether a request may have the configuration reloaded.
     """
     text, html = TextPages(view, lifecycle=lifecycle), HtmlPages(view)
-    api, discovery = Api(view), Discovery(view)
+    api, badges, discovery = Api(view), Badges(view), Discovery(view)
     health = [
         Route("/healthy", text.healthy),
         Route("/ready", text.ready),
@@ -70,7 +71,10 @@ def create_app(
         Route("/api/v1/targets", api.targets),
         Route("/api/v1/sources", api.sources),
         Route("/api/v1/alerts", api.alerts),
+        Route("/api/v1/problems", api.problems),
         Route("/api/v1/status", api.status),
+        Route("/badge/fleet.svg", badges.fleet),
+        Route("/badge/target.svg", badges.target),
         Route("/sd/agents", discovery.agents),
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),

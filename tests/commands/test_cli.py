@@ -73,6 +73,57 @@ class TestParse:
         assert told.endswith("unrecognized arguments: --dif; did you mean --diff?\n")
         assert "CANARY" not in told
 
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["staus"], "did you mean status?"),
+            (["--verison"], "did you mean --version?"),
+            (["--confg.file=x"], "did you mean --config.file?"),
+            (["-config.file=x"], "did you mean --config.file?"),
+            (["run", "--log.level=inf"], "did you mean info?"),
+            (["rules", "--format=grafan"], "did you mean grafana?"),
+            (["status", "--kind=agnet"], "did you mean agent?"),
+            (["status", "--kind=suite,agnet"], "did you mean agent?"),
+            (["state", "chek"], "did you mean check?"),
+            (["dashboards", "loadfleet-agent"], "did you mean loadfleet-agents?"),
+            (["simulate", "--agnets=2"], "did you mean --agents?"),
+            (["completion", "bsh"], "did you mean bash?"),
+            (["status", "--quite-another"], "; remove it"),
+            (["status", "--format=xyz"], "; it must be one of: table, json, prom"),
+        ],
+    )
+    def test_whatever_is_mistyped_gets_the_nearest_that_there_is(
+        self, arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Commands, flags and choices, of all commands alike."""
+        with pytest.raises(SystemExit) as ended:
+            parse(arguments)
+
+        told = capsys.readouterr()
+        assert (2, "") == (ended.value.code, told.out)
+        assert expected in told.err
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["simulate", "--token", "-CANARY"],
+            ["state", "--state.ulr", "CANARY", "check"],
+            ["explain", "--ulr", "CANARY", "a", "b", "c", "d"],
+        ],
+    )
+    def test_a_value_is_not_repeated(
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What stands where a value belongs may be a secret."""
+        with pytest.raises(SystemExit):
+            parse(arguments)
+
+        assert "CANARY" not in capsys.readouterr().err
+
+    def test_a_negative_number_is_no_flag(self) -> None:
+        """Seeds may have a sign."""
+        assert -7 == parse(["simulate", "--seed", "-7"]).seed
+
     def test_help_tells_where_the_daemons_flags_are(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -296,6 +347,25 @@ class TestExplain:
         await run("explain", configuration, *target)
 
         assert "give the id" not in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("target", "near"),
+        [
+            (("simulated-protal", "agent", "43"), "simulated-portal"),
+            (("simulated-portal", "agnet", "43"), "agent"),
+        ],
+    )
+    async def test_what_is_mistyped_gets_the_nearest_that_there_is(
+        self,
+        configuration: str,
+        target: tuple[str, ...],
+        near: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Sources and kinds, as flags do."""
+        await run("explain", configuration, *target)
+
+        assert f"; did you mean {near}?\n" in capsys.readouterr().err
 
     async def test_a_vendor_that_fails_is_a_failure_with_its_reason(
         self, configuration: str, simulation: Simulation, capsys: pytest.CaptureFixture[str]

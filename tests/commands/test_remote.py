@@ -16,6 +16,7 @@ from exporter.cli import main
 from exporter.commands import remote
 from exporter.commands.remote import NotAskedError, get
 from exporter.errors import BlockedError
+from exporter.fleet.readings import AgentState
 from exporter.simulator.server import serve
 from exporter.web.app import create_app
 from tests.support.certificates import Authority
@@ -202,7 +203,7 @@ class TestStatus:
         told = capsys.readouterr()
         assert (1, "") == (code, told.err)
         lines = told.out.splitlines()
-        assert "The fleet is not well: 2 of 3 targets down." == lines[0]
+        assert "The fleet is not well: 1 agent unreachable, 1 member unreachable." == lines[0]
         assert "prod: agents: timeout: pingMeasuringAgent: no reply within 15 s" in lines
         assert any("1 of 2 members up" in line for line in lines)
         assert any("recording" in line for line in lines)
@@ -249,11 +250,100 @@ class TestStatus:
 
         printed = json.loads(capsys.readouterr().out)
         assert 0 == code
-        assert {key: said[key] for key in ("sources", "targets", "runs")} == printed
+        assert {key: said[key] for key in said.keys() - {"ready"}} == printed
         assert ("+Inf", "+Inf") == (
             printed["targets"][0]["name"],
             printed["targets"][0]["users_limit"],
         )
+
+    @pytest.mark.parametrize(("source", "expected"), [("prod", 0), ("lab", 1), ("prod,lab", 1)])
+    async def test_only_what_is_asked_about_is_judged(
+        self, source: str, expected: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A job about one source does not fail for another."""
+        view = fakes.FakeView(
+            fakes.agent(),
+            sources=[fakes.source(), fakes.source("lab", up=False, status=fakes.failed())],
+        )
+
+        async with daemon(view) as url:
+            code = await run("status", f"--url={url}", f"--source={source}", "--format=json")
+
+        printed = json.loads(capsys.readouterr().out)
+        assert expected == code
+        assert source.split(",") == [each["name"] for each in printed["sources"]]
+
+    async def test_rows_that_are_left_out_are_judged(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Kinds and states choose what is shown and change neither answer nor code."""
+        view = fakes.FakeView(
+            fakes.agent("a", up=False), fakes.agent("b"), fakes.recorder(), sources=[fakes.source()]
+        )
+
+        async with daemon(view) as url:
+            code = await run("status", f"--url={url}", "--kind=recorder,suite", "--state=up")
+
+        told = capsys.readouterr().out
+        assert 1 == code
+        assert told.startswith("The fleet is not well: half of agents down, 1 agent unreachable.")
+        assert "Only --kind=recorder --kind=suite --state=up: 1 target\n" in told
+        assert "agent unreachable  " not in told
+
+    async def test_what_is_wrong_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """`--down` takes also what is up and has a problem."""
+        state = AgentState(read_at=fakes.ago(30), up=True, clock_delta_seconds=7.5)
+        view = fakes.FakeView(
+            fakes.agent("a", up=False),
+            fakes.agent("b"),
+            fakes.agent("c", state=state),
+            sources=[fakes.source()],
+        )
+
+        async with daemon(view) as url:
+            await run("status", f"--url={url}", "--down", "--format=json")
+
+        printed = json.loads(capsys.readouterr().out)
+        assert ["a", "c"] == [target["name"] for target in printed["targets"]]
+
+    async def test_groups_are_counted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Programs get the counts beside the rows that are counted."""
+        view = fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()])
+
+        async with daemon(view) as url:
+            await run("status", f"--url={url}", "--group-by=provider", "--format=json")
+
+        groups = json.loads(capsys.readouterr().out)["groups"]
+        none = dict.fromkeys(("warning", "up", "unknown", "inactive"), 0)
+        assert [{"value": "realload", "targets": 1, "critical": 1, "down": 1, **none}] == groups
+
+    @pytest.mark.parametrize(
+        ("flags", "sentence"),
+        [
+            (["--source=prd"], "--source must be one of: prod; did you mean prod?"),
+            (["--group-by=sorce"], "--group-by must be one of: source, provider; did you mean"),
+            (["--format=prom", "--down"], "--format prom tells all of a source"),
+        ],
+    )
+    async def test_what_there_is_not_is_a_usage_error(
+        self, flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The words that there are stand in the message."""
+        async with daemon(fakes.FakeView(sources=[fakes.source()])) as url:
+            code = await run("status", f"--url={url}", *flags)
+
+        told = capsys.readouterr()
+        assert (2, "") == (code, told.out)
+        assert told.err.startswith(f"status: {sentence}")
+
+    async def test_metrics_of_a_source(self) -> None:
+        """The daemon is asked for those alone."""
+        view = fakes.FakeView(sources=[fakes.source()])
+
+        async with daemon(view) as url:
+            await run("status", f"--url={url}", "--format=prom", "--source=prod")
+
+        assert [["prod"]] == [asked["sources"] for asked in view.asked]
 
     async def test_its_metrics_are_the_daemons(self, capsys: pytest.CaptureFixture[str]) -> None:
         """They are those of `/metrics`, while the code is that of the verdict."""

@@ -40,7 +40,7 @@ class Portal:
 
     def __init__(self, url: str, configuration: Path) -> None:
         self.url = url
-        self._configuration = configuration
+        self.configuration = configuration
         self.folder = configuration.parent
         self.flag = f"--config.file={configuration}"
 
@@ -50,9 +50,9 @@ class Portal:
 
     def pace(self, interval: str) -> None:
         """Have it polled more often, for who waits for a change, or more rarely."""
-        data = yaml.safe_load(self._configuration.read_text())
+        data = yaml.safe_load(self.configuration.read_text())
         data["defaults"] = {"interval": interval, "timeout": "4500ms"}
-        self._configuration.write_text(yaml.safe_dump(data))
+        self.configuration.write_text(yaml.safe_dump(data))
 
     async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
         """Run the command to its end; return its code, answer and complaints."""
@@ -76,7 +76,7 @@ class Portal:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[tuple[str, Process]]:
         """Run a daemon that has polled all of it and yield its URL."""
-        async with daemon(self.folder, self._configuration) as (url, process):
+        async with daemon(self.folder, self.configuration) as (url, process):
             await answers(f"{url}/-/ready", process)
             yield url, process
 
@@ -96,6 +96,39 @@ async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
         yield Portal(url, configuration)
 
 
+@asynccontextmanager
+async def on_terminal(
+    *arguments: str,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, bytearray]]:
+    """Run the command on a terminal; yield it with what is seen there, all of it in the end."""
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 4096):
+                seen.extend(chunk)
+
+    process = await asyncio.create_subprocess_exec(
+        *EXPORTER,
+        "status",
+        *arguments,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
+    )
+    os.close(theirs)
+    reader = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        yield process, seen
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await reader
+        os.close(ours)
+
+
 async def test_well(portal: Portal) -> None:
     """A fleet that is well ends with 0, and a pipe gets plain text."""
     code, answer, complaints = await portal.status()
@@ -106,28 +139,29 @@ async def test_well(portal: Portal) -> None:
 
 
 async def test_down(portal: Portal) -> None:
-    """Something active that is down ends with 1, and is on top."""
+    """What is wrong ends with 1, and is told directly below the answer."""
     await portal.control(change={"agents": {"42": {"up": False}}})
 
     code, answer, _ = await portal.status()
 
     assert 1 == code
-    assert answer.startswith("The fleet is not well: 1 of 4 targets down.\n")
-    assert ["down", "agent", "simulated-portal", "42", "zurich-01", "not_reachable"] == (
-        answer.splitlines()[3].split()
-    )
+    assert answer.startswith("The fleet is not well: half of agents down, 1 agent unreachable.\n")
+    assert ["critical agent unreachable zurich-01 simulated-portal not reachable"] == [
+        " ".join(line.split()) for line in answer.splitlines() if "agent unreachable  " in line
+    ]
 
 
 async def test_unread(portal: Portal) -> None:
-    """A fleet of which a part could not be read is not well, though what is known of it is."""
+    """A task that fails is told once, with its reason, though all that is known is well."""
     await portal.control(fault="bad_gateway", fault_on=["getMeasuringAgents"])
 
     code, answer, _ = await portal.status()
 
     assert 1 == code
     assert answer.startswith(
-        "The fleet is not fully known: agents of simulated-portal could not be read.\n"
+        "The fleet is not well: 1 task failing.\n(agents of simulated-portal could not be read)\n"
     )
+    assert 1 == answer.count("502")
 
 
 async def test_refused(portal: Portal) -> None:
@@ -137,7 +171,8 @@ async def test_refused(portal: Portal) -> None:
     code, answer, _ = await portal.status()
 
     assert 1 == code
-    assert "simulated-portal: the credentials were refused" in answer
+    assert answer.startswith("The fleet is not well: credentials refused.\n")
+    assert 1 == answer.count("the credentials were refused")
 
 
 async def test_as_json(portal: Portal) -> None:
@@ -145,7 +180,7 @@ async def test_as_json(portal: Portal) -> None:
     code, answer, _ = await portal.status("--format=json")
 
     document = json.loads(answer)
-    assert (0, {"sources", "targets", "runs"}) == (code, set(document))
+    assert (0, {"headline", "problems", "sources", "targets", "runs"}) == (code, set(document))
     assert ["up"] * 4 == [target["state"] for target in document["targets"]]
 
 
@@ -174,6 +209,47 @@ async def test_watching_is_for_tables(portal: Portal) -> None:
     assert "status: --watch goes with --format table only\n" == complaints
 
 
+async def test_only_the_source_that_is_asked_about_is_polled(portal: Portal) -> None:
+    """A job about one source waits for no other and does not fail for it."""
+    data = yaml.safe_load(portal.configuration.read_text())
+    gone = {**data["sources"][0], "name": "gone", "url": f"http://127.0.0.1:{free_port()}"}
+    portal.configuration.write_text(yaml.safe_dump({**data, "sources": [*data["sources"], gone]}))
+
+    one, answer, _ = await portal.status("--source=simulated-portal")
+    other, _, _ = await portal.status("--source=gone")
+
+    assert (0, 1) == (one, other)
+    assert answer.startswith(
+        "The fleet is well: 4 targets up.\nOnly --source=simulated-portal: 4 targets\n"
+    )
+
+
+async def test_a_source_that_is_not_there_is_a_usage_error(portal: Portal) -> None:
+    """It is told before anything is sent, with the nearest that there is."""
+    code, answer, complaints = await portal.status("--source=simulated-protal")
+
+    assert (2, "") == (code, answer)
+    assert (
+        "status: --source must be one of: simulated-portal; did you mean simulated-portal?\n"
+        == complaints
+    )
+    assert {} == json.loads(await fetch(f"{portal.url}/_control"))["calls"]
+
+
+async def test_progress_and_an_interrupt(portal: Portal) -> None:
+    """A poll that takes long tells how far it is; Ctrl-C ends it without a trace of that."""
+    await portal.control(fault="hang", fault_on=["pingMeasuringAgent"])
+
+    async with on_terminal(portal.flag) as (process, seen):
+        await until(lambda: b"tasks, 0 of 2 targets, 1 s" in seen)
+        process.send_signal(signal.SIGINT)
+        code = await asyncio.wait_for(process.wait(), 20)
+
+    assert 130 == code
+    assert b"Traceback" not in seen
+    assert seen.endswith(b"\r\x1b[K")
+
+
 async def test_watching(portal: Portal) -> None:
     """Changes are told until an interrupt, and the code is that of the last state."""
     portal.pace("5s")
@@ -181,7 +257,7 @@ async def test_watching(portal: Portal) -> None:
     async with portal.starting("--watch") as process:
         await until(lambda: "The fleet is well" in process.output)
         await portal.control(change={"agents": {"42": {"up": False}}})
-        await until(lambda: "The fleet is not well: 1 of 4" in process.output)
+        await until(lambda: "The fleet is not well: " in process.output)
 
         code = await process.stop(signal.SIGINT)
 
@@ -216,7 +292,7 @@ async def test_watching_a_daemon(portal: Portal) -> None:
     ):
         await until(lambda: "The fleet is well" in status.output)
         await portal.control(change={"agents": {"42": {"up": False}}})
-        await until(lambda: "The fleet is not well: 1 of 4" in status.output)
+        await until(lambda: "The fleet is not well: " in status.output)
         await process.stop()
         await until(lambda: "is the daemon running there?" in status.output)
 
@@ -227,34 +303,10 @@ async def test_watching_a_daemon(portal: Portal) -> None:
 
 async def test_watching_on_a_terminal(portal: Portal) -> None:
     """On a terminal the table has colour and a screen of its own, and leaves it in the end."""
-    ours, theirs = pty.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        with suppress(OSError):  # the other end is closed
-            while chunk := os.read(ours, 4096):
-                seen.extend(chunk)
-
-    process = await asyncio.create_subprocess_exec(
-        *EXPORTER,
-        "status",
-        portal.flag,
-        "--watch",
-        stdout=theirs,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
-    )
-    os.close(theirs)
-    reader = asyncio.create_task(asyncio.to_thread(read))
-    try:
+    async with on_terminal(portal.flag, "--watch") as (process, seen):
         await until(lambda: b"\x1b[32mThe fleet is well" in seen)
         process.send_signal(signal.SIGINT)
         code = await asyncio.wait_for(process.wait(), 20)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await reader
-        os.close(ours)
 
     assert 0 == code
     assert seen.startswith(b"\x1b[?1049h")

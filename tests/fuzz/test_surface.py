@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 words = str.split
 
 PATHS = words("""/ /target /runbooks/ /metrics /config /probe /static/board.js /static/style.css
-/api/v1/targets /api/v1/sources /api/v1/alerts /api/v1/status
+/api/v1/targets /api/v1/sources /api/v1/problems /api/v1/alerts /api/v1/status
+/badge/target.svg /badge/fleet.svg
 /sd/agents /sd/controllers /sd/recorders /-/healthy /-/ready /-/reload""")
 METHODS = words("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT FOO")
 HEADERS = words("""accept accept-encoding authorization host range if-none-match if-modified-since
 cookie content-length origin x-prometheus-scrape-timeout-seconds""")
 NAMES = words("""source kind id state name[] sort desc q page port debug location version provider
-label group""")
+label group limit offset severity label.site""")
 VALUES = words("""prod agent 7 cluster 3 run 21 suite 11 controller 10.0.0.8:8083 recorder down up
 name -1 0 99999999999999999999 true 1e999 nan inf loadfleet_agent_up gzip gzip;q=0 */* bytes=0-
 bytes=-1,2- application/openmetrics-text;version=1.0.0 text/plain;version=x;escaping=y;q=z
@@ -83,6 +84,7 @@ targets = st.tuples(paths, queries) | st.builds(
             ("/probe", b"source=prod&kind=cluster&id=3&debug=true"),
             ("/target", b"source=prod&kind=agent&id=7"),
             ("/api/v1/targets", b"source=prod&kind=agent&state=up"),
+            ("/badge/target.svg", b"source=prod&kind=agent&id=7"),
             ("/metrics", b"name[]=loadfleet_agent_up"),
         ]
     ),

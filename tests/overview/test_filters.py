@@ -68,13 +68,42 @@ class TestAddress:
         assert wanted == filters(wanted.address().removeprefix("?"))
 
     @pytest.mark.parametrize(
-        "query", ["state=burning", "kind=toaster", "sort=colour", "sort=-", "unknown=1"]
+        ("query", "expected"),
+        [
+            ("state=burning", "state must be one of: down, unknown, "),
+            ("state=dwon", "failed; did you mean down?"),
+            ("kind=AGENT", "suite; did you mean agent?"),
+            ("source=prd", "source must be one of: prod, lab; did you mean prod?"),
+            ("label.site=brn", "label.site must be one of: bern, ulm; did you mean bern?"),
+            ("label.stie=bern", "there are: label.site; did you mean label.site?"),
+            ("group=colour", "group must be one of: source, provider, site"),
+            ("sort=nme", "did you mean name?"),
+            ("sort=-", "sort must be one of: name, -name, "),
+            ("sort=-&sort=", "sort must be one of: name, -name, "),
+            ("limit=0", "limit must be a whole number from 1 on"),
+            ("limit=٣", "limit must be a whole number from 1 on"),
+            ("offset=-1", "offset must be a whole number from 0 on"),
+        ],
     )
-    def test_leaves_out_what_is_not_known(self, query: str) -> None:
-        """What another release could say is no error and filters nothing."""
-        wanted, _ = Filters.read(QueryParams(query), KNOWN)
+    def test_that_is_mistaken_filters_nothing_and_says_so(self, query: str, expected: str) -> None:
+        """A mistyped word is told with what there is, and the rest of the page is still shown."""
+        wanted, mistakes = Filters.read(QueryParams(query), KNOWN)
 
-        assert (False, None) == (wanted.narrows, wanted.order)
+        assert Filters() == wanted
+        assert 1 == len(mistakes)
+        assert expected in mistakes[0]
+
+    def test_takes_the_last_known_order(self) -> None:
+        """A mistaken order, or an empty one, does not undo the one that is known."""
+        wanted, mistakes = Filters.read(QueryParams("sort=name&sort=-ping&sort=nme&sort="), KNOWN)
+
+        assert (Order.PING, True, 1) == (wanted.order, wanted.descending, len(mistakes))
+
+    def test_with_a_value_given_twice(self) -> None:
+        """What is said twice is wanted once."""
+        wanted = filters("label.site=bern&label.site=bern&source=lab&source=lab")
+
+        assert "?source=lab&label.site=bern" == wanted.address()
 
     def test_of_a_section(self) -> None:
         """A section and a place in it are part of the address, and no link keeps them unasked."""
@@ -139,10 +168,12 @@ class TestFilter:
         assert ["alps"] == found
 
     def test_wants_all_words(self) -> None:
-        """Each word narrows the search."""
-        found = named("q=a+down", fakes.agent("a"), fakes.agent("ab", up=False))
+        """Each word narrows the search, also in a parameter of its own."""
+        fleet = [fakes.agent("a"), fakes.agent("ab", up=False)]
 
-        assert ["ab"] == found
+        found = named("q=a+down", *fleet) + named("q=a&q=down", *fleet)
+
+        assert ["ab", "ab"] == found
 
     @pytest.mark.parametrize(
         ("query", "expected"),
@@ -155,6 +186,8 @@ class TestFilter:
             ("state=up&kind=agent", ["a", "b"]),
             ("kind=suite", ["nightly"]),
             ("source=lab", []),
+            ("label.site=ulm", []),
+            ("label.site=ulm&label.site=bern&kind=suite", ["nightly"]),
         ],
     )
     def test_by_what_is_the_case(self, query: str, expected: list[str]) -> None:

@@ -373,6 +373,13 @@ class TestPrecedence:
             "LOADFLEET_LOG__LEVEL: must be 'debug', 'info', 'warn' or 'error'",
         ] == found
 
+    @pytest.mark.parametrize("word", ["wran", "WARN", "warning"])
+    def test_a_mistyped_choice_gets_the_nearest(self, word: str) -> None:
+        """Whoever mistypes one of a few words is told which one it could be, in any case."""
+        assert [
+            "log.level: must be 'debug', 'info', 'warn' or 'error'; did you mean warn?"
+        ] == problems({"sources": [SOURCE], "log": {"level": word}})
+
     @pytest.mark.parametrize(
         ("overrides", "named"),
         [

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
 
     from exporter.metrics.exposition import Exposition
-    from exporter.overview.interface import AlertView
+    from exporter.overview.rows import AlertView
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -175,6 +175,17 @@ class FakeView:
     def now(self) -> Moment:
         """Return the moment of all tests."""
         return NOW
+
+
+class StillView(FakeView):
+    """A view whose picture is made once, for tests that ask often."""
+
+    _made: Picture | None = None
+
+    async def picture(self) -> Picture:
+        """Return the picture of the first call."""
+        self._made = self._made or await super().picture()
+        return self._made
 
 
 class ExposingView(FakeView):

@@ -134,6 +134,7 @@ class Pinger:
     def __init__(self, client: RealLoadClient) -> None:
         self._client = client
         self._clock = client.context.clock
+        self._progress = client.context.progress
         self._concurrency = client.settings.concurrency
         timeout = client.settings.timeout
         self._timeout_seconds = min(client.settings.read_timeout or timeout, timeout)
@@ -157,6 +158,7 @@ class Pinger:
         queues = self._queues(pings)
         last_calls: dict[str, _LastCall] = {}
         outcomes: dict[str, PingResult[A] | PollError] = {}
+        self._progress.targets += len(pings)
 
         async def worker(*queues: tuple[Priority, Iterator[str]]) -> None:
             for priority, targets in queues:
@@ -164,6 +166,7 @@ class Pinger:
                     outcomes[target], last_calls[target] = await self._ping(
                         target, pings[target], priority
                     )
+                    self._progress.called += 1
 
         left = {priority: iter(targets) for priority, targets in queues.items()}
         async with asyncio.TaskGroup() as group:

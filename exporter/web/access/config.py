@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from exporter.config import yaml_file
 from exporter.config.types import Boolean, Duration, FilePath, Whole, WrongValueError
-from exporter.config.validation import Mistake, Section, checked, dotted, nearest
+from exporter.config.validation import Mistake, Section, checked, dotted, nearest, one_of
 from exporter.errors import ConfigurationError
 
 
@@ -79,7 +79,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def _one_of(known: Collection[str]) -> AfterValidator:
     def check(value: str) -> str:
         if value not in known:
-            raise WrongValueError(f"must be one of: {', '.join(known)}")
+            raise WrongValueError(one_of(value, known))
         return value
 
     return AfterValidator(check)
@@ -218,7 +218,7 @@ class HttpConfig(Section):
             if name not in HEADERS:
                 yield Mistake(place, f"this header cannot be set; {nearest(name, HEADERS)}")
             elif value and HEADERS[name] and value.lower() not in HEADERS[name]:
-                yield Mistake(place, f"must be one of: {', '.join(HEADERS[name])}")
+                yield Mistake(place, one_of(value, HEADERS[name]))
             elif _CONTROL.search(value) or not value.isascii():
                 yield Mistake(place, "must be one line of plain characters")
 

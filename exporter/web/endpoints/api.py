@@ -1,4 +1,4 @@
-"""The JSON API, with the envelope of Prometheus' own.
+"""The JSON API, with the envelope of Prometheus' own, and its lists as CSV.
 
 Unknown values are `null`. JSON has no infinity: as in Prometheus' API it is the string `"+Inf"`.
 """
@@ -7,72 +7,95 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
 
-from exporter.cooperative import collected, in_turns
-from exporter.fleet.kinds import LISTED
-from exporter.overview.rows import Condition
+from exporter.overview import lists
+from exporter.overview.filters import Known
+from exporter.web.endpoints import table
+from exporter.web.endpoints.answers import Answers, preferred
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from enum import StrEnum
-
-    from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
     from exporter.overview.interface import View
+    from exporter.overview.lists import FleetList, Wanted
+    from exporter.overview.picture import Picture
 
 
-#: The filters of each list: a row's attribute, and its values where they are a closed list.
-_FILTERS: Mapping[str, Mapping[str, tuple[str, Iterable[StrEnum] | None]]] = {
-    "targets": {
-        "source": ("source", None),
-        "kind": ("kind", LISTED),
-        "state": ("state", Condition),
-    },
-    "sources": {"source": ("name", None), "state": ("state", Condition)},
-}
+_JSON = "application/json"
 
 
 class Api:
-    """The endpoints below `/api/v1`."""
+    """The endpoints below `/api/v1`.
+
+    Each list is narrowed, sorted and cut by the query, see `exporter.overview.lists`, and is JSON
+    unless the client likes CSV better.
+    """
 
     def __init__(self, view: View) -> None:
         self._view = view
-
-    async def targets(self, request: Request) -> Response:
-        """Answer with all targets, filtered by `source`, `kind` and `state`, each repeatable."""
-        picture = await self._view.picture()
-        return await _filtered("targets", picture.targets, request.query_params)
-
-    async def sources(self, request: Request) -> Response:
-        """Answer with all sources, filtered by `source` and `state`, each repeatable."""
-        picture = await self._view.picture()
-        return await _filtered("sources", picture.sources, request.query_params)
-
-    async def alerts(self, request: Request) -> Response:
-        """Answer with what the built-in evaluation has found; with nothing where it is off."""
-        del request
-        picture = await self._view.picture()
-        return await _success(alerts=picture.alerts or ())
+        self._answers = Answers()
+        self.targets = partial(self._list, lists.TARGETS)
+        self.sources = partial(self._list, lists.SOURCES)
+        # Those of the built-in evaluation; there are none where it is off.
+        self.alerts = partial(self._list, lists.ALERTS)
+        self.problems = partial(self._list, lists.PROBLEMS)
 
     async def status(self, request: Request) -> Response:
         """Answer with the verdict on the fleet and all that it is about, of one moment."""
-        del request
         picture = await self._view.picture()
-        return await _success(
-            ready=picture.ready,
-            headline=picture.headline,
-            problems=picture.problems,
-            sources=picture.sources,
-            targets=picture.targets,
-            runs=picture.runs,
+        return await self._answers.answer(
+            request,
+            tag=picture.tag,
+            headers={"Content-Type": _JSON},
+            make=lambda: _success(
+                ready=picture.ready,
+                headline=picture.headline,
+                problems=picture.problems,
+                sources=picture.sources,
+                targets=picture.targets,
+                runs=picture.runs,
+            ),
         )
+
+    async def _list(self, shown: FleetList, request: Request) -> Response:
+        picture = await self._view.picture()
+        wanted, mistakes = shown.read(request.query_params, picture)
+        if mistakes:
+            return _bad_data("; ".join(mistakes))
+        accept = ",".join(request.headers.getlist("accept"))
+        if preferred(accept, (_JSON, table.MEDIA_TYPE)) == _JSON:
+            headers, make = {"Content-Type": _JSON}, _json
+        else:
+            make = _csv
+            headers = {
+                "Content-Type": f"{table.MEDIA_TYPE}; charset=utf-8; header=present",
+                "Content-Disposition": f'attachment; filename="{shown.name}.csv"',
+            }
+        return await self._answers.answer(
+            request, tag=picture.tag, headers=headers, make=partial(make, shown, wanted, picture)
+        )
+
+
+def _json(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
+    rows, total = wanted.among(shown.rows(picture))
+    return _success(**{shown.name: rows, "total": total})
+
+
+def _csv(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
+    everything = shown.rows(picture)
+    rows, _ = wanted.among(everything)
+    keys = table.mapping_keys(shown.types, everything)
+    keys["labels"].update(Known.of(picture.sources).labels)
+    if "annotations" in keys:
+        keys["annotations"].update(("description", "runbook_url", "summary"))
+    return table.table(shown.types, rows, {name: sorted(found) for name, found in keys.items()})
 
 
 def plain(value: Any) -> Any:
@@ -92,35 +115,17 @@ def plain(value: Any) -> Any:
             return value
 
 
-async def _filtered(name: str, rows: Iterable[msgspec.Struct], query: QueryParams) -> Response:
-    wanted: dict[str, set[str]] = {}
-    for parameter, (attribute, known) in _FILTERS[name].items():
-        chosen = set(query.getlist(parameter))
-        if known is not None and not chosen <= set(known):
-            return _bad_data(f"{parameter} must be one of: {', '.join(known)}")
-        if chosen:
-            wanted[attribute] = chosen
-    found = [
-        row
-        async for row in in_turns(rows)
-        if all(getattr(row, attribute) in chosen for attribute, chosen in wanted.items())
-    ]
-    return await _success(**{name: found})
-
-
-async def _success(**data: Any) -> Response:
-    """Answer with facts and with sequences of rows, which may be long."""
+def _success(**data: Any) -> bytes:
+    """Write the envelope around facts and sequences of rows, which may be long."""
     encoder = msgspec.json.Encoder()
     parts = []
     for name, value in data.items():
         if isinstance(value, Sequence):
-            items = await collected(encoder.encode(plain(row)) for row in value)
-            encoded = b"[%s]" % b",".join(items)
+            encoded = b"[%s]" % b",".join([encoder.encode(plain(row)) for row in value])
         else:
             encoded = encoder.encode(plain(value))
         parts.append(b'"%s":%s' % (name.encode(), encoded))
-    body = b'{"status":"success","data":{%s}}' % b",".join(parts)
-    return Response(body, media_type="application/json")
+    return b'{"status":"success","data":{%s}}' % b",".join(parts)
 
 
 def _bad_data(message: str) -> Response:
@@ -128,5 +133,5 @@ def _bad_data(message: str) -> Response:
     return Response(
         msgspec.json.encode(body),
         status_code=HTTPStatus.BAD_REQUEST,
-        media_type="application/json",
+        media_type=_JSON,
     )

@@ -12,6 +12,7 @@ import yaml
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
+from exporter.config.validation import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
@@ -100,7 +101,7 @@ def _asked(request: Request) -> tuple[str, str, str]:
     if any(not query.get(name) for name in ("source", "kind", "id")):
         raise HTTPException(HTTPStatus.BAD_REQUEST, "give source, kind and id")
     if query["kind"] not in EXPLAINED:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"kind must be one of: {', '.join(EXPLAINED)}")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"kind {one_of(query['kind'], EXPLAINED)}")
     return query["source"], query["kind"], query["id"]
 
 

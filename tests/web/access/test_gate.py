@@ -168,7 +168,16 @@ class TestHeaders:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/metrics", "/config", "/api/v1/targets", "/-/healthy", "/nowhere", "/static/style.css"],
+    [
+        "/",
+        "/metrics",
+        "/config",
+        "/api/v1/targets",
+        "/badge/fleet.svg",
+        "/-/healthy",
+        "/nowhere",
+        "/static/style.css",
+    ],
 )
 async def test_every_answer_has_the_security_headers(path: str) -> None:
     """Pages, files and errors alike carry the headers."""

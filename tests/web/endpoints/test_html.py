@@ -10,7 +10,7 @@ import pytest
 from exporter import __version__
 from exporter.errors import Reason
 from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun
-from exporter.overview.interface import AlertView
+from exporter.overview.rows import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
 from tests.web import fakes

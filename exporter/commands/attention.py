@@ -1,0 +1,154 @@
+"""`Needs attention`: what is wrong, the worst first, and each cause once.
+
+A source that does not answer is one cause, however many of its tasks fail and whatever is known of
+its targets from before; many targets that fail alike are one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.overview.attention import Trouble, troubles
+from exporter.overview.format import count
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from exporter.overview.problems import Problem
+    from exporter.overview.rows import TargetRow
+    from exporter.overview.sources import SourceRow
+
+
+#: So many targets that fail for the same reason are named in a line each.
+ALIKE = 3
+
+#: So many targets with the same problem, for whatever reasons, are named in a line each.
+SAME = 10
+
+#: So many targets of a line that stands for several are named.
+NAMED = 3
+
+# With these nothing else is known of a source.
+_WHOLE = frozenset({"CredentialsRefused", "SourceDown"})
+
+_TASK = "TaskFailing"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the table.
+
+    Attributes:
+        what: The problem, as people call it.
+        name: The target or the task, or how many of them.
+        since_timestamp_seconds: Since when, as far as it is known, epoch.
+    """
+
+    severity: str
+    what: str
+    name: str
+    source: str
+    reason: str
+    since_timestamp_seconds: float | None = None
+
+
+def entries(
+    problems: Iterable[Problem], rows: Iterable[TargetRow], sources: Sequence[SourceRow]
+) -> list[Entry]:
+    """Return what needs attention in the order of the problems, the worst first."""
+    found = troubles(problems, rows)
+    causes = {source.name: dict(_causes(source)) for source in sources}
+    whole = {each.problem.source: each for each in reversed(found) if each.problem.title in _WHOLE}
+    hidden = Counter(
+        each.problem.source for each in found if whole.get(each.problem.source, each) is not each
+    )
+    parts: dict[tuple[str, ...], list[Trouble]] = defaultdict(list)
+    number = Counter(map(_sort, found))
+    reasons = Counter((*_sort(each), each.reason) for each in found)
+    for each in found:
+        problem = each.problem
+        key: tuple[str, ...] = (*_sort(each), problem.kind, problem.id, problem.name)
+        if whole.get(problem.source, each) is not each:
+            continue
+        if problem.title == _TASK:
+            key = (*_sort(each), causes.get(problem.source, {}).get(problem.name, ""))
+        elif problem.kind and reasons[(*_sort(each), each.reason)] > ALIKE:
+            key = (*_sort(each), each.reason)
+        elif problem.kind and number[_sort(each)] > SAME:
+            key = _sort(each)
+        parts[key].append(each)
+    return [
+        _entry(same, causes.get(same[0].problem.source, {}), hidden[same[0].problem.source])
+        for same in parts.values()
+    ]
+
+
+def complaints(source: SourceRow, told: Iterable[Entry]) -> Iterator[str]:
+    """Yield what is wrong with a source and stands in none of the entries."""
+    mine = [entry for entry in told if entry.source == source.name]
+    titles = {entry.what for entry in mine}
+    if titles.isdisjoint(map(spoken, _WHOLE)):
+        if source.auth_failed:
+            yield "the credentials were refused, calls are held back"
+        elif source.blocked:
+            yield "calls are held back"
+    if source.vendor_slow and "vendor slow" not in titles:
+        yield "the vendor is slow, its time-outs accuse no target"
+    alike: dict[str, list[str]] = {}
+    for task, cause in _causes(source):
+        if not any(cause in entry.reason for entry in mine):
+            alike.setdefault(cause, []).append(task)
+    yield from (f"{', '.join(tasks)}: {cause}" for cause, tasks in alike.items())
+
+
+def spoken(title: str) -> str:
+    """Return the name of an alert, without its prefix, in words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
+
+
+def _sort(trouble: Trouble) -> tuple[str, str, str]:
+    problem = trouble.problem
+    return problem.severity, problem.alert, problem.source
+
+
+def _causes(source: SourceRow) -> Iterator[tuple[str, str]]:
+    """Yield the tasks whose newest poll failed, with why."""
+    for task in source.tasks:
+        failure = task.last_failure
+        if task.failing and failure is not None:
+            yield task.name, f"{failure.reason}: {failure.message}"
+
+
+def _entry(same: Sequence[Trouble], causes: Mapping[str, str], hidden: int) -> Entry:
+    """Make one line of problems that are alike."""
+    first = same[0].problem
+    names = [each.problem.name or each.problem.id for each in same]
+    reasons = dict.fromkeys(each.reason for each in same)
+    what, name, reason = spoken(first.title), names[0], same[0].reason
+    if first.title in _WHOLE:
+        failed = dict.fromkeys(causes.values())
+        reason = "; ".join((reason, *failed))
+        if hidden:
+            reason += f"; {count(hidden, 'more problem')} of it from before"
+    elif first.title == _TASK:
+        name = ", ".join(names)
+        reason = causes.get(names[0], reason)
+    elif len(same) > 1:
+        noun, _, _ = what.partition(" ")
+        name = count(len(same), noun)
+        more = len(names) - NAMED
+        listed = ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        reason = f"{same[0].reason}: {listed}" if same[0].reason and len(reasons) == 1 else listed
+    began = [each.problem.since_timestamp_seconds for each in same]
+    return Entry(
+        severity=first.severity,
+        what=what,
+        name=name,
+        source=first.source,
+        reason=reason,
+        since_timestamp_seconds=min((since for since in began if since is not None), default=None),
+    )

@@ -1,0 +1,118 @@
+"""Answers that are made once per change and shared by all who ask for the same."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from starlette.requests import Request
+
+
+#: So many bytes of answers are kept; a larger one is made for each who asks.
+KEPT_BYTES = 16 * 1024 * 1024
+
+
+class Answers:
+    """Makes answers beside the event loop, one at a time, and keeps those of the newest picture.
+
+    Args:
+        kept_bytes: The length of all that are kept.
+    """
+
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._kept_bytes = kept_bytes
+        self._tag = ""
+        self._kept: dict[str, bytes] = {}
+        self._turn = asyncio.Lock()
+
+    async def answer(
+        self, request: Request, *, tag: str, headers: Mapping[str, str], make: Callable[[], bytes]
+    ) -> Response:
+        """Answer, or say that nothing has changed.
+
+        Args:
+            request: The path and the query of it are part of the answer's identity.
+            tag: That of the picture.
+            headers: Those of the answer; its content type is part of its identity.
+            make: Makes the body in a thread, from what does not change.
+        """
+        asked = b"%s?%s" % (request.url.path.encode(), request.scope["query_string"])
+        form = headers["Content-Type"]
+        etag = entity_tag(tag.encode(), form.encode(), asked)
+        head = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}
+        if unchanged(request, etag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=head)
+        async with self._turn:
+            body = self._kept.get(etag) if self._tag == tag else None
+            if body is None:
+                body = await asyncio.to_thread(make)
+                self._keep(tag, etag, body)
+        return Response(body, headers={**head, **headers})
+
+    def _keep(self, tag: str, etag: str, body: bytes) -> None:
+        if self._tag != tag:
+            self._tag, self._kept = tag, {}
+        if len(body) > self._kept_bytes:
+            return
+        self._kept[etag] = body
+        while sum(map(len, self._kept.values())) > self._kept_bytes:
+            del self._kept[next(iter(self._kept))]
+
+
+def entity_tag(*parts: bytes) -> str:
+    """Return the `ETag` of what is known by some parts."""
+    digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
+    return f'"{digest[:32]}"'
+
+
+def unchanged(request: Request, etag: str) -> bool:
+    """Return whether the client has what it asks for."""
+    known = ",".join(request.headers.getlist("if-none-match")).split(",")
+    return any(each.strip().removeprefix("W/") in {etag, "*"} for each in known)
+
+
+def preferred(accept: str, types: Sequence[str]) -> str:
+    """Return the media type that a client likes best, the first one of those it likes equally.
+
+    Of two that it likes equally the one that it names more exactly is meant. Where it accepts none
+    of them it gets the first: an answer is worth more than 406, and it says what it is.
+
+    Args:
+        accept: The request's `Accept` header.
+        types: Those that there are.
+    """
+    ranges: dict[str, float] = {}
+    for each in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in each.split(";"))
+        ranges[name] = _weight(parameters)
+
+    def rank(media_type: str) -> tuple[float, int]:
+        group = media_type.partition("/")[0]
+        for exactness, name in ((2, media_type), (1, f"{group}/*"), (0, "*/*")):
+            if name in ranges:
+                return (ranges[name], exactness)
+        return (0.0, 0)
+
+    best = max(types, key=rank)
+    return best if rank(best)[0] > 0 else types[0]
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    """Return the weight of a media range; one that cannot be read is that of something unwanted."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                return 0.0
+            return weight if 0 <= weight <= 1 else 0.0
+    return 1.0
