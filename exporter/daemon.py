@@ -23,6 +23,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
+from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
@@ -94,6 +95,15 @@ class Daemon:
         self._generator_url = self._instance = ""
         self.recent = Recent()
         self.recent.follow(self._engine.store)
+        self.history = open_history(
+            loaded.settings.history,
+            state=loaded.settings.state,
+            shard=self._shard,
+            clock=clock,
+            lasting=state is None,
+        )
+        if self.history is not None:
+            self.history.follow(self._engine.store)
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
@@ -159,6 +169,8 @@ class Daemon:
             asyncio.create_task(self._keep_house(), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
         ]
+        if self.history is not None:
+            background.append(asyncio.create_task(self.history.run(), name="history"))
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
@@ -190,6 +202,8 @@ class Daemon:
             await asyncio.gather(*background, return_exceptions=True)
             await self._engine.end(grace_seconds=STOP_GRACE_SECONDS)
             await server.stop(grace_seconds=1.0)
+            if self.history is not None:
+                await self.history.aclose()
             self._log.info("stopped")
 
     def snapshots(self) -> tuple[Snapshot, ...]:

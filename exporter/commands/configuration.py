@@ -15,6 +15,7 @@ from exporter.config.environment import PREFIX
 from exporter.config.types import WrongValueError, parse_duration
 from exporter.config.validation import S, checked
 from exporter.errors import ConfigurationError
+from exporter.history.settings import HistorySettings
 from exporter.settings import flags
 from exporter.settings.layers import Layers
 from exporter.settings.load import Loaded, load
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
-_SHARDING, _STATE = "sharding", "state"
+_SHARDING, _STATE, _HISTORY = "sharding", "state", "history"
 _WEB, _URL = "web", "external_url"
 
 
@@ -154,6 +155,16 @@ def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSet
     """
     layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL), arguments, environ)
     return _settings(layers, _STATE, checked(StateSettings, _part(layers, _STATE)))
+
+
+def history(arguments: argparse.Namespace, environ: Mapping[str, str]) -> HistorySettings:
+    """Read where the history is kept, as `state` does.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    layers = _layers((flags.CONFIG_FILE,), arguments, environ)
+    return _settings(layers, _HISTORY, checked(HistorySettings, _part(layers, _HISTORY)))
 
 
 def _layers(

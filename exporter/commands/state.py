@@ -13,6 +13,7 @@ from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import configuration
 from exporter.config.types import format_duration
 from exporter.errors import ConfigurationError, StateError
+from exporter.history import upkeep as history
 from exporter.settings import flags
 from exporter.state import upkeep
 from exporter.state.base import SALT
@@ -59,6 +60,10 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
                     [f"{flags.STATE_PATH.spelled}: there is no folder by default; name one"]
                 )
             _ACTIONS[arguments.action](place, HostClock.of(SYSTEM_CLOCK))
+        if arguments.action in _OF_HISTORY:
+            folder = configuration.history(arguments, environ).path or settings.path
+            for place in history.places(folder, environ):
+                _OF_HISTORY[arguments.action](place)
     except StateError as error:
         print(f"state: {error}", file=sys.stderr)
         return 1
@@ -109,6 +114,18 @@ def _vacuum(place: Place, host: HostClock) -> None:
     print(f"{place.file}: {before} bytes before, {after} after")
 
 
+def _check_history(place: Place) -> None:
+    report = history.check(place)
+    print(f"file       {place.file}, {place.size()} bytes")
+    print("rows       " + ", ".join(f"{number} {table}" for table, number in report.items()))
+    print("history: fine")
+
+
+def _vacuum_history(place: Place) -> None:
+    before, after = history.vacuum(place)
+    print(f"{place.file}: {before} bytes before, {after} after")
+
+
 def _export(place: Place, host: HostClock) -> None:
     _print_documents(upkeep.export(place, host))
 
@@ -130,4 +147,10 @@ _ACTIONS: Mapping[str, Callable[[Place, HostClock], None]] = {
     "check": _check,
     "vacuum": _vacuum,
     "export": _export,
+}
+
+#: The history is exported by `/api/v1/history`.
+_OF_HISTORY: Mapping[str, Callable[[Place], None]] = {
+    "check": _check_history,
+    "vacuum": _vacuum_history,
 }

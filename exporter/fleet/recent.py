@@ -66,6 +66,15 @@ class Entry(NamedTuple):
     reason: Reason | None
 
 
+class Judged(NamedTuple):
+    """The outcome of a reading, as an `Entry` has it, with the moment at which it was read."""
+
+    at: Moment
+    up: bool | None
+    reason: Reason | None = None
+    duration_seconds: float | None = None
+
+
 class _Ring:
     """Packed entries; the newest replaces the oldest."""
 
@@ -190,30 +199,41 @@ class Recent:
         return NOTHING
 
 
-def _add(record: Record, reading: Reading, taken: Moment) -> None:
+def judged(reading: Reading, taken: Moment) -> Judged | None:
+    """Return the outcome of a reading, `None` if it has none.
+
+    Args:
+        reading: About a target of a listed kind.
+        taken: When its snapshot was.
+    """
     match reading:
         case Agent(state=state) | Controller(state=state) | Recorder(state=state) if (
             state is not None
         ):
-            record.add(
-                state.read_at,
-                up=state.up,
-                reason=state.reason,
-                duration_seconds=state.ping_duration_seconds,
-            )
+            return Judged(state.read_at, state.up, state.reason, state.ping_duration_seconds)
         case Cluster(state=state) if state is not None:
             members = [member.state for member in reading.members if member.active is not False]
-            judged = [state, *members]
-            down = [each for each in judged if each is not None and each.up is False]
-            record.add(
+            states = [state, *members]
+            down = [each for each in states if each is not None and each.up is False]
+            return Judged(
                 state.read_at,
-                up=False if down else None if None in members else True,
-                reason=down[0].reason if down else None,
-                duration_seconds=state.ping_duration_seconds,
+                False if down else None if None in members else True,
+                down[0].reason if down else None,
+                state.ping_duration_seconds,
             )
         case Location(agents_up=count) if count is not None:
-            record.add(reading.read_at, up=count > 0)
+            return Judged(reading.read_at, count > 0)
         case Suite():
-            record.add(taken, up=reading.healthy)
-        case _:
-            pass
+            return Judged(taken, reading.healthy)
+    return None
+
+
+def _add(record: Record, reading: Reading, taken: Moment) -> None:
+    outcome = judged(reading, taken)
+    if outcome is not None:
+        record.add(
+            outcome.at,
+            up=outcome.up,
+            reason=outcome.reason,
+            duration_seconds=outcome.duration_seconds,
+        )

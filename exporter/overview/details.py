@@ -14,9 +14,7 @@ from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import (
     agents_up,
-    ago,
     duration,
-    instant,
     of_planned,
     signed,
     size,
@@ -40,10 +38,14 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
+Fact = str | float | None
+
+
 class Details(msgspec.Struct, frozen=True, kw_only=True):
     """A target, or a run, with what is told of it.
 
     Attributes:
+        facts: What is told of it by name: as text, or a time stamp, epoch.
         clusters: Those an agent is a member of.
         samples: Its samples in the metrics, as lines of the text format.
         command: The command line that asks the vendor about it.
@@ -51,7 +53,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     row: TargetRow | RunRow
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str | float], ...]
     clusters: tuple[ClusterRow, ...]
     samples: tuple[str, ...]
     command: str
@@ -79,7 +81,7 @@ def details(
     return Details(
         name=row.name or row.id,
         row=row,
-        facts=tuple((name, value) for name, value in _facts(row, now) if value),
+        facts=tuple((name, value) for name, value in _facts(row) if value),
         clusters=_clusters(of_source, target_id, now) if kind == Kind.AGENT else (),
         samples=_lines(about),
         command=command(source, kind, target_id),
@@ -130,7 +132,7 @@ def _lines(snapshots: list[Snapshot]) -> tuple[str, ...]:
     return tuple(line for line in pages.split("\n") if line and not line.startswith("#"))
 
 
-def _facts(row: TargetRow | RunRow, now: Moment) -> Iterator[tuple[str, str]]:
+def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, Fact]]:
     yield "Id", row.id
     yield "Source", f"{row.source} ({row.provider})"
     if isinstance(row, RunRow):
@@ -142,11 +144,7 @@ def _facts(row: TargetRow | RunRow, now: Moment) -> Iterator[tuple[str, str]]:
     yield "Oldest accepted version", row.minimum_version or ""
     yield "Clock", signed(row.clock_delta_seconds)
     yield "Ping", duration(row.ping_duration_seconds)
-    if row.changed_timestamp_seconds is not None:
-        at = row.changed_timestamp_seconds
-        since = f"{instant(at)}, {ago(now.unix - at)} at the latest"
-        yield f"{row.state.capitalize()} since", since
-    yield "Last seen up", instant(row.last_up_timestamp_seconds)
+    yield "Last seen up", row.last_up_timestamp_seconds
     if row.protected is not None:
         yield "Demands a token", _yes(row.protected)
     yield from _own_facts(row)
@@ -154,7 +152,7 @@ def _facts(row: TargetRow | RunRow, now: Moment) -> Iterator[tuple[str, str]]:
         yield f"Label {name}", value
 
 
-def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
+def _own_facts(row: TargetRow) -> Iterator[tuple[str, Fact]]:
     match row:
         case AgentRow():
             if row.busy is not None:
@@ -163,7 +161,7 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
             yield "Free disk space", size(row.disk_free_bytes)
             yield "Most users", _limit(row.users_limit)
             yield "Longest job", duration(row.job_duration_limit_seconds)
-            yield "Heartbeat", instant(row.heartbeat_timestamp_seconds)
+            yield "Heartbeat", row.heartbeat_timestamp_seconds
         case RecorderRow(recording=recording) if recording is not None:
             yield "Records", _yes(recording)
         case ClusterRow():
@@ -177,12 +175,12 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, str]]:
             yield "Newest run", words(row.last_run_outcome)
             if row.last_run_passed is not None:
                 yield "Newest verdict", "passed" if row.last_run_passed else "not passed"
-            yield "Newest run ended", instant(row.last_run_end_timestamp_seconds)
+            yield "Newest run ended", row.last_run_end_timestamp_seconds
         case _:
             pass
 
 
-def _run_facts(row: RunRow) -> Iterator[tuple[str, str]]:
+def _run_facts(row: RunRow) -> Iterator[tuple[str, Fact]]:
     yield "Suite", row.suite
     yield "Agent", row.agent
     yield "Location", row.location
@@ -194,7 +192,7 @@ def _run_facts(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "Waits", "for somebody to start it"
     if row.internal_error:
         yield "Internal error", "told by its newest log line"
-    yield "Started", instant(row.start_timestamp_seconds)
+    yield "Started", row.start_timestamp_seconds
 
 
 def _yes(flag: bool) -> str:  # noqa: FBT001 - the value to be written

@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
     from exporter.fleet.recent import Recent
     from exporter.fleet.store import Snapshot
+    from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.picture import Picture
     from exporter.sources.base import Explanation
+
+
+class HistoryView(Protocol):
+    """The history, as the pages see it."""
+
+    async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
+        """Return the history of a target up to a time, `None` if none is known.
+
+        Raises:
+            StateError: It cannot be read now.
+        """
 
 
 class View(Protocol):
@@ -28,6 +40,10 @@ class View(Protocol):
     """
 
     recent: Recent
+
+    @property
+    def history(self) -> HistoryView | None:
+        """The history of each target, `None` where none is kept."""
 
     def metrics(
         self,

@@ -18,6 +18,7 @@ from exporter.config import yaml_file
 from exporter.config.secret import HIDDEN, Secret
 from exporter.config.validation import Mistake, checked, dotted, nearest
 from exporter.errors import ConfigurationError
+from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure
 from exporter.settings.deprecation import RENAMED
 from exporter.settings.layers import Layers
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     log: LogSettings
     sharding: ShardingSettings
     state: StateSettings
+    history: HistorySettings
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm."""

@@ -13,6 +13,7 @@ from exporter.alerts.settings import AlertingSettings
 from exporter.config.address import parse_address
 from exporter.config.types import Boolean, FilePath, Url, Whole, WrongValueError, check_url, listed
 from exporter.config.validation import Mistake, Section
+from exporter.history.settings import HistorySettings
 from exporter.logging import Format, Level
 from exporter.sources.settings import SourceDefaults
 from exporter.state.settings import StateSettings
@@ -174,5 +175,6 @@ SECTIONS: dict[str, type[Section]] = {
     "log": LogSettings,
     "sharding": ShardingSettings,
     "state": StateSettings,
+    "history": HistorySettings,
 }
 SOURCES = "sources"

@@ -18,6 +18,7 @@ from exporter.state.hostclock import Offset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from exporter.state.hostclock import HostClock
     from exporter.state.place import Place
@@ -129,7 +130,7 @@ class Database:
             except sqlite3.Error as error:
                 self.close()
                 if not more or not self._helped(error):
-                    raise self._unusable(error) from error
+                    raise explained(self.place.file, error) from error
         raise AssertionError  # the last turn returns or raises
 
     def _helped(self, error: sqlite3.Error) -> bool:
@@ -154,7 +155,7 @@ class Database:
             with self.place.locked():
                 return self._open()
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise explained(self.place.file, error) from error
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -238,9 +239,11 @@ class Database:
             kept_as=str(target),
         )
 
-    def _unusable(self, error: sqlite3.Error) -> StateError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return StateError(f"{self.place.file}: {_REMEDIES.get(code, str(error))}")
+
+def explained(file: Path, error: sqlite3.Error) -> StateError:
+    """Return why a file cannot be used, with the remedy."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return StateError(f"{file}: {_REMEDIES.get(code, str(error))}")
 
 
 def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:

@@ -12,7 +12,7 @@ from exporter.metrics import own
 from exporter.state.fallback import FallbackState
 from exporter.state.hostclock import HostClock
 from exporter.state.memory import MemoryState
-from exporter.state.place import Place
+from exporter.state.place import FILE, Place
 from exporter.state.redis import RedisState
 from exporter.state.sqlite import SqliteState
 
@@ -60,17 +60,35 @@ def open_state(
 
 
 def place_of(settings: StateSettings, environ: Mapping[str, str]) -> Place | None:
-    """Return the folder of the state, `None` if neither settings nor environment name one."""
-    folder = settings.path or _given(environ)
+    """Return the place of the state, `None` if neither settings nor environment name one."""
+    return place_in(settings.path, environ)
+
+
+def place_in(
+    folder: Path | None,
+    environ: Mapping[str, str],
+    *,
+    name: str = FILE,
+    setting: str = "state.path",
+) -> Place | None:
+    """Return a place in a folder, or in that of the state by default, if there is one.
+
+    Args:
+        folder: As the settings name it.
+        environ: The environment.
+        name: The file's name.
+        setting: What names another folder.
+    """
+    folder = folder or _given(environ)
     if folder is not None:
-        return Place(folder)
+        return Place(folder, name=name, setting=setting)
     states = Path(environ.get("XDG_STATE_HOME", ""))
     if not states.is_absolute():  # the specification has relative ones ignored
         home = Path(environ.get("HOME", ""))
         if not home.is_absolute():
             return None
         states = home / ".local" / "state"
-    return Place(states / "loadfleet-exporter", parents=True)
+    return Place(states / "loadfleet-exporter", name=name, setting=setting, parents=True)
 
 
 def _in_memory(clock: Clock, telemetry: SelfMetrics, *, up: bool) -> State:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 FILE = "state.db"
-LOCK = "state.lock"
 
 #: What SQLite keeps beside the file.
 SUFFIXES = ("-wal", "-shm", "-journal")
@@ -68,10 +67,12 @@ class Place:
         wal: SQLite's log of the changes that are not yet in the file.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
         folder: Path,
         *,
+        name: str = FILE,
+        setting: str = "state.path",
         parents: bool = False,
         mounts: Callable[[], str] = _mounts,
         pause: Callable[[float], None] = time.sleep,
@@ -80,13 +81,17 @@ class Place:
 
         Args:
             folder: Where it is.
+            name: The file's name; its lock has the same one with another ending.
+            setting: What names another folder.
             parents: Whether to make the folders above as well.
             mounts: Returns what is mounted where, as in `/proc/self/mountinfo`.
             pause: Waits for that many seconds.
         """
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - nothing is looked up
-        self.file = self.folder / FILE
-        self.wal = self.folder / f"{FILE}-wal"
+        self.file = self.folder / name
+        self.wal = self.folder / f"{name}-wal"
+        self._lock = self.file.with_suffix(".lock")
+        self._setting = setting
         self._parents = parents
         self._mounts = mounts
         self._pause = pause
@@ -104,10 +109,10 @@ class Place:
             kind = network_file_system(Path(folder), mounts)
             if kind:
                 raise StateError(
-                    f"{self.folder} is on a network file system ({kind}); the state takes local"
-                    " file systems only, name another folder in state.path"
+                    f"{self.folder} is on a network file system ({kind}); {self.file.name} takes"
+                    f" local file systems only, name another folder in {self._setting}"
                 )
-        for path in (self.file, *self._companions(self.file), self.folder / LOCK):
+        for path in (self.file, *self._companions(self.file), self._lock):
             self._check_file(path)
 
     def make(self) -> None:
@@ -132,14 +137,35 @@ class Place:
         Raises:
             StateError: It cannot be had.
         """
-        try:
-            self.folder.mkdir(mode=0o700, parents=self._parents, exist_ok=True)
-            lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | _SAFELY, 0o600)
-        except OSError as error:
-            raise self._unusable(error) from error
+        lock = self._open_lock()
         try:
             self._wait_for(lock)
             yield
+        finally:
+            self._close(lock)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the lock for long, unless another process does; it ends with the process at last.
+
+        Yields:
+            True if the lock is ours.
+
+        Raises:
+            StateError: It cannot be had.
+        """
+        lock = self._open_lock()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._close(lock)
+            yield False
+            return
+        except OSError as error:
+            self._close(lock)
+            raise self._unusable(error) from error
+        try:
+            yield True
         finally:
             self._close(lock)
 
@@ -174,11 +200,11 @@ class Place:
             StateError: It cannot be renamed.
         """
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(unix))
-        target = self.folder / f"{FILE}{DAMAGED}{at}"
+        target = self.folder / f"{self.file.name}{DAMAGED}{at}"
         count = 1
         while target.exists():
             count += 1
-            target = self.folder / f"{FILE}{DAMAGED}{at}.{count}"
+            target = self.folder / f"{self.file.name}{DAMAGED}{at}.{count}"
         try:
             # The file first: what SQLite finds beside a new, empty file is thrown away.
             self.file.rename(target)
@@ -194,7 +220,7 @@ class Place:
 
     def damaged(self) -> list[Path]:
         """Return what was set aside, the newest last."""
-        found = self.folder.glob(f"{FILE}{DAMAGED}*")
+        found = self.folder.glob(f"{self.file.name}{DAMAGED}*")
         return sorted(
             (path for path in found if not path.name.endswith(SUFFIXES)),
             key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)],
@@ -212,7 +238,16 @@ class Place:
             raise self._unusable(error) from error
         if not stat.S_ISREG(mode):
             kind = next((name for matches, name in _KINDS if matches(mode)), "a device")
-            raise StateError(f"{path} is {kind} and not a file; remove it, or change state.path")
+            raise StateError(
+                f"{path} is {kind} and not a file; remove it, or change {self._setting}"
+            )
+
+    def _open_lock(self) -> int:
+        try:
+            self.folder.mkdir(mode=0o700, parents=self._parents, exist_ok=True)
+            return os.open(self._lock, os.O_RDWR | os.O_CREAT | _SAFELY, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _wait_for(self, lock: int) -> None:
         for _ in range(round(LOCK_SECONDS / _LOCK_PAUSE_SECONDS)):
@@ -225,7 +260,7 @@ class Place:
             else:
                 return
         raise StateError(
-            f"{self.folder / LOCK} is held by another process for {LOCK_SECONDS:.0f} s; end it"
+            f"{self._lock} is held by another process for {LOCK_SECONDS:.0f} s; end it"
         )
 
     def _close(self, descriptor: int) -> None:
@@ -240,7 +275,7 @@ class Place:
     def _unusable(self, error: OSError) -> StateError:
         return StateError(
             f"{self.folder} cannot be used: {error.strerror or error}; make it a folder that the"
-            " exporter's user may write to, or name another in state.path"
+            f" exporter's user may write to, or name another in {self._setting}"
         )
 
 

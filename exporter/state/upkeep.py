@@ -50,7 +50,7 @@ def check(place: Place, host: HostClock) -> Report:
     Raises:
         StateError: It is not there, is damaged, or cannot be used.
     """
-    with _reading(place) as connection:
+    with reading(place) as connection:
         found = [text for (text,) in connection.execute("PRAGMA integrity_check(1)")]
         if found != ["ok"]:
             raise schema.DamagedError(found[0])
@@ -72,7 +72,7 @@ def export(place: Place, host: HostClock) -> Iterator[tuple[str, Document]]:
     Raises:
         StateError: As of `check`.
     """
-    with _reading(place) as connection:
+    with reading(place) as connection:
         for key, document in _documents(connection, host):
             if key != SALT:
                 yield key, document
@@ -112,7 +112,12 @@ def _documents(connection: sqlite3.Connection, host: HostClock) -> Iterator[tupl
 
 
 @contextmanager
-def _reading(place: Place) -> Iterator[sqlite3.Connection]:
+def reading(place: Place) -> Iterator[sqlite3.Connection]:
+    """Open the file so that nothing is changed, and nobody who uses it waits.
+
+    Raises:
+        StateError: It is not there, is damaged, or cannot be used.
+    """
     place.check()
     if place.identity() is None:
         raise StateError(f"there is no state in {place.folder}; name its folder in state.path")

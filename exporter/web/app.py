@@ -21,6 +21,7 @@ from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.badge import Badges
 from exporter.web.endpoints.discovery import Discovery
+from exporter.web.endpoints.history import HistoryApi
 from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
 from exporter.web.endpoints.text import TextPages
@@ -75,6 +76,7 @@ def create_app(
         Route("/api/v1/status", api.status),
         Route("/badge/fleet.svg", badges.fleet),
         Route("/badge/target.svg", badges.target),
+        Route("/api/v1/history", HistoryApi(view).history),
         Route("/sd/agents", discovery.agents),
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),

@@ -12,12 +12,17 @@ from exporter.state.base import salt
 from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
+from tests.history.feed import Feed
 from tests.support.redis import PROGRAMS, RedisServer
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+#: What can be done with the history.
+ACTIONS = ("check", "vacuum")
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +114,36 @@ def test_where_nothing_is_nothing_is_made(
     assert 1 == code
     assert f"state: there is no state in {folder}" in capsys.readouterr().err
     assert not folder.exists()
+
+
+async def test_the_history_is_checked_and_made_small(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The history beside the state is read as well, with its rows."""
+    await fill(folder)
+    feed = await Feed(folder).begin()
+    await feed.polls(True, False)
+    await feed.history.aclose()
+
+    codes = [main(["state", each, f"--state.path={folder}"], environ={}) for each in ACTIONS]
+
+    output = capsys.readouterr().out
+    assert [0, 0] == codes
+    assert "rows       1 targets, 2 transitions, 1 hours, 0 runs\nhistory: fine\n" in output
+    assert f"{folder}/history.db: " in output.splitlines()[-1]
+
+
+async def test_a_damaged_history_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 1 with the place; it stays where it is, as it is."""
+    await fill(folder)
+    (folder / "history.db").write_bytes(b"damaged" * 1000)
+    before = contents(folder)
+
+    codes = [main(["state", each, f"--state.path={folder}"], environ={}) for each in ACTIONS]
+
+    assert [1, 1] == codes
+    assert f"state: {folder}/history.db is damaged" in capsys.readouterr().err
+    assert before["history.db"] == contents(folder)["history.db"]
 
 
 async def test_export_prints_a_line_per_document(

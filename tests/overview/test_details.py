@@ -83,11 +83,11 @@ def test_of_a_run() -> None:
         "Source": "prod (realload)",
         "Location": "eu-west",
         "Engines": "4",
-        "Started": "2023-11-14 22:13:20 UTC",
+        "Started": fakes.NOW.unix,
     } == dict(found.facts)
 
 
-def facts_of(reading: Reading) -> dict[str, str]:
+def facts_of(reading: Reading) -> dict[str, str | float]:
     """Return what is told of a target."""
     target = target_of(reading)
     assert target is not None

@@ -55,7 +55,9 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import Exposition
+    from exporter.overview.interface import HistoryView
     from exporter.overview.rows import AlertView
 
 
@@ -100,6 +102,7 @@ class FakeView:
         self.source_rows = sources
         self.tag = ""
         self.recent = Recent()
+        self.history: HistoryView | None = None
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}
         self.page = PAGE
@@ -186,6 +189,23 @@ class StillView(FakeView):
         """Return the picture of the first call."""
         self._made = self._made or await super().picture()
         return self._made
+
+
+class FakeHistory:
+    """A history whose answers are handed in."""
+
+    def __init__(self, *answers: TargetHistory | Exception | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
+        """Answer with the next."""
+        del now
+        self.asked.append((source, kind, target_id))
+        answer = self._answers.pop(0) if self._answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class ExposingView(FakeView):

@@ -44,7 +44,7 @@ class Answers:
             headers: Those of the answer; its content type is part of its identity.
             make: Makes the body in a thread, from what does not change.
         """
-        asked = b"%s?%s" % (request.url.path.encode(), request.scope["query_string"])
+        asked = b"%s?%s" % (request.scope["path"].encode(), request.scope["query_string"])
         form = headers["Content-Type"]
         etag = entity_tag(tag.encode(), form.encode(), asked)
         head = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}

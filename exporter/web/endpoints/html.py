@@ -10,9 +10,11 @@ import jinja2
 from exporter import __version__
 from exporter.alerts.rule import Severity
 from exporter.alerts.thresholds import RUNBOOK_URL
+from exporter.errors import StateError
 from exporter.overview import format as text
 from exporter.overview.details import details
 from exporter.overview.rows import Condition, TargetRow, word
+from exporter.overview.timeline import past
 from exporter.web.endpoints.board import Board
 from exporter.web.endpoints.pages import answer, rendered
 from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
@@ -84,10 +86,18 @@ class HtmlPages:
         record = view.recent.of(next(providers, ""), source, kind, target_id)
         readings = list(record.readings())
         row = found.row if found else None
+        drawn, problem = None, ""
+        try:
+            history = view.history and await view.history.of(source, kind, target_id, now.unix)
+            drawn = past(history, kind, now.unix) if history else None
+        except StateError:
+            problem = "The history cannot be read now."
         return await _answer(
             request,
             self._target,
-            status=HTTPStatus.OK if found or readings else HTTPStatus.NOT_FOUND,
+            status=HTTPStatus.OK if found or readings or drawn else HTTPStatus.NOT_FOUND,
+            past=drawn,
+            past_problem=problem,
             now=now,
             source=source,
             kind=kind,

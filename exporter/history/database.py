@@ -1,0 +1,333 @@
+"""Where the history is kept: a file that one process writes, or memory where there is none."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack, closing, suppress
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter.errors import StateError
+from exporter.history import tables
+from exporter.history.records import HOUR, Batch
+from exporter.state.database import BUSY_SECONDS, explained
+from exporter.state.schema import DamagedError, is_damage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.history.records import Known, Records, TargetKey
+    from exporter.state.place import Place
+
+
+#: How long after a failure the file is tried again.
+RETRY_SECONDS = 600.0
+
+#: The share of the largest size that is left free, so that a batch finds room.
+_RESERVE = 1 / 16
+
+_PAGE_BYTES = 4096
+
+#: The largest size of what is kept in memory: ten days of ten thousand targets.
+MEMORY_BYTES = 64 * 2**20
+
+#: A batch finds room after so many days were deleted, or never.
+_DAYS_AT_ONCE = 3
+
+
+@unique
+class Role(StrEnum):
+    """The part this process has in the history.
+
+    `WRITER` of the file; `READER` of a file that another process writes; `MEMORY` if there is no
+    file that can be used.
+    """
+
+    WRITER = "writer"
+    READER = "reader"
+    MEMORY = "memory"
+
+
+class Database:
+    """The history's file, or the memory in its place; used by one thread.
+
+    Attributes:
+        role: The part in it, `None` before it is opened.
+        begun: Since when the memory is used, epoch.
+    """
+
+    def __init__(
+        self,
+        place: Place | None,
+        *,
+        keep_seconds: float,
+        max_bytes: int,
+        time: Callable[[], float],
+        known: Callable[[], list[Known]] = list,
+    ) -> None:
+        """Prepare it; nothing is touched yet.
+
+        Args:
+            place: The file; without one, all is kept in memory.
+            keep_seconds: What is older is deleted.
+            max_bytes: The file's largest size.
+            time: Returns seconds since the epoch.
+            known: Returns the newest transition of each target, for whatever takes the place of
+                a file that is gone.
+        """
+        self.place = place
+        self.role: Role | None = None
+        self.begun = 0.0
+        self._keep_seconds = keep_seconds
+        self._max_pages = self._pages = max_bytes // _PAGE_BYTES
+        self._time = time
+        self._known = known
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._lock = ExitStack()
+        self._failed = 0.0
+        self._pruned = 0
+        self._log = structlog.get_logger("exporter.history")
+
+    def open(self) -> list[Known]:
+        """Take the part that can be had now.
+
+        Returns:
+            The newest transition of each target, if this process writes; nothing else.
+        """
+        if self.place is None:
+            return self._use_memory([])
+        try:
+            return self._open(self.place)
+        except (StateError, sqlite3.Error, OSError) as error:
+            return self._use_memory([], error)
+
+    def again(self) -> list[Known] | None:
+        """Try to become the writer, where another process was, or the file could not be used.
+
+        Returns:
+            As of `open`, where another process has written until now; else `None`.
+        """
+        if self.role is Role.MEMORY:
+            self._back_to_file()
+            return None
+        if self.role is Role.WRITER:
+            return None
+        known = self.open()
+        return known if self._connection is not None else None
+
+    def write(self, batch: Batch) -> None:
+        """Add a batch; what cannot be written to the file is kept in memory.
+
+        Raises:
+            sqlite3.Error: Memory has its largest size, with a day of it.
+        """
+        if self.role is Role.WRITER:
+            try:
+                self._write(batch)
+            except (StateError, sqlite3.Error, OSError) as error:
+                self._use_memory(self._known(), error)
+            else:
+                return
+        self._fit(batch)
+
+    def read(self, target: TargetKey, *, hours: range) -> Records | None:
+        """Return what is kept of a target, `None` if it is not known.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        try:
+            if self._connection is not None:
+                return tables.read(self._connection, target, hours=hours)
+            if self.place is None or self.place.identity() is None:
+                return None
+            with closing(self._connect(f"{self.place.file.as_uri()}?mode=ro")) as connection:
+                return tables.read(connection, target, hours=hours)
+        except (sqlite3.Error, ValueError) as error:
+            if self.place is None or not isinstance(error, sqlite3.Error):
+                raise StateError(f"the history cannot be read: {error}") from error
+            raise explained(self.place.file, error) from error
+
+    def close(self) -> None:
+        """Close it, and let another process write the file."""
+        self._disconnect()
+        self.role = None
+
+    def _open(self, place: Place) -> list[Known]:
+        self._disconnect()
+        place.check()
+        if not self._lock.enter_context(place.held()):
+            self._lock.close()
+            if self.role is not Role.READER:
+                self._log.info(
+                    "history_read_only",
+                    message="another process writes it; this one follows when that ends",
+                    file=str(place.file),
+                )
+            self.role = Role.READER
+            return []
+        try:
+            known = self._open_file(place)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(place, error)
+            known = self._open_file(place)
+        if self.role is Role.READER:
+            self._log.info("history_taken_over", file=str(place.file))
+        self.role = Role.WRITER
+        return known
+
+    def _open_file(self, place: Place) -> list[Known]:
+        place.make()
+        connection = self._connect(place.file.as_uri())
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA journal_size_limit = 16777216")
+            tables.prepare(connection)
+            self._limit(connection, self._max_pages)
+            known = tables.newest(connection)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, ValueError):  # a word that nobody of us has written
+                raise DamagedError(str(error)) from error
+            raise
+        self._connection, self._identity = connection, place.identity()
+        return known
+
+    def _limit(self, connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        self._pages = pages
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    def _write(self, batch: Batch) -> None:
+        place = self.place
+        assert place is not None  # noqa: S101 - a writer has a file
+        if place.identity() != self._identity:
+            self._reopen(place)
+        try:
+            self._fit(batch)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._set_aside(place, error)
+            self._reopen(place)
+            self._fit(batch)
+
+    def _fit(self, batch: Batch) -> None:
+        """Write a batch, and make room for it where the file has its largest size."""
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - a writer has one
+        if tables.pages(connection) > self._pages * (1 - _RESERVE):
+            self._drop_oldest_day(connection)
+        for more in reversed(range(_DAYS_AT_ONCE)):
+            try:
+                tables.write(connection, batch)
+            except sqlite3.Error as error:
+                full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+                if not full or not more or not self._drop_oldest_day(connection):
+                    raise
+            else:
+                break
+        self._prune(connection)
+
+    def _drop_oldest_day(self, connection: sqlite3.Connection) -> bool:
+        oldest = tables.oldest_hour(connection)
+        if oldest is None or oldest >= int(self._time()) // HOUR - 24:
+            return False  # the newest day is never given up for the next batch
+        end = (oldest // 24 + 1) * 24
+        while tables.prune(connection, end * HOUR):
+            pass
+        self._log.warning(
+            "history_full",
+            message="the file has its largest size, so its oldest day is deleted; raise"
+            " history.max_bytes, or lower history.keep",
+            file=str(self.place.file if self.place else ""),
+        )
+        return True
+
+    def _prune(self, connection: sqlite3.Connection) -> None:
+        """Delete a part of what is too old; once an hour there is something to look for."""
+        hour = int(self._time()) // HOUR
+        if hour != self._pruned and not tables.prune(connection, self._time() - self._keep_seconds):
+            self._pruned = hour
+
+    def _reopen(self, place: Place) -> None:
+        self._open(place)
+        if self.role is not Role.WRITER:
+            raise StateError(f"{place.file} was replaced, and another process writes it")
+        if self._connection is not None:
+            tables.write(self._connection, _as_batch(self._known()))
+
+    def _use_memory(self, known: list[Known], error: Exception | None = None) -> list[Known]:
+        """Go on without a file, with the newest transitions that are known."""
+        if error is not None:
+            if isinstance(error, sqlite3.Error) and self.place is not None:
+                error = explained(self.place.file, error)
+            self._log.warning(
+                "history_in_memory",
+                message=f"{error}; until then the history is kept in memory",
+                retry_seconds=RETRY_SECONDS,
+            )
+        self._disconnect()
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False
+        )
+        tables.prepare(self._connection)
+        self._limit(self._connection, MEMORY_BYTES // _PAGE_BYTES)
+        self.role, self.begun, self._failed = Role.MEMORY, self._time(), self._time()
+        tables.write(self._connection, _as_batch(known))
+        return known
+
+    def _back_to_file(self) -> None:
+        memory, place = self._connection, self.place
+        if place is None or memory is None or abs(self._time() - self._failed) < RETRY_SECONDS:
+            return
+        self._failed = self._time()
+        batch = tables.everything(memory)
+        self._connection = None  # stays open until its contents are in the file
+        try:
+            self._open(place)
+            if self.role is Role.WRITER:
+                self._write(batch)
+        except (StateError, sqlite3.Error, OSError):
+            self._disconnect()
+            self._connection, self.role = memory, Role.MEMORY
+            return
+        memory.close()
+        self._log.info("history_in_file", file=str(place.file))
+
+    def _set_aside(self, place: Place, error: sqlite3.Error) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        kept = place.set_aside(self._time())
+        self._log.warning(
+            "history_set_aside",
+            message=f"it is damaged or foreign ({error}); a new one is begun",
+            kept_as=str(kept),
+        )
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        self._lock.close()
+
+
+def _as_batch(known: list[Known]) -> Batch:
+    batch = Batch()
+    for each in known:
+        batch.tasks[each.key] = each.task
+        batch.transitions.append((each.key, each.transition))
+    return batch

@@ -1,0 +1,223 @@
+"""The history, followed while the daemon runs: recorded on the loop, written in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import structlog
+
+from exporter.errors import StateError
+from exporter.fleet.store import Cause
+from exporter.history.database import Database, Role
+from exporter.history.recorder import Recorder
+from exporter.history.records import Records, TargetKey
+from exporter.history.summary import TargetHistory, hours_of, summarized
+from exporter.history.upkeep import FILE, SETTING
+from exporter.state.opening import place_in
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exporter.clock import Clock
+    from exporter.fleet.store import SnapshotChange, Store
+    from exporter.history.records import Batch
+    from exporter.history.settings import HistorySettings
+    from exporter.sharding import Shard
+    from exporter.state.place import Place
+    from exporter.state.settings import StateSettings
+
+
+T = TypeVar("T")
+
+#: The time from one batch to the next, which is what a killed process loses.
+BATCH_SECONDS = 60.0
+
+#: How long a page waits for the disk, and the end of the process.
+LIMIT_SECONDS = 5.0
+
+#: The longest span that anybody can ask for.
+_LONGEST = "30d"
+
+
+def open_history(  # noqa: PLR0913 - all but the first by keyword
+    settings: HistorySettings,
+    *,
+    state: StateSettings,
+    shard: Shard,
+    clock: Clock,
+    lasting: bool = True,
+    environ: Mapping[str, str] = os.environ,
+) -> History | None:
+    """Return the history that the configuration asks for; its file is opened later.
+
+    Args:
+        settings: For how long it is kept, and where.
+        state: Where the state is, for where the history is if its settings do not say.
+        shard: Which share of the targets is ours; each has a file of its own.
+        clock: Where time comes from.
+        lasting: Whether anything may be left behind.
+        environ: The environment, for where the state is by default.
+    """
+    if settings.keep is None:
+        return None
+    place = None
+    if lasting:
+        name = FILE if shard.total == 1 else f"history-{shard.index}.db"
+        place = place_in(settings.path or state.path, environ, name=name, setting=SETTING)
+        if place is None:
+            structlog.get_logger("exporter.history").info(
+                "history_in_memory", message=f"there is no folder for it; name one in {SETTING}"
+            )
+    return History(place, keep_seconds=settings.keep, max_bytes=settings.max_bytes, clock=clock)
+
+
+class History:
+    """All targets' history; nothing of it can stop the daemon."""
+
+    def __init__(
+        self, place: Place | None, *, keep_seconds: float, max_bytes: int, clock: Clock
+    ) -> None:
+        """Prepare it; nothing is touched yet.
+
+        Args:
+            place: The file; without one, all is kept in memory.
+            keep_seconds: What is older is deleted.
+            max_bytes: The file's largest size.
+            clock: Where time comes from.
+        """
+        self._clock = clock
+        self._recorder = Recorder(keep_seconds=keep_seconds, since=clock.monotonic())
+        self._database = Database(
+            place,
+            keep_seconds=keep_seconds,
+            max_bytes=max_bytes,
+            time=clock.time,
+            known=self._recorder.known,
+        )
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+        self._fed = asyncio.Event()
+        self._working = asyncio.Lock()
+        self._log = structlog.get_logger("exporter.history")
+
+    @property
+    def role(self) -> Role | None:
+        """The part of this process, `None` before the file was opened."""
+        return self._database.role
+
+    def follow(self, store: Store) -> None:
+        """Subscribe to the store and take each new snapshot; restored ones were counted before."""
+
+        def note(change: SnapshotChange) -> None:
+            snapshot = store.get(*change.key)
+            if change.cause is not Cause.PUT or snapshot is None or snapshot.restored:
+                return
+            if self.role is not Role.READER:
+                self._recorder.take(snapshot)
+                self._fed.set()
+
+        store.subscribe(note)
+
+    async def run(self) -> None:
+        """Open the file, and record and write until cancelled."""
+        try:
+            await self.begin()
+        except Exception:  # noqa: BLE001 - the daemon must outlive a mistake; it is logged
+            self._log.exception("history_crashed")
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._record())
+            group.create_task(self._write())
+
+    async def begin(self) -> None:
+        """Open the file, or take what there is in its place."""
+        since = self._clock.monotonic()
+        known = await self._in_worker(self._database.open)
+        self._recorder.load(known, since=since)
+        if self.role is Role.READER:
+            self._recorder.forget()
+
+    async def catch_up(self) -> None:
+        """Count what the store has been given."""
+        async with self._working:
+            await self._recorder.catch_up()
+
+    async def flush(self) -> None:
+        """Write what was counted; where another process writes, try to be the one who does."""
+        since = self._clock.monotonic()
+        known = await self._in_worker(self._database.again)
+        if known is not None:
+            self._recorder.load(known, since=since)
+        batch = self._recorder.drain()
+        if batch and self.role is not Role.READER:
+            await self._in_worker(partial(self._database.write, batch))
+
+    async def aclose(self) -> None:
+        """Write the last batch and close the file, unless the disk does not answer."""
+        with suppress(StateError, TimeoutError):
+            async with asyncio.timeout(LIMIT_SECONDS):
+                if self.role is not None:
+                    await self.catch_up()
+                    await self.flush()
+                await self._in_worker(self._database.close)
+        self._worker.shutdown(wait=False)
+
+    async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
+        """Return the history of a target, `None` if none is known.
+
+        Args:
+            source: The source's name.
+            kind: The target's kind.
+            target_id: Its id.
+            now: The end of the spans, epoch.
+
+        Raises:
+            StateError: It cannot be read now.
+        """
+        target = TargetKey(source, kind, target_id)
+        # What is on its way to the file is written before this is read.
+        pending = self._recorder.pending(target)
+        job = partial(self._read, target, pending, now)
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                return await self._in_worker(job)
+        except TimeoutError:
+            raise StateError("the history's disk does not answer; see to it") from None
+
+    def _read(self, target: TargetKey, pending: Batch, now: float) -> TargetHistory | None:
+        database = self._database
+        records = database.read(target, hours=hours_of(_LONGEST, now))
+        if records is None and not pending:
+            return None
+        found = summarized(pending.added_to(records or Records()), now)
+        begun = database.begun if database.role is Role.MEMORY else None
+        return msgspec.structs.replace(found, in_memory_since_timestamp_seconds=begun)
+
+    async def _record(self) -> None:
+        while True:
+            await self._fed.wait()
+            self._fed.clear()
+            try:
+                await self.catch_up()
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+                self._log.exception("history_crashed")
+
+    async def _write(self) -> None:
+        while True:
+            await self._clock.sleep(BATCH_SECONDS)
+            try:
+                await self.flush()
+            except sqlite3.Error as error:
+                self._log.warning("history_lost", message=f"a batch could not be kept: {error}")
+            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+                self._log.exception("history_crashed")
+
+    async def _in_worker(self, job: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, job)

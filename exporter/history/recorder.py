@@ -1,0 +1,210 @@
+"""The recorder: from snapshots to what is worth keeping, in turns with everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from exporter.cooperative import TURN
+from exporter.fleet.kinds import LISTED
+from exporter.fleet.readings import Reading, Suite
+from exporter.fleet.recent import Judged, judged
+from exporter.history.records import (
+    HOUR,
+    Batch,
+    Condition,
+    Known,
+    SuiteResult,
+    Tally,
+    TargetKey,
+    Transition,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from exporter.fleet.store import Snapshot, TaskKey
+
+
+_KINDS = {kind.reading: kind for kind in LISTED}
+
+
+class _Memory:
+    """What is known of a target between two readings."""
+
+    __slots__ = ("newest", "runs", "seen", "task")
+
+    def __init__(self, task: str, newest: Transition | None = None) -> None:
+        self.task = task
+        self.newest = newest
+        self.seen = -math.inf
+        self.runs: frozenset[tuple[str, str]] = frozenset()
+
+
+class Recorder:
+    """What was learnt since the last batch, and what tells a transition from a repetition."""
+
+    def __init__(self, *, keep_seconds: float, since: float) -> None:
+        """Begin with nothing known.
+
+        Args:
+            keep_seconds: Older runs of suites are left out.
+            since: Readings from before this point of the monotonic clock are left out: they were
+                restored, and counted by whoever made them.
+        """
+        self._keep_seconds = keep_seconds
+        self._since = since
+        self._targets: dict[TargetKey, _Memory] = {}
+        self._present: dict[tuple[str, str], set[TargetKey]] = {}
+        self._due: dict[TaskKey, Snapshot] = {}
+        self._batch = Batch()
+
+    def load(self, known: Iterable[Known], *, since: float) -> None:
+        """Go on from what was written, by this process or another one."""
+        self._since = since
+        self._targets.clear()
+        self._present.clear()
+        for each in known:
+            self._targets[each.key] = _Memory(each.task, each.transition)
+            self._present.setdefault((each.key.source, each.task), set()).add(each.key)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Queue a snapshot for the next `catch_up`."""
+        self._due[snapshot.key] = snapshot
+
+    def forget(self) -> None:
+        """Drop what is queued."""
+        self._due.clear()
+
+    async def catch_up(self) -> None:
+        """Count what is queued, in turns; each reading once, in the order in which they came."""
+        while self._due:
+            key = next(iter(self._due))
+            snapshot = self._due.pop(key)
+            task = (snapshot.source, snapshot.task)
+            present: set[TargetKey] = set()
+            for start in range(0, len(snapshot.readings), TURN):
+                self._count(snapshot.readings[start : start + TURN], snapshot, present)
+                await asyncio.sleep(0)
+            gone = self._present.get(task, set()) - present
+            self._present[task] = present
+            for target in sorted(gone):
+                self._leave(target, snapshot)
+
+    def known(self) -> list[Known]:
+        """Return the newest transition of each target."""
+        return [
+            Known(key=target, task=memory.task, transition=memory.newest)
+            for target, memory in list(self._targets.items())
+            if memory.newest is not None
+        ]
+
+    def drain(self) -> Batch:
+        """Return what was learnt since the last time."""
+        batch, self._batch = self._batch, Batch()
+        return batch
+
+    def pending(self, target: TargetKey) -> Batch:
+        """Return the part of the next batch that is about one target."""
+        found = Batch()
+        found.transitions = [each for each in self._batch.transitions if each[0] == target]
+        found.tallies = {key: each for key, each in self._batch.tallies.items() if key[1] == target}
+        found.runs = [each for each in self._batch.runs if each[0] == target]
+        return found
+
+    def _count(
+        self, readings: Iterable[Reading], snapshot: Snapshot, present: set[TargetKey]
+    ) -> None:
+        for reading in readings:
+            kind = _KINDS.get(type(reading))
+            if kind is None:
+                continue
+            target = TargetKey(snapshot.source, kind, kind.id_of(reading))
+            present.add(target)
+            memory = self._targets.get(target)
+            if memory is None:
+                memory = self._targets[target] = _Memory(snapshot.task)
+            self._add(target, memory, reading, snapshot)
+            if isinstance(reading, Suite):
+                self._add_runs(target, memory, reading, snapshot)
+
+    def _add(
+        self, target: TargetKey, memory: _Memory, reading: Reading, snapshot: Snapshot
+    ) -> None:
+        outcome = judged(reading, snapshot.taken)
+        if getattr(reading, "active", None) is False:
+            # Nobody looks at it, and the snapshot says so each time.
+            outcome = Judged(snapshot.taken, None)
+            condition = Condition.INACTIVE
+        elif outcome is None or outcome.up is None:
+            return
+        else:
+            condition = Condition.UP if outcome.up else Condition.DOWN
+        at = outcome.at
+        if at.monotonic <= memory.seen or at.monotonic <= self._since:
+            return
+        memory.seen = at.monotonic
+        slot = (int(at.unix) // HOUR, target)
+        tally = self._batch.tallies.get(slot)
+        if tally is None:
+            tally = self._batch.tallies[slot] = Tally()
+            self._batch.tasks[target] = snapshot.task
+        tally.add(condition, outcome.duration_seconds)
+        newest = memory.newest
+        outdated = getattr(getattr(reading, "state", None), "outdated", None)
+        if outdated is None:
+            outdated = newest is not None and newest.outdated
+        if newest is None or condition is not newest.condition or outdated is not newest.outdated:
+            transition = Transition(
+                timestamp_seconds=at.unix,
+                condition=condition,
+                outdated=outdated,
+                reason=(outcome.reason or "") if condition is Condition.DOWN else "",
+            )
+            self._change(target, memory, transition, snapshot.task)
+
+    def _leave(self, target: TargetKey, snapshot: Snapshot) -> None:
+        memory = self._targets[target]
+        if memory.newest is not None and memory.newest.condition is not Condition.GONE:
+            at = snapshot.taken.unix
+            transition = Transition(timestamp_seconds=at, condition=Condition.GONE)
+            self._change(target, memory, transition, snapshot.task)
+
+    def _change(
+        self, target: TargetKey, memory: _Memory, transition: Transition, task: str
+    ) -> None:
+        memory.newest, memory.task = transition, task
+        self._batch.tasks[target] = task
+        self._batch.transitions.append((target, transition))
+
+    def _add_runs(
+        self, target: TargetKey, memory: _Memory, suite: Suite, snapshot: Snapshot
+    ) -> None:
+        results = tuple(_results(suite))
+        told = frozenset((each.run_id, each.outcome.value) for each in results)
+        if told == memory.runs:
+            return
+        for each in results:
+            at = each.end_timestamp_seconds or each.start_timestamp_seconds or snapshot.taken.unix
+            recent = at >= snapshot.taken.unix - self._keep_seconds
+            if recent and (each.run_id, each.outcome.value) not in memory.runs:
+                self._batch.tasks[target] = snapshot.task
+                self._batch.runs.append((target, at, each))
+        memory.runs = told
+
+
+def _results(suite: Suite) -> Iterator[SuiteResult]:
+    found = {run.run_id: run for run in suite.history}
+    if suite.last_run is not None:
+        found.setdefault(suite.last_run.run_id, suite.last_run)
+    for run in found.values():
+        if run.outcome is not None:
+            yield SuiteResult(
+                run_id=run.run_id,
+                outcome=run.outcome,
+                start_timestamp_seconds=run.start_timestamp_seconds,
+                end_timestamp_seconds=run.end_timestamp_seconds,
+                duration_seconds=run.duration_seconds,
+            )

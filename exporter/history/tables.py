@@ -1,0 +1,387 @@
+"""The tables of the history, and every statement on them.
+
+A row of `hours` is what takes the room: ten thousand targets have seven million of them in a month.
+They lie in the order of their hours, so new ones are appended and old ones go together, and a
+target's are found with one look-up for each hour.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from msgspec.structs import astuple
+
+from exporter.errors import StateError
+from exporter.fleet.readings import Outcome
+from exporter.history.records import (
+    HOUR,
+    Batch,
+    Condition,
+    Known,
+    Records,
+    SuiteResult,
+    Tally,
+    TargetKey,
+    Transition,
+)
+from exporter.state.schema import CHECKED_BYTES, DamagedError
+
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+
+#: In the header of each file of ours; the state's has another.
+APPLICATION_ID = 0x4C464548
+
+VERSION = 1
+
+_TABLES = {
+    "targets": """(
+        id INTEGER PRIMARY KEY,
+        source TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        target_id TEXT NOT NULL,
+        task TEXT NOT NULL,
+        hour INTEGER NOT NULL,
+        UNIQUE (source, kind, target_id)
+    )""",
+    "transitions": """(
+        id INTEGER PRIMARY KEY,
+        target INTEGER NOT NULL,
+        at REAL NOT NULL,
+        condition TEXT NOT NULL,
+        outdated INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        UNIQUE (target, at, condition, outdated)
+    )""",
+    "hours": """(
+        hour INTEGER NOT NULL,
+        target INTEGER NOT NULL,
+        up INTEGER NOT NULL,
+        down INTEGER NOT NULL,
+        inactive INTEGER NOT NULL,
+        pings INTEGER NOT NULL,
+        ping_sum INTEGER NOT NULL,
+        ping_min INTEGER,
+        ping_max INTEGER,
+        PRIMARY KEY (hour, target)
+    ) WITHOUT ROWID""",
+    "runs": """(
+        target INTEGER NOT NULL,
+        run_id TEXT NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL,
+        start REAL,
+        end REAL,
+        duration REAL,
+        PRIMARY KEY (target, run_id)
+    ) WITHOUT ROWID""",
+}
+
+#: Rows that one transaction deletes at most.
+PRUNED_ROWS = 5_000
+
+_ADD_TARGET = """
+    INSERT INTO targets (source, kind, target_id, task, hour) VALUES (?, ?, ?, ?, 0)
+    ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
+    WHERE task != excluded.task
+"""
+_ADD_TRANSITION = """
+    INSERT OR IGNORE INTO transitions (target, at, condition, outdated, reason)
+    VALUES (?, ?, ?, ?, ?)
+"""
+_ADD_HOUR = """
+    INSERT INTO hours (hour, target, up, down, inactive, pings, ping_sum, ping_min, ping_max)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (hour, target) DO UPDATE SET
+        up = up + excluded.up,
+        down = down + excluded.down,
+        inactive = inactive + excluded.inactive,
+        pings = pings + excluded.pings,
+        ping_sum = ping_sum + excluded.ping_sum,
+        ping_min = min(ifnull(ping_min, excluded.ping_min), ifnull(excluded.ping_min, ping_min)),
+        ping_max = max(ifnull(ping_max, excluded.ping_max), ifnull(excluded.ping_max, ping_max))
+"""
+_ADD_RUN = """
+    INSERT INTO runs (target, run_id, at, outcome, start, end, duration)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (target, run_id) DO UPDATE SET
+        outcome = excluded.outcome, start = excluded.start, end = excluded.end,
+        duration = excluded.duration
+"""
+_NEWEST = """
+    SELECT source, kind, target_id, task, at, condition, outdated, reason, max(transitions.id)
+    FROM transitions JOIN targets ON targets.id = target GROUP BY target
+"""
+# The one that was in force when the kept time began stays.
+_PRUNE_TRANSITIONS = """
+    DELETE FROM transitions WHERE id IN (
+        SELECT id FROM transitions AS older WHERE at < :before AND EXISTS (
+            SELECT 1 FROM transitions AS newer WHERE newer.target = older.target
+            AND newer.id > older.id AND newer.at < :before
+        ) LIMIT :rows
+    )
+"""
+_PRUNE_HOURS = """
+    DELETE FROM hours WHERE (hour, target) IN (
+        SELECT hour, target FROM hours WHERE hour < :hour LIMIT :rows
+    )
+"""
+_PRUNE_RUNS = """
+    DELETE FROM runs WHERE (target, run_id) IN (
+        SELECT target, run_id FROM runs WHERE at < :before LIMIT :rows
+    )
+"""
+_HOURS_OF = """
+    WITH RECURSIVE wanted (hour) AS (
+        SELECT ? UNION ALL SELECT hour + 1 FROM wanted WHERE hour < ?
+    )
+    SELECT hours.hour, up, down, inactive, pings, ping_sum, ping_min, ping_max
+    FROM wanted CROSS JOIN hours ON hours.hour = wanted.hour AND hours.target = ?
+"""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables in a new file, and know one of ours from any other.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged or foreign.
+        StateError: It is of a newer version, which is left as it is.
+    """
+    if known_version(connection):
+        if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
+            check(connection)
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    with transaction(connection):
+        for name, columns in _TABLES.items():
+            connection.execute(f"CREATE TABLE {name} {columns}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def known_version(connection: sqlite3.Connection) -> int:
+    """Return the version of a file, 0 if it is empty.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged or foreign.
+        StateError: It is of a newer version.
+    """
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    found = {name for name in names if not name.startswith("sqlite_")}
+    version = _pragma(connection, "user_version")
+    if not found and not version:
+        return 0
+    if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
+        raise DamagedError("it is a database of something else")
+    if version > VERSION:
+        raise StateError(
+            f"the history is of version {version}, made by a newer loadfleet-exporter; this one"
+            f" knows version {VERSION}: start the newer one, or name another folder in"
+            " history.path"
+        )
+    if found != _TABLES.keys():
+        raise DamagedError("its tables are not ours")
+    return version
+
+
+def rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many rows there are, by table."""
+    if not known_version(connection):
+        return dict.fromkeys(_TABLES, 0)
+    return {
+        table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
+        for table in _TABLES
+    }
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Read the whole file.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise DamagedError(found)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of what follows or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def write(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Add a batch, all of it or nothing."""
+    with transaction(connection):
+        connection.executemany(
+            _ADD_TARGET, ((*target, task) for target, task in batch.tasks.items())
+        )
+        numbers = _numbers(connection)
+        connection.executemany(
+            _ADD_TRANSITION,
+            (
+                (numbers[key], each.timestamp_seconds, each.condition, each.outdated, each.reason)
+                for key, each in batch.transitions
+            ),
+        )
+        # In the order of the table, so that its pages are filled one after the other.
+        rows = sorted(
+            ((hour, numbers[key], each) for (hour, key), each in batch.tallies.items()),
+            key=itemgetter(0, 1),
+        )
+        connection.executemany(
+            _ADD_HOUR, ((hour, number, *astuple(each)) for hour, number, each in rows)
+        )
+        connection.executemany(
+            "UPDATE targets SET hour = ? WHERE id = ? AND hour < ?",
+            ((hour, number, hour) for hour, number, _ in rows),
+        )
+        connection.executemany(
+            _ADD_RUN,
+            (
+                (
+                    numbers[key],
+                    each.run_id,
+                    at,
+                    each.outcome,
+                    each.start_timestamp_seconds,
+                    each.end_timestamp_seconds,
+                    each.duration_seconds,
+                )
+                for key, at, each in batch.runs
+            ),
+        )
+
+
+def _numbers(connection: sqlite3.Connection) -> dict[TargetKey, int]:
+    found = connection.execute("SELECT id, source, kind, target_id FROM targets")
+    return {TargetKey(*key): number for number, *key in found}
+
+
+def newest(connection: sqlite3.Connection) -> list[Known]:
+    """Return the newest transition of each target."""
+    return [
+        Known(key=TargetKey(*row[:3]), task=row[3], transition=_transition(*row[4:8]))
+        for row in connection.execute(_NEWEST)
+    ]
+
+
+def everything(connection: sqlite3.Connection) -> Batch:
+    """Return all that is in a small history, as a batch for another one."""
+    batch = Batch()
+    keys = {number: key for key, number in _numbers(connection).items()}
+    batch.tasks = {
+        TargetKey(*key): task
+        for *key, task in connection.execute("SELECT source, kind, target_id, task FROM targets")
+    }
+    for number, *row in connection.execute(
+        "SELECT target, at, condition, outdated, reason FROM transitions ORDER BY id"
+    ):
+        batch.transitions.append((keys[number], _transition(*row)))
+    for hour, number, *row in connection.execute("SELECT * FROM hours"):
+        batch.tallies[hour, keys[number]] = Tally(*row)
+    for number, run_id, at, *row in connection.execute("SELECT * FROM runs"):
+        batch.runs.append((keys[number], at, _result(run_id, *row)))
+    return batch
+
+
+def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> Records | None:
+    """Return what is kept of a target, `None` if it is not known.
+
+    Args:
+        connection: Where it is kept.
+        target: Which one.
+        hours: The hours that are wanted, since the epoch.
+    """
+    found = connection.execute(
+        "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?", target
+    ).fetchone()
+    if found is None:
+        return None
+    (number,) = found
+    transitions = connection.execute(
+        "SELECT at, condition, outdated, reason FROM transitions WHERE target = ? ORDER BY id",
+        (number,),
+    )
+    runs = connection.execute(
+        "SELECT run_id, outcome, start, end, duration FROM runs WHERE target = ? ORDER BY at",
+        (number,),
+    )
+    rows = connection.execute(_HOURS_OF, (hours[0], hours[-1], number))
+    return Records(
+        transitions=tuple(_transition(*row) for row in transitions),
+        hours={hour: Tally(*row) for hour, *row in rows},
+        runs=tuple(_result(*row) for row in runs),
+    )
+
+
+def _transition(at: float, condition: str, outdated: int, reason: str) -> Transition:
+    return Transition(
+        timestamp_seconds=at,
+        condition=Condition(condition),
+        outdated=bool(outdated),
+        reason=reason,
+    )
+
+
+def _result(
+    run_id: str, outcome: str, start: float | None, end: float | None, duration: float | None
+) -> SuiteResult:
+    return SuiteResult(
+        run_id=run_id,
+        outcome=Outcome(outcome),
+        start_timestamp_seconds=start,
+        end_timestamp_seconds=end,
+        duration_seconds=duration,
+    )
+
+
+def prune(connection: sqlite3.Connection, before: float, *, rows: int = PRUNED_ROWS) -> int:
+    """Delete some of what is older than a time, and targets of which nothing is left.
+
+    Returns:
+        How many rows were deleted; 0 once nothing is left to delete.
+    """
+    values = {"before": before, "hour": int(before) // HOUR, "rows": rows}
+    deleted = 0
+    with transaction(connection):
+        for statement in (_PRUNE_HOURS, _PRUNE_TRANSITIONS, _PRUNE_RUNS):
+            deleted += connection.execute(statement, values).rowcount
+        left = connection.execute(
+            "SELECT id FROM targets WHERE hour < :hour AND NOT EXISTS"
+            " (SELECT 1 FROM transitions WHERE target = targets.id AND at >= :before)"
+            " AND NOT EXISTS (SELECT 1 FROM runs WHERE target = targets.id) LIMIT :rows",
+            values,
+        ).fetchall()
+        for table in ("transitions WHERE target", "targets WHERE id"):
+            connection.executemany(f"DELETE FROM {table} = ?", left)  # noqa: S608 - ours
+        deleted += len(left)
+    return deleted
+
+
+def oldest_hour(connection: sqlite3.Connection) -> int | None:
+    """Return the first hour that is kept."""
+    (found,) = connection.execute("SELECT min(hour) FROM hours").fetchone()
+    return None if found is None else int(found)
+
+
+def pages(connection: sqlite3.Connection) -> int:
+    """Return how many pages are in use."""
+    return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

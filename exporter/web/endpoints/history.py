@@ -1,0 +1,77 @@
+"""`/api/v1/history`: how one target was, as JSON."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.responses import Response
+
+from exporter.errors import StateError
+from exporter.fleet.kinds import LISTED
+from exporter.history.summary import SPANS
+from exporter.web.endpoints.api import plain
+
+
+if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
+    from starlette.requests import Request
+
+    from exporter.overview.interface import View
+
+
+#: The parameters that name the target.
+_NAMED = ("source", "kind", "id")
+
+
+class HistoryApi:
+    """The endpoint of the history."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def history(self, request: Request) -> Response:
+        """Answer with the history of the target named by `source`, `kind` and `id`.
+
+        With all spans, or with those that `span` names, which is repeatable, and the hours in them.
+        """
+        query = request.query_params
+        if mistake := _mistake(query):
+            return _refused(HTTPStatus.BAD_REQUEST, "bad_data", mistake)
+        if self._view.history is None:
+            return _refused(HTTPStatus.NOT_FOUND, "not_found", "no history is kept: it is off")
+        try:
+            found = await self._view.history.of(
+                query["source"], query["kind"], query["id"], self._view.now().unix
+            )
+        except StateError as error:
+            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
+        if found is None:
+            return _refused(HTTPStatus.NOT_FOUND, "not_found", "nothing is known of such a target")
+        wanted = query.getlist("span") or SPANS
+        spans = tuple(each for each in found.spans if each.span in wanted)
+        begin = min(each.begin_timestamp_seconds for each in spans)
+        hours = tuple(each for each in found.hours if each.begin_timestamp_seconds >= begin)
+        told = msgspec.structs.replace(found, spans=spans, hours=hours)
+        about = {name: query[name] for name in _NAMED}
+        body = {"status": "success", "data": {"history": about | plain(told)}}
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def _mistake(query: QueryParams) -> str:
+    """Return what is wrong with the parameters, with what is known; empty if they are right."""
+    if set(query) - {*_NAMED, "span"}:
+        return f"the parameters are: {', '.join((*_NAMED, 'span'))}"
+    for name in _NAMED:
+        if not query.get(name):
+            return f"{name} is missing; name the target by source, kind and id"
+    for name, known in (("kind", LISTED), ("span", SPANS)):
+        if not set(query.getlist(name)) <= set(known):
+            return f"{name} must be one of: {', '.join(known)}"
+    return ""
+
+
+def _refused(status: HTTPStatus, error_type: str, message: str) -> Response:
+    body = {"status": "error", "errorType": error_type, "error": message}
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
