@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -355,3 +356,22 @@ def test_every_promise_of_the_guard_has_a_test() -> None:
         assert named, row
         for name in named:
             assert name in files or any(f"def {name}(" in text for text in code), name
+
+
+def test_where_to_look_is_there() -> None:
+    """Whoever follows the table finds a heading, a column, a panel or a variable of that name."""
+    boards = [json.loads(path.read_text()) for path in (ROOT / "grafana/dashboards").glob("*.json")]
+    templates = ROOT / "exporter" / "web" / "templates"
+    pages = "".join(path.read_text() for path in templates.glob("*.html"))
+    known = {board["title"] for board in boards}
+    known |= {board["title"].partition(": ")[2] for board in boards}
+    known |= {panel["title"] for board in boards for panel in board["panels"]}
+    known |= {each["label"] for board in boards for each in board["templating"]["list"]}
+    known |= set(re.findall(r"<h2[^>]*>([^<{]+?) ?[<{]", pages))
+    known |= set(re.findall(r'head\("([^"]+)"', pages))
+    table = text_of(ROOT / "deploy" / "docs" / "where-to-look.md")
+
+    named = set(re.findall(r"\*([^*\n]+)\*", table))
+
+    assert len(named) > 15
+    assert set() == named - known

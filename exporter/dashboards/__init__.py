@@ -1,5 +1,4 @@
-"""Grafana's dashboards, made from the catalogue and the alert table.
+"""Grafana's dashboards: a module for each has a row per panel, with its queries.
 
-A module per dashboard (`overview`, `agents`, `suites`, `exporter`) has a row per panel with its
-queries; `panels.md` says what each shows, `grafana.json` has what Grafana reads of all alike.
+`panels.md` says what each panel shows, `grafana.json` has what Grafana reads of all alike.
 """

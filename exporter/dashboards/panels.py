@@ -242,8 +242,10 @@ def table(
 
 def _of_label(name: str, links: tuple[Json, ...]) -> Json:
     called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
+    # Grafana gives the others equal shares of what is left; by a least width they would stick out.
     given: Json = {"links": links, "custom__width": 150} if links else {}
-    given |= {"custom__width": 230} if name == "alertname" else {}
+    if name == "alertname":
+        given |= {"custom__width": 230}
     if name == "severity":
         given |= {"mappings": [states.mapping(states.SEVERITY)], "custom__cellOptions": _GROUND}
     return override(name, displayName=called, noValue="-", **given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.cooperative import collected
+from exporter.web.endpoints.answers import entity_tag, unchanged
 
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of a page.
 
     Attributes:
-        tag: Of what is in it, so that the same page has the same one after a restart.
+        tag: The `ETag` of what is in it, so that the same page has the same one after a restart.
         packed: With gzip, `None` where it is not worth it.
     """
 
@@ -69,7 +69,7 @@ async def rendered(template: jinja2.Template, **context: Any) -> Page:
 def _finished(text: list[str]) -> Page:
     body = "".join(text).encode("utf-8", "replace")
     return Page(
-        tag=hashlib.blake2b(body, digest_size=12).hexdigest(),
+        tag=entity_tag(body),
         plain=body,
         packed=gzip.compress(body, 5, mtime=0) if len(body) >= _WORTH_PACKING else None,
     )
@@ -78,10 +78,9 @@ def _finished(text: list[str]) -> Page:
 def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a page, or that it is the one that the client has already."""
     packed = page.packed if "gzip" in request.headers.get("accept-encoding", "") else None
-    tag = f'"{page.tag}"' if packed is None else f'"{page.tag}-gzip"'
+    tag = page.tag if packed is None else entity_tag(page.tag.encode(), b"gzip")
     headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
-    had = request.headers.get("if-none-match", "").split(",")
-    if status is HTTPStatus.OK and tag in (each.strip().removeprefix("W/") for each in had):
+    if status is HTTPStatus.OK and unchanged(request, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     if packed is not None:
