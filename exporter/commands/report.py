@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.alerts.rule import Severity
-from exporter.commands.attention import Entry, complaints, entries
+from exporter.commands.causes import Cause, causes, complaints
 from exporter.commands.terminal import Paper, printable, sentence, table
-from exporter.overview.attention import by_target
 from exporter.overview.format import agents_up, ago, count, duration, signed, words
-from exporter.overview.problems import WRONG, Problem
+from exporter.overview.problems import WRONG, Problem, by_target
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -91,7 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if self.told:
             number = count(len(self.targets), "target")
             written += sentence(f"Only {printable(self.told)}: {number}", "", paper)
-        found = entries(self.problems, self.targets, self.sources)
+        found = causes(self.problems, self.targets, self.sources)
         if found:
             written += ["", "Needs attention", *self._attention(found, paper)]
         lines = [
@@ -111,25 +110,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         elif self.targets:
             room = None if paper.height is None else max(1, paper.height - len(written) - 3)
             shown = sorted(self.targets, key=_urgency)[:room]
-            wrong = by_target(self.problems)
+            wrong = by_target(each for each in self.problems if each.severity in WRONG)
             cells = (_cells(row, wrong.get((row.source, row.kind, row.id), ())) for row in shown)
             written += ["", *table(_TARGETS, cells, paper)]
             if len(self.targets) > len(shown):
                 written.append(f"and {count(len(self.targets) - len(shown), 'more target')}")
         return "\n".join(written) + "\n"
 
-    def _attention(self, found: Sequence[Entry], paper: Paper) -> Iterator[str]:
+    def _attention(self, found: Sequence[Cause], paper: Paper) -> Iterator[str]:
         room = None if paper.height is None else max(1, paper.height // _PART - 3)
         cells = (
             (
-                (entry.severity, _SEVERITIES[entry.severity]),
-                (entry.what, ""),
-                (printable(entry.name), ""),
-                (printable(entry.source), ""),
-                (self._since(entry.since_timestamp_seconds), ""),
-                (printable(entry.reason), ""),
+                (cause.severity, _SEVERITIES[cause.severity]),
+                (cause.what, ""),
+                (printable(cause.name), ""),
+                (printable(cause.source), ""),
+                (self._since(cause.since_timestamp_seconds), ""),
+                (printable(cause.reason), ""),
             )
-            for entry in found[:room]
+            for cause in found[:room]
         )
         yield from table(_WRONG, cells, paper, wraps=paper.height is None)
         if room is not None and len(found) > room:

@@ -165,7 +165,7 @@ def selected(
     mistakes += map(_in_flags, wrong)
     narrowed = None
     if filters.sources or filters.labels:
-        narrowed = frozenset(row.name for row in rows if _covers(filters, row))
+        narrowed = frozenset(row.name for row in rows if filters.covers(row.name, row.labels))
         if not mistakes and not narrowed:
             mistakes.append("no source has all that --source and --label ask for")
     return Selection(filters=filters, down=arguments.down, sources=narrowed), tuple(mistakes)
@@ -177,15 +177,6 @@ def _without_value(arguments: argparse.Namespace) -> Iterator[str]:
     yield from (f"{flag}=" for flag, texts in given.items() if not all(texts))
     if arguments.group_by == "":
         yield "--group-by="
-
-
-def _covers(filters: Filters, source: SourceRow | SourceSettings) -> bool:
-    wanted: dict[str, set[str]] = {}
-    for name, value in filters.labels:
-        wanted.setdefault(name, set()).add(value)
-    return (not filters.sources or source.name in filters.sources) and all(
-        source.labels.get(name) in values for name, values in wanted.items()
-    )
 
 
 def _in_flags(mistake: str) -> str:

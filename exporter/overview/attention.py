@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.alerts.samples import identity
 from exporter.overview.format import signed, words
-from exporter.overview.problems import WRONG, Problem
+from exporter.overview.problems import WRONG, Problem, same_alert
 from exporter.overview.rows import ClusterRow, MemberRow, TargetRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from exporter.overview.rows import AlertView
 
@@ -51,7 +49,7 @@ def troubles(
     known: dict[tuple[str, str, str], TargetRow] = {
         (row.source, row.kind, row.id): row for row in rows if row.problems
     }
-    phases = {_key(alert.labels): alert.state for alert in alerts or ()}
+    phases = {same_alert(alert.labels): alert.state for alert in alerts or ()}
     found = []
     for problem in problems:
         if problem.severity not in WRONG:
@@ -61,18 +59,9 @@ def troubles(
             Trouble(
                 problem=problem,
                 reason=_reason(problem, target),
-                phase=phases.get(_key(problem.labels), ""),
+                phase=phases.get(same_alert(problem.labels), ""),
             )
         )
-    return found
-
-
-def by_target(problems: Iterable[Problem]) -> Mapping[tuple[str, str, str], list[Problem]]:
-    """Return what is wrong with each target."""
-    found: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
-    for problem in problems:
-        if problem.kind and problem.severity in WRONG:
-            found[problem.target].append(problem)
     return found
 
 
@@ -107,8 +96,3 @@ def _first_sentence(problem: Problem) -> str:
     ):
         said = said.replace(told, "")
     return said.partition(". ")[0].removesuffix(".")
-
-
-def _key(labels: Mapping[str, str]) -> object:
-    # The built-in alerts about the exporter itself name it.
-    return identity({**labels, "instance": ""})

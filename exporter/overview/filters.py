@@ -160,7 +160,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def narrows(self) -> bool:
-        """Whether anything is left out."""
+        """Return whether anything is left out."""
         return bool(self.text or self.badges or self.kinds or self.sources or self.labels)
 
     @property
@@ -232,10 +232,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether what belongs to a source with these labels is wanted."""
         if self.sources and source not in self.sources:
             return False
-        wanted: dict[str, set[str]] = {}
-        for name, value in self.labels:
-            wanted.setdefault(name, set()).add(value)
-        return all(labels.get(name) in values for name, values in wanted.items())
+        return labelled(self.labels)(labels)
 
     def matcher(
         self, said: Callable[[TargetRow], str] | None = None
@@ -247,16 +244,14 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """
         words = self.text.casefold().split()
         tests = [_TESTS[badge] for badge in self.badges]
-        labels: dict[str, set[str]] = {}
-        for name, value in self.labels:
-            labels.setdefault(name, set()).add(value)
+        has_labels = labelled(self.labels)
 
         def matches(row: TargetRow) -> bool:
             if self.kinds and row.kind not in self.kinds:
                 return False
             if self.sources and row.source not in self.sources:
                 return False
-            if not all(row.labels.get(name) in values for name, values in labels.items()):
+            if not has_labels(row.labels):
                 return False
             if tests and not any(test(row) for test in tests):
                 return False
@@ -275,6 +270,14 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         for row in in_order(rows, _VALUES[self.order], descending=self.descending):
             kinds[row.kind].append(row)
         return [row for same in kinds.values() for row in same]
+
+
+def labelled(wanted: Iterable[tuple[str, str]]) -> Callable[[Mapping[str, str]], bool]:
+    """Return what tells whether labels are wanted: of each name any of its values fits."""
+    values: dict[str, set[str]] = {}
+    for name, value in wanted:
+        values.setdefault(name, set()).add(value)
+    return lambda labels: all(labels.get(name) in values[name] for name in values)
 
 
 def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool = False) -> list[R]:

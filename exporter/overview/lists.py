@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
-from exporter.overview.filters import Filters, Known, in_order
+from exporter.overview.filters import Filters, Known, in_order, labelled
 from exporter.overview.parameters import Parameters
 from exporter.overview.picture import Picture
 from exporter.overview.problems import RANKS, Problem
@@ -73,7 +73,7 @@ def _targets(query: QueryParams, picture: Picture) -> tuple[Wanted, tuple[str, .
 
 
 class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """How a list of equal rows can be narrowed and sorted.
+    """The ways in which a list of equal rows can be narrowed and sorted.
 
     Attributes:
         rows: Returns all rows of a picture.
@@ -100,9 +100,7 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
             name: frozenset(parameters.among(name, self.known.get(name, tuple(sources))))
             for name in self.values
         }
-        labels: dict[str, set[str]] = {}
-        for name, value in parameters.labels(known.labels):
-            labels.setdefault(name, set()).add(value)
+        has_labels = labelled(parameters.labels(known.labels))
         words = parameters.text("q").casefold().split()
         order, descending = parameters.order(self.orders)
 
@@ -111,7 +109,7 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
                 self.values[name](row) in chosen for name, chosen in choices.items() if chosen
             ):
                 return False
-            if not all(row.labels.get(name) in wanted for name, wanted in labels.items()):
+            if not has_labels(row.labels):
                 return False
             text = "\n".join(filter(None, self.searched(row))).casefold() if words else ""
             return all(word in text for word in words)

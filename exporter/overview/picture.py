@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.problems import RANKS, Judge, Problem
+from exporter.overview.problems import RANKS, Judge, Problem, by_target
 from exporter.overview.rows import AlertView, Condition, RunRow, SuiteRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline
@@ -154,10 +153,7 @@ def _beginnings(
 
 def _marked(rows: Iterable[TargetRow], problems: Iterable[Problem]) -> Iterable[TargetRow]:
     """Write each target's problems into its row."""
-    found: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
-    for problem in problems:
-        if problem.kind:
-            found[problem.target].append(problem)
+    found = by_target(problems)
     for row in rows:
         mine = found.get((row.source, row.kind, row.id))
         if mine is None:

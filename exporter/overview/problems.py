@@ -7,6 +7,8 @@ contradict an alert, no matter where alerts are sent.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         """Return the alert's name without the prefix that all have."""
         return self.alert.removeprefix(PREFIX)
 
+    @property
+    def spoken(self) -> str:
+        """Return the title in words."""
+        return spoken(self.title)
+
 
 class Judge:
     """Judges the alert table over what is known, each time from where it left off.
@@ -142,9 +149,11 @@ class Judge:
         """
         newest = samples.view(snapshots, self._registry, self._metrics)
         self._alerts = self._evaluator.evaluate(newest, now, self._alerts)
-        found = {_key(each.labels): self._problem(each) for each in self._alerts.active.values()}
+        found = {
+            same_alert(each.labels): self._problem(each) for each in self._alerts.active.values()
+        }
         for alert in alerts:
-            key = _key(alert.labels)
+            key = same_alert(alert.labels)
             if key in found:
                 found[key] = found[key].at_latest(alert.since.unix)
             elif alert.phase is Phase.FIRING and alert.name in self._rules:
@@ -184,7 +193,22 @@ class Judge:
         )
 
 
-def _key(labels: Mapping[str, str]) -> Labels:
+def spoken(title: str) -> str:
+    """Write an alert's title as words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
+
+
+def by_target(problems: Iterable[Problem]) -> Mapping[tuple[str, str, str], list[Problem]]:
+    """Return the problems of each target that has any."""
+    found: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
+    for problem in problems:
+        if problem.kind:
+            found[problem.target].append(problem)
+    return found
+
+
+def same_alert(labels: Mapping[str, str]) -> Labels:
+    """Return what a problem and its built-in alert have in common, from the labels of either."""
     # The built-in alerts about the exporter itself name it.
     return samples.identity({**labels, "instance": ""})
 

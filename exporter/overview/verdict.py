@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import groupby
 from operator import attrgetter
@@ -14,18 +13,21 @@ from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
 from exporter.overview.filters import GROUPS, Badge, by_badge
 from exporter.overview.format import count, listed
-from exporter.overview.problems import WRONG
+from exporter.overview.problems import WRONG, spoken
 from exporter.overview.rows import AgentRow, Condition, TargetRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.overview.problems import Problem
     from exporter.overview.sources import SourceRow
 
 
 Level = Literal["good", "unsure", "warn", "bad"]
+
+#: The level of a target that has a problem.
+LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 #: How targets are marked, the worst first.
 _LOOKS: tuple[str, ...] = (*WRONG, *Condition)
@@ -245,13 +247,8 @@ def _phrases(problems: Iterable[Problem]) -> tuple[str, ...]:
     return (*told[:_TOLD], *_some(max(0, more), f"and {more} more"))
 
 
-def plain(title: str) -> str:
-    """Write the name of an alert as words."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
-
-
 def _phrase(title: str, number: int) -> str:
-    noun, _, rest = plain(title).partition(" ")
+    noun, _, rest = spoken(title).partition(" ")
     if noun not in _NOUNS:
         return f"{noun} {rest}"
     return f"{count(number, noun)} {_TAILS.get(rest, rest)}"

@@ -68,7 +68,7 @@ class Api:
         picture = await self._view.picture()
         wanted, mistakes = shown.read(request.query_params, picture)
         if mistakes:
-            return _bad_data("; ".join(mistakes))
+            return bad_data(*mistakes)
         accept = ",".join(request.headers.getlist("accept"))
         if preferred(accept, (_JSON, table.MEDIA_TYPE)) == _JSON:
             headers, make = {"Content-Type": _JSON}, _json
@@ -128,10 +128,12 @@ def _success(**data: Any) -> bytes:
     return b'{"status":"success","data":{%s}}' % b",".join(parts)
 
 
-def _bad_data(message: str) -> Response:
-    body = {"status": "error", "errorType": "bad_data", "error": message}
-    return Response(
-        msgspec.json.encode(body),
-        status_code=HTTPStatus.BAD_REQUEST,
-        media_type=_JSON,
-    )
+def refused(status: HTTPStatus, error_type: str, message: str) -> Response:
+    """Answer that there is nothing, in the envelope of errors."""
+    body = {"status": "error", "errorType": error_type, "error": message}
+    return Response(msgspec.json.encode(body), status_code=status, media_type=_JSON)
+
+
+def bad_data(*mistakes: str) -> Response:
+    """Answer that parameters are wrong."""
+    return refused(HTTPStatus.BAD_REQUEST, "bad_data", "; ".join(mistakes))

@@ -14,9 +14,8 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 from starlette.responses import Response
 
-from exporter.alerts.rule import Severity
 from exporter.overview.rows import AgentRow, Condition, SuiteRow, word
-from exporter.overview.verdict import Level
+from exporter.overview.verdict import LEVELS, Level
 from exporter.web.endpoints.answers import entity_tag, unchanged
 
 
@@ -61,8 +60,6 @@ _WORDS: Mapping[Level, str] = {
     "bad": "not well",
 }
 
-_LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
-
 # Estimated widths in pixels at 11 pixels; a browser fits the text into what is said here.
 _WIDTHS: Mapping[str, float] = {
     **dict.fromkeys("ijl.,:;'|!I", 3.6),
@@ -78,7 +75,7 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What a badge says.
+    """The two parts of a badge, and the colour of the second.
 
     Attributes:
         details: Told to those who do not see it, and to those who point at it.
@@ -138,7 +135,7 @@ def of_target(row: TargetRow, picture: Picture) -> Said:
     if row.restored or not answers or not picture.ready:
         return Said(label=name, message=_UNKNOWN)
     message = _word(row)
-    level: Level | None = _LEVELS.get(row.severity or "")
+    level: Level | None = LEVELS.get(row.severity or "")
     if level is None:
         level = _level(row, message)
     return Said(label=name, message=message, level=level, details=", ".join(row.problems))

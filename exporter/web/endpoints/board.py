@@ -16,11 +16,11 @@ import msgspec
 
 from exporter.fleet.kinds import LISTED, Kind
 from exporter.overview import format as text
-from exporter.overview.attention import by_target, troubles
+from exporter.overview.attention import troubles
 from exporter.overview.filters import Filters, Known, Order, Section, by_badge, searchable
-from exporter.overview.problems import RANKS, WRONG
+from exporter.overview.problems import RANKS, WRONG, by_target
 from exporter.overview.rows import ClusterRow, Condition
-from exporter.overview.verdict import Group, groups, look, plain, tallies, tiles
+from exporter.overview.verdict import Group, groups, look, tallies, tiles
 from exporter.web.endpoints.pages import Page, Pages, answer, rendered
 
 
@@ -120,7 +120,7 @@ class Prepared:
         self.providers: dict[str, list[str]] = {}
         for source in picture.sources:
             self.providers.setdefault(source.provider, []).append(source.name)
-        self.problems = by_target(picture.problems)
+        self.problems = by_target(each for each in picture.problems if each.severity in WRONG)
         self.troubles = troubles(picture.problems, picture.targets, picture.alerts)
 
     @cached_property
@@ -190,7 +190,7 @@ class Prepared:
         clock = outdated = ""
         others: dict[str, str] = {}
         for problem in self.problems.get((row.source, row.kind, row.id), ()):
-            told = plain(problem.title).removeprefix(f"{row.kind} ")
+            told = problem.spoken.removeprefix(f"{row.kind} ")
             others.setdefault(told, problem.severity)
             if told == "clock skew":
                 clock = problem.severity

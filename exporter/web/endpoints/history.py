@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import Response
 
+from exporter.config.validation import one_of
 from exporter.errors import StateError
 from exporter.fleet.kinds import LISTED
 from exporter.history.summary import SPANS
-from exporter.web.endpoints.api import plain
+from exporter.web.endpoints.api import bad_data, plain, refused
 
 
 if TYPE_CHECKING:
@@ -38,17 +39,17 @@ class HistoryApi:
         """
         query = request.query_params
         if mistake := _mistake(query):
-            return _refused(HTTPStatus.BAD_REQUEST, "bad_data", mistake)
+            return bad_data(mistake)
         if self._view.history is None:
-            return _refused(HTTPStatus.NOT_FOUND, "not_found", "no history is kept: it is off")
+            return refused(HTTPStatus.NOT_FOUND, "not_found", "no history is kept: it is off")
         try:
             found = await self._view.history.of(
                 query["source"], query["kind"], query["id"], self._view.now().unix
             )
         except StateError as error:
-            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
+            return refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
         if found is None:
-            return _refused(HTTPStatus.NOT_FOUND, "not_found", "nothing is known of such a target")
+            return refused(HTTPStatus.NOT_FOUND, "not_found", "nothing is known of such a target")
         wanted = query.getlist("span") or SPANS
         spans = tuple(each for each in found.spans if each.span in wanted)
         begin = min(each.begin_timestamp_seconds for each in spans)
@@ -67,11 +68,7 @@ def _mistake(query: QueryParams) -> str:
         if not query.get(name):
             return f"{name} is missing; name the target by source, kind and id"
     for name, known in (("kind", LISTED), ("span", SPANS)):
-        if not set(query.getlist(name)) <= set(known):
-            return f"{name} must be one of: {', '.join(known)}"
+        for text in query.getlist(name):
+            if text not in known:
+                return f"{name} {one_of(text, known)}"
     return ""
-
-
-def _refused(status: HTTPStatus, error_type: str, message: str) -> Response:
-    body = {"status": "error", "errorType": error_type, "error": message}
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

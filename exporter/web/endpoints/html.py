@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from exporter import __version__
-from exporter.alerts.rule import Severity
 from exporter.alerts.thresholds import RUNBOOK_URL
 from exporter.errors import StateError
 from exporter.overview import format as text
 from exporter.overview.details import details
 from exporter.overview.rows import Condition, TargetRow, word
 from exporter.overview.timeline import past
+from exporter.overview.verdict import LEVELS
 from exporter.web.endpoints.board import Board
 from exporter.web.endpoints.pages import answer, rendered
 from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
     from exporter.overview.problems import Problem
     from exporter.overview.verdict import Level
-
-
-_LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 
 def _templates() -> jinja2.Environment:
@@ -140,7 +137,7 @@ class HtmlPages:
 
 def _level(row: TargetRow | None, problems: Sequence[Problem]) -> Level:
     """Judge a target by its worst problem; without any it is well if it is up."""
-    worst = next((_LEVELS[each.severity] for each in problems if each.severity in _LEVELS), None)
+    worst = next((LEVELS[each.severity] for each in problems if each.severity in LEVELS), None)
     well = row is not None and row.state is Condition.UP
     return worst or ("good" if well else "unsure")
 

@@ -159,6 +159,13 @@ async def test_hours_are_those_of_the_spans() -> None:
             "source=prod&kind=tank&id=7",
             "kind must be one of: agent, controller, cluster, location, recorder, suite",
         ),
+        (
+            "source=prod&kind=agnet&id=7",
+            (
+                "kind must be one of: agent, controller, cluster, location, recorder, suite"
+                "; did you mean agent?"
+            ),
+        ),
         (f"{TARGET}&span=1y", "span must be one of: 24h, 7d, 30d"),
         (f"{TARGET}&spam=24h", "the parameters are: source, kind, id, span"),
         ("source=prod&kind=agent", "id is missing; name the target by source, kind and id"),

@@ -6,7 +6,6 @@ its targets from before; many targets that fail alike are one line.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import msgspec
 
 from exporter.overview.attention import Trouble, troubles
 from exporter.overview.format import count
+from exporter.overview.problems import spoken
 
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _WHOLE = frozenset({"CredentialsRefused", "SourceDown"})
 _TASK = "TaskFailing"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the table.
 
     Attributes:
@@ -56,12 +56,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     since_timestamp_seconds: float | None = None
 
 
-def entries(
+def causes(
     problems: Iterable[Problem], rows: Iterable[TargetRow], sources: Sequence[SourceRow]
-) -> list[Entry]:
+) -> list[Cause]:
     """Return what needs attention in the order of the problems, the worst first."""
     found = troubles(problems, rows)
-    causes = {source.name: dict(_causes(source)) for source in sources}
+    failures = {source.name: dict(_failures(source)) for source in sources}
     whole = {each.problem.source: each for each in reversed(found) if each.problem.title in _WHOLE}
     hidden = Counter(
         each.problem.source for each in found if whole.get(each.problem.source, each) is not each
@@ -75,19 +75,19 @@ def entries(
         if whole.get(problem.source, each) is not each:
             continue
         if problem.title == _TASK:
-            key = (*_sort(each), causes.get(problem.source, {}).get(problem.name, ""))
+            key = (*_sort(each), failures.get(problem.source, {}).get(problem.name, ""))
         elif problem.kind and reasons[(*_sort(each), each.reason)] > ALIKE:
             key = (*_sort(each), each.reason)
         elif problem.kind and number[_sort(each)] > SAME:
             key = _sort(each)
         parts[key].append(each)
     return [
-        _entry(same, causes.get(same[0].problem.source, {}), hidden[same[0].problem.source])
+        _cause(same, failures.get(same[0].problem.source, {}), hidden[same[0].problem.source])
         for same in parts.values()
     ]
 
 
-def complaints(source: SourceRow, told: Iterable[Entry]) -> Iterator[str]:
+def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
     """Yield what is wrong with a source and stands in none of the entries."""
     mine = [entry for entry in told if entry.source == source.name]
     titles = {entry.what for entry in mine}
@@ -99,15 +99,10 @@ def complaints(source: SourceRow, told: Iterable[Entry]) -> Iterator[str]:
     if source.vendor_slow and "vendor slow" not in titles:
         yield "the vendor is slow, its time-outs accuse no target"
     alike: dict[str, list[str]] = {}
-    for task, cause in _causes(source):
+    for task, cause in _failures(source):
         if not any(cause in entry.reason for entry in mine):
             alike.setdefault(cause, []).append(task)
     yield from (f"{', '.join(tasks)}: {cause}" for cause, tasks in alike.items())
-
-
-def spoken(title: str) -> str:
-    """Return the name of an alert, without its prefix, in words."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
 
 
 def _sort(trouble: Trouble) -> tuple[str, str, str]:
@@ -115,7 +110,7 @@ def _sort(trouble: Trouble) -> tuple[str, str, str]:
     return problem.severity, problem.alert, problem.source
 
 
-def _causes(source: SourceRow) -> Iterator[tuple[str, str]]:
+def _failures(source: SourceRow) -> Iterator[tuple[str, str]]:
     """Yield the tasks whose newest poll failed, with why."""
     for task in source.tasks:
         failure = task.last_failure
@@ -123,20 +118,20 @@ def _causes(source: SourceRow) -> Iterator[tuple[str, str]]:
             yield task.name, f"{failure.reason}: {failure.message}"
 
 
-def _entry(same: Sequence[Trouble], causes: Mapping[str, str], hidden: int) -> Entry:
+def _cause(same: Sequence[Trouble], failures: Mapping[str, str], hidden: int) -> Cause:
     """Make one line of problems that are alike."""
     first = same[0].problem
     names = [each.problem.name or each.problem.id for each in same]
     reasons = dict.fromkeys(each.reason for each in same)
-    what, name, reason = spoken(first.title), names[0], same[0].reason
+    what, name, reason = first.spoken, names[0], same[0].reason
     if first.title in _WHOLE:
-        failed = dict.fromkeys(causes.values())
+        failed = dict.fromkeys(failures.values())
         reason = "; ".join((reason, *failed))
         if hidden:
             reason += f"; {count(hidden, 'more problem')} of it from before"
     elif first.title == _TASK:
         name = ", ".join(names)
-        reason = causes.get(names[0], reason)
+        reason = failures.get(names[0], reason)
     elif len(same) > 1:
         noun, _, _ = what.partition(" ")
         name = count(len(same), noun)
@@ -144,7 +139,7 @@ def _entry(same: Sequence[Trouble], causes: Mapping[str, str], hidden: int) -> E
         listed = ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
         reason = f"{same[0].reason}: {listed}" if same[0].reason and len(reasons) == 1 else listed
     began = [each.problem.since_timestamp_seconds for each in same]
-    return Entry(
+    return Cause(
         severity=first.severity,
         what=what,
         name=name,

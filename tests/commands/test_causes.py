@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from exporter.alerts.rule import Severity
-from exporter.commands.attention import Entry, complaints, entries
+from exporter.commands.causes import Cause, causes, complaints
 from exporter.errors import Reason
 from exporter.fleet.kinds import Kind
 from exporter.overview.problems import Problem
@@ -62,16 +62,16 @@ def source(**failures: str) -> SourceRow:
     )
 
 
-def told(found: list[Entry]) -> list[tuple[str, str, str]]:
+def told(found: list[Cause]) -> list[tuple[str, str, str]]:
     return [(entry.what, entry.name, entry.reason) for entry in found]
 
 
-class TestEntries:
+class TestCauses:
     def test_few_targets_are_named_each(self) -> None:
         """Three lines are quicker read than their sum."""
         rows = agents(3)
 
-        found = entries(unreachable(rows), rows, [])
+        found = causes(unreachable(rows), rows, [])
 
         assert ["agent-0", "agent-1", "agent-2"] == [entry.name for entry in found]
 
@@ -79,7 +79,7 @@ class TestEntries:
         """The number, the reason and the first names tell it all."""
         rows = agents(12)
 
-        found = entries(unreachable(rows), rows, [])
+        found = causes(unreachable(rows), rows, [])
 
         assert [
             (
@@ -93,7 +93,7 @@ class TestEntries:
         """One agent that times out is not lost among those that refuse."""
         rows = [*agents(4), agents(5, Reason.TIMEOUT)[4]]
 
-        found = entries(unreachable(rows), rows, [])
+        found = causes(unreachable(rows), rows, [])
 
         assert [("4 agents", ""), ("agent-4", "timeout")] == [
             (entry.name, entry.reason if entry.reason == "timeout" else "") for entry in found
@@ -107,7 +107,7 @@ class TestEntries:
             for row in rows
         ]
 
-        found = entries(failed, [], [])
+        found = causes(failed, [], [])
 
         assert [("suite failed", "11 suites", "agent-0, agent-1, agent-2 and 8 more")] == told(
             found
@@ -116,7 +116,7 @@ class TestEntries:
     def test_the_earliest_since_counts(self) -> None:
         """Several that are one line began with the first."""
         rows = agents(4)
-        found = entries(
+        found = causes(
             [
                 each
                 for row, since in zip(rows, (30.0, 10.0, 20.0, 40.0), strict=True)
@@ -137,7 +137,7 @@ class TestEntries:
             *unreachable(rows),
         ]
 
-        found = entries(problems, rows, [source(agents="no such host", suites="no such host")])
+        found = causes(problems, rows, [source(agents="no such host", suites="no such host")])
 
         assert [
             (
@@ -152,7 +152,7 @@ class TestEntries:
         rows = agents(1)
         problems = [problem("SourceDown", source="lab"), *unreachable(rows)]
 
-        found = entries(problems, rows, [])
+        found = causes(problems, rows, [])
 
         assert ["source down", "agent unreachable"] == [entry.what for entry in found]
 
@@ -161,7 +161,7 @@ class TestEntries:
         problems = [problem("TaskFailing", name=name) for name in ("agents", "suites", "runs")]
         row = source(agents="no such host", suites="no such host", runs="another")
 
-        found = entries(problems, [], [row])
+        found = causes(problems, [], [row])
 
         assert [
             ("task failing", "agents, suites", "dns: no such host"),
@@ -170,13 +170,13 @@ class TestEntries:
 
     def test_what_is_only_of_interest_is_left_out(self) -> None:
         """It needs nobody's attention."""
-        assert [] == entries([problem("AgentRestarted", severity=Severity.INFO)], [], [])
+        assert [] == causes([problem("AgentRestarted", severity=Severity.INFO)], [], [])
 
 
 class TestComplaints:
     def test_what_an_entry_tells_is_not_told_again(self) -> None:
         """Of the causes of a source the rest is left."""
         row = source(agents="no such host", suites="another")
-        found = entries([problem("TaskFailing", name="agents")], [], [row])
+        found = causes([problem("TaskFailing", name="agents")], [], [row])
 
         assert ["suites: dns: another"] == list(complaints(row, found))
