@@ -1,10 +1,17 @@
-"""`python -m exporter` is the command."""
+"""The program's start: loading all of it takes a moment, in which Ctrl-C leaves no traceback."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from exporter.cli import main
+
+def main() -> int:
+    """Load the command line, run it and return its exit code."""
+    try:
+        return int(import_module("exporter.cli").main())
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

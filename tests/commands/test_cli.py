@@ -36,6 +36,21 @@ def configuration(simulation: Simulation, tmp_path: Path) -> str:
     return f"--config.file={path}"
 
 
+#: Interrupts the program when it loads the command line.
+INTERRUPT = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "exporter.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from exporter.__main__ import main
+sys.exit(main())
+"""
+
+
 async def run(*arguments: str) -> int:
     return await asyncio.to_thread(main, arguments, environ={})
 
@@ -408,3 +423,12 @@ class TestMetrics:
         lines = capsys.readouterr().out.splitlines()
         assert 0 == code
         assert [family.name for family in FAMILIES] == [line.partition("{")[0] for line in lines]
+
+
+def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
+    """Who starts the wrong thing ends it at once, and reads no code of ours for that."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=False
+    )
+
+    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
