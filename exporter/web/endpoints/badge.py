@@ -230,7 +230,7 @@ def _shown(text: str, *, limit: int = LABEL_CHARACTERS) -> str:
 
 
 def _answer(request: Request, said: Said) -> Response:
-    label = request.query_params.get("label", "")
+    label = _shown(request.query_params.get("label", ""))
     body = drawn(msgspec.structs.replace(said, label=label) if label else said).encode()
     headers = {
         "ETag": entity_tag(body),

@@ -168,6 +168,12 @@ class TestTarget:
         assert ("Bern", "up", GREEN) == short
         assert "x" * (LABEL_CHARACTERS - 1) + "…" == long
 
+    async def test_a_label_that_shows_nothing_is_none(self) -> None:
+        """A badge says what it is about, whatever its address asks for."""
+        found = await badge_of(known(agent()), address(label="\u202e\n"))
+
+        assert ("agent-1", "up", GREEN) == found
+
     @pytest.mark.parametrize(
         "path",
         [
