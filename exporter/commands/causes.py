@@ -63,24 +63,23 @@ def causes(
     found = troubles(problems, rows)
     failures = {source.name: dict(_failures(source)) for source in sources}
     whole = {each.problem.source: each for each in reversed(found) if each.problem.title in _WHOLE}
-    hidden = Counter(
-        each.problem.source for each in found if whole.get(each.problem.source, each) is not each
-    )
-    parts: dict[tuple[str, ...], list[Trouble]] = defaultdict(list)
     number = Counter(map(_sort, found))
     reasons = Counter((*_sort(each), each.reason) for each in found)
+    hidden: Counter[str] = Counter()
+    parts: dict[tuple[str, ...], list[Trouble]] = defaultdict(list)
     for each in found:
-        problem = each.problem
-        key: tuple[str, ...] = (*_sort(each), problem.kind, problem.id, problem.name)
+        problem, sort = each.problem, _sort(each)
         if whole.get(problem.source, each) is not each:
-            continue
-        if problem.title == _TASK:
-            key = (*_sort(each), failures.get(problem.source, {}).get(problem.name, ""))
-        elif problem.kind and reasons[(*_sort(each), each.reason)] > ALIKE:
-            key = (*_sort(each), each.reason)
-        elif problem.kind and number[_sort(each)] > SAME:
-            key = _sort(each)
-        parts[key].append(each)
+            hidden[problem.source] += 1
+        elif problem.title == _TASK:
+            failure = failures.get(problem.source, {}).get(problem.name, "")
+            parts[*sort, failure].append(each)
+        elif problem.kind and reasons[*sort, each.reason] > ALIKE:
+            parts[*sort, each.reason].append(each)
+        elif problem.kind and number[sort] > SAME:
+            parts[sort].append(each)
+        else:
+            parts[*sort, problem.kind, problem.id, problem.name].append(each)
     return [
         _cause(same, failures.get(same[0].problem.source, {}), hidden[same[0].problem.source])
         for same in parts.values()
@@ -88,9 +87,9 @@ def causes(
 
 
 def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
-    """Yield what is wrong with a source and stands in none of the entries."""
-    mine = [entry for entry in told if entry.source == source.name]
-    titles = {entry.what for entry in mine}
+    """Yield what is wrong with a source and stands in none of the causes."""
+    mine = [cause for cause in told if cause.source == source.name]
+    titles = {cause.what for cause in mine}
     if titles.isdisjoint(map(spoken, _WHOLE)):
         if source.auth_failed:
             yield "the credentials were refused, calls are held back"
@@ -99,10 +98,10 @@ def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
     if source.vendor_slow and "vendor slow" not in titles:
         yield "the vendor is slow, its time-outs accuse no target"
     alike: dict[str, list[str]] = {}
-    for task, cause in _failures(source):
-        if not any(cause in entry.reason for entry in mine):
-            alike.setdefault(cause, []).append(task)
-    yield from (f"{', '.join(tasks)}: {cause}" for cause, tasks in alike.items())
+    for task, failure in _failures(source):
+        if not any(failure in cause.reason for cause in mine):
+            alike.setdefault(failure, []).append(task)
+    yield from (f"{', '.join(tasks)}: {failure}" for failure, tasks in alike.items())
 
 
 def _sort(trouble: Trouble) -> tuple[str, str, str]:
