@@ -267,8 +267,12 @@ async def _watch(settings: Settings, chosen: Selection, *, colour: bool) -> int:
 async def _follow(
     newest: Callable[[], Awaitable[_Seen]], pause_seconds: float, *, colour: bool
 ) -> bool:
-    """Show what is newest until interrupted; return whether a script should fail at the end."""
-    failing = True
+    """Show what is newest until interrupted; return whether a script should fail at the end.
+
+    Raises:
+        KeyboardInterrupt: The interrupt came before there was anything to show.
+    """
+    failing: bool | None = None
 
     async def show_all(show: Callable[[Written], None]) -> None:
         nonlocal failing
@@ -286,6 +290,8 @@ async def _follow(
         await asyncio.wait(tasks)
         for task in done:
             task.result()
+    if failing is None:
+        raise KeyboardInterrupt
     return failing
 
 

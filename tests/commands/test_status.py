@@ -117,6 +117,18 @@ class Reluctant(fakes.FakeView):
 
 
 @asynccontextmanager
+async def watching(view: fakes.FakeView, folder: Path) -> AsyncIterator[Process]:
+    """Watch a daemon's pages."""
+    async with (
+        serve(create_app(view)) as url,
+        running(
+            *EXPORTER, "status", "--watch", f"--url={url}", folder=folder, name="status"
+        ) as process,
+    ):
+        yield process
+
+
+@asynccontextmanager
 async def on_terminal(
     *arguments: str,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, bytearray]]:
@@ -306,12 +318,7 @@ async def test_watching_a_daemon(tmp_path: Path) -> None:
     """Changes are told until an interrupt, which does not wait for an answer."""
     view = Reluctant(fakes.agent(), sources=[fakes.source()])
 
-    async with (
-        serve(create_app(view)) as url,
-        running(
-            *EXPORTER, "status", "--watch", f"--url={url}", folder=tmp_path, name="status"
-        ) as status,
-    ):
+    async with watching(view, tmp_path) as status:
         await until(lambda: "The fleet is well" in status.output)
         view.busy = True
         await until(lambda: "it answers with 503: busy" in status.output)
@@ -321,6 +328,19 @@ async def test_watching_a_daemon(tmp_path: Path) -> None:
         code = await asyncio.wait_for(status.stop(signal.SIGINT), 5)
 
     assert (1, "") == (code, status.errors)
+
+
+async def test_watching_a_daemon_that_never_answered(tmp_path: Path) -> None:
+    """An interrupt before there is anything to show is no answer."""
+    view = Reluctant()
+    view.hung = True
+
+    async with watching(view, tmp_path) as status:
+        await view.asked_in_vain.wait()
+
+        code = await asyncio.wait_for(status.stop(signal.SIGINT), 5)
+
+    assert (130, "", "") == (code, status.output, status.errors)
 
 
 async def test_watching_on_a_terminal(portal: Portal) -> None:
