@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -78,6 +79,9 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
         configuration, 130 after Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal cannot show in full is no reason to show nothing.
+        sys.stdout.reconfigure(errors="replace")
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
     command = COMMANDS[arguments.command]
     try:

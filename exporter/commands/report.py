@@ -105,7 +105,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if lines:
             written += [""] if found else []
             written += (part for line in lines for part in sentence(line, "", paper))
-        if self.group:
+        if self.tallies:
             written += ["", *self._tallies(paper)]
         elif self.targets:
             room = None if paper.height is None else max(1, paper.height - len(written) - 3)

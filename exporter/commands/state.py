@@ -133,7 +133,7 @@ def _export(place: Place, host: HostClock) -> None:
 def _print_documents(documents: Iterable[tuple[str, Document]]) -> None:
     for key, document in documents:
         line = {"key": key, "age_seconds": round(document.age_seconds, 3), **_value(document)}
-        sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
+        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
 
 
 def _value(document: Document) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
             "runs": report.runs,
             **({"groups": list(map(_group, report.tallies))} if report.group else {}),
         }
-        sys.stdout.write(msgspec.json.encode(plain(data)).decode() + "\n")
+        sys.stdout.buffer.write(msgspec.json.encode(plain(data)) + b"\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.write(report.text(Paper(colour=colour, width=width)))
@@ -241,8 +241,7 @@ async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: boo
         found = await _pictures(engine, settings).newest()
     report = _report(found, chosen, engine.clock.time())
     if form == "prom":
-        page = engine.exposition.metrics()
-        sys.stdout.write(page.body.decode())
+        sys.stdout.buffer.write(engine.exposition.metrics().body)
     else:
         _write(report, form, colour=colour)
     warn_of_own_ledger("status", engine)
@@ -338,7 +337,7 @@ async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
         page = await remote.get(
             arguments.url, f"/metrics{'?' if query else ''}{query}", accept="text/plain"
         )
-        sys.stdout.write(page.body.decode(errors="replace"))
+        sys.stdout.buffer.write(page.body)
     else:
         _write(report, arguments.format, colour=colour)
     return int(report.answer.alarming)

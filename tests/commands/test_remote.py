@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import ssl
+import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +210,21 @@ class TestStatus:
         assert any("1 of 2 members up" in line for line in lines)
         assert any("recording" in line for line in lines)
         assert any("last run passed" in line for line in lines)
+
+    @pytest.mark.parametrize(("form", "name"), [("table", "Z?rich"), ("json", "Zürich")])
+    async def test_a_terminal_without_all_letters(
+        self, form: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A name it cannot show is shown in part; programs get UTF-8 wherever they run."""
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+        view = fakes.FakeView(fakes.agent("Zürich"), sources=[fakes.source()])
+
+        async with daemon(view) as url:
+            code = await run("status", f"--url={url}", f"--format={form}")
+
+        assert 0 == code
+        assert name in written.getvalue().decode()
 
     async def test_a_fleet_that_is_well(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A slash at the end of the URL and a prefix do no harm."""
