@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.commands.parser import several
 from exporter.fleet.kinds import LISTED
-from exporter.overview.filters import Badge, Filters, Known
+from exporter.overview.filters import Filters, Known, State
 from exporter.overview.parameters import LABEL
 from exporter.overview.problems import WRONG, Problem
 from exporter.overview.rows import Condition, TargetRow
@@ -54,7 +54,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             *(f"--source={name}" for name in sorted(found.sources)),
             *(f"--label {name}={value}" for name, value in found.labels),
             *(f"--kind={kind}" for kind in LISTED if kind in found.kinds),
-            *(f"--state={badge}" for badge in Badge if badge in found.badges),
+            *(f"--state={state}" for state in State if state in found.states),
             *(["--down"] if self.down else []),
         ]
         return " ".join(parts)
@@ -62,7 +62,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def picks_rows(self) -> bool:
         """Whether rows of the sources that are judged are left out."""
-        return bool(self.filters.kinds or self.filters.badges or self.down)
+        return bool(self.filters.kinds or self.filters.states or self.down)
 
     def judges(self, source: str) -> bool:
         """Return whether a source is judged; the exporter itself, without a name, always is."""
@@ -83,7 +83,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         kinds = self.filters.kinds
         for problem in problems:
             # Runs, and targets that are no longer listed, have no row.
-            fits = not self.filters.badges and (not kinds or problem.kind in kinds)
+            fits = not self.filters.states and (not kinds or problem.kind in kinds)
             if self.judges(problem.source) and (
                 not problem.kind or fits or problem.target in targets
             ):
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=several,
         default=[],
-        choices=[badge.value for badge in Badge],
+        choices=[state.value for state in State],
         help="show targets in this state alone, repeatable or separated by commas",
     )
     parser.add_argument(

@@ -35,8 +35,8 @@ GROUPS = ("source", "provider")
 
 
 @unique
-class Badge(StrEnum):
-    """A property targets are filtered by: a condition, or what is wrong with one that is up."""
+class State(StrEnum):
+    """A state targets are filtered by: a condition, or what is wrong with one that is up."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
@@ -73,7 +73,7 @@ class Section(StrEnum):
 #: Columns that the first click sorts from the largest down.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
-_NO_BADGES: frozenset[Badge] = frozenset()
+_NO_STATES: frozenset[State] = frozenset()
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         text: Words that must all occur in what a row says.
-        badges: Any of them must hold; all targets if there are none.
+        states: Any of them must hold; all targets if there are none.
         kinds, sources: Those wanted; all if there are none.
         labels: Labels, each with a value that it must have.
         descending: Turns `order` around; what is unknown stays at the end.
@@ -122,7 +122,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     text: str = ""
-    badges: frozenset[Badge] = _NO_BADGES
+    states: frozenset[State] = _NO_STATES
     kinds: frozenset[Kind] = frozenset()
     sources: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
@@ -145,7 +145,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         order, descending = parameters.order(Order)
         found = cls(
             text=parameters.text("q"),
-            badges=frozenset(map(Badge, parameters.among("state", tuple(Badge)))),
+            states=frozenset(map(State, parameters.among("state", tuple(State)))),
             kinds=frozenset(map(Kind, parameters.among("kind", LISTED))),
             sources=frozenset(parameters.among("source", known.sources)),
             labels=parameters.labels(known.labels),
@@ -161,7 +161,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def narrows(self) -> bool:
         """Return whether anything is left out."""
-        return bool(self.text or self.badges or self.kinds or self.sources or self.labels)
+        return bool(self.text or self.states or self.kinds or self.sources or self.labels)
 
     @property
     def kind(self) -> Kind | None:
@@ -199,7 +199,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         new = msgspec.structs.replace(self, **{"offset": 0, "section": None, **changes})
         pairs = [
             ("q", new.text),
-            *(("state", badge) for badge in Badge if badge in new.badges),
+            *(("state", state) for state in State if state in new.states),
             *(("kind", kind) for kind in LISTED if kind in new.kinds),
             *(("source", source) for source in sorted(new.sources)),
             *((LABEL + name, value) for name, value in new.labels),
@@ -243,7 +243,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             said: Returns what `searchable` returns, where that is kept.
         """
         words = self.text.casefold().split()
-        tests = [_TESTS[badge] for badge in self.badges]
+        tests = [_TESTS[state] for state in self.states]
         has_labels = labelled(self.labels)
 
         def matches(row: TargetRow) -> bool:
@@ -288,23 +288,23 @@ def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool =
     return [row for _, row in known] + [row for worth, row in found if worth is None]
 
 
-def by_badge(rows: Sequence[TargetRow]) -> list[tuple[Badge, list[TargetRow]]]:
-    """Return the rows of each badge, leaving out badges of none."""
-    found = ((badge, list(filter(test, rows))) for badge, test in _TESTS.items())
-    return [(badge, having) for badge, having in found if having]
+def by_state(rows: Sequence[TargetRow]) -> list[tuple[State, list[TargetRow]]]:
+    """Return the rows of each state, leaving out states of none."""
+    found = ((state, list(filter(test, rows))) for state, test in _TESTS.items())
+    return [(state, having) for state, having in found if having]
 
 
 def _is(condition: Condition) -> Callable[[TargetRow], bool]:
     return lambda row: row.state is condition
 
 
-_TESTS: dict[Badge, Callable[[TargetRow], bool]] = {
-    Badge.DOWN: _is(Condition.DOWN),
-    Badge.UNKNOWN: _is(Condition.UNKNOWN),
-    Badge.INACTIVE: _is(Condition.INACTIVE),
-    Badge.UP: _is(Condition.UP),
-    Badge.OUTDATED: lambda row: row.outdated is True,
-    Badge.FAILED: lambda row: isinstance(row, SuiteRow) and row.last_run_passed is False,
+_TESTS: dict[State, Callable[[TargetRow], bool]] = {
+    State.DOWN: _is(Condition.DOWN),
+    State.UNKNOWN: _is(Condition.UNKNOWN),
+    State.INACTIVE: _is(Condition.INACTIVE),
+    State.UP: _is(Condition.UP),
+    State.OUTDATED: lambda row: row.outdated is True,
+    State.FAILED: lambda row: isinstance(row, SuiteRow) and row.last_run_passed is False,
 }
 
 

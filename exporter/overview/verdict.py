@@ -11,7 +11,7 @@ import msgspec
 
 from exporter.alerts.rule import Severity
 from exporter.fleet.kinds import Kind
-from exporter.overview.filters import GROUPS, Badge, by_badge
+from exporter.overview.filters import GROUPS, State, by_state
 from exporter.overview.format import count, listed
 from exporter.overview.problems import WRONG, spoken
 from exporter.overview.rows import AgentRow, Condition, TargetRow
@@ -57,13 +57,13 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of target at a glance.
 
     Attributes:
-        badges: How many targets have which badge, and the look of the worst of them.
+        states: How many targets have which state, and the look of the worst of them.
         bar: Look, beginning and length in percent of each part of a bar.
     """
 
     kind: Kind
     total: int
-    badges: tuple[tuple[Badge, int, str], ...]
+    states: tuple[tuple[State, int, str], ...]
     bar: tuple[tuple[str, float, float], ...]
 
 
@@ -118,9 +118,9 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
         Tile(
             kind=group.kind,
             total=len(group.rows),
-            badges=tuple(
-                (badge, len(having), min(map(look, having), key=_LOOKS.index))
-                for badge, having in by_badge(group.rows)
+            states=tuple(
+                (state, len(having), min(map(look, having), key=_LOOKS.index))
+                for state, having in by_state(group.rows)
             ),
             bar=_bar(group.rows),
         )

@@ -7,7 +7,7 @@ import pytest
 from exporter.commands.parser import Parser
 from exporter.commands.selection import Selection, add_arguments, selected
 from exporter.fleet.kinds import Kind
-from exporter.overview.filters import Badge
+from exporter.overview.filters import State
 from exporter.overview.problems import Problem
 from exporter.overview.rows import AgentRow, Condition
 from exporter.sources.realload.settings import RealLoadSettings
@@ -104,7 +104,7 @@ class TestSelected:
         """Several of them are separated by commas."""
         chosen, _ = select("--state=outdated,down")
 
-        assert {Badge.OUTDATED, Badge.DOWN} == chosen.filters.badges
+        assert {State.OUTDATED, State.DOWN} == chosen.filters.states
 
 
 class TestSelection:

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from exporter.fleet.kinds import LISTED
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Badge, Filters, Known, Order, by_badge
+from exporter.overview.filters import Filters, Known, Order, State, by_state
 from tests.web import fakes
 
 
@@ -49,7 +49,7 @@ class TestAddress:
         st.builds(
             Filters,
             text=st.text().map(str.strip),
-            badges=st.frozensets(st.sampled_from(Badge)),
+            states=st.frozensets(st.sampled_from(State)),
             kinds=st.frozensets(st.sampled_from(LISTED)),
             sources=st.frozensets(st.sampled_from(KNOWN.sources)),
             labels=st.lists(st.sampled_from([("site", "bern"), ("site", "ulm")]), unique=True).map(
@@ -130,7 +130,7 @@ class TestAddress:
         """A link can change one thing and keep the rest."""
         wanted = filters("q=a&sort=-ping")
 
-        assert "?q=a&state=down&sort=-ping" == wanted.address(badges=(Badge.DOWN,))
+        assert "?q=a&state=down&sort=-ping" == wanted.address(states=(State.DOWN,))
 
     def test_of_a_column_s_head(self) -> None:
         """The first click sorts, with the slowest ping on top; the next turns around."""
@@ -262,8 +262,8 @@ def test_badges_are_counted() -> None:
     """A summary leaves out what there is none of."""
     fleet = rows(fakes.agent("a"), fakes.agent("b", up=False), fakes.suite(passed=False))
 
-    assert [(Badge.DOWN, 1), (Badge.UP, 2), (Badge.FAILED, 1)] == [
-        (badge, len(having)) for badge, having in by_badge(fleet)
+    assert [(State.DOWN, 1), (State.UP, 2), (State.FAILED, 1)] == [
+        (state, len(having)) for state, having in by_state(fleet)
     ]
 
 

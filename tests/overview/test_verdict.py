@@ -7,7 +7,7 @@ import pytest
 
 from exporter.alerts.rule import Severity
 from exporter.overview.build import arranged, target_rows
-from exporter.overview.filters import Badge
+from exporter.overview.filters import State
 from exporter.overview.problems import Problem
 from exporter.overview.rows import Condition
 from exporter.overview.verdict import Headline, groups, headline, tallies, tiles
@@ -270,7 +270,7 @@ def test_tiles_sum_up() -> None:
 
     (tile,) = tiles(arranged(target_rows(view.snapshots(), fakes.NOW)))
 
-    assert (3, ((Badge.DOWN, 1, "down"), (Badge.UP, 2, "up"))) == (tile.total, tile.badges)
+    assert (3, ((State.DOWN, 1, "down"), (State.UP, 2, "up"))) == (tile.total, tile.states)
     assert ((Condition.DOWN, 0.0, 33.33), (Condition.UP, 33.33, 66.67)) == tile.bar
 
 

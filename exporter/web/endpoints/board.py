@@ -17,7 +17,7 @@ import msgspec
 from exporter.fleet.kinds import LISTED, Kind
 from exporter.overview import format as text
 from exporter.overview.attention import troubles
-from exporter.overview.filters import Filters, Known, Order, Section, by_badge, searchable
+from exporter.overview.filters import Filters, Known, Order, Section, by_state, searchable
 from exporter.overview.problems import RANKS, WRONG, by_target
 from exporter.overview.rows import ClusterRow, Condition
 from exporter.overview.verdict import Group, groups, look, tallies, tiles
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from exporter.fleet.recent import Entry, Record
-    from exporter.overview.filters import Badge
+    from exporter.overview.filters import State
     from exporter.overview.interface import View
     from exporter.overview.picture import Picture
     from exporter.overview.rows import MemberRow, TargetRow
@@ -115,7 +115,7 @@ class Prepared:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self.tiles: Sequence[Tile] = tiles(picture.targets)
-        self.badges: Sequence[Badge] = [badge for badge, _ in by_badge(picture.targets)]
+        self.states: Sequence[State] = [state for state, _ in by_state(picture.targets)]
         self.known = Known.of(picture.sources)
         self.providers: dict[str, list[str]] = {}
         for source in picture.sources:
@@ -140,7 +140,7 @@ class Prepared:
         """Return what of the picture is on a page."""
         picture, chosen = self.picture, self.chosen(filters)
         # Whoever looks for certain targets is not interested in the rest of the page.
-        whole = not (filters.text or filters.badges or filters.kinds)
+        whole = not (filters.text or filters.states or filters.kinds)
 
         def shown(
             section: Section,
@@ -329,7 +329,7 @@ class Board:
             providers=prepared.providers,
             choices=_CHOICES,
             kinds=LISTED,
-            badges=prepared.badges,
+            states=prepared.states,
             orders=Order,
             section=filters.section,
             marks_of=prepared.marks,
