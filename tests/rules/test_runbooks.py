@@ -24,6 +24,8 @@ from tests.web import fakes
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from exporter.fleet.store import Snapshot
 
 
@@ -179,7 +181,8 @@ async def test_its_addresses_are_answered() -> None:
             (query["source"], known(Kind(query["kind"]), query["id"]))
             for query in asked
             if "id" in query
-        )
+        ),
+        sources=sorted({query["source"] for query in asked if "source" in query}),
     )
 
     async with fakes.browsing(view) as client:
@@ -210,8 +213,10 @@ def known(kind: Kind, target_id: str) -> Reading:
 class Fleet(fakes.FakeView):
     """A view of targets of several sources."""
 
-    def __init__(self, *targets: tuple[str, Reading]) -> None:
-        super().__init__(*(reading for _, reading in targets))
+    def __init__(self, *targets: tuple[str, Reading], sources: Iterable[str]) -> None:
+        super().__init__(
+            *(reading for _, reading in targets), sources=[*map(fakes.source, sources)]
+        )
         self._found = [
             fakes.changed(self.snapshot, source=source, readings=(reading,))
             for source, reading in targets
