@@ -223,9 +223,13 @@ class Database:
             self._fit(batch)
 
     def _fit(self, batch: Batch) -> None:
-        """Write a batch, and make room for it where the file has its largest size."""
+        """Write a batch, and make room for it where the file has its largest size.
+
+        The batch is written last, so that it is not there if any of this fails.
+        """
         connection = self._connection
         assert connection is not None  # noqa: S101 - a writer has one
+        self._prune(connection)
         if tables.pages(connection) > self._pages * (1 - _RESERVE):
             self._drop_oldest_day(connection)
         for more in reversed(range(_DAYS_AT_ONCE)):
@@ -233,11 +237,18 @@ class Database:
                 tables.write(connection, batch)
             except sqlite3.Error as error:
                 full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-                if not full or not more or not self._drop_oldest_day(connection):
+                full = full and more > 0 and not self._is_disk_full(connection)
+                if not full or not self._drop_oldest_day(connection):
                     raise
             else:
                 break
-        self._prune(connection)
+
+    def _is_disk_full(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the disk ends before the file has its largest size."""
+        if self.role is Role.MEMORY or self.place is None:
+            return False
+        room = (self._pages - tables.pages(connection)) * _PAGE_BYTES
+        return self.place.free() < room
 
     def _drop_oldest_day(self, connection: sqlite3.Connection) -> bool:
         oldest = tables.oldest_hour(connection)

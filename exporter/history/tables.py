@@ -90,8 +90,10 @@ _ADD_TARGET = """
     ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
     WHERE task != excluded.task
 """
+# One that is there is newer than what lies between: whatever takes the place of a file begins with
+# the newest ones, and the batch that could not be written to the file follows.
 _ADD_TRANSITION = """
-    INSERT OR IGNORE INTO transitions (target, at, condition, outdated, reason)
+    INSERT OR REPLACE INTO transitions (target, at, condition, outdated, reason)
     VALUES (?, ?, ?, ?, ?)
 """
 _ADD_HOUR = """
