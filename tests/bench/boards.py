@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection
 
 from tests.bench.harness import Figure, daemon, median, rounds, source, until, vendor
 from tests.browser.support import browsing, tab
+from tests.support.wait import until as eventually
 
 
 #: As often as the script asks.
@@ -128,9 +130,8 @@ async def _browsed(url: str, agents: int) -> tuple[float, float]:
             async with tab(browser, viewport={"width": 1440, "height": 900}) as page:
                 await page.goto(url)
                 # Asked for from outside: the page's policy lets nobody evaluate texts in it.
-                while (paint := await page.evaluate(_PAINT)) is None:
-                    await asyncio.sleep(0.01)
-                paints.append(float(paint))
+                await eventually(partial(page.evaluate, f"!!{_PAINT}"))
+                paints.append(float(await page.evaluate(_PAINT)))
         async with tab(browser) as page:
             await page.goto(url)
             for turn in range(7):
