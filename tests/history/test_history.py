@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tracemalloc
 from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
@@ -530,6 +531,28 @@ class TestInMemory:
         assert Role.WRITER is feed.history.role
         assert ["up", "down"] == await feed.conditions()
         assert (1, 2) == await feed.readings()
+
+    async def test_takes_little_room_on_its_way_to_the_file(self, tmp_path: Path) -> None:
+        """Two days of 300 agents go back hour by hour, not as a copy of all in memory."""
+        blocker = tmp_path / "folder"
+        blocker.write_text("")
+        feed = await Feed(blocker, FakeClock(unix=2000.0 * DAY)).begin()
+        for _ in range(48):
+            await feed.put(*(feed.agent(str(number)) for number in range(300)))
+            await feed.history.flush()
+            feed.clock.shift(HOUR)
+        blocker.unlink()
+
+        tracemalloc.start()
+        await feed.history.flush()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert Role.WRITER is feed.history.role
+        found = await feed.of("299")
+        assert found is not None
+        assert 48 == len(found.hours)
+        assert peak < 1_000_000
 
     async def test_keeps_the_order_of_a_batch_that_was_not_written(self, tmp_path: Path) -> None:
         """Down and up again between two batches is up, although the file took neither."""
