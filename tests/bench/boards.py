@@ -50,7 +50,10 @@ def boards(*, quick: bool) -> list[Figure]:
     with ExitStack() as stack:
         urls = [stack.enter_context(vendor(agents, delay=0.25))[0] for _ in range(2)]
         started = [
-            stack.enter_context(daemon(source(url, interval=interval, timeout=5))) for url in urls
+            stack.enter_context(
+                daemon(source(url, interval=interval, timeout=5), program="tests.bench.watched")
+            )
+            for url in urls
         ]
         port, _ = started[0]
         programs = [program for _, program in started]
@@ -79,7 +82,15 @@ def boards(*, quick: bool) -> list[Figure]:
         "pings": done[0] / done[1],
         "unchanged": same / looks,
     }
+    held, held_alone = (program.held_ms for program in programs)
     return [
+        Figure(
+            row="boards",
+            what="longest time the loop was held beside ten open boards, ms of CPU",
+            value=held,
+            goal=60.0,
+            detail={"unwatched": held_alone},
+        ),
         Figure(
             row="boards",
             what="CPU of ten open boards over 5 % of a core",

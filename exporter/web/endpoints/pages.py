@@ -13,6 +13,8 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.cooperative import collected
+from exporter.metrics.exposition import accepts_gzip
+from exporter.web.endpoints.answers import unchanged
 
 
 if TYPE_CHECKING:
@@ -77,11 +79,11 @@ def _finished(text: list[str]) -> Page:
 
 def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a page, or that it is the one that the client has already."""
-    packed = page.packed if "gzip" in request.headers.get("accept-encoding", "") else None
+    accepted = ",".join(request.headers.getlist("accept-encoding"))
+    packed = page.packed if accepts_gzip(accepted) else None
     tag = f'"{page.tag}"' if packed is None else f'"{page.tag}-gzip"'
     headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
-    had = request.headers.get("if-none-match", "").split(",")
-    if status is HTTPStatus.OK and tag in (each.strip().removeprefix("W/") for each in had):
+    if status is HTTPStatus.OK and unchanged(request, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     if packed is not None:
