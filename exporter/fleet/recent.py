@@ -106,12 +106,12 @@ class _Ring:
 class Record:
     """The newest readings of one target."""
 
-    __slots__ = ("_failures", "_readings", "_seen")
+    __slots__ = ("_failures", "_readings", "_seen", "_stamped")
 
     def __init__(self) -> None:
         self._readings = _Ring(KEPT_READINGS)
         self._failures: _Ring | None = None
-        self._seen = -math.inf
+        self._seen = self._stamped = -math.inf
 
     def readings(self) -> Iterator[Entry]:
         """Iterate over the kept readings, newest first."""
@@ -130,9 +130,9 @@ class Record:
         duration_seconds: float | None = None,
     ) -> None:
         """Add a reading, unless it is one that was only carried over to a newer snapshot."""
-        if at.monotonic <= self._seen:
-            return
-        self._seen = at.monotonic
+        if at.monotonic <= self._seen or at.unix == self._stamped:
+            return  # to a standby its moment is told anew each time, a little later or earlier
+        self._seen, self._stamped = at.monotonic, at.unix
         seconds = math.nan if duration_seconds is None else duration_seconds
         packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_POSITIONS[reason])
         self._readings.append(packed)

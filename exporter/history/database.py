@@ -17,7 +17,7 @@ from exporter.state.schema import DamagedError, is_damage
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from exporter.history.records import Known, Records, TargetKey
     from exporter.state.place import Place
@@ -127,12 +127,12 @@ class Database:
         """
         if self.role is Role.WRITER:
             try:
-                self._write(batch)
+                self._write(lambda: [batch])
             except (StateError, sqlite3.Error, OSError) as error:
                 self._use_memory(self._known(), error)
             else:
                 return
-        self._fit(batch)
+        self._fit(lambda: [batch])
 
     def read(self, target: TargetKey, *, hours: range) -> Records | None:
         """Return what is kept of a target, `None` if it is not known.
@@ -208,36 +208,47 @@ class Database:
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batches: Callable[[], Iterable[Batch]]) -> None:
         place = self.place
         assert place is not None  # noqa: S101 - a writer has a file
         if place.identity() != self._identity:
             self._reopen(place)
         try:
-            self._fit(batch)
+            self._fit(batches)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             self._set_aside(place, error)
             self._reopen(place)
-            self._fit(batch)
+            self._fit(batches)
 
-    def _fit(self, batch: Batch) -> None:
-        """Write a batch, and make room for it where the file has its largest size."""
+    def _fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Write batches, and make room for them where the file has its largest size.
+
+        They are written last, so that they are not there if any of this fails.
+        """
         connection = self._connection
         assert connection is not None  # noqa: S101 - a writer has one
+        self._prune(connection)
         if tables.pages(connection) > self._pages * (1 - _RESERVE):
             self._drop_oldest_day(connection)
         for more in reversed(range(_DAYS_AT_ONCE)):
             try:
-                tables.write(connection, batch)
+                tables.write(connection, batches())
             except sqlite3.Error as error:
                 full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-                if not full or not more or not self._drop_oldest_day(connection):
+                full = full and more > 0 and not self._is_disk_full(connection)
+                if not full or not self._drop_oldest_day(connection):
                     raise
             else:
                 break
-        self._prune(connection)
+
+    def _is_disk_full(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the disk ends before the file has its largest size."""
+        if self.role is Role.MEMORY or self.place is None:
+            return False
+        room = (self._pages - tables.pages(connection)) * _PAGE_BYTES
+        return self.place.free() < room
 
     def _drop_oldest_day(self, connection: sqlite3.Connection) -> bool:
         oldest = tables.oldest_hour(connection)
@@ -265,7 +276,7 @@ class Database:
         if self.role is not Role.WRITER:
             raise StateError(f"{place.file} was replaced, and another process writes it")
         if self._connection is not None:
-            tables.write(self._connection, _as_batch(self._known()))
+            tables.write(self._connection, [_as_batch(self._known())])
 
     def _use_memory(self, known: list[Known], error: Exception | None = None) -> list[Known]:
         """Go on without a file, with the newest transitions that are known."""
@@ -284,7 +295,7 @@ class Database:
         tables.prepare(self._connection)
         self._limit(self._connection, MEMORY_BYTES // _PAGE_BYTES)
         self.role, self.begun, self._failed = Role.MEMORY, self._time(), self._time()
-        tables.write(self._connection, _as_batch(known))
+        tables.write(self._connection, [_as_batch(known)])
         return known
 
     def _back_to_file(self) -> None:
@@ -292,12 +303,11 @@ class Database:
         if place is None or memory is None or abs(self._time() - self._failed) < RETRY_SECONDS:
             return
         self._failed = self._time()
-        batch = tables.everything(memory)
         self._connection = None  # stays open until its contents are in the file
         try:
             self._open(place)
             if self.role is Role.WRITER:
-                self._write(batch)
+                self._write(lambda: tables.everything(memory))
         except (StateError, sqlite3.Error, OSError):
             self._disconnect()
             self._connection, self.role = memory, Role.MEMORY

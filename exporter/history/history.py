@@ -151,10 +151,11 @@ class History:
 
     async def flush(self) -> None:
         """Write what was counted; where another process writes, try to be the one who does."""
-        since = self._clock.monotonic()
-        known = await self._in_worker(self._database.again)
-        if known is not None:
-            self._recorder.load(known, since=since)
+        async with self._working:
+            since = self._clock.monotonic()
+            known = await self._in_worker(self._database.again)
+            if known is not None:
+                self._recorder.load(known, since=since)
         batch = self._recorder.drain()
         if batch and self.role is not Role.READER:
             await self._in_worker(partial(self._database.write, batch))
@@ -165,7 +166,7 @@ class History:
             async with asyncio.timeout(LIMIT_SECONDS):
                 if self.role is not None:
                     await self.catch_up()
-                    await self.flush()
+                    await self._flush()
                 await self._in_worker(self._database.close)
         self._worker.shutdown(wait=False)
 
@@ -212,12 +213,15 @@ class History:
     async def _write(self) -> None:
         while True:
             await self._clock.sleep(BATCH_SECONDS)
-            try:
-                await self.flush()
-            except sqlite3.Error as error:
-                self._log.warning("history_lost", message=f"a batch could not be kept: {error}")
-            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
-                self._log.exception("history_crashed")
+            await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            await self.flush()
+        except sqlite3.Error as error:
+            self._log.warning("history_lost", message=f"a batch could not be kept: {error}")
+        except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+            self._log.exception("history_crashed")
 
     async def _in_worker(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, job)

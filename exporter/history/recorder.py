@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from exporter.cooperative import TURN
+from exporter.cooperative import TURN, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.fleet.readings import Reading, Suite
 from exporter.fleet.recent import Judged, judged
@@ -34,12 +34,12 @@ _KINDS = {kind.reading: kind for kind in LISTED}
 class _Memory:
     """What is known of a target between two readings."""
 
-    __slots__ = ("newest", "runs", "seen", "task")
+    __slots__ = ("newest", "runs", "seen", "stamped", "task")
 
     def __init__(self, task: str, newest: Transition | None = None) -> None:
         self.task = task
         self.newest = newest
-        self.seen = -math.inf
+        self.seen = self.stamped = -math.inf
         self.runs: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -90,8 +90,10 @@ class Recorder:
                 await asyncio.sleep(0)
             gone = self._present.get(task, set()) - present
             self._present[task] = present
-            for target in sorted(gone):
+            async for target in in_turns(sorted(gone)):
                 self._leave(target, snapshot)
+            if gone:
+                self._forget_old(snapshot.taken.unix - self._keep_seconds)
 
     def known(self) -> list[Known]:
         """Return the newest transition of each target."""
@@ -143,9 +145,9 @@ class Recorder:
         else:
             condition = Condition.UP if outcome.up else Condition.DOWN
         at = outcome.at
-        if at.monotonic <= memory.seen or at.monotonic <= self._since:
-            return
-        memory.seen = at.monotonic
+        if at.monotonic <= max(memory.seen, self._since) or at.unix == memory.stamped:
+            return  # carried over, of which a standby is told anew, each time on a clock of its own
+        memory.seen, memory.stamped = at.monotonic, at.unix
         slot = (int(at.unix) // HOUR, target)
         tally = self._batch.tallies.get(slot)
         if tally is None:
@@ -153,10 +155,12 @@ class Recorder:
             self._batch.tasks[target] = snapshot.task
         tally.add(condition, outcome.duration_seconds)
         newest = memory.newest
+        # What the wall clock stamped before it was set back is stamped anew.
+        ahead = newest is not None and at.unix < newest.timestamp_seconds
         outdated = getattr(getattr(reading, "state", None), "outdated", None)
         if outdated is None:
             outdated = newest is not None and newest.outdated
-        if newest is None or condition is not newest.condition or outdated is not newest.outdated:
+        if newest is None or ahead or (condition, outdated) != (newest.condition, newest.outdated):
             transition = Transition(
                 timestamp_seconds=at.unix,
                 condition=condition,
@@ -166,11 +170,21 @@ class Recorder:
             self._change(target, memory, transition, snapshot.task)
 
     def _leave(self, target: TargetKey, snapshot: Snapshot) -> None:
-        memory = self._targets[target]
-        if memory.newest is not None and memory.newest.condition is not Condition.GONE:
+        memory = self._targets.get(target)
+        if memory and memory.newest and memory.newest.condition is not Condition.GONE:
             at = snapshot.taken.unix
             transition = Transition(timestamp_seconds=at, condition=Condition.GONE)
             self._change(target, memory, transition, snapshot.task)
+
+    def _forget_old(self, before: float) -> None:
+        """Forget targets that are gone since so long ago that nothing is kept of them."""
+        self._targets = {
+            target: memory
+            for target, memory in self._targets.items()
+            if not memory.newest
+            or memory.newest.condition is not Condition.GONE
+            or memory.newest.timestamp_seconds >= before
+        }
 
     def _change(
         self, target: TargetKey, memory: _Memory, transition: Transition, task: str

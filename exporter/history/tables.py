@@ -8,6 +8,7 @@ target's are found with one look-up for each hour.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from exporter.state.schema import CHECKED_BYTES, DamagedError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 #: In the header of each file of ours; the state's has another.
@@ -90,8 +91,10 @@ _ADD_TARGET = """
     ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
     WHERE task != excluded.task
 """
+# One that is there is newer than what lies between: whatever takes the place of a file begins with
+# the newest ones, and the batch that could not be written to the file follows.
 _ADD_TRANSITION = """
-    INSERT OR IGNORE INTO transitions (target, at, condition, outdated, reason)
+    INSERT OR REPLACE INTO transitions (target, at, condition, outdated, reason)
     VALUES (?, ?, ?, ?, ?)
 """
 _ADD_HOUR = """
@@ -223,47 +226,50 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def write(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Add a batch, all of it or nothing."""
+def write(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
+    """Add batches, all of them or nothing."""
     with transaction(connection):
-        connection.executemany(
-            _ADD_TARGET, ((*target, task) for target, task in batch.tasks.items())
-        )
-        numbers = _numbers(connection)
-        connection.executemany(
-            _ADD_TRANSITION,
+        for batch in batches:
+            _add(connection, batch)
+
+
+def _add(connection: sqlite3.Connection, batch: Batch) -> None:
+    connection.executemany(_ADD_TARGET, ((*target, task) for target, task in batch.tasks.items()))
+    numbers = _numbers(connection)
+    connection.executemany(
+        _ADD_TRANSITION,
+        (
+            (numbers[key], each.timestamp_seconds, each.condition, each.outdated, each.reason)
+            for key, each in batch.transitions
+        ),
+    )
+    # In the order of the table, so that its pages are filled one after the other.
+    rows = sorted(
+        ((hour, numbers[key], each) for (hour, key), each in batch.tallies.items()),
+        key=itemgetter(0, 1),
+    )
+    connection.executemany(
+        _ADD_HOUR, ((hour, number, *astuple(each)) for hour, number, each in rows)
+    )
+    connection.executemany(
+        "UPDATE targets SET hour = ? WHERE id = ? AND hour < ?",
+        ((hour, number, hour) for hour, number, _ in rows),
+    )
+    connection.executemany(
+        _ADD_RUN,
+        (
             (
-                (numbers[key], each.timestamp_seconds, each.condition, each.outdated, each.reason)
-                for key, each in batch.transitions
-            ),
-        )
-        # In the order of the table, so that its pages are filled one after the other.
-        rows = sorted(
-            ((hour, numbers[key], each) for (hour, key), each in batch.tallies.items()),
-            key=itemgetter(0, 1),
-        )
-        connection.executemany(
-            _ADD_HOUR, ((hour, number, *astuple(each)) for hour, number, each in rows)
-        )
-        connection.executemany(
-            "UPDATE targets SET hour = ? WHERE id = ? AND hour < ?",
-            ((hour, number, hour) for hour, number, _ in rows),
-        )
-        connection.executemany(
-            _ADD_RUN,
-            (
-                (
-                    numbers[key],
-                    each.run_id,
-                    at,
-                    each.outcome,
-                    each.start_timestamp_seconds,
-                    each.end_timestamp_seconds,
-                    each.duration_seconds,
-                )
-                for key, at, each in batch.runs
-            ),
-        )
+                numbers[key],
+                each.run_id,
+                at,
+                each.outcome,
+                each.start_timestamp_seconds,
+                each.end_timestamp_seconds,
+                each.duration_seconds,
+            )
+            for key, at, each in batch.runs
+        ),
+    )
 
 
 def _numbers(connection: sqlite3.Connection) -> dict[TargetKey, int]:
@@ -279,8 +285,8 @@ def newest(connection: sqlite3.Connection) -> list[Known]:
     ]
 
 
-def everything(connection: sqlite3.Connection) -> Batch:
-    """Return all that is in a small history, as a batch for another one."""
+def everything(connection: sqlite3.Connection) -> Iterator[Batch]:
+    """Yield all that is in a history, as batches for another one; hours each by themselves."""
     batch = Batch()
     keys = {number: key for key, number in _numbers(connection).items()}
     batch.tasks = {
@@ -291,11 +297,14 @@ def everything(connection: sqlite3.Connection) -> Batch:
         "SELECT target, at, condition, outdated, reason FROM transitions ORDER BY id"
     ):
         batch.transitions.append((keys[number], _transition(*row)))
-    for hour, number, *row in connection.execute("SELECT * FROM hours"):
-        batch.tallies[hour, keys[number]] = Tally(*row)
     for number, run_id, at, *row in connection.execute("SELECT * FROM runs"):
         batch.runs.append((keys[number], at, _result(run_id, *row)))
-    return batch
+    yield batch
+    rows = connection.execute("SELECT * FROM hours ORDER BY hour")
+    for hour, same in groupby(rows, key=itemgetter(0)):
+        batch = Batch()
+        batch.tallies = {(hour, keys[number]): Tally(*row) for _, number, *row in same}
+        yield batch
 
 
 def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> Records | None:

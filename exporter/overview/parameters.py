@@ -7,13 +7,14 @@ news: each mistake names the parameter, what it can be, and what comes nearest.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.config.validation import hint, one_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from starlette.datastructures import QueryParams
 
@@ -23,6 +24,12 @@ LABEL = "label."
 
 # Of a name that nobody knows so much is repeated.
 _TOLD = 40
+
+#: So many mistakes of an address are told; the nearest word is looked for with each of them.
+MOST_MISTAKES = 20
+
+#: A text that is looked for is no longer; a page repeats it in each of its links.
+MOST_CHARACTERS = 1_000
 
 
 class Parameters:
@@ -38,12 +45,16 @@ class Parameters:
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """Everything that was wrong so far, each thing once."""
+        """What was wrong so far, each thing once, and the first things of many."""
         return tuple(dict.fromkeys(self._mistakes))
 
     def text(self, name: str) -> str:
         """Return all that was written, with a blank between its parts."""
-        return " ".join(self._query.getlist(name)).strip()
+        text = " ".join(self._query.getlist(name)).strip()
+        if len(text) <= MOST_CHARACTERS:
+            return text
+        self._note(lambda: f"{name} must have {MOST_CHARACTERS:,} characters at most")
+        return ""
 
     def among(self, name: str, values: Collection[str]) -> list[str]:
         """Return each wanted value once, as far as it is known."""
@@ -52,7 +63,7 @@ class Parameters:
             if text in values:
                 found.append(text)
             else:
-                self._mistakes.append(f"{_told(name)} {one_of(text, values)}")
+                self._note(partial(_no_value, name, text, values))
         return found
 
     def order(self, values: Iterable[str]) -> tuple[str, bool]:
@@ -69,7 +80,7 @@ class Parameters:
         # More digits than any fleet has targets.
         if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and int(text) >= least:
             return int(text)
-        self._mistakes.append(f"{name} must be a whole number from {least} on")
+        self._note(lambda: f"{name} must be a whole number from {least} on")
         return None
 
     def labels(self, known: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
@@ -82,20 +93,34 @@ class Parameters:
             if name in known:
                 found += [(name, text) for text in self.among(parameter, known[name])]
             else:
-                told = ", ".join(LABEL + each for each in known)
-                there = f"there are: {told}" if told else "there are none"
-                near = hint(name, known, prefix=LABEL)
-                what = f"{_told(parameter)} is no label of a source"
-                self._mistakes.append(f"{what}; {there}{near}")
+                self._note(partial(_no_label, name, known))
         return tuple(found)
 
     def only(self, names: Sequence[str]) -> None:
         """Find fault with parameters of other names; those of labels have their own check."""
         for name in dict.fromkeys(self._query.keys()):
             if name not in names and not name.startswith(LABEL):
-                told = ", ".join((*names, f"{LABEL}NAME"))
-                what = f"{_told(name)} is no parameter here"
-                self._mistakes.append(f"{what}; there are: {told}{hint(name, names)}")
+                self._note(partial(_no_parameter, name, names))
+
+    def _note(self, say: Callable[[], str]) -> None:
+        if len(self._mistakes) < MOST_MISTAKES:
+            self._mistakes.append(say())
+
+
+def _no_value(name: str, text: str, values: Collection[str]) -> str:
+    return f"{_told(name)} {one_of(text, values)}"
+
+
+def _no_label(name: str, known: Collection[str]) -> str:
+    told = ", ".join(LABEL + each for each in known)
+    there = f"there are: {told}" if told else "there are none"
+    near = hint(name, known, prefix=LABEL)
+    return f"{_told(LABEL + name)} is no label of a source; {there}{near}"
+
+
+def _no_parameter(name: str, names: Sequence[str]) -> str:
+    told = ", ".join((*names, f"{LABEL}NAME"))
+    return f"{_told(name)} is no parameter here; there are: {told}{hint(name, names)}"
 
 
 def _told(name: str) -> str:

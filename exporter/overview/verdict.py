@@ -189,7 +189,8 @@ def headline(
     A critical problem makes it unwell, a warning needs attention, and anything else is neither.
     Without problems it is well only if everything that could have one is known. Inactive targets
     are left out of the count, as nobody expects anything of them, and so are agents that the
-    vendor has ended, which it does when it needs them no more.
+    vendor has ended, which it does when it needs them no more. A target that is down without an
+    alert, as where that is switched off, makes nothing unwell, and is not said to be up.
     """
     critical, warnings = (
         _phrases(each for each in problems if each.severity is severity) for severity in WRONG
@@ -198,6 +199,7 @@ def headline(
     ended = sum(map(_is_ended, rows))
     machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
     judged = machines.total() - machines[Condition.INACTIVE] - ended
+    down = 0 if critical or warnings else machines[Condition.DOWN] - ended
     unread = _unread(sources) if ready else ""
     unknown = machines[Condition.UNKNOWN]
     unanswered = any(source.state is not Condition.UP for source in sources)
@@ -206,6 +208,7 @@ def headline(
     apart = [
         *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
         *_some(ended, f"{ended} ended by the vendor"),
+        *_some(down, f"{down} down without an alert"),
         *_some(suites if judged else 0, told_suites),
     ]
     details = (
@@ -231,9 +234,11 @@ def headline(
         text = "Nothing is known to be wrong, but not all is known."
     elif not judged and not suites:
         text = "No target is watched: the sources answer, but tell of none that is active."
+    elif judged and down == judged:
+        text = "No alert tells of it, but no target is up."
     else:
         level = "good"
-        up = f"{count(judged, 'target')} up"
+        up = f"{count(judged - down, 'target')} up"
         text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
     alarming = bool(critical or warnings or unread or unanswered or not ready)
     return Headline(level=level, text=text, details=details, alarming=alarming)

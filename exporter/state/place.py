@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import stat
 import time
 from contextlib import contextmanager
@@ -186,6 +187,10 @@ class Place:
             except OSError:
                 continue
         return total
+
+    def free(self) -> int:
+        """Return the bytes that the disk has left for us."""
+        return shutil.disk_usage(self.folder).free
 
     def set_aside(self, unix: float) -> Path:
         """Rename the file, so that a new one can be made; only the newest such files are kept.

@@ -103,6 +103,12 @@ class Program:
         """Resident memory at its highest."""
         return self._status("VmHWM")
 
+    @property
+    def held_ms(self) -> float:
+        """The longest time the loop of a `watched` one was held, once it has ended: ms of CPU."""
+        held = [line for line in self.output.splitlines() if line.startswith("held ")]
+        return float(held[-1].split()[2]) * 1e3
+
     def _status(self, key: str) -> float:
         for line in (self._proc / "status").read_text().splitlines():
             if line.startswith(f"{key}:"):

@@ -15,7 +15,7 @@ from tests.web.endpoints.test_html import HOSTILE
 
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Page
 
     from exporter.fleet.readings import Reading
 
@@ -185,6 +185,28 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
         await page.unroute(url)
 
         await expect(notice).to_have_text("")
+
+
+async def test_a_page_of_a_proxy_is_not_the_board(browser: Browser) -> None:
+    """A proxy whose exporter is restarted answers with HTML of its own, and the board stays."""
+    answer = {"status": 200, "content_type": "text/html", "body": "<h1>502 Bad Gateway</h1>"}
+    async with serving(fleet()) as url, tab(browser) as page:
+        await page.goto(url)
+
+        await page.route(url, lambda route: route.fulfill(**answer))
+        await _refresh(page)
+        await expect(page.locator("#notice")).to_contain_text("does not answer")
+        assert ["basel", "bern", "zurich"] == sorted(await shown(page))
+        await page.unroute(url)
+        await _refresh(page)
+
+        await expect(page.locator("#notice")).to_have_text("")
+
+
+async def _refresh(page: Page) -> None:
+    """Have the page refreshed now."""
+    await page.get_by_role("button", name="Stop refreshing").click()
+    await page.get_by_role("button", name="Refresh again").click()
 
 
 async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:

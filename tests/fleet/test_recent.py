@@ -111,6 +111,19 @@ class TestReadings:
 
         assert 1 == len(readings(found))
 
+    async def test_what_a_standby_is_told_anew_is_not_counted_again(self) -> None:
+        """The same state comes with another guess of our own clock."""
+        state = agent().state
+        assert state is not None
+        later = changed(
+            state, read_at=changed(state.read_at, monotonic=state.read_at.monotonic + 1)
+        )
+        found = await recent(
+            [snapshot(agent(), seconds=1), snapshot(changed(agent(), state=later), seconds=61)]
+        )
+
+        assert 1 == len(readings(found))
+
     async def test_of_a_target_that_was_not_looked_at(self) -> None:
         """A target without a state has no readings."""
         found = await recent([snapshot(Agent(agent_id="7", agent="ubuntu"))])

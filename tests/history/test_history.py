@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import tracemalloc
 from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
@@ -19,6 +21,7 @@ from exporter.history.database import MEMORY_BYTES, RETRY_SECONDS, Role
 from exporter.history.history import BATCH_SECONDS
 from exporter.history.records import HOUR
 from exporter.history.summary import Hour
+from exporter.state.place import Place
 from tests.history.feed import DAY, Feed, place
 from tests.state.stores import entries
 from tests.support.clock import FakeClock
@@ -27,6 +30,15 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def _refuse(feed: Feed, action: int) -> None:
+    """Have the file refuse an action, as SQLite's authorizers name it."""
+    connection = feed.history._database._connection
+    assert connection is not None
+    connection.set_authorizer(
+        lambda asked, *_: sqlite3.SQLITE_DENY if asked == action else sqlite3.SQLITE_OK
+    )
 
 
 class TestTransitions:
@@ -169,6 +181,17 @@ class TestReadings:
 
         assert (1, 0) == await feed.readings()
 
+    async def test_that_a_standby_is_told_anew_are_counted_once(self) -> None:
+        """A state that was carried over comes each time with another guess of our own clock."""
+        feed = await Feed(None).begin()
+        read_at = feed.now
+        for seconds in (0.0, 0.003, 0.001, 0.004):
+            rebased = Moment(unix=read_at.unix, monotonic=read_at.monotonic + seconds)
+            await feed.put(feed.agent(read_at=rebased))
+            feed.clock.shift(60)
+
+        assert (1, 0) == await feed.readings()
+
     async def test_from_before_the_start_are_not_counted(self) -> None:
         """The first poll after a restart may carry over what was read before."""
         feed = await Feed(None).begin()
@@ -273,6 +296,22 @@ class TestRestart:
 
         assert ["up", "down"] == await feed.conditions()
         assert (2, 1) == await feed.readings()
+
+    async def test_an_outage_that_began_under_a_clock_that_was_ahead(self) -> None:
+        """Five hours ahead, set back after a minute; what is down for two more hours is."""
+        clock = FakeClock(unix=1000.0 * HOUR)
+        feed = await Feed(None, clock).begin()
+        await feed.polls(True)
+        clock.unix += 5 * HOUR
+        await feed.polls(False)
+        clock.unix -= 5 * HOUR
+        await feed.polls(*([False] * 120), True)
+
+        found = await feed.of()
+
+        assert found is not None
+        assert 7200 == found.spans[0].longest_outage_seconds
+        assert "up" == found.condition
 
 
 class TestTwoProcesses:
@@ -403,6 +442,47 @@ class TestBounds:
         assert ["history_in_memory"] == [each["event"] for each in logs]
         assert Role.MEMORY is feed.history.role
 
+    async def test_a_full_disk_costs_no_day(self, tmp_path: Path) -> None:
+        """What fills the disk is something else, and deleting would be no remedy."""
+        clock = FakeClock(unix=2000.0 * DAY)
+        feed = await Feed(tmp_path, clock).begin()
+        for _ in range(48):
+            await feed.polls(True, seconds=HOUR)
+            await feed.history.flush()
+        database = feed.history._database
+        assert database.place is not None
+        assert database._connection is not None
+        database.place = _FullDisk(tmp_path)
+        used = database._connection.execute("PRAGMA page_count").fetchone()[0]
+        database._connection.execute(f"PRAGMA max_page_count = {used}")
+
+        await feed.put(*(feed.agent(str(number)) for number in range(2_000)))
+        await feed.history.flush()
+
+        later = await Feed(tmp_path, clock).begin()
+        assert Role.MEMORY is feed.history.role
+        assert (48, 0) == await later.readings()
+
+    async def test_what_is_gone_for_long_is_forgotten(self) -> None:
+        """Agents that come and go each day under new ids take no room for ever."""
+        feed = await Feed(None, FakeClock(unix=2000.0 * DAY)).begin()
+        for day in range(100):
+            await feed.put(feed.agent(f"cloud {day}"))
+            await feed.history.flush()
+            feed.clock.shift(DAY)
+
+        assert 32 >= len(feed.history._recorder.known())
+
+
+class _FullDisk(Place):
+    """A folder on a disk without any room."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="history.db", mounts=lambda: "")
+
+    def free(self) -> int:
+        return 0
+
 
 class TestInMemory:
     async def test_below_a_file(self, tmp_path: Path) -> None:
@@ -451,6 +531,69 @@ class TestInMemory:
         assert Role.WRITER is feed.history.role
         assert ["up", "down"] == await feed.conditions()
         assert (1, 2) == await feed.readings()
+
+    async def test_takes_little_room_on_its_way_to_the_file(self, tmp_path: Path) -> None:
+        """Two days of 300 agents go back hour by hour, not as a copy of all in memory."""
+        blocker = tmp_path / "folder"
+        blocker.write_text("")
+        feed = await Feed(blocker, FakeClock(unix=2000.0 * DAY)).begin()
+        for _ in range(48):
+            await feed.put(*(feed.agent(str(number)) for number in range(300)))
+            await feed.history.flush()
+            feed.clock.shift(HOUR)
+        blocker.unlink()
+
+        tracemalloc.start()
+        await feed.history.flush()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert Role.WRITER is feed.history.role
+        found = await feed.of("299")
+        assert found is not None
+        assert 48 == len(found.hours)
+        assert peak < 1_000_000
+
+    async def test_keeps_the_order_of_a_batch_that_was_not_written(self, tmp_path: Path) -> None:
+        """Down and up again between two batches is up, although the file took neither."""
+        feed = await Feed(tmp_path).begin()
+        await feed.polls(True)
+        await feed.history.flush()
+        _refuse(feed, sqlite3.SQLITE_INSERT)
+
+        await feed.polls(False, True)
+        await feed.history.flush()
+
+        assert Role.MEMORY is feed.history.role
+        assert ["down", "up"] == await feed.conditions()
+
+    async def test_counts_nothing_twice(self, tmp_path: Path) -> None:
+        """What was not written because old rows could not be deleted is in no file."""
+        feed = await Feed(tmp_path).begin()
+        await feed.polls(True)
+        _refuse(feed, sqlite3.SQLITE_DELETE)
+        await feed.history.flush()
+        feed.clock.shift(RETRY_SECONDS)
+
+        await feed.polls(True)
+        await feed.history.flush()
+
+        assert Role.WRITER is feed.history.role
+        assert (2, 0) == await feed.readings()
+
+    async def test_ends_orderly_when_it_is_full(self) -> None:
+        """The last batch that finds no room is told, and stops nobody from ending."""
+        feed = await Feed(None).begin()
+        database = feed.history._database
+        assert database._connection is not None
+        database._limit(database._connection, 20)
+        await feed.put(*(feed.agent(str(number)) for number in range(5_000)))
+
+        with capture_logs() as logs:
+            await feed.history.aclose()
+
+        assert ["history_lost"] == [each["event"] for each in logs]
+        assert feed.history.role is None
 
     def test_is_bounded(self) -> None:
         """Ten days of ten thousand targets, at 27 bytes an hour, are its largest size."""
@@ -505,6 +648,19 @@ class TestDamage:
         assert Role.WRITER is feed.history.role
         assert "down" == (await feed.conditions())[-1]
         assert place(tmp_path).file.exists()
+
+    async def test_a_removed_file_and_a_batch_that_goes_back(self, tmp_path: Path) -> None:
+        """The new file has what the batch says in its order, down and then up."""
+        feed = await Feed(tmp_path).begin()
+        await feed.polls(True)
+        await feed.history.flush()
+        for path in entries(tmp_path):
+            path.unlink()
+
+        await feed.polls(False, True)
+        await feed.history.flush()
+
+        assert ["down", "up"] == await feed.conditions()
 
     async def test_a_newer_version_is_left_alone(self, tmp_path: Path) -> None:
         """A file of a newer exporter is neither set aside nor changed."""

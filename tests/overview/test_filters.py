@@ -83,6 +83,7 @@ class TestAddress:
             ("limit=0", "limit must be a whole number from 1 on"),
             ("limit=٣", "limit must be a whole number from 1 on"),
             ("offset=-1", "offset must be a whole number from 0 on"),
+            (f"q={'x' * 1_001}", "q must have 1,000 characters at most"),
         ],
     )
     def test_that_is_mistaken_filters_nothing_and_says_so(self, query: str, expected: str) -> None:
@@ -92,6 +93,14 @@ class TestAddress:
         assert Filters() == wanted
         assert 1 == len(mistakes)
         assert expected in mistakes[0]
+
+    def test_tells_the_first_of_many_mistakes(self) -> None:
+        """Looking for the nearest word thousands of times would hold up everybody else."""
+        query = "&".join(f"label.x{number}=bern" for number in range(4_000))
+
+        _, mistakes = Filters.read(QueryParams(query), KNOWN)
+
+        assert 20 == len(mistakes)
 
     def test_takes_the_last_known_order(self) -> None:
         """A mistaken order, or an empty one, does not undo the one that is known."""

@@ -16,6 +16,8 @@ from tests.web import fakes
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from exporter.fleet.readings import Reading
     from exporter.overview.sources import SourceRow
 
@@ -38,9 +40,9 @@ def problem(alert: str, severity: Severity = Severity.CRITICAL) -> Problem:
     return Problem(alert=f"LoadFleet{alert}", severity=severity, description="It is so.")
 
 
-def told(*problems: Problem) -> Headline:
-    """Return the headline over some problems of a fleet of one agent that is up."""
-    rows = arranged(target_rows(fakes.FakeView(fakes.agent()).snapshots(), fakes.NOW))
+def told(*problems: Problem, fleet: Sequence[Reading] = (fakes.agent(),)) -> Headline:
+    """Return the headline over some problems of a fleet, of one agent that is up by default."""
+    rows = arranged(target_rows(fakes.FakeView(*fleet).snapshots(), fakes.NOW))
     return headline(rows, [fakes.source()], problems, ready=True)
 
 
@@ -149,6 +151,22 @@ class TestHeadline:
             found.alarming,
         )
         assert ("not counted: 1 ended by the vendor",) == found.details
+
+    def test_what_is_down_without_an_alert_is_not_up(self) -> None:
+        """Who switched the alert off is not bothered, but the numbers are right."""
+        found = told(fleet=(fakes.agent("a"), fakes.agent("b", up=False)))
+
+        assert ("good", "The fleet is well: 1 target up.") == (found.level, found.text)
+        assert ("not counted: 1 down without an alert",) == found.details
+
+    def test_a_fleet_that_is_down_without_an_alert_is_not_well(self) -> None:
+        """Nothing is up that it could be well with."""
+        found = told(fleet=(fakes.agent(up=False),))
+
+        assert ("unsure", "No alert tells of it, but no target is up.") == (
+            found.level,
+            found.text,
+        )
 
     def test_an_agent_that_the_vendor_started_counts_while_it_is_up(self) -> None:
         """As long as it is there it is a target like any other."""

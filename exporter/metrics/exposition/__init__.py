@@ -7,7 +7,7 @@ snapshot family by family, `body` joins and packs them, `own` writes the exporte
 
 from __future__ import annotations
 
-from exporter.metrics.exposition.cache import Exposition, ScrapeResponse, page_of
+from exporter.metrics.exposition.cache import Exposition, ScrapeResponse, accepts_gzip, page_of
 
 
-__all__ = ["Exposition", "ScrapeResponse", "page_of"]
+__all__ = ["Exposition", "ScrapeResponse", "accepts_gzip", "page_of"]

@@ -124,7 +124,7 @@ class Exposition:
         if self._outdated and not self._refreshing.locked():
             finish(self._renew())
         form, content_type = _negotiate(accept)
-        packed = _accepts_gzip(accept_encoding)
+        packed = accepts_gzip(accept_encoding)
         if names or sources:
             body = Body(self._families, _lines(self._shown, names, sources))
             own = self._own.text(form, names=names, sources=sources)
@@ -258,7 +258,8 @@ def _negotiate(accept: str) -> tuple[Format, str]:
     return Format.OPENMETRICS if is_openmetrics else Format.TEXT, content_type
 
 
-def _accepts_gzip(accept_encoding: str) -> bool:
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether a client takes gzip, by its `Accept-Encoding` header."""
     for accepted in accept_encoding.split(","):
         coding, _, weight = accepted.partition(";")
         if coding.strip().lower() == "gzip":

@@ -12,6 +12,7 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.cooperative import collected
+from exporter.metrics.exposition import accepts_gzip
 from exporter.web.endpoints.answers import entity_tag, unchanged
 
 
@@ -77,7 +78,8 @@ def _finished(text: list[str]) -> Page:
 
 def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a page, or that it is the one that the client has already."""
-    packed = page.packed if "gzip" in request.headers.get("accept-encoding", "") else None
+    accepted = ",".join(request.headers.getlist("accept-encoding"))
+    packed = page.packed if accepts_gzip(accepted) else None
     tag = page.tag if packed is None else entity_tag(page.tag.encode(), b"gzip")
     headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
     if status is HTTPStatus.OK and unchanged(request, tag):

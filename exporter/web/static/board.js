@@ -90,8 +90,14 @@
     }
   }
 
-  function show(text) {
+  /** Return a page of the exporter; a proxy before it has pages of its own, also for a login. */
+  function parsed(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
+    if (!fresh.getElementById(notice.id)) throw new Error("a page of somebody else");
+    return fresh;
+  }
+
+  function show(fresh) {
     const focused = document.activeElement;
     document.title = fresh.title;
     tell(fresh);
@@ -127,10 +133,10 @@
         throw new Error(`HTTP ${reply.status}`);
       }
       const sent = `${reply.headers.get("ETag")} ${location.href}`;
-      const text = sent === seen ? null : await reply.text();
+      const fresh = sent === seen ? null : parsed(await reply.text());
       if (mine.signal.aborted) return;
       asOf(reply.headers.get("Date"));
-      if (text !== null) show(text);
+      if (fresh) show(fresh);
       seen = sent;
       if (moved) form()?.reset();
       notice.textContent = "";

@@ -351,11 +351,11 @@ class TestFleet:
         async with fakes.browsing(view) as client:
             packed = await client.get("/", headers={"Accept-Encoding": "gzip"})
             plain = await client.get("/", headers={"Accept-Encoding": "identity"})
+            refused = await client.get("/", headers={"Accept-Encoding": "gzip;q=0"})
 
-        assert ("gzip", None) == (
-            packed.headers.get("content-encoding"),
-            plain.headers.get("content-encoding"),
-        )
+        assert ["gzip", None, None] == [
+            each.headers.get("content-encoding") for each in (packed, plain, refused)
+        ]
         assert packed.text == plain.text
         assert len(gzip.compress(plain.content, 1)) < len(plain.content) / 5
 
