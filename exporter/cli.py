@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from exporter import __version__
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Exit codes other than 0.
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+# The output's disk is full, or its device is gone.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 #: The command when none is named.
 DEFAULT_COMMAND = "run"
@@ -79,6 +84,9 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
         configuration, 130 after Ctrl-C.
     """
+    # Whoever has closed them wants to read nothing.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - likewise
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot show in full is no reason to show nothing.
         sys.stdout.reconfigure(errors="replace")
@@ -100,9 +108,20 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+        return FAILED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        print(f"cannot write the output: {error.strerror}", file=sys.stderr)
+        _discard_output()
         return FAILED
     return code
+
+
+def _discard_output() -> None:
+    # At its end the interpreter would try once more to write what is left.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -432,3 +432,23 @@ def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
     )
 
     assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "expected"),
+    [
+        ("> /dev/full", (1, "cannot write the output: No space left on device\n")),
+        (">&-", (0, "")),
+        (">&- 2>&-", (0, "")),
+    ],
+)
+def test_output_that_goes_nowhere(redirected: str, expected: tuple[int, str]) -> None:
+    """A full disk is told in a sentence, and what somebody has closed is not written to."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m exporter metrics {redirected}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert expected == (done.returncode, done.stderr)
