@@ -165,7 +165,7 @@ class Daemon:
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
-            asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(self._keep_house(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
         ]
         if self.history is not None:
@@ -298,13 +298,15 @@ class Daemon:
             await self._clock.sleep(self._auto_reload_seconds)
             await self._reloader.reload_if_changed()
 
-    async def _keep_house(self) -> None:
+    async def _keep_house(self, server: WebServer) -> None:
         while True:
             self._heartbeat = self._clock.monotonic()
             try:
                 self._engine.store.expire()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
+                # A refused file is told also where nobody asks.
+                server.refresh()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)

@@ -352,7 +352,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.WEB_CONFIG_SUCCESSFUL).compared("==", 0),
         "The exporter could not load its web configuration anew.",
         "Exporter {instance} refused the newest web configuration (users, TLS). It goes on with the"
-        " one before, and a restart would fail.",
+        " one before. A restart would fail, or let in whom the one before does not.",
     )
     yield Rule(
         f"{PREFIX}StateDown",

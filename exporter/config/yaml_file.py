@@ -12,6 +12,8 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic import BaseModel
 
 
@@ -40,7 +42,7 @@ def read(path: Path) -> bytes:
     return content
 
 
-def parse(content: bytes, *, name: str) -> dict[str, Any]:
+def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str, Any]:
     """Parse YAML into plain data; an empty file is an empty mapping.
 
     Keys without a value are left out: they count as not given.
@@ -48,6 +50,7 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
     Args:
         content: The file as it was read.
         name: The name of the file in messages.
+        begun: Keys at the top that are an empty mapping without a value.
 
     Raises:
         ConfigurationError: It is no such file; all doubled keys are named at once.
@@ -74,7 +77,7 @@ def parse(content: bytes, *, name: str) -> dict[str, Any]:
             why = "a key at its top is not text; put it in quotes"
         else:
             given: dict[str, Any] = _given(data)
-            return given
+            return given | {key: {} for key in begun if key in data and data[key] is None}
     raise ConfigurationError([f"{name}: {why}"])
 
 

@@ -184,7 +184,8 @@ STATE_SIZE = _gauge("state_size_bytes", "Size of the store of the state.", "back
 WEB_CONFIG_SUCCESSFUL = _gauge(
     "web_config_last_reload_successful",
     "Whether the newest reading of the web configuration file, and of the certificate and key that"
-    " it names, worked; 0: they were refused and the old ones hold. 1 without such a file.",
+    " it names, worked; 0: they were refused, since something is wrong or users, TLS or clients'"
+    " certificates vanished, and the old ones hold. 1 without such a file.",
 )
 WEB_CERTIFICATE_END = _gauge(
     "web_certificate_not_after_timestamp_seconds",

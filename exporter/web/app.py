@@ -136,7 +136,9 @@ def make_server(
                 lambda: security.certificate_end or 0.0
             )
     gate = Gate(app, security, route_prefix=web.route_prefix)
-    return WebServer(gate, addresses, tls=security.context, sockets=sockets)
+    return WebServer(
+        gate, addresses, tls=security.context, sockets=sockets, refresh=security.refresh
+    )
 
 
 def _router(*routes: BaseRoute) -> Router:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import ssl
 import sys
@@ -221,6 +222,26 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
     assert missing.startswith("404 ")
     planted = {*(agent.token for agent in agents.values()), simulation.realload_token} - {""}
     assert [] == [secret for secret in planted if secret in debug]
+
+
+async def test_users_whose_file_is_emptied_stay_and_the_metric_tells(tmp_path: Path) -> None:
+    """The daemon notices without a request, lets nobody in, and says so to who may ask."""
+    web = tmp_path / "web.yml"
+    web.write_text(yaml.safe_dump({"basic_auth_users": {"alice": hashed("right")}}))
+    login = {"Authorization": "Basic " + base64.b64encode(b"alice:right").decode()}
+    async with (
+        Simulation(FLEET) as simulation,
+        daemon(tmp_path, simulation, f"--web.config.file={web}") as (address, process),
+    ):
+        web.write_bytes(b"")
+        await until(lambda: "web_config_refused" in process.errors)
+        stranger = await fetch(f"http://{address}/config")
+        metrics = await fetch(f"http://{address}/metrics", headers=login)
+
+    assert stranger.startswith("401 ")
+    assert "\nloadfleet_exporter_web_config_last_reload_successful 0" in metrics
+    assert 1 == process.errors.count("web_config_refused")
+    assert "web.yml: says nothing, and may have lost its content" in process.errors
 
 
 async def test_a_wrong_web_configuration_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ EXPORTER = (
             (
                 "WebConfigRefused", "web_config_last_reload_successful", "", "0", "1",
                 ("Exporter prod refused the newest web configuration (users, TLS). It goes on with"
-                " the one before, and a restart would fail."),
+                " the one before. A restart would fail, or let in whom the one before does not."),
             ),
             (
                 "StateDown", "state_up", "backend", "0", "1",

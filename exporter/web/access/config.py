@@ -19,7 +19,7 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -73,6 +73,7 @@ HEADERS: Mapping[str, Collection[str]] = {
 MAX_COST = 18
 
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+_COMMENT = re.compile(rb"#.*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -163,6 +164,18 @@ class TlsConfig(Section):
     def requires_clients(self) -> bool:
         """True if clients without a certificate are refused."""
         return self.client_auth_type == CLIENT_AUTH_TYPES[-1]
+
+    def losses(self, before: TlsConfig) -> Iterator[Mistake]:
+        """Yield what is no longer demanded of clients, and was before."""
+        if (before.requires_clients, before.verifies_clients) > (
+            self.requires_clients,
+            self.verifies_clients,
+        ):
+            text = f"demands less than {before.client_auth_type}; put that back, or restart"
+            yield Mistake(("client_auth_type",), text)
+        elif before.client_allowed_sans and not self.client_allowed_sans:
+            text = "is gone; put names back, or restart to let in all that the client CA knows"
+            yield Mistake(("client_allowed_sans",), text)
 
     def files(self) -> tuple[Path, ...]:
         """Return the files it names."""
@@ -277,6 +290,17 @@ class WebConfig(Section):
         """Bcrypt hashes by name; without any, everybody is let in."""
         return self.basic_auth_users
 
+    def losses(self, before: WebConfig) -> Iterator[Mistake]:
+        """Yield what this file no longer demands of clients, and the one before did."""
+        if before.users and not self.users:
+            yield Mistake((_USERS,), "is gone; put users back, or restart to let everybody in")
+        if (before.tls is None) is not (self.tls is None):
+            yield Mistake((_TLS,), "came or went; restart to switch TLS on or off")
+        elif before.tls is not None and self.tls is not None:
+            yield from (
+                Mistake((_TLS, *loss.path), loss.text) for loss in self.tls.losses(before.tls)
+            )
+
     def mistakes(self) -> Iterator[Mistake]:
         """Yield what is wrong although each field is right by itself."""
         # An empty part was begun, and must not let everybody in.
@@ -291,7 +315,10 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
     Raises:
         ConfigurationError: With every mistake at once.
     """
-    raw = yaml_file.parse(content, name=str(path))
+    raw = yaml_file.parse(content, name=str(path), begun=(_TLS, _USERS))
+    if not raw and b"{" not in _COMMENT.sub(b"", content):
+        remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
+        raise ConfigurationError([f"{path}: says nothing, and may have lost its content; {remedy}"])
     if isinstance(raw.get(_TLS), dict):
         # A template that was not filled in leaves texts empty.
         raw[_TLS] = {key: value for key, value in raw[_TLS].items() if value != ""}
@@ -300,5 +327,10 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
         ranks = {key: rank for rank, key in enumerate(WebConfig.model_fields)}
         # Part by part; keys that are not known come first.
         found = sorted(outcome.mistakes, key=lambda m: ranks.get(str(m.path[0]), -1))
-        raise ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in found])
+        raise told(path, found)
     return outcome.settings
+
+
+def told(path: Path, mistakes: Iterable[Mistake]) -> ConfigurationError:
+    """Make the error that names each mistake in a file with its place."""
+    return ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in mistakes])

@@ -1,8 +1,12 @@
 """The demands of the web configuration file, kept up to date while the server runs.
 
-The files are checked whenever a connection or a request comes: a few calls of `stat`, and no
-notification that a swapped symbolic link would escape. What is new and right is used from that
-connection or request on; what is wrong is logged once and leaves everything as it was.
+The files are checked whenever a connection or a request comes, and by housekeeping: a few calls
+of `stat`, and no notification that a swapped symbolic link would escape. What is new and right is
+used from that connection or request on; what is wrong is logged once and leaves everything as it
+was.
+
+Security fails closed: users, TLS and certificates of clients that vanish are a mistake like any
+other, since a file that is cut short or being written looks just like that. A restart drops them.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config import yaml_file
 from exporter.errors import ConfigurationError
 from exporter.web.access.auth import Bucket, Users
-from exporter.web.access.config import WebConfig, parse
+from exporter.web.access.config import WebConfig, parse, told
 from exporter.web.access.tls import (
     ChangingContext,
     UnusableError,
@@ -202,10 +206,9 @@ class WebSecurity:
             raise ConfigurationError(found.problems)
         cert = _certificate(config, found.contents)
         context = self._make_context(config, cert, found.contents)
-        if before is not None and (context is None) != (before.context is None):
-            raise ConfigurationError(
-                [f"{self._path}: tls_server_config came or went; restart to switch TLS on or off"]
-            )
+        lost = list(config.losses(before.config)) if before is not None else []
+        if lost:
+            raise told(self._path, lost)
         limit = config.rate_limit
         users, bucket = None, None
         if before is not None and before.config.users == config.users:

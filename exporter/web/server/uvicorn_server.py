@@ -56,8 +56,11 @@ class WebServer:
         idle_seconds: int = 75,
         handshake_seconds: float = _HANDSHAKE_SECONDS,
         protocol: type[FencedProtocol] = FencedProtocol,
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare a server; `sockets` returns listening ones at each start, instead of addresses.
+
+        `refresh` takes over what changed in the files of its security, also without a request.
 
         Requests of connections beyond `max_connections` get 503. A connection may be idle for
         longer than the usual scrape interval, so that Prometheus keeps its own.
@@ -74,6 +77,7 @@ class WebServer:
         self._max_connections = max_connections
         self._idle_seconds = idle_seconds
         self._protocol = protocol
+        self.refresh = refresh
         self._running: tuple[_Uvicorn, asyncio.Task[None]] | None = None
         self.addresses: tuple[Address, ...] = ()
 

@@ -70,11 +70,33 @@ def test_takes_everything_the_format_has() -> None:
     assert (1.0, 20) == (config.rate_limit.interval, config.rate_limit.burst)
 
 
-def test_an_empty_file_demands_nothing() -> None:
-    """A file of comments is plain HTTP for everybody, as with other exporters."""
-    config = parse(b"# tls_server_config:\nbasic_auth_users:\n", path=PATH)
+def test_an_empty_mapping_demands_nothing() -> None:
+    """Who writes `{}` wants plain HTTP for everybody, as with other exporters."""
+    config = parse(b"# nobody else is in this network\n{}\n", path=PATH)
 
     assert (None, {}, {}) == (config.tls, config.users, config.headers)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n \n", b"# rate_limit: {burst: 1}\n", b"---\n", b"null\n", b"rate_limit:\n"],
+)
+def test_a_file_that_says_nothing_has_lost_its_content(content: bytes) -> None:
+    """Nobody names a file that is to demand nothing; the remedy says how to mean it."""
+    remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
+
+    with pytest.raises(ConfigurationError) as caught:
+        parse(content, path=PATH)
+
+    (problem,) = caught.value.problems
+    assert f"{PATH}: says nothing, and may have lost its content; {remedy}" == problem
+
+
+@pytest.mark.parametrize("part", ["tls_server_config", "basic_auth_users"])
+def test_a_part_that_was_only_begun_is_a_mistake(part: str) -> None:
+    """A file cut behind a key, or a template without values, must not open the door."""
+    with pytest.raises(ConfigurationError, match=f"{PATH}: {part}"):
+        parse(f"rate_limit: {{interval: 1s, burst: 1}}\n{part}:\n".encode(), path=PATH)
 
 
 def test_tells_all_mistakes_at_once() -> None:

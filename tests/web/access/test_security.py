@@ -188,6 +188,148 @@ class TestMistakes:
         assert has_tls is (security.context is not None)
 
 
+class TestFailClosed:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b" \n\n",
+            b"\0" * 64,
+            b"# users are elsewhere\n",
+            b"---\n",
+            b"{}\n",
+            b"basic_auth_users:\n",
+            b"basic_auth_users: {}\n",
+            b"basic_auth_users: {alice: }\n",
+            b"http_server_config: {headers: {X-Frame-Options: deny}}\n",
+        ],
+    )
+    async def test_users_who_vanish_while_running_stay(
+        self, tmp_path: Path, content: bytes
+    ) -> None:
+        """However users get lost, the door stays closed, and one line of the log says where."""
+        path = tmp_path / "web.yml"
+        write(path, users("alice"))
+        security = WebSecurity(path)
+
+        path.write_bytes(content)
+        with capture_logs() as logs:
+            admitted = [await admits(security, name) for name in ("alice", "bob") * 3]
+
+        assert [True, False] * 3 == admitted
+        assert security.refused
+        assert ["web_config_refused"] == [entry["event"] for entry in logs]
+        assert logs[0]["message"].startswith(f"{path}: ")
+
+    async def test_a_file_cut_anywhere_lets_nobody_in(self, tmp_path: Path) -> None:
+        """Whoever writes in place shows each beginning of the file for a while."""
+        path = tmp_path / "web.yml"
+        headers = {"http_server_config": {"headers": {"X-Frame-Options": "deny"}}}
+        path.write_text(yaml.safe_dump(headers | users("alice"), sort_keys=False))
+        content = path.read_bytes()
+        security = WebSecurity(path)
+        admitted = set()
+
+        with capture_logs():
+            for length in range(len(content)):
+                path.write_bytes(content[:length])
+                admitted.add(await admits(security, "bob"))
+
+        assert {False} == admitted
+
+    def test_users_who_vanished_are_named_with_the_remedy(self, tmp_path: Path) -> None:
+        """Who takes users out on purpose reads how."""
+        path = tmp_path / "web.yml"
+        write(path, users("alice"))
+        security = WebSecurity(path)
+
+        write(path, {"rate_limit": {"interval": "1s", "burst": 1}})
+        with capture_logs() as logs:
+            security.refresh()
+
+        remedy = "is gone; put users back, or restart to let everybody in"
+        assert [f"{path}: basic_auth_users: {remedy}"] == [entry["message"] for entry in logs]
+
+    async def test_a_wrong_file_after_an_empty_one_keeps_the_users(self, tmp_path: Path) -> None:
+        """What is kept is what was last right, however many mistakes come after it."""
+        path = tmp_path / "web.yml"
+        write(path, users("alice"))
+        security = WebSecurity(path)
+        admitted = []
+
+        with capture_logs():
+            for content in ("", "basic_auth_users: [", "{}"):
+                path.write_text(content)
+                admitted.append(await admits(security, "alice"))
+            refused = security.refused
+            write(path, users("alice"))
+            admitted.append(await admits(security, "alice"))
+
+        assert [True] * 4 == admitted
+        assert (True, False) == (refused, security.refused)
+
+    def test_a_restart_lets_users_go(self, tmp_path: Path) -> None:
+        """An empty mapping is said on purpose, and taken by whoever begins with it."""
+        path = tmp_path / "web.yml"
+        write(path, {})
+
+        assert WebSecurity(path).rules().users is None
+
+    @pytest.mark.parametrize(
+        ("tls", "place"),
+        [
+            ({}, "client_auth_type"),
+            ({"client_auth_type": "RequestClientCert"}, "client_auth_type"),
+            (
+                {"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "ca.pem"},
+                "client_auth_type",
+            ),
+            (
+                {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"},
+                "client_allowed_sans",
+            ),
+        ],
+    )
+    def test_demands_on_clients_that_vanish_stay(
+        self, tmp_path: Path, tls: dict[str, Any], place: str
+    ) -> None:
+        """A certificate that was demanded is demanded on, and so is its name."""
+        authority = Authority(tmp_path)
+        authority.issue()
+        demands = {
+            "client_auth_type": "RequireAndVerifyClientCert",
+            "client_ca_file": "ca.pem",
+            "client_allowed_sans": ["prometheus.example"],
+        }
+        path = authority.configure(tls=demands)
+        security = WebSecurity(path)
+        before = security.rules()
+
+        authority.configure(tls=tls)
+        with capture_logs() as logs:
+            after = security.rules()
+
+        assert before is after
+        assert [f"{path}: tls_server_config.{place}"] == [
+            entry["message"].rsplit(": ", 1)[0] for entry in logs
+        ]
+
+    def test_stricter_demands_are_taken_up(self, tmp_path: Path) -> None:
+        """Only what opens waits for a restart."""
+        authority = Authority(tmp_path)
+        authority.issue()
+        path = authority.configure()
+        security = WebSecurity(path)
+
+        tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
+        authority.configure(tls=tls, **users("alice"))
+        with capture_logs() as logs:
+            rules = security.rules()
+
+        assert rules.users is not None
+        assert ["web_config_changed"] == [entry["event"] for entry in logs]
+
+
 class TestKeys:
     @pytest.mark.parametrize(
         ("cert", "key", "why"),
