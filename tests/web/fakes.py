@@ -113,12 +113,18 @@ class FakeView:
         self.mistakes: tuple[str, ...] = ()
         self.explained: list[tuple[str, str, str]] = []
         self.explain_error: Exception | None = None
+        self.min_age_seconds = 0.0
         clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
         self._judge = Judge.of(
             alerting or AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False
         )
         self._pictures = Pictures(self._facts, clock=clock)
         self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+
+    def probe_min_age(self, source: str) -> float:
+        """Return the age that the test gives."""
+        del source
+        return self.min_age_seconds
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
         """Remember the look, and end it as the test says."""
