@@ -40,6 +40,10 @@ PAUSE_SECONDS = 0.2
 CALLS = 2
 
 
+class NoTurnError(TimeoutError):
+    """A look could not begin in the client's time, which says nothing of its target."""
+
+
 class _Look:
     """One look at one target.
 
@@ -64,6 +68,7 @@ class _Turns:
     Attributes:
         settings: The source's; with others the source may be another account.
         looks: By kind and id, in the order of their turns.
+        free_at: When the pause after the newest look ends, on the monotonic clock.
     """
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
@@ -71,19 +76,19 @@ class _Turns:
         self.looks: dict[tuple[str, str], _Look] = {}
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._free_at = -math.inf
+        self.free_at = -math.inf
 
     async def take(self, look: _Look, ask: Callable[[], Awaitable[Explanation]]) -> Explanation:
         """Wait for the turn of a look and return its answer."""
         async with self._turn:
-            await self._clock.sleep(max(0.0, self._free_at - self._clock.monotonic()))
+            await self._clock.sleep(max(0.0, self.free_at - self._clock.monotonic()))
             look.begun = True
             began = self._clock.monotonic()
             try:
                 return await ask()
             finally:
                 look.ended = self._clock.monotonic()
-                self._free_at = look.ended + self._pause(look.ended - began)
+                self.free_at = look.ended + self._pause(look.ended - began)
 
     def _pause(self, took_seconds: float) -> float:
         budget = self.settings.requests_per_minute
@@ -100,7 +105,7 @@ class _Turns:
 
 
 class Looks:
-    """The looks that clients ask for, each client for as long as it likes to wait."""
+    """The looks that clients ask for, each of them with some seconds to wait."""
 
     def __init__(
         self, ask: Ask, *, settings: Callable[[str], SourceSettings | None], clock: Clock
@@ -127,12 +132,16 @@ class Looks:
         settings = self._settings(source)
         return 0.0 if settings is None else settings.probe_min_age
 
-    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+    async def explain(
+        self, source: str, kind: str, target_id: str, *, seconds: float
+    ) -> Explanation:
         """Return the answer of a look at one target, an earlier one's while that is young.
 
         Raises:
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
+            NoTurnError: Other looks, and the pauses after them, took all of the seconds.
+            TimeoutError: There was no answer within the seconds.
         """
         settings = self._settings(source)
         if settings is None:
@@ -144,6 +153,8 @@ class Looks:
         key = kind, target_id
         look = turns.looks.get(key)
         if look is None:
+            if turns.free_at > self._clock.monotonic() + seconds:
+                raise NoTurnError
             look = turns.looks[key] = _Look()
             asking = turns.take(look, lambda: self._ask(source, kind, target_id))
             look.task = asyncio.create_task(asking)
@@ -152,7 +163,12 @@ class Looks:
         look.waiting += 1
         try:
             # A call on the wire takes its slot to its end, also when nobody waits any more.
-            return await asyncio.shield(look.task)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(look.task)
+        except TimeoutError:
+            if look.begun:
+                raise
+            raise NoTurnError from None
         except (LookupError, PollError) as error:
             # Raised for each client, it would grow with their number.
             raise error.with_traceback(None) from error.__cause__

@@ -9,7 +9,7 @@ from exporter.errors import CallError, Reason
 from exporter.fleet.kinds import target_of
 from exporter.metrics import own
 from exporter.polling.engine import Engine
-from exporter.polling.looks import CALLS, PAUSE_SECONDS, Looks
+from exporter.polling.looks import CALLS, PAUSE_SECONDS, Looks, NoTurnError
 from exporter.settings.load import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
@@ -76,7 +76,7 @@ class Rig:
         return task
 
     def _explain(self, target_id: str) -> Coroutine[Any, Any, Explanation]:
-        return self.looks.explain("prod", "agent", target_id)
+        return self.looks.explain("prod", "agent", target_id, seconds=3600.0)
 
     async def flood(self, *, targets: int, seconds: float) -> None:
         """Ask about all targets again as soon as an answer is there."""
@@ -242,10 +242,39 @@ async def test_answers_are_forgotten_when_they_are_old() -> None:
     assert (30, 1) == (many, len(rig.looks))
 
 
+async def test_who_cannot_get_a_turn_is_told_at_once() -> None:
+    """A slow target makes others wait, and who has no time for that is not kept."""
+    rig = Rig(seconds=10.0)
+    look = rig.look("slow")
+    await rig.time.advance(11.0)
+    await look
+
+    with pytest.raises(NoTurnError):
+        await rig.looks.explain("prod", "agent", "other", seconds=20.0)
+
+    assert ["slow"] == rig.vendor.asked
+
+
+@pytest.mark.parametrize(("target_id", "error"), [("1", TimeoutError), ("2", NoTurnError)])
+async def test_a_client_waits_no_longer_than_it_has_time(
+    target_id: str, error: type[TimeoutError]
+) -> None:
+    """Who waited for a look that hangs is told from who waited for a turn."""
+    rig = Rig()
+    rig.vendor.let.clear()
+    rig.look("1")
+    await settle()
+
+    with pytest.raises(TimeoutError) as raised:
+        await rig.looks.explain("prod", "agent", target_id, seconds=0.01)
+
+    assert error is raised.type
+
+
 async def test_an_unknown_source_is_told() -> None:
     """There is nothing to wait for."""
     with pytest.raises(LookupError):
-        await Rig().looks.explain("other", "agent", "1")
+        await Rig().looks.explain("other", "agent", "1", seconds=1.0)
 
 
 async def test_a_flood_of_probes_disturbs_no_poll() -> None:
@@ -270,7 +299,7 @@ async def test_a_flood_of_probes_disturbs_no_poll() -> None:
 
         async def flood(target_id: str) -> None:
             while True:
-                await looks.explain("prod", "agent", target_id)
+                await looks.explain("prod", "agent", target_id, seconds=30.0)
                 await asyncio.sleep(0.001)
 
         readings = engine.store.snapshots()[0].readings

@@ -126,10 +126,13 @@ class FakeView:
         del source
         return self.min_age_seconds
 
-    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+    async def explain(
+        self, source: str, kind: str, target_id: str, *, seconds: float
+    ) -> Explanation:
         """Remember the look, and end it as the test says."""
         self.explained.append((source, kind, target_id))
-        await self.before_reply()
+        async with asyncio.timeout(seconds):
+            await self.before_reply()
         if self.explain_error is not None:
             raise self.explain_error
         return Explanation(reading=self.snapshot.readings[0], reply={"known": 1})

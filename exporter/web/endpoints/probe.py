@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from exporter.config.validation import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
+from exporter.polling.looks import NoTurnError
 from exporter.web.endpoints.api import plain
 
 
@@ -51,8 +51,9 @@ class Probe:
         """Ask about the target named by `source`, `kind` and `id` and answer with its samples.
 
         Only what is in the store can be asked about, so that nobody reaches anything else through
-        this, and what is in it is the answer while it is young. With `debug=true` the answer is for
-        people: reply, reading and samples. The store has no replies, so that a look is needed.
+        this. What is in it is the answer while it is young, and when too many others ask. With
+        `debug=true` the answer is for people: reply, reading and samples. The store has no
+        replies, so that a look is needed.
 
         Raises:
             HTTPException: There is nothing to show.
@@ -65,21 +66,27 @@ class Probe:
         for_people = request.query_params.get("debug") == "true"
         age = self._view.now().monotonic - found.oldest()
         if for_people or age >= self._view.probe_min_age(source):
-            explanation = await self._explain(source, kind, target_id, seconds)
-            found = msgspec.structs.replace(found, readings=(explanation.reading,))
-            if for_people:
-                return PlainTextResponse(explained(explanation, page_of(found).body))
+            try:
+                explanation = await self._explain(source, kind, target_id, seconds)
+            except NoTurnError as error:
+                if for_people:
+                    raise _busy("others are probing, try again") from error
+            else:
+                found = msgspec.structs.replace(found, readings=(explanation.reading,))
+                if for_people:
+                    return PlainTextResponse(explained(explanation, page_of(found).body))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
     async def _explain(self, source: str, kind: str, target_id: str, seconds: float) -> Explanation:
         """Return the target's reading with the vendor's reply, if that comes in time."""
         if self._under_way >= self._parallel:
-            raise _busy(f"{self._parallel} probes are under way, which is the limit")
+            raise NoTurnError
         self._under_way += 1
         try:
-            async with asyncio.timeout(seconds):
-                return await self._view.explain(source, kind, target_id)
+            return await self._view.explain(source, kind, target_id, seconds=seconds)
+        except NoTurnError:
+            raise
         except TimeoutError:
             why = f"no answer within {seconds:g} s"
             raise HTTPException(HTTPStatus.GATEWAY_TIMEOUT, why) from None

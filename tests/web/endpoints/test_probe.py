@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
+from exporter.polling.looks import NoTurnError
 from exporter.web.endpoints.probe import PARALLEL
 from tests.support.clock import settle
 from tests.web import fakes
@@ -157,17 +158,17 @@ async def test_refuses_a_time_that_is_none(header: str) -> None:
 
 
 async def test_looks_at_once_are_bounded() -> None:
-    """Many probes of a slow portal must leave room for scrapes; what exceeds the bound is told."""
-    view = fakes.FakeView(AGENT)
+    """Many probes of a slow portal must leave room for scrapes; people are told."""
+    view, path = fakes.FakeView(AGENT), f"{KNOWN}&debug=true"
     let = asyncio.Event()
     view.before_reply = let.wait
     async with fakes.browsing(view) as client:
-        asking = [asyncio.create_task(client.get(KNOWN)) for _ in range(PARALLEL + 3)]
+        asking = [asyncio.create_task(client.get(path)) for _ in range(PARALLEL + 3)]
         await settle()
         scrape = await client.get("/metrics")
         let.set()
         answers = [answer.status_code for answer in await asyncio.gather(*asking)]
-        again = await client.get(KNOWN)
+        again = await client.get(path)
 
     assert [200] * PARALLEL + [503] * 3 == sorted(answers)
     assert PARALLEL + 1 == len(view.explained)
@@ -195,6 +196,17 @@ async def test_a_state_that_was_carried_over_is_not_young() -> None:
     await ask(view)
 
     assert 1 == len(view.explained)
+
+
+async def test_who_gets_no_turn_gets_what_is_on_metrics() -> None:
+    """Slow targets and floods must not take the others off the graph."""
+    view = fakes.FakeView(AGENT)
+    view.explain_error = NoTurnError()
+
+    answer = await ask(view)
+
+    assert 200 == answer.status_code
+    assert "loadfleet_agent_up{" in answer.text
 
 
 async def test_debug_has_the_reply_of_a_look() -> None:
