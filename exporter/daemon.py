@@ -28,6 +28,7 @@ from exporter.http import HttpClient
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
 from exporter.polling.engine import Engine
+from exporter.polling.looks import Looks
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
 from exporter.settings.load import configure_for, redacted
 from exporter.sharding import Shard
@@ -129,7 +130,9 @@ class Daemon:
             load or (lambda: loaded), loaded, self._apply, telemetry=self._engine.telemetry
         )
         self.metrics = self._engine.exposition.metrics
-        self.explain = self._engine.explain
+        looks = Looks(self._engine.explain, settings=self._engine.settings_of, clock=clock)
+        self.explain = looks.explain
+        self.probe_min_age = looks.min_age
         self.reload = self._reloader.reload
         self.now = clock.now
         self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)

@@ -47,11 +47,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Return the task it is of; the newest snapshot of a task replaces the one before."""
         return (self.provider, self.source, self.task)
 
-    def deadline(self) -> float:
-        """Compute the monotonic time at which it, or a state it carries over, gets too old."""
+    def oldest(self) -> float:
+        """Return when, on the monotonic clock, the oldest state that it carries was read."""
         carried = (reading.oldest() for reading in self.readings)
         oldest = min((at for at in carried if at is not None), default=math.inf)
-        return min(self.taken.monotonic, oldest) + self.stale_after
+        return min(self.taken.monotonic, oldest)
+
+    def deadline(self) -> float:
+        """Compute the monotonic time at which it, or a state it carries over, gets too old."""
+        return self.oldest() + self.stale_after
 
     def aged(self, now: float) -> Snapshot | None:
         """Return what is still true of it at a point of the monotonic clock."""

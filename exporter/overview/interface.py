@@ -64,12 +64,21 @@ class View(Protocol):
     def config(self) -> Mapping[str, Any]:
         """Return the effective settings, redacted, as plain values that YAML knows."""
 
-    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Ask the vendor about one target of the inventory: the one call that a page causes.
+    def probe_min_age(self, source: str) -> float:
+        """Return up to which age, in seconds, a probe shows a reading of a source as it is."""
+
+    async def explain(
+        self, source: str, kind: str, target_id: str, *, seconds: float
+    ) -> Explanation:
+        """Have the vendor asked about one target of the inventory, as no other page does.
+
+        Many who ask do not cost many calls: they share answers and wait for each other.
 
         Raises:
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
+            NoTurnError: Others who ask took all of the seconds.
+            TimeoutError: There was no answer within the seconds.
         """
 
     async def reload(self) -> None:

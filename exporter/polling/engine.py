@@ -195,6 +195,11 @@ class Engine:
         self._begun = True
         await self.exposition.refresh()
 
+    def settings_of(self, source: str) -> SourceSettings | None:
+        """Return the settings of a source, `None` if there is no such source."""
+        poller = self.pollers.get(source)
+        return None if poller is None else poller.source.settings
+
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
         """Ask the vendor about one target of the inventory.
 

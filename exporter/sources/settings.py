@@ -81,6 +81,8 @@ class SourceDefaults(Section):
         requests_per_minute: The most calls in a minute, retries included, in sum over all that
             share the state and call the same API with the same credentials. Of several budgets the
             smallest holds; no limit if not given.
+        probe_min_age: Up to which age `/probe` shows a reading without asking the vendor; with `0`
+            it always asks.
         retries: Further tries of a read that failed while half of `timeout` was left, with pauses
             of random length. One whose connection was lost is sent once more, anew; with 0 it
             is not.
@@ -104,6 +106,7 @@ class SourceDefaults(Section):
     stale_after: TimeLimit | None = None
     concurrency: Annotated[Whole, Field(ge=1)] = DEFAULT_CONCURRENCY
     requests_per_minute: Annotated[Whole, Field(ge=1)] | None = None
+    probe_min_age: Duration = 10.0
     retries: Annotated[Whole, Field(ge=0, le=10)] = 2
     max_reply_bytes: Size = 16 << 20
     auth_retry: Duration = 300.0

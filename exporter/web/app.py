@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from exporter import systemd
 from exporter.config.address import parse_address
 from exporter.metrics import own
-from exporter.web.access.gate import SECURITY_HEADERS, Gate, SecurityHeaders
+from exporter.web.access.gate import SECURITY_HEADERS, Gate, OwnPages, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.badge import Badges
@@ -57,10 +57,12 @@ def create_app(
     """
     text, html = TextPages(view, lifecycle=lifecycle), HtmlPages(view)
     api, badges, discovery = Api(view), Badges(view), Discovery(view)
+    # In front of all that costs a vendor call or changes something.
+    guarded = [Middleware(OwnPages)]
     health = [
         Route("/healthy", text.healthy),
         Route("/ready", text.ready),
-        Route("/reload", text.reload, methods=["POST", "PUT"]),
+        Route("/reload", text.reload, methods=["POST", "PUT"], middleware=guarded),
     ]
     scrapes = _router(Route("/metrics", text.metrics))
     bounded = [
@@ -80,7 +82,7 @@ def create_app(
         Route("/sd/agents", discovery.agents),
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),
-        Route("/probe", Probe(view).answer),
+        Route("/probe", Probe(view).answer, middleware=guarded),
         Mount("/static", StaticFiles(packages=[("exporter.web", "static")])),
     ]
     everything = _router(

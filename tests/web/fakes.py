@@ -113,6 +113,7 @@ class FakeView:
         self.mistakes: tuple[str, ...] = ()
         self.explained: list[tuple[str, str, str]] = []
         self.explain_error: Exception | None = None
+        self.min_age_seconds = 0.0
         clock = FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock
         self._judge = Judge.of(
             alerting or AlertingSettings(), SelfMetrics(clock=clock).registry, serves=False
@@ -120,10 +121,18 @@ class FakeView:
         self._pictures = Pictures(self._facts, clock=clock)
         self.before_reply: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
-    async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
+    def probe_min_age(self, source: str) -> float:
+        """Return the age that the test gives."""
+        del source
+        return self.min_age_seconds
+
+    async def explain(
+        self, source: str, kind: str, target_id: str, *, seconds: float
+    ) -> Explanation:
         """Remember the look, and end it as the test says."""
         self.explained.append((source, kind, target_id))
-        await self.before_reply()
+        async with asyncio.timeout(seconds):
+            await self.before_reply()
         if self.explain_error is not None:
             raise self.explain_error
         return Explanation(reading=self.snapshot.readings[0], reply={"known": 1})

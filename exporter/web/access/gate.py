@@ -1,4 +1,7 @@
-"""Security headers of every answer, and the gate in front: rate limit, users, other headers."""
+"""Security headers of every answer, and the gate in front: rate limit, users, other headers.
+
+Where a request comes from counts for the few that cost a vendor call or change something.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,30 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+#: Values of `Sec-Fetch-Site` that say that no page of another site has caused the request: the
+#: address was typed, or is a link of ours. Programs send no such header, browsers always do.
+_OWN_SITES = frozenset({"none", "same-origin"})
+
+
+class OwnPages:
+    """Refuses requests that pages of other sites cause.
+
+    It belongs in front of all that costs a vendor call or changes something: without it, an image
+    or a form on any page that somebody here looks at could do so.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if _OWN_SITES.issuperset(Headers(scope=scope).getlist("sec-fetch-site")):
+            await self._app(scope, receive, send)
+            return
+        why = "The page of another site has caused this; open it from the exporter's own pages."
+        await _refuse(HTTPStatus.FORBIDDEN, why, {})(scope, receive, send)
 
 
 class Gate:

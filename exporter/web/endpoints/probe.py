@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from exporter.config.validation import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
+from exporter.polling.looks import NoTurnError
 from exporter.web.endpoints.api import plain
 
 
@@ -51,30 +51,42 @@ class Probe:
         """Ask about the target named by `source`, `kind` and `id` and answer with its samples.
 
         Only what is in the store can be asked about, so that nobody reaches anything else through
-        this. With `debug=true` the answer is for people: reply, reading and samples.
+        this. What is in it is the answer while it is young, and when too many others ask. With
+        `debug=true` the answer is for people: reply, reading and samples. The store has no
+        replies, so that a look is needed.
 
         Raises:
             HTTPException: There is nothing to show.
         """
-        found, explanation = await self._explain(request)
-        if request.query_params.get("debug") == "true":
-            return PlainTextResponse(explained(explanation, page_of(found).body))
+        source, kind, target_id = _asked(request)
+        seconds = _seconds(request)
+        found = self._listing(source, kind, target_id)
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such target is known now")
+        for_people = request.query_params.get("debug") == "true"
+        age = self._view.now().monotonic - found.oldest()
+        if for_people or age >= self._view.probe_min_age(source):
+            try:
+                explanation = await self._explain(source, kind, target_id, seconds)
+            except NoTurnError as error:
+                if for_people:
+                    raise _busy("others are probing, try again") from error
+            else:
+                found = msgspec.structs.replace(found, readings=(explanation.reading,))
+                if for_people:
+                    return PlainTextResponse(explained(explanation, page_of(found).body))
         page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
-    async def _explain(self, request: Request) -> tuple[Snapshot, Explanation]:
-        """Return the target's reading as a snapshot, and by itself with the vendor's reply."""
-        source, kind, target_id = _asked(request)
-        seconds = _seconds(request)
-        listed = self._listing(source, kind, target_id)
-        if listed is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, "no such target is known now")
+    async def _explain(self, source: str, kind: str, target_id: str, seconds: float) -> Explanation:
+        """Return the target's reading with the vendor's reply, if that comes in time."""
         if self._under_way >= self._parallel:
-            raise _busy(f"{self._parallel} probes are under way, which is the limit")
+            raise NoTurnError
         self._under_way += 1
         try:
-            async with asyncio.timeout(seconds):
-                explanation = await self._view.explain(source, kind, target_id)
+            return await self._view.explain(source, kind, target_id, seconds=seconds)
+        except NoTurnError:
+            raise
         except TimeoutError:
             why = f"no answer within {seconds:g} s"
             raise HTTPException(HTTPStatus.GATEWAY_TIMEOUT, why) from None
@@ -84,15 +96,14 @@ class Probe:
             raise _failure(error) from error
         finally:
             self._under_way -= 1
-        return msgspec.structs.replace(listed, readings=(explanation.reading,)), explanation
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
-        """Return the snapshot in which a target is."""
+        """Return the snapshot in which a target is, without all others."""
         for snapshot in self._view.snapshots():
-            if snapshot.source == source and any(
-                target_of(reading) == (kind, target_id) for reading in snapshot.readings
-            ):
-                return snapshot
+            if snapshot.source == source:
+                for reading in snapshot.readings:
+                    if target_of(reading) == (kind, target_id):
+                        return msgspec.structs.replace(snapshot, readings=(reading,))
         return None
 
 

@@ -207,3 +207,46 @@ async def test_failures_have_the_security_headers() -> None:
         answer.text,
     )
     assert SECURITY_HEADERS == {name: answer.headers.get(name) for name in SECURITY_HEADERS}
+
+
+class TestOwnPages:
+    """Requests that cost a vendor call or change something."""
+
+    REQUESTS = (("GET", "/probe?source=prod&kind=agent&id=id-agent-1"), ("POST", "/-/reload"))
+
+    @staticmethod
+    async def ask(view: fakes.FakeView, method: str, path: str, site: str | None) -> httpx.Response:
+        headers = {} if site is None else {"Sec-Fetch-Site": site}
+        async with fakes.browsing(view, lifecycle=True) as client:
+            return await client.request(method, path, headers=headers)
+
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "None", "none, none"])
+    async def test_the_pages_of_others_cause_nothing(
+        self, method: str, path: str, site: str
+    ) -> None:
+        """An image or a form on any web page must neither call a vendor nor change anything."""
+        view = fakes.FakeView(fakes.agent())
+
+        answer = await self.ask(view, method, path, site)
+
+        assert (403, [], 0) == (answer.status_code, view.explained, view.reloads)
+        assert "open it from the exporter's own pages" in answer.text
+
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    @pytest.mark.parametrize("site", [None, "none", "same-origin"])
+    async def test_programs_people_and_the_board_do(
+        self, method: str, path: str, site: str | None
+    ) -> None:
+        """A scraper sends no such header, a typed address `none`, a link of the board its own."""
+        view = fakes.FakeView(fakes.agent())
+
+        answer = await self.ask(view, method, path, site)
+
+        assert (200, 1) == (answer.status_code, len(view.explained) + view.reloads)
+
+    async def test_what_only_reads_is_linked_from_anywhere(self) -> None:
+        """A link in a chat or a wiki leads to the board."""
+        answer = await self.ask(fakes.FakeView(), "GET", "/", "cross-site")
+
+        assert 200 == answer.status_code

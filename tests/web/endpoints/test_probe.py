@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from exporter.errors import BlockedError, CallError, PollError, Reason
+from exporter.polling.looks import NoTurnError
 from exporter.web.endpoints.probe import PARALLEL
 from tests.support.clock import settle
 from tests.web import fakes
@@ -15,9 +16,18 @@ from tests.web import fakes
 if TYPE_CHECKING:
     import httpx
 
+    from exporter.fleet.readings import Agent
+
 
 AGENT = fakes.agent(host="a.example")
 KNOWN = "/probe?source=prod&kind=agent&id=id-agent-1"
+
+
+def read(agent: Agent, age_seconds: float) -> Agent:
+    """Return an agent whose state was read so long before now."""
+    assert agent.state is not None
+    state = fakes.changed(agent.state, read_at=fakes.ago(age_seconds))
+    return fakes.changed(agent, state=state)
 
 
 async def ask(
@@ -148,21 +158,65 @@ async def test_refuses_a_time_that_is_none(header: str) -> None:
 
 
 async def test_looks_at_once_are_bounded() -> None:
-    """Many probes of a slow portal must leave room for scrapes; what exceeds the bound is told."""
-    view = fakes.FakeView(AGENT)
+    """Many probes of a slow portal must leave room for scrapes; people are told."""
+    view, path = fakes.FakeView(AGENT), f"{KNOWN}&debug=true"
     let = asyncio.Event()
     view.before_reply = let.wait
     async with fakes.browsing(view) as client:
-        asking = [asyncio.create_task(client.get(KNOWN)) for _ in range(PARALLEL + 3)]
+        asking = [asyncio.create_task(client.get(path)) for _ in range(PARALLEL + 3)]
         await settle()
         scrape = await client.get("/metrics")
         let.set()
         answers = [answer.status_code for answer in await asyncio.gather(*asking)]
-        again = await client.get(KNOWN)
+        again = await client.get(path)
 
     assert [200] * PARALLEL + [503] * 3 == sorted(answers)
     assert PARALLEL + 1 == len(view.explained)
     assert (200, 200) == (scrape.status_code, again.status_code)
+
+
+@pytest.mark.parametrize(("age_seconds", "looks"), [(9.9, 0), (10.0, 1)])
+async def test_a_young_reading_costs_no_call(age_seconds: float, looks: int) -> None:
+    """What was read a moment ago is served as it is on /metrics, older readings are renewed."""
+    view = fakes.FakeView(read(AGENT, age_seconds), fakes.agent("agent-2"))
+    view.min_age_seconds = 10.0
+
+    answer = await ask(view)
+
+    assert (200, looks) == (answer.status_code, len(view.explained))
+    assert "loadfleet_agent_up{" in answer.text
+    assert "agent-2" not in answer.text
+
+
+async def test_a_state_that_was_carried_over_is_not_young() -> None:
+    """The newest poll could not ask the target and has only repeated what is known of it."""
+    view = fakes.FakeView(read(AGENT, 60.0))
+    view.min_age_seconds = 10.0
+
+    await ask(view)
+
+    assert 1 == len(view.explained)
+
+
+async def test_who_gets_no_turn_gets_what_is_on_metrics() -> None:
+    """Slow targets and floods must not take the others off the graph."""
+    view = fakes.FakeView(AGENT)
+    view.explain_error = NoTurnError()
+
+    answer = await ask(view)
+
+    assert 200 == answer.status_code
+    assert "loadfleet_agent_up{" in answer.text
+
+
+async def test_debug_has_the_reply_of_a_look() -> None:
+    """People want to see the vendor's reply, which no poll keeps."""
+    view = fakes.FakeView(read(AGENT, 0.0))
+    view.min_age_seconds = 10.0
+
+    answer = await ask(view, f"{KNOWN}&debug=true")
+
+    assert {"known": 1} == yaml.safe_load(answer.text)["reply"]
 
 
 async def test_debug_leaves_samples_whole() -> None:
