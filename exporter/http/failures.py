@@ -115,8 +115,8 @@ def _chain(error: BaseException) -> list[BaseException]:
         waiting.append(found.__cause__)
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
-        if isinstance(found, aiohttp.ClientConnectorError):
-            waiting.append(found.os_error)
+        # aiohttp's errors hold the system's, and so do httpcore's, whose pool cuts off the cause.
+        waiting += (part for part in found.args if isinstance(part, BaseException))
     return chain
 
 
@@ -132,16 +132,16 @@ def _tls(chain: list[BaseException], peer: str) -> _Finding | None:
             if code is not None:
                 fault = _CERTIFICATE_FAULTS.get(code, f"OpenSSL's verification code is {code}")
                 return Reason.TLS, f"the certificate of {peer} was not accepted: {fault}", False
-    for found in chain:
-        if isinstance(found, ssl.SSLError):
-            # OpenSSL's own names, such as WRONG_VERSION_NUMBER.
-            name = getattr(found, "reason", None) or ""
-            shown = f": {name}" if name.isascii() and name.replace("_", "").isalnum() else ""
-            if name in _TLS_FAULTS:
-                shown += f" ({_TLS_FAULTS[name]})"
-            sent = not _has(chain, aiohttp.ClientSSLError)
-            return Reason.TLS, f"TLS with {peer} failed{shown}", sent
-    return None
+    if not _has(chain, ssl.SSLError):
+        return None
+    # OpenSSL's own names, such as WRONG_VERSION_NUMBER; aiohttp's subclass knows none.
+    names = (getattr(found, "reason", None) for found in chain if isinstance(found, ssl.SSLError))
+    name: str = next(filter(None, names), "")
+    shown = f": {name}" if name.isascii() and name.replace("_", "").isalnum() else ""
+    if name in _TLS_FAULTS:
+        shown += f" ({_TLS_FAULTS[name]})"
+    sent = not _has(chain, aiohttp.ClientSSLError, httpx.ConnectError)
+    return Reason.TLS, f"TLS with {peer} failed{shown}", sent
 
 
 def _timeout(chain: list[BaseException], peer: str) -> _Finding | None:

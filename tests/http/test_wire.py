@@ -439,6 +439,19 @@ def ending(options: HttpOptions, told: list[float], **routes: Any) -> HttpClient
     )
 
 
+@contextlib.asynccontextmanager
+async def refusing(answer: bytes) -> AsyncIterator[int]:
+    """Run a server that answers whatever comes first and hangs up; yield its port."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
 class TestTls:
     async def test_a_named_authority_is_trusted(
         self, connect: Connect, authority: trustme.CA, tmp_path: Path
@@ -599,14 +612,7 @@ class TestTls:
     )
     async def test_a_handshake_that_fails(self, connect: Connect, answer: bytes, told: str) -> None:
         """A server that does not speak TLS, or not with us, is `tls`, with OpenSSL's reason."""
-
-        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(1)
-            writer.write(answer)
-            writer.close()
-
-        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with refusing(answer) as port:
             error = await failure(connect().send(call(f"https://127.0.0.1:{port}/")))
 
         assert Reason.TLS is error.reason
@@ -621,28 +627,6 @@ class TestTls:
         assert str(error) == (
             f"read: TLS with {url[7:]} failed: WRONG_VERSION_NUMBER (the port may speak plain HTTP)"
         )
-
-    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-    async def test_a_server_with_no_version_of_ours(
-        self,
-        authority: trustme.CA,
-        version: ssl.TLSVersion,
-        tmp_path: Path,
-    ) -> None:
-        """The one who has to be updated is told from a certificate in trouble."""
-        tls = server_tls(authority.issue_cert("127.0.0.1"))
-        tls.maximum_version = tls.minimum_version = version
-        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
-        transport = NetworkTransport(options, environment={})
-        other = ssl.TLSVersion.TLSv1_3 if version is ssl.TLSVersion.TLSv1_2 else version.TLSv1_2
-        transport._context.minimum_version = transport._context.maximum_version = other
-        http = HttpClient(options, clock=Clock(), random=Random(1), transport=transport)  # noqa: S311 - jitter is no secret
-        async with Vendor(reply(), tls=tls) as vendor:
-            error = await failure(http.send(call(vendor.url)))
-        await http.aclose()
-
-        assert Reason.TLS is error.reason
-        assert "no TLS version in common" in str(error)
 
     async def test_a_certificate_file_that_is_none(self, tmp_path: Path) -> None:
         """A file that cannot be used is a mistake in the configuration, named by its path."""
@@ -763,6 +747,34 @@ class TestProxies:
             await http.aclose()
 
         assert (1, []) == (len(proxy.seen), told)
+
+    async def test_a_certificate_behind_a_proxy_is_told_as_without_one(
+        self, connect: Connect, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """It is `tls` with its cause, and nothing was sent."""
+        expired = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+        outer = server_tls(authority.issue_cert("127.0.0.1"))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        async with Vendor(reply(), tls=server_tls(expired)) as vendor, tunnel(outer) as proxy:
+            http = connect(options, environment={"all": proxy})
+            error = await failure(http.send(call(vendor.url)))
+
+        way = f"{at(vendor.url)} by way of the proxy {at(proxy)}"
+        assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert f"read: the certificate of {way} was not accepted: it has expired" == str(error)
+
+    async def test_plain_http_behind_a_proxy_is_told_as_without_one(
+        self, connect: Connect, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """The handshake fails before anything is sent, also through a proxy."""
+        outer = server_tls(authority.issue_cert("127.0.0.1"))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        async with refusing(b"HTTP/1.1 400 No\r\n\r\n") as port, tunnel(outer) as proxy:
+            http = connect(options, environment={"all": proxy})
+            error = await failure(http.send(call(f"https://127.0.0.1:{port}/")))
+
+        assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert "(the port may speak plain HTTP)" in str(error)
 
     async def test_a_proxy_that_is_not_there(self, connect: Connect) -> None:
         """A refused connection to the proxy is `connect`."""
