@@ -8,11 +8,16 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
 
 from exporter.errors import CallError, Reason
+
+
+if TYPE_CHECKING:
+    from exporter.http.exchange import Call
 
 
 #: OpenSSL's verification results that people can do something about (`man verify`).
@@ -56,19 +61,21 @@ _TLS_FAULTS = {
 
 
 def call_error(
-    operation: str, error: BaseException, *, request: httpx.Request, head: bool
+    call: Call, error: BaseException, *, request: httpx.Request, head: bool
 ) -> CallError:
     """Translate a foreign error.
 
     Args:
-        operation: Named in the message.
+        call: The one that failed; its operation is named in the message.
         error: Any error of httpx, aiohttp, httpcore, ssl or asyncio.
         request: Names the host and the port; the transport noted the `proxy`, if there is one.
         head: Whether the head of a reply had arrived.
     """
     chain = _chain(error)
-    proxy = request.extensions.get("proxy")
-    peer = _place(request.url) + (f" by way of the proxy {_place(proxy)}" if proxy else "")
+    proxy: httpx.URL | None = request.extensions.get("proxy")
+    peer = "the server" if call.secret_url else _place(request.url)
+    if proxy is not None:
+        peer += f" by way of the proxy {_place(proxy)}"
     reason, text, sent = (
         _tls(chain, peer)
         or _timeout(chain, peer)
@@ -76,12 +83,12 @@ def call_error(
         or _connection(chain, peer, head=head)
     )
     if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
-        # Who goes by way of a proxy has the host found by it.
-        name = (proxy or request.url).host
-        reason, text, sent = Reason.DNS, f"the host name was not found: {name}", False
+        # A proxy finds the host by itself, so the name is that of the proxy.
+        name = "" if call.secret_url and proxy is None else f": {(proxy or request.url).host}"
+        reason, text, sent = Reason.DNS, f"the host name was not found{name}", False
     dropped = sent and not head and reason is Reason.CONNECT
     lost = dropped and not _has(chain, httpx.ProxyError)
-    return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
+    return CallError(reason, f"{call.operation}: {text}", sent=sent or head, lost=lost)
 
 
 def repeatable(error: CallError) -> bool:
@@ -164,7 +171,10 @@ def _not_http(chain: list[BaseException]) -> _Finding | None:
             text = str(found)
             invalid = not text.startswith(("Server disconnected", "peer closed connection"))
     if invalid:
-        return Reason.DECODE, "the reply is not valid HTTP", True
+        # Both libraries quote the line; it would begin with an alert of TLS.
+        alert = any(r"b'\x15\x03" in str(found) for found in chain)
+        told = " (the port may speak TLS)" if alert else ""
+        return Reason.DECODE, f"the reply is not valid HTTP{told}", True
     return None
 
 

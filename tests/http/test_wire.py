@@ -628,6 +628,26 @@ class TestTls:
             f"read: TLS with {url[7:]} failed: WRONG_VERSION_NUMBER (the port may speak plain HTTP)"
         )
 
+    async def test_tls_behind_a_url_of_plain_http(self, connect: Connect) -> None:
+        """An alert of TLS in place of a status line names what is wrong with the URL."""
+        async with refusing(bytes.fromhex("15030300020246")) as port:
+            error = await failure(connect().send(call(f"http://127.0.0.1:{port}/")))
+
+        assert Reason.DECODE is error.reason
+        assert "read: the reply is not valid HTTP (the port may speak TLS)" == str(error)
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    async def test_nothing_of_a_secret_url_is_shown(self, connect: Connect, scheme: str) -> None:
+        """A URL that is a secret as a whole can have it in the name of the host."""
+
+        async def nowhere() -> list[ResolveResult]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        http = connect(resolver=Names(nowhere))
+        error = await failure(http.send(call(f"{scheme}://{CANARY}.invalid/", secret_url=True)))
+
+        assert "read: the host name was not found" == str(error)
+
     async def test_a_certificate_file_that_is_none(self, tmp_path: Path) -> None:
         """A file that cannot be used is a mistake in the configuration, named by its path."""
         path = tmp_path / "ca.pem"
