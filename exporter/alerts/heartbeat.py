@@ -101,7 +101,7 @@ class Heartbeat:
         Raises:
             PollError: It was not answered with 2xx.
         """
-        call = Call(operation="heartbeat", method="GET", url=self._url.reveal())
+        call = Call(operation="heartbeat", method="GET", url=self._url.reveal(), secret_url=True)
         status = (await self._client.send(call)).status
         if not 200 <= status < 300:
             text = f"heartbeat: answered with status {status}; check alerting.heartbeat_url"

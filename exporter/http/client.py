@@ -178,7 +178,7 @@ class HttpClient:
             return error
         except Exception as error:  # noqa: BLE001 - the edge: all foreign errors end here
             # Returned, so that it is not raised from the foreign error, whose text holds the URL.
-            return call_error(call.operation, error, head=response is not None)
+            return call_error(call, error, request=request, head=response is not None)
         return Reply(
             status=response.status_code,
             headers=dict(response.headers.items()),

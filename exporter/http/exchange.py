@@ -56,6 +56,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         operation: What it is called in metrics and messages.
         repeatable: Whether it may be sent again: it only reads.
+        secret_url: Whether messages must not name the host and the port.
     """
 
     operation: str
@@ -64,6 +65,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     content: bytes = b""
     repeatable: bool = True
+    secret_url: bool = False
 
     def __repr__(self) -> str:
         return f"Call({self.operation!r}, {self.method!r})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
@@ -15,37 +16,79 @@ import httpx
 from exporter.errors import CallError, Reason
 
 
+if TYPE_CHECKING:
+    from exporter.http.exchange import Call
+
+
 #: OpenSSL's verification results that people can do something about (`man verify`).
 _CERTIFICATE_FAULTS = {
-    9: "the certificate is not yet valid",
-    10: "the certificate has expired",
-    18: "the certificate is signed by itself",
-    19: "the certificate chain ends in an unknown root",
-    20: "the certificate's issuer is unknown; ca_file names additional ones",
-    21: "the certificate's issuer is unknown; ca_file names additional ones",
-    23: "the certificate is revoked",
-    62: "the certificate is for another host name",
-    64: "the certificate is for another address",
+    9: "it is not yet valid",
+    10: "it has expired",
+    18: "it is signed by itself; ca_file can name it",
+    19: "its chain ends in an unknown root; ca_file names additional ones",
+    20: "its issuer is unknown; ca_file names additional ones",
+    21: "its issuer is unknown; ca_file names additional ones",
+    23: "it is revoked",
+    62: "it is for another host name",
+    64: "it is for another address",
+}
+
+_PLAIN = "the port may speak plain HTTP"
+_VERSION = "there is no TLS version in common"
+_CLIENT_CERTIFICATE = "the server does not accept the client certificate"
+
+#: OpenSSL's reasons that are hard to understand. TLS has no reply to what is no TLS, so that its
+#: records are said to have a wrong version or length.
+_TLS_FAULTS = {
+    "WRONG_VERSION_NUMBER": _PLAIN,
+    "HTTP_REQUEST": _PLAIN,
+    "PACKET_LENGTH_TOO_LONG": _PLAIN,
+    "RECORD_LAYER_FAILURE": _PLAIN,
+    "UNSUPPORTED_PROTOCOL": _VERSION,
+    "TLSV1_ALERT_PROTOCOL_VERSION": _VERSION,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "the server takes nothing that is offered, or wants a client certificate"
+    ),
+    "TLSV1_UNRECOGNIZED_NAME": "the server does not know the host name",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": _CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": _CLIENT_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _CLIENT_CERTIFICATE,
+    "UNEXPECTED_EOF_WHILE_READING": "the server hung up",
 }
 
 
-def call_error(operation: str, error: BaseException, *, head: bool) -> CallError:
+def call_error(
+    call: Call, error: BaseException, *, request: httpx.Request, head: bool
+) -> CallError:
     """Translate a foreign error.
 
     Args:
-        operation: Named in the message.
+        call: The one that failed; its operation is named in the message.
         error: Any error of httpx, aiohttp, httpcore, ssl or asyncio.
+        request: Names the host and the port; the transport noted the `proxy`, if there is one.
         head: Whether the head of a reply had arrived.
     """
     chain = _chain(error)
+    proxy: httpx.URL | None = request.extensions.get("proxy")
+    peer = "the server" if call.secret_url else _place(request.url)
+    if proxy is not None:
+        peer += f" by way of the proxy {_place(proxy)}"
     reason, text, sent = (
-        _tls(chain) or _timeout(chain) or _not_http(chain) or _connection(chain, head=head)
+        _tls(chain, peer)
+        or _timeout(chain, peer)
+        or _not_http(chain)
+        or _connection(chain, peer, head=head)
     )
     if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
-        reason, text, sent = Reason.DNS, "the host name was not found", False
+        # A proxy finds the host by itself, so the name is that of the proxy.
+        name = "" if call.secret_url and proxy is None else f": {(proxy or request.url).host}"
+        reason, text, sent = Reason.DNS, f"the host name was not found{name}", False
     dropped = sent and not head and reason is Reason.CONNECT
     lost = dropped and not _has(chain, httpx.ProxyError)
-    return CallError(reason, f"{operation}: {text}", sent=sent or head, lost=lost)
+    return CallError(reason, f"{call.operation}: {text}", sent=sent or head, lost=lost)
 
 
 def repeatable(error: CallError) -> bool:
@@ -58,6 +101,12 @@ def repeatable(error: CallError) -> bool:
 
 #: Reason, text, and whether the vendor may have seen the call.
 _Finding = tuple[Reason, str, bool]
+
+
+def _place(url: httpx.URL) -> str:
+    """Return host and port, without what else can be in a URL: users, passwords, keys."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -73,8 +122,8 @@ def _chain(error: BaseException) -> list[BaseException]:
         waiting.append(found.__cause__)
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
-        if isinstance(found, aiohttp.ClientConnectorError):
-            waiting.append(found.os_error)
+        # aiohttp's errors hold the system's, and so do httpcore's, whose pool cuts off the cause.
+        waiting += (part for part in found.args if isinstance(part, BaseException))
     return chain
 
 
@@ -82,24 +131,27 @@ def _has(chain: list[BaseException], *types: type[BaseException]) -> bool:
     return any(isinstance(found, types) for found in chain)
 
 
-def _tls(chain: list[BaseException]) -> _Finding | None:
+def _tls(chain: list[BaseException], peer: str) -> _Finding | None:
     for found in chain:
         if isinstance(found, ssl.SSLCertVerificationError):
             # aiohttp's subclass of it has not run its constructor and knows no code.
             code = getattr(found, "verify_code", None)
             if code is not None:
                 fault = _CERTIFICATE_FAULTS.get(code, f"OpenSSL's verification code is {code}")
-                return Reason.TLS, f"the certificate was not accepted: {fault}", False
-    for found in chain:
-        if isinstance(found, ssl.SSLError):
-            # OpenSSL's own names, such as WRONG_VERSION_NUMBER.
-            name = getattr(found, "reason", None) or ""
-            shown = f" ({name})" if name.isascii() and name.replace("_", "").isalnum() else ""
-            return Reason.TLS, f"TLS failed{shown}", not _has(chain, aiohttp.ClientSSLError)
-    return None
+                return Reason.TLS, f"the certificate of {peer} was not accepted: {fault}", False
+    if not _has(chain, ssl.SSLError):
+        return None
+    # OpenSSL's own names, such as WRONG_VERSION_NUMBER; aiohttp's subclass knows none.
+    names = (getattr(found, "reason", None) for found in chain if isinstance(found, ssl.SSLError))
+    name: str = next(filter(None, names), "")
+    shown = f": {name}" if name.isascii() and name.replace("_", "").isalnum() else ""
+    if name in _TLS_FAULTS:
+        shown += f" ({_TLS_FAULTS[name]})"
+    sent = not _has(chain, aiohttp.ClientSSLError, httpx.ConnectError)
+    return Reason.TLS, f"TLS with {peer} failed{shown}", sent
 
 
-def _timeout(chain: list[BaseException]) -> _Finding | None:
+def _timeout(chain: list[BaseException], peer: str) -> _Finding | None:
     # An aiohttp error under httpx's tells the truth: httpx-aiohttp 0.2 makes a ConnectTimeout of
     # each ClientConnectionError, also of a connection that was dropped.
     told_by_httpx = _has(chain, httpx.TimeoutException) and not _has(chain, aiohttp.ClientError)
@@ -107,7 +159,7 @@ def _timeout(chain: list[BaseException]) -> _Finding | None:
         return None
     connecting = (httpx.ConnectTimeout, httpx.PoolTimeout, aiohttp.ClientConnectorError)
     if _has(chain, aiohttp.ConnectionTimeoutError, *connecting):
-        return Reason.TIMEOUT, "no connection in time", False
+        return Reason.TIMEOUT, f"no connection to {peer} in time", False
     return Reason.TIMEOUT, "no reply in time", True
 
 
@@ -119,11 +171,14 @@ def _not_http(chain: list[BaseException]) -> _Finding | None:
             text = str(found)
             invalid = not text.startswith(("Server disconnected", "peer closed connection"))
     if invalid:
-        return Reason.DECODE, "the reply is not valid HTTP", True
+        # Both libraries quote the line; it would begin with an alert of TLS.
+        alert = any(r"b'\x15\x03" in str(found) for found in chain)
+        told = " (the port may speak TLS)" if alert else ""
+        return Reason.DECODE, f"the reply is not valid HTTP{told}", True
     return None
 
 
-def _connection(chain: list[BaseException], *, head: bool) -> _Finding:
+def _connection(chain: list[BaseException], peer: str, *, head: bool) -> _Finding:
     if head:
         return Reason.CONNECT, "the reply was cut off", True
     for found in chain:
@@ -137,13 +192,13 @@ def _connection(chain: list[BaseException], *, head: bool) -> _Finding:
     name = next((errno.errorcode[code] for code in codes if code in errno.errorcode), "")
     shown = f" ({name})" if name else ""
     if name == "ECONNREFUSED":
-        return Reason.CONNECT, "the connection was refused", False
+        return Reason.CONNECT, f"the connection was refused by {peer}", False
     unsent = _has(chain, aiohttp.ClientConnectorError, aiohttp.InvalidURL) or (
         _has(chain, httpx.ConnectError, httpx.UnsupportedProtocol)
     )
     if unsent:
-        return Reason.CONNECT, f"no connection{shown}", False
+        return Reason.CONNECT, f"no connection to {peer}{shown}", False
     if not _has(chain, OSError, httpx.HTTPError, aiohttp.ClientError):
         # The name of the class is all that can be shown of what should not happen.
         return Reason.CONNECT, f"failed unexpectedly ({type(chain[0]).__name__})", True
-    return Reason.CONNECT, f"the connection was dropped{shown}", True
+    return Reason.CONNECT, f"the connection was dropped by {peer}{shown}", True

@@ -68,6 +68,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         proxy = self._proxy(request.url)
         if not proxy:
             return await self._direct.handle_async_request(request)
+        request.extensions["proxy"] = httpx.URL(proxy)
         if proxy not in self._proxied:
             tls = self._context if proxy.startswith("https:") else None
             self._proxied[proxy] = httpx.AsyncHTTPTransport(

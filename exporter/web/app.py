@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from exporter import systemd
 from exporter.config.address import parse_address
 from exporter.metrics import own
-from exporter.web.access.gate import SECURITY_HEADERS, Gate, OwnPages, SecurityHeaders
+from exporter.web.access.gate import DEFAULT_HEADERS, Gate, OwnPages, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.badge import Badges
@@ -83,7 +83,7 @@ def create_app(
         Route("/sd/controllers", discovery.controllers),
         Route("/sd/recorders", discovery.recorders),
         Route("/probe", Probe(view).answer, middleware=guarded),
-        Mount("/static", StaticFiles(packages=[("exporter.web", "static")])),
+        Mount("/static", _Files(packages=[("exporter.web", "static")])),
     ]
     everything = _router(
         Mount("/-", _router(*health)),
@@ -143,6 +143,15 @@ def make_server(
     )
 
 
+class _Files(StaticFiles):
+    """Files that a viewer asks for anew each time, and mostly has already."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def _router(*routes: BaseRoute) -> Router:
     # A redirect to the path with or without a slash would be built from the Host header.
     return Router(routes, redirect_slashes=False)
@@ -168,5 +177,5 @@ async def _broken(request: Request, error: Exception) -> Response:
     return PlainTextResponse(
         "500 Internal Server Error. The log says more.\n",
         status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
-        headers=SECURITY_HEADERS,  # this answer is made outside the middleware
+        headers=DEFAULT_HEADERS,  # this answer is made outside the middleware
     )

@@ -236,7 +236,8 @@ class TestCommand:
 
         assert (1, "") == (code, errors)
         assert f"{nobody}  critical  alert failed (connect): the connection was refused" in output
-        assert f"{no_tls}  critical  alert failed (tls): TLS failed" in output
+        failed = f"TLS with {no_tls[8:]} failed: WRONG_VERSION_NUMBER"
+        assert f"{no_tls}  critical  alert failed (tls): {failed}" in output
 
     async def test_it_sends_as_the_daemon_does(self, tmp_path: Path) -> None:
         """With its credentials, its labels and its shard's; no source's secret has to be there."""

@@ -54,9 +54,12 @@ async def listening(
 class TestGet:
     async def test_a_daemon_that_is_not_there_is_a_clear_error(self) -> None:
         """No traceback, and what to look at."""
-        told = await asked(f"http://127.0.0.1:{free_port()}")
+        port = free_port()
 
-        assert told.startswith("the connection was refused; is the daemon running there?")
+        told = await asked(f"http://127.0.0.1:{port}")
+
+        refused = f"the connection was refused by 127.0.0.1:{port}"
+        assert told.startswith(f"{refused}; is the daemon running there?")
 
     @pytest.mark.parametrize(
         ("status", "body", "why"),

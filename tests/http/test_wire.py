@@ -15,10 +15,16 @@ from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from starlette.applications import Starlette
 
 from exporter import __version__
 from exporter.clock import Clock
@@ -26,6 +32,7 @@ from exporter.config.secret import Secret
 from exporter.errors import CallError, ConfigurationError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
 from exporter.http.transport import NetworkTransport
+from exporter.simulator.server import serve
 from tests.support.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from tests.support.wait import until
 
@@ -76,6 +83,11 @@ def call(url: str, *, method: str = "POST", **fields: Any) -> Call:
         content=CANARY.encode(),
         **fields,
     )
+
+
+def at(url: str) -> str:
+    """Return host and port of a URL."""
+    return httpx.URL(url).netloc.decode()
 
 
 async def failure(sending: Awaitable[Reply]) -> CallError:
@@ -188,6 +200,7 @@ class TestFaults:
         error = await failure(connect().send(call(url)))
 
         assert (Reason.CONNECT, False) == (error.reason, error.sent)
+        assert f"read: the connection was refused by {at(url)}" == str(error)
 
     async def test_a_name_that_does_not_exist(self, connect: Connect) -> None:
         """A name that is not found is `dns`."""
@@ -200,6 +213,7 @@ class TestFaults:
         )
 
         assert (Reason.DNS, False) == (error.reason, error.sent)
+        assert "read: the host name was not found: nowhere.invalid" == str(error)
 
     async def test_a_name_server_that_hangs(self, connect: Connect) -> None:
         """The search for an address counts against the connect time-out."""
@@ -214,6 +228,7 @@ class TestFaults:
         )
 
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
+        assert "read: no connection to nowhere.invalid:80 in time" == str(error)
 
     async def test_no_connection_within_a_short_total(self, connect: Connect) -> None:
         """A total that is shorter than the limit of a connection must not pass for a late reply."""
@@ -383,6 +398,28 @@ def server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
+def signed_by_itself(folder: Path) -> ssl.SSLContext:
+    """Make a server's end of TLS whose certificate has no issuer but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "itself.pem"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
 def written(authority: trustme.CA, folder: Path) -> Path:
     """Write an authority's certificate to a file."""
     path = folder / "ca.pem"
@@ -400,6 +437,19 @@ def ending(options: HttpOptions, told: list[float], **routes: Any) -> HttpClient
             options, certificate_ends=told.append, **{"environment": {}, **routes}
         ),
     )
+
+
+@contextlib.asynccontextmanager
+async def refusing(answer: bytes) -> AsyncIterator[int]:
+    """Run a server that answers whatever comes first and hangs up; yield its port."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 class TestTls:
@@ -422,6 +472,7 @@ class TestTls:
             error = await failure(connect(options).send(call(vendor.url)))
 
         assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert f"the certificate of {at(vendor.url)} was not accepted: its issuer" in str(error)
         assert "ca_file" in str(error)
         assert [] == vendor.seen
 
@@ -448,6 +499,14 @@ class TestTls:
 
         assert Reason.TLS is error.reason
         assert "expired" in str(error)
+
+    async def test_a_certificate_signed_by_itself(self, connect: Connect, tmp_path: Path) -> None:
+        """It has no issuer that could be named, and is told as what it is."""
+        async with Vendor(reply(), tls=signed_by_itself(tmp_path)) as vendor:
+            error = await failure(connect().send(call(vendor.url)))
+
+        assert Reason.TLS is error.reason
+        assert "it is signed by itself; ca_file can name it" in str(error)
 
     async def test_verification_can_be_switched_off(
         self, connect: Connect, authority: trustme.CA
@@ -524,23 +583,70 @@ class TestTls:
         assert 1 == len(vendor.seen)
 
     @pytest.mark.parametrize(
-        "answer",
-        [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes.fromhex("15030300020228")],
-        ids=["plain HTTP", "handshake failure"],
+        ("answer", "told"),
+        [
+            (
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                "WRONG_VERSION_NUMBER (the port may speak plain HTTP)",
+            ),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "WRONG_VERSION_NUMBER (the port may speak plain HTTP)"),
+            (
+                bytes.fromhex("15030300020228"),
+                "SSLV3_ALERT_HANDSHAKE_FAILURE (the server takes nothing that is offered, or",
+            ),
+            (
+                bytes.fromhex("15030300020246"),
+                "TLSV1_ALERT_PROTOCOL_VERSION (there is no TLS version in common)",
+            ),
+            (
+                bytes.fromhex("15030300020270"),
+                "TLSV1_UNRECOGNIZED_NAME (the server does not know the host name)",
+            ),
+            (
+                bytes.fromhex("15030300020230"),
+                "TLSV1_ALERT_UNKNOWN_CA (the server does not accept the client certificate)",
+            ),
+            (bytes.fromhex("15030300020250"), "TLSV1_ALERT_INTERNAL_ERROR"),
+        ],
+        ids=["HTTP", "SSH", "handshake", "version", "name", "authority", "internal"],
     )
-    async def test_a_handshake_that_fails(self, connect: Connect, answer: bytes) -> None:
-        """A server that does not speak TLS, or not with us, is `tls`."""
-
-        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(1)
-            writer.write(answer)
-            writer.close()
-
-        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+    async def test_a_handshake_that_fails(self, connect: Connect, answer: bytes, told: str) -> None:
+        """A server that does not speak TLS, or not with us, is `tls`, with OpenSSL's reason."""
+        async with refusing(answer) as port:
             error = await failure(connect().send(call(f"https://127.0.0.1:{port}/")))
 
         assert Reason.TLS is error.reason
+        assert f"TLS with 127.0.0.1:{port} failed: {told}" in str(error)
+
+    async def test_the_plain_port_of_a_server_of_today(self, connect: Connect) -> None:
+        """A server that takes the hello for a broken request and says so speaks plain HTTP."""
+        async with serve(Starlette()) as url:
+            error = await failure(connect().send(call(f"https{url[4:]}/")))
+
+        assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert str(error) == (
+            f"read: TLS with {url[7:]} failed: WRONG_VERSION_NUMBER (the port may speak plain HTTP)"
+        )
+
+    async def test_tls_behind_a_url_of_plain_http(self, connect: Connect) -> None:
+        """An alert of TLS in place of a status line names what is wrong with the URL."""
+        async with refusing(bytes.fromhex("15030300020246")) as port:
+            error = await failure(connect().send(call(f"http://127.0.0.1:{port}/")))
+
+        assert Reason.DECODE is error.reason
+        assert "read: the reply is not valid HTTP (the port may speak TLS)" == str(error)
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    async def test_nothing_of_a_secret_url_is_shown(self, connect: Connect, scheme: str) -> None:
+        """A URL that is a secret as a whole can have it in the name of the host."""
+
+        async def nowhere() -> list[ResolveResult]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        http = connect(resolver=Names(nowhere))
+        error = await failure(http.send(call(f"{scheme}://{CANARY}.invalid/", secret_url=True)))
+
+        assert "read: the host name was not found" == str(error)
 
     async def test_a_certificate_file_that_is_none(self, tmp_path: Path) -> None:
         """A file that cannot be used is a mistake in the configuration, named by its path."""
@@ -662,15 +768,46 @@ class TestProxies:
 
         assert (1, []) == (len(proxy.seen), told)
 
+    async def test_a_certificate_behind_a_proxy_is_told_as_without_one(
+        self, connect: Connect, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """It is `tls` with its cause, and nothing was sent."""
+        expired = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+        outer = server_tls(authority.issue_cert("127.0.0.1"))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        async with Vendor(reply(), tls=server_tls(expired)) as vendor, tunnel(outer) as proxy:
+            http = connect(options, environment={"all": proxy})
+            error = await failure(http.send(call(vendor.url)))
+
+        way = f"{at(vendor.url)} by way of the proxy {at(proxy)}"
+        assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert f"read: the certificate of {way} was not accepted: it has expired" == str(error)
+
+    async def test_plain_http_behind_a_proxy_is_told_as_without_one(
+        self, connect: Connect, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        """The handshake fails before anything is sent, also through a proxy."""
+        outer = server_tls(authority.issue_cert("127.0.0.1"))
+        options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
+        async with refusing(b"HTTP/1.1 400 No\r\n\r\n") as port, tunnel(outer) as proxy:
+            http = connect(options, environment={"all": proxy})
+            error = await failure(http.send(call(f"https://127.0.0.1:{port}/")))
+
+        assert (Reason.TLS, False) == (error.reason, error.sent)
+        assert "(the port may speak plain HTTP)" in str(error)
+
     async def test_a_proxy_that_is_not_there(self, connect: Connect) -> None:
         """A refused connection to the proxy is `connect`."""
         async with Vendor(hang) as proxy:
             url = f"http://127.0.0.1:{proxy.port}"
-        options = msgspec.structs.replace(OPTIONS, proxy_url=Secret(value=url))
+        secret = Secret(value=url.replace("//", f"//user:{CANARY}@"))
+        options = msgspec.structs.replace(OPTIONS, proxy_url=secret)
 
         error = await failure(connect(options).send(call("http://vendor.invalid/api")))
 
         assert (Reason.CONNECT, False) == (error.reason, error.sent)
+        way = f"vendor.invalid:80 by way of the proxy {at(url)}"
+        assert f"read: the connection was refused by {way}" == str(error)
 
     @pytest.mark.parametrize(
         ("step", "timeout_seconds", "reason"),

@@ -35,7 +35,7 @@ from exporter.fleet.readings import (
 from exporter.fleet.store import Snapshot, Store
 from exporter.metrics import own
 from exporter.metrics.catalogue import AGENT_UP, FAMILIES
-from exporter.metrics.exposition import Exposition, page_of
+from exporter.metrics.exposition import Exposition, accepts_gzip, accepts_plain, page_of
 from exporter.metrics.exposition.body import Body, Format, Lines
 from exporter.metrics.exposition.notation import encode_numbers, number_texts
 from exporter.metrics.exposition.own import OwnWriter
@@ -897,9 +897,62 @@ def test_names_are_never_escaped(escaping: str) -> None:
     assert b"loadfleet_exporter_build_info{" in page.body
 
 
-def test_a_senseless_version_is_answered_in_plain_text() -> None:
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=2.0.0",
+        "application/openmetrics-text; version=1.1.0",
+        "application/openmetrics-text;version=10.0.0;escaping=allow-utf-8",
+        'application/openmetrics-text;version="1.0.0"',
+        "Application/OpenMetrics-Text;Version=2.0.0",
+        "application/openmetrics-text;version=2.0.0;q=0.9,application/openmetrics-text;q=0.1",
+        "application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=1.0.0",
+    ],
+)
+@pytest.mark.parametrize("page_of_one", [False, True])
+def test_openmetrics_is_never_labelled_as_more_than_it_is(accept: str, page_of_one: bool) -> None:
+    """Whoever wants a newer version gets the one there is, under its own number."""
+    world = World()
+    snapshot = world.put(*READINGS)
+
+    page = (
+        page_of(snapshot, accept=accept) if page_of_one else world.exposition.metrics(accept=accept)
+    )
+
+    assert page.content_type.startswith("application/openmetrics-text; version=1.0.0; charset=")
+    assert page.body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=2.0.0,text/plain;version=0.0.4;q=0.5",
+        "application/openmetrics-text;version=2.0.0,*/*;q=0.1",
+        "application/openmetrics-text;q=0",
+        "application/openmetrics-text;version=1.0.0;q=0.000,text/plain",
+        "application/openmetrics-text;version=0.0.1",
+    ],
+)
+def test_who_does_not_want_the_version_there_is_gets_text(accept: str) -> None:
+    """A version that was not asked for, or was refused, is no better than what was asked for."""
+    page = World().exposition.metrics(accept=accept)
+
+    assert "text/plain; version=0.0.4; charset=utf-8" == page.content_type
+    assert not page.body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain;version=one",
+        "application/openmetrics-text;version=1.0.0\x7f\xe9",
+        "application/openmetrics-text;version=\u00b2.0",
+        f"application/openmetrics-text;version={'9' * 5_000}.x",
+    ],
+)
+def test_a_senseless_version_is_answered_in_plain_text(accept: str) -> None:
     """An Accept header the client's negotiation trips over gets the oldest format."""
-    page = World().exposition.metrics(accept="text/plain;version=one")
+    page = World().exposition.metrics(accept=accept)
 
     assert "text/plain; version=0.0.4; charset=utf-8" == page.content_type
 
@@ -913,6 +966,14 @@ def test_a_senseless_version_is_answered_in_plain_text() -> None:
         ("gzip;q=0", None),
         ("gzip; q=0.000", None),
         ("br", None),
+        ("identity;q=0", "gzip"),
+        ("br, Identity; q=0.0", "gzip"),
+        ("*", "gzip"),
+        ("*;q=0", None),
+        ("gzip;q=0, *", None),
+        ("gzip, *;q=0", "gzip"),
+        ("identity, *;q=0", None),
+        ("gzip ; Q=0", None),
     ],
 )
 def test_gzip_is_used_where_it_is_accepted(accept_encoding: str, encoding: str | None) -> None:
@@ -920,6 +981,27 @@ def test_gzip_is_used_where_it_is_accepted(accept_encoding: str, encoding: str |
     page = World().exposition.metrics(accept_encoding=accept_encoding)
 
     assert encoding == page.content_encoding
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "refused"),
+    [
+        ("", False),
+        ("br", False),
+        ("identity;q=0", False),
+        ("gzip;q=0", False),
+        ("identity;q=0, gzip;q=0", True),
+        ("*;q=0", True),
+        ("br, *;q=0", True),
+        ("gzip, *;q=0", False),
+        ("identity, *;q=0", False),
+    ],
+)
+def test_a_client_may_take_neither_form(accept_encoding: str, refused: bool) -> None:
+    """Only who refuses both gzip and no coding at all cannot be served."""
+    taken = accepts_gzip(accept_encoding) or accepts_plain(accept_encoding)
+
+    assert refused is not taken
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])

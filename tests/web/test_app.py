@@ -35,6 +35,55 @@ async def test_head_works_everywhere(path: str) -> None:
     assert (200, b"") == (answer.status_code, answer.content)
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/nowhere", "/sd/agents", "/api/v1/history", "/probe"])
+async def test_no_cache_shows_what_was(path: str) -> None:
+    """Whatever is answered is asked for anew: a fleet out of a cache would be a lie."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        answer = await client.get(path)
+
+    told = answer.headers["cache-control"].split(", ")
+    assert told[0] == ("no-cache" if "etag" in answer.headers else "no-store")
+
+
+async def test_a_file_that_the_viewer_has_is_not_sent_again() -> None:
+    """The board's files are asked for anew after an update, and else confirmed."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        first = await client.get("/static/style.css")
+        client.headers["If-None-Match"] = first.headers["etag"]
+        again = await client.get("/static/style.css")
+
+    assert (304, "no-cache") == (again.status_code, again.headers["cache-control"])
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/runbooks/"])
+@pytest.mark.parametrize("refused", ["identity;q=0, gzip;q=0", "*;q=0"])
+async def test_who_takes_no_form_gets_none(path: str, refused: str) -> None:
+    """A client that refuses both gzip and the plain page is told so."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        client.headers["Accept-Encoding"] = refused
+        answer = await client.get(path)
+
+    assert (406, "Accept-Encoding") == (answer.status_code, answer.headers["vary"])
+    assert "gzip" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/runbooks/"])
+async def test_a_small_page_is_packed_for_who_wants_no_other(path: str) -> None:
+    """Without `identity` there is but gzip, however little it saves."""
+    async with fakes.browsing(fakes.FakeView()) as client:
+        client.headers["Accept-Encoding"] = "identity"
+        plain = await client.get(path)
+        client.headers["Accept-Encoding"] = "identity;q=0"
+        packed = await client.get(path)
+
+    assert (None, "gzip") == (
+        plain.headers.get("content-encoding"),
+        packed.headers.get("content-encoding"),
+    )
+    assert plain.content == packed.content
+    assert plain.headers["etag"] != packed.headers["etag"]
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_other_methods_are_refused(path: str) -> None:
     """What only reads says so to whoever wants to write."""

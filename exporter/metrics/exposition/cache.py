@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from exporter.fleet.store import Cause, Snapshot, SnapshotChange, Store, TaskKey
 from exporter.metrics.catalogue import FAMILIES, with_former_names
 from exporter.metrics.exposition.body import Body, Format, Lines, finish
 from exporter.metrics.exposition.lines import Rendered, render
+from exporter.metrics.exposition.negotiation import accepts_gzip, negotiate
 from exporter.metrics.exposition.own import OwnWriter
 from exporter.metrics.own import EXPOSITION_BYTES, RENDER_DURATION
 
@@ -114,8 +114,7 @@ class Exposition:
         """Serve the page.
 
         Args:
-            accept: The request's `Accept` header; negotiated as prometheus-client does, except
-                that names are never escaped: none needs it, and so they are always as documented.
+            accept: The request's `Accept` header.
             accept_encoding: The request's `Accept-Encoding` header.
             names: Families or samples to keep, by their exact names; all if empty.
             sources: Sources to keep, all if empty. Own series without a source stay.
@@ -123,7 +122,7 @@ class Exposition:
         self._store.expire()
         if self._outdated and not self._refreshing.locked():
             finish(self._renew())
-        form, content_type = _negotiate(accept)
+        form, content_type = negotiate(accept)
         packed = accepts_gzip(accept_encoding)
         if names or sources:
             body = Body(self._families, _lines(self._shown, names, sources))
@@ -218,7 +217,7 @@ def page_of(
     snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
 ) -> ScrapeResponse:
     """Render a small snapshot by itself, without a pause and anything of the exporter's own."""
-    form, content_type = _negotiate(accept)
+    form, content_type = negotiate(accept)
     rendered = finish(render(snapshot, None, ()))
     rendered.repeat(families)
     body = Body(tuple(with_former_names(families)), rendered.lines)
@@ -243,26 +242,3 @@ def _lines(
             if not names or name in names:
                 found.setdefault(name, []).extend(lines)
     return found
-
-
-def _negotiate(accept: str) -> tuple[Format, str]:
-    try:
-        _, content_type = choose_encoder(accept)
-    except TypeError:
-        # The client compares versions number by number and trips over one that is none.
-        content_type = CONTENT_TYPE_PLAIN_0_0_4
-    kind, escaping, scheme = content_type.partition("; escaping=")
-    if scheme not in ("", "allow-utf-8"):
-        content_type = f"{kind}{escaping}underscores"
-    is_openmetrics = kind.startswith("application/openmetrics-text")
-    return Format.OPENMETRICS if is_openmetrics else Format.TEXT, content_type
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Return whether a client takes gzip, by its `Accept-Encoding` header."""
-    for accepted in accept_encoding.split(","):
-        coding, _, weight = accepted.partition(";")
-        if coding.strip().lower() == "gzip":
-            name, _, quality = weight.partition("=")
-            return not (name.strip() == "q" and quality.strip().strip("0") in ("", "."))
-    return False

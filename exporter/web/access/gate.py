@@ -35,9 +35,12 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+#: What has no tag to be asked for again with is asked for anew: a fleet out of a cache is a lie.
+DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+
 
 class SecurityHeaders:
-    """Adds `SECURITY_HEADERS` to what the app answers."""
+    """Adds `DEFAULT_HEADERS` to what the app answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,7 +51,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in DEFAULT_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -144,5 +147,5 @@ def _refuse(status: HTTPStatus, why: str, headers: Mapping[str, str]) -> PlainTe
     return PlainTextResponse(
         f"{status.value} {status.phrase}. {why}\n",
         status_code=status,
-        headers={**SECURITY_HEADERS, **headers},
+        headers={**DEFAULT_HEADERS, **headers},
     )

@@ -7,7 +7,10 @@ import hashlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from exporter.metrics.exposition import accepts_gzip, accepts_plain
 
 
 if TYPE_CHECKING:
@@ -77,6 +80,19 @@ def unchanged(request: Request, etag: str) -> bool:
     """Return whether the client has what it asks for."""
     known = ",".join(request.headers.getlist("if-none-match")).split(",")
     return any(each.strip().removeprefix("W/") in {etag, "*"} for each in known)
+
+
+def takes_an_answer(request: Request) -> str:
+    """Return the request's `Accept-Encoding` header.
+
+    Raises:
+        HTTPException: It refuses both gzip and no coding; there is no other.
+    """
+    accepted = ", ".join(request.headers.getlist("accept-encoding"))
+    if not (accepts_gzip(accepted) or accepts_plain(accepted)):
+        why = "there is gzip and there is plain text, and Accept-Encoding refuses both"
+        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, why, {"Vary": "Accept-Encoding"})
+    return accepted
 
 
 def preferred(accept: str, types: Sequence[str]) -> str:

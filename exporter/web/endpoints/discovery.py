@@ -34,6 +34,9 @@ _META = "__meta_loadfleet_"
 # Prometheus refuses an address with a slash, and nothing can be reached under one with a blank.
 _HOST = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
+# Prometheus takes the text as it is for the address and for the label `instance`.
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+
 
 class Discovery:
     """The endpoints below `/sd`; each lists the hosts of one kind of target."""
@@ -46,9 +49,10 @@ class Discovery:
 
     async def _hosts(self, task: str, request: Request) -> Response:
         wanted = request.query_params.getlist("source")
-        port = request.query_params.get("port", "")
-        if port and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536):
-            why = "port must be a number from 1 to 65535"
+        ports = request.query_params.getlist("port") or [""]
+        port = ports[0]
+        if len(ports) > 1 or (port and not (_PORT.fullmatch(port) and int(port) < 65_536)):
+            why = "port must be one number from 1 to 65535, without leading zeros"
             raise HTTPException(HTTPStatus.BAD_REQUEST, why)
         watching = {
             source.name

@@ -12,8 +12,8 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.cooperative import collected
-from exporter.metrics.exposition import accepts_gzip
-from exporter.web.endpoints.answers import entity_tag, unchanged
+from exporter.metrics.exposition import accepts_gzip, accepts_plain
+from exporter.web.endpoints.answers import entity_tag, takes_an_answer, unchanged
 
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def _finished(text: list[str]) -> Page:
 
 def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a page, or that it is the one that the client has already."""
-    accepted = ",".join(request.headers.getlist("accept-encoding"))
+    accepted = takes_an_answer(request)
     packed = page.packed if accepts_gzip(accepted) else None
+    if packed is None and not accepts_plain(accepted):
+        packed = gzip.compress(page.plain, 1, mtime=0)  # a small one
     tag = page.tag if packed is None else entity_tag(page.tag.encode(), b"gzip")
     headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
     if status is HTTPStatus.OK and unchanged(request, tag):

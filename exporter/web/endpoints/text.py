@@ -9,6 +9,7 @@ import yaml
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import ConfigurationError
+from exporter.web.endpoints.answers import takes_an_answer
 
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class TextPages:
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the exposition, in the format and encoding the client prefers."""
+        accept_encoding = takes_an_answer(request)
         page = self._view.metrics(
             accept=", ".join(request.headers.getlist("accept")),
-            accept_encoding=", ".join(request.headers.getlist("accept-encoding")),
+            accept_encoding=accept_encoding,
             names=request.query_params.getlist("name[]"),
             sources=request.query_params.getlist("source"),
         )

@@ -8,16 +8,29 @@ With too many connections it refuses the requests of all of them.
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from exporter.web.access.gate import DEFAULT_HEADERS
+
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+# The host may be empty; what follows a colon is a port. No name holds a slash, a blank or an `@`.
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+
+_WITHOUT_HOST = PlainTextResponse(
+    "400 Bad Request. Send one Host header, with a host or host:port.\n",
+    status_code=HTTPStatus.BAD_REQUEST,
+    headers={**DEFAULT_HEADERS, "Connection": "close"},
+)
 
 
 class FencedProtocol(HttpToolsProtocol):
@@ -68,9 +81,21 @@ class FencedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Forget the size of the head."""
+        """Forget the size of the head, and answer 400 if it does not name one host (RFC 9112, 3.2).
+
+        A proxy in front may read such a request in another way than we do, so what follows it on
+        the connection is not read.
+        """
         self._head_size = 0
-        super().on_headers_complete()
+        hosts = [value for name, value in self.headers if name == b"host"]
+        old = self.parser.get_http_version() in ("1.0", "0.9")
+        sound = old if not hosts else len(hosts) == 1 and _HOST.fullmatch(hosts[0].strip(b" \t"))
+        app = self.app
+        self.app = app if sound else _WITHOUT_HOST
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = app
 
     def on_message_complete(self) -> None:
         """Stop waiting for the request."""

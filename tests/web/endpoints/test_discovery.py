@@ -149,10 +149,25 @@ async def test_nobody_watching_is_an_empty_list() -> None:
     assert [] == await groups(View(), "/sd/recorders")
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "9100,", "9" * 100, "\u0669"])
+@pytest.mark.parametrize(
+    "port",
+    [
+        *("0", "65536", "http", "-1", "9100,", "9" * 100, "\u0669", "\uff19\uff11"),
+        *("0000019999999999", "09100", "00001", "9100%0A", "9100%00", "%209100", "%2B9100", "9_1"),
+        *("0x50", "1e3", "80.0", "\u00b2", "\u2460", "80&port=x", "0&port=80"),
+    ],
+)
 async def test_refuses_what_is_no_port(port: str) -> None:
     """A mistake in the scrape configuration is told, not scraped."""
     assert 400 == await status(View(), f"/sd/agents?port={port}")
+
+
+@pytest.mark.parametrize("port", ["1", "80", "9100", "65535"])
+async def test_takes_every_port(port: str) -> None:
+    """The first and the last port are ports."""
+    found = await groups(View(fakes.agent(host="a.example")), f"/sd/agents?port={port}")
+
+    assert [f"a.example:{port}"] == found[0]["targets"]
 
 
 async def test_text_that_cannot_be_sent_breaks_nothing() -> None:

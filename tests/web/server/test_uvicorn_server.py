@@ -21,7 +21,7 @@ from exporter.web.server.uvicorn_server import WebServer, bound_address, listen
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -71,6 +71,18 @@ class Hanging:
         except asyncio.CancelledError:
             self.cancelled = True
             raise
+
+
+class Counting:
+    """An app that counts what it answers."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at once."""
+        self.requests += 1
+        await hello(scope, receive, send)
 
 
 @asynccontextmanager
@@ -353,6 +365,49 @@ class TestManners:
 
         assert b"\r\ndate: " in head
         assert b"\r\nserver: " not in head
+
+    @pytest.mark.parametrize(
+        ("version", "hosts", "status"),
+        [
+            ("1.1", [], 400),
+            ("1.0", [], 200),
+            ("1.1", ["exporter", "exporter"], 400),
+            ("1.1", ["exporter", "evil.example"], 400),
+            ("1.0", ["exporter", "evil.example"], 400),
+            ("1.1", ["a b"], 400),
+            ("1.1", ["user@exporter"], 400),
+            ("1.1", ["exporter/path"], 400),
+            ("1.1", ["exporter:port"], 400),
+            ("1.1", ["[::1"], 400),
+            ("1.1", ["\u2603.example"], 400),
+            ("1.1", [""], 200),
+            ("1.1", ["exporter:10871"], 200),
+            ("1.1", ["exporter:"], 200),
+            ("1.1", ["my_exporter.example."], 200),
+            ("1.1", ["[2001:db8::7]:10871"], 200),
+            ("1.1", [" 127.0.0.1 "], 200),
+        ],
+    )
+    async def test_host_is_given_once_and_well(
+        self, version: str, hosts: Sequence[str], status: int
+    ) -> None:
+        """RFC 9112, 3.2: without exactly one sound Host a request of HTTP/1.1 is refused."""
+        lines = [f"GET / HTTP/{version}", *(f"hOsT:{host}" for host in hosts), "", ""]
+        async with serving(hello) as server, connected(server) as client:
+            answer = await client.ask("\r\n".join(lines).encode())
+
+        assert status == answer[0]
+        assert ("Host" in answer[1]) is (status == 400)
+
+    async def test_a_request_without_host_ends_the_connection(self) -> None:
+        """What comes before it is answered; what comes after it is nobody's to judge."""
+        app = Counting()
+        async with serving(app) as server, connected(server) as client:
+            client.writer.write(GET + b"GET / HTTP/1.1\r\n\r\n" + GET)
+            answers = await asyncio.wait_for(client.reader.read(), timeout=5)
+
+        assert [b"200", b"400"] == [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]]
+        assert 1 == app.requests
 
     async def test_parallel_requests_are_bounded(self) -> None:
         """What exceeds the limit gets its refusal while the others are still under way."""
