@@ -250,6 +250,10 @@ class Installation:
         standby = await self.start("standby", watched=watched)
         await until(standby.ready)
         await until(standby.stands_by)
+        if watched:
+            known = SYSTEM_CLOCK.monotonic()
+            for each in (leader, standby):
+                await until(lambda each=each: each.scrapes and each.scrapes[-1].began >= known)  # type: ignore[misc]
         return leader, standby
 
 
