@@ -9,7 +9,7 @@ compile := "uv pip compile --quiet --universal --python-version 3.11 --only-bina
 default:
     @just --list --unsorted
 
-# The fast lane: no servers, no browser, under 90 seconds on 2 cores
+# The fast lane: no servers, no browser, under three minutes on 2 cores
 test *arguments:
     pytest -m "not slow" {{ arguments }}
 
