@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from exporter.commands import remote
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
-from exporter.config.validation import closest
+from exporter.config.validation import hint
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.metrics.catalogue import FAMILIES
@@ -68,12 +68,10 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     poller = engine.pollers.get(arguments.source)
     kind = arguments.kind
     if poller is None:
-        near = closest(arguments.source, engine.pollers)
-        return f"; did you mean {near}?" if near else ""
+        return hint(arguments.source, engine.pollers)
     kinds = PROVIDERS[poller.source.settings.provider].kinds
     if kind not in kinds:
-        near = closest(kind, kinds)
-        return f"; did you mean {near}?" if near else ""
+        return hint(kind, kinds)
     # The table has no rows of runs.
     listing = "status" if kind in LISTED else "status --format=json"
     return f"; give the id, as `{listing}` lists it"
