@@ -27,6 +27,7 @@ from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
+from exporter.overview.sources import SourceRow, source_rows
 from exporter.polling.engine import Engine
 from exporter.polling.looks import Looks
 from exporter.polling.reload import BY_RELOAD, BY_RESTART, Reloader
@@ -212,6 +213,10 @@ class Daemon:
         """Return what is known now."""
         self._engine.store.expire()
         return self._engine.store.snapshots()
+
+    def sources(self) -> list[SourceRow]:
+        """Return how each source is."""
+        return source_rows(self._engine.pollers.values(), self._engine.store)
 
     def _facts(self) -> Facts:
         return Facts.of(

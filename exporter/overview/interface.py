@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from exporter.clock import Moment
     from exporter.fleet.recent import Recent
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from exporter.history.summary import TargetHistory
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.picture import Picture
+    from exporter.overview.sources import SourceRow
     from exporter.sources.base import Explanation
 
 
@@ -57,6 +58,9 @@ class View(Protocol):
 
     def snapshots(self) -> Iterable[Snapshot]:
         """Return what is known now; what has expired must be gone already."""
+
+    def sources(self) -> Sequence[SourceRow]:
+        """Return how each configured source is now, without judging anything."""
 
     async def picture(self) -> Picture:
         """Return the fleet as it is now, the same picture to all who ask until it changes."""

@@ -166,6 +166,10 @@ class FakeView:
         """Return the one snapshot."""
         return (self.snapshot,)
 
+    def sources(self) -> Sequence[SourceRow]:
+        """Return the sources handed in."""
+        return self.source_rows
+
     async def picture(self) -> Picture:
         """Return the picture of the one snapshot, with the alerts handed in."""
         found = await self._pictures.newest()

@@ -56,7 +56,7 @@ class Discovery:
             raise HTTPException(HTTPStatus.BAD_REQUEST, why)
         watching = {
             source.name
-            for source in (await self._view.picture()).sources
+            for source in self._view.sources()
             if any(known.name == task for known in source.tasks)
         }
         strangers = sorted(set(wanted) - watching)

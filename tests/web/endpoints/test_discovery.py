@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.readings import Reading
     from exporter.fleet.store import Snapshot
+    from exporter.overview.picture import Picture
 
 
 class View(fakes.FakeView):
@@ -175,3 +176,13 @@ async def test_text_that_cannot_be_sent_breaks_nothing() -> None:
     found = await groups(View(fakes.agent("\ud800", host="a.example")))
 
     assert "?" == found[0]["labels"]["__meta_loadfleet_name"]
+
+
+async def test_judges_nothing() -> None:
+    """Prometheus asks all the time, and what is wrong with the hosts is nothing that it is told."""
+
+    class Blind(View):
+        async def picture(self) -> Picture:
+            raise AssertionError
+
+    assert 1 == len(await groups(Blind(fakes.agent(host="a1.example", port="8080"))))
