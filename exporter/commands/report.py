@@ -12,7 +12,7 @@ from exporter.alerts.rule import Severity
 from exporter.commands.causes import Cause, causes, complaints
 from exporter.commands.terminal import Paper, printable, sentence, table
 from exporter.overview.format import agents_up, ago, count, duration, signed, words
-from exporter.overview.problems import WRONG, Problem, by_target
+from exporter.overview.problems import WRONG, Problem, by_target, rank
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -111,7 +111,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             room = None if paper.height is None else max(1, paper.height - len(written) - 3)
             shown = sorted(self.targets, key=_urgency)[:room]
             wrong = by_target(each for each in self.problems if each.severity in WRONG)
-            cells = (_cells(row, wrong.get((row.source, row.kind, row.id), ())) for row in shown)
+            cells = (_cells(row, wrong.get(row.target, ())) for row in shown)
             written += ["", *table(_TARGETS, cells, paper)]
             if len(self.targets) > len(shown):
                 written.append(f"and {count(len(self.targets) - len(shown), 'more target')}")
@@ -148,8 +148,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def _urgency(row: TargetRow) -> tuple[int, int]:
     """Return the place of a row: by what is wrong with it, then by its state."""
-    rank = WRONG.index(row.severity) if row.severity in WRONG else len(WRONG)
-    return rank, URGENCY[row.state]
+    return rank(row.severity), URGENCY[row.state]
 
 
 def _tally_cells(tally: Tally) -> tuple[Cell, ...]:

@@ -79,7 +79,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         self, problems: Iterable[Problem], shown: Iterable[TargetRow]
     ) -> Iterator[Problem]:
         """Yield the problems of what is shown, and those that are of no target."""
-        targets = {(row.source, row.kind, row.id) for row in shown}
+        targets = {row.target for row in shown}
         kinds = self.filters.kinds
         for problem in problems:
             # Runs, and targets that are no longer listed, have no row.

@@ -46,9 +46,7 @@ def troubles(
         rows: All targets, for their reasons.
         alerts: What the built-in evaluation has found.
     """
-    known: dict[tuple[str, str, str], TargetRow] = {
-        (row.source, row.kind, row.id): row for row in rows if row.problems
-    }
+    known: dict[tuple[str, str, str], TargetRow] = {row.target: row for row in rows if row.problems}
     phases = {same_alert(alert.labels): alert.state for alert in alerts or ()}
     found = []
     for problem in problems:

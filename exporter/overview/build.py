@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.fleet import readings as r
 from exporter.fleet.kinds import BY_READING, LISTED, Kind
-from exporter.overview.problems import WRONG
+from exporter.overview.problems import rank
 from exporter.overview.rows import (
     URGENCY,
     AgentRow,
@@ -91,8 +91,7 @@ def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
 
 
 def _urgency(row: TargetRow) -> tuple[object, ...]:
-    wrong = WRONG.index(row.severity) if row.severity in WRONG else len(WRONG)
-    order = (LISTED.index(row.kind), wrong, URGENCY[row.state])
+    order = (LISTED.index(row.kind), rank(row.severity), URGENCY[row.state])
     return (*order, row.provider, row.source, row.name.casefold(), row.id)
 
 

@@ -139,9 +139,9 @@ def _beginnings(
     found: dict[tuple[str, str, str], float | None] = {}
     for row in rows:
         if row.state is Condition.DOWN:
-            found[row.source, row.kind, row.id] = row.changed_timestamp_seconds
+            found[row.target] = row.changed_timestamp_seconds
         elif isinstance(row, SuiteRow):
-            found[row.source, row.kind, row.id] = row.last_run_end_timestamp_seconds
+            found[row.target] = row.last_run_end_timestamp_seconds
     for source in sources:
         if source.state is not Condition.UNKNOWN:
             answers = (task.last_success_timestamp_seconds for task in source.tasks)
@@ -155,7 +155,7 @@ def _marked(rows: Iterable[TargetRow], problems: Iterable[Problem]) -> Iterable[
     """Write each target's problems into its row."""
     found = by_target(problems)
     for row in rows:
-        mine = found.get((row.source, row.kind, row.id))
+        mine = found.get(row.target)
         if mine is None:
             yield row
         else:

@@ -22,7 +22,7 @@ from exporter.fleet.kinds import Kind
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -104,7 +104,7 @@ class Judge:
     """
 
     def __init__(
-        self, rules: Iterable[Rule], registry: CollectorRegistry, *, runbook_url: str
+        self, rules: Sequence[Rule], registry: CollectorRegistry, *, runbook_url: str
     ) -> None:
         self._rules = {
             rule.name: (place, rule)
@@ -191,6 +191,11 @@ class Judge:
             problem.name.casefold(),
             problem.id,
         )
+
+
+def rank(severity: Severity | None) -> int:
+    """Return the place of a severity in an order; what is of interest alone is as good as none."""
+    return WRONG.index(severity) if severity in WRONG else len(WRONG)
 
 
 def spoken(title: str) -> str:

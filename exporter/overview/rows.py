@@ -86,6 +86,11 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     problems: tuple[str, ...] = ()
 
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Return source, kind and id, by which problems name their targets."""
+        return (self.source, self.kind, self.id)
+
 
 class AgentRow(TargetRow, frozen=True, kw_only=True):
     """An agent; infinite limits are no limits.

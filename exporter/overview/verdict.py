@@ -196,7 +196,7 @@ def headline(
         _phrases(each for each in problems if each.severity is severity) for severity in WRONG
     )
     suites = sum(row.kind is Kind.SUITE for row in rows)
-    ended = sum(map(_is_ended, rows))
+    ended = sum(map(is_ended, rows))
     machines = Counter(row.state for row in rows if row.kind is not Kind.SUITE)
     judged = machines.total() - machines[Condition.INACTIVE] - ended
     down = 0 if critical or warnings else machines[Condition.DOWN] - ended
@@ -259,7 +259,8 @@ def _phrase(title: str, number: int) -> str:
     return f"{count(number, noun)} {_TAILS.get(rest, rest)}"
 
 
-def _is_ended(row: TargetRow) -> bool:
+def is_ended(row: TargetRow) -> bool:
+    """Return whether the vendor has ended an agent that it had started, which is no fault."""
     return isinstance(row, AgentRow) and bool(row.managed) and row.state is Condition.DOWN
 
 

@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 from starlette.responses import Response
 
-from exporter.overview.rows import AgentRow, Condition, SuiteRow, word
-from exporter.overview.verdict import LEVELS, Level
+from exporter.overview.rows import Condition, SuiteRow, word
+from exporter.overview.verdict import LEVELS, Level, is_ended
 from exporter.web.endpoints.answers import entity_tag, unchanged
 
 
@@ -101,7 +101,7 @@ class Badges:
         key = (query.get("source", ""), query.get("kind", ""), query.get("id", ""))
         picture = await self._view.picture()
         if picture.tag != self._tag:
-            self._rows = {(row.source, row.kind, row.id): row for row in picture.targets}
+            self._rows = {row.target: row for row in picture.targets}
             self._tag = picture.tag
         row = self._rows.get(key)
         said = self._absent(picture, *key) if row is None else of_target(row, picture)
@@ -157,10 +157,8 @@ def _level(row: TargetRow, message: str) -> Level:
     """Judge a target of which no alert tells, as where another target is to blame for it."""
     if row.state is Condition.UP and message == word(row.state, row.kind):
         return "good"
-    # What the vendor has ended by itself is no fault.
-    ended = isinstance(row, AgentRow) and bool(row.managed) and row.state is Condition.DOWN
     wrong = row.state is Condition.DOWN or message in {"outdated", "failed"}
-    return "warn" if wrong and not ended else "unsure"
+    return "warn" if wrong and not is_ended(row) else "unsure"
 
 
 def of_fleet(picture: Picture) -> Said:

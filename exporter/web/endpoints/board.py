@@ -117,6 +117,7 @@ class Prepared:
         self.tiles: Sequence[Tile] = tiles(picture.targets)
         self.states: Sequence[State] = [state for state, _ in by_state(picture.targets)]
         self.known = Known.of(picture.sources)
+        self.labels = {row.name: row.labels for row in picture.sources}
         self.providers: dict[str, list[str]] = {}
         for source in picture.sources:
             self.providers.setdefault(source.provider, []).append(source.name)
@@ -165,7 +166,11 @@ class Prepared:
         sources = [row for row in picture.sources if filters.covers(row.name, row.labels)]
         well = [row for row in sources if is_well(row) and row.name not in ill]
         others = [row for row in sources if not is_well(row) or row.name in ill]
-        runs = [run for run in picture.runs if self._covers(filters, run.source)]
+        runs = [
+            run
+            for run in picture.runs
+            if filters.covers(run.source, self.labels.get(run.source, {}))
+        ]
         grouped: list[Tally] = []
         if filters.group:
             of_sources = [each.problem for each in attention] if whole else []
@@ -181,15 +186,11 @@ class Prepared:
             "groups": [] if alone else _parts(groups(chosen), filters),
         }
 
-    def _covers(self, filters: Filters, source: str) -> bool:
-        labels = next((row.labels for row in self.picture.sources if row.name == source), {})
-        return filters.covers(source, labels)
-
     def marks(self, row: TargetRow) -> Marks:
         """Return how the cells of a row are marked."""
         clock = outdated = ""
         others: dict[str, str] = {}
-        for problem in self.problems.get((row.source, row.kind, row.id), ()):
+        for problem in self.problems.get(row.target, ()):
             told = problem.spoken.removeprefix(f"{row.kind} ")
             others.setdefault(told, problem.severity)
             if told == "clock skew":
@@ -207,7 +208,7 @@ class Prepared:
     def members(self, row: ClusterRow, shown: int) -> list[tuple[MemberRow, str]]:
         """Return some members with their looks, the worst first."""
         looks: dict[str, str] = {}
-        for problem in reversed(self.problems.get((row.source, row.kind, row.id), ())):
+        for problem in reversed(self.problems.get(row.target, ())):
             looks[problem.labels.get("member_id", "")] = problem.severity
         for member in row.members:
             # One trouble is one alert: that of the agent, if the portal cannot reach it either.
