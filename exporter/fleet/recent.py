@@ -103,15 +103,34 @@ class _Ring:
                 )
 
 
-class Record:
-    """The newest readings of one target."""
+class Dated:
+    """Tells new readings of a target from those that were carried over to a newer snapshot."""
 
-    __slots__ = ("_failures", "_readings", "_seen", "_stamped")
+    __slots__ = ("_seen", "_stamped")
 
     def __init__(self) -> None:
+        self._seen = self._stamped = -math.inf
+
+    def is_new(self, at: Moment) -> bool:
+        """Return whether a reading is none of those before, of which it is the newest from now on.
+
+        To a standby the moment of a reading is told anew each time, a little later or earlier.
+        """
+        if at.monotonic <= self._seen or at.unix == self._stamped:
+            return False
+        self._seen, self._stamped = at.monotonic, at.unix
+        return True
+
+
+class Record(Dated):
+    """The newest readings of one target."""
+
+    __slots__ = ("_failures", "_readings")
+
+    def __init__(self) -> None:
+        super().__init__()
         self._readings = _Ring(KEPT_READINGS)
         self._failures: _Ring | None = None
-        self._seen = self._stamped = -math.inf
 
     def readings(self) -> Iterator[Entry]:
         """Iterate over the kept readings, newest first."""
@@ -130,9 +149,8 @@ class Record:
         duration_seconds: float | None = None,
     ) -> None:
         """Add a reading, unless it is one that was only carried over to a newer snapshot."""
-        if at.monotonic <= self._seen or at.unix == self._stamped:
-            return  # to a standby its moment is told anew each time, a little later or earlier
-        self._seen, self._stamped = at.monotonic, at.unix
+        if not self.is_new(at):
+            return
         seconds = math.nan if duration_seconds is None else duration_seconds
         packed = _PACKED.pack(at.unix, seconds, _OUTCOMES.index(up), _REASON_POSITIONS[reason])
         self._readings.append(packed)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 from exporter.cooperative import TURN, in_turns
 from exporter.fleet.kinds import LISTED
 from exporter.fleet.readings import Reading, Suite
-from exporter.fleet.recent import Judged, judged
+from exporter.fleet.recent import Dated, Judged, judged
 from exporter.history.records import (
     HOUR,
     Batch,
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
 _KINDS = {kind.reading: kind for kind in LISTED}
 
 
-class _Memory:
+class _Memory(Dated):
     """What is known of a target between two readings."""
 
-    __slots__ = ("newest", "runs", "seen", "stamped", "task")
+    __slots__ = ("newest", "runs", "task")
 
     def __init__(self, task: str, newest: Transition | None = None) -> None:
+        super().__init__()
         self.task = task
         self.newest = newest
-        self.seen = self.stamped = -math.inf
         self.runs: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -145,9 +144,8 @@ class Recorder:
         else:
             condition = Condition.UP if outcome.up else Condition.DOWN
         at = outcome.at
-        if at.monotonic <= max(memory.seen, self._since) or at.unix == memory.stamped:
-            return  # carried over, of which a standby is told anew, each time on a clock of its own
-        memory.seen, memory.stamped = at.monotonic, at.unix
+        if at.monotonic <= self._since or not memory.is_new(at):
+            return
         slot = (int(at.unix) // HOUR, target)
         tally = self._batch.tallies.get(slot)
         if tally is None:
