@@ -12,7 +12,7 @@ import structlog
 from exporter.errors import StateError
 from exporter.history import tables
 from exporter.history.records import HOUR, Batch
-from exporter.state.database import BUSY_SECONDS, explained
+from exporter.state.database import connect, explained, tune
 from exporter.state.schema import DamagedError, is_damage
 
 
@@ -145,7 +145,7 @@ class Database:
                 return tables.read(self._connection, target, hours=hours)
             if self.place is None or self.place.identity() is None:
                 return None
-            with closing(self._connect(f"{self.place.file.as_uri()}?mode=ro")) as connection:
+            with closing(connect(f"{self.place.file.as_uri()}?mode=ro")) as connection:
                 return tables.read(connection, target, hours=hours)
         except (sqlite3.Error, ValueError) as error:
             if self.place is None or not isinstance(error, sqlite3.Error):
@@ -184,10 +184,9 @@ class Database:
 
     def _open_file(self, place: Place) -> list[Known]:
         place.make()
-        connection = self._connect(place.file.as_uri())
+        connection = connect(place.file)
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA journal_size_limit = 16777216")
+            tune(connection)
             tables.prepare(connection)
             self._limit(connection, self._max_pages)
             known = tables.newest(connection)
@@ -202,11 +201,6 @@ class Database:
     def _limit(self, connection: sqlite3.Connection, pages: int) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
         self._pages = pages
-
-    def _connect(self, uri: str) -> sqlite3.Connection:
-        return sqlite3.connect(
-            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
 
     def _write(self, batches: Callable[[], Iterable[Batch]]) -> None:
         place = self.place
@@ -289,9 +283,7 @@ class Database:
                 retry_seconds=RETRY_SECONDS,
             )
         self._disconnect()
-        self._connection = sqlite3.connect(
-            ":memory:", isolation_level=None, check_same_thread=False
-        )
+        self._connection = connect(":memory:")
         tables.prepare(self._connection)
         self._limit(self._connection, MEMORY_BYTES // _PAGE_BYTES)
         self.role, self.begun, self._failed = Role.MEMORY, self._time(), self._time()
@@ -316,10 +308,7 @@ class Database:
         self._log.info("history_in_file", file=str(place.file))
 
     def _set_aside(self, place: Place, error: sqlite3.Error) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+        self._close()
         kept = place.set_aside(self._time())
         self._log.warning(
             "history_set_aside",
@@ -328,11 +317,14 @@ class Database:
         )
 
     def _disconnect(self) -> None:
+        self._close()
+        self._lock.close()
+
+    def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
-        self._lock.close()
 
 
 def _as_batch(known: list[Known]) -> Batch:

@@ -7,14 +7,12 @@ target's are found with one look-up for each hour.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from msgspec.structs import astuple
 
-from exporter.errors import StateError
 from exporter.fleet.readings import Outcome
 from exporter.history.records import (
     HOUR,
@@ -27,7 +25,16 @@ from exporter.history.records import (
     TargetKey,
     Transition,
 )
-from exporter.state.schema import CHECKED_BYTES, DamagedError
+from exporter.state.schema import (
+    FOREIGN_TABLES,
+    DamagedError,
+    check,
+    is_small,
+    names,
+    pragma,
+    transaction,
+    version_of,
+)
 
 
 if TYPE_CHECKING:
@@ -156,7 +163,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         StateError: It is of a newer version, which is left as it is.
     """
     if known_version(connection):
-        if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
+        if is_small(connection):
             check(connection)
         return
     connection.execute("PRAGMA journal_mode = WAL")
@@ -174,21 +181,12 @@ def known_version(connection: sqlite3.Connection) -> int:
         sqlite3.DatabaseError: It is damaged or foreign.
         StateError: It is of a newer version.
     """
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    found = {name for name in names if not name.startswith("sqlite_")}
-    version = _pragma(connection, "user_version")
-    if not found and not version:
-        return 0
-    if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
-        raise DamagedError("it is a database of something else")
-    if version > VERSION:
-        raise StateError(
-            f"the history is of version {version}, made by a newer loadfleet-exporter; this one"
-            f" knows version {VERSION}: start the newer one, or name another folder in"
-            " history.path"
-        )
-    if found != _TABLES.keys():
-        raise DamagedError("its tables are not ours")
+    found = {name for name in names(connection) if not name.startswith("sqlite_")}
+    version = version_of(
+        connection, found, APPLICATION_ID, VERSION, setting="history.path", name="the history"
+    )
+    if version and found != _TABLES.keys():
+        raise DamagedError(FOREIGN_TABLES)
     return version
 
 
@@ -200,30 +198,6 @@ def rows(connection: sqlite3.Connection) -> dict[str, int]:
         table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
         for table in _TABLES
     }
-
-
-def check(connection: sqlite3.Connection) -> None:
-    """Read the whole file.
-
-    Raises:
-        DamagedError: It is damaged.
-    """
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise DamagedError(found)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all of what follows or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def write(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
@@ -389,8 +363,5 @@ def oldest_hour(connection: sqlite3.Connection) -> int | None:
 
 def pages(connection: sqlite3.Connection) -> int:
     """Return how many pages are in use."""
-    return _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+    found: int = pragma(connection, "page_count") - pragma(connection, "freelist_count")
+    return found

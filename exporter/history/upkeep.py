@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from exporter.history import tables
-from exporter.state import upkeep
-from exporter.state.database import BUSY_SECONDS, explained
+from exporter.state import schema, upkeep
+from exporter.state.database import connect, explained
 from exporter.state.opening import place_in
 from exporter.state.place import Place
 
@@ -47,7 +47,7 @@ def check(place: Place) -> dict[str, int]:
     """
     with upkeep.reading(place) as connection:
         tables.known_version(connection)
-        tables.check(connection)
+        schema.check(connection)
         return tables.rows(connection)
 
 
@@ -63,11 +63,8 @@ def vacuum(place: Place) -> tuple[int, int]:
     check(place)
     before = place.size()
     try:
-        with closing(
-            sqlite3.connect(place.file, timeout=BUSY_SECONDS, isolation_level=None)
-        ) as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with closing(connect(place.file)) as connection:
+            schema.shrink(connection)
     except sqlite3.Error as error:
         raise explained(place.file, error) from error
     return before, place.size()

@@ -169,19 +169,15 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         self.place.make()
         identity = self.place.identity()
-        connection = sqlite3.connect(
-            self.place.file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(self.place.file)
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA journal_size_limit = 16777216")
+            tune(connection)
             schema.prepare(connection)
             connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
-            connection.execute("BEGIN IMMEDIATE")
-            self._set_clock(connection)
-            if self._restore is not None and self._identity not in {None, identity}:
-                self._restore(connection)
-            connection.execute("COMMIT")
+            with schema.transaction(connection):
+                self._set_clock(connection)
+                if self._restore is not None and self._identity not in {None, identity}:
+                    self._restore(connection)
         except BaseException:
             connection.close()
             raise
@@ -198,19 +194,13 @@ class Database:
     def _transaction(
         self, work: Callable[[sqlite3.Connection, float], T], connection: sqlite3.Connection
     ) -> T:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with schema.transaction(connection):
             self._expect_ours(connection)
             now = self._now()
             if now - self._tidied >= TIDY_SECONDS:
                 tidy(connection, now)
                 self._tidied = now
             result = work(connection, now)
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.rollback()
-            raise
         self._changes += 1
         if self._changes % _LOG_CHANGES == 0:
             self._empty_log(connection)
@@ -238,6 +228,23 @@ class Database:
             message=f"it is damaged or foreign ({error}); a new one is begun",
             kept_as=str(target),
         )
+
+
+def connect(database: Path | str) -> sqlite3.Connection:
+    """Open a file by its path, or what a URI names, and wait for those who change it."""
+    return sqlite3.connect(
+        database,
+        uri=isinstance(database, str),
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def tune(connection: sqlite3.Connection) -> None:
+    """Have a file survive the end of the process, if not of the machine, at little cost."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
 
 
 def explained(file: Path, error: sqlite3.Error) -> StateError:

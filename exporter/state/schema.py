@@ -1,13 +1,21 @@
-"""The tables of the SQLite store: making and migrating them, and knowing them from foreign ones."""
+"""The tables of the SQLite store: making and migrating them, and knowing them from foreign ones.
+
+What the history's file is treated to as well stands here and not there.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import struct
 import zlib
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import StateError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 
 #: In the header of each file of ours.
@@ -40,6 +48,9 @@ READ = "SELECT key, written, checksum, value FROM documents"
 #: Larger files are not read through when they are opened; it would take long.
 CHECKED_BYTES = 64 * 2**20
 
+#: Why a file is foreign although its header is ours.
+FOREIGN_TABLES = "its tables are not ours"
+
 
 class DamagedError(sqlite3.DatabaseError):
     """The file is not what we have written: damaged or foreign."""
@@ -62,17 +73,16 @@ def prepare(connection: sqlite3.Connection) -> None:
         StateError: It is of a newer version, which is left as it is.
     """
     version = known_version(connection)
-    if _pragma(connection, "journal_mode") != "wal":
+    if pragma(connection, "journal_mode") != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
     if version == VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
+    with transaction(connection):
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def known_version(connection: sqlite3.Connection) -> int:
@@ -82,23 +92,91 @@ def known_version(connection: sqlite3.Connection) -> int:
         sqlite3.DatabaseError: It is damaged or foreign.
         StateError: It is of a newer version.
     """
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    tables = names(connection)
+    version = version_of(connection, tables, APPLICATION_ID, VERSION, setting="state.path")
+    if version == VERSION and tables != TABLES:
+        raise DamagedError(FOREIGN_TABLES)
+    if version and is_small(connection):
+        verify(connection)
+    return version
+
+
+def names(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of all tables and indices."""
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+def version_of(  # noqa: PLR0913 - the last two by keyword
+    connection: sqlite3.Connection,
+    tables: Collection[str],
+    application_id: int,
+    newest: int,
+    *,
+    setting: str,
+    name: str = "",
+) -> int:
+    """Return the version of a file, 0 if it is empty.
+
+    Args:
+        connection: To the file.
+        tables: What is in it.
+        application_id: That of files of ours.
+        newest: The version that is known here.
+        setting: What names another folder.
+        name: What messages call it, its path if not given.
+
+    Raises:
+        DamagedError: It is foreign.
+        StateError: It is of a newer version.
+    """
     version = user_version(connection)
     if not tables and not version:
         return 0
-    if _pragma(connection, "application_id") != APPLICATION_ID or version < 1:
+    if pragma(connection, "application_id") != application_id or version < 1:
         raise DamagedError("it is a database of something else")
-    if version > VERSION:
+    if version > newest:
         (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
         raise StateError(
-            f"{file} is of version {version}, made by a newer loadfleet-exporter; this one knows"
-            f" version {VERSION}: start the newer one, or name another folder in state.path"
+            f"{name or file} is of version {version}, made by a newer loadfleet-exporter; this one"
+            f" knows version {newest}: start the newer one, or name another folder in {setting}"
         )
-    if version == VERSION and tables != TABLES:
-        raise DamagedError("its tables are not ours")
-    if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= CHECKED_BYTES:
-        verify(connection)
     return version
+
+
+def is_small(connection: sqlite3.Connection) -> bool:
+    """Return whether a file is read through when it is opened."""
+    size: int = pragma(connection, "page_count") * pragma(connection, "page_size")
+    return size <= CHECKED_BYTES
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Have SQLite read the whole file.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise DamagedError(found)
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Give unused room back to the disk."""
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of what follows or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
 
 
 def verify(connection: sqlite3.Connection) -> None:
@@ -117,7 +195,7 @@ def verify(connection: sqlite3.Connection) -> None:
 
 def user_version(connection: sqlite3.Connection) -> int:
     """Return the version of the schema."""
-    return int(_pragma(connection, "user_version"))
+    return int(pragma(connection, "user_version"))
 
 
 def checksum(key: str, written: float, value: bytes) -> int:
@@ -138,5 +216,6 @@ def checked(key: object, written: object, found: object, value: object) -> tuple
     return value, written
 
 
-def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+def pragma(connection: sqlite3.Connection, name: str) -> Any:
+    """Return the value of a pragma."""
     return connection.execute(f"PRAGMA {name}").fetchone()[0]

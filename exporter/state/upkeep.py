@@ -51,9 +51,7 @@ def check(place: Place, host: HostClock) -> Report:
         StateError: It is not there, is damaged, or cannot be used.
     """
     with reading(place) as connection:
-        found = [text for (text,) in connection.execute("PRAGMA integrity_check(1)")]
-        if found != ["ok"]:
-            raise schema.DamagedError(found[0])
+        schema.check(connection)
         if schema.known_version(connection):
             schema.verify(connection)
         documents = [document for _, document in _documents(connection, host)]
@@ -92,15 +90,10 @@ def vacuum(place: Place, host: HostClock) -> tuple[int, int]:
     database = Database(place, host=host)
     try:
         database.write(tidy)
-        database.read(_shrink)
+        database.read(lambda connection, _: schema.shrink(connection))
     finally:
         database.close()
     return before, place.size()
-
-
-def _shrink(connection: sqlite3.Connection, _: float) -> None:
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _documents(connection: sqlite3.Connection, host: HostClock) -> Iterator[tuple[str, Document]]:
