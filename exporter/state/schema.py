@@ -1,6 +1,6 @@
 """The tables of the SQLite store: making and migrating them, and knowing them from foreign ones.
 
-What the history's file is treated to as well stands here and not there.
+The checks and statements that the history's file needs too are here as well.
 """
 
 from __future__ import annotations
