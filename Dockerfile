@@ -10,7 +10,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /build
-COPY deploy/image/build.txt deploy/image/runtime.txt ./
+COPY deploy/image ./
 
 # A package index of your own comes in as a secret, and so stays out of the image:
 #   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf .
@@ -27,7 +27,8 @@ COPY exporter exporter
 COPY deploy/runbooks deploy/runbooks
 RUN /opt/build/bin/python -m hatchling build --target wheel \
     && pip --python /opt/loadfleet/bin/python install --no-cache-dir \
-        --no-deps --no-index dist/*.whl
+        --no-deps --no-index dist/*.whl \
+    && ./sbom /opt/build/bin /opt/loadfleet /opt/loadfleet/loadfleet-exporter.cdx.json
 
 
 FROM debian:trixie-slim

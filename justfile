@@ -21,12 +21,17 @@ all *arguments:
 slow:
     .ci/slow
 
-# ruff, mypy and import-linter
+# ruff, mypy, import-linter and bandit
 lint:
     ruff check .
     ruff format --check .
     mypy
     lint-imports
+    bandit --quiet --recursive --configfile pyproject.toml exporter deploy
+
+# sdist, wheel and SBOM in dist/
+build:
+    .ci/build
 
 # Bring the generated parts of the documents up to date
 docs:
@@ -40,7 +45,7 @@ demo *arguments:
 lock:
     {{ compile }} --upgrade --extra dev --output-file constraints.txt pyproject.toml
     {{ compile }} --constraint constraints.txt --extra speed --output-file deploy/image/runtime.txt pyproject.toml
-    echo hatchling | {{ compile }} --constraint constraints.txt --output-file deploy/image/build.txt -
+    printf 'hatchling\ncyclonedx-bom\n' | {{ compile }} --constraint constraints.txt --output-file deploy/image/build.txt -
 
 # Measure beside peers
 bench *arguments:

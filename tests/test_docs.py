@@ -98,7 +98,16 @@ def models() -> Iterator[tuple[str, type[Section]]]:
 # -- It is complete -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # Other versions than the locked ones, on which the fast lane runs too, state licences
+        # in other words.
+        pytest.param(path, marks=[pytest.mark.slow] * (path.name == "dependencies.md"))
+        for path in REFERENCES
+    ],
+    ids=lambda path: path.name,
+)
 def test_generated_parts_are_up_to_date(path: Path) -> None:
     """`python -m deploy.reference README.md deploy/docs/*.md` must have nothing to do."""
     assert filled(text_of(path)) == text_of(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploy.reference import commands, metrics, modules, rules, settings
+from deploy.reference import commands, licences, metrics, modules, rules, settings
 
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "command-flags": commands.table_of_command_flags,
     "alerts": rules.table_of_alerts,
     "modules": modules.table_of_modules,
+    "licences": licences.table_of_licences,
 }
 
 _PART = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

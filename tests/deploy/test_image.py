@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from exporter import __version__
 from tests.deploy.image import ROOT, Builder, Image, require_everything
@@ -152,6 +154,21 @@ def test_nothing_of_the_build_stays(image: Image) -> None:
     assert not (image.root / "usr/bin/pip").exists()
     assert [] == [name for name in packages if name.startswith(("pip", "hatchling", "pytest"))]
     assert [] == list((image.root / "var/lib/apt/lists").glob("*"))
+
+
+def test_its_sbom_lists_the_packages_inside(image: Image) -> None:
+    """A scanner must find every package in the list, and nothing in the list that is not inside."""
+    text = (image.root / "opt/loadfleet/loadfleet-exporter.cdx.json").read_text()
+    sbom = json.loads(text)
+    listed = [*sbom["components"], sbom["metadata"]["component"]]
+    installed = distributions(
+        path=[*map(str, image.root.glob("opt/loadfleet/lib/*/site-packages"))]
+    )
+
+    assert {(canonicalize_name(each.name), each.version) for each in installed} == {
+        (canonicalize_name(each["name"]), each["version"]) for each in listed
+    }
+    assert "file:" not in text
 
 
 def test_it_can_be_changed_by_root_only(image: Image) -> None:

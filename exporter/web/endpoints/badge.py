@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape, quoteattr  # XML is written, not read: # nosec B406
 
 import msgspec
 from starlette.responses import Response
