@@ -6,12 +6,17 @@ import asyncio
 import math
 import time as _time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
 
 #: A time stamp beyond this is no time: the year 5138.
 LATEST_UNIX = 1e11
+
+#: A time stamp that another process wrote down; decoding fails if it is none.
+Stamp = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_UNIX)]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -52,6 +57,12 @@ def check_unix(seconds: float) -> None:
     """
     if not 0.0 <= seconds <= LATEST_UNIX:
         raise ValueError("a time stamp is none")
+
+
+def utc(unix_seconds: float) -> datetime:
+    """Return the date of a time stamp, which may come from anybody: of none it is the nearest."""
+    known = 0.0 if math.isnan(unix_seconds) else unix_seconds
+    return datetime.fromtimestamp(min(max(known, 0.0), LATEST_UNIX), tz=UTC)
 
 
 def _boottime() -> float:

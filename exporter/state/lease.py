@@ -11,6 +11,8 @@ from struct import Struct
 
 import msgspec
 
+from exporter.clock import LATEST_UNIX
+
 
 #: A lease lasts so long after each renewal.
 LEASE_SECONDS = 15.0
@@ -81,7 +83,7 @@ def parsed(value: bytes | None) -> Lease | None:
     if value is None or len(value) < _HEADER.size:
         return None
     epoch, expires = _HEADER.unpack_from(value)
-    if not math.isfinite(expires) or epoch >= 2**63:
+    if not 0.0 <= expires <= LATEST_UNIX or epoch >= 2**63:
         return None
     try:
         content = msgspec.msgpack.decode(value[_HEADER.size :], type=_Content)
