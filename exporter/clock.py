@@ -44,7 +44,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             ValueError: It is no moment.
         """
         check_unix(self.unix)
-        if not math.isfinite(self.monotonic):
+        if not abs(self.monotonic) <= LATEST_UNIX:
             raise ValueError("a moment is not on the clock")
         return Moment(unix=self.unix, monotonic=self.monotonic + ahead_seconds)
 

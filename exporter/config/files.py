@@ -11,6 +11,7 @@ import os
 import select
 import stat
 import time
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -140,6 +141,29 @@ def read_pipe(
             os.close(descriptor)
     except OSError as error:
         raise FileError(path, error.strerror or "unknown error") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it finds all of the old one or of the new one.
+
+    A link in its place is replaced, and what it leads to stays as it is.
+
+    Raises:
+        OSError: It cannot be written; what was there is left as it was.
+    """
+    new = path.with_name(f".{path.name}.{token_hex(8)}.new")
+    descriptor = os.open(
+        new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _expect_regular(path: Path, status: os.stat_result) -> None:
