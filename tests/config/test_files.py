@@ -13,6 +13,8 @@ import pytest
 from exporter.config import files, pem, yaml_file
 from exporter.config.checks import tls_mistakes
 from exporter.errors import ConfigurationError
+from exporter.http.exchange import HttpOptions
+from exporter.http.transport import ssl_context
 from tests.support.certificates import Authority
 
 
@@ -35,7 +37,7 @@ def sparse(path: Path) -> None:
 
 #: What may stand in the place of a file, with the reason why it is not read.
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "gone": (lambda path: None, "No such file or directory"),
+    "gone": (lambda _: None, "No such file or directory"),
     "pipe": (os.mkfifo, "it is a named pipe and not a regular file"),
     "directory": (lambda path: path.mkdir(), "it is a directory and not a regular file"),
     "socket": (bound, "it is a socket and not a regular file"),
@@ -75,7 +77,7 @@ class TestRead:
     @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
     def test_a_path_that_is_none_is_a_mistake(self, tmp_path: Path, name: str) -> None:
         """Its characters may not be printable, so the error does not quote them."""
-        with pytest.raises(files.FileError, match="^not a usable path$"):
+        with pytest.raises(files.FileError, match="not a usable path"):
             files.read(tmp_path / name)
 
     def test_links_are_followed(self, tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ class TestWrite:
             files.write(path, b"new")
 
             assert "old" == reader.read()
-        assert ["file"] == os.listdir(tmp_path)
+        assert [path] == list(tmp_path.iterdir())
         assert "new" == path.read_text()
 
     def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ class TestWrite:
         with pytest.raises(OSError, match="folder"):
             files.write(tmp_path / "folder", b"new")
 
-        assert ["folder"] == os.listdir(tmp_path)
+        assert [tmp_path / "folder"] == list(tmp_path.iterdir())
 
     def test_others_may_read_it(self, tmp_path: Path) -> None:
         """As far as the umask lets them: Grafana is another user."""
@@ -202,6 +204,13 @@ class TestTls:
         assert (("ca_file",), ("client_cert_file",)) == (ca.path, pair.path)
         assert f"cannot read {path} ({why});" in ca.text
         assert f"cannot read {path} ({why});" in pair.text
+
+    def test_a_source_is_not_made_with_it(self, odd: tuple[Path, str]) -> None:
+        """It may have come after the settings were checked."""
+        options = HttpOptions(ca_file=odd[0])
+
+        with pytest.raises(ConfigurationError, match="cannot be used for TLS"):
+            ssl_context(options)
 
     def test_certificate_and_key_of_one_file(self, tmp_path: Path) -> None:
         """The key may stand below the certificate."""

@@ -72,8 +72,18 @@ class TestDocument:
                 )
             ),
         ],
-        ids=["empty", "noise", "another shape", "newer", "nested"]
-        + ["far ahead", "no number", "before all", "for ever", "slots without end"],
+        ids=[
+            "empty",
+            "noise",
+            "another shape",
+            "newer",
+            "nested",
+            "far ahead",
+            "no number",
+            "before all",
+            "for ever",
+            "slots without end",
+        ],
     )
     async def test_what_cannot_be_read_is_forgotten(
         self, portal: Portal, state: MemoryState, content: bytes

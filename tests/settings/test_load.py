@@ -49,7 +49,9 @@ INVALID = {
         )
     ],
     "bomb": ["{1}: holds more than 100000 values, aliases counted; shorten it"],
-    "control": ["{1}: line 1: holds a character that YAML does not allow; remove control characters"],
+    "control": [
+        "{1}: line 1: holds a character that YAML does not allow; remove control characters"
+    ],
     "cross-field": [
         "defaults.auth_retry: must be at least 60s; the vendor may lock out who retries sooner",
         f"defaults.labels.job: {OWN_LABEL}",
@@ -386,7 +388,8 @@ class TestFile:
         with pytest.raises(ConfigurationError) as caught:
             load(None, content=setting.encode(), environ=VARIABLES)
 
-        assert [why] == [problem.partition(": ")[2][: len(why)] for problem in caught.value.problems]
+        (problem,) = caught.value.problems
+        assert problem.partition(": ")[2].startswith(why)
 
     def test_a_placeholder_from_elsewhere_is_no_secret(self, tmp_path: Path) -> None:
         """Sent literally it would be refused, and refusals can lock an address out."""
