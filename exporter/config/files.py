@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: The largest size of configuration files, certificates and keys.
-LIMIT_BYTES = 1 << 20
+#: No file with certificates is larger, be it of all authorities.
+LIMIT_BYTES = 8 << 20
 
 #: How long a pipe may take to be written.
 PIPE_SECONDS = 10.0
@@ -111,9 +111,7 @@ def content(path: Path) -> bytes:
         return b""
 
 
-def read_pipe(
-    path: Path, *, limit_bytes: int = LIMIT_BYTES, seconds: float = PIPE_SECONDS
-) -> bytes:
+def read_pipe(path: Path, *, limit_bytes: int, seconds: float = PIPE_SECONDS) -> bytes:
     """Read all that is written into a pipe.
 
     Raises:

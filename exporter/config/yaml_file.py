@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+LIMIT_BYTES = 1 << 20
+
 #: Values in a file, counted as often as aliases repeat them: a few lines can stand for billions.
 LIMIT_VALUES = 100_000
 
@@ -27,11 +29,12 @@ LIMIT_VALUES = 100_000
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def read(path: Path, *, pipe: bool = False) -> bytes:
+def read(path: Path, *, limit_bytes: int = LIMIT_BYTES, pipe: bool = False) -> bytes:
     """Read a file.
 
     Args:
         path: Its path.
+        limit_bytes: Its largest size.
         pipe: Whether it may be a pipe, which can be read once.
 
     Raises:
@@ -39,9 +42,9 @@ def read(path: Path, *, pipe: bool = False) -> bytes:
     """
     try:
         if not files.is_pipe(path):
-            return files.read(path).content
+            return files.read(path, limit_bytes=limit_bytes).content
         if pipe:
-            return files.read_pipe(path)
+            return files.read_pipe(path, limit_bytes=limit_bytes)
     except files.FileError as error:
         raise ConfigurationError([f"{path}: cannot be read ({error}); {error.remedy}"]) from error
     raise ConfigurationError([f"{path}: is a pipe and cannot be read again; name a file"])

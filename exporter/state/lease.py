@@ -17,6 +17,9 @@ from exporter.clock import LATEST_UNIX
 #: A lease lasts so long after each renewal.
 LEASE_SECONDS = 15.0
 
+#: No lease of any version lasts longer; one that does is damaged, and nobody would ever poll again.
+_LONGEST_SECONDS = 3600.0
+
 #: A member that has given up its lease leaves it to the others for so long.
 COURTESY_SECONDS = 2.0
 
@@ -64,7 +67,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_held(self, now: float) -> bool:
         """Return whether somebody has it."""
-        return bool(self.holder) and now < self.expires
+        return bool(self.holder) and 0.0 < self.expires - now <= _LONGEST_SECONDS
 
     def encoded(self) -> bytes:
         """Return the document's value."""

@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
         "it is a device and not a regular file",
     ),
     "loop": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
-    "endless": (sparse, "it is larger than 1MiB"),
+    "endless": (sparse, "it is larger than "),
 }
 
 
@@ -67,7 +67,8 @@ class TestRead:
         with pytest.raises(files.FileError) as caught:
             files.read(path)
 
-        assert (why, path) == (str(caught.value), caught.value.path)
+        assert str(caught.value).startswith(why)
+        assert path == caught.value.path
         assert caught.value.remedy
 
     def test_what_is_no_file_has_no_content(self, odd: tuple[Path, str]) -> None:
@@ -129,7 +130,7 @@ class TestPipe:
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(files.FileError, match="nobody has written"):
-            files.read_pipe(tmp_path / "pipe", seconds=0.0)
+            files.read_pipe(tmp_path / "pipe", limit_bytes=10, seconds=0.0)
 
     def test_more_than_the_limit_is_a_mistake(self) -> None:
         """`yes` never ends."""
@@ -202,8 +203,8 @@ class TestTls:
         (pair,) = tls_mistakes(None, path, path)
 
         assert (("ca_file",), ("client_cert_file",)) == (ca.path, pair.path)
-        assert f"cannot read {path} ({why});" in ca.text
-        assert f"cannot read {path} ({why});" in pair.text
+        assert f"cannot read {path} ({why}" in ca.text
+        assert f"cannot read {path} ({why}" in pair.text
 
     def test_a_source_is_not_made_with_it(self, odd: tuple[Path, str]) -> None:
         """It may have come after the settings were checked."""
