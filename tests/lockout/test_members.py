@@ -156,7 +156,7 @@ class TestHeartbeats:
 
         assert (None, 0.0) == (shared, shards[0].turn_seconds())
 
-    @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x91" * 100_000])
+    @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x95\xa0\0\1\xc2" + b"\x91" * 100_000])
     async def test_a_damaged_heartbeat_is_none(self, clock: FakeClock, content: bytes) -> None:
         """Nobody has written it, and all others are seen."""
         state = MemoryState(clock.clock.monotonic)
