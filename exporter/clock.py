@@ -15,8 +15,9 @@ import msgspec
 #: A time stamp beyond this is no time: the year 5138.
 LATEST_UNIX = 1e11
 
-#: A time stamp that another process wrote down; decoding fails if it is none.
-Stamp = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_UNIX)]
+#: A time that another process wrote down, by a clock that may have begun at any time; decoding
+#: fails if no clock can have given it.
+Stamp = Annotated[float, msgspec.Meta(ge=-LATEST_UNIX, le=LATEST_UNIX)]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):

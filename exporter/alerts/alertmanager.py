@@ -13,6 +13,7 @@ import asyncio
 import base64
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,6 @@ import structlog
 from exporter.alerts.evaluate import Alert, Key, Phase
 from exporter.alerts.rule import HEARTBEAT
 from exporter.alerts.settings import HEARTBEAT_INTERVALS
-from exporter.clock import utc
 from exporter.errors import CallError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, reason_of
 from exporter.metrics import own
@@ -314,7 +314,7 @@ async def tell_ends(
 
 
 def _rfc3339(unix: float) -> str:
-    return utc(unix).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(unix, tz=UTC).isoformat(timespec="milliseconds")
 
 
 def _form(alert: Alert) -> tuple[Phase, float]:

@@ -66,7 +66,7 @@ class TestDocument:
                 for wrong in (
                     {"suspects": [[1e18, "", "", ""]]},
                     {"suspects": [[float("nan"), "", "", ""]]},
-                    {"doubts": [[-1.0, "", "", ""]]},
+                    {"doubts": [[-1e18, "", "", ""]]},
                     {"verdicts": {"": ["open", float("inf")]}},
                     {"leases": {"one": ["", 1, 10**18, False, 0.0, 0.0]}},
                 )
