@@ -6,12 +6,18 @@ import asyncio
 import math
 import time as _time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
 
 #: A time stamp beyond this is no time: the year 5138.
 LATEST_UNIX = 1e11
+
+#: A time that another process wrote down, by a clock that may have begun at any time; decoding
+#: fails if no clock can have given it.
+Stamp = Annotated[float, msgspec.Meta(ge=-LATEST_UNIX, le=LATEST_UNIX)]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -39,7 +45,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             ValueError: It is no moment.
         """
         check_unix(self.unix)
-        if not math.isfinite(self.monotonic):
+        if not abs(self.monotonic) <= LATEST_UNIX:
             raise ValueError("a moment is not on the clock")
         return Moment(unix=self.unix, monotonic=self.monotonic + ahead_seconds)
 
@@ -52,6 +58,12 @@ def check_unix(seconds: float) -> None:
     """
     if not 0.0 <= seconds <= LATEST_UNIX:
         raise ValueError("a time stamp is none")
+
+
+def utc(unix_seconds: float) -> datetime:
+    """Return the date of a time stamp, which may come from anybody: of none it is the nearest."""
+    known = 0.0 if math.isnan(unix_seconds) else unix_seconds
+    return datetime.fromtimestamp(min(max(known, 0.0), LATEST_UNIX), tz=UTC)
 
 
 def _boottime() -> float:

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from exporter.alerts.evaluate import Alert, Alerts, Key, Phase
 from exporter.alerts.evidence import UNKNOWN_SECONDS
 from exporter.alerts.samples import identity
 from exporter.alerts.table import OWN
-from exporter.clock import Moment
+from exporter.clock import LATEST_UNIX, Moment
 from exporter.errors import StateError
 
 
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 #: Changed whenever an older document could be misunderstood.
 VERSION = 1
+
+#: More text is not of an alert, and no receiver would take it.
+_MAX_CHARACTERS = 1 << 20
+
+_NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,8 +287,8 @@ def _state(document: Document, now: Moment) -> AlertingState:
     if found.version != VERSION:
         raise ValueError("it is of another version")
     away = document.age_seconds
-    if not math.isfinite(found.written):
-        raise ValueError("it was written at no time")
+    if not (abs(found.written) <= LATEST_UNIX and abs(found.sent or 0.0) <= LATEST_UNIX):
+        raise ValueError("it was written or sent at no time")
     ahead = now.monotonic - away - found.written
     active: dict[Key, Alert] = {}
     resolved: dict[Key, Alert] = {}
@@ -312,12 +318,18 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Ale
         ahead: Seconds by which our monotonic clock is ahead of the writer's.
 
     Raises:
-        ValueError: A time that its phase demands is missing, or the value is no number.
+        ValueError: A time that its phase demands is missing, the value is no number, or a label or
+            a text is none.
     """
     if (saved.fired is None) != (saved.phase is Phase.PENDING):
         raise ValueError("only what is pending has not fired")
     if (saved.resolved is None) == (saved.phase is Phase.RESOLVED):
         raise ValueError("what is resolved has an end, and nothing else has one")
+    if not all(map(_NAME.fullmatch, saved.labels)):
+        raise ValueError("a label has a name that none can have")
+    texts = (*saved.labels.values(), *saved.annotations.values())
+    if sum(map(len, texts)) > _MAX_CHARACTERS:
+        raise ValueError("a text is longer than those of an alert are")
     since = _moment(saved.since, now, ahead)
     if saved.phase is Phase.PENDING:
         # Nothing was evaluated while the exporter was away: that time does not count as pending.

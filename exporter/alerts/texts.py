@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import string
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
@@ -16,6 +15,7 @@ import msgspec
 
 from exporter.alerts.expression import Comparison, Select, Writing
 from exporter.alerts.values import COMPARE
+from exporter.clock import utc
 
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def humanize_timestamp(seconds: float) -> str:
     """Write a Unix time as Prometheus' function of that name does with whole seconds, in UTC."""
     if not math.isfinite(seconds):
         return _infinite(seconds)
-    return f"{datetime.fromtimestamp(math.floor(seconds), tz=UTC):%Y-%m-%d %H:%M:%S} +0000 UTC"
+    return f"{utc(math.floor(seconds)):%Y-%m-%d %H:%M:%S} +0000 UTC"
 
 
 def _below_a_second(seconds: float) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from exporter.alerts.settings import AlertingSettings
 from exporter.config import yaml_file
 from exporter.config.environment import PREFIX
+from exporter.config.files import is_pipe
 from exporter.config.types import WrongValueError, parse_duration
 from exporter.config.validation import S, checked
 from exporter.errors import ConfigurationError
@@ -45,8 +46,16 @@ def load_settings(
     arguments: argparse.Namespace,
     environ: Mapping[str, str],
     used: Sequence[flags.Flag] = flags.COMMON,
+    *,
+    pipe: bool = True,
 ) -> Loaded:
     """Load the configuration a command was asked to use.
+
+    Args:
+        arguments: The command's.
+        environ: The environment.
+        used: The flags that give settings.
+        pipe: Whether the file may be a pipe, which can be read once.
 
     Raises:
         ConfigurationError: With every mistake in it.
@@ -55,24 +64,25 @@ def load_settings(
         config_path(arguments, environ),
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
+        pipe=pipe,
     )
     warnings = (*flags.warnings(flags.ALL, arguments, environ), *loaded.warnings)
     return msgspec.structs.replace(loaded, warnings=warnings)
 
 
 def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str]) -> float:
-    """Return how often to look for changes of the configuration's files; 0 is never.
+    """Return how often to look for changes of the configuration's files; 0 is never, as of a pipe.
 
     Raises:
         ConfigurationError: The value is no duration.
     """
     text = flags.AUTO_RELOAD.value(arguments, environ)
-    if text is None:
-        return DEFAULT_AUTO_RELOAD_SECONDS
     try:
-        return parse_duration(text)
+        seconds = DEFAULT_AUTO_RELOAD_SECONDS if text is None else parse_duration(text)
     except WrongValueError as error:
         raise ConfigurationError([f"{flags.AUTO_RELOAD.spelled}: {error}"]) from None
+    path = config_path(arguments, environ)
+    return 0.0 if path is not None and is_pipe(path) else seconds
 
 
 def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path | None:
@@ -147,24 +157,19 @@ def notifying(
     return given.of_shard(shard), web.external_url or ""
 
 
-def state(arguments: argparse.Namespace, environ: Mapping[str, str]) -> StateSettings:
-    """Read where the state is kept; no source has to be there, nor a secret of one.
+def kept(
+    arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> tuple[StateSettings, HistorySettings]:
+    """Read where state and history are kept; no source has to be there, nor a secret of one.
 
     Raises:
         ConfigurationError: It cannot be used.
     """
     layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL), arguments, environ)
-    return _settings(layers, _STATE, checked(StateSettings, _part(layers, _STATE)))
-
-
-def history(arguments: argparse.Namespace, environ: Mapping[str, str]) -> HistorySettings:
-    """Read where the history is kept, as `state` does.
-
-    Raises:
-        ConfigurationError: It cannot be used.
-    """
-    layers = _layers((flags.CONFIG_FILE,), arguments, environ)
-    return _settings(layers, _HISTORY, checked(HistorySettings, _part(layers, _HISTORY)))
+    return (
+        _settings(layers, _STATE, checked(StateSettings, _part(layers, _STATE))),
+        _settings(layers, _HISTORY, checked(HistorySettings, _part(layers, _HISTORY))),
+    )
 
 
 def _layers(
@@ -172,10 +177,12 @@ def _layers(
 ) -> Layers:
     path = config_path(arguments, environ)
     layers = Layers(
-        yaml_file.parse(yaml_file.read(path), name=str(path)) if path is not None else {},
+        yaml_file.parse(yaml_file.read(path, pipe=True), name=str(path))
+        if path is not None
+        else {},
         environ=environ,
         overrides=flags.overrides(used, arguments, environ),
-        folder=path.parent if path is not None else Path(),
+        folder=yaml_file.folder_of(path),
     )
     for warning in (*flags.warnings(used, arguments, environ), *layers.old_names.warnings):
         print(f"warning: {warning}", file=sys.stderr)

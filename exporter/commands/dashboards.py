@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.alerts.about import Uid
 from exporter.commands import configuration
+from exporter.config import files
 from exporter.dashboards import agents, exporter, overview, suites
 from exporter.errors import ConfigurationError
 
@@ -66,7 +67,7 @@ def dashboards(alerting: AlertingSettings) -> list[Dashboard]:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        files.write(path, text.encode())
     except OSError as error:
         raise ConfigurationError(
             [f"--folder: {path} cannot be written ({error.strerror}); name a folder of yours"]

@@ -34,9 +34,9 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT."""
     if flags.CONFIG_CHECK.value(arguments, environ):
         return check.tell(check.checked(arguments, environ))
-    load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON))
+    load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON), pipe=False)
     seconds = auto_reload_seconds(arguments, environ)
-    loaded = load()
+    loaded = load(pipe=True)
     configure_for(loaded.settings, warnings=loaded.warnings)
     notifier = Notifier.of(environ)
     daemon = Daemon(

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do it."""
-    settings = configuration.state(arguments, environ)
+    settings, of_history = configuration.kept(arguments, environ)
     try:
         if settings.url is not None:
             asyncio.run(_on_server(arguments.action, settings))
@@ -61,8 +61,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 )
             _ACTIONS[arguments.action](place, HostClock.of(SYSTEM_CLOCK))
         if arguments.action in _OF_HISTORY:
-            folder = configuration.history(arguments, environ).path or settings.path
-            for place in history.places(folder, environ):
+            for place in history.places(of_history.path or settings.path, environ):
                 _OF_HISTORY[arguments.action](place)
     except StateError as error:
         print(f"state: {error}", file=sys.stderr)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from typing import TYPE_CHECKING
 
-from exporter.config.secret import Secret, SecretFileError, fits_header, is_text
+from exporter.config import pem
+from exporter.config.files import FileError
+from exporter.config.secret import (
+    UNRESOLVED,
+    Secret,
+    SecretFileError,
+    fits_header,
+    is_placeholder,
+    is_text,
+)
 from exporter.config.validation import Mistake
 
 
@@ -30,14 +38,13 @@ def tls_mistakes(
     ca_file: Path | None, client_cert_file: Path | None, client_key_file: Path | None
 ) -> Iterator[Mistake]:
     """Yield what keeps TLS material from being used, by the names of the three fields."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca_file:
         try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:
-            yield Mistake(
-                ("ca_file",), _why(error, "must hold certificates in PEM format", ca_file)
-            )
+            pem.trusting(ca_file)
+        except FileError as error:
+            yield Mistake(("ca_file",), _unread(error))
+        except OSError:
+            yield Mistake(("ca_file",), "must hold certificates in PEM format")
     if client_key_file and not client_cert_file:
         yield Mistake(
             ("client_key_file",),
@@ -45,18 +52,14 @@ def tls_mistakes(
             ("client_key_file", "client_cert_file"),
         )
     if client_cert_file:
-        files = [path for path in (client_cert_file, client_key_file) if path]
         try:
-            # Without a password of ours, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(client_cert_file, client_key_file, password="")
-        except OSError as error:
-            wanted = "must hold a certificate in PEM format that fits its key, not encrypted"
-            unread = next((path for path in files if not os.access(path, os.R_OK)), files[0])
-            yield Mistake(
-                ("client_cert_file",),
-                _why(error, wanted, unread),
-                ("client_cert_file", "client_key_file"),
-            )
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            pem.load_pair(context, client_cert_file, client_key_file)
+        except (FileError, OSError) as error:
+            text = "must hold a certificate in PEM format that fits its key, not encrypted"
+            if isinstance(error, FileError):
+                text = _unread(error)
+            yield Mistake(("client_cert_file",), text, ("client_cert_file", "client_key_file"))
 
 
 def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:
@@ -90,12 +93,11 @@ def _secret_fault(field: str, content: str) -> str:
     """Return why a secret cannot be used, empty if it can."""
     if not content:
         return f"is empty; give it, or {field}_file"
+    if is_placeholder(content):
+        return UNRESOLVED
     fits = is_text if field in _ENCODED else fits_header
     return "" if fits(content) else _UNFIT
 
 
-def _why(error: OSError, wanted: str, path: Path) -> str:
-    """Say why a file cannot be used, without the text of OpenSSL's error."""
-    if isinstance(error, ssl.SSLError):
-        return wanted
-    return f"cannot read {path} ({error.strerror or 'unknown error'}); correct the path"
+def _unread(error: FileError) -> str:
+    return f"cannot read {error.path} ({error}); {error.remedy}"

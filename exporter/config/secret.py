@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from exporter.config import files
 from exporter.errors import CallError, Reason
 
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -23,12 +23,24 @@ HIDDEN = "<secret>"
 #: A larger file is no secret, but a mistaken path.
 LIMIT_BYTES = 65_536
 
+#: Why a placeholder is no value.
+UNRESOLVED = (
+    "is a placeholder, and nothing fills it in; write the value, name a file with it, or give it"
+    " in a variable that begins with LOADFLEET_"
+)
+
+_PLACEHOLDER = re.compile(r"\s*\$(\{[^{}]*\}|\([A-Za-z_]\w*\))\s*")
 _FOR_HEADERS = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def fits_header(text: str) -> bool:
     """Return whether an HTTP header can carry a text as it is."""
     return _FOR_HEADERS.fullmatch(text) is not None
+
+
+def is_placeholder(text: str) -> bool:
+    """Return whether a text is what a shell or a template would have put a value for."""
+    return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def is_text(text: str) -> bool:
@@ -89,8 +101,10 @@ class Secret:
                 self._content, self._seen = self._read(self.path)
         except OSError as error:
             raise SecretFileError(self.path, error.strerror or "unknown error") from None
-        except ValueError as error:
-            raise SecretFileError(self.path, str(error)) from None
+        except ValueError:  # the error would quote the path, which may not be printable
+            raise SecretFileError(self.path, "not a usable path") from None
+        except files.FileError as error:
+            raise SecretFileError(self.path, str(error), remedy=error.remedy) from None
         return self._content
 
     def known(self) -> str:
@@ -112,22 +126,15 @@ class Secret:
 
     @staticmethod
     def _read(path: Path) -> tuple[str, tuple[int, int, int]]:
-        # Opening a named pipe would wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError("it is not a regular file")
-            content = file.read(LIMIT_BYTES + 1)
-        if len(content) > LIMIT_BYTES:
-            raise ValueError(f"it is larger than {LIMIT_BYTES} bytes")
+        file = files.read(path, limit_bytes=LIMIT_BYTES)
         try:
-            text = content.decode().removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError:
-            raise ValueError("it is not UTF-8 text") from None
+            text = file.content.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            why = f"byte {error.start} of it is not UTF-8 text"
+            raise files.FileError(path, why, "write the secret into it as UTF-8") from None
         if not text:
-            raise SecretFileError(path, "it is empty", remedy="write the secret into it")
-        return text, _identity(status)
+            raise files.FileError(path, "it is empty", "write the secret into it")
+        return text, _identity(file.status)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):

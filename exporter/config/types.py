@@ -28,6 +28,7 @@ _DURATION = re.compile("".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _UNITS_
 _BARE_NUMBER = re.compile(r"-?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?")
 _LONGEST_MS = 100 * _UNITS_MS["y"]
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_LARGEST = 1 << 50
 _SIZE = re.compile(r"([0-9]{1,12}) ?(B|KiB|MiB|GiB)?")
 
 
@@ -77,7 +78,10 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if match is None:
         raise WrongValueError("is not a size; write bytes, or a unit as in 16MiB")
-    return int(match[1]) * _SIZES[match[2] or "B"]
+    size = int(match[1]) * _SIZES[match[2] or "B"]
+    if size > _LARGEST:
+        raise WrongValueError("is larger than any disk; write a smaller size")
+    return size
 
 
 def format_size(size: int) -> str:
@@ -124,6 +128,8 @@ def listed(value: object) -> object:
 
 def _read_whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= 10**15:
+            raise WrongValueError("has more than 15 digits; write a smaller number")
         return value
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value):
         return int(value)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.config import files
+from exporter.config.secret import UNRESOLVED, is_placeholder
 from exporter.config.validation import model_of, plain
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pydantic import BaseModel
 
@@ -22,24 +25,34 @@ LIMIT_BYTES = 1 << 20
 #: Values in a file, counted as often as aliases repeat them: a few lines can stand for billions.
 LIMIT_VALUES = 100_000
 
+#: What escapes can make that no path, header or page can carry.
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
-def read(path: Path) -> bytes:
-    """Read a configuration file, once.
+
+def read(path: Path, *, limit_bytes: int = LIMIT_BYTES, pipe: bool = False) -> bytes:
+    """Read a file.
+
+    Args:
+        path: Its path.
+        limit_bytes: Its largest size.
+        pipe: Whether it may be a pipe, which can be read once.
 
     Raises:
         ConfigurationError: It cannot be read or is too large.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LIMIT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or "not a usable path"
-        raise ConfigurationError(
-            [f"{path}: cannot be read ({why}); correct the path or its rights"]
-        ) from error
-    if len(content) > LIMIT_BYTES:
-        raise ConfigurationError([f"{path}: is larger than 1 MiB; name a configuration file"])
-    return content
+        if not files.is_pipe(path):
+            return files.read(path, limit_bytes=limit_bytes).content
+        if pipe:
+            return files.read_pipe(path, limit_bytes=limit_bytes)
+    except files.FileError as error:
+        raise ConfigurationError([f"{path}: cannot be read ({error}); {error.remedy}"]) from error
+    raise ConfigurationError([f"{path}: is a pipe and cannot be read again; name a file"])
+
+
+def folder_of(path: Path | None) -> Path:
+    """Return from where the relative paths in a configuration file count."""
+    return Path() if path is None or files.is_pipe(path) else path.parent
 
 
 def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str, Any]:
@@ -56,18 +69,21 @@ def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str
         ConfigurationError: It is no such file; all doubled keys are named at once.
     """
     try:
-        data = _load(content.decode("utf-8-sig"), name)
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        why = f"byte {error.start} is not UTF-8; save the file as UTF-8"
+        raise ConfigurationError(
+            [f"{name}: byte {error.start} is not UTF-8; save the file as UTF-8"]
+        ) from None
+    try:
+        data = _load(text, name)
     except yaml.MarkedYAMLError as error:
         # Without the text of YAML's own error: it quotes the line, which may hold a secret.
         why = _position(error.problem_mark) + _remedy(error)
-    except yaml.YAMLError:
-        why = "holds a character that YAML does not allow; remove control characters"
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        why = f"line {line}: holds a character that YAML does not allow; remove control characters"
     except RecursionError:
         why = "is nested too deeply; flatten it"
-    except (ValueError, TypeError, OverflowError, AttributeError):
-        why = "holds a date, number or tag that cannot be read; put text in quotes"
     else:
         if data is None:
             return {}
@@ -98,37 +114,51 @@ def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
     return result
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own, which tells where a value stands that it cannot read."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
+            raise _UnreadableError(problem_mark=node.start_mark) from None
+
+
+class _UnreadableError(yaml.MarkedYAMLError):
+    """A value is not of the type that its tag or its form says."""
+
+
 def _load(text: str, name: str) -> Any:
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        doubled = _doubled_keys(node, name)
-        if doubled:
-            raise ConfigurationError(doubled)
+        mistakes = _mistakes(node, name)
+        if mistakes:
+            raise ConfigurationError(mistakes)
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
-    """Return complete messages on keys given twice, of which YAML's loader would take the last.
+def _mistakes(root: yaml.Node, name: str) -> list[str]:
+    """Return complete messages on what YAML's loader would take in silence.
 
     Raises:
         ConfigurationError: The document would grow without bounds once its aliases are followed.
     """
     sizes: dict[int, int] = {}  # 0 while what stands in the node is counted
-    doubled: list[yaml.ScalarNode] = []
+    found: list[tuple[yaml.Node, str]] = []
 
     def size(node: yaml.Node) -> int:
-        found = sizes.setdefault(id(node), -1)
-        if found == 0:
+        known = sizes.setdefault(id(node), -1)
+        if known == 0:
             where = _position(node.start_mark)
             raise ConfigurationError(
                 [f"{name}: {where}an alias refers to what it stands in; remove it"]
             )
-        if found < 0:
+        if known < 0:
             sizes[id(node)] = 0
             inner: list[yaml.Node] = []
             if isinstance(node, yaml.SequenceNode):
@@ -136,7 +166,11 @@ def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
             elif isinstance(node, yaml.MappingNode):
                 inner = [each for pair in node.value for each in pair]
                 _keep_words(node)
-                doubled.extend(_repeated(node))
+                found.extend(_repeated(node))
+            elif _UNUSABLE.search(node.value):
+                found.append((node, "holds a NUL or half of a character; write the character"))
+            elif is_placeholder(node.value):
+                found.append((node, UNRESOLVED))
             sizes[id(node)] = 1 + sum(size(each) for each in inner)
         return sizes[id(node)]
 
@@ -145,9 +179,8 @@ def _doubled_keys(root: yaml.Node, name: str) -> list[str]:
             [f"{name}: holds more than {LIMIT_VALUES} values, aliases counted; shorten it"]
         )
     return [
-        f"{name}: {_position(key.start_mark)}the key {key.value} stands here for the second time;"
-        " remove one"
-        for key in sorted(doubled, key=lambda key: key.start_mark.index)
+        f"{name}: {_position(node.start_mark)}{text}"
+        for node, text in sorted(found, key=lambda each: each[0].start_mark.index)
     ]
 
 
@@ -158,10 +191,12 @@ def _keep_words(node: yaml.MappingNode) -> None:
             key.tag = "tag:yaml.org,2002:str"
 
 
-def _repeated(node: yaml.MappingNode) -> list[yaml.ScalarNode]:
+def _repeated(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, str]]:
     keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
     first = {key.value: key for key in reversed(keys)}
-    return [key for key in keys if key is not first[key.value]]
+    for key in keys:
+        if key is not first[key.value]:
+            yield key, f"the key {key.value} stands here for the second time; remove one"
 
 
 def _given(data: Any) -> Any:
@@ -178,6 +213,8 @@ def _position(mark: yaml.error.Mark | None) -> str:
 
 
 def _remedy(error: yaml.MarkedYAMLError) -> str:
+    if isinstance(error, _UnreadableError):
+        return "a date, number or tag that cannot be read; put text in quotes"
     if error.context == "expected a single document in the stream":
         return "a second document begins; keep one"
     if isinstance(error, yaml.composer.ComposerError):

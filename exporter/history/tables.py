@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 
@@ -40,6 +40,7 @@ from exporter.state.schema import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+    from types import UnionType
 
 
 #: In the header of each file of ours; the state's has another.
@@ -306,12 +307,29 @@ def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> 
     rows = connection.execute(_HOURS_OF, (hours[0], hours[-1], number))
     return Records(
         transitions=tuple(_transition(*row) for row in transitions),
-        hours={hour: Tally(*row) for hour, *row in rows},
+        hours={hour: _tally(*row) for hour, *row in rows},
         runs=tuple(_result(*row) for row in runs),
     )
 
 
+def _all(kinds: type | UnionType, *values: Any) -> None:
+    """Check what SQLite has kept as it was given, of whatever type.
+
+    Raises:
+        ValueError: One is of another type than all that we have written.
+    """
+    if not all(isinstance(each, kinds) for each in values):
+        raise ValueError("a value is of the wrong type")
+
+
+def _tally(*row: Any) -> Tally:
+    _all(float | int | None, *row)
+    return Tally(*row)
+
+
 def _transition(at: float, condition: str, outdated: int, reason: str) -> Transition:
+    _all(float, at)
+    _all(str, reason)
     return Transition(
         timestamp_seconds=at,
         condition=Condition(condition),
@@ -323,6 +341,8 @@ def _transition(at: float, condition: str, outdated: int, reason: str) -> Transi
 def _result(
     run_id: str, outcome: str, start: float | None, end: float | None, duration: float | None
 ) -> SuiteResult:
+    _all(str, run_id)
+    _all(float | None, start, end, duration)
     return SuiteResult(
         run_id=run_id,
         outcome=Outcome(outcome),

@@ -18,6 +18,8 @@ import httpx
 from cryptography import x509
 from httpx_aiohttp import AiohttpTransport
 
+from exporter.config import pem
+from exporter.config.files import FileError
 from exporter.errors import ConfigurationError
 
 
@@ -193,15 +195,14 @@ def ssl_context(options: HttpOptions) -> ssl.SSLContext:
     """
     path = options.ca_file
     try:
-        context = ssl.create_default_context(cafile=path)
+        context = pem.trusting(path)
         if options.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         path = options.client_cert_file
         if path is not None:
-            # Without a password of ours OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(path, options.client_key_file, password="")
-    except OSError:
+            pem.load_pair(context, path, options.client_key_file)
+    except (FileError, OSError):
         pass
     else:
         return context

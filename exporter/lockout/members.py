@@ -254,5 +254,5 @@ class Members:
 def _decoded(document: Document) -> _Heartbeat | None:
     try:
         return msgspec.msgpack.decode(document.value, type=_Heartbeat)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum, unique
+from typing import Annotated
 
 import msgspec
 
+from exporter.clock import Stamp
+
 
 VERSION = 1
+
+#: No participant has as many slots; each would be counted by itself.
+_MOST_SLOTS = 10**6
 
 
 @unique
@@ -138,7 +144,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A call that may have been refused, and when it came home."""
 
-    at: float
+    at: Stamp
     credentials: str
     kind: str = ""
     target: str = ""
@@ -148,11 +154,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The slots of a participant; `since` is when it began to wait for them or got them."""
 
     credentials: str
-    concurrency: int
-    slots: int
+    concurrency: Annotated[int, msgspec.Meta(ge=0)]
+    slots: Annotated[int, msgspec.Meta(ge=0, le=_MOST_SLOTS)]
     waiting: bool
-    since: float
-    expires: float
+    since: Stamp
+    expires: Stamp
 
 
 class ProofSlot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -160,7 +166,7 @@ class ProofSlot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     participant: str
     credentials: str
-    expires: float
+    expires: Stamp
 
 
 class Verdict(msgspec.Struct, kw_only=True, array_like=True):
@@ -175,11 +181,11 @@ class Verdict(msgspec.Struct, kw_only=True, array_like=True):
     """
 
     phase: Phase = Phase.UNPROVEN
-    until: float = 0.0
+    until: Stamp = 0.0
     refused: bool = False
     proofs: int = 0
-    accepted: float = 0.0
-    used: float = 0.0
+    accepted: Stamp = 0.0
+    used: Stamp = 0.0
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -191,9 +197,9 @@ class Record(msgspec.Struct, kw_only=True):
     leases: dict[str, Lease] = msgspec.field(default_factory=dict)
     proof_slot: ProofSlot | None = None
     verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
-    harmless: dict[str, float] = msgspec.field(default_factory=dict)
-    unclear: dict[str, float] = msgspec.field(default_factory=dict)
-    cleared: dict[str, float] = msgspec.field(default_factory=dict)
+    harmless: dict[str, Stamp] = msgspec.field(default_factory=dict)
+    unclear: dict[str, Stamp] = msgspec.field(default_factory=dict)
+    cleared: dict[str, Stamp] = msgspec.field(default_factory=dict)
 
 
 def digest(text: str, *, key: bytes = b"") -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from exporter.clock import utc
 
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def instant(unix_seconds: float | None) -> str:
     """Write a time stamp in UTC, to the second, or nothing where it is unknown."""
     if unix_seconds is None:
         return ""
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc(unix_seconds).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def stamp(unix_seconds: float) -> str:
     """Write a time stamp as programs read it, in UTC and to the second."""
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(unix_seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def words(code: str | None) -> str:

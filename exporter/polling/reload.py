@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from exporter.config.files import content
 from exporter.errors import ConfigurationError
 
 
@@ -64,7 +65,7 @@ def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
     """
     digest = hashlib.sha256()
     for path in settings.tls_files():
-        digest.update(path.read_bytes() if path.is_file() else b"")
+        digest.update(content(path))
         digest.update(b"\0")
     return settings, digest.hexdigest()
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 
 from exporter.alerts.settings import AlertingSettings
-from exporter.config import yaml_file
+from exporter.config import files, yaml_file
 from exporter.config.secret import HIDDEN, Secret
 from exporter.config.validation import Mistake, checked, dotted, nearest
 from exporter.errors import ConfigurationError
@@ -104,12 +104,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-def load(
+def load(  # noqa: PLR0913 - all but the first by keyword
     path: Path | None,
     *,
     environ: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
     content: bytes | None = None,
+    pipe: bool = False,
     renamed: Sequence[Renamed] = RENAMED,
 ) -> Loaded:
     """Read the configuration file, if there is one, and everything on top of it.
@@ -119,18 +120,19 @@ def load(
         environ: The environment.
         overrides: The settings that flags give, nested as in the file.
         content: The file's bytes, if they were read already.
+        pipe: Whether the file may be a pipe, which can be read once.
         renamed: Settings whose old names work as well.
 
     Raises:
         ConfigurationError: With every mistake at once.
     """
     if content is None:
-        content = yaml_file.read(path) if path is not None else b""
+        content = yaml_file.read(path, pipe=pipe) if path is not None else b""
     layers = Layers(
         yaml_file.parse(content, name=str(path or "configuration")),
         environ=environ,
         overrides=overrides,
-        folder=path.parent if path is not None else Path(),
+        folder=yaml_file.folder_of(path),
         renamed=renamed,
     )
     settings = _checked(layers)
@@ -233,10 +235,7 @@ def content_hash(content: bytes, settings: Settings) -> str:
     """Hash a file's content and that of all files its settings name."""
     digest = hashlib.sha256(content)
     for path in sorted(set(settings.files())):
-        try:
-            inner = path.read_bytes()
-        except OSError:
-            inner = b""
+        inner = files.content(path)
         digest.update(f"\0{path}\0{len(inner)}\0".encode(errors="surrogateescape"))
         digest.update(inner)
     return digest.hexdigest()

@@ -260,15 +260,18 @@ def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
         DamagedError: They are not as they were written.
     """
     meta = {
-        name: schema.checked(name, 0.0, checksum, value)[0].decode()
+        name: schema.checked(name, 0.0, checksum, value)[0]
         for name, checksum, value in connection.execute("SELECT name, checksum, value FROM meta")
     }
     (written,) = connection.execute("SELECT max(written) FROM documents").fetchone()
     kept = None
-    if {"boot_id", "offset"} <= meta.keys():
-        kept = Offset(boot_id=meta["boot_id"], seconds=float(meta["offset"]))
-    newest = max(written or 0.0, float(meta.get("newest", 0.0)))
-    if newest > LATEST_UNIX:
+    try:
+        if {"boot_id", "offset"} <= meta.keys():
+            kept = Offset(boot_id=meta["boot_id"].decode(), seconds=float(meta["offset"]))
+        newest = max(written or 0.0, float(meta.get("newest", 0.0)))
+    except (TypeError, ValueError) as error:
+        raise schema.DamagedError("its clock cannot be read") from error
+    if newest > LATEST_UNIX or (kept is not None and not abs(kept.seconds) <= LATEST_UNIX):
         raise schema.DamagedError("a document is of a time that no clock could have given")
     return kept, newest
 

@@ -11,9 +11,14 @@ from struct import Struct
 
 import msgspec
 
+from exporter.clock import LATEST_UNIX
+
 
 #: A lease lasts so long after each renewal.
 LEASE_SECONDS = 15.0
+
+#: No lease of any version lasts longer; one that does is damaged, and nobody would ever poll again.
+_LONGEST_SECONDS = 3600.0
 
 #: A member that has given up its lease leaves it to the others for so long.
 COURTESY_SECONDS = 2.0
@@ -62,7 +67,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_held(self, now: float) -> bool:
         """Return whether somebody has it."""
-        return bool(self.holder) and now < self.expires
+        return bool(self.holder) and 0.0 < self.expires - now <= _LONGEST_SECONDS
 
     def encoded(self) -> bytes:
         """Return the document's value."""
@@ -81,7 +86,7 @@ def parsed(value: bytes | None) -> Lease | None:
     if value is None or len(value) < _HEADER.size:
         return None
     epoch, expires = _HEADER.unpack_from(value)
-    if not math.isfinite(expires) or epoch >= 2**63:
+    if not 0.0 <= expires <= LATEST_UNIX or epoch >= 2**63:
         return None
     try:
         content = msgspec.msgpack.decode(value[_HEADER.size :], type=_Content)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.config.files import kind_of
 from exporter.errors import StateError
 
 
@@ -43,13 +44,6 @@ NETWORK = frozenset(
 
 #: A container's own layers, where root is not allowed to mount others.
 _LOCAL_FUSE = "fuse.fuse-overlayfs"
-
-_KINDS = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def _mounts() -> str:
@@ -242,9 +236,8 @@ class Place:
         except OSError as error:
             raise self._unusable(error) from error
         if not stat.S_ISREG(mode):
-            kind = next((name for matches, name in _KINDS if matches(mode)), "a device")
             raise StateError(
-                f"{path} is {kind} and not a file; remove it, or change {self._setting}"
+                f"{path} is {kind_of(mode)} and not a file; remove it, or change {self._setting}"
             )
 
     def _open_lock(self) -> int:

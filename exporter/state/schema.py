@@ -11,6 +11,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from exporter.clock import LATEST_UNIX
 from exporter.errors import StateError
 
 
@@ -213,6 +214,8 @@ def checked(key: object, written: object, found: object, value: object) -> tuple
         raise DamagedError("a document is of the wrong type")
     if found != checksum(key, written, value):
         raise DamagedError("a document is not as it was written")
+    if not 0.0 <= written <= LATEST_UNIX:
+        raise DamagedError("a document is of a time that no clock could have given")
     return value, written
 
 

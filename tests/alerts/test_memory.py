@@ -203,7 +203,13 @@ async def test_a_document_in_order_is_taken() -> None:
         json.dumps({"version": 2, "written": 0.0, "alerts": []}).encode(),
         json.dumps({"version": 1, "written": 0.0, "alerts": [{"name": "CANARY"}]}).encode(),
         json.dumps({"version": 1, "alerts": []}).encode(),
+        b"\0" * 1_000,
+        '{"version": 1}'.encode("utf-16"),
+        b'{"version": ' + b"1" * 5_000 + b', "written": 0.0, "alerts": []}',
         b'{"version": 1, "written": 1e999, "alerts": []}',
+        b'{"version": 1, "written": -1e300, "alerts": []}',
+        b'{"version": 1, "written": 0.0, "sent": 1e300, "alerts": []}',
+        b'{"version": 1, "written": 0.0, "alerts": [{"name": "\\ud800"}]}',
         *(
             json.dumps({"version": 1, "written": 0.0, "alerts": [SAVED | wrong]}).encode()
             for wrong in (
@@ -213,6 +219,9 @@ async def test_a_document_in_order_is_taken() -> None:
                 {"fired": 1e18},
                 {"fired": {"unix": 1e18, "monotonic": 0.0}},
                 {"since": {"unix": -1.0, "monotonic": 0.0}},
+                {"since": {"unix": 1.0, "monotonic": -1e300}},
+                {"labels": {"CANARY\n": ""}},
+                {"annotations": {"description": "CANARY" * 1_000_000}},
                 {"phase": "resolved"},
                 {"resolved": {"unix": 1.0, "monotonic": 1.0}},
             )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 
 from exporter import __version__
 from exporter.cli import COMMANDS, main, parse
-from exporter.commands.configuration import warn_of_own_ledger
+from exporter.commands.configuration import auto_reload_seconds, warn_of_own_ledger
 from exporter.metrics.catalogue import FAMILIES
 from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
@@ -19,8 +20,7 @@ from exporter.simulator.server import Simulation
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
 
 @pytest.fixture
@@ -175,6 +175,17 @@ class TestParse:
         )
 
         assert f"loadfleet-exporter {__version__}\n" == told.stdout
+
+
+@pytest.mark.parametrize(("make", "expected"), [(Path.touch, 30.0), (os.mkfifo, 0.0)])
+def test_a_pipe_is_not_looked_at_for_changes(
+    tmp_path: Path, make: Callable[[Path], object], expected: float
+) -> None:
+    """It can be read once, and is no mistake by that."""
+    path = tmp_path / "loadfleet.yml"
+    make(path)
+
+    assert expected == auto_reload_seconds(parse([f"--config.file={path}"]), {})
 
 
 @pytest.mark.parametrize("arguments", [("rules",), ("check-config",)], ids=["long", "short"])

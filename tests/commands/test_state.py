@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -307,3 +308,17 @@ def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]
 
     assert 2 == code
     assert "stands beside path; remove one of the two" in capsys.readouterr().err
+
+
+def test_a_configuration_may_be_a_pipe(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """State and history are both in it, and it can be read once."""
+    asyncio.run(fill(folder))
+    read, write = os.pipe()
+    os.write(write, f"state: {{path: {folder}}}".encode())
+    os.close(write)
+
+    code = main(["state", "check", f"--config.file=/dev/fd/{read}"], environ={})
+    os.close(read)
+
+    assert 0 == code
+    assert "state: fine" in capsys.readouterr().out

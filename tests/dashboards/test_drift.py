@@ -55,6 +55,18 @@ def test_the_command_writes_all(tmp_path: Path) -> None:
     assert generated() == {path.name: path.read_text() for path in folder.iterdir()}
 
 
+def test_the_command_follows_no_link(tmp_path: Path) -> None:
+    """It replaces what has the name of a dashboard, and nothing elsewhere."""
+    (tmp_path / "precious").write_text("kept")
+    path = tmp_path / "loadfleet-agents.json"
+    path.symlink_to("precious")
+
+    main(["dashboards", "loadfleet-agents", "--folder", str(tmp_path)], environ={})
+
+    assert "kept" == (tmp_path / "precious").read_text()
+    assert generated()[path.name] == path.read_text()
+
+
 def test_the_command_names_a_folder_it_cannot_write_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

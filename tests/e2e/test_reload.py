@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,54 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
 
             await until(lambda: shows(url, 'source="renamed"'))
             assert not await shows(url, 'source="prod"')
+
+
+async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """Another reading would wait for a writer who is gone; what was read stays in force."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with Simulation(STILL) as simulation:
+        text = yaml.safe_dump({"sources": [portal(simulation)]})
+        writing = asyncio.create_task(asyncio.to_thread(pipe.write_text, text))
+        async with daemon(tmp_path, pipe, "--config.auto-reload-interval=50ms") as (url, process):
+            await writing
+            await until(
+                lambda: shows(url, 'loadfleet_source_up{provider="realload",source="prod"}')
+            )
+
+            process.send(signal.SIGHUP)
+            await until(lambda: shows(url, "config_last_reload_successful 0.0"))
+
+            assert await shows(url, 'source="prod"')
+            assert f"{pipe}: is a pipe and cannot be read again" in process.errors
+            assert 0 == await process.stop()
+
+
+async def test_a_pipe_in_the_place_of_the_file_changes_nothing(tmp_path: Path) -> None:
+    """Nor does it keep the next reload, or the end, waiting."""
+    async with (
+        Simulation(STILL) as simulation,
+        daemon(
+            tmp_path,
+            {"sources": [portal(simulation)]},
+            "--config.auto-reload-interval=50ms",
+        ) as (url, process),
+    ):
+        file = tmp_path / "loadfleet.yml"
+        content = file.read_text()
+
+        file.unlink()
+        os.mkfifo(file)
+        await until(lambda: shows(url, "config_last_reload_successful 0.0"))
+        file.unlink()
+        file.write_text(content)
+        await until(lambda: shows(url, "config_last_reload_successful 1.0"))
+        file.unlink()
+        os.mkfifo(file)
+        await until(lambda: shows(url, "config_last_reload_successful 0.0"))
+
+        assert await shows(url, 'source="prod"')
+        assert 0 == await process.stop()
 
 
 async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import shutil
 import sqlite3
 import tracemalloc
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pytest
 from structlog.testing import capture_logs
 
 from exporter.clock import Moment
+from exporter.errors import StateError
 from exporter.fleet.readings import (
     Cluster,
     ClusterState,
@@ -22,6 +28,7 @@ from exporter.history.history import BATCH_SECONDS
 from exporter.history.records import HOUR
 from exporter.history.summary import Hour
 from exporter.state.place import Place
+from exporter.web.endpoints.api import plain
 from tests.history.feed import DAY, Feed, place
 from tests.state.stores import entries
 from tests.support.clock import FakeClock
@@ -39,6 +46,48 @@ def _refuse(feed: Feed, action: int) -> None:
     connection.set_authorizer(
         lambda asked, *_: sqlite3.SQLITE_DENY if asked == action else sqlite3.SQLITE_OK
     )
+
+
+async def _recorded(folder: Path) -> Feed:
+    """Return an exporter that has written an agent's history, which a test will change."""
+    feed = await Feed(folder).begin()
+    await feed.polls(True, False, True, seconds=1900.0)
+    await feed.history.flush()
+    await feed.history.aclose()
+    with closing(sqlite3.connect(folder / "history.db")) as connection, connection:
+        connection.execute("INSERT INTO runs VALUES (1, 'run', 0.0, 'passed', 0.0, 0.0, 0.0)")
+    return feed
+
+
+class TestForeignValues:
+    @pytest.mark.parametrize("value", [-math.inf, 1e18, -1.0, 2**62, "text", b"\xff"])
+    async def test_cost_at_most_their_target(self, tmp_path: Path, value: object) -> None:
+        """SQLite keeps any value in any column: the process goes on, and others are shown."""
+        before = await _recorded(tmp_path / "known")
+        columns = [
+            (table, row[1])
+            for table in ("transitions", "hours", "runs")
+            for row in _query(tmp_path / "known", f"PRAGMA table_info({table})")
+            if row[1] not in {"id", "target"}
+        ]
+        for table, column in columns:
+            folder = tmp_path / f"{table}-{column}"
+            shutil.copytree(tmp_path / "known", folder)
+            _query(folder, f"UPDATE OR REPLACE {table} SET {column} = ?", value)  # noqa: S608
+            feed = await Feed(folder, before.clock).begin()
+
+            await feed.put(feed.agent("8"))
+            await feed.history.flush()
+
+            assert ["up"] == await feed.conditions("8"), column
+            with suppress(StateError):
+                msgspec.json.encode(plain(await feed.of()))
+            await feed.history.aclose()
+
+
+def _query(folder: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / "history.db")) as connection, connection:
+        return connection.execute(statement, values).fetchall()
 
 
 class TestTransitions:

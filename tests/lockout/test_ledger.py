@@ -61,8 +61,29 @@ class TestDocument:
             msgspec.msgpack.encode({"version": VERSION, "suspects": "none"}),
             msgspec.msgpack.encode(Record(version=VERSION + 1)),
             b"\x91" * 100_000,
+            *(
+                msgspec.msgpack.encode({"version": VERSION} | wrong)
+                for wrong in (
+                    {"suspects": [[1e18, "", "", ""]]},
+                    {"suspects": [[float("nan"), "", "", ""]]},
+                    {"doubts": [[-1e18, "", "", ""]]},
+                    {"verdicts": {"": ["open", float("inf")]}},
+                    {"leases": {"one": ["", 1, 10**18, False, 0.0, 0.0]}},
+                )
+            ),
         ],
-        ids=["empty", "noise", "another shape", "newer", "nested"],
+        ids=[
+            "empty",
+            "noise",
+            "another shape",
+            "newer",
+            "nested",
+            "far ahead",
+            "no number",
+            "before all",
+            "for ever",
+            "slots without end",
+        ],
     )
     async def test_what_cannot_be_read_is_forgotten(
         self, portal: Portal, state: MemoryState, content: bytes

@@ -156,6 +156,19 @@ class TestHeartbeats:
 
         assert (None, 0.0) == (shared, shards[0].turn_seconds())
 
+    @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x95\xa0\0\1\xc2" + b"\x91" * 100_000])
+    async def test_a_damaged_heartbeat_is_none(self, clock: FakeClock, content: bytes) -> None:
+        """Nobody has written it, and all others are seen."""
+        state = MemoryState(clock.clock.monotonic)
+        shards = [shard_of(clock, state, index) for index in range(TOTAL)]
+        await state.put("member/damaged", content)
+        for _ in range(2):
+            for each in shards:
+                await each.beat()
+            await clock.advance(BEAT_SECONDS)
+
+        assert [None] * TOTAL == [each.turn_seconds() for each in shards]
+
     async def test_another_installation_is_none_of_them(self, clock: FakeClock) -> None:
         """Two namespaces in one state do not count each other's heartbeats."""
         state = MemoryState(clock.clock.monotonic)

@@ -44,6 +44,20 @@ def test_instants_are_utc() -> None:
     assert ("2023-11-14 22:13:20 UTC", "") == (text.instant(1_700_000_000.9), text.instant(None))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (math.nan, "1970-01-01 00:00:00 UTC"),
+        (-math.inf, "1970-01-01 00:00:00 UTC"),
+        (1e18, "5138-11-16 09:46:40 UTC"),
+        (math.inf, "5138-11-16 09:46:40 UTC"),
+    ],
+)
+def test_no_number_is_too_large_for_an_instant(seconds: float, expected: str) -> None:
+    """A page must not fail by what a vendor or a file says."""
+    assert expected == text.instant(seconds)
+
+
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 suites"), (1, "1 suite"), (2, "2 suites")])
 def test_nouns_follow_numbers(number: int, expected: str) -> None:
     """Only one is singular."""

@@ -12,6 +12,7 @@ import yaml
 
 from exporter.alerts.settings import AlertmanagerSettings
 from exporter.alerts.thresholds import RUNBOOK_URL
+from exporter.config.secret import UNRESOLVED
 from exporter.config.yaml_file import parse
 from exporter.errors import ConfigurationError
 from exporter.logging import configure
@@ -36,6 +37,9 @@ NO_SOURCES = (
     " and LOADFLEET_REALLOAD_AUTH_TOKEN, or look around with `loadfleet-exporter demo`"
 )
 
+UNREADABLE = "a date, number or tag that cannot be read; put text in quotes"
+UNUSABLE = "holds a NUL or half of a character; write the character"
+
 #: Each file with its messages; `{0}` is the folder, `{1}` the file.
 INVALID = {
     "alias": [
@@ -45,7 +49,9 @@ INVALID = {
         )
     ],
     "bomb": ["{1}: holds more than 100000 values, aliases counted; shorten it"],
-    "control": ["{1}: holds a character that YAML does not allow; remove control characters"],
+    "control": [
+        "{1}: line 1: holds a character that YAML does not allow; remove control characters"
+    ],
     "cross-field": [
         "defaults.auth_retry: must be at least 60s; the vendor may lock out who retries sooner",
         f"defaults.labels.job: {OWN_LABEL}",
@@ -65,7 +71,7 @@ INVALID = {
         ),
         "sources[1].name: is already the name of sources[0]; give each its own",
     ],
-    "date": ["{1}: holds a date, number or tag that cannot be read; put text in quotes"],
+    "date": [f"{{1}}: line 1, column 7: {UNREADABLE}"],
     "doubled-keys": [
         "{1}: line 7, column 20: the key level stands here for the second time; remove one",
         "{1}: line 8, column 1: the key retries stands here for the second time; remove one",
@@ -109,7 +115,7 @@ INVALID = {
         ),
         (
             "sources[4].auth_token_file: cannot use the secret file {0}/secrets:"
-            " Is a directory; correct the path or its rights"
+            " it is a directory and not a regular file; name a file"
         ),
         "sources[5].auth_token: is empty; give it, or auth_token_file",
     ],
@@ -131,7 +137,7 @@ INVALID = {
         "sources[0].ca_file: must hold certificates in PEM format",
         (
             "sources[1].ca_file: cannot read {0}/secrets/nowhere (No such file or directory);"
-            " correct the path"
+            " correct the path or its rights"
         ),
         (
             "sources[2].client_cert_file: must hold a certificate in PEM format that fits its key,"
@@ -139,7 +145,7 @@ INVALID = {
         ),
         (
             "sources[3].client_cert_file: cannot read {0}/secrets/nowhere"
-            " (No such file or directory); correct the path"
+            " (No such file or directory); correct the path or its rights"
         ),
     ],
     "top": ["{1}: must be a mapping of keys to values at its top"],
@@ -316,7 +322,6 @@ class TestFile:
         ("name", "why"),
         [
             ("nowhere.yml", "No such file or directory"),
-            ("secrets", "Is a directory"),
         ],
     )
     def test_a_file_that_cannot_be_read_is_named(self, name: str, why: str) -> None:
@@ -332,13 +337,73 @@ class TestFile:
         path = tmp_path / "huge.yml"
         path.write_bytes(b"#" * ((1 << 20) + 1))
 
-        with pytest.raises(ConfigurationError, match="larger than 1 MiB"):
+        with pytest.raises(ConfigurationError, match="larger than 1MiB"):
             load(path, environ={})
 
     def test_deep_nesting_is_refused(self) -> None:
         """No file brings the parser's stack down."""
         with pytest.raises(ConfigurationError, match="nested too deeply"):
             load(None, content=b"a: " + b"[" * 100_000, environ={})
+
+    @pytest.mark.parametrize(
+        ("value", "why"),
+        [
+            ("1" * 5_000, UNREADABLE),
+            ("2001-99-99", UNREADABLE),
+            ("!!float ''", UNREADABLE),
+            ("!!int some", UNREADABLE),
+            ("!!timestamp soon", UNREADABLE),
+            (r'"\0"', UNUSABLE),
+            (r'"\ud800"', UNUSABLE),
+            ("${TOKEN}", UNRESOLVED),
+            ("'$(TOKEN)'", UNRESOLVED),
+        ],
+    )
+    @pytest.mark.parametrize("key", ["key: ", "? "])
+    def test_a_value_that_is_none_is_named_by_its_line(
+        self, key: str, value: str, why: str
+    ) -> None:
+        """Whichever setting it is of: no reader of one has to know such values."""
+        with pytest.raises(ConfigurationError) as caught:
+            parse(f"first: 1\n{key}{value}\n".encode(), name="file")
+
+        assert (f"file: line 2, column {len(key) + 1}: {why}",) == caught.value.problems
+
+    @pytest.mark.parametrize(
+        ("setting", "why"),
+        [
+            ("defaults: {concurrency: 1000000000000000}", "has more than 15 digits"),
+            ("defaults: {concurrency: 0x" + "f" * 5_000 + "}", "has more than 15 digits"),
+            ("defaults: {concurrency: 1e999}", "must be a whole number"),
+            ("defaults: {concurrency: .nan}", "must be a whole number"),
+            ("defaults: {timeout: 99999999999999d}", "is longer than 100 years"),
+            ("defaults: {timeout: 1e400s}", "is not a duration"),
+            ("defaults: {timeout: .inf}", "is not a duration"),
+            ("history: {max_bytes: 999999999999GiB}", "is larger than any disk"),
+            ("web: {listen_address: ':99999999999999999999'}", "is not an address"),
+        ],
+    )
+    def test_absurd_numbers_are_mistakes(self, setting: str, why: str) -> None:
+        """They are told at the start, and not found out by a poll."""
+        with pytest.raises(ConfigurationError) as caught:
+            load(None, content=setting.encode(), environ=VARIABLES)
+
+        (problem,) = caught.value.problems
+        assert problem.partition(": ")[2].startswith(why)
+
+    def test_a_placeholder_from_elsewhere_is_no_secret(self, tmp_path: Path) -> None:
+        """Sent literally it would be refused, and refusals can lock an address out."""
+        path = tmp_path / "token"
+        path.write_text("${TOKEN}\n")
+        by_file = {key: value for key, value in SOURCE.items() if key != "auth_token"}
+
+        assert [
+            [f"sources[0].auth_token_file: {UNRESOLVED}"],
+            [f"LOADFLEET_REALLOAD_AUTH_TOKEN: {UNRESOLVED}"],
+        ] == [
+            problems({"sources": [by_file | {"auth_token_file": str(path)}]}),
+            problems({}, environ=VARIABLES | {"LOADFLEET_REALLOAD_AUTH_TOKEN": "${TOKEN}"}),
+        ]
 
 
 class TestPrecedence:

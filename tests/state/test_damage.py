@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import StateError
+from exporter.state import schema
 from exporter.state.database import Database, tidy
 from exporter.state.place import Place
 from exporter.state.schema import DamagedError
@@ -154,6 +156,49 @@ async def test_what_is_not_ours_is_set_aside(
     assert content == (tmp_path / name).read_bytes()
     assert ["state_set_aside"] == [each["event"] for each in logs]
     assert str(file) == logs[0]["file"]
+
+
+def _meta(name: str, value: bytes) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute(
+        "INSERT OR REPLACE INTO meta (name, checksum, value) VALUES (?, ?, ?)",
+        (name, schema.checksum(name, 0.0, value), value),
+    )
+
+
+def _written(at: float) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute(
+        "UPDATE documents SET written = ?, checksum = ? WHERE key = 'key/1'",
+        (at, schema.checksum("key/1", at, DOCUMENTS["key/1"])),
+    )
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(
+            pytest.param(_meta(name, value), id=f"{name} {value[:6].decode(errors='replace')}")
+            for name in ("offset", "newest")
+            for value in (b"", b"x", b"\xff", b"inf", b"1e18", b"1" * 5_000)
+        ),
+        *(_meta("offset", value) for value in (b"nan", b"-1e18")),
+        _meta("boot_id", b"\xff"),
+        *(_written(at) for at in (-1.0, -math.inf, math.inf, 1e18)),
+    ],
+)
+async def test_a_clock_that_no_host_has_is_damage(
+    write: Callable[[sqlite3.Connection], object], tmp_path: Path
+) -> None:
+    """Though its checksum is right, nothing could go on from it."""
+    await filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection, connection:
+        write(connection)
+
+    with capture_logs() as logs:
+        found = await read(tmp_path)
+
+    assert {} == found
+    assert ["state_set_aside"] == [each["event"] for each in logs]
+    assert 1 == len(damaged(tmp_path))
 
 
 async def test_all_follow_when_it_is_damaged_while_open(tmp_path: Path) -> None:

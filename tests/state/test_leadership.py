@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 
@@ -446,7 +447,17 @@ async def test_a_newer_document_is_respected(store: MemoryState, time: FakeClock
     assert [] == member.heard
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\xff" * 16, b"\x00" * 15])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"x", b"\xff" * 16, b"\x00" * 15),
+        *(
+            Lease(epoch=7, expires=expires, holder="x").encoded()
+            for expires in (-1.0, 9e10, 1e18, math.inf, math.nan)
+        ),
+        Lease(epoch=7, expires=0.0).encoded()[:16] + b"\x91" * 100_000,
+    ],
+)
 async def test_a_damaged_document_is_none(
     content: bytes, store: MemoryState, time: FakeClock
 ) -> None:

@@ -67,7 +67,7 @@ SERVER = "is for a server; give url"
             [
                 (
                     "state.ca_file: cannot read nowhere.pem (No such file or directory);"
-                    " correct the path"
+                    " correct the path or its rights"
                 ),
             ],
         ),

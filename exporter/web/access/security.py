@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.config import yaml_file
+from exporter.config import files, yaml_file
 from exporter.errors import ConfigurationError
 from exporter.web.access.auth import Bucket, Users
 from exporter.web.access.config import WebConfig, parse, told
@@ -80,15 +80,15 @@ def read_files(path: Path) -> LoadedFiles:
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
 
-    def take(file: Path) -> None:
+    def take(file: Path, limit_bytes: int) -> None:
         # Looked at before it is read, so that a change in between is noticed the next time.
         seen[file] = identity(file)
         try:
-            contents[file] = yaml_file.read(file)
+            contents[file] = yaml_file.read(file, limit_bytes=limit_bytes)
         except ConfigurationError as error:
             problems.extend(error.problems)
 
-    take(path)
+    take(path, yaml_file.LIMIT_BYTES)
     config = None
     if path in contents:
         try:
@@ -97,7 +97,7 @@ def read_files(path: Path) -> LoadedFiles:
             problems.extend(error.problems)
     if config is not None and config.tls is not None:
         for file in config.tls.files():
-            take(file)
+            take(file, files.LIMIT_BYTES)
     return LoadedFiles(config=config, contents=contents, problems=tuple(problems), seen=seen)
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
-import tempfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import structlog
 from cryptography import x509
 
+from exporter.config import pem
 from exporter.web.access.config import CIPHER_SUITES, CURVES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -124,8 +122,7 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
         return ""
 
     try:
-        with _as_file(cert) as cert_path, _as_file(key) as key_path:
-            context.load_cert_chain(cert_path, key_path, password=passphrase)
+        pem.load_chain(context, cert, key, passphrase)
     except ssl.SSLError as error:
         if asked:
             raise UnusableError("the key has a passphrase; store it without one") from None
@@ -133,25 +130,6 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
             raise UnusableError("certificate and key do not belong together") from None
         why = (error.reason or "not in PEM form").lower().replace("_", " ")
         raise UnusableError(f"certificate or key cannot be used: {why}") from None
-
-
-@contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
-    """Offer bytes under a path, since the TLS library loads certificates only from one.
-
-    They are loaded from what was read, not from their own file, which may have changed since.
-    """
-    if hasattr(os, "memfd_create"):  # in memory, where a container has nothing to write to
-        descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-    else:
-        with tempfile.NamedTemporaryFile() as temporary:
-            temporary.write(content)
-            temporary.flush()
-            yield temporary.name
 
 
 class _Connection(ssl.SSLObject):

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from exporter.errors import ConfigurationError
 from exporter.web.access.security import WebSecurity, identity, read_files
+from tests.config.test_files import KINDS
 from tests.support.certificates import Authority
 from tests.support.clock import FakeClock
 
@@ -236,6 +237,46 @@ class TestFailClosed:
                 admitted.add(await admits(security, "bob"))
 
         assert {False} == admitted
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("name", ["web.yml", "server.crt", "server.key", "ca.pem"])
+    def test_what_is_no_file_changes_nothing(self, tmp_path: Path, name: str, kind: str) -> None:
+        """No request waits for it, and what was demanded is demanded on."""
+        authority = Authority(tmp_path)
+        authority.issue()
+        tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
+        security = WebSecurity(authority.configure(tls=tls, **users("alice")))
+        before = security.rules()
+        make, why = KINDS[kind]
+
+        (tmp_path / name).unlink()
+        make(tmp_path / name)
+        with capture_logs() as logs:
+            after = security.rules()
+
+        assert before is after
+        assert security.refused
+        (told,) = logs
+        assert told["message"].startswith(f"{tmp_path / name}: ")
+        assert why in told["message"] or "is a pipe" in told["message"]
+
+    @pytest.mark.parametrize("name", ["server.crt", "server.key", "ca.pem"])
+    def test_a_file_it_names_that_is_emptied_changes_nothing(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        """Without a CA nobody could be verified, and without a certificate nobody come in."""
+        authority = Authority(tmp_path)
+        authority.issue()
+        tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
+        security = WebSecurity(authority.configure(tls=tls))
+        before = security.rules()
+
+        (tmp_path / name).write_bytes(b"")
+        with capture_logs() as logs:
+            after = security.rules()
+
+        assert before is after
+        assert ["web_config_refused"] == [entry["event"] for entry in logs]
 
     def test_users_who_vanished_are_named_with_the_remedy(self, tmp_path: Path) -> None:
         """Who takes users out on purpose reads how."""
