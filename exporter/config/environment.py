@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic_settings import InitSettingsSource
 
 from exporter.config.secret import is_text
-from exporter.config.validation import beginnings, is_list, model_of, nearest, plain
+from exporter.config.validation import beginnings, dotted, is_list, model_of, nearest, plain
 
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ NEST = "__"
 _SERVICE_LINK = re.compile(
     rf"{PREFIX}(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)\w*)?)"
 )
+
+#: In the file: the whole of a value that a variable gives.
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class _UnusableError(Exception):
@@ -104,6 +107,40 @@ class EnvironmentSource(InitSettingsSource):
             self.sources[provider] = source
         elif not _SERVICE_LINK.fullmatch(name):
             raise _UnusableError
+
+
+class References:
+    """The values of a file that name a variable, as `${NAME}`, to stand for its text.
+
+    Attributes:
+        data: The file's data with the variables' texts, empty where a variable is not set.
+        names: The variables that the file names.
+        problems: By place which variable is not set.
+    """
+
+    def __init__(self, data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        """Resolve the references; an empty variable counts as not set."""
+        self.names: set[str] = set()
+        self.problems: dict[str, str] = {}
+        self._environ = environ
+        self.data: dict[str, Any] = self._resolved(data, ())
+
+    def _resolved(self, data: Any, path: KeyPath) -> Any:
+        if isinstance(data, dict):
+            return {key: self._resolved(value, (*path, key)) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self._resolved(value, (*path, index)) for index, value in enumerate(data)]
+        match = _REFERENCE.fullmatch(data) if isinstance(data, str) else None
+        if match is None:
+            return data
+        self.names.add(match[1])
+        text = self._environ.get(match[1], "")
+        if not text:
+            self.problems[dotted(path)] = f"{match[1]} is not set in the environment; set it"
+        elif not is_text(text):
+            why = f"{match[1]} in the environment holds bytes that are not UTF-8; write it anew"
+            self.problems[dotted(path)] = why
+        return text
 
 
 def source_variable(provider: str, path: KeyPath) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from exporter.config import files
-from exporter.config.secret import UNRESOLVED, is_placeholder
 from exporter.config.validation import model_of, plain
 from exporter.errors import ConfigurationError
 
@@ -169,8 +168,6 @@ def _mistakes(root: yaml.Node, name: str) -> list[str]:
                 found.extend(_repeated(node))
             elif _UNUSABLE.search(node.value):
                 found.append((node, "holds a NUL or half of a character; write the character"))
-            elif is_placeholder(node.value):
-                found.append((node, UNRESOLVED))
             sizes[id(node)] = 1 + sum(size(each) for each in inner)
         return sizes[id(node)]
 

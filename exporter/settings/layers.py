@@ -17,7 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from exporter.config.environment import EnvironmentSource, source_variable
+from exporter.config.environment import EnvironmentSource, References, source_variable
 from exporter.config.validation import dotted, known_keys
 from exporter.config.yaml_file import absolute
 from exporter.settings import flags
@@ -120,16 +120,18 @@ class Layers:
             renamed: Settings whose old names work as well.
         """
         self.old_names = OldNames(renamed)
+        self._references = References(data, environ or {})
         self._flags = FlagSource(Given, dict(overrides or {}))
         self._environment = EnvironmentSource(
             Given,
             self.old_names.in_environment(environ or {}),
             sections=SECTIONS,
             providers=_MODELS,
-            known=flags.ENVIRONMENT,
+            known={*flags.ENVIRONMENT, *self._references.names},
         )
         more = self._environment.sources.values()
-        self._file = FileSource(self.old_names.in_file(data), folder=folder, more=more)
+        named = self.old_names.in_file(self._references.data)
+        self._file = FileSource(named, folder=folder, more=more)
 
     def joined(self) -> dict[str, Any]:
         """Return what was given by its keys, where a stronger layer hides a weaker one."""
@@ -139,9 +141,8 @@ class Layers:
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
         """Return complete messages: on variables that cannot be read, and on mistakes."""
-        unread = {
-            self.old_names.location(name): why for name, why in self._environment.problems.items()
-        }
+        problems = self._environment.problems | self._references.problems
+        unread = {self.old_names.location(name): why for name, why in problems.items()}
         located = [(self.location_of(mistake.path), mistake) for mistake in mistakes]
         return [
             *self.old_names.problems,

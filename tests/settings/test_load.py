@@ -355,8 +355,6 @@ class TestFile:
             ("!!timestamp soon", UNREADABLE),
             (r'"\0"', UNUSABLE),
             (r'"\ud800"', UNUSABLE),
-            ("${TOKEN}", UNRESOLVED),
-            ("'$(TOKEN)'", UNRESOLVED),
         ],
     )
     @pytest.mark.parametrize("key", ["key: ", "? "])
@@ -390,6 +388,53 @@ class TestFile:
 
         (problem,) = caught.value.problems
         assert problem.partition(": ")[2].startswith(why)
+
+    def test_references_to_variables_are_resolved(self) -> None:
+        """In every value, whatever its type, as the variables of settings are read."""
+        data = {
+            "sources": [SOURCE | {"auth_token": "${REALLOAD_TOKEN}", "concurrency": "${PLACES}"}],
+            "web": {"enable_lifecycle": "${lifecycle}"},
+            "defaults": {"labels": {"site": "${LOADFLEET_SITE}"}},
+        }
+        environ = {
+            "REALLOAD_TOKEN": "invented${PLACES}",
+            "PLACES": "2",
+            "lifecycle": "true",
+            "LOADFLEET_SITE": "basel",
+        }
+
+        settings = from_data(data, environ=environ)
+
+        (source,) = settings.sources
+        assert ["invented${PLACES}"] == [secret.reveal() for secret in source.secrets()]
+        assert (2, {"site": "basel"}) == (source.concurrency, source.labels)
+        assert settings.web.enable_lifecycle
+
+    @pytest.mark.parametrize("environ", [{}, {"REALLOAD_TOKEN": ""}])
+    def test_a_reference_to_nothing_is_a_mistake(self, environ: dict[str, str]) -> None:
+        """Sent literally it would be refused, and refusals can lock an address out."""
+        data = {
+            "sources": [SOURCE | {"auth_token": "${REALLOAD_TOKEN}", "url": "${PORTAL}"}],
+            "web": {"max_requests": "${MANY}"},
+        }
+
+        assert [
+            "sources[0].url: PORTAL is not set in the environment; set it",
+            "sources[0].auth_token: REALLOAD_TOKEN is not set in the environment; set it",
+            "web.max_requests: MANY is not set in the environment; set it",
+        ] == problems(data, environ=environ)
+
+    def test_other_dollars_are_text(self) -> None:
+        """A password may hold them, and a file of another program's placeholders too."""
+        texts = ("a${REALLOAD_TOKEN}", "$REALLOAD_TOKEN", "${REALLOAD-TOKEN}", "${}", "$$")
+        environ = {"REALLOAD_TOKEN": "invented"}
+
+        found = [
+            from_data({"sources": [SOURCE | {"labels": {"some": text}}]}, environ=environ)
+            for text in texts
+        ]
+
+        assert list(texts) == [settings.sources[0].labels["some"] for settings in found]
 
     def test_a_placeholder_from_elsewhere_is_no_secret(self, tmp_path: Path) -> None:
         """Sent literally it would be refused, and refusals can lock an address out."""
