@@ -132,7 +132,7 @@ async def test_a_silent_crowd(
             page = await served.ask("/metrics")
             answers.append(await still(kept))
         kept[1].transport.abort()
-        limits = Path(f"/proc/{served.process.process.pid}/limits").read_text()
+        limits = limits_of(served.process)
 
     told = served.process.errors
     assert ({200}, 200) == (statuses, page)
@@ -141,6 +141,10 @@ async def test_a_silent_crowd(
     assert short is ("event=few_descriptors" in told)
     assert "event=accept_failed" not in told
     assert "event=poll_failed" not in told
+
+
+def limits_of(started: Process) -> str:
+    return Path(f"/proc/{started.process.pid}/limits").read_text()
 
 
 async def still(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bool:
@@ -153,10 +157,12 @@ async def still(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -
 @LOOPS
 async def test_an_idle_crowd(tmp_path: Path, program: Sequence[str]) -> None:
     """Connections that were answered and are kept for nothing make room."""
-    async with serving(tmp_path, program) as served:
-        async with served.crowd(PLACES + SPARE + 100, get("/-/healthy")):
-            statuses = await served.lives()
-            page = await served.ask("/metrics")
+    async with (
+        serving(tmp_path, program) as served,
+        served.crowd(PLACES + SPARE + 100, get("/-/healthy")),
+    ):
+        statuses = await served.lives()
+        page = await served.ask("/metrics")
 
     assert ({200}, 200) == (statuses, page)
 

@@ -80,6 +80,7 @@ class FencedProtocol(HttpToolsProtocol):
         self._request_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
         self._head_size = 0
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for the first request."""
@@ -92,6 +93,10 @@ class FencedProtocol(HttpToolsProtocol):
         self._request_arrived()
         self._answer_read()
         self._room.leave(self)
+        if self._answering is not None:
+            # uvicorn tells only the newest request that its client is gone, not the one answered.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -141,6 +146,10 @@ class FencedProtocol(HttpToolsProtocol):
             )
             return _BUSY
         return None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         """Stop waiting for the request."""
