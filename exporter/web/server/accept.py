@@ -8,7 +8,6 @@ makes room.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -112,8 +111,10 @@ class Acceptor:
         task.add_done_callback(self._beginning.discard)
 
     async def _connect(self, sock: socket.socket, protocol: FencedProtocol) -> None:
-        # A client that leaves, or that does not know TLS, is no mistake of ours.
-        with contextlib.suppress(OSError):
+        try:
             await self._loop.connect_accepted_socket(lambda: protocol, sock, **self._tls)
-            return
-        self._room.leave(protocol)
+        except BaseException as error:
+            self._room.leave(protocol)
+            # A client that leaves, or that does not know TLS, is no mistake of ours.
+            if not isinstance(error, OSError):
+                raise
