@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from exporter import __version__
+from exporter import __version__, process
 from exporter.alerts.alerting import AlertingContext, BuiltInAlerts
 from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK, Clock
@@ -25,6 +25,7 @@ from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
 from exporter.history.history import open_history
 from exporter.http import HttpClient
+from exporter.logging import tell_repeated
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_rows
@@ -35,6 +36,7 @@ from exporter.settings.load import configure_for, redacted
 from exporter.sharding import Shard
 from exporter.state.leadership import Leadership, Work
 from exporter.web.app import create_app, make_server
+from exporter.web.server.room import PLACES, SPARE, affordable_places
 
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ HOUSEKEEPING_SECONDS = 1.0
 
 #: The loop counts as stuck when there was no housekeeping for this long.
 HEARTBEAT_LIMIT_SECONDS = 30.0
+
+#: So many descriptors are kept for what is open for a moment, or by few: the stores of state and
+#: history, the receivers of alerts, the files of the configuration and the look-up of names.
+_OTHER_FILES = 32
 
 #: Ready at the latest after this long: a source that hangs must not hold the metrics back that
 #: would tell so.
@@ -153,7 +159,13 @@ class Daemon:
             max_requests=web.max_requests,
             lifecycle=web.enable_lifecycle,
         )
-        server = make_server(app, web, clock=self._clock, telemetry=self._engine.telemetry)
+        server = make_server(
+            app,
+            web,
+            clock=self._clock,
+            telemetry=self._engine.telemetry,
+            max_connections=self._places(process.free_descriptors()),
+        )
         await self._engine.connect(self._settings)
         # Before anybody can ask: while the store is away it takes seconds.
         await self._engine.beat()
@@ -208,6 +220,19 @@ class Daemon:
             if self.history is not None:
                 await self.history.aclose()
             self._log.info("stopped")
+
+    def _places(self, descriptors: float) -> int:
+        """Return how many clients can be served at once beside all else that needs descriptors."""
+        needed = _OTHER_FILES + sum(source.concurrency for source in self._settings.sources)
+        found = affordable_places(descriptors - needed)
+        if found < PLACES:
+            missing = int(PLACES + SPARE + needed - descriptors)
+            self._log.warning(
+                "few_descriptors",
+                message=f"the limit of open files leaves room for {found} clients at once instead"
+                f" of {PLACES}; raise it by {missing} with LimitNOFILE (systemd) or `ulimit -n`",
+            )
+        return found
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return what is known now."""
@@ -315,6 +340,7 @@ class Daemon:
                     self._log.warning("clock_was_set")
                 # A refused file is told also where nobody asks.
                 server.refresh()
+                tell_repeated()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)

@@ -2,23 +2,26 @@
 
 Every record, ours or foreign, goes through the same processors, the last but one of which takes
 secrets out: by the name of the key, by the type of the value, and by value for every secret the
-configuration knows.
+configuration knows. What repeats is told once a minute.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 import structlog
 from pydantic import SecretStr
 
 from exporter.config.secret import HIDDEN, Secret
+from exporter.repeats import Repeats
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -54,6 +57,7 @@ def configure(
     log_format: Format,
     secrets: Callable[[], Collection[str]] = tuple,
     stream: TextIO | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Set up logging for the process; may be called again.
 
@@ -62,6 +66,7 @@ def configure(
         log_format: `logfmt` or `json`, one line per event.
         secrets: Returns the values to take out, asked for each record.
         stream: The destination; standard error if not given.
+        monotonic: The clock by which repeated records are held back.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
@@ -82,7 +87,11 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    root = logging.getLogger()
+    stream = stream or sys.stderr
+    # A reload forgets nothing that is held back.
+    former = [each.repeats for each in _handlers() if each.stream is stream]
+    handler = _Handler(stream, former[0] if former else Repeats(monotonic))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -93,12 +102,48 @@ def configure(
             ],
         )
     )
-    root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(threshold)
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, threshold))
     logging.captureWarnings(capture=True)
+
+
+def tell_repeated() -> None:
+    """Log the repeated records whose minute is over; else they wait for the next record."""
+    for handler in _handlers():
+        handler.tell_due()
+
+
+def _handlers() -> list[_Handler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, _Handler)]
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes records, those that repeat once a minute, and at its end what it has held back."""
+
+    def __init__(self, stream: TextIO, repeats: Repeats) -> None:
+        super().__init__(stream)
+        self.repeats = repeats
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(self.repeats.take(record))
+        except Exception:  # noqa: BLE001 - as the parent's: a log that fails must not end the work
+            self.handleError(record)
+
+    def tell_due(self) -> None:
+        with self.lock or nullcontext():
+            self._write(self.repeats.due())
+
+    def close(self) -> None:
+        with self.lock or nullcontext():
+            self._write(self.repeats.rest())
+        super().close()
+
+    def _write(self, records: Iterable[logging.LogRecord]) -> None:
+        for record in records:
+            super().emit(record)
 
 
 def redactor(secrets: Callable[[], Collection[str]]) -> Processor:

@@ -1,11 +1,13 @@
-"""The process: event loop, garbage collection, signals to stop, and whether another has ended."""
+"""The process: loop, garbage collection, descriptors, signals, and whether another has ended."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import importlib
+import math
 import os
+import resource
 import signal
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: 256 calls in flight allocate, or each collection finds most of them alive.
 YOUNG_OBJECTS = 100_000
 
+_PROC = Path("/proc")
+
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run the coroutine that is the process's life, on uvloop where that is installed."""
@@ -29,11 +33,35 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
+    raise_descriptor_limit()
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with suppress(ImportError):
         factory = importlib.import_module("uvloop").new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard one.
+
+    The usual 1024 are for programs that call `select`, which cannot take more; nothing here does.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems say there is no limit and yet refuse to set none.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def free_descriptors() -> float:
+    """Return how many more files can be opened; infinite where nothing limits that."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return math.inf
+    try:
+        used = len(list((_PROC / "self/fd").iterdir()))
+    except OSError:
+        used = 0  # the caller's reserve has to do
+    return soft - used
 
 
 @contextmanager
@@ -48,9 +76,6 @@ def stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-_PROC = Path("/proc")
 
 
 def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:

@@ -4,20 +4,23 @@ import io
 import json
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 from pydantic import SecretStr
 
 from exporter.config.secret import Secret
-from exporter.logging import configure
+from exporter.logging import configure, tell_repeated
+from exporter.repeats import MAX_FACTS, MAX_REMEMBERED, WINDOW_SECONDS
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.logging import Format, Level
+
+    Log = Callable[[], list[dict[str, Any]]]
 
 
 CANARY = "canary-4711"
@@ -167,3 +170,217 @@ class TestRedaction:
             entry["on"],
             entry["none"],
         )
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """Make the clock of the log."""
+    return Watch()
+
+
+@pytest.fixture
+def log(watch: Watch) -> Log:
+    """Log into a buffer by that clock, and return what is new in it."""
+    stream = io.StringIO()
+    configure(level="info", log_format="json", stream=stream, monotonic=watch)
+
+    def new() -> list[dict[str, Any]]:
+        entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+        stream.seek(0)
+        stream.truncate()
+        return entries
+
+    return new
+
+
+def events(entries: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return what was told, with its count."""
+    return [(entry["event"], entry.get("repeated", 0)) for entry in entries]
+
+
+class TestRepeats:
+    def test_what_repeats_is_told_once_a_minute_with_its_count(
+        self, log: Log, watch: Watch
+    ) -> None:
+        """The first is told at once, and as long as it goes on one in each minute."""
+        logger = structlog.get_logger("exporter.poll")
+        told = []
+
+        for _ in range(3):
+            for _ in range(10):
+                logger.warning("source_down", source="prod")
+            told.append(events(log()))
+            watch.seconds += WINDOW_SECONDS
+            tell_repeated()
+            told.append(events(log()))
+
+        first, *later = told
+        assert [("source_down", 0)] == first
+        assert [
+            [("source_down", 9)],
+            [],
+            [("source_down", 10)],
+            [],
+            [("source_down", 10)],
+        ] == later
+
+    def test_a_minute_without_it_ends_it(self, log: Log, watch: Watch) -> None:
+        """What happens again later is news."""
+        logger = structlog.get_logger("exporter.poll")
+
+        logger.warning("source_down")
+        watch.seconds += WINDOW_SECONDS
+        logger.warning("source_down")
+
+        assert [("source_down", 0), ("source_down", 0)] == events(log())
+
+    def test_the_log_ends_with_how_things_are(self, log: Log, watch: Watch) -> None:
+        """A source that flaps within a minute is at the end told to be what it is."""
+        logger = structlog.get_logger("exporter.poll")
+
+        for _ in range(5):
+            logger.warning("source_down")
+            logger.info("source_up")
+        logger.warning("source_down")
+        first = events(log())
+        watch.seconds += WINDOW_SECONDS
+        tell_repeated()
+
+        last = log()
+        assert [("source_down", 0), ("source_up", 0)] == first
+        assert [("source_up", 4), ("source_down", 5)] == events(last)
+        assert last[0]["ts"] < last[1]["ts"]
+
+    def test_another_record_brings_what_is_due(self, log: Log, watch: Watch) -> None:
+        """A command has no housekeeping."""
+        logger = structlog.get_logger("exporter")
+
+        logger.info("one")
+        logger.info("one")
+        watch.seconds += WINDOW_SECONDS
+        logger.info("two")
+
+        assert [("one", 0), ("one", 1), ("two", 0)] == events(log())
+
+    def test_nothing_is_lost_at_the_end(self, log: Log) -> None:
+        """A process that stops within the minute tells what it has held back."""
+        logger = structlog.get_logger("exporter")
+
+        logger.info("one")
+        logger.info("one")
+        logging.getLogger().handlers[0].close()
+        logging.getLogger().handlers[0].close()
+
+        assert [("one", 0), ("one", 1)] == events(log())
+
+    def test_a_reload_forgets_nothing(self, watch: Watch) -> None:
+        """Logging is set up anew then, and a storm of reloads repeats, too."""
+        stream = io.StringIO()
+
+        for _ in range(3):
+            configure(level="info", log_format="logfmt", stream=stream, monotonic=watch)
+            structlog.get_logger("exporter").info("reloaded", kept=1)
+
+        assert 1 == stream.getvalue().count("reloaded")
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"source": "b"}, {"task": "suites"}, {"id": "6"}, {"message": "line 2: wrong"}],
+    )
+    def test_distinct_facts_are_all_told(self, log: Log, fields: dict[str, str]) -> None:
+        """Another source, task, target or mistake is no repetition."""
+        logger = structlog.get_logger("exporter")
+        fact = {"source": "a", "task": "agents", "id": "5", "message": "line 1: wrong"}
+
+        logger.info("agent_down", **fact)
+        logger.info("agent_down", **(fact | fields))
+        logger.warning("agent_down", **fact)
+        structlog.get_logger("other").info("agent_down", **fact)
+
+        assert 4 == len(log())
+
+    def test_what_is_measured_makes_no_other_fact(self, log: Log) -> None:
+        """The same event with another number is a repetition, of which the last is told."""
+        logger = structlog.get_logger("exporter")
+
+        for count in range(3):
+            logger.info("more_changes", count=count, seconds=count / 7)
+        logging.getLogger().handlers[0].close()
+
+        assert [(0, None), (2, 2)] == [(each["count"], each.get("repeated")) for each in log()]
+
+    def test_a_flood_of_distinct_facts_is_bounded(self, log: Log, watch: Watch) -> None:
+        """Ten thousand agents that go down at once are told by some and by their number."""
+        logger = structlog.get_logger("exporter.poll")
+
+        for number in range(10_000):
+            logger.info("agent_down", source="a", id=str(number))
+        logger.info("agent_down", source="b", id="0")
+        first = log()
+        watch.seconds += WINDOW_SECONDS
+        tell_repeated()
+        last = log()
+
+        assert MAX_FACTS + 2 == len(first)
+        assert "b" == first[-1]["source"]
+        assert [("9999", 10_000 - MAX_FACTS - 1)] == [(each["id"], each["others"]) for each in last]
+
+    def test_memory_is_bounded_and_nothing_lost(self, log: Log) -> None:
+        """With too many facts the oldest are told before their minute is over."""
+        for number in range(MAX_REMEMBERED + 1):
+            for _ in range(2):
+                structlog.get_logger("exporter").info("down", source=str(number))
+        told = log()
+
+        assert ("0", 1) == next((each["source"], each["repeated"]) for each in told[-2:-1])
+        assert str(MAX_REMEMBERED) == told[-1]["source"]
+        assert MAX_REMEMBERED + 2 == len(told)
+
+    def test_records_of_libraries_are_told_once(self, log: Log, watch: Watch) -> None:
+        """Their numbers are of sockets and tasks; one traceback of a kind is enough."""
+        logger = logging.getLogger("asyncio")
+
+        error = OSError(24, "Too many open files")
+        for number in range(5):
+            text = "accept() failed on fd=%d\nsocket: <0x%x>"
+            logger.error(text, number, number, exc_info=error)
+        logger.warning("another thing")
+        first = log()
+        watch.seconds += WINDOW_SECONDS
+        tell_repeated()
+        (last,) = log()
+
+        assert 2 == len(first)
+        assert "Too many open files" in first[0]["exception"]
+        assert ("accept() failed on fd=4\nsocket: <0x4>", 4) == (last["event"], last["repeated"])
+        assert "exception" not in last
+
+    def test_another_exception_is_another_fact(self, log: Log) -> None:
+        """A crash for another reason is told, of a library or of ours."""
+        for error in (ValueError("1"), KeyError("1"), ValueError("2")):
+            structlog.get_logger("exporter").error("render_crashed", exc_info=error)
+            logging.getLogger("uvicorn.error").error("Exception in app", exc_info=error)
+
+        assert 4 == len(log())
+
+    def test_a_record_that_cannot_be_formatted_ends_nothing(
+        self, log: Log, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A library's mistake in its log must not break what it does."""
+        record = logging.makeLogRecord({"msg": "%d", "args": ("no number",)})
+
+        logging.getLogger().handlers[0].handle(record)
+
+        assert [] == log()
+        assert "Logging error" in capsys.readouterr().err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -62,6 +63,39 @@ def test_garbage_is_looked_for_more_rarely() -> None:
     process.run(main())
 
     assert [process.YOUNG_OBJECTS] == thresholds
+
+
+def test_the_limit_of_descriptors_is_raised(restored_limit: int) -> None:
+    """The soft limit is for programs that call `select`; ours may have as many as allowed."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (restored_limit // 2, restored_limit))
+
+    async def main() -> None:
+        limits.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+
+    limits: list[tuple[int, int]] = []
+    process.run(main())
+
+    assert [(restored_limit, restored_limit)] == limits
+
+
+def test_open_files_are_not_free(restored_limit: int) -> None:
+    """What is open already leaves so much less for clients."""
+    soft = restored_limit // 2
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, restored_limit))
+    before = process.free_descriptors()
+    with Path("/dev/null").open("rb"):
+        during = process.free_descriptors()
+
+    assert 0 < before < soft
+    assert before - 1 == during
+
+
+@pytest.fixture
+def restored_limit() -> Iterator[int]:
+    """Give the tests their limit of descriptors back, and yield the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_process_is_known_until_it_has_ended() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
 from exporter.web.endpoints.text import TextPages
 from exporter.web.server.limits import LimitRequests
+from exporter.web.server.room import PLACES
 from exporter.web.server.uvicorn_server import WebServer
 
 
@@ -106,13 +108,14 @@ def create_app(
     )
 
 
-def make_server(
+def make_server(  # noqa: PLR0913 - all but two by keyword
     app: ASGIApp,
     web: WebSettings,
     *,
     clock: Clock,
     telemetry: SelfMetrics | None = None,
     environ: Mapping[str, str] = os.environ,
+    max_connections: int = PLACES,
 ) -> WebServer:
     """Make the server of an app; it listens once it is started.
 
@@ -122,14 +125,23 @@ def make_server(
         clock: Where time comes from.
         telemetry: Shows how the web configuration file is, and when the certificate ends.
         environ: Where systemd tells of sockets it hands over.
+        max_connections: How many may have a request under way.
 
     Raises:
         ConfigurationError: The web configuration file or what it names is wrong.
     """
     addresses = [parse_address(text) for text in web.listen_address]
     sockets = (lambda: systemd.inherited(environ, pid=os.getpid())) if web.systemd_socket else None
+    serve = partial(
+        WebServer,
+        addresses=addresses,
+        sockets=sockets,
+        max_connections=max_connections,
+        # Who is busy lives, and must not be ended for being busy.
+        always=[f"{web.route_prefix}/-/{page}" for page in ("healthy", "ready")],
+    )
     if web.config_file is None:
-        return WebServer(app, addresses, sockets=sockets)
+        return serve(app)
     security = WebSecurity(web.config_file, clock=clock)
     if telemetry is not None:
         telemetry[own.WEB_CONFIG_SUCCESSFUL].set_function(lambda: not security.refused)
@@ -138,9 +150,7 @@ def make_server(
                 lambda: security.certificate_end or 0.0
             )
     gate = Gate(app, security, route_prefix=web.route_prefix)
-    return WebServer(
-        gate, addresses, tls=security.context, sockets=sockets, refresh=security.refresh
-    )
+    return serve(gate, tls=security.context, refresh=security.refresh)
 
 
 class _Files(StaticFiles):

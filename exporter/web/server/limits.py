@@ -2,16 +2,20 @@
 
 uvicorn limits how long an idle connection is kept after an answer, but neither how long a
 request may take to arrive nor how large its head may grow nor how slowly an answer may be read.
-With too many connections it refuses the requests of all of them.
+With too many connections it refuses the requests of all of them, those on health included.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import select
+import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import structlog
 from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,8 +23,12 @@ from exporter.web.access.gate import DEFAULT_HEADERS
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from exporter.web.server.room import Room
 
 
 # The host may be empty; what follows a colon is a port. No name holds a slash, a blank or an `@`.
@@ -31,6 +39,16 @@ _WITHOUT_HOST = PlainTextResponse(
     status_code=HTTPStatus.BAD_REQUEST,
     headers={**DEFAULT_HEADERS, "Connection": "close"},
 )
+
+
+_BUSY = PlainTextResponse(
+    "503 Service Unavailable: too many requests are under way. Try again.\n",
+    status_code=HTTPStatus.SERVICE_UNAVAILABLE,
+    headers={**DEFAULT_HEADERS, "Connection": "close", "Retry-After": "1"},
+)
+
+
+_log = structlog.get_logger("exporter.web")
 
 
 class FencedProtocol(HttpToolsProtocol):
@@ -46,34 +64,46 @@ class FencedProtocol(HttpToolsProtocol):
     answer_seconds: ClassVar[float] = 30.0
     head_bytes: ClassVar[int] = 65_536
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, room: Room, always: Collection[str] = (), **kwargs: Any) -> None:
+        """Prepare for a connection.
+
+        Args:
+            args: For uvicorn's protocol.
+            room: Has a place for it.
+            always: The paths that are answered also when all places are busy.
+            kwargs: For uvicorn's protocol.
+        """
         super().__init__(*args, **kwargs)
+        self.accepted: socket.socket | None = None
+        self._room = room
+        self._always = always
         self._request_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
         self._head_size = 0
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to wait for the first request; its answer is 503 if there is no room for it.
-
-        Who was there before is served on: a crowd must not end the scrapes of a Prometheus that
-        keeps its connection.
-        """
+        """Start to wait for the first request."""
         super().connection_made(cast("asyncio.Transport", transport))
-        room = self.limit_concurrency
-        if room is not None:
-            self.limit_concurrency = None if len(self.connections) <= room else 0
+        self.accepted = None
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all timers."""
+        """Stop all timers and give the place back."""
         self._request_arrived()
         self._answer_read()
+        self._room.leave(self)
+        if self._answering is not None:
+            # uvicorn tells only the newest request that its client is gone, not the one answered.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request, unless its head has grown too large."""
         if self._idle:
             self._expect_request()
+            self._room.ask(self)
             self._head_size += len(data)
             if self._head_size > self.head_bytes:
                 self.transport.abort()
@@ -81,21 +111,45 @@ class FencedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Forget the size of the head, and answer 400 if it does not name one host (RFC 9112, 3.2).
-
-        A proxy in front may read such a request in another way than we do, so what follows it on
-        the connection is not read.
-        """
+        """Forget the size of the head, and refuse what is not to be answered."""
         self._head_size = 0
-        hosts = [value for name, value in self.headers if name == b"host"]
-        old = self.parser.get_http_version() in ("1.0", "0.9")
-        sound = old if not hosts else len(hosts) == 1 and _HOST.fullmatch(hosts[0].strip(b" \t"))
+        last = self._room.is_busy and self._idle
         app = self.app
-        self.app = app if sound else _WITHOUT_HOST
+        self.app = self._refusal(last=last) or app
         try:
             super().on_headers_complete()
         finally:
             self.app = app
+        if last:
+            self._room.rest(self)
+            self.cycle.keep_alive = False
+        else:
+            self._room.work(self)
+
+    def _refusal(self, *, last: bool) -> ASGIApp | None:
+        """Return what answers 400 to a request that does not name one host (RFC 9112, 3.2).
+
+        A proxy in front may read such a request in another way than we do, so what follows it on
+        the connection is not read.
+
+        Args:
+            last: Whether all places are busy, so that 503 is the answer to most others.
+        """
+        hosts = [value for name, value in self.headers if name == b"host"]
+        old = self.parser.get_http_version() in ("1.0", "0.9")
+        sound = old if not hosts else len(hosts) == 1 and _HOST.fullmatch(hosts[0].strip(b" \t"))
+        if not sound:
+            return _WITHOUT_HOST
+        if last and self.url.partition(b"?")[0].decode("latin-1") not in self._always:
+            _log.warning(
+                "requests_refused", message=f"{self._room.places} connections are busy, the limit"
+            )
+            return _BUSY
+        return None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         """Stop waiting for the request."""
@@ -119,6 +173,8 @@ class FencedProtocol(HttpToolsProtocol):
         if not self.flow.write_paused:
             self._answer_read()
         super().on_response_complete()
+        if not self.pipeline:
+            self._room.rest(self)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; do not wait for a client that left its answer unread."""
@@ -126,6 +182,30 @@ class FencedProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether something came from the client that was not read yet."""
+        sock = self.accepted or self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:  # it ends
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the client has not taken all of its last answer yet."""
+        return self.accepted is None and self.transport.get_write_buffer_size() > 0
+
+    def cut(self) -> None:
+        """End at once, without a goodbye: who has no place has no descriptor either."""
+        if self.accepted is None:
+            self.transport.abort()
+            return
+        # The loop has the socket already, and sees that it ends.
+        with contextlib.suppress(OSError):
+            self.accepted.shutdown(socket.SHUT_RDWR)
 
     @property
     def _idle(self) -> bool:

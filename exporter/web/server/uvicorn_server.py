@@ -7,18 +7,20 @@ import contextlib
 import errno
 import socket
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
 from exporter.config.address import Address
 from exporter.errors import StartError
+from exporter.web.server.accept import Acceptor
 from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.room import PLACES, Room
 
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -52,9 +54,10 @@ class WebServer:
         *,
         tls: ssl.SSLContext | None = None,
         sockets: Callable[[], list[socket.socket]] | None = None,
-        max_connections: int = 512,
+        max_connections: int = PLACES,
         idle_seconds: int = 75,
         handshake_seconds: float = _HANDSHAKE_SECONDS,
+        always: Collection[str] = (),
         protocol: type[FencedProtocol] = FencedProtocol,
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
@@ -62,8 +65,9 @@ class WebServer:
 
         `refresh` takes over what changed in the files of its security, also without a request.
 
-        Requests of connections beyond `max_connections` get 503. A connection may be idle for
-        longer than the usual scrape interval, so that Prometheus keeps its own.
+        When `max_connections` have a request under way others get 503, except on the paths
+        `always`. A connection may be idle for longer than the usual scrape interval, so that
+        Prometheus keeps its own, unless it has to make room.
         """
         self._app = app
         self._sockets = sockets or (lambda: listen(addresses))
@@ -75,6 +79,7 @@ class WebServer:
                 "ssl_shutdown_timeout": _GOODBYE_SECONDS,
             }
         self._max_connections = max_connections
+        self._always = frozenset(always)
         self._idle_seconds = idle_seconds
         self._protocol = protocol
         self.refresh = refresh
@@ -106,10 +111,11 @@ class WebServer:
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
-                limit_concurrency=self._max_connections,
                 timeout_keep_alive=self._idle_seconds,
             ),
             self._tls,
+            Room(self._max_connections),
+            self._always,
         )
         try:
             await server.startup(sockets)
@@ -144,36 +150,53 @@ class WebServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers of its own, which the daemon has, and with limits for TLS."""
+    """uvicorn without signal handlers, which the daemon has, and with a bound of connections."""
 
-    def __init__(self, config: uvicorn.Config, tls: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        tls: Mapping[str, Any],
+        room: Room,
+        always: Collection[str],
+    ) -> None:
         super().__init__(config)
-        self.servers = []
+        self.servers = []  # its own would accept without a bound
         self._tls = tls
+        self._room = room
+        self._always = always
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        loop = asyncio.get_running_loop()
         for sock in sockets or ():
-            self.servers.append(
-                await loop.create_server(self._connect, sock=sock, backlog=_BACKLOG, **self._tls)
-            )
+            sock.setblocking(False)
+            sock.listen(_BACKLOG)
+            self._acceptors.append(Acceptor(sock, self._room, self._connect, tls=self._tls))
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         del sockets  # connections are accepted since `startup`
         await self.main_loop()
         await self.shutdown()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
 
-    def _connect(self) -> asyncio.Protocol:
-        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return protocol(config=self.config, server_state=self.server_state, app_state={})
+    def _connect(self) -> FencedProtocol:
+        protocol = cast("type[FencedProtocol]", self.config.http_protocol_class)
+        return protocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            room=self._room,
+            always=self._always,
+        )
 
     def close(self) -> None:
         """Accept no more and begin to shut down."""
         self.should_exit = True
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._room.cut_silent()
 
     def abort(self) -> None:
         """Cut all connections and cancel what answers them."""

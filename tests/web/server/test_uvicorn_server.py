@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import signal
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.responses import PlainTextResponse
+from structlog.testing import capture_logs
 
 from exporter.config.address import Address
 from exporter.errors import StartError
 from exporter.web.endpoints.text import SlicedResponse
 from exporter.web.server.limits import FencedProtocol, LimitRequests
 from exporter.web.server.uvicorn_server import WebServer, bound_address, listen
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
@@ -423,22 +427,147 @@ class TestManners:
         assert 3 == app.requests
         assert [503] * 7 == refused
 
-    async def test_connections_are_bounded(self) -> None:
-        """A connection too many is refused, and those before it are served on."""
-        async with serving(hello, max_connections=1) as server, connected(server) as client:
-            first = await client.ask()
-            async with connected(server) as other:
-                refused = await other.ask()
-                again = await client.ask()
-
-        assert (200, 503, 200) == (first[0], refused[0], again[0])
-
     async def test_idle_connections_end(self) -> None:
         """A connection without a next request is closed."""
         async with serving(hello, idle_seconds=0) as server, connected(server) as client:
             await client.ask()
 
             assert await client.closed()
+
+
+class Gate:
+    """An app that answers on one path at once, and on all others when it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.entered = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        if scope["path"] != "/healthy":
+            self.entered += 1
+            await self.opened.wait()
+        await hello(scope, receive, send)
+
+
+HEALTHY = b"GET /healthy?x HTTP/1.1\r\nHost: exporter\r\n\r\n"
+
+
+class TestRoom:
+    async def test_an_idle_connection_makes_room(self) -> None:
+        """Nobody is refused for those who use nothing; the longest idle goes."""
+        async with serving(hello, max_connections=2) as server, AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(connected(server)) for _ in range(4)]
+            first = [(await client.ask())[0] for client in clients]
+            new = await stack.enter_async_context(connected(server))
+            answered = await new.ask()
+            closed = await clients[0].closed()
+            again = [(await client.ask())[0] for client in clients[1:]]
+
+        assert [200] * 4 == first
+        assert (200, True) == (answered[0], closed)
+        assert [200] * 3 == again
+
+    async def test_a_silent_crowd_takes_nobody_the_kept_connection(self) -> None:
+        """A Prometheus scrapes on over its own, and newcomers find room."""
+        async with serving(hello, max_connections=4) as server, AsyncExitStack() as stack:
+            kept = await stack.enter_async_context(connected(server))
+            await kept.ask()
+            silent = [await stack.enter_async_context(connected(server)) for _ in range(50)]
+            cut = [await client.closed() for client in silent[:-7]]
+            new = await stack.enter_async_context(connected(server))
+            answers = [await new.ask(), await kept.ask()]
+
+        assert [200, 200] == [status for status, _ in answers]
+        assert all(cut)
+
+    async def test_only_health_is_answered_when_all_are_busy(self) -> None:
+        """Who is busy is served to the end, and lives; all else is refused, and says so."""
+        app = Gate()
+        options = {"max_connections": 2, "always": ["/healthy"]}
+        async with serving(app, **options) as server, AsyncExitStack() as stack:
+            busy = [await stack.enter_async_context(connected(server)) for _ in range(2)]
+            answers = [asyncio.create_task(client.ask()) for client in busy]
+            await until(lambda: app.entered == 2)
+            for _ in range(10):
+                await stack.enter_async_context(connected(server))
+            refused, healthy = [await stack.enter_async_context(connected(server)) for _ in "12"]
+            found = [await refused.ask(), await healthy.ask(HEALTHY)]
+            ended = [await client.closed() for client in (refused, healthy)]
+            app.opened.set()
+            served = [await answer for answer in answers]
+            after = await (await stack.enter_async_context(connected(server))).ask()
+
+        assert (503, (200, "hello")) == (found[0][0], found[1])
+        assert "too many requests" in found[0][1]
+        assert [True, True] == ended
+        assert [200] * 3 == [status for status, _ in (*served, after)]
+
+    async def test_a_request_that_comes_while_room_is_made_is_answered(self) -> None:
+        """Its connection was the longest idle, but is idle no more."""
+        async with serving(hello, max_connections=1) as server, AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(connected(server)) for _ in range(2)]
+            for client in clients:
+                await client.ask()
+            address = server.addresses[0]
+            with socket.socket() as new:
+                # All at once, before the loop turns: it finds the new one and the request together.
+                new.connect((address.host, address.port))
+                os.write(clients[0].writer.get_extra_info("socket").fileno(), GET)
+                head = await asyncio.wait_for(clients[0].reader.readuntil(b"hello"), timeout=5)
+            closed = await clients[1].closed()
+
+        assert head.startswith(b"HTTP/1.1 200")
+        assert closed
+
+    async def test_a_shortage_of_descriptors_pauses_and_is_told(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whoever is idle makes room then, too."""
+
+        class Short:
+            """A socket whose first attempts fail."""
+
+            def __init__(self, sock: socket.socket) -> None:
+                self._sock = sock
+                self.errors = [errno.EMFILE, errno.ENOBUFS, errno.EPERM]
+
+            def accept(self) -> tuple[socket.socket, Any]:
+                if self.errors:
+                    number = self.errors.pop()
+                    raise OSError(number, os.strerror(number))
+                return self._sock.accept()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._sock, name)
+
+        short = [Short(sock) for sock in listen([LOCAL])]
+        with capture_logs() as logs:
+            async with (
+                serving(hello, sockets=lambda: short) as server,
+                connected(server) as client,
+            ):
+                answer = await client.ask()
+
+        assert 200 == answer[0]
+        assert ["accept_failed"] * 3 == [entry["event"] for entry in logs]
+        assert "Too many open files" in logs[2]["message"]
+        assert not caplog.records
+
+    async def test_answers_are_sent_without_delay(self) -> None:
+        """With Nagle's algorithm each would wait for the client's delayed acknowledgement."""
+        delays: list[int] = []
+
+        class Looking(FencedProtocol):
+            def on_response_complete(self) -> None:
+                sock = self.transport.get_extra_info("socket")
+                delays.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                super().on_response_complete()
+
+        async with serving(hello, protocol=Looking) as server, connected(server) as client:
+            await client.ask()
+
+        assert [1] == delays
 
 
 class Hasty(FencedProtocol):
