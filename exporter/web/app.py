@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
@@ -16,7 +17,13 @@ from starlette.staticfiles import StaticFiles
 from exporter import systemd
 from exporter.config.address import parse_address
 from exporter.metrics import own
-from exporter.web.access.gate import DEFAULT_HEADERS, Gate, OwnPages, SecurityHeaders
+from exporter.web.access.gate import (
+    DEFAULT_HEADERS,
+    Gate,
+    OwnPages,
+    SecurityHeaders,
+    add_default_headers,
+)
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.badge import Badges
@@ -26,14 +33,14 @@ from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
 from exporter.web.endpoints.text import TextPages
 from exporter.web.server.limits import LimitRequests
+from exporter.web.server.ready import ReadyAnswer
 from exporter.web.server.uvicorn_server import WebServer
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Scope
 
     from exporter.clock import Clock
     from exporter.metrics.telemetry import SelfMetrics
@@ -41,9 +48,12 @@ if TYPE_CHECKING:
     from exporter.settings.sections import WebSettings
 
 
+_METRICS = "/metrics"
+
+
 def create_app(
     view: View, *, route_prefix: str = "", max_requests: int = 40, lifecycle: bool = False
-) -> Starlette:
+) -> WebApp:
     """Make the web application.
 
     Args:
@@ -64,7 +74,7 @@ def create_app(
         Route("/ready", text.ready),
         Route("/reload", text.reload, methods=["POST", "PUT"], middleware=guarded),
     ]
-    scrapes = _router(Route("/metrics", text.metrics))
+    scrapes = _router(Route(_METRICS, text.metrics))
     bounded = [
         Route("/", html.fleet),
         Route("/target", html.target),
@@ -87,7 +97,7 @@ def create_app(
     ]
     everything = _router(
         Mount("/-", _router(*health)),
-        Route("/metrics", LimitRequests(scrapes, max_requests, until_read=False)),
+        Route(_METRICS, LimitRequests(scrapes, max_requests, until_read=False)),
         Mount("/", _router(*bounded), middleware=[Middleware(LimitRequests, max_requests)]),
     )
     prefix = route_prefix.strip("/")
@@ -99,7 +109,9 @@ def create_app(
             Route(f"/{prefix}", RedirectResponse(f"{folder}/", HTTPStatus.FOUND), methods=["GET"]),
             *routes,
         ]
-    return Starlette(
+    return WebApp(
+        text,
+        f"/{prefix}{_METRICS}" if prefix else _METRICS,
         routes=routes,
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _refused, Exception: _broken},
@@ -141,6 +153,31 @@ def make_server(
     return WebServer(
         gate, addresses, tls=security.context, sockets=sockets, refresh=security.refresh
     )
+
+
+class WebApp(Starlette):
+    """The routes, and beside them the whole page, which is ready without going through them."""
+
+    def __init__(self, text: TextPages, page_path: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._text = text
+        self._page_path = page_path
+
+    def ready(self, scope: Scope) -> ReadyAnswer | None:
+        """Return the answer to a scrape of the whole page; `None` for everything else.
+
+        It is the one that the routes would give. Behind a gate nobody calls this: what the web
+        configuration file demands is in force on the usual way only.
+
+        Raises:
+            HTTPException: The client takes no encoding that there is.
+        """
+        if scope["method"] != "GET" or scope["path"] != self._page_path or scope["query_string"]:
+            return None
+        response = self._text.page(Request(scope))
+        start = response.start()
+        add_default_headers(start)
+        return ReadyAnswer(start=start, body=tuple(response.slices()))
 
 
 class _Files(StaticFiles):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from exporter.overview.interface import View
 
@@ -34,6 +34,14 @@ class TextPages:
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the exposition, in the format and encoding the client prefers."""
+        return self.page(request)
+
+    def page(self, request: Request) -> SlicedResponse:
+        """Return the answer with the exposition.
+
+        Raises:
+            HTTPException: The client takes no encoding that there is.
+        """
         accept_encoding = takes_an_answer(request)
         page = self._view.metrics(
             accept=", ".join(request.headers.getlist("accept")),
@@ -99,18 +107,24 @@ class SlicedResponse(Response):
         super().__init__(headers={**headers, **length})
         self._parts = parts
 
+    def start(self) -> Message:
+        """Return the message that begins the answer."""
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+
+    def slices(self) -> Iterator[bytes | memoryview]:
+        """Cut the body."""
+        return slices(self._parts)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head and slice after slice; the server waits before each until it may."""
         del receive
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await send(self.start())
         if scope["method"] != "HEAD":
-            for piece in slices(self._parts):
+            for piece in self.slices():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body"})
 

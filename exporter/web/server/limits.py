@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from exporter.web.access.gate import DEFAULT_HEADERS
+from exporter.web.server.ready import send_ready
 
 
 if TYPE_CHECKING:
@@ -126,6 +127,12 @@ class FencedProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer, at once if all is ready and no other request waits behind."""
+        rest = app if self.pipeline else send_ready(cycle, app)
+        if rest is not None:
+            super()._start_asgi_task(cycle, rest)
 
     @property
     def _idle(self) -> bool:

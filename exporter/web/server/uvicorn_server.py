@@ -14,13 +14,14 @@ import uvicorn
 from exporter.config.address import Address
 from exporter.errors import StartError
 from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.ready import Answering
 
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     _SocketAddress = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
 
@@ -95,7 +96,7 @@ class WebServer:
         sockets = self._sockets()
         server = _Uvicorn(
             uvicorn.Config(
-                self._answer,
+                Answering(self._app),
                 http=self._protocol,
                 ws="none",
                 lifespan="off",
@@ -136,11 +137,6 @@ class WebServer:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # uvicorn would log a traceback for each request that a stop cancels.
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._app(scope, receive, send)
 
 
 class _Uvicorn(uvicorn.Server):
