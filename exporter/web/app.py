@@ -17,13 +17,7 @@ from starlette.staticfiles import StaticFiles
 from exporter import systemd
 from exporter.config.address import parse_address
 from exporter.metrics import own
-from exporter.web.access.gate import (
-    DEFAULT_HEADERS,
-    Gate,
-    OwnPages,
-    SecurityHeaders,
-    add_default_headers,
-)
+from exporter.web.access.gate import DEFAULT_HEADERS, Gate, OwnPages, SecurityHeaders
 from exporter.web.access.security import WebSecurity
 from exporter.web.endpoints.api import Api
 from exporter.web.endpoints.badge import Badges
@@ -33,7 +27,6 @@ from exporter.web.endpoints.html import HtmlPages
 from exporter.web.endpoints.probe import Probe
 from exporter.web.endpoints.text import TextPages
 from exporter.web.server.limits import LimitRequests
-from exporter.web.server.ready import ReadyAnswer
 from exporter.web.server.uvicorn_server import WebServer
 
 
@@ -46,6 +39,7 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
     from exporter.overview.interface import View
     from exporter.settings.sections import WebSettings
+    from exporter.web.server.ready import ReadyAnswer
 
 
 _METRICS = "/metrics"
@@ -174,10 +168,7 @@ class WebApp(Starlette):
         """
         if scope["method"] != "GET" or scope["path"] != self._page_path or scope["query_string"]:
             return None
-        response = self._text.page(Request(scope))
-        start = response.start()
-        add_default_headers(start)
-        return ReadyAnswer(start=start, body=tuple(response.slices()))
+        return self._text.page_at_hand(Request(scope))
 
 
 class _Files(StaticFiles):

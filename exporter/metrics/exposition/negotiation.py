@@ -17,7 +17,7 @@ _VERSION = re.compile(r"version=[^;]*")
 _REFUSED = re.compile(r"q\s*=\s*0?\.?0*")
 
 
-# Few programs ask, each time in the same words, and reading them takes longer than to send the page.
+# Few programs ask, each time in the same words, and to read them takes as long as to send a page.
 _remembered = lru_cache(maxsize=32)
 
 
