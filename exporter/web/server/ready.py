@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
-#: So many buffers the system takes in one call.
-_MOST_BUFFERS = 1024
-
-
 class ReadyAnswer(NamedTuple):
     """An answer that needs no more than to be sent.
 
@@ -93,7 +89,7 @@ def send_ready(cycle: RequestResponseCycle, app: Any) -> Any:
     rest = _Rest(_after(answer.body, max(0, taken - len(head))))
     cycle.expected_content_length = rest.length
     if rest.length:
-        return rest
+        return Answering(rest)
     _run(cycle.send(_END))
     return None
 
@@ -161,9 +157,10 @@ def _run(coroutine: Coroutine[Any, Any, None]) -> None:
 def _write(transport: asyncio.Transport, pieces: Sequence[bytes | memoryview]) -> int:
     """Return how many bytes the system has taken."""
     try:
-        return os.writev(transport.get_extra_info("socket").fileno(), pieces[:_MOST_BUFFERS])
+        return os.writev(transport.get_extra_info("socket").fileno(), pieces)
     except OSError:
-        # It takes nothing now, or the client is gone, which the transport finds out by itself.
+        # It takes nothing now, or not so many pieces, or the client is gone, as the transport will
+        # find out by itself.
         return 0
 
 
