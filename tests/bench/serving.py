@@ -30,8 +30,6 @@ from tests.bench.harness import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from exporter.metrics.exposition.lines import Rendered
 
 
