@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
@@ -34,18 +35,21 @@ from exporter.web.server.uvicorn_server import WebServer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Scope
 
     from exporter.clock import Clock
     from exporter.metrics.telemetry import SelfMetrics
     from exporter.overview.interface import View
     from exporter.settings.sections import WebSettings
+    from exporter.web.server.ready import ReadyAnswer
+
+
+_METRICS = "/metrics"
 
 
 def create_app(
     view: View, *, route_prefix: str = "", max_requests: int = 40, lifecycle: bool = False
-) -> Starlette:
+) -> WebApp:
     """Make the web application.
 
     Args:
@@ -66,7 +70,7 @@ def create_app(
         Route("/ready", text.ready),
         Route("/reload", text.reload, methods=["POST", "PUT"], middleware=guarded),
     ]
-    scrapes = _router(Route("/metrics", text.metrics))
+    scrapes = _router(Route(_METRICS, text.metrics))
     bounded = [
         Route("/", html.fleet),
         Route("/target", html.target),
@@ -89,7 +93,7 @@ def create_app(
     ]
     everything = _router(
         Mount("/-", _router(*health)),
-        Route("/metrics", LimitRequests(scrapes, max_requests, until_read=False)),
+        Route(_METRICS, LimitRequests(scrapes, max_requests, until_read=False)),
         Mount("/", _router(*bounded), middleware=[Middleware(LimitRequests, max_requests)]),
     )
     prefix = route_prefix.strip("/")
@@ -101,7 +105,9 @@ def create_app(
             Route(f"/{prefix}", RedirectResponse(f"{folder}/", HTTPStatus.FOUND), methods=["GET"]),
             *routes,
         ]
-    return Starlette(
+    return WebApp(
+        text,
+        f"/{prefix}{_METRICS}" if prefix else _METRICS,
         routes=routes,
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: _refused, Exception: _broken},
@@ -151,6 +157,28 @@ def make_server(  # noqa: PLR0913 - all but two by keyword
             )
     gate = Gate(app, security, route_prefix=web.route_prefix)
     return serve(gate, tls=security.context, refresh=security.refresh)
+
+
+class WebApp(Starlette):
+    """The routes, and beside them the whole page, which is ready without going through them."""
+
+    def __init__(self, text: TextPages, page_path: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._text = text
+        self._page_path = page_path
+
+    def ready(self, scope: Scope) -> ReadyAnswer | None:
+        """Return the answer to a scrape of the whole page; `None` for everything else.
+
+        It is the one that the routes would give. Behind a gate nobody calls this: what the web
+        configuration file demands is in force on the usual way only.
+
+        Raises:
+            HTTPException: The client takes no encoding that there is.
+        """
+        if scope["method"] != "GET" or scope["path"] != self._page_path or scope["query_string"]:
+            return None
+        return self._text.page_at_hand(Request(scope))
 
 
 class _Files(StaticFiles):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
@@ -16,6 +17,11 @@ _VERSION = re.compile(r"version=[^;]*")
 _REFUSED = re.compile(r"q\s*=\s*0?\.?0*")
 
 
+# Few programs ask, each time in the same words, and to read them takes as long as to send a page.
+_remembered = lru_cache(maxsize=32)
+
+
+@_remembered
 def negotiate(accept: str) -> tuple[Format, str]:
     """Return the format of a page and its content type.
 
@@ -56,6 +62,7 @@ def accepts_plain(accept_encoding: str) -> bool:
     return _accepted(accept_encoding)[1]
 
 
+@_remembered
 def _accepted(accept_encoding: str) -> tuple[bool, bool]:
     """Return whether gzip and no coding are accepted (RFC 9110, 12.5.3).
 

@@ -50,12 +50,17 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in DEFAULT_HEADERS.items():
-                    headers.setdefault(name, value)
+                add_default_headers(message)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def add_default_headers(start: Message) -> None:
+    """Add `DEFAULT_HEADERS` to the start of an answer, unless it has others."""
+    headers = MutableHeaders(scope=start)
+    for name, value in DEFAULT_HEADERS.items():
+        headers.setdefault(name, value)
 
 
 #: Values of `Sec-Fetch-Site` that say that no page of another site has caused the request: the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,18 @@ import yaml
 from starlette.responses import PlainTextResponse, Response
 
 from exporter.errors import ConfigurationError
+from exporter.web.access.gate import add_default_headers
 from exporter.web.endpoints.answers import takes_an_answer
+from exporter.web.server.ready import ReadyAnswer
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
+    from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.interface import View
 
 
@@ -34,17 +38,31 @@ class TextPages:
 
     async def metrics(self, request: Request) -> Response:
         """Answer with the exposition, in the format and encoding the client prefers."""
+        query = request.query_params
+        page = self._page(request, names=query.getlist("name[]"), sources=query.getlist("source"))
+        return SlicedResponse(page.parts, _page_headers(page.content_type, page.content_encoding))
+
+    def page_at_hand(self, request: Request) -> ReadyAnswer:
+        """Return the answer that `metrics` gives to a request for the whole page.
+
+        Raises:
+            HTTPException: The client takes no encoding that there is.
+        """
+        page = self._page(request)
+        length = sum(map(len, page.parts))
+        start = _page_start(page.content_type, page.content_encoding, length)
+        return ReadyAnswer(start=start, body=tuple(slices(page.parts)))
+
+    def _page(
+        self, request: Request, *, names: Sequence[str] = (), sources: Sequence[str] = ()
+    ) -> ScrapeResponse:
         accept_encoding = takes_an_answer(request)
-        page = self._view.metrics(
+        return self._view.metrics(
             accept=", ".join(request.headers.getlist("accept")),
             accept_encoding=accept_encoding,
-            names=request.query_params.getlist("name[]"),
-            sources=request.query_params.getlist("source"),
+            names=names,
+            sources=sources,
         )
-        headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
-        if page.content_encoding:
-            headers["Content-Encoding"] = page.content_encoding
-        return SlicedResponse(page.parts, headers)
 
     async def config(self, request: Request) -> Response:
         """Answer with the effective configuration, without secrets."""
@@ -87,6 +105,34 @@ def _text(status: HTTPStatus, *lines: str) -> Response:
     return PlainTextResponse("".join(f"{line}\n" for line in lines), status_code=status)
 
 
+def _page_headers(content_type: str, content_encoding: str | None) -> dict[str, str]:
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    if content_encoding:
+        headers["Content-Encoding"] = content_encoding
+    return headers
+
+
+@lru_cache(maxsize=8)
+def _page_start(content_type: str, content_encoding: str | None, length: int) -> Message:
+    """Return the message that begins the answer, with what the middleware adds."""
+    headers = {**_page_headers(content_type, content_encoding), **_length(length)}
+    start = _start(Response(headers=headers))
+    add_default_headers(start)
+    return start
+
+
+def _length(length: int) -> dict[str, str]:
+    return {"Content-Length": str(length)}
+
+
+def _start(response: Response) -> Message:
+    return {
+        "type": "http.response.start",
+        "status": response.status_code,
+        "headers": response.raw_headers,
+    }
+
+
 class SlicedResponse(Response):
     """An answer whose body is parts that others hold as well: none is copied as a whole.
 
@@ -95,20 +141,13 @@ class SlicedResponse(Response):
     """
 
     def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:
-        length = {"Content-Length": str(sum(map(len, parts)))}
-        super().__init__(headers={**headers, **length})
+        super().__init__(headers={**headers, **_length(sum(map(len, parts)))})
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head and slice after slice; the server waits before each until it may."""
         del receive
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await send(_start(self))
         if scope["method"] != "HEAD":
             for piece in slices(self._parts):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from exporter.web.access.gate import DEFAULT_HEADERS
+from exporter.web.server.ready import send_ready
 
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class FencedProtocol(HttpToolsProtocol):
         """Forget the size of the head, and refuse what is not to be answered."""
         self._head_size = 0
         last = self._room.is_busy and self._idle
+        if not last:
+            self._room.work(self)
         app = self.app
         self.app = self._refusal(last=last) or app
         try:
@@ -123,8 +126,6 @@ class FencedProtocol(HttpToolsProtocol):
         if last:
             self._room.rest(self)
             self.cycle.keep_alive = False
-        else:
-            self._room.work(self)
 
     def _refusal(self, *, last: bool) -> ASGIApp | None:
         """Return what answers 400 to a request that does not name one host (RFC 9112, 3.2).
@@ -146,10 +147,6 @@ class FencedProtocol(HttpToolsProtocol):
             )
             return _BUSY
         return None
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         """Stop waiting for the request."""
@@ -182,6 +179,13 @@ class FencedProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer, at once if all is ready and no other request waits behind."""
+        self._answering = cycle
+        rest = app if self.pipeline else send_ready(cycle, app)
+        if rest is not None:
+            super()._start_asgi_task(cycle, rest)
 
     @property
     def is_asking(self) -> bool:

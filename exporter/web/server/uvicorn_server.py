@@ -15,6 +15,7 @@ from exporter.config.address import Address
 from exporter.errors import StartError
 from exporter.web.server.accept import Acceptor
 from exporter.web.server.limits import FencedProtocol
+from exporter.web.server.ready import Answering
 from exporter.web.server.room import PLACES, Room
 
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     _SocketAddress = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
 
@@ -100,7 +101,7 @@ class WebServer:
         sockets = self._sockets()
         server = _Uvicorn(
             uvicorn.Config(
-                self._answer,
+                Answering(self._app),
                 http=self._protocol,
                 ws="none",
                 lifespan="off",
@@ -142,11 +143,6 @@ class WebServer:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # uvicorn would log a traceback for each request that a stop cancels.
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._app(scope, receive, send)
 
 
 class _Uvicorn(uvicorn.Server):
