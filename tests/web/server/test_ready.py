@@ -228,15 +228,30 @@ class TestUsualWay:
 
         assert answer.startswith(b"HTTP/1.1 400 ")
 
-    async def test_a_connection_too_many_is_refused(self) -> None:
-        """The limit of connections holds for what is ready, too."""
-        app = Page([b"page"])
-        async with serving(app, max_connections=1) as server, connected(server) as client:
-            first = await client.ask()
-            async with connected(server) as other:
-                refused = await other.ask()
+    async def test_nothing_is_ready_while_all_are_busy(self) -> None:
+        """The limit of requests under way holds for what is ready, too."""
+        begun, end = asyncio.Event(), asyncio.Event()
 
-        assert ((200, "page"), 503) == (first, refused[0])
+        class Held(Page):
+            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+                begun.set()
+                await end.wait()
+                await hello(scope, receive, send)
+
+        async with serving(Held([b"page"]), max_connections=1) as server:
+            async with connected(server) as busy, connected(server) as client:
+                slow = asyncio.create_task(
+                    busy.ask(b"GET /slow HTTP/1.1\r\nHost: exporter\r\n\r\n")
+                )
+                await begun.wait()
+                refused = await client.ask()
+                end.set()
+                held = await slow
+            async with connected(server) as client:
+                again = [await client.ask() for _ in range(2)]
+
+        assert (503, (200, "hello")) == (refused[0], held)
+        assert [(200, "page")] * 2 == again
 
     async def test_a_mistake_is_told_as_ever(self) -> None:
         """If the page cannot be made, the answer is 500, and 400 would accuse the client."""
