@@ -184,7 +184,10 @@ class Keeper:
 
     def _admit(self) -> None:
         answer = self.answer
-        if answer is None or self._asking or self._suspicions.news or self.is_stale:
+        # First what costs nothing: most often no call waits.
+        if answer is None or self._asking or not self._queue.is_awaited:
+            return
+        if self._suspicions.news or self.is_stale:
             return
         if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
             return
@@ -217,11 +220,10 @@ class Keeper:
         return (
             answer is None
             or self._has_news
-            or not self._has_work
             or not self._queue.under_way
-            or self.is_stale
             or (self._accepted is not None and bool(answer.doubts))
             or self._clock.monotonic() >= self._slots_until
+            or self.is_stale
         )
 
     def wake(self) -> None:
