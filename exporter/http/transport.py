@@ -1,13 +1,13 @@
 """The network under the client: TLS, connections, proxies.
 
-The transport under httpx is aiohttp's. Where a proxy applies it is httpx's own: httpx-aiohttp 0.2
-hands a proxy's credentials on in a way that aiohttp has deprecated, and aiohttp's TLS through TLS
-depends on the event loop.
+Under httpx's requests and responses is an aiohttp session. Where a proxy applies it is httpx's own
+transport, since aiohttp's TLS through TLS depends on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,12 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 import httpx
 from cryptography import x509
-from httpx_aiohttp import AiohttpTransport
 
 from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from aiohttp.abc import AbstractResolver
     from aiohttp.client_middlewares import ClientHandlerType
@@ -58,16 +57,16 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         self._environment = dict(getproxies_environment() if environment is None else environment)
         self._context = ssl_context(options)
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
-        self._direct = AiohttpTransport(
-            verify=self._context, client=lambda: self._session(resolver)
-        )
+        self._resolver = resolver
+        # Made at the first call, since it needs a running loop.
+        self._session: aiohttp.ClientSession | None = None
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way it has to go."""
         proxy = self._proxy(request.url)
         if not proxy:
-            return await self._direct.handle_async_request(request)
+            return await self._direct(request)
         request.extensions["proxy"] = httpx.URL(proxy)
         if proxy not in self._proxied:
             tls = self._context if proxy.startswith("https:") else None
@@ -87,7 +86,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._direct.aclose()
+        if self._session is not None:
+            await self._session.close()
         for transport in self._proxied.values():
             await transport.aclose()
 
@@ -101,20 +101,58 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         # The variables may leave the scheme out.
         return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
-    def _session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+    async def _direct(self, request: httpx.Request) -> httpx.Response:
+        if self._session is None:
+            self._session = self._new_session()
+        limits = request.extensions["timeout"]
+        response = await self._session.request(
+            request.method,
+            str(request.url),
+            headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+            data=request.content or None,
+            allow_redirects=False,
+            timeout=_timeout(limits["connect"], limits["read"]),
+            # What is a POST is never repeated by aiohttp.
+            middlewares=() if request.method == "POST" else (_no_hidden_retry,),
+        )
+        return httpx.Response(
+            response.status, headers=list(response.raw_headers), stream=_Body(response)
+        )
+
+    def _new_session(self) -> aiohttp.ClientSession:
         connector = _Connector(
             certificates=self._certificates,
             ssl=self._context,
             limit=self._options.connections,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
-            resolver=resolver,
+            resolver=self._resolver,
         )
         return aiohttp.ClientSession(
             connector=connector,
-            # httpx-aiohttp would let aiohttp keep vendors' cookies and send them back.
+            # aiohttp would keep vendors' cookies and send them back.
             cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(_no_hidden_retry,),
+            # Without a limit of what a body expands to.
+            auto_decompress=False,
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=connect, sock_read=read)
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a reply, as it comes."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.content.iter_any()
+
+    async def aclose(self) -> None:
+        self._response.release()
+        await self._response.wait_for_close()
 
 
 class _Certificates:
