@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import httpx
 
@@ -23,12 +23,14 @@ from exporter.http.transport import NetworkTransport
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from exporter.clock import Clock
     from exporter.http.pace import Account
 
+
+T = TypeVar("T")
 
 USER_AGENT = f"loadfleet-exporter/{__version__}"
 
@@ -89,16 +91,11 @@ class HttpClient:
             CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
             BlockedError: The vendor asked for a pause that is longer than the call's time-out.
         """
+        if self._closed:
+            raise _closed(call, sent=False)
+        # From a wait that aclose() has ended.
         with suppress(TimeoutError):
-            # A handle for aclose(): it ends the call wherever it waits.
-            async with asyncio.timeout(None) as handle:
-                if self._closed:
-                    raise _closed(call, sent=False)
-                self._under_way.add(handle)
-                try:
-                    return await self._send(call)
-                finally:
-                    self._under_way.discard(handle)
+            return await self._send(call)
         raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
@@ -106,7 +103,9 @@ class HttpClient:
         self._closed = True
         now = asyncio.get_running_loop().time()
         while self._under_way:
-            self._under_way.pop().reschedule(now)
+            handle = self._under_way.pop()
+            if not handle.expired():
+                handle.reschedule(now)
         # A peer that does not answer must not hold us; the connections go with the process.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -121,15 +120,19 @@ class HttpClient:
         while True:
             number += 1
             queued = self._clock.monotonic()
-            if not await self._pace.take(patience_seconds=total):
+            if not (self._pace.is_open or await self._take(total)):
                 raise BlockedError(
                     f"{call.operation}: not sent, the vendor asked to wait",
                     retry_at=self._pace.until,
                     reason=Reason.RATE_LIMITED,
                 )
+            if self._closed:
+                raise _closed(call, sent=number > 1)
             started = self._clock.monotonic()
             waited += started - queued
             outcome = await self._try(call, request, left, waited)
+            if self._closed and isinstance(outcome, CallError):
+                raise _closed(call, sent=True)
             left -= self._clock.monotonic() - started
             delay = await self._delay(outcome, number, started)
             if number == tries or delay is None or left - delay < enough:
@@ -138,8 +141,24 @@ class HttpClient:
                     outcome.hurried = number > 1
                     raise outcome
                 return outcome
-            await self._clock.sleep(delay)
+            await self._while_open(self._clock.sleep(delay))
             left -= delay
+
+    async def _take(self, patience_seconds: float) -> bool:
+        return await self._while_open(self._pace.take(patience_seconds=patience_seconds))
+
+    async def _while_open(self, wait: Awaitable[T]) -> T:
+        """Wait for something, but no longer than until the client is closed.
+
+        Raises:
+            TimeoutError: It was closed.
+        """
+        async with asyncio.timeout(0.0 if self._closed else None) as handle:
+            self._under_way.add(handle)
+            try:
+                return await wait
+            finally:
+                self._under_way.discard(handle)
 
     async def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
         """Return the seconds to the next try, or `None` when there is to be none."""
@@ -147,7 +166,7 @@ class HttpClient:
             return self._jitter(number) if repeatable(outcome) else None
         asked = retry_after(outcome.headers.get("retry-after"), clock=self._clock)
         if outcome.status == 429 or (outcome.status == 503 and asked is not None):
-            await self._pace.pause(asked, sent=sent)
+            await self._while_open(self._pace.pause(asked, sent=sent))
             return self._pace.left
         if outcome.status < 400:
             self._pace.relent(sent=sent)
@@ -167,9 +186,11 @@ class HttpClient:
         request.extensions["timeout"]["connect"] = min(
             self._options.connect_timeout, seconds * _CONNECT_PART
         )
+        # aiohttp is told of no total, and rounds the limits it is told of.
+        handle = asyncio.timeout(seconds)
         try:
-            # aiohttp is told of no total, and rounds the limits it is told of.
-            async with asyncio.timeout(seconds):
+            async with handle:
+                self._under_way.add(handle)
                 response = await self._transport.handle_async_request(request)
                 headers = dict(response.headers.items())
                 try:
@@ -186,6 +207,8 @@ class HttpClient:
         except Exception as error:  # noqa: BLE001 - the edge: all foreign errors end here
             # Returned, so that it is not raised from the foreign error, whose text holds the URL.
             return call_error(call, error, request=request, head=response is not None)
+        finally:
+            self._under_way.discard(handle)
         return Reply(status=response.status_code, headers=headers, body=body, waited_seconds=waited)
 
     def _request(self, call: Call) -> httpx.Request:

@@ -114,8 +114,6 @@ class Pace:
         """
         if self.left > patience_seconds:
             return False
-        if self._is_open:
-            return True
         async with self._queue:
             while True:
                 wait = self.left or await self._ask()
@@ -128,10 +126,10 @@ class Pace:
                 await self._clock.sleep(wait)
 
     @property
-    def _is_open(self) -> bool:
-        """Whether a call may go at once: no budget, no pause, nobody before it, nothing to look at.
+    def is_open(self) -> bool:
+        """Whether a call may go without being taken: no budget, no pause, nobody before it.
 
-        So it is for most calls.
+        Not either when it is time to look whether others were asked for a pause.
         """
         if self._wish is not None or self._queue.locked():
             return False

@@ -6,7 +6,6 @@ transport, since aiohttp's TLS through TLS depends on the event loop.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import math
 import ssl
@@ -138,7 +137,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
 @functools.lru_cache(maxsize=64)
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(sock_connect=connect, sock_read=read)
+    # The time to connect is kept to the letter and has the search for the address in it.
+    return aiohttp.ClientTimeout(connect=connect, sock_read=read, ceil_threshold=math.inf)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -183,10 +183,7 @@ class _Certificates:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps the connect time-out to the letter, and looks at the servers' certificates.
-
-    aiohttp rounds what is above 5 seconds up, and leaves the search for the address out.
-    """
+    """Looks at the servers' certificates."""
 
     def __init__(self, *, certificates: _Certificates, **options: Any) -> None:
         super().__init__(**options)
@@ -198,8 +195,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
-        async with asyncio.timeout(timeout.sock_connect):
-            connection = await super().connect(req, traces, timeout)
+        connection = await super().connect(req, traces, timeout)
         if connection.transport is not None:
             tls = connection.transport.get_extra_info("ssl_object")
             self._certificates.look(req.url.host or "", tls)
