@@ -54,6 +54,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._options = options
         self._environment = dict(getproxies_environment() if environment is None else environment)
+        # The exceptions are many patterns sometimes, and the hosts few.
+        self._environment_proxy = functools.lru_cache(maxsize=64)(self._find_environment_proxy)
         self._context = ssl_context(options)
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
         self._resolver = resolver
@@ -63,7 +65,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way it has to go."""
-        proxy = self._proxy(request.url)
+        proxy = self._proxy(request.url.scheme, request.url.host, request.url.port)
         if not proxy:
             return await self._direct(request)
         request.extensions["proxy"] = httpx.URL(proxy)
@@ -90,13 +92,15 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         for transport in self._proxied.values():
             await transport.aclose()
 
-    def _proxy(self, url: httpx.URL) -> str:
+    def _proxy(self, scheme: str, host: str, port: int | None) -> str:
         if self._options.proxy_url is not None:
             return self._options.proxy_url.reveal()
-        host = url.host if url.port is None else f"{url.host}:{url.port}"
+        return self._environment_proxy(scheme, host if port is None else f"{host}:{port}")
+
+    def _find_environment_proxy(self, scheme: str, host: str) -> str:
         if proxy_bypass(host, self._environment):
             return ""
-        proxy = self._environment.get(url.scheme) or self._environment.get("all") or ""
+        proxy = self._environment.get(scheme) or self._environment.get("all") or ""
         # The variables may leave the scheme out.
         return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 

@@ -193,7 +193,8 @@ class Keeper:
             return
         if not self._participant.may_call():
             return
-        if self._queue.under_way + self._doubts < answer.slots and self._queue.admit():
+        admitted = self._queue.under_way + self._doubts < answer.slots and self._queue.admit()
+        if admitted and self._queue.is_awaited:
             # One in each turn of the loop: when hundreds begin in the same turn, the measured
             # latency of each contains the set-up of all others.
             asyncio.get_running_loop().call_soon(self._admit)
