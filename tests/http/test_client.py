@@ -570,7 +570,10 @@ class TestClosing:
                 await asyncio.Event().wait()
             finally:
                 await http.aclose()
+                closed.set()
             raise AssertionError
+
+        closed = asyncio.Event()
 
         http = HttpClient(
             HttpOptions(total_timeout=0.01),
@@ -578,8 +581,10 @@ class TestClosing:
             random=Random(1),  # noqa: S311 - jitter is no secret
             transport=httpx.MockTransport(never),
         )
+
         (error,) = await asyncio.gather(http.send(GET), return_exceptions=True)
 
+        assert closed.is_set()
         assert isinstance(error, CallError)
         assert "read: the client was closed" == str(error)
 
