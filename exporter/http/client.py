@@ -91,8 +91,7 @@ class HttpClient:
             CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
             BlockedError: The vendor asked for a pause that is longer than the call's time-out.
         """
-        if self._closed:
-            raise _closed(call, sent=False)
+        self._check_open(call, sent=False)
         # From a wait that aclose() has ended.
         with suppress(TimeoutError):
             return await self._send(call)
@@ -126,13 +125,12 @@ class HttpClient:
                     retry_at=self._pace.until,
                     reason=Reason.RATE_LIMITED,
                 )
-            if self._closed:
-                raise _closed(call, sent=number > 1)
+            self._check_open(call, sent=number > 1)
             started = self._clock.monotonic()
             waited += started - queued
             outcome = await self._try(call, request, left, waited)
-            if self._closed and isinstance(outcome, CallError):
-                raise _closed(call, sent=True)
+            if isinstance(outcome, CallError):
+                self._check_open(call, sent=True)
             left -= self._clock.monotonic() - started
             delay = await self._delay(outcome, number, started)
             if number == tries or delay is None or left - delay < enough:
@@ -143,6 +141,10 @@ class HttpClient:
                 return outcome
             await self._while_open(self._clock.sleep(delay))
             left -= delay
+
+    def _check_open(self, call: Call, *, sent: bool) -> None:
+        if self._closed:
+            raise _closed(call, sent=sent)
 
     async def _take(self, patience_seconds: float) -> bool:
         return await self._while_open(self._pace.take(patience_seconds=patience_seconds))
