@@ -87,6 +87,8 @@ class Keeper:
         self.answer: Answer | None = None
         self._asked = ""
         self._slots_until = 0.0
+        #: Whether a call waited when it was asked for: else it holds no slots beyond those in use.
+        self._asked_for_more = False
         #: The state's clock minus ours, or a little less.
         self._offset = 0.0
         # What is going on.
@@ -223,9 +225,17 @@ class Keeper:
             or self._has_news
             or not self._queue.under_way
             or (self._accepted is not None and bool(answer.doubts))
+            or self._is_short(answer)
             or self._clock.monotonic() >= self._slots_until
             or self.is_stale
         )
+
+    def _is_short(self, answer: Answer) -> bool:
+        """Whether a call waits for a slot that the ledger was not asked for yet."""
+        taken = self._queue.under_way + self._doubts
+        if self._asked_for_more or taken < answer.slots:
+            return False
+        return answer.slots < self._participant.concurrency and self._queue.is_awaited
 
     def wake(self) -> None:
         """Have the ledger asked now."""
@@ -292,6 +302,7 @@ class Keeper:
         asked = self._clock.monotonic()
         answer = await self._step(report)
         self.answer, self._asked = answer, secret
+        self._asked_for_more = report.waiting
         self._slots_until = asked + LEASE_SECONDS
         self._offset = answer.now - self._clock.monotonic()
         # Not before: what the ledger did not get has to reach it yet.
