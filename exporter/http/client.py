@@ -188,7 +188,7 @@ class HttpClient:
         request.extensions["timeout"]["connect"] = min(
             self._options.connect_timeout, seconds * _CONNECT_PART
         )
-        # aiohttp is told of no total, and rounds the limits it is told of.
+        # aiohttp is told of no total, and rounds the limit of a read up.
         handle = asyncio.timeout(seconds)
         try:
             async with handle:

@@ -115,7 +115,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             data=request.content or None,
             allow_redirects=False,
             timeout=_timeout(limits["connect"], limits["read"]),
-            # What is a POST is never repeated by aiohttp.
+            # aiohttp never repeats a POST.
             middlewares=() if request.method == "POST" else (_no_hidden_retry,),
         )
         return httpx.Response(
@@ -134,14 +134,14 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             connector=connector,
             # aiohttp would keep vendors' cookies and send them back.
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Without a limit of what a body expands to.
+            # aiohttp would decompress more than `max_reply_bytes`.
             auto_decompress=False,
         )
 
 
 @functools.lru_cache(maxsize=64)
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
-    # The time to connect is kept to the letter and has the search for the address in it.
+    # `connect` has the search for the address in it, and is not to be rounded up.
     return aiohttp.ClientTimeout(connect=connect, sock_read=read, ceil_threshold=math.inf)
 
 

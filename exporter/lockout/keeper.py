@@ -231,7 +231,7 @@ class Keeper:
         )
 
     def _is_short(self, answer: Answer) -> bool:
-        """Whether a call waits for a slot that the ledger was not asked for yet."""
+        """Return whether a call waits for a slot that the ledger was not asked for yet."""
         taken = self._queue.under_way + self._doubts
         if self._asked_for_more or taken < answer.slots:
             return False
