@@ -17,7 +17,6 @@ _RUNTIME = Path(__file__).parents[2] / "deploy" / "image" / "runtime.txt"
 _STATED_ELSEWHERE = {
     "aiosignal": "Apache-2.0",
     "async-timeout": "Apache-2.0",
-    "httpx-aiohttp": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",
     "tzdata": "Apache-2.0",
     "uvloop": "MIT OR Apache-2.0",

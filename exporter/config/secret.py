@@ -75,7 +75,7 @@ class Secret:
         path: The file it is read from.
     """
 
-    __slots__ = ("_content", "_seen", "_value", "path")
+    __slots__ = ("_content", "_hashed", "_seen", "_value", "path")
 
     def __init__(self, value: SecretStr | str | None = None, path: Path | None = None) -> None:
         """Take a pair of settings, of which the file wins."""
@@ -84,6 +84,8 @@ class Secret:
         self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._content = ""
+        #: The content that was hashed last, with its hash.
+        self._hashed = ("", "")
 
     def reveal(self) -> str:
         """Return the secret, read again when its file changed.
@@ -121,8 +123,12 @@ class Secret:
             content = self.reveal()
         except CallError:
             return ""
-        # From the environment there may come what is no text.
-        return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+        # Asked for several times per call.
+        if content != self._hashed[0] or not self._hashed[1]:
+            # From the environment there may come what is no text.
+            hashed = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+            self._hashed = content, hashed
+        return self._hashed[1]
 
     @staticmethod
     def _read(path: Path) -> tuple[str, tuple[int, int, int]]:

@@ -152,10 +152,7 @@ def _tls(chain: list[BaseException], peer: str) -> _Finding | None:
 
 
 def _timeout(chain: list[BaseException], peer: str) -> _Finding | None:
-    # An aiohttp error under httpx's tells the truth: httpx-aiohttp 0.2 makes a ConnectTimeout of
-    # each ClientConnectionError, also of a connection that was dropped.
-    told_by_httpx = _has(chain, httpx.TimeoutException) and not _has(chain, aiohttp.ClientError)
-    if not told_by_httpx and not _has(chain, TimeoutError):
+    if not _has(chain, httpx.TimeoutException, TimeoutError):
         return None
     connecting = (httpx.ConnectTimeout, httpx.PoolTimeout, aiohttp.ClientConnectorError)
     if _has(chain, aiohttp.ConnectionTimeoutError, *connecting):

@@ -125,6 +125,17 @@ class Pace:
                     return True
                 await self._clock.sleep(wait)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a call may go without being taken: no budget, no pause, nobody before it.
+
+        Not either when it is time to look whether others were asked for a pause.
+        """
+        if self._wish is not None or self._queue.locked():
+            return False
+        now = self._clock.monotonic()
+        return now >= self.until and not self._is_time_to_look(now)
+
     async def pause(self, asked_seconds: float | None, *, sent: float) -> None:
         """Begin or prolong the pause.
 
@@ -183,7 +194,7 @@ class Pace:
     async def _look(self) -> None:
         """See whether others were asked for a pause, if it is time to."""
         now = self._clock.monotonic()
-        if self._account is None or now - self._looked < LOOK_SECONDS:
+        if self._account is None or not self._is_time_to_look(now):
             return
         self._looked = now
         with suppress(StateError):
@@ -192,6 +203,9 @@ class Pace:
             record = None if document is None else tokens.decoded(document.value)
             if record is not None and state_now is not None:
                 self._hold(record.pause_seconds(state_now))
+
+    def _is_time_to_look(self, now: float) -> bool:
+        return self._account is not None and now - self._looked >= LOOK_SECONDS
 
     async def _key(self, account: Account) -> str:
         now = self._clock.monotonic()
@@ -219,6 +233,8 @@ def retry_after(value: str | None, *, clock: Clock) -> float | None:
         Seconds from now, between 0 and `MAX_PAUSE_SECONDS`, or `None` when there is none.
     """
     text = (value or "").strip()
+    if not text:
+        return None
     if text.isascii() and text.isdigit():
         # Ten digits are far above the limit and far below what int() refuses.
         return min(float(f"0{text.lstrip('0')[:10]}"), MAX_PAUSE_SECONDS)

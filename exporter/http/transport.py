@@ -1,13 +1,12 @@
 """The network under the client: TLS, connections, proxies.
 
-The transport under httpx is aiohttp's. Where a proxy applies it is httpx's own: httpx-aiohttp 0.2
-hands a proxy's credentials on in a way that aiohttp has deprecated, and aiohttp's TLS through TLS
-depends on the event loop.
+Under httpx's requests and responses is an aiohttp session. Where a proxy applies it is httpx's own
+transport, since aiohttp's TLS through TLS depends on the event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import math
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 import httpx
 from cryptography import x509
-from httpx_aiohttp import AiohttpTransport
 
 from exporter.config import pem
 from exporter.config.files import FileError
@@ -24,7 +22,7 @@ from exporter.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from aiohttp.abc import AbstractResolver
     from aiohttp.client_middlewares import ClientHandlerType
@@ -58,18 +56,20 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._options = options
         self._environment = dict(getproxies_environment() if environment is None else environment)
+        # The exceptions are many patterns sometimes, and the hosts few.
+        self._environment_proxy = functools.lru_cache(maxsize=64)(self._find_environment_proxy)
         self._context = ssl_context(options)
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
-        self._direct = AiohttpTransport(
-            verify=self._context, client=lambda: self._session(resolver)
-        )
+        self._resolver = resolver
+        # Made at the first call, since it needs a running loop.
+        self._session: aiohttp.ClientSession | None = None
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way it has to go."""
-        proxy = self._proxy(request.url)
+        proxy = self._proxy(request.url.scheme, request.url.host, request.url.port)
         if not proxy:
-            return await self._direct.handle_async_request(request)
+            return await self._direct(request)
         request.extensions["proxy"] = httpx.URL(proxy)
         if proxy not in self._proxied:
             tls = self._context if proxy.startswith("https:") else None
@@ -89,34 +89,76 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._direct.aclose()
+        if self._session is not None:
+            await self._session.close()
         for transport in self._proxied.values():
             await transport.aclose()
 
-    def _proxy(self, url: httpx.URL) -> str:
+    def _proxy(self, scheme: str, host: str, port: int | None) -> str:
         if self._options.proxy_url is not None:
             return self._options.proxy_url.reveal()
-        host = url.host if url.port is None else f"{url.host}:{url.port}"
+        return self._environment_proxy(scheme, host if port is None else f"{host}:{port}")
+
+    def _find_environment_proxy(self, scheme: str, host: str) -> str:
         if proxy_bypass(host, self._environment):
             return ""
-        proxy = self._environment.get(url.scheme) or self._environment.get("all") or ""
+        proxy = self._environment.get(scheme) or self._environment.get("all") or ""
         # The variables may leave the scheme out.
         return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
-    def _session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+    async def _direct(self, request: httpx.Request) -> httpx.Response:
+        if self._session is None:
+            self._session = self._new_session()
+        limits = request.extensions["timeout"]
+        response = await self._session.request(
+            request.method,
+            str(request.url),
+            headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+            data=request.content or None,
+            allow_redirects=False,
+            timeout=_timeout(limits["connect"], limits["read"]),
+            # aiohttp never repeats a POST.
+            middlewares=() if request.method == "POST" else (_no_hidden_retry,),
+        )
+        return httpx.Response(
+            response.status, headers=list(response.raw_headers), stream=_Body(response)
+        )
+
+    def _new_session(self) -> aiohttp.ClientSession:
         connector = _Connector(
             certificates=self._certificates,
             ssl=self._context,
             limit=self._options.connections,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
-            resolver=resolver,
+            resolver=self._resolver,
         )
         return aiohttp.ClientSession(
             connector=connector,
-            # httpx-aiohttp would let aiohttp keep vendors' cookies and send them back.
+            # aiohttp would keep vendors' cookies and send them back.
             cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(_no_hidden_retry,),
+            # aiohttp would decompress more than `max_reply_bytes`.
+            auto_decompress=False,
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
+    # `connect` has the search for the address in it, and is not to be rounded up.
+    return aiohttp.ClientTimeout(connect=connect, sock_read=read, ceil_threshold=math.inf)
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a reply, as it comes."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.content.iter_any()
+
+    async def aclose(self) -> None:
+        self._response.release()
+        await self._response.wait_for_close()
 
 
 class _Certificates:
@@ -147,10 +189,7 @@ class _Certificates:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps the connect time-out to the letter, and looks at the servers' certificates.
-
-    aiohttp rounds what is above 5 seconds up, and leaves the search for the address out.
-    """
+    """Looks at the servers' certificates."""
 
     def __init__(self, *, certificates: _Certificates, **options: Any) -> None:
         super().__init__(**options)
@@ -162,8 +201,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
-        async with asyncio.timeout(timeout.sock_connect):
-            connection = await super().connect(req, traces, timeout)
+        connection = await super().connect(req, traces, timeout)
         if connection.transport is not None:
             tls = connection.transport.get_extra_info("ssl_object")
             self._certificates.look(req.url.host or "", tls)

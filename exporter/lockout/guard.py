@@ -28,7 +28,7 @@ from exporter.lockout import messages
 from exporter.lockout.keeper import Keeper, Participant
 from exporter.lockout.queue import CallQueue, Priority
 from exporter.lockout.record import Answer, Phase
-from exporter.lockout.suspicions import is_lost
+from exporter.lockout.suspicions import is_lost, resolve
 
 
 if TYPE_CHECKING:
@@ -183,19 +183,29 @@ class Guard:
                 self._keeper.pump()
             raise
         # A task of its own: what is on the wire cannot be taken back by a cancellation.
-        task = asyncio.create_task(self._run(attempt, target, priority))
+        ended: asyncio.Future[_Outcome[T]] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(attempt, target, priority, ended))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return await ended
 
     async def _run(
-        self, attempt: Callable[[], Awaitable[T]], target: str, priority: Priority
-    ) -> _Outcome[T]:
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        target: str,
+        priority: Priority,
+        ended: asyncio.Future[_Outcome[T]],
+    ) -> None:
         try:
-            return await self._attempted(attempt, target)
-        finally:
-            self._queue.leave(priority)
-            self._keeper.pump()
+            try:
+                outcome = await self._attempted(attempt, target)
+            finally:
+                self._queue.leave(priority)
+                self._keeper.pump()
+        except BaseException:
+            ended.cancel()
+            raise
+        resolve(ended, outcome)
 
     async def _attempted(self, attempt: Callable[[], Awaitable[T]], target: str) -> _Outcome[T]:
         """Run an attempt and note for the ledger what its end says of the credentials."""

@@ -87,6 +87,8 @@ class Keeper:
         self.answer: Answer | None = None
         self._asked = ""
         self._slots_until = 0.0
+        #: Whether a call waited when it was asked for: else it holds no slots beyond those in use.
+        self._asked_for_more = False
         #: The state's clock minus ours, or a little less.
         self._offset = 0.0
         # What is going on.
@@ -184,13 +186,17 @@ class Keeper:
 
     def _admit(self) -> None:
         answer = self.answer
-        if answer is None or self._asking or self._suspicions.news or self.is_stale:
+        # First what costs nothing: most often no call waits.
+        if answer is None or self._asking or not self._queue.is_awaited:
+            return
+        if self._suspicions.news or self.is_stale:
             return
         if answer.phase is not Phase.PROVEN or self._clock.monotonic() >= self._slots_until:
             return
         if not self._participant.may_call():
             return
-        if self._queue.under_way + self._doubts < answer.slots and self._queue.admit():
+        admitted = self._queue.under_way + self._doubts < answer.slots and self._queue.admit()
+        if admitted and self._queue.is_awaited:
             # One in each turn of the loop: when hundreds begin in the same turn, the measured
             # latency of each contains the set-up of all others.
             asyncio.get_running_loop().call_soon(self._admit)
@@ -217,12 +223,19 @@ class Keeper:
         return (
             answer is None
             or self._has_news
-            or not self._has_work
             or not self._queue.under_way
-            or self.is_stale
             or (self._accepted is not None and bool(answer.doubts))
+            or self._is_short(answer)
             or self._clock.monotonic() >= self._slots_until
+            or self.is_stale
         )
+
+    def _is_short(self, answer: Answer) -> bool:
+        """Return whether a call waits for a slot that the ledger was not asked for yet."""
+        taken = self._queue.under_way + self._doubts
+        if self._asked_for_more or taken < answer.slots:
+            return False
+        return answer.slots < self._participant.concurrency and self._queue.is_awaited
 
     def wake(self) -> None:
         """Have the ledger asked now."""
@@ -289,6 +302,7 @@ class Keeper:
         asked = self._clock.monotonic()
         answer = await self._step(report)
         self.answer, self._asked = answer, secret
+        self._asked_for_more = report.waiting
         self._slots_until = asked + LEASE_SECONDS
         self._offset = answer.now - self._clock.monotonic()
         # Not before: what the ledger did not get has to reach it yet.

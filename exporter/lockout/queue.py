@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from enum import Enum, unique
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING
 
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @unique
-class Priority(Enum):
+class Priority(StrEnum):
     """The share of the slots that a call may take."""
 
     NORMAL = "normal"
@@ -27,27 +27,27 @@ class Priority(Enum):
 class CallQueue:
     """Calls that wait for a slot, and the slots that are taken.
 
-    Args:
-        slots: Calls under way at once, of all priorities together.
+    Attributes:
+        under_way: How many calls have a slot.
     """
 
     def __init__(self, slots: int) -> None:
+        """Begin with no calls.
+
+        Args:
+            slots: Calls under way at once, of all priorities together.
+        """
         self._slots = slots
-        self._under_way = dict.fromkeys(Priority, 0)
+        self.under_way = self._slow = 0
         self._queues: dict[Priority, deque[tuple[int, asyncio.Future[None]]]] = {
             priority: deque() for priority in Priority
         }
         self._order = itertools.count(1)
 
     @property
-    def under_way(self) -> int:
-        """Count the calls that have a slot."""
-        return sum(self._under_way.values())
-
-    @property
     def is_awaited(self) -> bool:
         """Return whether a call is queued."""
-        return any(map(self._head, Priority))
+        return bool(self._head(Priority.NORMAL) or self._head(Priority.SLOW))
 
     def join(self, priority: Priority) -> asyncio.Future[None]:
         """Queue a call; the future resolves with a granted slot and fails when it is refused."""
@@ -57,21 +57,24 @@ class CallQueue:
 
     def admit(self) -> bool:
         """Grant the call whose turn it is a slot; return whether there was one."""
-        heads = {priority: head for priority in Priority if (head := self._head(priority))}
-        half = (self._slots + (Priority.NORMAL not in heads)) // 2
-        if self._under_way[Priority.SLOW] >= max(1, half):
-            heads.pop(Priority.SLOW, None)
-        if not heads or self.under_way >= self._slots:
+        if self.under_way >= self._slots:
             return False
-        priority = min(heads, key=heads.__getitem__)
+        normal, slow = self._head(Priority.NORMAL), self._head(Priority.SLOW)
+        half = (self._slots + (not normal)) // 2
+        if slow and self._slow < max(1, half) and (not normal or slow < normal):
+            priority = Priority.SLOW
+        elif normal:
+            priority = Priority.NORMAL
+        else:
+            return False
         _, slot = self._queues[priority].popleft()
-        self._under_way[priority] += 1
+        self._count(priority, 1)
         slot.set_result(None)
         return True
 
     def leave(self, priority: Priority) -> None:
         """Free the slot of a call that has ended."""
-        self._under_way[priority] -= 1
+        self._count(priority, -1)
 
     def refuse(self, error: Callable[[], Exception]) -> None:
         """Fail all queued calls, each with an error of its own."""
@@ -80,6 +83,11 @@ class CallQueue:
                 _, slot = queue.popleft()
                 if not slot.done():
                     slot.set_exception(error())
+
+    def _count(self, priority: Priority, calls: int) -> None:
+        self.under_way += calls
+        if priority is Priority.SLOW:
+            self._slow += calls
 
     def _head(self, priority: Priority) -> int:
         """Return the number of the first queued call of a priority, 0 when none is queued."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: What the exporter is made of; the bare imports are the limit of its start.
 _PACKAGES = (
     "aiohttp, apscheduler.schedulers.asyncio, bcrypt, cryptography.x509, httptools, httpx,"
-    " httpx_aiohttp, jinja2, msgspec, prometheus_client, pydantic, pydantic_settings, yaml,"
+    " jinja2, msgspec, prometheus_client, pydantic, pydantic_settings, yaml,"
     " starlette.applications, structlog, uvicorn, uvloop, isal.isal_zlib"
 )
 

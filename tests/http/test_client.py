@@ -546,6 +546,48 @@ class TestClosing:
 
         assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], CallError)
 
+    async def test_a_back_off_ends_at_once(self) -> None:
+        """Closing does not wait for the next try of a call, and there is none."""
+        clock = FakeClock()
+        script = Script(clock, httpx.Response(503))
+        http = client(clock, script)
+        task = asyncio.create_task(http.send(GET))
+        await settle()
+
+        await http.aclose()
+        (error,) = await asyncio.gather(task, return_exceptions=True)
+
+        assert isinstance(error, CallError)
+        assert ("read: the client was closed", True) == (str(error), error.sent)
+        assert 1 == len(script.times)
+
+    async def test_a_call_whose_time_is_up_ends_too(self) -> None:
+        """A call may be on its way out by its time-out while the client is closed."""
+        clock = FakeClock()
+
+        async def never(_: httpx.Request) -> httpx.Response:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await http.aclose()
+                closed.set()
+            raise AssertionError
+
+        closed = asyncio.Event()
+
+        http = HttpClient(
+            HttpOptions(total_timeout=0.01),
+            clock=clock.clock,
+            random=Random(1),  # noqa: S311 - jitter is no secret
+            transport=httpx.MockTransport(never),
+        )
+
+        (error,) = await asyncio.gather(http.send(GET), return_exceptions=True)
+
+        assert closed.is_set()
+        assert isinstance(error, CallError)
+        assert "read: the client was closed" == str(error)
+
     async def test_nothing_is_sent_afterwards(self) -> None:
         """A closed client must not open connections that nobody closes."""
         clock = FakeClock()

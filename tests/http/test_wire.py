@@ -115,6 +115,21 @@ async def test_a_call_arrives_and_its_answer_comes_back(connect: Connect) -> Non
     assert "thing" == answer.headers["x-some"]
 
 
+async def test_calls_that_are_alike_have_each_its_own_length(connect: Connect) -> None:
+    """The headers that calls have in common are made once; a length is one call's own."""
+    contents = (b"", b"12345", b"123", b"")
+    methods = ("GET", "POST", "POST", "GET")
+    async with Vendor(reply()) as vendor:
+        http = connect()
+        for method, content in zip(methods, contents, strict=True):
+            await http.send(
+                msgspec.structs.replace(call(vendor.url), method=method, content=content)
+            )
+
+    assert contents == tuple(seen.body for seen in vendor.seen)
+    assert [None, "5", "3", None] == [seen.headers.get("content-length") for seen in vendor.seen]
+
+
 async def test_connections_are_kept(connect: Connect) -> None:
     """A cycle of pings must not open a connection for each."""
     async with Vendor(reply()) as vendor:

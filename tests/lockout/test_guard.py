@@ -538,6 +538,26 @@ class TestLanes:
         assert slow == hanging.busiest
         assert normal == portal.busiest
 
+    async def test_who_comes_after_a_renewal_does_not_wait_for_the_next(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Slots that nobody waited for at a renewal are given back, and got again when needed."""
+        guard = portal.guard()
+        await proven(clock, portal, guard)
+        begun = 0
+
+        async def long() -> None:
+            nonlocal begun
+            begun += 1
+            await clock.clock.sleep(5.0)
+
+        begin(guard, long, 1)
+        await clock.advance(1.0)
+        begin(guard, long, 5)
+        await settle()
+
+        assert 3 == begun
+
     async def test_one_place_is_shared_in_turn(self, clock: FakeClock, portal: Portal) -> None:
         """With a concurrency of 1, who came first goes first, whatever the priority."""
         guard = portal.guard(concurrency=1)
