@@ -61,12 +61,24 @@ class Series(NamedTuple):
     def keys(self, on: Sequence[str]) -> Iterator[Row]:
         """Yield the values of some labels of each series; one that is missing is empty."""
         names = self.names
-        if len(on) > 1 and all(name in names for name in on):
-            return map(itemgetter(*map(names.index, on)), self.rows)
+        if on and all(name in names for name in on):
+            found = map(itemgetter(*map(names.index, on)), self.rows)
+            return found if len(on) > 1 else zip(found, strict=True)
         places = [names.index(name) if name in names else None for name in on]
         return (
             tuple(["" if place is None else row[place] for place in places]) for row in self.rows
         )
+
+    def places(self, on: Sequence[str]) -> Mapping[Row, Sequence[int]]:
+        """Return where the series stand by the values of some labels."""
+        keys = list(self.keys(on))
+        alone = dict(zip(keys, zip(range(len(keys)), strict=True), strict=True))
+        if len(alone) == len(keys):
+            return alone
+        found: dict[Row, list[int]] = {}
+        for place, each in enumerate(keys):
+            found.setdefault(each, []).append(place)
+        return found
 
     def identities(self) -> Iterator[Labels]:
         """Yield the labels of each series in a form that can be compared and hashed."""
@@ -213,17 +225,18 @@ class Partners:
 
     def __init__(self, samples: SampleView) -> None:
         self._samples = samples
-        self._found: dict[tuple[str, Row], dict[Row, list[tuple[Series, int]]]] = {}
+        self._found: dict[tuple[str, Row], list[tuple[Series, Mapping[Row, Sequence[int]]]]] = {}
 
     def of(self, metric: str, on: Row, labels: Mapping[str, str]) -> list[Sample]:
         """Return the series of a metric that have the labels `on` in common with some labels."""
         index = self._found.get((metric, on))
         if index is None:
-            index = self._found[metric, on] = {}
-            for series in self._samples.of(metric):
-                for place, found in enumerate(series.keys(on)):
-                    index.setdefault(found, []).append((series, place))
-        return [series.sample(place) for series, place in index.get(key(labels, on), ())]
+            index = [(series, series.places(on)) for series in self._samples.of(metric)]
+            self._found[metric, on] = index
+        wanted = key(labels, on)
+        return [
+            series.sample(place) for series, places in index for place in places.get(wanted, ())
+        ]
 
 
 def key(labels: Mapping[str, str], on: Iterable[str]) -> Row:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING
 
 from exporter.alerts import expression as e
@@ -167,7 +167,9 @@ def _matching(found: Vector, matches: Iterable[e.Match]) -> Vector:
 
 
 def _holding(match: e.Match, series: Series) -> Iterator[bool]:
-    return (match.holds(text) for (text,) in series.keys((match.label,)))
+    # Most series of a metric have the same few values of a label that is asked for.
+    holds = cache(match.holds)
+    return (holds(text) for (text,) in series.keys((match.label,)))
 
 
 def _merged(

@@ -162,8 +162,14 @@ class Inventory(ABC, Generic[R]):
                 elsewhere += settings.wanted(task, name or target_id)
         self._elsewhere = elsewhere
         wanted = in_turns(wanted_items(self.client, task, ours))
-        self._listed = {target_id: listed async for target_id, _, listed in wanted}
+        found = [self._same(target_id, listed) async for target_id, _, listed in wanted]
+        self._listed = {self.kind.id_of(listed): listed for listed in found}
         return self._listed
+
+    def _same(self, target_id: str, listed: R) -> R:
+        """Return the object of before for a target that is listed as it was, to save memory."""
+        known = (self._listed or {}).get(target_id)
+        return known if known is not None and known == listed else listed
 
     async def explain(self, target_id: str) -> Explanation:
         """Ping one target now; the list is only read if it never was.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -91,11 +92,12 @@ class Machines(Inventory[M]):
         return self.state_type(
             read_at=ping.at,
             up=True,
-            version=info.product_version or "",
-            os=info.os_name or "",
-            os_version=info.os_version or "",
-            java_version=info.java_version or "",
-            java_vendor=info.java_vendor or "",
+            # Most machines have the same ones.
+            version=intern(info.product_version or ""),
+            os=intern(info.os_name or ""),
+            os_version=intern(info.os_version or ""),
+            java_version=intern(info.java_version or ""),
+            java_vendor=intern(info.java_vendor or ""),
             clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
             ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
             start_timestamp_seconds=self._start(ping, info, previous),
