@@ -124,7 +124,7 @@ class Inventory(ABC, Generic[R]):
         pinged = await self._pinger.run(
             {
                 target_id: partial(self.ping, target_id)
-                for target_id, listed in targets.items()
+                async for target_id, listed in in_turns(targets.items())
                 if self.should_ping(listed)
             }
         )
@@ -162,14 +162,15 @@ class Inventory(ABC, Generic[R]):
                 elsewhere += settings.wanted(task, name or target_id)
         self._elsewhere = elsewhere
         wanted = in_turns(wanted_items(self.client, task, ours))
-        found = [self._same(target_id, listed) async for target_id, _, listed in wanted]
-        self._listed = {self.kind.id_of(listed): listed for listed in found}
-        return self._listed
-
-    def _same(self, target_id: str, listed: R) -> R:
-        """Return the object of before for a target that is listed as it was, to save memory."""
-        known = (self._listed or {}).get(target_id)
-        return known if known is not None and known == listed else listed
+        before = self._listed or {}
+        targets: dict[str, R] = {}
+        async for target_id, _, listed in wanted:
+            known = before.get(target_id)
+            # What is listed as it was stays the same object, which saves memory.
+            same = known if known is not None and known == listed else listed
+            targets[self.kind.id_of(same)] = same
+        self._listed = targets
+        return targets
 
     async def explain(self, target_id: str) -> Explanation:
         """Ping one target now; the list is only read if it never was.
