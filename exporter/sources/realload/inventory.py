@@ -110,6 +110,14 @@ class Inventory(ABC, Generic[R]):
         field = self.kind.id_field.replace("_id", "Id")
         return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
 
+    async def answer(self, target_id: str, trace: Trace) -> Any | Flagged:
+        """Ping a target and return what is to be kept of its reply until all have replied.
+
+        Raises:
+            PollError: The call failed.
+        """
+        return await self.ping(target_id, trace)
+
     def should_ping(self, listed: R) -> bool:
         """Return whether to ping a target; one that is switched off at the portal is only shown."""
         return getattr(listed, "active", None) is not False
@@ -123,7 +131,7 @@ class Inventory(ABC, Generic[R]):
         targets = await self.listed()
         pinged = await self._pinger.run(
             {
-                target_id: partial(self.ping, target_id)
+                target_id: partial(self.answer, target_id)
                 async for target_id, listed in in_turns(targets.items())
                 if self.should_ping(listed)
             }
@@ -186,7 +194,7 @@ class Inventory(ABC, Generic[R]):
         if not self.should_ping(listed):
             return Explanation(reading=self.with_state(listed, None, previous), reply=None)
         trace = Trace(keeps_body=True)
-        answer = await self.ping(target_id, trace)
+        answer = await self.answer(target_id, trace)
         now = self.client.context.clock.now()
         ping = PingResult(at=now, answer=answer, seconds=trace.seconds)
         reply = redacted_reply(trace.body, self.ping_action.reply) if trace.body else None
