@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum, unique
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,17 @@ import structlog
 
 from exporter.alerts.evidence import SOURCE, UNKNOWN_SECONDS
 from exporter.alerts.expression import ALERTS
-from exporter.alerts.samples import Labels, Partners, identity, key, metrics
-from exporter.alerts.values import evaluated
+from exporter.alerts.samples import Labels, Partners, Row, identity, key, metrics, vector
+from exporter.alerts.values import evaluate, evaluated, keys
 from exporter.clock import Moment
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from exporter.alerts.expression import Expression
     from exporter.alerts.rule import Links, Rule
-    from exporter.alerts.samples import Sample, SampleView
+    from exporter.alerts.samples import SampleView, Vector
     from exporter.alerts.texts import Text
 
 
@@ -127,14 +128,14 @@ class Evaluator:
         crashed: set[str] = set()
         for rule, texts in self._rules:
             mine = known.pop((rule.name, rule.severity.value), {})
-            seen = partners
+            seen = samples
             if rule.name in self._dependent:
                 # Those that are still known are of rules that come later.
-                others = (active, *known.values())
-                fired = [each for some in others for each in _firing(some)]
-                seen = Partners({**samples, ALERTS: fired})
+                seen = samples.extended(ALERTS, partial(_firing, (active, *known.values())))
             try:
-                holding = self._holding(rule, texts, seen, now, mine)
+                values = evaluated(rule.expression, seen, now.unix)
+                annotated = partial(_annotated, texts, partners)
+                holding = self._holding(rule, values, annotated, now, mine)
                 missing = {each: alert for each, alert in mine.items() if each not in holding}
                 known_of = evidence.of(rule) if missing else None
             except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
@@ -166,8 +167,8 @@ class Evaluator:
     def _holding(
         self,
         rule: Rule,
-        texts: Mapping[str, Text],
-        partners: Partners,
+        values: Mapping[Key, float],
+        annotated: Callable[[Mapping[str, str], float], dict[str, str]],
         now: Moment,
         before: Mapping[Key, Alert],
     ) -> dict[Key, Alert]:
@@ -175,11 +176,8 @@ class Evaluator:
         if rule.about is None and self._instance:
             own["instance"] = self._instance
         holding = {}
-        for result, value in evaluated(rule.expression, partners.samples, now.unix).items():
+        for result, value in values.items():
             labels = {**dict(result), **own}
-            annotations = {
-                name: text.render(labels, value, partners) for name, text in texts.items()
-            }
             place = identity(labels)
             known = before.get(place)
             since = known.since if known else now
@@ -192,7 +190,7 @@ class Evaluator:
             holding[place] = Alert(
                 name=rule.name,
                 labels=labels,
-                annotations=annotations,
+                annotations=annotated(labels, value),
                 value=value,
                 phase=Phase.PENDING if fired is None else Phase.FIRING,
                 since=since,
@@ -201,11 +199,20 @@ class Evaluator:
         return holding
 
 
-def _firing(alerts: Mapping[Key, Alert]) -> Iterator[Sample]:
-    """Yield the series that Prometheus would have of those that fire."""
-    for alert in alerts.values():
-        if alert.phase is Phase.FIRING:
-            yield {**alert.labels, "alertstate": alert.phase.value}, 1.0
+def _annotated(
+    texts: Mapping[str, Text], partners: Partners, labels: Mapping[str, str], value: float
+) -> dict[str, str]:
+    return {name: text.render(labels, value, partners) for name, text in texts.items()}
+
+
+def _firing(alerts: Iterable[Mapping[Key, Alert]]) -> Vector:
+    """Return the series that Prometheus would have of those that fire."""
+    return vector(
+        ({**alert.labels, "alertstate": alert.phase.value}, 1.0)
+        for some in alerts
+        for alert in some.values()
+        if alert.phase is Phase.FIRING
+    )
 
 
 class _Evidence:
@@ -214,7 +221,7 @@ class _Evidence:
     def __init__(self, samples: SampleView, now: Moment) -> None:
         self._samples = samples
         self._now = now.unix
-        self._found: dict[tuple[Expression, tuple[str, ...]], set[tuple[str, ...]]] = {}
+        self._found: dict[tuple[Expression, Row], set[Row]] = {}
 
     def of(self, rule: Rule) -> Callable[[Mapping[str, str]], bool] | None:
         """Return the test of an alert's labels; `None` for a rule whose alerts need no evidence."""
@@ -233,11 +240,11 @@ class _Evidence:
             or key(labels, SOURCE) not in polled
         )
 
-    def _keys(self, expression: Expression, on: tuple[str, ...]) -> set[tuple[str, ...]]:
+    def _keys(self, expression: Expression, on: Row) -> set[Row]:
         found = self._found.get((expression, on))
         if found is None:
-            series = evaluated(expression, self._samples, self._now)
-            found = self._found[expression, on] = {key(dict(labels), on) for labels in series}
+            series = evaluate(expression, self._samples, self._now)
+            found = self._found[expression, on] = keys(series, on)
         return found
 
 

@@ -16,8 +16,6 @@ from exporter.config.types import format_duration
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from exporter.metrics.catalogue import NamedFamily
 
 
@@ -108,9 +106,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         pattern = self.pattern or "|".join(map(re.escape, self.values))
         return f"{self.label}{sign}~{_quoted(pattern)}"
 
-    def holds(self, labels: Mapping[str, str]) -> bool:
-        """Return whether a series fulfils it."""
-        value = labels.get(self.label, "")
+    def holds(self, value: str) -> bool:
+        """Return whether a value of the label fulfils it; a label that is missing is empty."""
         found = re.fullmatch(self.pattern, value) if self.pattern else value in self.values
         return bool(found) != self.negated
 

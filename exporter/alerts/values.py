@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 import operator
-from functools import reduce
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING
 
 from exporter.alerts import expression as e
-from exporter.alerts.samples import Labels, Sample, SampleView, identity, key
+from exporter.alerts.samples import Labels, identity, vector
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from exporter.alerts.samples import Row, SampleView, Series, Vector
 
 
 #: The functions of PromQL's comparisons.
@@ -43,79 +45,146 @@ def evaluated(expression: e.Expression, samples: SampleView, now: float) -> dict
         ValueError: Prometheus would refuse it: a series has several partners.
         NotImplementedError: Only Prometheus can judge it.
     """
-    return {identity(labels): value for labels, value in _vector(expression, samples, now)}
+    return _by_identity(evaluate(expression, samples, now))
 
 
-def _vector(  # noqa: C901, PLR0911, PLR0912 - a case per node
+def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
     node: e.Expression, samples: SampleView, now: float
-) -> list[Sample]:
-    """Return the series that a node selects, with their values."""
+) -> Vector:
+    """Return the series that a node selects, with their values.
+
+    Raises:
+        ValueError: Prometheus would refuse it: a series has several partners.
+        NotImplementedError: Only Prometheus can judge it.
+    """
     match node:
         case e.Select(metric=metric, matches=matches):
-            series = samples.get(metric, ())
-            if not matches:
-                return list(series)
-            return [one for one in series if all(match.holds(one[0]) for match in matches)]
+            return _matching(samples.of(metric), matches)
         case e.Always():
-            return [({}, 1.0)]
+            return vector([({}, 1.0)])
         case e.Absent(of=series):
-            return [] if _vector(series, samples, now) else [({}, 1.0)]
+            return [] if evaluate(series, samples, now) else vector([({}, 1.0)])
         case e.Abs(of=of):
-            return [(labels, abs(value)) for labels, value in _vector(of, samples, now)]
+            return _changed(evaluate(of, samples, now), abs)
         case e.Age(of=of):
-            return [(labels, now - value) for labels, value in _vector(of, samples, now)]
+            return _changed(evaluate(of, samples, now), lambda value: now - value)
         case e.Remaining(of=of):
-            return [(labels, value - now) for labels, value in _vector(of, samples, now)]
+            return _changed(evaluate(of, samples, now), lambda value: value - now)
         case e.Times(of=of, factor=factor):
-            return [(labels, value * factor) for labels, value in _vector(of, samples, now)]
+            return _changed(evaluate(of, samples, now), lambda value: value * factor)
         case e.Merged(of=of, by="max" | "min" | "sum", labels=()):
             # The series of one process differ in more than what tells processes apart.
-            return _vector(of, samples, now)
+            return evaluate(of, samples, now)
         case e.Merged(of=of, by=by, labels=without):
-            groups: dict[Labels, list[float]] = {}
-            for labels, value in _vector(of, samples, now):
-                rest = {name: text for name, text in labels.items() if name not in without}
-                groups.setdefault(identity(rest), []).append(value)
-            return [(dict(group), _AGGREGATE[by](values)) for group, values in groups.items()]
+            return _merged(evaluate(of, samples, now), without, _AGGREGATE[by])
         case e.Ratio(left=left, right=right):
-            divisors = evaluated(right, samples, now)
-            return [
-                (labels, _divided(value, divisors[identity(labels)]))
-                for labels, value in _vector(left, samples, now)
-                if identity(labels) in divisors
-            ]
+            divisors = _by_identity(evaluate(right, samples, now))
+            return vector(
+                (labels, _divided(value, divisors[place]))
+                for series in evaluate(left, samples, now)
+                for place, (labels, value) in zip(
+                    series.identities(), series.samples(), strict=True
+                )
+                if place in divisors
+            )
         case e.Plus(left=left, right=right, on=on):
-            kept = _vector(left, samples, now)
-            partners = _vector(right, samples, now) if kept else []
-            addends = {key(labels, on): value for labels, value in partners}
+            kept = evaluate(left, samples, now)
+            partners = [
+                pair
+                for series in (evaluate(right, samples, now) if kept else ())
+                for pair in zip(series.keys(on), series.values, strict=True)
+            ]
+            addends = dict(partners)
             if len(addends) < len(partners):
                 raise ValueError(f"several series have the same {', '.join(on)}")
-            return [
-                (labels, value + addends[key(labels, on)])
-                for labels, value in kept
-                if key(labels, on) in addends
-            ]
+            return vector(
+                (labels, value + addends[place])
+                for series in kept
+                for place, (labels, value) in zip(series.keys(on), series.samples(), strict=True)
+                if place in addends
+            )
         case e.Compare(left=left, comparison=comparison, right=bound):
             holds = COMPARE[comparison]
-            kept = _vector(left, samples, now)
+            kept = evaluate(left, samples, now)
             if not isinstance(bound, e.Expression):
-                return [one for one in kept if holds(one[1], bound)]
-            bounds = evaluated(bound, samples, now)
+                return _kept(kept, lambda series: [holds(value, bound) for value in series.values])
+            bounds = _by_identity(evaluate(bound, samples, now))
             # Nothing compares with what is not a number, as with a series that is missing.
-            return [one for one in kept if holds(one[1], bounds.get(identity(one[0]), math.nan))]
+            return _kept(
+                kept,
+                lambda series: [
+                    holds(value, bounds.get(place, math.nan))
+                    for place, value in zip(series.identities(), series.values, strict=True)
+                ],
+            )
         case e.Where(left=left, operation=operation, right=right, on=on):
-            kept = _vector(left, samples, now)
+            kept = evaluate(left, samples, now)
             if not kept:
                 return kept
-            known = {key(labels, on) for labels, _ in _vector(right, samples, now)}
+            known = keys(evaluate(right, samples, now), on)
             wanted = operation == "and"
-            return [one for one in kept if (key(one[0], on) in known) == wanted]
+            return _kept(
+                kept, lambda series: [(place in known) == wanted for place in series.keys(on)]
+            )
         case e.Either(left=left, right=right):
-            ours = _vector(left, samples, now)
-            taken = {identity(labels) for labels, _ in ours}
-            added = _vector(right, samples, now)
-            return [*ours, *(one for one in added if identity(one[0]) not in taken)]
+            ours = evaluate(left, samples, now)
+            taken = _by_identity(ours)
+            added = evaluate(right, samples, now)
+            return [
+                *ours,
+                *_kept(added, lambda series: [each not in taken for each in series.identities()]),
+            ]
     raise NotImplementedError
+
+
+def keys(found: Vector, on: Sequence[str]) -> set[Row]:
+    """Return the values of some labels of all series."""
+    return {place for series in found for place in series.keys(on)}
+
+
+def _by_identity(found: Vector) -> dict[Labels, float]:
+    return {
+        place: value
+        for series in found
+        for place, value in zip(series.identities(), series.values, strict=True)
+    }
+
+
+def _kept(found: Vector, wanted: Callable[[Series], Iterable[bool]]) -> Vector:
+    """Return what is wanted of each, and leave out those of which nothing is."""
+    kept = (series.kept(wanted(series)) for series in found)
+    return [series for series in kept if series.rows]
+
+
+def _changed(found: Vector, change: Callable[[float], float]) -> Vector:
+    return [series._replace(values=list(map(change, series.values))) for series in found]
+
+
+def _matching(found: Vector, matches: Iterable[e.Match]) -> Vector:
+    for match in matches:
+        found = _kept(found, partial(_holding, match))
+    return found
+
+
+def _holding(match: e.Match, series: Series) -> Iterator[bool]:
+    # Most series of a metric have the same few values of a label that is asked for.
+    holds = cache(match.holds)
+    return (holds(text) for (text,) in series.keys((match.label,)))
+
+
+def _merged(
+    found: Vector, without: Collection[str], aggregate: Callable[[list[float]], float]
+) -> Vector:
+    groups: dict[Labels, list[float]] = {}
+    for series in found:
+        names = [name for name in series.names if name not in without]
+        parts: dict[Row, list[float]] = {}
+        for place, value in zip(series.keys(names), series.values, strict=True):
+            parts.setdefault(place, []).append(value)
+        for place, values in parts.items():
+            group = identity(dict(zip(names, place, strict=True)))
+            groups.setdefault(group, []).extend(values)
+    return vector((dict(group), aggregate(values)) for group, values in groups.items())
 
 
 def _divided(value: float, divisor: float) -> float:

@@ -78,9 +78,18 @@ async def changes(
 
     What is seen for the first time and is well makes no change, so that a start is quiet.
     """
-    old = dict(await collected(_conditions(before)))
+    olds = _conditions(before)
+    # As long as both list the same targets in the same order, no table of them is needed.
+    others: dict[tuple[Kind, str], _Condition] | None = None
     async for key, new in in_turns(_conditions(after)):
-        known = old.pop(key, None) or _Condition(target=new.target)
+        known = None
+        if others is None:
+            place, known = next(olds, (key, None))
+            if place != key:
+                others = {place: known, **dict(await collected(olds))} if known else {}
+        if others is not None:
+            known = others.pop(key, None)
+        known = known or _Condition(target=new.target)
         for what in _differences(known, new) if known != new else ():
             yield TargetChange(
                 what=what,
@@ -89,7 +98,12 @@ async def changes(
                 target=new.target,
                 reason=new.reason if what == "down" else "",
             )
-    for (kind, target_id), lost in old.items():
+    others = dict(await collected(olds)) if others is None else others
+    # What a vendor lists twice is not gone while it is there once.
+    there = {key async for key, _ in in_turns(_conditions(after))} if others else set()
+    for (kind, target_id), lost in others.items():
+        if (kind, target_id) in there:
+            continue
         yield TargetChange(what="gone", kind=kind, target_id=target_id, target=lost.target)
 
 

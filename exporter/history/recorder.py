@@ -30,16 +30,21 @@ if TYPE_CHECKING:
 _KINDS = {kind.reading: kind for kind in LISTED}
 
 
+# One for all targets: Python makes each empty set anew.
+_NO_RUNS: frozenset[tuple[str, str]] = frozenset()
+
+
 class _Memory(Dated):
     """What is known of a target between two readings."""
 
-    __slots__ = ("newest", "runs", "task")
+    __slots__ = ("key", "newest", "runs", "task")
 
-    def __init__(self, task: str, newest: Transition | None = None) -> None:
+    def __init__(self, key: TargetKey, task: str, newest: Transition | None = None) -> None:
         super().__init__()
+        self.key = key
         self.task = task
         self.newest = newest
-        self.runs: frozenset[tuple[str, str]] = frozenset()
+        self.runs = _NO_RUNS
 
 
 class Recorder:
@@ -66,7 +71,7 @@ class Recorder:
         self._targets.clear()
         self._present.clear()
         for each in known:
-            self._targets[each.key] = _Memory(each.task, each.transition)
+            self._targets[each.key] = _Memory(each.key, each.task, each.transition)
             self._present.setdefault((each.key.source, each.task), set()).add(each.key)
 
     def take(self, snapshot: Snapshot) -> None:
@@ -123,10 +128,12 @@ class Recorder:
             if kind is None:
                 continue
             target = TargetKey(snapshot.source, kind, kind.id_of(reading))
-            present.add(target)
             memory = self._targets.get(target)
             if memory is None:
-                memory = self._targets[target] = _Memory(snapshot.task)
+                memory = self._targets[target] = _Memory(target, snapshot.task)
+            # The same object wherever it is kept: of a hundred thousand, copies would be felt.
+            target = memory.key
+            present.add(target)
             self._add(target, memory, reading, snapshot)
             if isinstance(reading, Suite):
                 self._add_runs(target, memory, reading, snapshot)

@@ -13,12 +13,12 @@ from exporter.alerts.rule import Links
 from exporter.clock import Moment
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
-from tests.support.alerts import START, alert, keyed, later, rule
+from tests.support.alerts import START, alert, keyed, later, rule, view_of
 
 
 if TYPE_CHECKING:
     from exporter.alerts.rule import Rule
-    from exporter.alerts.samples import SampleView
+    from tests.support.alerts import Samples
 
 
 LINKS = Links(runbook_url="https://runbooks.example")
@@ -31,11 +31,11 @@ class Judge:
         self.rules = rules
         self.alerts = alerts or Alerts()
 
-    def at(self, seconds: float, samples: SampleView, *, hold_restored: bool = False) -> Alerts:
+    def at(self, seconds: float, samples: Samples, *, hold_restored: bool = False) -> Alerts:
         """Evaluate that long after `START`."""
         evaluator = Evaluator(self.rules, links=LINKS)
         self.alerts = evaluator.evaluate(
-            samples, later(seconds), self.alerts, hold_restored=hold_restored
+            view_of(samples), later(seconds), self.alerts, hold_restored=hold_restored
         )
         return self.alerts
 
@@ -48,7 +48,7 @@ class Judge:
         return [a.labels["agent"] for a in self.alerts.resolved.values()]
 
 
-def up(**agents: float) -> SampleView:
+def up(**agents: float) -> Samples:
     """Return the newest samples of some agents."""
     return {"up": [({"agent": name, "zone": ""}, value) for name, value in agents.items()]}
 
@@ -58,7 +58,7 @@ HOUR, DAY = 3600.0, 86_400.0
 ABOUT_AGENTS = replace(rule(expression=select(c.AGENT_UP).compared("==", 0)), about=about.AGENT)
 
 
-def agents(*, task: float = 1, targets: float = 5, **up: float) -> SampleView:
+def agents(*, task: float = 1, targets: float = 5, **up: float) -> Samples:
     """Return the samples of a source with some agents, and what is known of its list."""
     source = {"provider": "realload", "source": "prod"}
     each = [({**source, "agent_id": name, "agent": name}, value) for name, value in up.items()]
@@ -125,10 +125,10 @@ class TestPending:
     def test_a_wall_clock_that_is_set_makes_nothing_fire(self) -> None:
         """A duration is measured by the clock that never jumps."""
         evaluator = Evaluator([rule(hold=300)], links=LINKS)
-        first = evaluator.evaluate(up(a=0), START, Alerts())
+        first = evaluator.evaluate(view_of(up(a=0)), START, Alerts())
         jumped = Moment(unix=START.unix + 86_400, monotonic=START.monotonic + 60)
 
-        second = evaluator.evaluate(up(a=0), jumped, first)
+        second = evaluator.evaluate(view_of(up(a=0)), jumped, first)
 
         assert [Phase.PENDING] == [one.phase for one in second.active.values()]
 
@@ -426,6 +426,6 @@ def test_alerts_about_the_exporter_name_it() -> None:
     """Of several exporters one must know which."""
     evaluator = Evaluator([rule(hold=0)], links=LINKS, instance="host-1:10871")
 
-    outcome = evaluator.evaluate(up(a=0), later(0), Alerts())
+    outcome = evaluator.evaluate(view_of(up(a=0)), later(0), Alerts())
 
     assert ["host-1:10871"] == [one.labels["instance"] for one in outcome.active.values()]

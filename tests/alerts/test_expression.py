@@ -23,13 +23,15 @@ from exporter.alerts.samples import identity
 from exporter.alerts.values import evaluated
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
+from tests.support.alerts import view_of
 from tests.support.servers import require
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.alerts.samples import Labels, SampleView
+    from exporter.alerts.samples import Labels
+    from tests.support.alerts import Samples
 
 A = Select(metric="a")
 B = Select(metric="b")
@@ -90,7 +92,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "b / (a / b)": B.divided_by(A.divided_by(B)),
 }
 
-SAMPLES: SampleView = {
+SAMPLES: Samples = {
     "a": [
         ({"id": "1", "phase": "x"}, 0.0),
         ({"id": "1", "phase": "y.z"}, 1.0),
@@ -114,7 +116,7 @@ SAMPLES: SampleView = {
 
 
 def ask_prometheus(
-    folder: Path, samples: SampleView, expected: dict[str, dict[Labels, float]]
+    folder: Path, samples: Samples, expected: dict[str, dict[Labels, float]]
 ) -> subprocess.CompletedProcess[str]:
     """Have promtool compare expressions at `NOW` with what is expected of them."""
     series = [
@@ -175,7 +177,7 @@ class TestEvaluate:
         """Both readings of an expression must give the same series and values."""
         expected = {
             # Without its name a series is what both sides call it.
-            f"({promql}) * 1": evaluated(expression, SAMPLES, NOW)
+            f"({promql}) * 1": evaluated(expression, view_of(SAMPLES), NOW)
             for promql, expression in EXPRESSIONS.items()
         }
 
@@ -185,20 +187,20 @@ class TestEvaluate:
 
     def test_missing_metrics_have_no_series(self) -> None:
         """No condition holds for what is not known."""
-        assert {} == evaluated(A.compared("==", 0), {}, NOW)
+        assert {} == evaluated(A.compared("==", 0), view_of({}), NOW)
 
     def test_nothing_compares_with_not_a_number(self) -> None:
         """NaN is neither more nor less than anything, nor itself."""
-        samples: SampleView = {"a": [({"id": "1"}, math.nan)], "b": [({"id": "1"}, math.nan)]}
+        samples: Samples = {"a": [({"id": "1"}, math.nan)], "b": [({"id": "1"}, math.nan)]}
 
-        assert {} == evaluated(A.compared("<=", 0), samples, NOW)
-        assert {} == evaluated(A.compared("==", B), samples, NOW)
+        assert {} == evaluated(A.compared("<=", 0), view_of(samples), NOW)
+        assert {} == evaluated(A.compared("==", B), view_of(samples), NOW)
 
     def test_an_empty_label_is_none(self) -> None:
         """Prometheus cannot tell an empty label from a missing one."""
-        samples: SampleView = {"a": [({"id": "", "job": "j"}, 1.0)], "b": [({"job": "j"}, 1.0)]}
+        samples: Samples = {"a": [({"id": "", "job": "j"}, 1.0)], "b": [({"job": "j"}, 1.0)]}
 
-        assert {(("job", "j"),): 1.0} == evaluated(A.compared("==", B), samples, NOW)
+        assert {(("job", "j"),): 1.0} == evaluated(A.compared("==", B), view_of(samples), NOW)
 
     @pytest.mark.parametrize(
         ("dividend", "divisor", "expected"),
@@ -217,29 +219,29 @@ class TestEvaluate:
         self, dividend: float, divisor: float, expected: str
     ) -> None:
         """Nothing is raised, and the signs of both count, that of zero too."""
-        samples: SampleView = {"a": [({}, dividend)], "b": [({}, divisor)]}
+        samples: Samples = {"a": [({}, dividend)], "b": [({}, divisor)]}
 
-        (value,) = evaluated(A.divided_by(B), samples, NOW).values()
+        (value,) = evaluated(A.divided_by(B), view_of(samples), NOW).values()
 
         assert expected == str(value)
 
     def test_a_sum_may_be_infinite_both_ways(self) -> None:
         """The sum is not a number, and nothing is raised."""
-        samples: SampleView = {"a": [({"id": "1"}, math.inf), ({"id": "2"}, -math.inf)]}
+        samples: Samples = {"a": [({"id": "1"}, math.inf), ({"id": "2"}, -math.inf)]}
 
-        (value,) = evaluated(A.merged("sum", "id"), samples, NOW).values()
+        (value,) = evaluated(A.merged("sum", "id"), view_of(samples), NOW).values()
 
         assert math.isnan(value)
 
     def test_several_partners_are_refused(self) -> None:
         """Prometheus would not choose one of them either."""
-        samples: SampleView = {
+        samples: Samples = {
             "a": [({"id": "1", "job": "j"}, 1.0)],
             "b": [({"id": "2", "job": "j"}, 1.0), ({"id": "3", "job": "j"}, 2.0)],
         }
 
         with pytest.raises(ValueError, match="several series have the same job"):
-            evaluated(A.plus_one_of(B, "job"), samples, NOW)
+            evaluated(A.plus_one_of(B, "job"), view_of(samples), NOW)
 
     def test_matchers_are_quoted_for_promql(self) -> None:
         """A line break, as any other character, cannot end the text that it is in."""

@@ -22,6 +22,7 @@ from exporter.clock import Moment
 from exporter.fleet.readings import PHASES
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
+from tests.support.alerts import view_of
 from tests.support.servers import require
 
 
@@ -151,7 +152,7 @@ def judged(histories: Mapping[Series, History]) -> list[Alerts]:
             if value is not None:
                 newest.setdefault(metric, []).append((dict(labels), value))
         now = Moment(unix=step * MINUTE, monotonic=1e6 + step * MINUTE)
-        before = evaluator.evaluate(newest, now, before)
+        before = evaluator.evaluate(view_of(newest), now, before)
         outcomes.append(before)
     return outcomes
 

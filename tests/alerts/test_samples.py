@@ -51,6 +51,7 @@ def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
     """Also those that the configuration adds to a source."""
     found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_up"})
 
+    (series,) = found.of("loadfleet_agent_up")
     labels = {
         "provider": "realload",
         "source": "prod",
@@ -58,7 +59,7 @@ def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
         "agent_id": "7",
         "agent": "alps",
     }
-    assert {"loadfleet_agent_up": [(labels, 0.0)]} == found
+    assert [(labels, 0.0)] == list(series.samples())
 
 
 def test_our_own_metrics_are_among_them() -> None:
@@ -68,14 +69,22 @@ def test_our_own_metrics_are_among_them() -> None:
 
     found = view([], telemetry.registry, {"loadfleet_exporter_notifications_failing"})
 
-    assert {
-        "loadfleet_exporter_notifications_failing": [({"receiver": "http://one"}, 1.0)]
-    } == found
+    (series,) = found.of("loadfleet_exporter_notifications_failing")
+    assert [({"receiver": "http://one"}, 1.0)] == list(series.samples())
 
 
 def test_what_no_condition_reads_is_left_out() -> None:
     """Most of ten thousand agents' samples are none of the alerts' business."""
-    assert {} == view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_clock_delta_seconds"})
+    found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_clock_delta_seconds"})
+
+    assert [] == [*found.of("loadfleet_agent_up")]
+
+
+def test_what_a_target_does_not_tell_has_no_series() -> None:
+    """A metric without any series is as one that nobody has."""
+    found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_clock_delta_seconds"})
+
+    assert [] == [*found.of("loadfleet_agent_clock_delta_seconds")]
 
 
 def test_every_metric_of_the_table_can_be_found() -> None:

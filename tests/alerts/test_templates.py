@@ -13,6 +13,7 @@ import pytest
 from exporter.alerts.expression import Writing
 from exporter.alerts.samples import Partners
 from exporter.alerts.texts import Detail, Text
+from tests.support.alerts import view_of
 from tests.support.servers import require
 
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from exporter.alerts.samples import Sample, SampleView
+    from exporter.alerts.samples import Sample
+    from tests.support.alerts import Samples
 
 
 WRITING = Writing(lookback=180.0)
@@ -73,7 +75,7 @@ def random_text(dice: random.Random) -> str:
     return "".join(dice.choices("".join(AWKWARD), k=dice.randrange(1, 12)))
 
 
-def series_of(source: str, agents: Mapping[str, str], dice: random.Random) -> SampleView:
+def series_of(source: str, agents: Mapping[str, str], dice: random.Random) -> Samples:
     """Return some agents' series; each kind is missing for some of them."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {
         name: [] for name in ("up", "info", "failure", "changed", "delta")
@@ -108,7 +110,7 @@ def block(labels: Mapping[str, str]) -> str:
     return f"{{{inner}}}"
 
 
-def promtool(folder: Path, view: SampleView, *, late: str = "") -> str:
+def promtool(folder: Path, view: Samples, *, late: str = "") -> str:
     """Return what Prometheus has against the texts of all agents that are down."""
     rule = {
         "alert": "Down",
@@ -116,7 +118,7 @@ def promtool(folder: Path, view: SampleView, *, late: str = "") -> str:
         "annotations": {"text": TEXT.prometheus(WRITING)},
     }
     (folder / "rules.yml").write_text(document({"groups": [{"name": "g", "rules": [rule]}]}))
-    partners = Partners(view)
+    partners = Partners(view_of(view))
     expected: list[dict[str, Any]] = [
         {
             "exp_labels": labels,
@@ -167,15 +169,15 @@ def test_a_list_has_ten_names(tmp_path: Path, count: int, end: str) -> None:
     dice = random.Random(count)  # noqa: S311 - not for secrets
     view = series_of("prod", dict(zip(names, names, strict=True)), dice)
 
-    assert TEXT.render(*view["up"][0], Partners(view)).endswith(end)
+    assert TEXT.render(*view["up"][0], Partners(view_of(view))).endswith(end)
     assert "" == promtool(tmp_path, view)
 
 
 def test_details_that_are_missing_leave_nothing_behind(tmp_path: Path) -> None:
     """A page has no empty `Host: .`."""
-    view: SampleView = {"up": [({"source": "prod", "agent_id": "1", "agent": "a"}, 0.0)]}
+    view: Samples = {"up": [({"source": "prod", "agent_id": "1", "agent": "a"}, 0.0)]}
 
-    text = TEXT.render(*view["up"][0], Partners(view))
+    text = TEXT.render(*view["up"][0], Partners(view_of(view)))
 
     assert "Agent a (id 1) of prod : 0%. They are: a." == text
     assert "" == promtool(tmp_path, view)
@@ -183,6 +185,6 @@ def test_details_that_are_missing_leave_nothing_behind(tmp_path: Path) -> None:
 
 def test_prometheus_disagrees_with_another_text(tmp_path: Path) -> None:
     """The comparison itself must notice a difference, or it proves nothing."""
-    view: SampleView = {"up": [({"source": "prod", "agent_id": "1", "agent": "a"}, 0.0)]}
+    view: Samples = {"up": [({"source": "prod", "agent_id": "1", "agent": "a"}, 0.0)]}
 
     assert "FAILED" in promtool(tmp_path, view, late=" ")

@@ -15,6 +15,7 @@ from exporter.alerts.texts import (
     humanize_duration,
     humanize_percentage,
 )
+from tests.support.alerts import view_of
 from tests.support.servers import require
 
 
@@ -28,7 +29,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-NOTHING = Partners({})
+NOTHING = Partners(view_of({}))
 
 #: Time stamps are written in whole seconds, which Prometheus is told to round to.
 RELATIVE = FORMATS.keys() - {"humanizeTimestamp"}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from exporter.alerts import expression as e
 from exporter.alerts.samples import Labels, identity
 from exporter.alerts.values import evaluated
+from tests.support.alerts import view_of
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.servers import require
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from exporter.alerts.samples import Sample, SampleView
+    from exporter.alerts.samples import Sample
+    from tests.support.alerts import Samples
 
 
 #: So many trees are compared in a play, or as many as there is time for.
@@ -64,7 +66,7 @@ REFUSED = Failed()
 Vector = dict[Labels, float]
 
 
-def world(dice: random.Random) -> SampleView:
+def world(dice: random.Random) -> Samples:
     """Make up samples; an empty label is there or not, which is the same."""
     view: dict[str, list[Sample]] = {}
     combinations = dice.sample(list(itertools.product(*LABELS.values())), 9)
@@ -153,7 +155,7 @@ class Trees:
         return self._dice.choice(get_args(e.Comparison))
 
 
-def fill(folder: Path, worlds: list[SampleView]) -> None:
+def fill(folder: Path, worlds: list[Samples]) -> None:
     """Make a database of the samples, each world an hour after the one before."""
     lines = []
     for metric in METRICS:
@@ -211,9 +213,9 @@ class Client:
         self._connection.close()
 
 
-def ours(tree: e.Expression, view: SampleView, now: float) -> Vector | Failed:
+def ours(tree: e.Expression, view: Samples, now: float) -> Vector | Failed:
     try:
-        return evaluated(tree, view, now)
+        return evaluated(tree, view_of(view), now)
     except ValueError:
         return REFUSED
 
@@ -228,7 +230,7 @@ def same(one: Vector | Failed, other: Vector | Failed) -> bool:
     )
 
 
-def compared(server: Prometheus, worlds: list[SampleView], seed: int, plays: int) -> Iterator[str]:
+def compared(server: Prometheus, worlds: list[Samples], seed: int, plays: int) -> Iterator[str]:
     """Yield the differences, and count what was compared."""
     dice = random.Random(seed)  # noqa: S311 - not for secrets
     trees = Trees(dice)

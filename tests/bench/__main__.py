@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tests.bench import boards, peers, polling, serving, whole
+from tests.bench import boards, evaluation, growth, peers, polling, serving, whole
 
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "boards": boards.boards,
     "state": whole.state,
     "start": whole.start,
-    "growth": whole.growth,
+    "growth": growth.growth,
+    "evaluation": evaluation.evaluation,
 }
 
 _SIGNS = {None: " ", True: "+", False: "-"}

@@ -159,7 +159,10 @@ def vendor(agents: int, *, delay: float = 0.0, hanging: int = 0) -> Iterator[tup
 
 @contextmanager
 def daemon(
-    *sources: dict[str, Any], program: str = "exporter", state: dict[str, str] | None = None
+    *sources: dict[str, Any],
+    program: str = "exporter",
+    state: dict[str, str] | None = None,
+    alerting: dict[str, Any] | None = None,
 ) -> Iterator[tuple[int, Program]]:
     """Run the daemon as it is installed and yield its port.
 
@@ -167,12 +170,14 @@ def daemon(
         sources: Of its configuration; see `source`.
         program: The module to run instead, with the same flags.
         state: Where its state is; on the disk if not given.
+        alerting: The section of its configuration; without one nobody is told of alerts.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "loadfleet.yml"
         place = state or {"path": str(Path(folder) / "state")}
-        path.write_text(yaml.safe_dump({"state": place, "sources": list(sources)}))
+        document = {"state": place, "sources": list(sources), "alerting": alerting or {}}
+        path.write_text(yaml.safe_dump(document))
         flags = (f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}")
         with running(sys.executable, "-m", program, *flags) as running_program:
             running_program.listens(port)
@@ -266,7 +271,17 @@ def sample(page: bytes, name: str) -> float:
     return sum(found)
 
 
-def until(condition: Callable[[], object], *, timeout_seconds: float = 300.0) -> None:
+def pings(url: str) -> float:
+    """Return how many pings a portal has answered."""
+    return sum(turn["pings"] for turn in rounds(url))
+
+
+def until(
+    condition: Callable[[], object],
+    *,
+    timeout_seconds: float = 300.0,
+    every_seconds: float = 0.02,
+) -> None:
     """Return as soon as a condition holds.
 
     Raises:
@@ -276,7 +291,7 @@ def until(condition: Callable[[], object], *, timeout_seconds: float = 300.0) ->
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(0.02)
+        time.sleep(every_seconds)
 
 
 def reachable(port: int) -> bool:
@@ -299,6 +314,11 @@ def free_port() -> int:
 def median(values: Sequence[float]) -> float:
     """Return the middle one."""
     return statistics.median(values)
+
+
+def p95(values: Sequence[float]) -> float:
+    """Return the value that one of twenty exceeds."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * 0.95))]
 
 
 def p99(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The rows about the whole: both loads at once, the start, and growth."""
+"""The rows about the whole: both loads at once, the state, and the start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tests.bench.fleet import SAMPLES_PER_AGENT
 from tests.bench.harness import (
     NOWHERE,
     ROOT,
@@ -19,6 +18,7 @@ from tests.bench.harness import (
     median,
     module,
     p99,
+    pings,
     rounds,
     sample,
     source,
@@ -95,18 +95,18 @@ def state(*, quick: bool) -> list[Figure]:
             ports[name], programs[name] = stack.enter_context(
                 daemon(_polled(urls[name], interval), state=place)
             )
-        until(lambda: min(map(_pings, urls.values())) >= agents)
+        until(lambda: min(map(pings, urls.values())) >= agents)
         found = {name: sample(Scraper(port).get(), _STATE_UP) for name, port in ports.items()}
         assert found == {"disk": 1, "redis": 1, "none": 0}, "a state is not where it was to be"
         cpu = {name: program.cpu_seconds for name, program in programs.items()}
-        pings = {name: _pings(url) for name, url in urls.items()}
+        before = {name: pings(url) for name, url in urls.items()}
         # Whole rounds, so that all have done the same.
         until(
-            lambda: min(map(_pings, urls.values())) >= (1 + turns) * agents,
+            lambda: min(map(pings, urls.values())) >= (1 + turns) * agents,
             timeout_seconds=(1 + turns) * interval + 60,
         )
         micros = {
-            name: (program.cpu_seconds - cpu[name]) / (_pings(urls[name]) - pings[name]) * 1e6
+            name: (program.cpu_seconds - cpu[name]) / (pings(urls[name]) - before[name]) * 1e6
             for name, program in programs.items()
         }
     return [
@@ -154,38 +154,11 @@ def start(*, quick: bool) -> list[Figure]:
     ]
 
 
-def growth(*, quick: bool) -> list[Figure]:
-    """Measure CPU and memory per agent of fleets of three sizes."""
-    sizes = (500, 5_000) if quick else (1_000, 10_000, 100_000)
-    costs = {size: _cost(size, pings=4_000 if quick else 20_000) for size in sizes}
-    middle = costs[sizes[-2]]
-    figures = []
-    for size in sizes:
-        micros, kib = costs[size]
-        figures += [
-            Figure(
-                row="growth",
-                what=f"CPU per ping with {size:,} agents over {sizes[-2]:,}",
-                value=micros / middle[0],
-                goal=1.2,
-                detail={"us_per_ping": micros},
-            ),
-            Figure(
-                row="growth",
-                what=f"bytes per series with {size:,} agents over {sizes[-2]:,}",
-                value=kib / middle[1],
-                goal=1.2,
-                detail={"bytes_per_series": kib * 1024},
-            ),
-        ]
-    return figures
-
-
 def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float]:
     with vendor(agents, delay=_DELAY) as (url, _):
         of = _polled(url, interval)
         with daemon(of, program="tests.bench.watched") as (port, program):
-            until(lambda: _pings(url) >= agents)
+            until(lambda: pings(url) >= agents)
             time.sleep(1)
             idle = _scraped(port, 8)
             # From the start of a round on, so that as many are due as the time has intervals.
@@ -214,16 +187,16 @@ def _naive_under_load(agents: int, interval: float, seconds: float) -> dict[str,
             program.listens(port)
             # It may never get through a round; what it has after a minute is scraped.
             deadline = time.monotonic() + interval
-            until(lambda: _pings(url) >= agents or time.monotonic() > deadline)
+            until(lambda: pings(url) >= agents or time.monotonic() > deadline)
             return _measured(port, program, url, seconds)
 
 
 def _measured(port: int, program: Program, url: str, seconds: float) -> dict[str, float]:
     """Scrape once a second; the CPU is the part of one core."""
-    cpu, pings, begun = program.cpu_seconds, _pings(url), time.monotonic()
+    cpu, before, begun = program.cpu_seconds, pings(url), time.monotonic()
     times = _scraped(port, seconds)
     took = time.monotonic() - begun
-    done = _pings(url) - pings
+    done = pings(url) - before
     return {
         "cpu": (program.cpu_seconds - cpu) / took,
         "pings_per_second": done / took,
@@ -243,10 +216,6 @@ def _scraped(port: int, seconds: float) -> list[float]:
     return times
 
 
-def _pings(url: str) -> float:
-    return sum(turn["pings"] for turn in rounds(url))
-
-
 def _imports() -> tuple[float, float]:
     code = f"import {_PACKAGES}\nimport sys; sys.stdout.write(open('/proc/self/status').read())"
     begun = time.perf_counter()
@@ -256,23 +225,3 @@ def _imports() -> tuple[float, float]:
     took = time.perf_counter() - begun
     line = next(line for line in done.stdout.splitlines() if line.startswith("VmRSS:"))
     return took, int(line.split()[1]) / 1024
-
-
-def _cost(agents: int, *, pings: int) -> tuple[float, float]:
-    """Return microseconds of CPU per ping, over so many at least, and KiB per series."""
-    # The same number of pings a second, whatever the size.
-    interval = max(1.0, agents / 1_000)
-    with (
-        vendor(agents) as (url, _),
-        daemon(source(url, interval=interval, timeout=0.5)) as (port, program),
-    ):
-        idle = program.memory_mib
-        scraper = Scraper(port, gzip=True)
-        scraper.get()
-        until(lambda: _pings(url) >= agents)
-        cpu, before = program.cpu_seconds, _pings(url)
-        until(lambda: _pings(url) - before >= max(2 * agents, pings), timeout_seconds=900)
-        micros = (program.cpu_seconds - cpu) / (_pings(url) - before) * 1e6
-        series = sample(Scraper(port).get(), "loadfleet_exporter_series")
-        assert series >= agents * SAMPLES_PER_AGENT
-        return micros, (program.memory_mib - idle) * 1024 / series

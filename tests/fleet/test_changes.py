@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from exporter.clock import Moment
 from exporter.errors import Reason
@@ -53,6 +54,38 @@ class TestChanges:
         )
 
         assert [expected] == await found([], [agent(up=False)])
+
+    @pytest.mark.parametrize(
+        ("before", "after", "expected"),
+        [
+            ("abc", "abc", []),
+            ("abc", "cab", []),
+            ("abc", "xabc", []),
+            ("abc", "ac", ["gone b"]),
+            ("abc", "ab", ["gone c"]),
+            ("abc", "", ["gone a", "gone b", "gone c"]),
+            ("aBc", "cAb", ["down A", "up b"]),
+            ("abC", "xcab", ["up c"]),
+            ("ab", "abX", ["down X"]),
+            # Listed twice.
+            ("aba", "ab", []),
+            ("abab", "ba", []),
+        ],
+    )
+    async def test_the_order_of_a_list_is_no_change(
+        self, before: str, after: str, expected: list[str]
+    ) -> None:
+        """Vendors list in any order; here who is down has a capital letter."""
+
+        def fleet(names: str) -> list[Reading]:
+            return [
+                replace(agent(up=name.islower()), agent_id=name.lower(), agent=name)
+                for name in names
+            ]
+
+        changed = await found(fleet(before), fleet(after))
+
+        assert expected == [f"{each.what} {each.target}" for each in changed]
 
     async def test_what_stays_down_is_no_change(self) -> None:
         """A dead agent is one line, not one line a minute."""

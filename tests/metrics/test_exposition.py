@@ -1023,6 +1023,27 @@ def test_a_packed_page_is_one_member_of_the_same_page(accept: str) -> None:
         assert first == gzip.decompress(packed.body)
 
 
+async def test_lines_that_are_kept_packed_alone_make_the_same_page() -> None:
+    """While nobody takes the page as it is, it is in memory once and packed."""
+    world, other = World(), World()
+    for seconds in (1.0, 2.0):
+        agents = [agent(str(number), clock_delta_seconds=seconds) for number in range(600)]
+        for each in (world, other):
+            each.put(*agents)
+            await each.exposition.refresh()
+
+        packed = world.exposition.metrics(accept_encoding="gzip")
+
+        rendered = world.exposition._rendered["realload", "prod", "agents"].lines
+        long = [lines for some in rendered.values() for lines in some if lines.is_long]
+        assert long
+        assert {None} == {lines._text for lines in long}
+        plain = vendor(other.exposition.metrics().body)
+        assert plain == vendor(gzip.decompress(packed.body))
+
+    assert vendor(other.exposition.metrics().body) == vendor(world.exposition.metrics().body)
+
+
 def test_packing_pauses_now_and_then() -> None:
     """Megabytes are deflated in slices."""
     lines = [Lines(b"loadfleet_agent_up 1.0\n" * 50_000, samples=50_000) for _ in range(3)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import httpx
 from exporter.alerts.evaluate import Alert, Key, Phase
 from exporter.alerts.expression import Expression, Select
 from exporter.alerts.rule import Rule, Severity
-from exporter.alerts.samples import identity
+from exporter.alerts.samples import Sample, SampleView, identity, vector
 from exporter.clock import Moment
 from exporter.http import HttpClient
 
@@ -25,9 +27,17 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
+#: Samples by metric, one by one.
+Samples = Mapping[str, Sequence[Sample]]
+
 START = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
 
 DOWN = Select(metric="up").compared("==", 0)
+
+
+def view_of(samples: Samples) -> SampleView:
+    """Return samples as conditions are judged by them."""
+    return SampleView({metric: partial(vector, found) for metric, found in samples.items()})
 
 
 def later(seconds: float) -> Moment:

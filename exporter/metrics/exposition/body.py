@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 # Shorter lines are packed together, as single ones they would hardly shrink.
 _WORTH_PACKING = 16 * 1024
+
+_ZEROS = bytes(256 * 1024)
+_NO_BLOCKS: Mapping[tuple[int, tuple[str, ...]], str] = MappingProxyType({})
 # How much is packed between two pauses: about a millisecond with isal.
 _SLICE = 1024 * 1024
 
@@ -70,27 +73,46 @@ class Lines:
     """Lines of one family.
 
     Attributes:
-        text: The lines.
+        size: Their length in bytes.
         samples: How many they are.
         made_of: The values they were rendered from; equal ones need no rendering.
         blocks: For a family with more labels than those of the target: all labels, rendered, by
             target and the values of the further ones.
     """
 
-    __slots__ = ("_deflated", "blocks", "made_of", "samples", "text")
+    __slots__ = ("_packed", "_text", "blocks", "made_of", "samples", "size")
 
     def __init__(self, text: bytes, *, samples: int = 0, made_of: object = None) -> None:
-        self.text = text
+        self.size = len(text)
         self.samples = samples
         self.made_of = made_of
-        self.blocks: Mapping[tuple[int, tuple[str, ...]], str] = MappingProxyType({})
-        self._deflated: bytes | None = None
+        self.blocks = _NO_BLOCKS
+        self._text: bytes | None = text
+        self._packed: tuple[bytes, int] | None = None
 
-    def deflated(self) -> bytes:
-        """Return the lines packed, which happens once."""
-        if self._deflated is None:
-            self._deflated = _deflate(self.text, zlib.Z_FULL_FLUSH)
-        return self._deflated
+    @property
+    def text(self) -> bytes:
+        """The lines as they are, from now on kept so."""
+        if self._text is None:
+            self._text = bytes(_zlib.decompressobj(_RAW).decompress(self.packed()[0]))
+        return self._text
+
+    @property
+    def is_long(self) -> bool:
+        """Whether they are worth packing by themselves."""
+        return self.size >= _WORTH_PACKING
+
+    def packed(self) -> tuple[bytes, int]:
+        """Return the lines packed, which happens once, and the checksum of what they were."""
+        if self._packed is None:
+            self._packed = _deflate(self.text, zlib.Z_FULL_FLUSH), _zlib.crc32(self.text)
+        return self._packed
+
+    def keep_packed(self) -> None:
+        """Keep long lines in their packed form alone, which takes a tenth of the memory."""
+        if self.is_long:
+            self.packed()
+            self._text = None
 
     def renamed(self, name: str, new: str) -> Lines:
         """Return the same lines under another name."""
@@ -152,10 +174,11 @@ class Body:
             data = [_GZIP_HEADER]
             crc = size = paused = 0
             for group in _groups(self._parts(form)):
-                text, deflated = self._deflated(group)
+                deflated, checksum = self._deflated(group)
+                length = sum(part.size for part in group)
                 data.append(deflated)
-                crc = _zlib.crc32(text, crc)
-                size += len(text)
+                crc = _joined_crc(crc, checksum, length)
+                size += length
                 if size - paused >= _SLICE:
                     paused = size
                     yield
@@ -165,7 +188,7 @@ class Body:
 
     def size(self) -> int:
         """Compute the length of the text format."""
-        return sum(len(part.text) for part in self._parts(Format.TEXT))
+        return sum(part.size for part in self._parts(Format.TEXT))
 
     def _parts(self, form: Format) -> Iterable[Lines]:
         for family in self._families:
@@ -174,13 +197,14 @@ class Body:
                 yield _head_lines(form, family)
                 yield from lines
 
-    def _deflated(self, group: Sequence[Lines]) -> tuple[bytes, bytes]:
-        if len(group) == 1 and len(group[0].text) >= _WORTH_PACKING:
-            return group[0].text, group[0].deflated()
+    def _deflated(self, group: Sequence[Lines]) -> tuple[bytes, int]:
+        """Return a group packed, and the checksum of what it was."""
+        if len(group) == 1 and group[0].is_long:
+            return group[0].packed()
         text = b"".join([part.text for part in group])
         deflated = self._known.get(text) or _deflate(text, zlib.Z_FULL_FLUSH)
         self.packed_groups[text] = deflated
-        return text, deflated
+        return deflated, _zlib.crc32(text)
 
 
 def finish(generator: Generator[None, None, T]) -> T:
@@ -197,14 +221,25 @@ def _groups(parts: Iterable[Lines]) -> Generator[list[Lines], None, None]:
     group: list[Lines] = []
     length = 0
     for part in parts:
-        large = len(part.text) >= _WORTH_PACKING
+        large = part.is_long
         if group and (large or length >= _WORTH_PACKING):
             yield group
             group, length = [], 0
         group.append(part)
-        length += len(part.text)
+        length += part.size
     if group:
         yield group
+
+
+def _joined_crc(first: int, second: int, length: int) -> int:
+    """Return the checksum of two texts, one after the other, from those of each.
+
+    A checksum is linear: what the first one adds to that of both is what it adds to that of as many
+    zeros as the second text is long.
+    """
+    zeros = memoryview(_ZEROS)[:length] if length <= len(_ZEROS) else bytes(length)
+    found: int = _zlib.crc32(zeros, first) ^ _zlib.crc32(zeros) ^ second
+    return found
 
 
 def _deflate(text: bytes, flush: int) -> bytes:

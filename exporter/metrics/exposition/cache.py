@@ -170,7 +170,9 @@ class Exposition:
                     for known, other in self._rendered.items()
                     if known[:2] == key[:2] and known != key
                 ]
-                after = yield from render(snapshot, before, others)
+                # Who takes them as they are must not wait until they are unpacked.
+                packed = all(is_packed for _, is_packed in self._asked)
+                after = yield from render(snapshot, before, others, packed=packed)
                 after.repeat(self._catalogue)
             if self._store.get(*key) is snapshot:
                 # Else it changed meanwhile and is rendered again.

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from exporter.fleet.readings import Reading
+from exporter.metrics.columns import one
 from exporter.metrics.exposition.body import Lines
 from exporter.metrics.exposition.notation import encode_numbers, label_block, number_texts
 from exporter.metrics.mapping import MAPPINGS
@@ -56,7 +57,7 @@ class _Chunk:
         self._labels = labels
         self.identities = list(targets)
         if old is not None and old.identities == self.identities:
-            self.blocks = old.blocks
+            self.identities, self.blocks = old.identities, old.blocks
         else:
             old = None
             self.blocks = [
@@ -69,20 +70,17 @@ class _Chunk:
             for column in columns:
                 name = column.family.name
                 known = old.lines[name] if old is not None else None
-                lines = self._render(column, list(map(column.read, rows)), known)
-                if known is not None and known.text == lines.text:
-                    # The old lines may be packed already.
-                    lines = known
-                self.lines[name] = lines
+                self.lines[name] = self._render(column, list(map(column.read, rows)), known)
 
     def _render(self, column: Column, values: list[Any], known: Lines | None) -> Lines:
         name = column.family.name
         if column.spread is None and not column.is_boolean:
             encoded = encode_numbers(values)
             # Absent and infinite numbers are encoded alike.
-            if known is not None and known.made_of == encoded and b"null" not in encoded:
+            made_of = values if b"null" in encoded else encoded
+            if known is not None and known.made_of == made_of:
                 return known
-            return _lines(name, self.blocks, number_texts(values, encoded), encoded)
+            return _lines(name, self.blocks, number_texts(values, encoded), made_of)
         if known is not None and known.made_of == values:
             return known
         if column.spread is None:
@@ -109,7 +107,9 @@ class _Chunk:
                 values.append(value if value is None else float(value))
         texts = number_texts(values, encode_numbers(values))
         lines = _lines(column.family.name, list(blocks.values()), texts, made_of)
-        lines.blocks = blocks
+        if spread is not one:
+            # What tells facts seldom changes, and then other labels are needed.
+            lines.blocks = blocks
         return lines
 
 
@@ -155,13 +155,23 @@ class Rendered:
 
 
 def render(
-    snapshot: Snapshot, before: Rendered | None, others: Collection[Rendered]
+    snapshot: Snapshot,
+    before: Rendered | None,
+    others: Collection[Rendered],
+    *,
+    packed: bool = False,
 ) -> Generator[None, None, Rendered]:
     """Render a snapshot, yielding after each chunk.
 
     A target that a vendor lists twice, or that another task of the source has listed already, is
     rendered once: the first stands, since a series that occurs twice would spoil the whole page.
     What did not change is taken over from its predecessor.
+
+    Args:
+        snapshot: What to render.
+        before: Its predecessor, rendered.
+        others: What else of the source is rendered.
+        packed: Whether to keep lines in their packed form alone.
     """
     labels = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
     if before is not None and before.labels != labels:
@@ -178,7 +188,11 @@ def render(
             old = iter(before.chunks(key) if before is not None else ())
             while some := list(islice(targets, CHUNK_TARGETS)):
                 unique = _unseen(mapping, some, seen)
-                rendered.add(key, _Chunk(mapping, unique, labels, next(old, None)))
+                chunk = _Chunk(mapping, unique, labels, next(old, None))
+                if packed:
+                    for lines in chunk.lines.values():
+                        lines.keep_packed()
+                rendered.add(key, chunk)
                 yield
     return rendered
 

@@ -110,6 +110,14 @@ class Inventory(ABC, Generic[R]):
         field = self.kind.id_field.replace("_id", "Id")
         return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
 
+    async def answer(self, target_id: str, trace: Trace) -> Any | Flagged:
+        """Ping a target and return what is to be kept of its reply until all have replied.
+
+        Raises:
+            PollError: The call failed.
+        """
+        return await self.ping(target_id, trace)
+
     def should_ping(self, listed: R) -> bool:
         """Return whether to ping a target; one that is switched off at the portal is only shown."""
         return getattr(listed, "active", None) is not False
@@ -123,8 +131,8 @@ class Inventory(ABC, Generic[R]):
         targets = await self.listed()
         pinged = await self._pinger.run(
             {
-                target_id: partial(self.ping, target_id)
-                for target_id, listed in targets.items()
+                target_id: partial(self.answer, target_id)
+                async for target_id, listed in in_turns(targets.items())
                 if self.should_ping(listed)
             }
         )
@@ -162,8 +170,15 @@ class Inventory(ABC, Generic[R]):
                 elsewhere += settings.wanted(task, name or target_id)
         self._elsewhere = elsewhere
         wanted = in_turns(wanted_items(self.client, task, ours))
-        self._listed = {target_id: listed async for target_id, _, listed in wanted}
-        return self._listed
+        before = self._listed or {}
+        targets: dict[str, R] = {}
+        async for target_id, _, listed in wanted:
+            known = before.get(target_id)
+            # What is listed as it was stays the same object, which saves memory.
+            same = known if known is not None and known == listed else listed
+            targets[self.kind.id_of(same)] = same
+        self._listed = targets
+        return targets
 
     async def explain(self, target_id: str) -> Explanation:
         """Ping one target now; the list is only read if it never was.
@@ -179,7 +194,7 @@ class Inventory(ABC, Generic[R]):
         if not self.should_ping(listed):
             return Explanation(reading=self.with_state(listed, None, previous), reply=None)
         trace = Trace(keeps_body=True)
-        answer = await self.ping(target_id, trace)
+        answer = await self.answer(target_id, trace)
         now = self.client.context.clock.now()
         ping = PingResult(at=now, answer=answer, seconds=trace.seconds)
         reply = redacted_reply(trace.body, self.ping_action.reply) if trace.body else None

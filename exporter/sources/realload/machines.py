@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -73,7 +74,8 @@ class Machines(Inventory[M]):
         """
         state: State | None = None
         if ping is not None:
-            state = self._state(ping, previous.state if previous else None)
+            found: State | Flagged = ping.answer
+            state = self._flagged(ping.at, found) if isinstance(found, Flagged) else found
         elif previous is not None and self.should_ping(listed):
             state = previous.state
         last_up = previous.last_up_timestamp_seconds if previous else None
@@ -81,28 +83,40 @@ class Machines(Inventory[M]):
             last_up = state.read_at.unix
         return msgspec.structs.replace(listed, state=state, last_up_timestamp_seconds=last_up)
 
-    def _state(self, ping: PingResult[Any], previous: State | None) -> State:
-        answer = ping.answer
+    async def answer(self, target_id: str, trace: Trace) -> State | Flagged:
+        """Ping a machine and return its state, which takes a fraction of the reply's memory.
+
+        Raises:
+            PollError: The call failed.
+        """
+        answer = await self.ping(target_id, trace)
         if isinstance(answer, Flagged):
-            return self.state_type(
-                read_at=ping.at, up=answer.up, reason=answer.reason, outdated=answer.outdated
-            )
+            return answer
+        previous = self.known.get(target_id)
         info = getattr(answer, self.ping_action.data)
+        return self._state(info, trace.seconds, previous.state if previous else None)
+
+    def _flagged(self, at: Moment, flag: Flagged) -> State:
+        return self.state_type(read_at=at, up=flag.up, reason=flag.reason, outdated=flag.outdated)
+
+    def _state(self, info: Any, seconds: float, previous: State | None) -> State:
+        at = self.client.context.clock.now()
         return self.state_type(
-            read_at=ping.at,
+            read_at=at,
             up=True,
-            version=info.product_version or "",
-            os=info.os_name or "",
-            os_version=info.os_version or "",
-            java_version=info.java_version or "",
-            java_vendor=info.java_vendor or "",
+            # Most machines have the same ones.
+            version=intern(info.product_version or ""),
+            os=intern(info.os_name or ""),
+            os_version=intern(info.os_version or ""),
+            java_version=intern(info.java_version or ""),
+            java_vendor=intern(info.java_vendor or ""),
             clock_delta_seconds=replies.signed_seconds(info.delta_time_millis),
             ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
-            start_timestamp_seconds=self._start(ping, info, previous),
+            start_timestamp_seconds=self._start(info, at, seconds, previous),
             **self.facts(info),
         )
 
-    def _start(self, ping: PingResult[Any], info: Any, previous: State | None) -> float | None:
+    def _start(self, info: Any, at: Moment, seconds: float, previous: State | None) -> float | None:
         """Return when a machine was started by our clock, since its own may be wrong.
 
         How long it is up it can tell by its own. What is known stays while it is as good as what a
@@ -115,9 +129,9 @@ class Machines(Inventory[M]):
         uptime = (system_time - started) / 1000
         if not 0 <= uptime <= _LONGEST_UPTIME_SECONDS:
             return None
-        start = ping.at.unix - uptime
+        start = at.unix - uptime
         known = previous.start_timestamp_seconds if previous else None
-        if known is not None and abs(start - known) <= ping.seconds + _START_JITTER_SECONDS:
+        if known is not None and abs(start - known) <= seconds + _START_JITTER_SECONDS:
             return known
         return start
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -342,6 +343,7 @@ class AccountReply(Envelope, frozen=True, kw_only=True):
     min_required_proxy_recorder_version: str | None = None
 
 
+@lru_cache(maxsize=1024)
 def limit(value: float | None) -> float | None:
     """Return a limit, for which -1 means unlimited."""
     return math.inf if value == -1 else measured(value)
@@ -365,6 +367,7 @@ def megabytes(value: float | None) -> float | None:
     return None if number is None else finite(number * 1024**2)
 
 
+@lru_cache(maxsize=1024)
 def parse_memory_size(text: str | None) -> float | None:
     """Return a size such as `2048 MB` or `16,384 MB` in bytes."""
     match = _MEMORY.fullmatch(text or "")
