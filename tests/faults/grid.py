@@ -14,6 +14,7 @@ import msgspec
 
 from tests.faults import texts, values, wire
 from tests.faults.faults import Fault
+from tests.support.candidates import CANDIDATES
 
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FAULTS: tuple[Fault, ...] = (
     *(*values.VALUES, *texts.TEXTS, *values.TIMES, *values.SHAPES, *values.ENCODINGS),
 )
 
-#: By provider, what fits the calls of one operation; those of `all` are all calls.
+#: By candidate, what fits the calls of one operation; without an entry only all are struck.
 OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "realload": {
         action: rf'.*"action":"{action}"\}}'
@@ -81,10 +82,13 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 def cells() -> Iterator[Cell]:
     """Yield the whole grid."""
     for fault in FAULTS:
-        for provider, operations in OPERATIONS.items():
-            for operation in (ALL,) if fault.on_connections else (ALL, *operations):
+        for candidate in CANDIDATES:
+            operations = () if fault.on_connections else OPERATIONS.get(candidate.name, ())
+            for operation in (ALL, *operations):
                 for known in (False, True):
-                    yield Cell(fault=fault, provider=provider, operation=operation, known=known)
+                    yield Cell(
+                        fault=fault, provider=candidate.name, operation=operation, known=known
+                    )
 
 
 def sample(seed: int) -> list[Cell]:

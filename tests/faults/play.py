@@ -14,9 +14,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import httpx
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as openmetrics_families,
-)
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from structlog.testing import capture_logs
 
 from exporter.errors import Reason
@@ -34,7 +32,7 @@ from tests.web.fakes import ExposingView
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from exporter.clock import Moment
@@ -49,6 +47,9 @@ if TYPE_CHECKING:
 
 
 _BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+
+#: The parser has no types.
+_openmetrics: Callable[[str], Iterator[Any]] = openmetrics_parser.text_string_to_metric_families
 
 #: A vendor locks an address out at the fifth refused call within a minute.
 ALLOWED_REFUSALS = 4
@@ -262,7 +263,7 @@ class Play:
         if b"\nplanted_metric" in plain:
             self._blame("/metrics", "a text of a vendor has become a sample")
         wants = "application/openmetrics-text; version=1.0.0"
-        list(openmetrics_families(exposition.metrics(accept=wants).body.decode()))
+        list(_openmetrics(exposition.metrics(accept=wants).body.decode()))
         if promtool is not None:
             found = await asyncio.to_thread(
                 subprocess.run, [promtool, "check", "metrics"], input=plain, capture_output=True
