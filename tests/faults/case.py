@@ -118,7 +118,8 @@ class Case:
     def page(self, *, whole: bool = True) -> Page:
         """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
         body = self.trial.engine.exposition.metrics().body
-        lines = body.decode().splitlines(keepends=True)
+        # Only at its own ends of lines: texts may hold others.
+        lines = (f"{line}\n" for line in body.decode().split("\n"))
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
     def reasons(self) -> dict[str, set[str]]:

@@ -144,7 +144,8 @@ class Play:
     def _page(self) -> Pages:
         """Scrape, and parse what is said of sources and of whether targets are up."""
         body = self._trial.engine.exposition.metrics().body.decode()
-        lines = (line for line in body.splitlines(keepends=True) if _JUDGED.match(line))
+        # Only at its own ends of lines: texts may hold others.
+        lines = (f"{line}\n" for line in body.split("\n") if _JUDGED.match(line))
         pages: Pages = {name: {} for name in self._trial.subjects}
         for (name, labels), value in parsed("".join(lines)).items():
             pages[dict(labels)["source"]][name, labels] = value

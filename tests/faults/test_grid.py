@@ -13,14 +13,23 @@ import msgspec
 import pytest
 
 from exporter.errors import Reason
+from exporter.metrics import catalogue as c
 from tests.faults import grid
-from tests.faults.faults import BRIEF_SECONDS
+from tests.faults.faults import BRIEF_SECONDS, MAX_REPLY
 from tests.faults.play import Play
+from tests.support.candidates import CANDIDATES
 from tests.support.stalls import undisturbed
+from tests.support.trial import Trial, select
 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.candidates import Candidate
+
+
+#: The classes of faults that are in what a reply says.
+VALUES = frozenset(("number", "flag", "time", "text", "shape"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -63,6 +72,39 @@ def test_a_sample_has_all_that_matters(seed: int) -> None:
         assert {*map(key, whole)} == {*map(key, found)}
     assert len(found) < len(whole) / 20
     assert len({(fault.group, fault.name) for fault in grid.FAULTS}) == len(grid.FAULTS)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [each for each in CANDIDATES if each.name in ("realload", "blazemeter")],
+    ids=lambda each: each.name,
+)
+async def test_no_value_makes_a_pass(
+    request: pytest.FixtureRequest, candidate: Candidate, ca_file: str, tmp_path: Path
+) -> None:
+    """Of runs that failed or were stopped none has passed, whatever is written in their reports."""
+    option = request.config.getoption
+    faults = [fault for fault in grid.FAULTS if fault.group in VALUES]
+    # One in four, and with the next seed the next ones.
+    faults = faults if option("--whole") else faults[option("--seed") % 4 :: 4]
+    sources = {f"s{number}": candidate for number in range(len(faults))}
+    async with Trial(sources, tmp_path, ca_file=ca_file, max_reply_bytes=MAX_REPLY) as trial:
+        world = trial.subjects["s0"].portal.world
+        world.timeline.still = False
+        candidate.interrupted(world)
+        trial.time.shift(600.0)
+        for fault, subject in zip(faults, trial.subjects.values(), strict=True):
+            subject.front.treatment = fault.treatment
+        await trial.engine.poll_once()
+        page = trial.page()
+
+    verdicts = {
+        (faults[int(dict(labels)["source"][1:])].name, value)
+        for family in (c.SUITE_LAST_RUN_PASSED, c.RUN_PASSED)
+        for labels, value in select(page, family.name).items()
+    }
+    assert len(verdicts) > len(faults) / 3
+    assert [] == sorted(name for name, value in verdicts if value == 1)
 
 
 async def test_what_is_wrong_is_found(ca_file: str, tmp_path: Path) -> None:
