@@ -51,8 +51,9 @@ SLOW = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take how often scenarios are played that chance decides in, for `.ci/slow`."""
+    """Take how much is played of what is more than CI has time for, for `.ci/slow`."""
     parser.addoption("--plays", type=int, default=1, help="how often scenarios are played")
+    parser.addoption("--whole", action="store_true", help="play all faults, not a sample of them")
     parser.addoption("--seed", type=int, default=1, help="of the first of these plays")
 
 

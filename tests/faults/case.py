@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.testing import capture_logs
 
 from exporter.errors import Reason
-from tests.faults.faults import AMPLE, BRIEF, MAX_REPLY
+from tests.faults.faults import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
 from tests.support.candidates import CANDIDATES
 from tests.support.trial import Trial, accused, fits, parsed, select, vendor_samples
 
@@ -38,9 +38,6 @@ _SOURCES = {
 }
 
 _STATE = re.compile(r"loadfleet_(\w+_up|\w+_failure|source_auth_failed|exporter_breaker_open)\{")
-
-#: Longer than any pause, and than what the guard remembers.
-LATER_SECONDS = 62.0
 
 #: More than this a flood may not take.
 FLOOD_BYTES = 16 << 20
@@ -121,7 +118,8 @@ class Case:
     def page(self, *, whole: bool = True) -> Page:
         """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
         body = self.trial.engine.exposition.metrics().body
-        lines = body.decode().splitlines(keepends=True)
+        # Only at its own ends of lines: texts may hold others.
+        lines = (f"{line}\n" for line in body.decode().split("\n"))
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
     def reasons(self) -> dict[str, set[str]]:

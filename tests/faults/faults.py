@@ -32,12 +32,16 @@ BRIEF, AMPLE = f"{BRIEF_SECONDS * 1000:.0f}ms", "8s"
 #: The limit of a reply's size in these tests.
 MAX_REPLY = 256 << 10
 
+#: Longer than a pause that nobody asked for, and than what the guard remembers.
+LATER_SECONDS = 62.0
+
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One way to misbehave.
 
     Attributes:
         reason: What the failed polls are counted under; `None` where no poll may fail.
+        group: The class of faults it belongs to, where these are sampled by class.
         but: The reasons of sources that are an exception, by name.
         also: What polls may be counted under beside that.
         refused: The sources whose credentials have to count as refused.
@@ -50,10 +54,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         lasts: Whether it lasts until the caller gives up.
         floods: Whether it sends more than anybody can want.
         pauses: Whether the vendor asks to be left alone as a whole.
+        renames: Whether other targets are listed than there are, so that those missing and those
+            that nobody knows are rightly said to be down.
+        recovery_seconds: So long after its end all is well again.
     """
 
     name: str
     reason: Reason | None
+    group: str = ""
     but: Mapping[str, Reason | None] = {}
     also: frozenset[Reason] = frozenset()
     refused: frozenset[str] = frozenset()
@@ -66,6 +74,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     lasts: bool = False
     floods: bool = False
     pauses: bool = False
+    renames: bool = False
+    recovery_seconds: float = LATER_SECONDS
 
     @property
     def on_connections(self) -> bool:

@@ -73,6 +73,7 @@ class Trial:
         tls: ssl.SSLContext | None = None,
         domain: str = "",
         clock: Clock | None = None,
+        vendors_clock: Clock | None = None,
         state: State | None = None,
         **defaults: Any,
     ) -> None:
@@ -85,6 +86,7 @@ class Trial:
             tls: The vendors' end of TLS, if they have it.
             domain: Where the vendors' names are; without it they are called by address.
             clock: Taken in the place of the one that moves when told to.
+            vendors_clock: The vendors', if it is another.
             state: Where the engine's state is kept; in memory if not given.
             defaults: Settings of all sources.
         """
@@ -95,7 +97,10 @@ class Trial:
         self.subjects: dict[str, Subject] = {}
         self.data: dict[str, Any] = {"defaults": {"auth_retry": "60s", **defaults}}
         # Sources that are alike have one vendor, behind several doors.
-        apps = {each.name: each.vendor(options, self.clock) for each in candidates.values()}
+        apps = {
+            each.name: each.vendor(options, vendors_clock or self.clock)
+            for each in candidates.values()
+        }
         for name, candidate in candidates.items():
             app = apps[candidate.name]
             file = folder / f"{name}.secret"

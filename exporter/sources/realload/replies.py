@@ -18,6 +18,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from exporter.clock import LATEST_UNIX
 from exporter.sources.decode import finite, measured
 
 
@@ -350,9 +351,15 @@ def limit(value: float | None) -> float | None:
 
 
 def seconds(milliseconds: float | None) -> float | None:
-    """Return a duration or a point of time in seconds."""
+    """Return a duration in seconds."""
     number = measured(milliseconds)
     return None if number is None else number / 1000
+
+
+def timestamp(milliseconds: float | None) -> float | None:
+    """Return a point of time in epoch seconds; what no calendar can show is none."""
+    number = seconds(milliseconds)
+    return number if number is not None and number <= LATEST_UNIX else None
 
 
 def signed_seconds(milliseconds: float | None) -> float | None:

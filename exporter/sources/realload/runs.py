@@ -8,7 +8,7 @@ import msgspec
 
 from exporter.fleet.readings import Outcome, SuiteRun
 from exporter.sources.decode import finite, measured, text
-from exporter.sources.realload.replies import RunResult, seconds
+from exporter.sources.realload.replies import RunResult, seconds, timestamp
 
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def read_run(run: RunResult, *, over: bool) -> SuiteRun:
     not_executed = None
     if planned is not None and passed is not None and failed is not None:
         not_executed = max(0.0, planned - passed - failed)
-    start = seconds(run.test_run_start_timestamp)
+    start = timestamp(run.test_run_start_timestamp)
     # Of a run in flight the last update is not the end.
-    end = seconds(run.test_run_last_updated_timestamp) if over else None
+    end = timestamp(run.test_run_last_updated_timestamp) if over else None
     return SuiteRun(
         run_id=text(run.test_run_id),
         outcome=outcome(run) if over else None,

@@ -79,6 +79,24 @@ def test_divides_milliseconds_once(
 
 
 @pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        (1_700_000_000_500, 1_700_000_000.5),
+        (1e14, 1e11),
+        (1e14 + 1000, None),
+        (2**63, None),
+        (-1, None),
+        (None, None),
+    ],
+)
+def test_what_no_calendar_can_show_is_no_time(
+    milliseconds: float | None, expected: float | None
+) -> None:
+    """Pages write times as dates, and dates end with a year."""
+    assert expected == replies.timestamp(milliseconds)
+
+
+@pytest.mark.parametrize(
     ("token", "expected"),
     [
         (b'"abc"', True),

@@ -1,0 +1,377 @@
+"""Many cells of the grid at once, each with a source of its own, and what has to hold of them.
+
+All sources of a play are polled by one engine, with others beside them that are well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+import httpx
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from structlog.testing import capture_logs
+
+from exporter.errors import Reason
+from exporter.overview.picture import Facts
+from exporter.overview.sources import source_rows
+from exporter.settings.load import from_data
+from exporter.web.app import create_app
+from tests.faults.faults import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
+from tests.faults.grid import ALL, OPERATIONS
+from tests.support.candidates import CANDIDATES
+from tests.support.markup import parse
+from tests.support.trial import Trial, accused, fits, parsed, select, vendor_samples
+from tests.web.fakes import ExposingView
+
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from exporter.clock import Moment
+    from exporter.fleet.readings import Reading
+    from exporter.fleet.store import Snapshot
+    from exporter.overview.sources import SourceRow
+    from tests.faults.grid import Cell
+    from tests.support.trial import Page, Subject
+
+    #: What is said of each source.
+    Pages = dict[str, Page]
+
+
+_BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+
+#: The parser has no types.
+_openmetrics: Callable[[str], Iterator[Any]] = openmetrics_parser.text_string_to_metric_families
+
+#: A vendor locks an address out at the fifth refused call within a minute.
+ALLOWED_REFUSALS = 4
+
+#: Of runs whose ends cannot be read each is asked about: those listed, by four calls.
+MOST_OF_RUNS = 4 * 24
+
+#: What a fault of one operation may be told as beside its own reason.
+_OF_ONE = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
+
+
+class Everything(ExposingView):
+    """The daemon's pages over the engine of a trial."""
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial.engine.exposition)
+        self._trial = trial
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return what is known now."""
+        return self._trial.engine.store.snapshots()
+
+    def sources(self) -> Sequence[SourceRow]:
+        """Return how each source is."""
+        return source_rows(self._trial.engine.pollers.values(), self._trial.engine.store)
+
+    def now(self) -> Moment:
+        """Return the trial's time."""
+        return self._trial.clock.now()
+
+    def _facts(self) -> Facts:
+        engine = self._trial.engine
+        return Facts.of(
+            engine.pollers.values(), engine.store, judge=self._judge, ready=True, alerts=()
+        )
+
+
+class Play:
+    """Cells that are played at once.
+
+    Attributes:
+        wrong: What did not hold, a line each.
+    """
+
+    def __init__(self, batch: Sequence[Cell], folder: Path, **options: Any) -> None:
+        self.wrong: list[str] = []
+        self._cells = {f"s{number}": cell for number, cell in enumerate(batch)}
+        (self._known,) = {cell.known for cell in batch}
+        (self._lasts,) = {cell.fault.lasts for cell in batch}
+        (self._recovery_seconds,) = {cell.fault.recovery_seconds for cell in batch}
+        self._trial = Trial(
+            {
+                **{f"well-{name}": candidate for name, candidate in _BY_NAME.items()},
+                **{name: _BY_NAME[cell.provider] for name, cell in self._cells.items()},
+            },
+            folder,
+            timeout=BRIEF if self._lasts else AMPLE,
+            max_reply_bytes=MAX_REPLY,
+            retries=1,
+            **options,
+        )
+        self._before: dict[str, Counter[str]] = {}
+        self._secrets = {"hZUqDBNWfbYAUa", "simulated-login-token"}
+
+    async def run(self, promtool: str | None) -> list[str]:
+        """Play it to its end and return what was wrong."""
+        with capture_logs() as logs:
+            async with self._trial as trial:
+                for settings in from_data(trial.data).sources:
+                    self._secrets |= {secret.reveal() for secret in settings.secrets()}
+                if self._known:
+                    await self._round()
+                    self._check_well()
+                    trial.time.shift(LATER_SECONDS - 1)
+                for name, cell in self._cells.items():
+                    await strike(cell, trial.subjects[name])
+                await self._round()
+                self._check_fault(self._page())
+                await self._check_pages(promtool)
+                for name in self._cells:
+                    await relent(trial.subjects[name])
+                trial.time.shift(self._recovery_seconds)
+                await self._round()
+                self._check_recovery(self._page())
+        self._check_logs(logs)
+        return self.wrong
+
+    async def _round(self) -> None:
+        self._before = self._trial.failures()
+        await self._trial.engine.poll_once()
+
+    def _page(self) -> Pages:
+        """Scrape, and parse what is said of sources and of whether targets are up."""
+        body = self._trial.engine.exposition.metrics().body.decode()
+        # Only at its own ends of lines: texts may hold others.
+        lines = (f"{line}\n" for line in body.split("\n") if _JUDGED.match(line))
+        pages: Pages = {name: {} for name in self._trial.subjects}
+        for (name, labels), value in parsed("".join(lines)).items():
+            pages[dict(labels)["source"]][name, labels] = value
+        return pages
+
+    def _reasons(self, name: str) -> set[str]:
+        found = self._trial.failures()[name] - self._before[name]
+        return {*found} - {Reason.BLOCKED.value}
+
+    def _blame(self, who: object, what: str) -> None:
+        self.wrong.append(f"{who}: {what}")
+
+    def _check_well(self) -> None:
+        for name in self._cells:
+            if self._reasons(name):
+                self._blame("before the fault", f"{name} failed for {self._reasons(name)}")
+
+    def _check_fault(self, pages: Pages) -> None:
+        for provider in _BY_NAME:
+            self._check_undisturbed(pages, f"well-{provider}")
+        for name, cell in self._cells.items():
+            self._check_told(pages, name, cell)
+            self._check_evidence(pages, name, cell)
+            self._check_calls(name, cell)
+
+    def _check_undisturbed(self, pages: Pages, name: str) -> None:
+        if self._reasons(name):
+            self._blame(name, f"disturbed: {self._reasons(name)}")
+        if flag(pages, "loadfleet_source_up", name) != 1:
+            self._blame(name, "not up")
+        if accused(pages[name], name):
+            self._blame(name, f"accused: {accused(pages[name], name)}")
+
+    def _check_told(self, pages: Pages, name: str, cell: Cell) -> None:
+        """Check what polls are counted under, and what is said of the source."""
+        fault, reasons = cell.fault, self._reasons(name)
+        expected = fault.reason_for(cell.provider)
+        also = set(fault.also)
+        if cell.operation == ALL:
+            if expected is not None and not reasons:
+                self._blame(cell, f"counted under nothing instead of {expected}")
+        else:
+            also |= _OF_ONE
+            # Where success cannot be told from a refusal, the guard has to ask, and may be told.
+            also |= {Reason.AUTH} if fault.refused else set()
+        strange = reasons - {each.value for each in (*also, expected) if each is not None}
+        if strange:
+            self._blame(cell, f"counted under {sorted(strange)} instead of {expected}")
+        if flag(pages, "loadfleet_source_auth_failed", name) and (
+            cell.provider not in fault.refused
+        ):
+            self._blame(cell, "the credentials are said to be refused")
+        is_silenced = cell.operation == ALL and reasons and expected is not None
+        if is_silenced and flag(pages, "loadfleet_source_up", name) != 0:
+            self._blame(cell, "the source is said to be up")
+
+    def _check_evidence(self, pages: Pages, name: str, cell: Cell) -> None:
+        """Check that nobody is accused, and nothing green, that would not be without the fault."""
+        truth = targets(pages, f"well-{cell.provider}")
+        found = targets(pages, name)
+        if not cell.fault.renames:
+            down = accused(pages[name], name)
+            late = cell.fault.lasts and {*down.values()} <= {"timeout"}
+            if down and not (late and cell.operation != ALL):
+                self._blame(cell, f"accused: {down}")
+            # Of a run whose end cannot be read is told what its status and its report say.
+            green = {key for key, value in found.items() if value == 1 and key[0] != _RUN}
+            green -= truth.keys()
+            if green:
+                self._blame(cell, f"green without a reason: {sorted(green)}")
+        failed = cell.fault.reason_for(cell.provider) is not None
+        if cell.operation == ALL and failed:
+            if not self._known and found:
+                self._blame(cell, f"known although nothing was read: {sorted(found)}")
+            if self._known and found != truth:
+                self._blame(cell, f"not kept: {sorted(truth.items() ^ found.items())}")
+
+    def _check_calls(self, name: str, cell: Cell) -> None:
+        """Check that only what may be asked is asked, and no more than the vendor bears."""
+        subject = self._trial.subjects[name]
+        well = self._trial.subjects[f"well-{cell.provider}"]
+        odd = [seen for seen in subject.front.seen if not fits(subject.candidate.allowed, seen)]
+        if odd:
+            self._blame(cell, f"asked: {odd[0].method} {odd[0].target[:200]}")
+        most = 3 * len(well.front.seen) + MOST_OF_RUNS
+        if len(subject.front.seen) > most:
+            self._blame(cell, f"{len(subject.front.seen)} calls instead of {len(well.front.seen)}")
+        may_be_refused = cell.fault.reason_for(cell.provider) in _MAY_BE_REFUSED
+        if cell.operation == ALL and may_be_refused and subject.front.treated > ALLOWED_REFUSALS:
+            self._blame(cell, f"{subject.front.treated} calls that may have been refused")
+
+    def _check_recovery(self, pages: Pages) -> None:
+        for provider in _BY_NAME:
+            self._check_undisturbed(pages, f"well-{provider}")
+        for name, cell in self._cells.items():
+            if self._reasons(name):
+                self._blame(cell, f"afterwards: {self._reasons(name)}")
+            if flag(pages, "loadfleet_source_up", name) != 1:
+                self._blame(cell, "afterwards not up")
+            if flag(pages, "loadfleet_source_auth_failed", name):
+                self._blame(cell, "afterwards said to be refused")
+            truth, found = targets(pages, f"well-{cell.provider}"), targets(pages, name)
+            lacking = truth.items() - found.items()
+            # What was listed under other names is remembered.
+            strange = {key for key in found.items() - truth.items() if key[0][0] != _RUN}
+            strange = set() if cell.fault.renames else strange
+            if lacking or strange:
+                self._blame(cell, f"afterwards: {sorted(lacking)} lack, {sorted(strange)} is new")
+
+    async def _check_pages(self, promtool: str | None) -> None:
+        """Check that all pages can be read, by machines and by people."""
+        trial = self._trial
+        exposition = trial.engine.exposition
+        plain = exposition.metrics().body
+        parsed(plain.decode())
+        if b"\nplanted_metric" in plain:
+            self._blame("/metrics", "a text of a vendor has become a sample")
+        wants = "application/openmetrics-text; version=1.0.0"
+        list(_openmetrics(exposition.metrics(accept=wants).body.decode()))
+        if promtool is not None:
+            found = await asyncio.to_thread(
+                subprocess.run, [promtool, "check", "metrics"], input=plain, capture_output=True
+            )
+            if (found.returncode, found.stdout + found.stderr) != (0, b""):
+                self._blame("promtool", (found.stdout + found.stderr).decode()[:500])
+        app = create_app(Everything(trial))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            for path in self._paths():
+                self._check_page(path, await client.get(path))
+        for secret in self._secrets:
+            if secret.encode() in plain:
+                self._blame("/metrics", "a secret is shown")
+
+    def _paths(self) -> Iterator[str]:
+        yield from ("/", "/api/v1/status", "/api/v1/targets", "/api/v1/problems")
+        yield from ("/api/v1/sources", "/sd/agents", "/sd/controllers", "/sd/recorders", "/config")
+        for name, cell in self._cells.items():
+            kinds: set[str] = set()
+            for reading in self._trial.readings(name) if cell.fault.treatment else ():
+                kind = type(reading).__name__.lower()
+                if kind in kinds or kind not in _BY_NAME[cell.provider].provider.kinds:
+                    continue
+                kinds.add(kind)
+                asked = f"source={name}&kind={kind}&id={quote(_id_of(kind, reading), safe='')}"
+                yield f"/target?{asked}"
+                yield f"/badge/target.svg?{asked}"
+
+    def _check_page(self, path: str, answer: httpx.Response) -> None:
+        kind = answer.headers["content-type"].partition(";")[0]
+        if answer.status_code != 200 and not (path.startswith("/target") or "badge" in path):
+            self._blame(path, f"answered with {answer.status_code}")
+        if answer.status_code not in (200, 400, 404):
+            self._blame(path, f"answered with {answer.status_code}")
+        if "html" in kind:
+            tree = parse(answer.text)
+            if any(each.attributes.get("id") == "planted" for each in tree.everything()):
+                self._blame(path, "a text of a vendor has become a part of the page")
+            if any("onmouseover" in each.attributes for each in tree.everything()):
+                self._blame(path, "a text of a vendor has become an attribute")
+        elif "json" in kind:
+            json.loads(answer.content)
+        elif "svg" in kind:
+            ET.fromstring(answer.content)  # noqa: S314 - ours
+        if any(secret in answer.text for secret in self._secrets):
+            self._blame(path, "a secret is shown")
+
+    def _check_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
+        for entry in logs:
+            if entry.get("exc_info") or "crashed" in entry["event"]:
+                self._blame(self._cells.get(entry.get("source", "")), f"logged {entry}")
+            if any(secret in repr(entry) for secret in self._secrets):
+                self._blame(self._cells.get(entry.get("source", "")), "a secret is logged")
+
+
+#: What is parsed of a page: the families that say whether something is well.
+_JUDGED = re.compile(r"loadfleet_(\w+_up|\w+_failure|\w+_passed|source_auth_failed)\{.*\bsource=")
+
+#: Reasons whose calls may all have been refused, for all that came back.
+_MAY_BE_REFUSED = frozenset((Reason.DECODE, Reason.HTTP_4XX, Reason.AUTH, Reason.API_ERROR))
+
+
+async def strike(cell: Cell, subject: Subject) -> None:
+    """Let a fault begin."""
+    front = subject.front
+    if cell.operation != ALL:
+        pattern = OPERATIONS[cell.provider][cell.operation]
+        front.struck = lambda seen: fits(pattern, seen)
+    front.treatment, front.greeting = cell.fault.treatment, cell.fault.greeting
+    if cell.fault.on_connections:
+        await front.hang_up()
+
+
+async def relent(subject: Subject) -> None:
+    """Let it end."""
+    subject.front.treatment = subject.front.greeting = None
+    await subject.front.hang_up()
+
+
+def flag(pages: Pages, family: str, source: str) -> float | None:
+    """Return what a family says of a source."""
+    return next(iter(select(pages[source], family).values()), None)
+
+
+_GREEN = re.compile(r"loadfleet_\w+_(up|passed)")
+
+
+def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
+    """Return what is said to be up or passed, by family and ids."""
+    found = {}
+    for (name, labels), value in vendor_samples(pages[source], source).items():
+        if _GREEN.fullmatch(name) and name not in _OF_NONE:
+            ids = (f"{key}={text}" for key, text in sorted(labels) if _identifies(key))
+            found[(name, *ids)] = value
+    return found
+
+
+_RUN = "loadfleet_run_passed"
+
+_OF_NONE = frozenset(("loadfleet_location_agents_up",))
+
+
+def _identifies(label: str) -> bool:
+    return label.endswith("_id") or label == "controller"
+
+
+def _id_of(kind: str, reading: Reading) -> str:
+    field = f"{kind}_id" if hasattr(reading, f"{kind}_id") else kind
+    return str(getattr(reading, field))

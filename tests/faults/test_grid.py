@@ -1,0 +1,119 @@
+"""The classes of faults, crossed with providers, operations and moments: many at once.
+
+CI plays a sample in which each fault is, and each class of them to each provider at both moments;
+`--whole` plays all of them, and `--seed` chooses another sample.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from exporter.errors import Reason
+from exporter.metrics import catalogue as c
+from tests.faults import grid
+from tests.faults.faults import BRIEF_SECONDS, MAX_REPLY
+from tests.faults.play import Play
+from tests.support.candidates import CANDIDATES
+from tests.support.stalls import undisturbed
+from tests.support.trial import Trial, select
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.candidates import Candidate
+
+
+#: The classes of faults that are in what a reply says.
+VALUES = frozenset(("number", "flag", "time", "text", "shape"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test of each play."""
+    if "batch" in metafunc.fixturenames:
+        option = metafunc.config.getoption
+        cells = grid.cells() if option("--whole") else grid.sample(option("--seed"))
+        metafunc.parametrize("batch", grid.batches(cells), ids=name_of)
+
+
+def name_of(batch: list[grid.Cell]) -> str:
+    """Return where a play begins."""
+    return str(batch[0])
+
+
+async def test_no_fault_costs_more_than_what_it_takes(
+    batch: list[grid.Cell], ca_file: str, tmp_path: Path
+) -> None:
+    """It has its reason, accuses nobody, breaks no page, and is over when it is over."""
+
+    async def once(own: Path) -> None:
+        wrong = await Play(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
+
+        assert [] == wrong
+
+    # Of a shorter stall, calls that are answered do not time out.
+    await undisturbed(once, tmp_path, patience_seconds=BRIEF_SECONDS / 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sample_has_all_that_matters(seed: int) -> None:
+    """Each fault; each class of them to each provider, and each operation, at both moments."""
+    whole, found = list(grid.cells()), grid.sample(seed)
+
+    for key in (
+        lambda cell: cell.fault.name,
+        lambda cell: (cell.fault.group, cell.provider, cell.known),
+        lambda cell: (cell.provider, cell.operation, cell.known),
+    ):
+        assert {*map(key, whole)} == {*map(key, found)}
+    assert len(found) < len(whole) / 20
+    assert len({(fault.group, fault.name) for fault in grid.FAULTS}) == len(grid.FAULTS)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [each for each in CANDIDATES if each.name in ("realload", "blazemeter")],
+    ids=lambda each: each.name,
+)
+async def test_no_value_makes_a_pass(
+    request: pytest.FixtureRequest, candidate: Candidate, ca_file: str, tmp_path: Path
+) -> None:
+    """Of runs that failed or were stopped none has passed, whatever is written in their reports."""
+    option = request.config.getoption
+    faults = [fault for fault in grid.FAULTS if fault.group in VALUES]
+    # One in four, and with the next seed the next ones.
+    faults = faults if option("--whole") else faults[option("--seed") % 4 :: 4]
+    sources = {f"s{number}": candidate for number in range(len(faults))}
+    async with Trial(sources, tmp_path, ca_file=ca_file, max_reply_bytes=MAX_REPLY) as trial:
+        world = trial.subjects["s0"].portal.world
+        world.timeline.still = False
+        candidate.interrupted(world)
+        trial.time.shift(600.0)
+        for fault, subject in zip(faults, trial.subjects.values(), strict=True):
+            subject.front.treatment = fault.treatment
+        await trial.engine.poll_once()
+        page = trial.page()
+
+    verdicts = {
+        (faults[int(dict(labels)["source"][1:])].name, value)
+        for family in (c.SUITE_LAST_RUN_PASSED, c.RUN_PASSED)
+        for labels, value in select(page, family.name).items()
+    }
+    assert len(verdicts) > len(faults) / 3
+    assert [] == sorted(name for name, value in verdicts if value == 1)
+
+
+async def test_what_is_wrong_is_found(ca_file: str, tmp_path: Path) -> None:
+    """A cell whose fault is told as another one is named."""
+    cell = next(cell for cell in grid.cells() if cell.fault.name == "login page")
+    fault = msgspec.structs.replace(cell.fault, reason=Reason.TIMEOUT)
+
+    wrong = await Play([msgspec.structs.replace(cell, fault=fault)], tmp_path, ca_file=ca_file).run(
+        None
+    )
+
+    assert [f"{cell}: counted under ['decode'] instead of timeout"] == wrong
