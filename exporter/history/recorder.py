@@ -96,11 +96,9 @@ class Recorder:
             self._present[task] = present
             async for target in in_turns(sorted(gone)):
                 self._leave(target, snapshot)
-            if gone:
-                self._forget_old(snapshot.taken.unix - self._keep_seconds)
 
     def known(self) -> list[Known]:
-        """Return the newest transition of each target."""
+        """Return the newest transition of each target that is not gone."""
         return [
             Known(key=target, task=memory.task, transition=memory.newest)
             for target, memory in list(self._targets.items())
@@ -175,21 +173,11 @@ class Recorder:
             self._change(target, memory, transition, snapshot.task)
 
     def _leave(self, target: TargetKey, snapshot: Snapshot) -> None:
-        memory = self._targets.get(target)
-        if memory and memory.newest and memory.newest.condition is not Condition.GONE:
-            at = snapshot.taken.unix
-            transition = Transition(timestamp_seconds=at, condition=Condition.GONE)
+        """Note that a target is gone, and forget it: agents may come and go under ever new ids."""
+        memory = self._targets.pop(target, None)
+        if memory and memory.newest:
+            transition = Transition(timestamp_seconds=snapshot.taken.unix, condition=Condition.GONE)
             self._change(target, memory, transition, snapshot.task)
-
-    def _forget_old(self, before: float) -> None:
-        """Forget targets that are gone since so long ago that nothing is kept of them."""
-        self._targets = {
-            target: memory
-            for target, memory in self._targets.items()
-            if not memory.newest
-            or memory.newest.condition is not Condition.GONE
-            or memory.newest.timestamp_seconds >= before
-        }
 
     def _change(
         self, target: TargetKey, memory: _Memory, transition: Transition, task: str

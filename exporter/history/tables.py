@@ -99,6 +99,7 @@ _ADD_TARGET = """
     ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
     WHERE task != excluded.task
 """
+_NUMBER = "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?"
 # One that is there is newer than what lies between: whatever takes the place of a file begins with
 # the newest ones, and the batch that could not be written to the file follows.
 _ADD_TRANSITION = """
@@ -210,7 +211,10 @@ def write(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
 
 def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     connection.executemany(_ADD_TARGET, ((*target, task) for target, task in batch.tasks.items()))
-    numbers = _numbers(connection)
+    # Those of the batch alone: of targets that are gone there may be many more.
+    targets = {target for target, _ in batch.transitions}
+    targets |= {target for target, _, _ in batch.runs} | {target for _, target in batch.tallies}
+    numbers = {target: connection.execute(_NUMBER, target).fetchone()[0] for target in targets}
     connection.executemany(
         _ADD_TRANSITION,
         (
@@ -253,11 +257,12 @@ def _numbers(connection: sqlite3.Connection) -> dict[TargetKey, int]:
 
 
 def newest(connection: sqlite3.Connection) -> list[Known]:
-    """Return the newest transition of each target."""
-    return [
+    """Return the newest transition of each target that is not gone."""
+    found = (
         Known(key=TargetKey(*row[:3]), task=row[3], transition=_transition(*row[4:8]))
         for row in connection.execute(_NEWEST)
-    ]
+    )
+    return [each for each in found if each.transition.condition is not Condition.GONE]
 
 
 def everything(connection: sqlite3.Connection) -> Iterator[Batch]:

@@ -512,15 +512,22 @@ class TestBounds:
         assert Role.MEMORY is feed.history.role
         assert (48, 0) == await later.readings()
 
-    async def test_what_is_gone_for_long_is_forgotten(self) -> None:
-        """Agents that come and go each day under new ids take no room for ever."""
-        feed = await Feed(None, FakeClock(unix=2000.0 * DAY)).begin()
-        for day in range(100):
-            await feed.put(feed.agent(f"cloud {day}"))
+    async def test_what_is_gone_takes_no_memory(self, tmp_path: Path) -> None:
+        """Agents that come and go under new ids are in the file only, after a restart as well."""
+        clock = FakeClock()
+        feed = await Feed(tmp_path, clock).begin()
+        for number in range(100):
+            await feed.put(feed.agent(f"cloud {number}"))
             await feed.history.flush()
-            feed.clock.shift(DAY)
+            clock.shift(60)
+        before = feed.history._recorder.known()
+        await feed.history.aclose()
 
-        assert 32 >= len(feed.history._recorder.known())
+        later = await Feed(tmp_path, clock).begin()
+
+        assert ["cloud 99"] == [each.key.target_id for each in before]
+        assert before == later.history._recorder.known()
+        assert ["up", "gone"] == await later.conditions("cloud 0")
 
 
 class _FullDisk(Place):

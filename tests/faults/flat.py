@@ -1,0 +1,254 @@
+"""What a process and its state weigh, sampled hour by hour, and whether that stays flat."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from contextlib import suppress
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+
+#: Samples of this first time of ours are left out: what is kept for a fixed time fills in it, such
+#: as the ends of alerts for their receivers, and the runs that have ended.
+WARM_UP_SECONDS = 900.0
+
+#: So are so many hours at the beginning, however long they take: caches and pools fill in them.
+WARM_UP_HOURS = 1
+
+#: With less hours than that after the warm-up a slope tells nothing.
+LEAST_HOURS = 3
+
+_ESTABLISHED = "01"
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found at one moment of an hour.
+
+    Attributes:
+        hour: Which, from 0.
+        age: Seconds of ours since the daemon was started.
+        agents: The size of the fleet.
+        anonymous: Memory without that of files, bytes.
+        resident: All memory, bytes.
+        descriptors: Open ones, without the connections to the vendors.
+        threads: Of the process.
+        page: The length of `/metrics`, bytes.
+        series: How many it has.
+        keys: Documents in the state.
+        state: Their size, bytes.
+        history: The size of the history's file, with its journal, bytes.
+        written: How many targets had come by then.
+        log: What was logged so far, bytes.
+        cpu: Seconds of processor time so far.
+        calls: How many calls the vendors had answered.
+    """
+
+    hour: int
+    age: float
+    agents: int
+    anonymous: int
+    resident: int
+    descriptors: int
+    threads: int
+    page: int
+    series: int
+    keys: int
+    state: int
+    history: int
+    written: int
+    log: int
+    cpu: float
+    calls: int
+
+
+class Bound(NamedTuple):
+    """By how much something may grow over a run before it counts as a leak.
+
+    Attributes:
+        once: In all, however long the run: what the sampling itself varies by.
+        hourly: In each hour beside that.
+        share: Of its middle value, in all.
+    """
+
+    once: float = 0.0
+    hourly: float = 0.0
+    share: float = 0.0
+
+
+#: A hundred bytes for each of 20,000 agents that come in an hour are 2 MB.
+BOUNDS: dict[str, Bound] = {
+    "anonymous": Bound(once=3 << 20, hourly=256 << 10, share=0.02),
+    "resident": Bound(once=4 << 20, hourly=256 << 10, share=0.02),
+    "descriptors": Bound(once=2.5),
+    "threads": Bound(once=1.5),
+    "page": Bound(share=0.02),
+    "series": Bound(share=0.02),
+    "keys": Bound(once=2.5),
+    "state": Bound(once=256 << 10, share=0.1),
+}
+
+#: What the history keeps of a target that comes and goes: two or three transitions and an hour or
+#: two, each with its place in an index, so far below this.
+HISTORY_BYTES = 600.0
+
+#: By how much the log, and the work for a call, of an hour may grow over a run.
+LOG_SHARE, CPU_SHARE = 0.5, 0.3
+
+
+class Terms(NamedTuple):
+    """How a run is judged.
+
+    Attributes:
+        warm_up_seconds: Samples of this first time of ours are left out.
+        bounds: By the name of what may grow so much.
+    """
+
+    warm_up_seconds: float = WARM_UP_SECONDS
+    bounds: Mapping[str, Bound] = BOUNDS
+
+
+LONG = Terms()
+
+#: Of a run that ends within the warm-up only the coarse can be told.
+SHORT = Terms(
+    warm_up_seconds=0.0,
+    bounds={
+        **BOUNDS,
+        "anonymous": Bound(once=64 << 20),
+        "resident": Bound(once=64 << 20),
+        "page": Bound(share=0.25),
+        "series": Bound(share=0.25),
+        "state": Bound(once=1 << 20),
+    },
+)
+
+
+def judge(samples: Sequence[Sample], terms: Terms = LONG) -> list[str]:
+    """Compare samples of equal fleets with each other.
+
+    Args:
+        samples: In the order of time.
+        terms: How they are judged.
+
+    Returns:
+        What is not flat, in words; nothing too if there are too few samples to tell.
+    """
+    found = []
+    for agents in sorted({each.agents for each in samples}):
+        alike = [each for each in samples if each.agents == agents]
+        settled = [
+            each
+            for each in alike
+            if each.hour >= WARM_UP_HOURS and each.age >= terms.warm_up_seconds
+        ]
+        if len(settled) >= LEAST_HOURS:
+            found += [f"with {agents} agents {text}" for text in _grown(settled, terms.bounds)]
+    return found
+
+
+def slope(values: Sequence[tuple[float, float]]) -> float:
+    """Return the median of the slopes between all pairs of points, which single ones do not move.
+
+    Args:
+        values: Points, each with another first coordinate.
+    """
+    return statistics.median((v - u) / (y - x) for (x, u), (y, v) in combinations(values, 2))
+
+
+def _grown(samples: Sequence[Sample], bounds: Mapping[str, Bound]) -> Iterator[str]:
+    hours = samples[-1].hour - samples[0].hour
+    for name, bound in bounds.items():
+        values = [float(getattr(each, name)) for each in samples]
+        growth = hours * slope([(float(each.hour), float(getattr(each, name))) for each in samples])
+        allowed = bound.once + bound.hourly * hours + bound.share * statistics.median(values)
+        if growth > allowed:
+            yield f"{name} grew by {growth:,.0f} in {hours} hours, {allowed:,.0f} are allowed"
+    came = samples[-1].written - samples[0].written
+    grown = samples[-1].history - samples[0].history
+    if grown > came * HISTORY_BYTES + (1 << 20):
+        yield f"the history grew by {grown:,} bytes for {came:,} targets"
+    log = [(float(new.hour), float(new.log - old.log)) for old, new in pairwise(samples)]
+    work = [(float(new.hour), _work(old, new)) for old, new in pairwise(samples)]
+    of_hours = (("the log", log, LOG_SHARE), ("the CPU per call", work, CPU_SHARE))
+    for name, hourly, share in of_hours:
+        if len(hourly) >= LEAST_HOURS:
+            growth = (hourly[-1][0] - hourly[0][0]) * slope(hourly)
+            middle = statistics.median(value for _, value in hourly)
+            if growth > share * middle:
+                yield f"{name} of an hour grew by {growth / middle:.0%} in {hours} hours"
+
+
+def _work(old: Sample, new: Sample) -> float:
+    return (new.cpu - old.cpu) / max(1, new.calls - old.calls)
+
+
+class Weight(NamedTuple):
+    """What a process weighs at one moment; see `Sample`."""
+
+    anonymous: int
+    resident: int
+    descriptors: int
+    threads: int
+
+
+def weighed(pid: int, vendors: Collection[int]) -> Weight:
+    """Weigh a process.
+
+    Args:
+        pid: Its id.
+        vendors: Ports; connections to them that stand are no descriptors that count, since they
+            come and go with the polls. One that the other end has closed counts.
+    """
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    busy = _connected(pid, vendors)
+    descriptors = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            descriptors += str(entry.readlink()) not in busy
+    return Weight(
+        anonymous=_kilobytes(status["RssAnon"]),
+        resident=_kilobytes(status["VmRSS"]),
+        descriptors=descriptors,
+        threads=int(status["Threads"]),
+    )
+
+
+def typical(weights: Sequence[Weight]) -> Weight:
+    """Return what stays of several looks: the middle of memory, the least of the others."""
+    memory, resident, descriptors, threads = zip(*weights, strict=True)
+    return Weight(
+        anonymous=int(statistics.median(memory)),
+        resident=int(statistics.median(resident)),
+        descriptors=min(descriptors),
+        threads=min(threads),
+    )
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _kilobytes(text: str) -> int:
+    return int(text.split(maxsplit=1)[0]) * 1024
+
+
+def _connected(pid: int, ports: Collection[int]) -> set[str]:
+    """Return the sockets of connections that stand, to certain ports of this machine."""
+    found = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == _ESTABLISHED and int(fields[2].partition(":")[2], 16) in ports:
+            found.add(f"socket:[{fields[9]}]")
+    return found

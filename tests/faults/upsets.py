@@ -1,0 +1,130 @@
+"""What happens in each hour of a soak: reloads, mistakes, rotations, and trouble with the store."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.faults.churn import World
+    from tests.faults.visitors import Visitors
+    from tests.support.processes import Process
+    from tests.support.redis import RedisServer
+
+    Kind = Callable[[], Awaitable[None]]
+
+
+#: After a call that Real Load refused it is sent nothing for up to 92 seconds, in case that was the
+#: token: so its token is replaced in one of so many hours.
+PORTAL_HOURS = 6
+
+#: How long the store is stopped, and how long it does not answer: more than its time-out.
+AWAY_SECONDS = 2.5
+
+_RELOADED = "loadfleet_exporter_config_last_reload_successful"
+_RELOADED_AT = "loadfleet_exporter_config_last_reload_success_timestamp_seconds"
+_WEB_RELOADED = "loadfleet_exporter_web_config_last_reload_successful"
+
+
+class Upsets:
+    """Does one thing after the other, and waits each time until the exporter shows it."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        process: Process,
+        visitors: Visitors,
+        store: RedisServer | None,
+        trouble_hours: int,
+    ) -> None:
+        """Take what is upset, and who looks.
+
+        Args:
+            world: What is upset.
+            process: The daemon.
+            visitors: They look.
+            store: That of the state; `None` for no trouble with it.
+            trouble_hours: In one of so many hours there is trouble with the store.
+        """
+        self._world = world
+        self._process = process
+        self._visitors = visitors
+        self._store = store
+        self._trouble_hours = trouble_hours
+
+    def hourly(self, hour: int) -> list[Kind]:
+        """Return what happens in an hour, in its order; trouble with the store comes first."""
+        kinds: list[Kind] = [self.lab_secret, self.reload, self.certificate, self.guest_comes]
+        kinds += [self.mistake, self.web_mistake, self.guest_goes]
+        if hour % PORTAL_HOURS == PORTAL_HOURS - 1:
+            kinds.insert(0, self.portal_secret)
+        turn, rest = divmod(hour, self._trouble_hours)
+        if self._store is not None and rest == self._trouble_hours - 1:
+            kinds.insert(0, (self.restart, self.pause)[turn % 2])
+        return kinds
+
+    async def restart(self) -> None:
+        """Stop the store and start it anew, with its data."""
+        assert self._store is not None
+        self._store.stop()
+        await asyncio.sleep(AWAY_SECONDS)
+        await asyncio.to_thread(self._store.start)
+
+    async def pause(self) -> None:
+        """Have the store not answer for a while."""
+        assert self._store is not None
+        self._store.send(signal.SIGSTOP)
+        await asyncio.sleep(AWAY_SECONDS)
+        self._store.send(signal.SIGCONT)
+
+    async def lab_secret(self) -> None:
+        """Replace Eggplant's token, and the file that holds it."""
+        self._world.rotate("eggplant")
+
+    async def portal_secret(self) -> None:
+        """Do so with Real Load's."""
+        self._world.rotate("realload")
+
+    async def certificate(self) -> None:
+        """Replace the certificate that is shown to clients."""
+        self._world.authority.issue()
+
+    async def reload(self) -> None:
+        """Load changed settings."""
+        self._world.edit()
+        await self._loaded()
+
+    async def guest_comes(self) -> None:
+        """Load one source more."""
+        self._world.edit(guest=True)
+        await self._loaded()
+
+    async def guest_goes(self) -> None:
+        """Load without it."""
+        self._world.edit(guest=False)
+        await self._loaded()
+
+    async def mistake(self) -> None:
+        """Load a configuration that is wrong, and then go back."""
+        self._world.file.write_text("sources: [")
+        self._process.send(signal.SIGHUP)
+        await self._visitors.shown(_RELOADED, 0)
+        await self.reload()
+
+    async def web_mistake(self) -> None:
+        """Empty the web configuration, and then go back."""
+        text = self._world.web.read_text()
+        self._world.web.write_text("")
+        await self._visitors.shown(_WEB_RELOADED, 0)
+        self._world.web.write_text(text)
+        await self._visitors.shown(_WEB_RELOADED, 1)
+
+    async def _loaded(self) -> None:
+        before = await self._visitors.value(_RELOADED_AT)
+        self._process.send(signal.SIGHUP)
+        await self._visitors.shown(_RELOADED_AT, before, other=True)
