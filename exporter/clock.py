@@ -15,6 +15,9 @@ import msgspec
 #: A time stamp beyond this is no time: the year 5138.
 LATEST_UNIX = 1e11
 
+#: The beginning of the year 1000; systems write years with fewer digits in different ways.
+_EARLIEST_UNIX = -30_610_224_000.0
+
 #: A time that another process wrote down, by a clock that may have begun at any time; decoding
 #: fails if no clock can have given it.
 Stamp = Annotated[float, msgspec.Meta(ge=-LATEST_UNIX, le=LATEST_UNIX)]
@@ -63,7 +66,7 @@ def check_unix(seconds: float) -> None:
 def utc(unix_seconds: float) -> datetime:
     """Return the date of a time stamp, which may come from anybody: of none it is the nearest."""
     known = 0.0 if math.isnan(unix_seconds) else unix_seconds
-    return datetime.fromtimestamp(min(max(known, 0.0), LATEST_UNIX), tz=UTC)
+    return datetime.fromtimestamp(min(max(known, _EARLIEST_UNIX), LATEST_UNIX), tz=UTC)
 
 
 def _boottime() -> float:

@@ -48,7 +48,8 @@ def test_instants_are_utc() -> None:
     ("seconds", "expected"),
     [
         (math.nan, "1970-01-01 00:00:00 UTC"),
-        (-math.inf, "1970-01-01 00:00:00 UTC"),
+        (-math.inf, "1000-01-01 00:00:00 UTC"),
+        (-1.0, "1969-12-31 23:59:59 UTC"),
         (1e18, "5138-11-16 09:46:40 UTC"),
         (math.inf, "5138-11-16 09:46:40 UTC"),
     ],
