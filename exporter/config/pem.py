@@ -29,7 +29,7 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
     """
     if ca_file is None:
         return ssl.create_default_context()
-    with as_file(files.read(ca_file).content) as copy:
+    with _as_file(files.read(ca_file).content) as copy:
         return ssl.create_default_context(cafile=copy)
 
 
@@ -65,13 +65,13 @@ def load_chain(
         ssl.SSLError: They do not fit, or are none.
     """
     with ExitStack() as copies:
-        cert_path = copies.enter_context(as_file(cert))
-        key_path = None if key is None else copies.enter_context(as_file(key))
+        cert_path = copies.enter_context(_as_file(cert))
+        key_path = None if key is None else copies.enter_context(_as_file(key))
         context.load_cert_chain(cert_path, key_path, password=passphrase)
 
 
 @contextmanager
-def as_file(content: bytes) -> Iterator[str]:
+def _as_file(content: bytes) -> Iterator[str]:
     """Offer bytes under a path, since the TLS library loads certificates only from one."""
     if hasattr(os, "memfd_create"):  # in memory, where a container has nothing to write to
         descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)

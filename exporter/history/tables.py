@@ -251,11 +251,6 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     )
 
 
-def _numbers(connection: sqlite3.Connection) -> dict[TargetKey, int]:
-    found = connection.execute("SELECT id, source, kind, target_id FROM targets")
-    return {TargetKey(*key): number for number, *key in found}
-
-
 def newest(connection: sqlite3.Connection) -> list[Known]:
     """Return the newest transition of each target that is not gone."""
     found = (
@@ -268,11 +263,12 @@ def newest(connection: sqlite3.Connection) -> list[Known]:
 def everything(connection: sqlite3.Connection) -> Iterator[Batch]:
     """Yield all that is in a history, as batches for another one; hours each by themselves."""
     batch = Batch()
-    keys = {number: key for key, number in _numbers(connection).items()}
-    batch.tasks = {
-        TargetKey(*key): task
-        for *key, task in connection.execute("SELECT source, kind, target_id, task FROM targets")
-    }
+    keys = {}
+    for number, *key, task in connection.execute(
+        "SELECT id, source, kind, target_id, task FROM targets"
+    ):
+        keys[number] = TargetKey(*key)
+        batch.tasks[keys[number]] = task
     for number, *row in connection.execute(
         "SELECT target, at, condition, outdated, reason FROM transitions ORDER BY id"
     ):

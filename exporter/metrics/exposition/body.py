@@ -36,8 +36,9 @@ T = TypeVar("T")
 # Shorter lines are packed together, as single ones they would hardly shrink.
 _WORTH_PACKING = 16 * 1024
 
-_ZEROS = bytes(256 * 1024)
+# Shared by all lines, of which there are ten thousands; texts are rarely longer.
 _NO_BLOCKS: Mapping[tuple[int, tuple[str, ...]], str] = MappingProxyType({})
+_ZEROS = bytes(256 * 1024)
 # How much is packed between two pauses: about a millisecond with isal.
 _SLICE = 1024 * 1024
 
