@@ -250,6 +250,7 @@ class Daemon:
             judge=self._judge,
             ready=self.ready,
             alerts=self._alerts.active(),
+            preflights=self._settings.preflights,
         )
 
     def config(self) -> Mapping[str, Any]:

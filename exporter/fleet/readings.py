@@ -338,6 +338,7 @@ class Suite(Reading, frozen=True, kw_only=True):
     """A test execution suite (RL) or a test (BM).
 
     Attributes:
+        agent_id, cluster_id: Where it runs by default, as far as the vendor tells; at most one.
         runs: How many runs the vendor keeps.
         last_run: The newest finished run by start time.
         last_run_passed: The verdict of the newest finished run that has one, which may be an
@@ -348,6 +349,8 @@ class Suite(Reading, frozen=True, kw_only=True):
 
     suite_id: str
     suite: str
+    agent_id: str = ""
+    cluster_id: str = ""
     healthy: bool | None = None
     jobs: float | None = None
     running: bool | None = None

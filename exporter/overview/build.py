@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: The phase of a run of which only its suite tells.
+#: The phase of a run of which only its suite tells, and the state of a job.
 _RUNNING = "running"
 
 #: The phase of a run that is no longer in flight.
@@ -46,14 +46,14 @@ _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
     """Make a row of every target, in no particular order."""
     known = tuple(snapshots)
-    minimums = _minimum_versions(known)
+    minimums, running = _minimum_versions(known), _jobs_running(known)
     for snapshot in known:
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
             kind = BY_READING.get(type(reading))
             if kind not in LISTED:
                 continue
-            about = {
+            about: dict[str, Any] = {
                 "provider": snapshot.provider,
                 "source": snapshot.source,
                 "labels": snapshot.labels,
@@ -65,6 +65,9 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
             }
             match reading:
                 case r.Agent() | r.Controller() | r.Recorder():
+                    if kind is Kind.AGENT:
+                        jobs = running.get((snapshot.source, kind.id_of(reading)))
+                        about["jobs_running"] = jobs
                     yield _machine(reading, about, now)
                 case r.Cluster():
                     yield _cluster(reading, about, now)
@@ -83,6 +86,16 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
                 source = found.setdefault((snapshot.provider, snapshot.source), {})
                 source[_KIND_OF_COMPONENT[reading.component]] = reading.version
     return found
+
+
+def _jobs_running(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float | None]:
+    """Return how many jobs run on the agents whose jobs were counted."""
+    return {
+        (snapshot.source, reading.agent_id): reading.counts.get(_RUNNING, 0.0)
+        for snapshot in snapshots
+        for reading in snapshot.readings
+        if type(reading) is r.AgentJobs and reading.counts is not None
+    }
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
@@ -202,10 +215,13 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
     last = suite.last_run
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
+        agent_id=suite.agent_id,
+        cluster_id=suite.cluster_id,
         jobs=suite.jobs,
         running=suite.running,
         last_run_outcome=last.outcome if last else None,
         last_run_passed=suite.last_run_passed,
+        last_run_max_users=last.max_users if last else None,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         read_timestamp_seconds=taken.unix,

@@ -12,10 +12,13 @@ from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.preflight.judge import judge
+from exporter.overview.preflight.report import Report
 from exporter.overview.problems import RANKS, Judge, Problem, by_target
 from exporter.overview.rows import AlertView, Condition, RunRow, SuiteRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline
+from exporter.settings.preflights import PreflightSettings
 
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         targets: By kind, the most urgent first; each names its problems.
         runs: Those in flight.
         alerts: What the built-in evaluation has found, `None` where it is not switched on.
+        preflights: The outcome of each that is configured.
     """
 
     at: Moment
@@ -55,6 +59,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[TargetRow, ...]
     runs: tuple[RunRow, ...]
     alerts: tuple[AlertView, ...] | None = None
+    preflights: tuple[Report, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         judge: Judges the alert table.
         ready: Whether the first polls have finished or were given up.
         alerts: What the built-in evaluation has found, `None` where it is not switched on.
+        preflights: Those that are configured.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -73,9 +79,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     judge: Judge
     ready: bool
     alerts: tuple[Alert, ...] | None = None
+    preflights: tuple[PreflightSettings, ...] = ()
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - all but two by keyword
         cls,
         pollers: Iterable[Poller],
         store: Store,
@@ -83,6 +90,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         judge: Judge,
         ready: bool,
         alerts: tuple[Alert, ...] | None = None,
+        preflights: tuple[PreflightSettings, ...] = (),
     ) -> Facts:
         """Return what some pollers and their store know now."""
         store.expire()
@@ -92,6 +100,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             judge=judge,
             ready=ready,
             alerts=alerts,
+            preflights=preflights,
         )
 
     def same(self, other: Facts | None) -> bool:
@@ -101,7 +110,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         pairs = zip(self.snapshots, other.snapshots, strict=True)
         return all(one is two for one, two in pairs) and all(
             getattr(self, name) == getattr(other, name)
-            for name in ("sources", "judge", "ready", "alerts")
+            for name in ("sources", "judge", "ready", "alerts", "preflights")
         )
 
 
@@ -116,6 +125,7 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
         if each.kind or not each.source or each.target in begun
     )
     rows = arranged(_marked(unmarked, problems))
+    runs = tuple(runs_in_flight(facts.snapshots))
     return Picture(
         at=at,
         tag=tag,
@@ -124,8 +134,12 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
         problems=problems,
         sources=facts.sources,
         targets=tuple(rows),
-        runs=tuple(runs_in_flight(facts.snapshots)),
+        runs=runs,
         alerts=None if facts.alerts is None else tuple(map(AlertView.of, facts.alerts)),
+        preflights=tuple(
+            judge(each, sources=facts.sources, targets=rows, runs=runs, now=at.unix)
+            for each in facts.preflights
+        ),
     )
 
 

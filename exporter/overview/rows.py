@@ -98,11 +98,13 @@ class AgentRow(TargetRow, frozen=True, kw_only=True):
     Attributes:
         managed: `vendor` for one that the vendor starts and ends by itself: its end is no fault.
         disk_free_bytes: The smallest free space of its host's disks.
+        jobs_running: How many of the jobs that it keeps run now.
     """
 
     managed: str | None = None
     disk_free_bytes: float | None = None
     busy: bool | None = None
+    jobs_running: float | None = None
     users_limit: float | None = None
     job_duration_limit_seconds: float | None = None
     heartbeat_timestamp_seconds: float | None = None
@@ -171,15 +173,19 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
     """A suite.
 
     Attributes:
+        agent_id, cluster_id: Where it runs by default, as far as the vendor tells.
         last_run_outcome: What the newest finished run was.
         last_run_passed: The verdict on the newest finished run that has one.
         finished_runs: As many as the vendor tells of, newest first.
     """
 
+    agent_id: str = ""
+    cluster_id: str = ""
     jobs: float | None = None
     running: bool | None = None
     last_run_outcome: Outcome | None = None
     last_run_passed: bool | None = None
+    last_run_max_users: float | None = None
     last_run_end_timestamp_seconds: float | None = None
     finished_runs: tuple[FinishedRun, ...] = ()
 

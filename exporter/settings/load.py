@@ -22,6 +22,7 @@ from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure
 from exporter.settings.deprecation import RENAMED
 from exporter.settings.layers import Layers
+from exporter.settings.preflights import PREFLIGHTS, PreflightSettings, preflights
 from exporter.settings.sections import (
     SECTIONS,
     SOURCES,
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     sharding: ShardingSettings
     state: StateSettings
     history: HistorySettings
+    preflights: tuple[PreflightSettings, ...] = ()
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm."""
@@ -158,7 +160,7 @@ def from_data(
 def _checked(layers: Layers) -> Settings:
     """Check all parts, hand the defaults down to the sources and check these."""
     raw = layers.joined()
-    known = {*SECTIONS, SOURCES}
+    known = {*SECTIONS, SOURCES, PREFLIGHTS}
     found = [
         Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
     ]
@@ -185,6 +187,12 @@ def _checked(layers: Layers) -> Settings:
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     found += lockout_mistakes(parts["sharding"], sources, parts["state"])
+    parts[PREFLIGHTS], mistakes = preflights(
+        raw.get(PREFLIGHTS, []),
+        sources if len(sources) == len(given) else None,
+        sharded=parts["sharding"].total_shards > 1,
+    )
+    found += mistakes
     # A mistake that several sources inherit is one.
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:
