@@ -29,11 +29,13 @@ class Found(NamedTuple):
 
 PASSED = Found(Result.PASSED)
 
+#: The positions of results when targets are sorted.
+RANKS = {result: rank for rank, result in enumerate(Result)}
+
 
 def worst(found: Iterable[Found]) -> Found:
     """Return what fails, else what is unknown, else that all passed."""
-    order = list(Result)
-    return min(found, key=lambda each: order.index(each.result), default=PASSED)
+    return min(found, key=lambda each: RANKS[each.result], default=PASSED)
 
 
 class AgentFitness(NamedTuple):
@@ -41,19 +43,16 @@ class AgentFitness(NamedTuple):
 
     Attributes:
         usable: Whether it is up, active, not outdated, and was read lately.
-        clock: Whether its clock is right; passed where that is not asked.
-        idle: Whether nothing runs on it; passed where that is not asked.
+        clock: Whether it is usable and its clock is right, if that is asked.
+        idle: Whether it is usable and nothing runs on it, if that is asked.
+        all: What all of it comes to.
     """
 
     row: AgentRow
     usable: Found
     clock: Found
     idle: Found
-
-    @property
-    def all(self) -> Found:
-        """What all of it comes to."""
-        return worst((self.usable, self.clock, self.idle))
+    all: Found
 
 
 class Judge:
@@ -73,14 +72,12 @@ class Judge:
     def agent(self, row: AgentRow) -> AgentFitness:
         """Judge an agent."""
         usable = self._old(row) or _machine(row)
-        # Of an agent that cannot be used the rest decides nothing.
-        asked = usable.result is Result.PASSED
-        return AgentFitness(
-            row=row,
-            usable=usable,
-            clock=self._clock(row) if asked else PASSED,
-            idle=self._load.idle(row) if asked and self._settings.idle else PASSED,
-        )
+        if usable is not PASSED:
+            # The rest decides nothing, and each check on agents is failed by one that is not there.
+            return AgentFitness(row, usable, usable, usable, usable)
+        clock = self._clock(row)
+        idle = self._load.idle(row) if self._settings.idle else PASSED
+        return AgentFitness(row, usable, clock, idle, worst((clock, idle)))
 
     def cluster(self, row: ClusterRow) -> Found:
         """Judge a cluster with its members."""
