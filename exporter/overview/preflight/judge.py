@@ -16,6 +16,7 @@ from exporter.config.types import format_duration
 from exporter.fleet.kinds import Kind, by_task
 from exporter.overview.format import count, duration
 from exporter.overview.preflight.fitness import (
+    RANKS,
     AgentFitness,
     Found,
     Judge,
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 #: What is demanded of agents where nothing is said of them: all have to be fit.
 _ALL = Machines()
 
-_NO_SOURCES: frozenset[str] = frozenset()
+#: What an agent is that passes a check; of other checks it is fit.
+_WORDS = {"clock": "up with the right clock", "idle": "up and idle"}
 
 
 def judge(
@@ -149,11 +151,11 @@ class _Preflight:
         if settings.suites is not None:
             yield self._counted("suites", Kind.SUITE, self._suites)
         if settings.clock is not None:
-            yield self._counted("clock", Kind.AGENT, self._by_agent(_usable_with("clock")))
+            yield self._counted("clock", Kind.AGENT, self._by_agent(lambda each: each.clock))
         if settings.users is not None:
             yield self._users(settings.users)
         if settings.idle:
-            yield self._counted("idle", Kind.AGENT, self._by_agent(_usable_with("idle")))
+            yield self._counted("idle", Kind.AGENT, self._by_agent(lambda each: each.idle))
         if settings.max_age is not None:
             rows = [*(each.row for each in agents), *(row for row, _ in self._clusters)]
             yield self._age([*rows, *(row for row, _ in self._suites)], settings.max_age)
@@ -185,7 +187,7 @@ class _Preflight:
         return Check(
             name=name,
             result=result,
-            reason=_told(kind, demand, results, unlisted),
+            reason=_told(f"{kind}", _WORDS.get(name, "fit"), demand, results, unlisted),
             targets=_findings(found),
         )
 
@@ -317,15 +319,6 @@ class _Preflight:
                 yield Wanted(source=source, id=agent_id, name=name, suites=tuple(sorted(found)))
 
 
-def _usable_with(field: str) -> Callable[[AgentFitness], Found]:
-    def found(each: AgentFitness) -> Found:
-        usable = each.usable
-        result: Found = usable if usable.result is not Result.PASSED else getattr(each, field)
-        return result
-
-    return found
-
-
 def _lister(source: SourceRow, kind: Kind) -> TaskRow | None:
     """Return the task of a source that lists a kind, `None` if none does."""
     tasks = {task.name: task for task in source.tasks}
@@ -335,12 +328,14 @@ def _lister(source: SourceRow, kind: Kind) -> TaskRow | None:
     return None
 
 
-def _told(kind: Kind, demand: Machines, results: Counter[Result], unlisted: Sequence[str]) -> str:
+def _told(
+    noun: str, fit_word: str, demand: Machines, results: Counter[Result], unlisted: Sequence[str]
+) -> str:
     """Tell how many targets are fit, and what is demanded."""
     total, fit = results.total(), results[Result.PASSED]
     if not total and not unlisted:
-        return f"no {kind} matches; correct source, include or exclude, or see to the inventory"
-    parts = [f"{fit:,} of {count(total, kind)} {'is' if fit == 1 else 'are'} fit"]
+        return f"no {noun} matches; correct source, include or exclude, or see to the inventory"
+    parts = [f"{fit:,} of {count(total, noun)} {'is' if fit == 1 else 'are'} {fit_word}"]
     if fit < demand.needed:
         parts.append(f"{demand.needed:,} {'is' if demand.needed == 1 else 'are'} needed")
     unfit = total - fit
@@ -353,7 +348,6 @@ def _told(kind: Kind, demand: Machines, results: Counter[Result], unlisted: Sequ
 
 
 def _findings(found: Iterable[tuple[TargetRow, Found]]) -> tuple[Finding, ...]:
-    order = list(Result)
     unfit = [
         Finding(
             kind=row.kind,
@@ -366,9 +360,7 @@ def _findings(found: Iterable[tuple[TargetRow, Found]]) -> tuple[Finding, ...]:
         for row, each in found
         if each.result is not Result.PASSED
     ]
-    return tuple(
-        sorted(unfit, key=lambda one: (order.index(one.result), one.source, one.name, one.id))
-    )
+    return tuple(sorted(unfit, key=lambda one: (RANKS[one.result], one.source, one.name, one.id)))
 
 
 def _users_of(rows: Iterable[AgentRow]) -> tuple[float, int]:
