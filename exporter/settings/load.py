@@ -187,9 +187,14 @@ def _checked(layers: Layers) -> Settings:
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     found += lockout_mistakes(parts["sharding"], sources, parts["state"])
+    # Which sources there are, and what they list, is known if nothing is wrong with that.
+    known_sources = len(sources) == len(given) and not any(
+        mistake.path[:1] == (SOURCES,) and mistake.path[2:3] in ((), ("name",), ("tasks",))
+        for mistake in found
+    )
     parts[PREFLIGHTS], mistakes = preflights(
         raw.get(PREFLIGHTS, []),
-        sources if len(sources) == len(given) else None,
+        sources if known_sources else None,
         sharded=parts["sharding"].total_shards > 1,
     )
     found += mistakes

@@ -112,6 +112,10 @@ class Machines(Choice):
         return 0 if self.min_up is None else float("inf")
 
 
+#: What is demanded of targets where nothing is said of them: all have to be fit.
+ALL = Machines()
+
+
 # The only way to a field with the name of a keyword.
 _Lasting = create_model("_Lasting", __base__=Section, **{"for": (TimeLimit, 3600.0)})  # type: ignore[call-overload]
 
@@ -139,7 +143,7 @@ class Window(_Lasting):  # type: ignore[misc, valid-type]
         if self.before is None:
             yield Mistake(("before",), 'is missing; write when the test begins, such as "02:00"')
         if not self.days:
-            yield Mistake(("days",), "names no day; leave it out for every day")
+            yield Mistake(("days",), "names no day; leave it out for every day", ("days",))
         if self.seconds > _LONGEST_SECONDS:
             yield Mistake(("for",), "is longer than a day; a window ends before its next one")
 
@@ -219,7 +223,10 @@ def preflights(
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
         if listing is not None:
-            wrong += source_mistakes(settings, listing)
+            # Where an element was wrong by itself the others have moved.
+            places = {mistake.path[:2] for mistake in wrong}
+            known = source_mistakes(settings, listing)
+            wrong += (mistake for mistake in known if mistake.path[:2] not in places)
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (
@@ -240,13 +247,14 @@ def source_mistakes(
         listing: By the name of each source the kinds of targets that its tasks list.
     """
     for key, choice in preflight.choices:
+        several = len(choice.source) > 1
         for index, name in enumerate(choice.source):
-            place = (key, "source", index)
+            place = (key, "source", index) if several else (key, "source")
             if name not in listing:
                 remedy = nearest(name, listing, otherwise=f"write one of {', '.join(listing)}")
                 yield Mistake(place, f"no source has this name; {remedy}")
             elif key.removesuffix("s") not in listing[name]:
-                text = f"{name} lists no {key}; name another source, or switch on its task {key}"
+                text = f"{name} lists no {key}; name another, or switch on the task that lists them"
                 yield Mistake(place, text)
 
 
