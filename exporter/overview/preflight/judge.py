@@ -25,12 +25,12 @@ from exporter.overview.preflight.fitness import (
 from exporter.overview.preflight.report import Check, Finding, Report, Result, status_of
 from exporter.overview.preflight.window import current_or_next
 from exporter.overview.rows import AgentRow, ClusterRow, LocationRow, SuiteRow, TargetRow
-from exporter.settings.preflights import ALL, Machines, PreflightSettings
+from exporter.settings.preflights import ALL, Choice, Machines, PreflightSettings
 from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from exporter.overview.rows import RunRow
     from exporter.overview.sources import SourceRow, TaskRow
@@ -41,10 +41,8 @@ _LIST_INTERVALS = 3
 
 #: What is said of one target, and of several, that passed a check.
 _FIT = ("is fit", "are fit")
-_SAID = {
-    "clock": ("is up with the right clock", "are up with the right clock"),
-    "idle": ("is up and idle", "are up and idle"),
-}
+_RIGHT_CLOCK = ("is up with the right clock", "are up with the right clock")
+_IDLE = ("is up and idle", "are up and idle")
 
 
 def judge(
@@ -148,11 +146,12 @@ class _Preflight:
         if settings.suites is not None:
             yield self._counted("suites", Kind.SUITE, self._suites)
         if settings.clock is not None:
-            yield self._counted("clock", Kind.AGENT, self._by_agent(lambda each: each.clock))
+            clocks = self._by_agent(lambda each: each.clock)
+            yield self._counted("clock", Kind.AGENT, clocks, _RIGHT_CLOCK)
         if settings.users is not None:
             yield self._carrying(settings.users)
         if settings.idle:
-            yield self._counted("idle", Kind.AGENT, self._by_agent(lambda each: each.idle))
+            yield self._idle()
         if settings.max_age is not None:
             yield self._recent(settings.max_age)
 
@@ -164,15 +163,23 @@ class _Preflight:
         name: str,
         kind: Kind,
         found: Sequence[tuple[TargetRow, Found]],
-        said: tuple[str, str] | None = None,
+        said: tuple[str, str] = _FIT,
+        unread: Iterable[str] = (),
     ) -> Check:
         """Decide a check by how many targets pass it.
 
         What is demanded of the targets of a kind holds for each of the checks on them.
+
+        Args:
+            name: That of the check.
+            kind: The kind of the targets.
+            found: What was found of each.
+            said: What is said of one that passes, and of several.
+            unread: What else cannot be known, in sentences.
         """
         choice = getattr(self._settings, f"{kind}s")
         demand = choice if isinstance(choice, Machines) else ALL
-        unlisted = self._unlisted[kind]
+        unlisted = tuple(dict.fromkeys((*self._unlisted[kind], *unread)))
         results = Counter(each.result for _, each in found)
         passed, failed = results[Result.PASSED], results[Result.FAILED]
         unknown = results[Result.UNKNOWN]
@@ -187,7 +194,7 @@ class _Preflight:
         return Check(
             name=name,
             result=result,
-            reason=_told(kind, said or _SAID.get(name, _FIT), demand, results, unlisted),
+            reason=_told(kind, said, demand, results, unlisted),
             targets=_findings(found),
         )
 
@@ -219,6 +226,15 @@ class _Preflight:
             targets=_findings(found),
         )
 
+    def _idle(self) -> Check:
+        """Decide whether nothing runs on the agents."""
+        choice = self._chosen(Kind.AGENT)
+        named = choice.source if choice else ()
+        # What runs on an agent is also told by the suites, and by the clusters that they run on.
+        unread = (*self._unlisted_by(named, Kind.CLUSTER), *self._unlisted_by(named, Kind.SUITE))
+        found = self._by_agent(lambda each: each.idle)
+        return self._counted("idle", Kind.AGENT, found, _IDLE, unread)
+
     def _recent(self, limit: float) -> Check:
         """Decide whether the readings are recent."""
         said = f"read within {duration(limit)}"
@@ -247,11 +263,9 @@ class _Preflight:
 
     def _gaps(self, kind: Kind) -> Iterator[str]:
         """Yield why more targets of a kind may be needed than those that were found."""
-        settings = self._settings
-        by_clusters = kind is Kind.AGENT and settings.agents is None and settings.clusters
-        choice = by_clusters or getattr(settings, f"{kind}s")
+        choice = self._chosen(kind)
         named = frozenset(choice.source) if choice else frozenset()
-        if by_clusters:
+        if kind is Kind.AGENT and choice is self._settings.clusters and choice is not None:
             yield from self._gaps(Kind.CLUSTER)
             strange = {
                 (row.source, member.agent_id) for row, _ in self._clusters for member in row.members
@@ -259,14 +273,25 @@ class _Preflight:
             if strange:
                 told = count(len(strange), "member")
                 yield f"{told} of the clusters {_is(len(strange))} not among the agents"
+        else:
+            missing = named - {source.name for source in self._sources}
+            yield from (f"there is no source {name}" for name in sorted(missing))
+        yield from self._unlisted_by(named, kind)
+
+    def _chosen(self, kind: Kind) -> Choice | None:
+        """Return how the targets of a kind are chosen; agents also as members of clusters."""
+        settings = self._settings
+        if kind is Kind.AGENT:
+            return settings.agents or settings.clusters
+        return settings.clusters if kind is Kind.CLUSTER else settings.suites
+
+    def _unlisted_by(self, named: Collection[str], kind: Kind) -> Iterator[str]:
+        """Yield why the targets of a kind are not known, for each of some sources, or of all."""
         for source in self._sources:
             task = None if named and source.name not in named else _lister(source, kind)
             reason = self._unread(task) if task else ""
             if reason:
                 yield f"the {kind}s of {source.name} are not known: {reason}"
-        missing = named - {source.name for source in self._sources}
-        if not by_clusters:
-            yield from (f"there is no source {name}" for name in sorted(missing))
 
     def _unread(self, task: TaskRow) -> str:
         """Return why a list is not known, empty if it is."""
