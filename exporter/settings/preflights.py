@@ -160,7 +160,8 @@ class PreflightSettings(Section):
     Attributes:
         name: The `preflight` label; no two share one.
         agents: The agents that the test needs; one is fit if it is up, active and not outdated, and
-            keeps to `clock`, `idle` and `max_age`. Without it, these are about all agents.
+            keeps to `clock`, `idle` and `max_age`. Without it, `clock`, `users` and `idle` are
+            about the members of the clusters, and without these about all agents.
         clusters: The clusters that it needs; one is fit if it can be used, is active and not
             outdated, and all its members are up, active and not outdated.
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
@@ -168,7 +169,8 @@ class PreflightSettings(Section):
         clock: How far the clock of an agent may be off.
         users: The sum of the virtual users that the fit agents may carry has to reach this.
         idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be; of a target whose reading is older nothing is known.
+        max_age: How old a reading may be of what the others are about, of all agents if none is
+            given. Of a target whose reading is older nothing is known.
         window: The time before the test, in which the fleet has to be fit.
     """
 

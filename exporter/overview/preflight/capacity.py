@@ -11,10 +11,10 @@ from exporter.settings.preflights import ALL
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from exporter.overview.preflight.fitness import AgentFitness, Found, Work
-    from exporter.overview.rows import ClusterRow, SuiteRow
+    from exporter.overview.rows import AgentRow, ClusterRow, SuiteRow
     from exporter.settings.preflights import Machines, PreflightSettings
 
 
@@ -25,7 +25,7 @@ def capacity(  # noqa: PLR0913 - all but the first by keyword
     clusters: Sequence[tuple[ClusterRow, Found]],
     suites: Sequence[SuiteRow],
     work: Work,
-    names: Mapping[tuple[str, str], str],
+    all_agents: Sequence[AgentRow],
     passed: bool,
 ) -> Capacity:
     """Return the capacity of what a preflight has chosen.
@@ -36,7 +36,7 @@ def capacity(  # noqa: PLR0913 - all but the first by keyword
         clusters: The chosen clusters.
         suites: The chosen suites.
         work: Where suites run.
-        names: Of all agents, by source and id.
+        all_agents: Also those that are not chosen, for their names.
         passed: Whether all checks pass.
     """
     users, users_unknown = users_of([each for each in agents if _is_fit(each.all)])
@@ -48,7 +48,7 @@ def capacity(  # noqa: PLR0913 - all but the first by keyword
         suites_users=sum(known) if known else None,
         suites_unknown=len(took) - len(known),
         agents_may_fail=_may_fail(settings, agents, clusters) if passed else None,
-        wanted_twice=tuple(_wanted_twice(suites, work, names)),
+        wanted_twice=tuple(_wanted_twice(suites, work, all_agents)),
     )
 
 
@@ -108,6 +108,8 @@ def _may_fail_for_clusters(demand: Machines, clusters: Sequence[tuple[ClusterRow
     fit = [row for row, found in clusters if _is_fit(found)]
     spare = _spare(demand, len(fit), len(clusters) - len(fit))
     members = Counter((row.source, each.agent_id) for row in fit for each in row.members)
+    if spare >= len(fit):
+        return len(members)
     number = 0
     for taken in sorted(members.values(), reverse=True):
         spare -= taken
@@ -118,13 +120,14 @@ def _may_fail_for_clusters(demand: Machines, clusters: Sequence[tuple[ClusterRow
 
 
 def _wanted_twice(
-    suites: Iterable[SuiteRow], work: Work, names: Mapping[tuple[str, str], str]
+    suites: Iterable[SuiteRow], work: Work, agents: Iterable[AgentRow]
 ) -> Iterator[Wanted]:
-    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for suite in suites:
         for agent_id in work.agents_of(suite):
-            wanted[suite.source, agent_id].append(suite.name)
-    for (source, agent_id), found in sorted(wanted.items()):
-        if len(found) > 1:
-            name = names.get((source, agent_id), agent_id)
-            yield Wanted(source=source, id=agent_id, name=name, suites=tuple(sorted(found)))
+            found[suite.source, agent_id].append(suite.name)
+    wanted = {key: each for key, each in found.items() if len(each) > 1}
+    names = {key: row.name for row in agents if (key := (row.source, row.id)) in wanted}
+    for (source, agent_id), of_suites in sorted(wanted.items()):
+        name = names.get((source, agent_id), agent_id)
+        yield Wanted(source=source, id=agent_id, name=name, suites=tuple(sorted(of_suites)))

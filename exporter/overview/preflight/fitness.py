@@ -105,7 +105,8 @@ class Fitness:
             return AgentFitness(row, usable, usable, usable, users)
         clock = self._clock(row)
         idle = self._idle(row) if self._settings.idle else PASSED
-        return AgentFitness(row, clock, idle, worst((clock, idle)), users)
+        found = PASSED if clock is idle is PASSED else worst((clock, idle))
+        return AgentFitness(row, clock, idle, found, users)
 
     def cluster(self, row: ClusterRow) -> Found:
         """Judge a cluster with its members."""

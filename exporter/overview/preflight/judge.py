@@ -14,6 +14,7 @@ from exporter.fleet.kinds import Kind, by_task
 from exporter.overview.format import count, duration, words
 from exporter.overview.preflight.capacity import capacity, users_of
 from exporter.overview.preflight.fitness import (
+    PASSED,
     RANKS,
     AgentFitness,
     Fitness,
@@ -84,7 +85,7 @@ class _Preflight:
         suites = [row for row in targets if isinstance(row, SuiteRow)]
         locations = (row for row in targets if isinstance(row, LocationRow))
         self._work = Work(suites, clusters, runs, sources)
-        self._names = {(row.source, row.id): row.name for row in agents}
+        self._all_agents = agents
         self._fitness = fitness = Fitness(settings, now, self._work, locations)
         self._clusters: list[tuple[ClusterRow, Found]] = []
         self._suites: list[tuple[SuiteRow, Found]] = []
@@ -129,7 +130,7 @@ class _Preflight:
                 clusters=self._clusters,
                 suites=[row for row, _ in self._suites],
                 work=self._work,
-                names=self._names,
+                all_agents=self._all_agents,
                 passed=all(check.result is Result.PASSED for check in checks),
             ),
             due=begin is not None and begin <= self._now,
@@ -238,13 +239,15 @@ class _Preflight:
     def _recent(self, limit: float) -> Check:
         """Decide whether the readings are recent."""
         said = f"read within {duration(limit)}"
-        asked: dict[Kind, Sequence[tuple[TargetRow, Found]]] = {
-            Kind.AGENT: self._by_agent(lambda each: each.all)
-        }
-        if self._settings.clusters is not None:
+        settings = self._settings
+        asked: dict[Kind, Sequence[tuple[TargetRow, Found]]] = {}
+        if settings.clusters is not None:
             asked[Kind.CLUSTER] = self._clusters
-        if self._settings.suites is not None:
+        if settings.suites is not None:
             asked[Kind.SUITE] = self._suites
+        about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)
+        if any(each is not None for each in about_agents) or not asked:
+            asked = {Kind.AGENT: self._by_agent(lambda each: each.all), **asked}
         parts = [
             self._counted(
                 "max_age",
@@ -269,7 +272,7 @@ class _Preflight:
             yield from self._gaps(Kind.CLUSTER)
             strange = {
                 (row.source, member.agent_id) for row, _ in self._clusters for member in row.members
-            }.difference(self._names)
+            }.difference((row.source, row.id) for row in self._all_agents)
             if strange:
                 told = count(len(strange), "member")
                 yield f"{told} of the clusters {_is(len(strange))} not among the agents"
@@ -337,10 +340,10 @@ def _told(
         nothing = f"no {noun} matches; correct source, include or exclude, or see to the inventory"
         return "; ".join(unlisted) or nothing
     parts = [f"{passed:,} of {count(total, noun)} {one if 1 in (total, passed) else several}"]
-    if passed < demand.needed:
-        parts.append(f"{demand.needed:,} {_is(demand.needed)} needed")
     unfit = total - passed
-    if unfit > demand.tolerated or (unfit and not math.isinf(demand.tolerated)):
+    if passed < demand.needed and (demand.min_up is not None or unfit <= demand.tolerated):
+        parts.append(f"{demand.needed:,} {_is(demand.needed)} needed")
+    if unfit and not math.isinf(demand.tolerated):
         allowed = int(demand.tolerated)
         parts.append(f"{f'{allowed:,}' if allowed else 'none'} may be unfit")
     if unknown := results[Result.UNKNOWN]:
@@ -353,6 +356,7 @@ def _is(number: int) -> str:
 
 
 def _findings(found: Iterable[tuple[TargetRow, Found]]) -> tuple[Finding, ...]:
+    """Return those that are not fit, the worst first, and else in the order of the rows."""
     unfit = [
         Finding(
             kind=row.kind,
@@ -363,6 +367,10 @@ def _findings(found: Iterable[tuple[TargetRow, Found]]) -> tuple[Finding, ...]:
             reason=each.reason,
         )
         for row, each in found
-        if each.result is not Result.PASSED
+        if each is not PASSED
     ]
-    return tuple(sorted(unfit, key=lambda one: (RANKS[one.result], one.source, one.name, one.id)))
+    return tuple(sorted(unfit, key=_rank))
+
+
+def _rank(finding: Finding) -> int:
+    return RANKS[finding.result]
