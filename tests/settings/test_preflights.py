@@ -259,8 +259,10 @@ class TestMistakes:
             (
                 {"name": "n", "agents": {"include": "("}},
                 [
-                    (".agents.include: is not a regular expression;"
-                    " escape what is meant literally with \\")
+                    (
+                        ".agents.include: is not a regular expression;"
+                        " escape what is meant literally with \\"
+                    )
                 ],
             ),
         ],
