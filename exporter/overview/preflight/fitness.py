@@ -114,9 +114,8 @@ class Fitness:
             return old
         if row.outdated and row.active is not False:
             return Found(Result.FAILED, "its controller is outdated")
-        # It is also called down for a member that is down.
-        down = row.state is Condition.DOWN and not row.members_down
-        if down or row.reason is not None or row.state is Condition.INACTIVE:
+        # A cluster that is down for a member alone has no reason of its own.
+        if row.reason is not None or row.state is Condition.INACTIVE:
             return _machine(row)
         if not row.members:
             return Found(Result.FAILED, "has no members")

@@ -309,13 +309,16 @@ class TestUsers:
 
         assert (Status.FIT, 2000.0) == (found.status, found.capacity.users)
 
-    def test_two_locations_of_one_name(self) -> None:
+    @pytest.mark.parametrize("slots", [(4.0, 1.0), (1.0, 4.0)])
+    def test_two_locations_of_one_name(self, slots: tuple[float, float]) -> None:
         """As long as nobody can tell which it is, an agent is in the smaller one."""
-        cellar = fakes.location(slots=4.0, threads_per_engine=500.0)
-        small = fakes.location(location_id="6", slots=1.0, threads_per_engine=50.0)
+        locations = [
+            fakes.location(location_id=f"{each}", slots=each, threads_per_engine=50.0)
+            for each in slots
+        ]
         agents = (agent("a", location="cellar", users_limit=None),)
 
-        found = fleet(*agents, cellar, small, sources=(BLAZEMETER,)).judged({"users": 2000})
+        found = fleet(*agents, *locations, sources=(BLAZEMETER,)).judged({"users": 2000})
 
         assert 50.0 == found.capacity.users
 
@@ -466,9 +469,10 @@ class TestAge:
 
         assert [("a", "unknown", "its jobs were not read within 3 min")] == told(check)[2]
 
-    def test_inactive_is_told_by_the_list(self) -> None:
+    @pytest.mark.parametrize("facts", [{"state": None}, {"age": 181}], ids=["none", "old"])
+    def test_inactive_is_told_by_the_list(self, facts: dict[str, Any]) -> None:
         """An agent that is not pinged has no reading and is unfit nevertheless."""
-        inactive = agent("a", active=False, state=None)
+        inactive = agent("a", active=False, **facts)
 
         check = fleet(inactive).judged({"agents": {}, "max_age": "3m"}).checks[0]
 
@@ -512,6 +516,7 @@ class TestLists:
         [
             ({"agents": {}}, "agents"),
             ({"clock": "1s"}, "agents"),
+            ({"users": 200}, "agents"),
             ({"clusters": {}}, "clusters"),
             ({"suites": {}}, "suites"),
         ],
