@@ -15,6 +15,7 @@ from exporter.config.types import (
     TimeLimit,
     Whole,
     WrongValueError,
+    format_duration,
 )
 from exporter.config.validation import Mistake, Section, checked, nearest
 from exporter.fleet.kinds import by_task
@@ -23,7 +24,7 @@ from exporter.sources.settings import Name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.sources.settings import SourceSettings
 
@@ -143,7 +144,8 @@ class Window(_Lasting):  # type: ignore[misc, valid-type]
         if self.before is None:
             yield Mistake(("before",), 'is missing; write when the test begins, such as "02:00"')
         if not self.days:
-            yield Mistake(("days",), "names no day; leave it out for every day", ("days",))
+            text = "names no day; leave it out for every day"
+            yield Mistake(("days",), text, about=("days",))
         if self.seconds > _LONGEST_SECONDS:
             yield Mistake(("for",), "is longer than a day; a window ends before its next one")
 
@@ -219,12 +221,15 @@ def preflights(
     if raw and sharded:
         text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
         mistakes.append(Mistake((PREFLIGHTS,), f"{text}, and ask an exporter without shards"))
-    listing = None if sources is None else {each.name: _kinds(each) for each in sources}
+    listing = None
+    if sources is not None:
+        listing = {each.name: listed_kinds(each.provider, each.intervals()) for each in sources}
     found: dict[str, PreflightSettings] = {}
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
-        if listing is not None:
+        if sources is not None and listing is not None:
+            wrong += _age_mistakes(settings, sources)
             # Where an element was wrong by itself the others have moved.
             places = {mistake.path[:2] for mistake in wrong}
             known = source_mistakes(settings, listing)
@@ -260,6 +265,25 @@ def source_mistakes(
                 yield Mistake(place, text)
 
 
-def _kinds(source: SourceSettings) -> frozenset[str]:
-    kinds = by_task(PROVIDERS[source.provider].kinds, source.intervals())
+def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:
+    """Return the kinds of targets that the tasks of a source list."""
+    kinds = by_task(PROVIDERS[provider].kinds, tasks)
     return frozenset(kind for found in kinds.values() for kind in found)
+
+
+def _age_mistakes(
+    preflight: PreflightSettings, sources: Iterable[SourceSettings]
+) -> Iterator[Mistake]:
+    """Yield a mistake for every task whose readings get too old from one poll to the next."""
+    limit = preflight.max_age
+    if limit is None:
+        return
+    for key, choice in dict(preflight.choices).items() or [("agents", Choice())]:
+        for source in sources:
+            intervals = source.intervals()
+            for task, kinds in by_task(PROVIDERS[source.provider].kinds, intervals).items():
+                chosen = not choice.source or source.name in choice.source
+                if chosen and key.removesuffix("s") in kinds and limit < intervals[task]:
+                    interval = format_duration(intervals[task])
+                    text = f"is shorter than the interval of {task} of {source.name}, {interval}"
+                    yield Mistake(("max_age",), f"{text}; raise it")

@@ -420,6 +420,35 @@ class TestSources:
             "preflights[0].agents.source: no source has this name; did you mean prod?",
         ] == found
 
+    @pytest.mark.parametrize(
+        ("preflight", "expected"),
+        [
+            ({"agents": {}}, ["agents of prod, 1m", "agents of bm, 1m"]),
+            ({"clock": "1s"}, ["agents of prod, 1m", "agents of bm, 1m"]),
+            ({"agents": {"source": "egg"}}, []),
+            ({"suites": {"source": "bm"}}, ["runs of bm, 1m"]),
+            (
+                {"suites": {"source": "prod"}, "clusters": {}},
+                ["clusters of prod, 1m", "suites of prod, 5m"],
+            ),
+        ],
+    )
+    def test_that_are_polled_more_rarely_than_readings_may_be_old(
+        self, preflight: dict[str, Any], expected: list[str]
+    ) -> None:
+        """Nothing would be known from then on until the next poll."""
+        sources = (
+            {**REALLOAD, "tasks": {"suites": "5m"}},
+            BLAZEMETER,
+            {**EGGPLANT, "interval": "30s"},
+        )
+        settings = {"name": "n", "max_age": "59s", **preflight}
+
+        found = problems(settings, {"agents": {}}, sources=sources)
+
+        text = "preflights[0].max_age: is shorter than the interval of"
+        assert [f"{text} {each}; raise it" for each in expected] == found[:-1]
+
     def test_of_which_there_are_none(self) -> None:
         """Then that is the mistake."""
         found = problems({"name": "n", "agents": {"source": "prod"}}, sources=())

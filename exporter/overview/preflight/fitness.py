@@ -254,7 +254,7 @@ class Work:
 
 
 def chosen_agents(
-    settings: PreflightSettings, rows: Iterable[TargetRow], clusters: Iterable[ClusterRow]
+    settings: PreflightSettings, rows: Iterable[AgentRow], clusters: Iterable[ClusterRow]
 ) -> list[AgentRow]:
     """Return the agents that a test needs; those that the vendor has ended are gone.
 
@@ -262,10 +262,10 @@ def chosen_agents(
 
     Args:
         settings: The preflight.
-        rows: All targets.
+        rows: All agents.
         clusters: The chosen clusters.
     """
-    agents = [row for row in rows if isinstance(row, AgentRow) and not is_ended(row)]
+    agents = [row for row in rows if not is_ended(row)]
     if settings.agents is not None:
         takes = settings.agents.takes
         return [row for row in agents if takes(row.source, row.name)]

@@ -136,6 +136,7 @@ class _Preflight:
             due=begin is not None and begin <= self._now,
             begin_timestamp_seconds=begin,
             end_timestamp_seconds=end,
+            time_zone=window.time_zone if window else "",
         )
 
     def _checks(self) -> Iterator[Check]:
@@ -268,7 +269,7 @@ class _Preflight:
         """Yield why more targets of a kind may be needed than those that were found."""
         choice = self._chosen(kind)
         named = frozenset(choice.source) if choice else frozenset()
-        if kind is Kind.AGENT and choice is self._settings.clusters and choice is not None:
+        if kind is Kind.AGENT and choice and choice is self._settings.clusters:
             yield from self._gaps(Kind.CLUSTER)
             strange = {
                 (row.source, member.agent_id) for row, _ in self._clusters for member in row.members
@@ -301,11 +302,9 @@ class _Preflight:
         # A poll of which some pings fail is none without a failure, but it has read the list.
         read = task.last_attempt_timestamp_seconds if task.up else None
         read = task.last_success_timestamp_seconds if read is None else read
-        failure = (
-            f"the newest poll failed ({words(task.last_failure.reason)})"
-            if (task.last_failure)
-            else "the newest poll was left out"
-        )
+        failure = "the newest poll was left out"
+        if task.last_failure is not None:
+            failure = f"the newest poll failed ({words(task.last_failure.reason)})"
         if task.unread:
             return failure
         if read is None:

@@ -687,9 +687,9 @@ class TestWindow:
     @pytest.mark.parametrize(
         ("window", "expected"),
         [
-            (None, (False, None, None)),
-            ({"before": "23:00"}, (True, 1_699_999_200.0, 1_700_002_800.0)),
-            ({"before": "22:00"}, (False, 1_700_082_000.0, 1_700_085_600.0)),
+            (None, (False, None, None, "")),
+            ({"before": "23:00"}, (True, 1_699_999_200.0, 1_700_002_800.0, "UTC")),
+            ({"before": "22:00"}, (False, 1_700_082_000.0, 1_700_085_600.0, "UTC")),
         ],
     )
     def test_tells_when_it_is_due(
@@ -702,6 +702,7 @@ class TestWindow:
             report.due,
             report.begin_timestamp_seconds,
             report.end_timestamp_seconds,
+            report.time_zone,
         )
 
 
