@@ -130,8 +130,13 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[tuple[str, str], tuple[Reading, ...]] = {}
     age: float = 30
 
-    def judged(self, settings: Mapping[str, Any]) -> Report:
-        """Judge a preflight with some settings, written as in the configuration."""
+    def judged(self, settings: Mapping[str, Any], *, later: float = 0) -> Report:
+        """Judge a preflight with some settings, written as in the configuration.
+
+        Args:
+            settings: All but its name.
+            later: So many seconds after `NOW`.
+        """
         outcome = checked(PreflightSettings, {"name": "nightly", **settings})
         assert not outcome.mistakes
         providers = {each.name: each.provider for each in self.sources}
@@ -149,9 +154,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         return judge(
             outcome.settings,
             sources=self.sources,
-            targets=tuple(target_rows(snapshots, NOW)),
+            targets=tuple(target_rows(snapshots, NOW.later(later))),
             runs=runs_in_flight(snapshots),
-            now=NOW.unix,
+            now=NOW.unix + later,
         )
 
 

@@ -682,6 +682,14 @@ class TestAll:
         assert ["agents"] == [each.name for each in report.checks if each.result == "failed"]
 
 
+@pytest.mark.parametrize("age", [30, 500], ids=["recent", "old"])
+def test_time_alone_changes_no_word(age: float) -> None:
+    """Whoever shows a report need not show it anew while nothing has happened."""
+    known = fleet(agent("a", age=age), jobs("a"), ALPS, suite("checkout"), age=age)
+
+    assert known.judged(EVERYTHING) == known.judged(EVERYTHING, later=60)
+
+
 class TestWindow:
     # NOW is 2023-11-14 22:13:20 UTC, a Tuesday.
     @pytest.mark.parametrize(
