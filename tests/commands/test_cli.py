@@ -163,7 +163,7 @@ class TestParse:
             parse([command, "--help"])
 
         assert 0 == ended.value.code
-        assert COMMANDS[command].SUMMARY in " ".join(capsys.readouterr().out.split())
+        assert COMMANDS[command].summary in " ".join(capsys.readouterr().out.split())
 
     def test_the_module_is_the_command(self) -> None:
         """`python -m exporter` must work where the script is not on the path."""
