@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -129,6 +130,10 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         sys.stdout.reconfigure(errors="replace")
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
     command = COMMANDS[arguments.command].load()
+    if not gc.isenabled():
+        # As the process began; searches for garbage leave out what was imported.
+        gc.freeze()
+        gc.enable()
     try:
         code = command.execute(arguments, os.environ if environ is None else environ)
         # Flushed here: at the interpreter's exit a BrokenPipeError would be past our handlers.
