@@ -16,7 +16,8 @@ from exporter.config.types import (
     Whole,
     WrongValueError,
 )
-from exporter.config.validation import Mistake, Section, checked, nearest
+from exporter.config.validation import Mistake, Section, checked
+from exporter.config.words import nearest
 from exporter.fleet.kinds import by_task
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import Name
