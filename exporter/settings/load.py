@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 from exporter.alerts.settings import AlertingSettings
 from exporter.config import files, yaml_file
 from exporter.config.secret import HIDDEN, Secret
-from exporter.config.validation import Mistake, checked, dotted, nearest
+from exporter.config.validation import Mistake, checked, dotted
+from exporter.config.words import nearest
 from exporter.errors import ConfigurationError
 from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure

@@ -17,7 +17,8 @@ from exporter.config.types import (
     WrongValueError,
     format_duration,
 )
-from exporter.config.validation import Mistake, Section, checked, nearest
+from exporter.config.validation import Mistake, Section, checked
+from exporter.config.words import nearest
 from exporter.fleet.kinds import by_task
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import Name
