@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,8 +78,8 @@ class Fitness:
         locations: Iterable[LocationRow] = (),
     ) -> None:
         self._settings = settings
-        self._now = now
         self._work = work
+        self._not_before = -math.inf if settings.max_age is None else now - settings.max_age
         self._not_recent = Found(
             Result.UNKNOWN, f"was not read within {duration(settings.max_age)}"
         )
@@ -92,7 +93,8 @@ class Fitness:
 
     def recent(self, row: TargetRow) -> Found:
         """Return whether a target was read lately."""
-        return PASSED if self._is_recent(row.read_timestamp_seconds) else self._not_recent
+        read = row.read_timestamp_seconds
+        return self._not_recent if read is None or read < self._not_before else PASSED
 
     def agent(self, row: AgentRow) -> AgentFitness:
         """Judge an agent."""
@@ -141,16 +143,13 @@ class Fitness:
             return Found(Result.UNKNOWN, "the vendor does not tell whether it can be run")
         return PASSED
 
-    def _is_recent(self, read_seconds: float | None) -> bool:
-        limit = self._settings.max_age
-        return limit is None or (read_seconds is not None and self._now - read_seconds <= limit)
-
     def _old(self, row: TargetRow) -> Found | None:
         """Return that what was read is too old, `None` where it is not, or where nothing was."""
+        read = row.read_timestamp_seconds
         # That a target is inactive is told by the list.
-        if row.read_timestamp_seconds is None or row.active is False:
+        if read is None or read >= self._not_before or row.active is False:
             return None
-        return None if self._is_recent(row.read_timestamp_seconds) else self._not_recent
+        return self._not_recent
 
     def _clock(self, row: AgentRow) -> Found:
         limit, delta = self._settings.clock, row.clock_delta_seconds
@@ -168,8 +167,8 @@ class Fitness:
             return Found(Result.FAILED, f"{running[0]} runs on it")
         if row.busy:
             return Found(Result.FAILED, "is busy")
-        jobs = row.jobs_running
-        if jobs is not None and not self._is_recent(row.jobs_read_timestamp_seconds):
+        jobs, read = row.jobs_running, row.jobs_read_timestamp_seconds
+        if read is not None and read < self._not_before:
             text = f"its jobs were not read within {duration(self._settings.max_age)}"
             return Found(Result.UNKNOWN, text)
         if jobs:
@@ -181,6 +180,8 @@ class Fitness:
 
 def _machine(row: TargetRow | MemberRow) -> Found:
     match row.state:
+        case Condition.UP if not row.outdated:
+            return PASSED
         case Condition.INACTIVE:
             return Found(Result.FAILED, "is inactive")
         case Condition.DOWN:
@@ -188,11 +189,7 @@ def _machine(row: TargetRow | MemberRow) -> Found:
             return Found(Result.FAILED, f"is down{why}")
         case Condition.UNKNOWN:
             return Found(Result.UNKNOWN, "is not known to be up")
-    if row.outdated:
-        return Found(
-            Result.FAILED, f"is outdated ({row.version})" if row.version else "is outdated"
-        )
-    return PASSED
+    return Found(Result.FAILED, f"is outdated ({row.version})" if row.version else "is outdated")
 
 
 def _member(row: MemberRow) -> Found:
