@@ -210,7 +210,7 @@ def preflights(
 
     Args:
         raw: Plain data as it came from the layers.
-        sources: All sources, `None` if not all are right.
+        sources: All sources, `None` if a mistake hides which there are or what they list.
         sharded: Whether this process watches only a share of the targets.
 
     Returns:
@@ -229,12 +229,10 @@ def preflights(
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
-        if sources is not None and listing is not None:
-            wrong += _age_mistakes(settings, sources)
-            # Where an element was wrong by itself the others have moved.
-            places = {mistake.path[:2] for mistake in wrong}
-            known = source_mistakes(settings, listing)
-            wrong += (mistake for mistake in known if mistake.path[:2] not in places)
+        # Of a list of sources in which one is wrong by itself, the rest is not what was meant.
+        named = not any(mistake.path[1:2] == ("source",) for mistake in wrong)
+        if sources is not None and listing is not None and named:
+            wrong += [*source_mistakes(settings, listing), *_age_mistakes(settings, sources)]
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (

@@ -358,13 +358,13 @@ class TestSources:
             ),
             ("", ["source: no source has this name; write one of prod, bm, egg"]),
             (5, ["source: must be a list; write it in brackets"]),
-            # The others have moved up, so nothing is said of them yet.
+            # The rest is not what was meant, so nothing is said of it yet.
             ([5, "prd"], ["source[0]: must be text; put it in quotes"]),
         ],
     )
     def test_that_are_unknown(self, source: Any, expected: list[str]) -> None:
         """The nearest name is told, or all of them."""
-        found = problems({"name": "n", "agents": {"source": source}})
+        found = problems({"name": "n", "agents": {"source": source}, "max_age": "1m"})
 
         assert [f"preflights[0].agents.{each}" for each in expected] == found
 

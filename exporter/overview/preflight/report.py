@@ -83,7 +83,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
         suites_users: The sum of the most users that the chosen suites had in their newest runs.
         suites_unknown: Chosen suites of which that is not known.
         agents_may_fail: How many more agents may fail, whichever they are, until a check fails;
-            `None` while the checks do not pass.
+            `None` while the checks do not pass, or where none is about agents. Where clusters share
+            agents it may be more.
         wanted_twice: Agents on which several of the chosen suites run.
     """
 
