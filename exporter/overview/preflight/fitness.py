@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.fleet.kinds import Kind
 from exporter.overview.format import count, duration, signed, words
 from exporter.overview.preflight.report import Result
 from exporter.overview.rows import AgentRow, ClusterRow, Condition, SuiteRow, TargetRow
@@ -14,7 +15,7 @@ from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.overview.rows import LocationRow, MemberRow, RunRow
     from exporter.overview.sources import SourceRow
@@ -270,3 +271,21 @@ def chosen_agents(
         members = {(row.source, member.agent_id) for row in clusters for member in row.members}
         return [row for row in agents if (row.source, row.id) in members]
     return agents
+
+
+def kinds_of(settings: PreflightSettings) -> Mapping[Kind, frozenset[str]]:
+    """Return the kinds of targets that a preflight is about, each with the sources it names.
+
+    Agents belong to them if something is demanded of them, or of nothing else.
+    """
+    found: dict[Kind, frozenset[str]] = {}
+    about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)
+    nothing_else = settings.clusters is None and settings.suites is None
+    if nothing_else or any(each is not None for each in about_agents):
+        choice = settings.agents or settings.clusters
+        found[Kind.AGENT] = frozenset(choice.source) if choice else frozenset()
+    if settings.clusters is not None:
+        found[Kind.CLUSTER] = frozenset(settings.clusters.source)
+    if settings.suites is not None:
+        found[Kind.SUITE] = frozenset(settings.suites.source)
+    return found

@@ -21,17 +21,18 @@ from exporter.overview.preflight.fitness import (
     Found,
     Work,
     chosen_agents,
+    kinds_of,
     worst,
 )
 from exporter.overview.preflight.report import Check, Finding, Report, Result, status_of
 from exporter.overview.preflight.window import current_or_next
 from exporter.overview.rows import AgentRow, ClusterRow, LocationRow, SuiteRow, TargetRow
-from exporter.settings.preflights import ALL, Choice, Machines, PreflightSettings
+from exporter.settings.preflights import ALL, Machines, PreflightSettings
 from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.overview.rows import RunRow
     from exporter.overview.sources import SourceRow, TaskRow
@@ -110,9 +111,8 @@ class _Preflight:
         chosen = chosen_agents(settings, agents, [row for row, _ in self._clusters])
         self._agents = [fitness.agent(row) for row in chosen]
         self._fit = [each for each in self._agents if each.all.result is Result.PASSED]
-        self._unlisted = {
-            kind: tuple(self._gaps(kind)) for kind in (Kind.AGENT, Kind.CLUSTER, Kind.SUITE)
-        }
+        self._named = kinds_of(settings)
+        self._unlisted = {kind: tuple(self._gaps(kind)) for kind in self._named}
 
     def report(self) -> Report:
         """Return what all of it comes to."""
@@ -230,33 +230,28 @@ class _Preflight:
 
     def _idle(self) -> Check:
         """Decide whether nothing runs on the agents."""
-        choice = self._chosen(Kind.AGENT)
-        named = choice.source if choice else ()
         # What runs on an agent is also told by the suites, and by the clusters that they run on.
-        unread = (*self._unlisted_by(named, Kind.CLUSTER), *self._unlisted_by(named, Kind.SUITE))
+        kinds, named = (Kind.CLUSTER, Kind.SUITE), self._named[Kind.AGENT]
+        unread = [text for kind in kinds for text in self._unlisted_by(named, kind)]
         found = self._by_agent(lambda each: each.idle)
         return self._counted("idle", Kind.AGENT, found, _IDLE, unread)
 
     def _recent(self, limit: float) -> Check:
         """Decide whether the readings are recent."""
         said = f"read within {duration(limit)}"
-        settings = self._settings
-        asked: dict[Kind, Sequence[tuple[TargetRow, Found]]] = {}
-        if settings.clusters is not None:
-            asked[Kind.CLUSTER] = self._clusters
-        if settings.suites is not None:
-            asked[Kind.SUITE] = self._suites
-        about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)
-        if any(each is not None for each in about_agents) or not asked:
-            asked = {Kind.AGENT: self._by_agent(lambda each: each.all), **asked}
+        found: Mapping[Kind, Sequence[tuple[TargetRow, Found]]] = {
+            Kind.AGENT: self._by_agent(lambda each: each.all),
+            Kind.CLUSTER: self._clusters,
+            Kind.SUITE: self._suites,
+        }
         parts = [
             self._counted(
                 "max_age",
                 kind,
-                [(row, self._fitness.recent(row)) for row, _ in found],
+                [(row, self._fitness.recent(row)) for row, _ in found[kind]],
                 (f"was {said}", f"were {said}"),
             )
-            for kind, found in asked.items()
+            for kind in self._named
         ]
         return Check(
             name="max_age",
@@ -267,9 +262,8 @@ class _Preflight:
 
     def _gaps(self, kind: Kind) -> Iterator[str]:
         """Yield why more targets of a kind may be needed than those that were found."""
-        choice = self._chosen(kind)
-        named = frozenset(choice.source) if choice else frozenset()
-        if kind is Kind.AGENT and choice and choice is self._settings.clusters:
+        settings, named = self._settings, self._named[kind]
+        if kind is Kind.AGENT and settings.agents is None and settings.clusters is not None:
             yield from self._gaps(Kind.CLUSTER)
             strange = {
                 (row.source, member.agent_id) for row, _ in self._clusters for member in row.members
@@ -281,13 +275,6 @@ class _Preflight:
             missing = named - {source.name for source in self._sources}
             yield from (f"there is no source {name}" for name in sorted(missing))
         yield from self._unlisted_by(named, kind)
-
-    def _chosen(self, kind: Kind) -> Choice | None:
-        """Return how the targets of a kind are chosen; agents also as members of clusters."""
-        settings = self._settings
-        if kind is Kind.AGENT:
-            return settings.agents or settings.clusters
-        return settings.clusters if kind is Kind.CLUSTER else settings.suites
 
     def _unlisted_by(self, named: Collection[str], kind: Kind) -> Iterator[str]:
         """Yield why the targets of a kind are not known, for each of some sources, or of all."""
