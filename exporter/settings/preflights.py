@@ -260,8 +260,8 @@ def source_mistakes(
                 remedy = nearest(name, listing, otherwise=f"write one of {', '.join(listing)}")
                 yield Mistake(place, f"no source has this name; {remedy}")
             elif key.removesuffix("s") not in listing[name]:
-                text = f"{name} lists no {key}; name another, or switch on the task that lists them"
-                yield Mistake(place, text)
+                remedy = "name another source, or switch on the task that lists them"
+                yield Mistake(place, f"{name} lists no {key}; {remedy}")
 
 
 def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:

@@ -384,8 +384,8 @@ class TestSources:
 
         found = problems(preflight, sources=({**REALLOAD, "tasks": tasks}, BLAZEMETER, EGGPLANT))
 
-        text = f"{source} lists no {kind}; name another, or switch on the task that lists them"
-        assert [f"preflights[0].{kind}.source: {text}"] == found
+        remedy = "name another source, or switch on the task that lists them"
+        assert [f"preflights[0].{kind}.source: {source} lists no {kind}; {remedy}"] == found
 
     @pytest.mark.parametrize(
         ("wrong", "expected"),
