@@ -60,7 +60,7 @@ _OF_RUNS = f"""
             row_number() OVER (
                 PARTITION BY target ORDER BY ifnull(start, at) DESC, run_id DESC
             ) AS age
-        FROM runs WHERE target BETWEEN :first AND :last AND at >= :since
+        FROM runs WHERE target BETWEEN :first AND :last
     ),
     passed AS (
         SELECT *, row_number() OVER (PARTITION BY target ORDER BY age) AS place
@@ -96,15 +96,9 @@ class Baselines:
         newest: By source, `None` before all of it was computed once.
     """
 
-    def __init__(self, *, keep_seconds: float, time: Callable[[], float]) -> None:
-        """Know nothing yet.
-
-        Args:
-            keep_seconds: Older runs do not count.
-            time: Returns seconds since the epoch.
-        """
+    def __init__(self, *, time: Callable[[], float]) -> None:
+        """Know nothing yet; `time` returns seconds since the epoch."""
         self.newest: Mapping[str, Usuals] | None = None
-        self._keep_seconds = keep_seconds
         self._time = time
         self._next = _Found()
 
@@ -160,7 +154,6 @@ class Baselines:
             "kind": Kind.SUITE,
             "first": first,
             "last": last,
-            "since": self._time() - self._keep_seconds,
             "most": RUNS,
             "least": LEAST_RUNS,
         }

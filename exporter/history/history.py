@@ -107,7 +107,7 @@ class History:
             time=clock.time,
             known=self._recorder.known,
         )
-        self._baselines = Baselines(keep_seconds=keep_seconds, time=clock.time)
+        self._baselines = Baselines(time=clock.time)
         #: The hour in which they were computed, and the suites of which runs were written since.
         self._compared: int | None = None
         self._ran: set[TargetKey] = set()

@@ -74,11 +74,15 @@ class Feed:
             self.clock.shift(seconds)
 
     async def runs(
-        self, *durations: float, outcome: Outcome = Outcome.PASSED, **facts: Any
+        self,
+        *durations: float,
+        outcome: Outcome = Outcome.PASSED,
+        apart: float = HOUR,
+        **facts: Any,
     ) -> None:
-        """Have one run of a suite after the other end, an hour apart, and write and compare."""
+        """Have one run of a suite after the other end, and write and compare."""
         for seconds in durations:
-            self.clock.shift(HOUR)
+            self.clock.shift(apart)
             now = self.clock.unix
             known: dict[str, Any] = {
                 "run_id": f"{now:.0f}",

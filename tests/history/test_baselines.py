@@ -169,7 +169,7 @@ class TestOfSuites:
 
 class TestOfAgents:
     async def hours(self, feed: Feed, *pings: float | None) -> None:
-        """Have an agent pinged twice in each hour."""
+        """Have an agent pinged twice in each hour, and write and compare."""
         for seconds in pings:
             for share in (0.5, 1.5):
                 ping = None if seconds is None else seconds * share
@@ -200,9 +200,12 @@ class TestOfAgents:
     async def test_nothing_is_said_of_less_than_a_day(self) -> None:
         """Hours without pings do not count, and the present one does not."""
         feed = await Feed(None, FakeClock(unix=1000.0 * HOUR)).begin()
-        await self.hours(feed, *[0.1] * 23, None)
-
+        for _ in range(23):
+            await feed.polls(True, seconds=HOUR)
+        await feed.put(feed.agent(ping=None))
+        feed.clock.shift(HOUR)
         await feed.put(feed.agent())
+
         await self.hours(feed)
 
         assert await self.ping(feed) is None
@@ -281,7 +284,7 @@ class TestComputing:
         second = await Feed(tmp_path, clock).begin()
         await second.history.compare()
         reader = second.history.role, second.usual()
-        await first.runs(70)
+        await first.runs(70, apart=60)
         await first.history.aclose()
 
         await second.history.flush()

@@ -713,6 +713,7 @@ class TestSuites:
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=events))
         await it.poll("runs")
         it.time.shift(4000)
+        await it.poll("runs")
 
         (suite,) = readings(await it.poll("runs"), Suite)
 
