@@ -23,6 +23,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
+from exporter.fleet.usual import Usuals
 from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.logging import tell_repeated
@@ -93,15 +94,6 @@ class Daemon:
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard, state=state or loaded.settings.state)
-        self._announce = announce
-        self._log = structlog.get_logger("exporter.daemon")
-        self._changed = asyncio.Event()
-        self._started = clock.monotonic()
-        self._heartbeat = clock.monotonic()
-        self._generator_url = self._instance = ""
-        self.recent = Recent()
-        self.recent.follow(self._engine.store)
         self.history = open_history(
             loaded.settings.history,
             state=loaded.settings.state,
@@ -109,8 +101,22 @@ class Daemon:
             clock=clock,
             lasting=state is None,
         )
+        self._engine = Engine(
+            clock=clock,
+            shard=self._shard,
+            state=state or loaded.settings.state,
+            usual=(lambda _: Usuals()) if self.history is None else self.history.usual,
+        )
         if self.history is not None:
             self.history.follow(self._engine.store)
+        self.recent = Recent()
+        self.recent.follow(self._engine.store)
+        self._announce = announce
+        self._log = structlog.get_logger("exporter.daemon")
+        self._changed = asyncio.Event()
+        self._started = clock.monotonic()
+        self._heartbeat = clock.monotonic()
+        self._generator_url = self._instance = ""
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)

@@ -72,6 +72,11 @@ def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:
     return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form=form, function=function)
 
 
+def lasting(family: NamedFamily, *on: str, text: str) -> Detail:
+    """Return a sentence with the duration that a metric holds."""
+    return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form="humanizeDuration")
+
+
 def skew(family: NamedFamily, *on: str) -> Detail:
     """Return a sentence that says how far a clock is off, in either direction."""
     form, function = "humanizeDuration", "abs"

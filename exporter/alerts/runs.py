@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
+_SUITE = (*SOURCE, "suite_id")
+
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
+
+# Beyond the factor: a suite that takes a minute may take two, and a run that has ended is in flight
+# until the next poll.
+_SLOWER_SECONDS, _LONGER_SECONDS = 30.0, 120.0
 
 _BECAME, _ENDED = " Its newest finished run: {}.", " That run ended at {}."
 
 _STARTED = " Its newest run started at {}."
+
+_RUNS_SINCE = " That run started at {}."
 
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
@@ -62,13 +70,60 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         yield Rule(
             f"{PREFIX}SuiteOverdue",
             Severity.WARNING,
-            due.where("unless", running, *SOURCE, "suite_id"),
+            due.where("unless", running, *_SUITE),
             "A suite has not run for too long.",
             "Suite {suite} (id {suite_id}) of source {source} has not run for too long, and no run"
             " is in flight.",
             about.SUITE,
             details=(about.since(c.SUITE_LAST_RUN_START, "suite_id", text=_STARTED),),
         )
+
+    yield from _slow(thresholds)
+
+
+def _slow(thresholds: Thresholds) -> Iterator[Rule]:
+    """Yield the rows about runs that take longer than usual."""
+    usual = merged(c.SUITE_BASELINE_DURATION)
+    passed = Match(label="outcome", values=("passed",))
+    usually = about.lasting(c.SUITE_BASELINE_DURATION, "suite_id", text=" Usually it takes {}.")
+    yield Rule(
+        f"{PREFIX}SuiteSlower",
+        Severity.WARNING,
+        merged(c.SUITE_LAST_RUN_DURATION)
+        .compared(">", usual.times(thresholds.slower_than_usual))
+        .compared(">", usual.plus(_SLOWER_SECONDS))
+        .where("and", select(c.SUITE_LAST_RUN_OUTCOME, passed).compared("==", 1), *_SUITE),
+        "A suite passed, but took much longer than usual.",
+        "Suite {suite} (id {suite_id}) of source {source} passed, but took much longer than usual.",
+        about.SUITE,
+        # As a verdict.
+        hold_seconds=0,
+        keep_seconds=0,
+        details=(
+            about.lasting(c.SUITE_LAST_RUN_DURATION, "suite_id", text=" It took {}."),
+            usually,
+            about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),
+        ),
+    )
+    # A run that generates no load yet, or none any more, has its own alert.
+    idle = select(c.RUN_PHASE, Match(label="phase", values=(*_PREPARING, "stuck")))
+    stuck = select(c.RUN_INFO).where("and", idle.compared("==", 1), *SOURCE, "run_id")
+    yield Rule(
+        f"{PREFIX}SuiteTooLong",
+        Severity.WARNING,
+        Age(of=merged(c.SUITE_CURRENT_RUN_START))
+        .compared(">", usual.times(thresholds.longer_than_usual))
+        .compared(">", usual.plus(_LONGER_SECONDS))
+        .where("and", select(c.SUITE_RUNNING).compared("==", 1), *_SUITE)
+        .where("unless", stuck, *_SUITE),
+        "A suite's run is in flight for much longer than usual.",
+        "A run of suite {suite} (id {suite_id}) of source {source} is in flight for much longer"
+        " than usual.",
+        about.SUITE,
+        # It has lasted as long as it has.
+        hold_seconds=0,
+        details=(usually, about.since(c.SUITE_CURRENT_RUN_START, "suite_id", text=_RUNS_SINCE)),
+    )
 
 
 def about_runs(thresholds: Thresholds) -> Iterator[Rule]:

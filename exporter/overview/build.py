@@ -139,6 +139,7 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
                 users_limit=agent.users_limit,
                 job_duration_limit_seconds=agent.job_duration_limit_seconds,
                 heartbeat_timestamp_seconds=agent.heartbeat_timestamp_seconds,
+                usual_ping_seconds=target.usual_ping_seconds,
                 **about,
                 **facts,
             )
@@ -214,7 +215,7 @@ def _location(location: r.Location, about: dict[str, Any]) -> LocationRow:
 
 
 def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
-    last = suite.last_run
+    last, usual = suite.last_run, suite.usual or r.Usual(runs=0)
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
         agent_id=suite.agent_id,
@@ -227,6 +228,10 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         read_timestamp_seconds=taken.unix,
+        usual_runs=usual.runs or None,
+        usual_duration_seconds=usual.duration_seconds,
+        usual_error_ratio=usual.error_ratio,
+        usual_boot_seconds=usual.boot_seconds,
         **about,
     )
 
@@ -239,6 +244,8 @@ def _finished(run: r.SuiteRun) -> FinishedRun:
         start_timestamp_seconds=run.start_timestamp_seconds,
         end_timestamp_seconds=run.end_timestamp_seconds,
         duration_seconds=run.duration_seconds,
+        error_ratio=run.error_ratio,
+        boot_seconds=run.boot_seconds,
     )
 
 

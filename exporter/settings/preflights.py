@@ -114,6 +114,17 @@ class Machines(Choice):
         return 0 if self.min_up is None else float("inf")
 
 
+class Suites(Choice):
+    """Suites, all of which have to be fit.
+
+    Attributes:
+        slower_than_usual: How many times as long as usual the newest run that passed may have
+            taken; a suite passes while too few of its runs are known to tell what is usual.
+    """
+
+    slower_than_usual: Annotated[float, Field(ge=1)] | None = None
+
+
 #: What is demanded of targets where nothing is said of them: all have to be fit.
 ALL = Machines()
 
@@ -168,7 +179,7 @@ class PreflightSettings(Section):
         clusters: The clusters that it needs; one is fit if it can be used, is active and not
             outdated, and all its members are up, active and not outdated.
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
-            the vendor tells, and no run of it is in flight.
+            the vendor tells, no run of it is in flight, and it keeps to `slower_than_usual`.
         clock: How far the clock of an agent may be off.
         users: The sum of the virtual users that the fit agents may carry has to reach this.
         idle: Whether nothing may run on the agents.
@@ -180,7 +191,7 @@ class PreflightSettings(Section):
     name: Name = ""
     agents: Machines | None = None
     clusters: Machines | None = None
-    suites: Choice | None = None
+    suites: Suites | None = None
     clock: TimeLimit | None = None
     users: Annotated[Whole, Field(ge=1)] | None = None
     idle: Boolean = False

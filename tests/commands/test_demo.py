@@ -35,7 +35,8 @@ SIGHTS: dict[str, Callable[[Page], bool]] = {
     "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
 }
 
-#: The families of the tasks that nobody has switched on, and that of tasks that fail: none does.
+#: The families of the tasks that nobody has switched on, that of tasks that fail: none does, and
+#: that which needs a day of pings.
 ABSENT = {
     family.name
     for family in (
@@ -44,6 +45,7 @@ ABSENT = {
         c.CERTIFICATE_ACTIVE,
         c.CERTIFICATE_NOT_AFTER,
         c.SOURCE_TASK_FAILURE,
+        c.AGENT_BASELINE_PING,
     )
 }
 

@@ -217,6 +217,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
         [
             alert("SourceDown"),
             alert("SuiteFailed", suite_id="1"),
+            alert("SuiteSlower", suite_id="1"),
             alert("RunFailed", run_id="1"),
         ],
         set(),

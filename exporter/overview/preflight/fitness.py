@@ -142,7 +142,17 @@ class Fitness:
             return Found(Result.UNKNOWN, "the vendor does not tell whether it runs")
         if told_runnable and row.state is Condition.UNKNOWN:
             return Found(Result.UNKNOWN, "the vendor does not tell whether it can be run")
-        return PASSED
+        return self._pace(row)
+
+    def _pace(self, row: SuiteRow) -> Found:
+        """Return whether a suite took about as long as usual, where that is asked and known."""
+        factor = None if self._settings.suites is None else self._settings.suites.slower_than_usual
+        usual = row.usual_duration_seconds
+        took = next((each.duration_seconds for each in row.finished_runs if each.passed), None)
+        if factor is None or not usual or took is None or took <= factor * usual:
+            return PASSED
+        text = f"took {duration(took)}, {took / usual:.1f} times as long as usual"
+        return Found(Result.FAILED, text)
 
     def _old(self, row: TargetRow) -> Found | None:
         """Return that what was read is too old, `None` where it is not, or where nothing was."""

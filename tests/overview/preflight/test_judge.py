@@ -8,7 +8,7 @@ import pytest
 
 from exporter.alerts.settings import AlertingSettings
 from exporter.errors import Reason
-from exporter.fleet.readings import Reading, Run
+from exporter.fleet.readings import Outcome, Reading, Run, SuiteRun, Usual
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.overview.picture import Facts, picture
 from exporter.overview.preflight.report import Report, Status
@@ -211,6 +211,57 @@ class TestSuites:
         found = outcome({"suites": {}}, suite("checkout", **facts))
 
         assert (result, targets) == (found[0], [reason for _, _, reason in found[2]])
+
+    @pytest.mark.parametrize(
+        ("outcomes", "usual", "result", "targets"),
+        [
+            # 1.5 times 600 s is the limit, and allowed.
+            ([(Outcome.PASSED, 900.0)], 600.0, "passed", []),
+            (
+                [(Outcome.PASSED, 1260.0)],
+                600.0,
+                "failed",
+                ["took 21 min, 2.1 times as long as usual"],
+            ),
+            # A run that was stopped says nothing of the pace, and hides nothing.
+            (
+                [(Outcome.ABORTED, 30.0), (Outcome.PASSED, 1260.0)],
+                600.0,
+                "failed",
+                ["took 21 min, 2.1 times as long as usual"],
+            ),
+            ([(Outcome.FAILED, 1260.0)], 600.0, "passed", []),
+            ([(Outcome.PASSED, 1260.0)], None, "passed", []),
+            ([(Outcome.PASSED, None)], 600.0, "passed", []),
+        ],
+    )
+    def test_take_about_as_long_as_usual(
+        self,
+        outcomes: list[tuple[Outcome, float | None]],
+        usual: float | None,
+        result: str,
+        targets: list[str],
+    ) -> None:
+        """The newest run that passed is compared with what is usual, if that is known."""
+        runs = tuple(
+            SuiteRun(run_id=f"{number}", outcome=each, duration_seconds=seconds)
+            for number, (each, seconds) in enumerate(outcomes)
+        )
+        known = Usual(runs=20, duration_seconds=usual)
+        reading = suite("checkout", history=runs, last_run=runs[0], usual=known)
+
+        found = outcome({"suites": {"slower_than_usual": 1.5}}, reading)
+
+        assert (result, targets) == (found[0], [reason for _, _, reason in found[2]])
+
+    def test_pace_is_not_judged_unless_asked(self) -> None:
+        """A suite that takes longer and longer can still be run."""
+        run = SuiteRun(run_id="1", outcome=Outcome.PASSED, duration_seconds=9_000.0)
+        reading = suite(
+            "checkout", history=(run,), last_run=run, usual=Usual(runs=20, duration_seconds=60.0)
+        )
+
+        assert outcome({"suites": {}}, reading)[0] == "passed"
 
     def test_of_a_vendor_that_does_not_tell_whether_it_can_be_run(self) -> None:
         """Where suites are known by their runs alone, that none is in flight is enough."""
