@@ -101,6 +101,8 @@ async def test_a_target_has_all_its_fields() -> None:
                     "managed": None,
                     "disk_free_bytes": None,
                     "busy": None,
+                    "jobs_running": None,
+                    "jobs_read_timestamp_seconds": None,
                     "users_limit": "+Inf",
                     "job_duration_limit_seconds": None,
                     "heartbeat_timestamp_seconds": None,
