@@ -9,7 +9,17 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, AgentState, Cluster, Member, Reading, Suite
+from exporter.fleet.readings import (
+    Agent,
+    AgentState,
+    Cluster,
+    Member,
+    Outcome,
+    Reading,
+    Suite,
+    SuiteRun,
+    Usual,
+)
 from exporter.overview.preflight.report import Status
 from tests.overview.preflight.fleet import (
     TASKS,
@@ -93,12 +103,15 @@ def any_cluster(draw: st.DrawFn, name: str) -> Cluster:
 @st.composite
 def any_suite(draw: st.DrawFn, name: str) -> Suite:
     place = draw(st.sampled_from([("", ""), ("id-a", ""), ("id-b", ""), ("", "id-C")]))
+    took = draw(mostly(60.0, 600.0, None))
     return suite(
         name,
         healthy=draw(mostly(True, False, None)),
         running=draw(mostly(False, True, None)),
         agent_id=place[0],
         cluster_id=place[1],
+        history=(SuiteRun(run_id="1", outcome=Outcome.PASSED, duration_seconds=took),),
+        usual=Usual(runs=20, duration_seconds=draw(mostly(60.0, None))),
     )
 
 
@@ -131,7 +144,7 @@ SETTINGS = st.fixed_dictionaries(
     optional={
         "agents": MACHINES,
         "clusters": MACHINES,
-        "suites": choice(),
+        "suites": choice(slower_than_usual=st.just(1.5)),
         "clock": st.just("1s"),
         "users": st.sampled_from([100, 200, 500]),
         "idle": st.just(True),
@@ -241,6 +254,8 @@ def is_apart(fleet: Fleet, place: Place, report: Report) -> bool:
     return not any((place[0], each) in unfit(report) for each in ids)
 
 
+SLOW = SuiteRun(run_id="2", outcome=Outcome.PASSED, duration_seconds=6_000.0)
+
 #: What can go wrong, by the task whose targets it is about.
 TROUBLES: Mapping[str, tuple[Callable[[Fleet, Place], Fleet], ...]] = {
     "agents": (
@@ -282,6 +297,7 @@ TROUBLES: Mapping[str, tuple[Callable[[Fleet, Place], Fleet], ...]] = {
         lambda fleet, place: edited(fleet, place, change(read(fleet, place), healthy=False)),
         lambda fleet, place: edited(fleet, place, change(read(fleet, place), healthy=None)),
         lambda fleet, place: edited(fleet, place, change(read(fleet, place), running=True)),
+        lambda fleet, place: edited(fleet, place, change(read(fleet, place), history=(SLOW,))),
     ),
 }
 
