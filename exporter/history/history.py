@@ -250,9 +250,10 @@ class History:
     async def _write(self) -> None:
         seconds = FIRST_BATCH_SECONDS
         while True:
-            await self._compare()
             await self._clock.sleep(seconds)
             await self._flush()
+            # Not before: a file that was just begun says nothing of what is usual.
+            await self._compare()
             seconds = BATCH_SECONDS
 
     async def _compare(self) -> None:

@@ -9,12 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import StateError
-from exporter.fleet.readings import Controller, Outcome, State, Usual
+from exporter.fleet.readings import Controller, Outcome, State, Suite, SuiteRun, Usual
 from exporter.history import baselines, tables
 from exporter.history.database import RETRY_SECONDS, Role
+from exporter.history.history import FIRST_BATCH_SECONDS
 from exporter.history.records import HOUR, TargetKey
 from tests.history.feed import DAY, Feed
 from tests.support.clock import FakeClock
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
@@ -242,6 +244,33 @@ class TestComputing:
         assert 10_000 == len(found.pings)
         assert 1.234 == found.pings["1234"]
         assert turns >= 10_000 // baselines.SLICE
+
+    async def test_is_known_once_the_first_polls_are_written(self) -> None:
+        """Vendors tell of earlier runs, and until these are kept a new file says nothing."""
+        feed = Feed(None)
+        running = asyncio.create_task(feed.history.run())
+        await until(lambda: feed.clock.sleepers > 0)
+        feed.clock.shift(1)
+        runs = [
+            SuiteRun(
+                run_id=str(number),
+                outcome=Outcome.PASSED,
+                start_timestamp_seconds=feed.clock.unix - number * HOUR,
+                duration_seconds=60.0,
+            )
+            for number in range(1, 7)
+        ]
+        await feed.put(Suite(suite_id="3", suite="", last_run=runs[0], history=tuple(runs)))
+        before = feed.history.usual("prod")
+
+        await feed.clock.advance(FIRST_BATCH_SECONDS)
+        await until(lambda: feed.history.usual("prod") is not None)
+
+        assert before is None
+        assert Usual(runs=5, duration_seconds=60.0) == feed.usual()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await feed.history.aclose()
 
     async def test_is_done_once_an_hour(self) -> None:
         """Pings that came meanwhile count from the next hour on."""
