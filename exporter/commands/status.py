@@ -160,9 +160,13 @@ def _selected(
 
 
 def _narrowed(settings: Settings, chosen: Selection) -> Settings:
-    """Return settings with only the sources that are asked about, so that no other is polled."""
+    """Return settings with only the sources that are asked about, so that no other is polled.
+
+    Preflights are about the whole fleet.
+    """
     sources = tuple(source for source in settings.sources if chosen.judges(source.name))
-    return settings.model_copy(update={"sources": sources})
+    preflights = settings.preflights if chosen.sources is None else ()
+    return settings.model_copy(update={"sources": sources, "preflights": preflights})
 
 
 def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
@@ -177,7 +181,11 @@ def _pictures(engine: Engine, settings: Settings) -> Pictures:
 
     def facts() -> Facts:
         return Facts.of(
-            engine.pollers.values(), engine.store, judge=judge, ready=engine.first_polls_done
+            engine.pollers.values(),
+            engine.store,
+            judge=judge,
+            ready=engine.first_polls_done,
+            preflights=settings.preflights,
         )
 
     return Pictures(facts, clock=engine.clock)
