@@ -188,7 +188,7 @@ def test_details_are_about_what_exists() -> None:
     [rule for rule in rules_of_the_file() if "record" in rule],
     ids=lambda rule: rule["expr"],
 )
-def test_what_is_recorded_exists_and_belongs_to_something_that_is_named(rule: dict[str, Any]) -> None:
+def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) -> None:
     """A metric or a label that nobody exposes makes a rule that records nothing."""
     found = labels_of(promql_parser.parse(rule["expr"]), KNOWN)
 
