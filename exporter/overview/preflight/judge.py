@@ -132,14 +132,16 @@ class _Preflight:
             agents_unfit=len(self._agents) - len(self._fit),
             capacity=self._capacity(passed=passed),
         )
-        if self._settings.window is None:
+        window = self._settings.window
+        if window is None:
             return report
-        begin, end = current_or_next(self._settings.window, self._now)
+        begin, end = current_or_next(window, self._now)
         return msgspec.structs.replace(
             report,
             due=begin <= self._now,
             begin_timestamp_seconds=begin,
             end_timestamp_seconds=end,
+            time_zone=window.time_zone,
         )
 
     def _checks(self) -> Iterator[Check]:

@@ -101,6 +101,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         due: Whether it is within its window; never without one.
         begin_timestamp_seconds, end_timestamp_seconds: The present window, or the next one; epoch.
+        time_zone: That of the window's settings, empty without a window.
         agents_fit, agents_unfit: Of the agents that the test needs; one of which nothing is known
             is not fit.
     """
@@ -114,6 +115,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     due: bool = False
     begin_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
+    time_zone: str = ""
 
 
 def status_of(checks: tuple[Check, ...]) -> Status:
