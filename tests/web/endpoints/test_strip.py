@@ -79,6 +79,7 @@ async def test_what_is_missing_is_told_with_links_to_the_targets() -> None:
     (link,) = missing.all("a")
     assert ("b", "target?source=prod&kind=agent&id=id-b") == (link.text, link.attributes["href"])
     assert "is outdated (4.1)" in missing.text
+    assert [] == found.all("details")
 
 
 async def test_one_that_is_due_counts_down_to_the_test() -> None:
@@ -106,6 +107,7 @@ async def test_one_that_is_not_due_yet_alarms_nobody() -> None:
     (time,) = found.all("time")
     assert "2023-11-15T01:00:00Z" == time.attributes["datetime"]
     assert "(Wed 15 Nov, 01:00 to 02:00 UTC)" in found.text
+    assert "1 check does not pass" == found.one("details").one("summary").text
 
 
 @pytest.mark.parametrize(
