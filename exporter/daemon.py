@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.fleet.store import Snapshot
+    from exporter.overview.preflight.report import Report
     from exporter.settings.load import Loaded, Settings
     from exporter.state.base import State
     from exporter.web.server.uvicorn_server import WebServer
@@ -350,23 +351,32 @@ class Daemon:
                 self._log.exception("housekeeping_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
-    async def _show_preflights(self) -> None:
-        """Expose what the newest picture tells of the preflights that are configured."""
+    async def _show_preflights(self) -> bool:
+        """Expose what the newest picture tells of the preflights that are configured.
+
+        Returns:
+            Whether that is from after the first polls.
+        """
+        found: tuple[Report, ...] = ()
+        ready = True
         try:
             # Without any, nobody may ever look.
-            found = (await self.picture()).preflights if self._settings.preflights else ()
+            if self._settings.preflights:
+                picture = await self.picture()
+                found, ready = picture.preflights, picture.ready
         except Exception:  # noqa: BLE001 - start and reload must outlive a mistake; it is logged
             self._log.exception("preflights_crashed")
-            return
+            return ready
         # The picture can be from before a reload.
         names = {each.name for each in self._settings.preflights}
         for family, values in gauges(each for each in found if each.name in names).items():
             self._engine.telemetry.shows(family, values)
+        return ready
 
     async def _keep_preflights(self) -> None:
         while True:
-            await self._clock.sleep(FRESH_SECONDS)
-            await self._show_preflights()
+            ready = await self._show_preflights()
+            await self._clock.sleep(FRESH_SECONDS if ready else HOUSEKEEPING_SECONDS)
 
     async def _beat(self) -> None:
         """Tell the other shards of this one; apart, since a slow state is no stuck loop."""
