@@ -197,7 +197,7 @@ def _report(found: Picture | _Told, chosen: Selection, at: float) -> Report:
     sources = [source for source in found.sources if chosen.judges(source.name)]
     if chosen.sources is not None:
         targets = [row for row in targets if chosen.judges(row.source)]
-        judged = [each for each in found.problems if chosen.judges(each.source)]
+        judged = list(filter(chosen.judges_problem, found.problems))
         answer = headline(targets, sources, judged, ready=found.ready)
     shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
     problems = list(chosen.problems(found.problems, shown))
