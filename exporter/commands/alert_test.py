@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
 
 
-SUMMARY = (
-    "send a marked alert of each severity through the configured Alertmanagers, tell what each of"
-    " them answered, and resolve the alerts; exit 1 if one was not accepted"
-)
-
 #: The shipped routes take it for one of the real alerts.
 NAME = f"{PREFIX}Test"
 

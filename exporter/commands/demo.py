@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-SUMMARY = "watch a simulated fleet: metrics and pages with real numbers, no configuration"
-
 #: The demo polls faster than anybody should poll a vendor, so that there is something to see.
 INTERVAL_SECONDS = 5.0
 

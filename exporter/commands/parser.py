@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.config.validation import closest
+from exporter.config.words import closest
 
 
 if TYPE_CHECKING:

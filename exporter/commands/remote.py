@@ -12,7 +12,6 @@ from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.types import WrongValueError, check_url
 from exporter.errors import CallError, ExporterError, Reason
-from exporter.http import Call, HttpClient, HttpOptions
 from exporter.settings import flags
 
 
@@ -123,6 +122,9 @@ async def get(
     Raises:
         NotAskedError: There is no answer, or it is none of a daemon that has one.
     """
+    # The libraries take longer to import than `check-config` for all else, which seldom asks.
+    from exporter.http import Call, HttpClient, HttpOptions  # noqa: PLC0415 - see above
+
     options = HttpOptions(
         connect_timeout=TIMEOUT_SECONDS,
         read_timeout=timeout_seconds,

@@ -45,11 +45,6 @@ if TYPE_CHECKING:
     _Seen = tuple[Written, bool]
 
 
-SUMMARY = (
-    "poll once and print how the fleet is; exit 1 if a critical or warning condition of the alert"
-    " table holds or something could not be read; with --url ask a running daemon instead"
-)
-
 FORMATS = ("table", "json", "prom")
 
 COLOURS = ("auto", "always", "never")

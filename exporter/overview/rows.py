@@ -99,12 +99,14 @@ class AgentRow(TargetRow, frozen=True, kw_only=True):
         managed: `vendor` for one that the vendor starts and ends by itself: its end is no fault.
         disk_free_bytes: The smallest free space of its host's disks.
         jobs_running: How many of the jobs that it keeps run now.
+        jobs_read_timestamp_seconds: When they were counted, epoch.
     """
 
     managed: str | None = None
     disk_free_bytes: float | None = None
     busy: bool | None = None
     jobs_running: float | None = None
+    jobs_read_timestamp_seconds: float | None = None
     users_limit: float | None = None
     job_duration_limit_seconds: float | None = None
     heartbeat_timestamp_seconds: float | None = None

@@ -15,15 +15,17 @@ from exporter.config.types import (
     TimeLimit,
     Whole,
     WrongValueError,
+    format_duration,
 )
-from exporter.config.validation import Mistake, Section, checked, nearest
+from exporter.config.validation import Mistake, Section, checked
+from exporter.config.words import nearest
 from exporter.fleet.kinds import by_task
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import Name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.sources.settings import SourceSettings
 
@@ -112,6 +114,10 @@ class Machines(Choice):
         return 0 if self.min_up is None else float("inf")
 
 
+#: What is demanded of targets where nothing is said of them: all have to be fit.
+ALL = Machines()
+
+
 # The only way to a field with the name of a keyword.
 _Lasting = create_model("_Lasting", __base__=Section, **{"for": (TimeLimit, 3600.0)})  # type: ignore[call-overload]
 
@@ -139,7 +145,8 @@ class Window(_Lasting):  # type: ignore[misc, valid-type]
         if self.before is None:
             yield Mistake(("before",), 'is missing; write when the test begins, such as "02:00"')
         if not self.days:
-            yield Mistake(("days",), "names no day; leave it out for every day")
+            text = "names no day; leave it out for every day"
+            yield Mistake(("days",), text, about=("days",))
         if self.seconds > _LONGEST_SECONDS:
             yield Mistake(("for",), "is longer than a day; a window ends before its next one")
 
@@ -156,7 +163,8 @@ class PreflightSettings(Section):
     Attributes:
         name: The `preflight` label; no two share one.
         agents: The agents that the test needs; one is fit if it is up, active and not outdated, and
-            keeps to `clock`, `idle` and `max_age`. Without it, these are about all agents.
+            keeps to `clock`, `idle` and `max_age`. Without it, `clock`, `users` and `idle` are
+            about the members of the clusters, and without these about all agents.
         clusters: The clusters that it needs; one is fit if it can be used, is active and not
             outdated, and all its members are up, active and not outdated.
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
@@ -164,7 +172,8 @@ class PreflightSettings(Section):
         clock: How far the clock of an agent may be off.
         users: The sum of the virtual users that the fit agents may carry has to reach this.
         idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be; of a target whose reading is older nothing is known.
+        max_age: How old a reading may be of what the others are about, of all agents if none is
+            given. Of a target whose reading is older nothing is known.
         window: The time before the test, in which the fleet has to be fit.
     """
 
@@ -213,13 +222,19 @@ def preflights(
     if raw and sharded:
         text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
         mistakes.append(Mistake((PREFLIGHTS,), f"{text}, and ask an exporter without shards"))
-    listing = None if sources is None else {each.name: _kinds(each) for each in sources}
+    listing = None
+    if sources is not None:
+        listing = {each.name: listed_kinds(each.provider, each.intervals()) for each in sources}
     found: dict[str, PreflightSettings] = {}
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
-        if listing is not None:
-            wrong += source_mistakes(settings, listing)
+        if sources is not None and listing is not None:
+            wrong += _age_mistakes(settings, sources)
+            # Where an element was wrong by itself the others have moved.
+            places = {mistake.path[:2] for mistake in wrong}
+            known = source_mistakes(settings, listing)
+            wrong += (mistake for mistake in known if mistake.path[:2] not in places)
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (
@@ -240,16 +255,36 @@ def source_mistakes(
         listing: By the name of each source the kinds of targets that its tasks list.
     """
     for key, choice in preflight.choices:
+        several = len(choice.source) > 1
         for index, name in enumerate(choice.source):
-            place = (key, "source", index)
+            place = (key, "source", index) if several else (key, "source")
             if name not in listing:
                 remedy = nearest(name, listing, otherwise=f"write one of {', '.join(listing)}")
                 yield Mistake(place, f"no source has this name; {remedy}")
             elif key.removesuffix("s") not in listing[name]:
-                text = f"{name} lists no {key}; name another source, or switch on its task {key}"
+                text = f"{name} lists no {key}; name another, or switch on the task that lists them"
                 yield Mistake(place, text)
 
 
-def _kinds(source: SourceSettings) -> frozenset[str]:
-    kinds = by_task(PROVIDERS[source.provider].kinds, source.intervals())
+def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:
+    """Return the kinds of targets that the tasks of a source list."""
+    kinds = by_task(PROVIDERS[provider].kinds, tasks)
     return frozenset(kind for found in kinds.values() for kind in found)
+
+
+def _age_mistakes(
+    preflight: PreflightSettings, sources: Iterable[SourceSettings]
+) -> Iterator[Mistake]:
+    """Yield a mistake for every task whose readings get too old from one poll to the next."""
+    limit = preflight.max_age
+    if limit is None:
+        return
+    for key, choice in dict(preflight.choices).items() or [("agents", Choice())]:
+        for source in sources:
+            intervals = source.intervals()
+            for task, kinds in by_task(PROVIDERS[source.provider].kinds, intervals).items():
+                chosen = not choice.source or source.name in choice.source
+                if chosen and key.removesuffix("s") in kinds and limit < intervals[task]:
+                    interval = format_duration(intervals[task])
+                    text = f"is shorter than the interval of {task} of {source.name}, {interval}"
+                    yield Mistake(("max_age",), f"{text}; raise it")

@@ -31,7 +31,7 @@ class Result(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A target that is not fit.
+    """A target that fails a check, or may fail it.
 
     Attributes:
         result: `failed`, or `unknown` where it is not known to be fit.
@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: The key of the configuration that demands it.
         reason: A sentence that holds whatever the result is.
-        targets: Those that are not fit; a check can pass in spite of some of them.
+        targets: Those that fail it or may; a check can pass in spite of some of them.
     """
 
     name: str

@@ -32,8 +32,9 @@ def current_or_next(window: Window, now: float) -> tuple[float, float]:
     """
     zone = ZoneInfo(window.time_zone)
     today = utc(now).astimezone(zone).date()
+    # From yesterday: where the clock is set forward over midnight, its window can end today.
     # Beyond a week: today's window can be over, and the only day of the week be today's.
-    for ahead in range(len(DAYS) + 1):
+    for ahead in range(-1, len(DAYS) + 1):
         day = today + timedelta(days=ahead)
         if DAYS[day.weekday()] not in window.days:
             continue

@@ -26,6 +26,8 @@ from exporter.web.endpoints.pages import Page, Pages, answer, rendered
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import jinja2
     from starlette.requests import Request
     from starlette.responses import Response
@@ -271,7 +273,7 @@ class Board:
         template: That of the page.
     """
 
-    def __init__(self, view: View, template: jinja2.Template) -> None:
+    def __init__(self, view: View, template: Callable[[], jinja2.Template]) -> None:
         self._view = view
         self._template = template
         self._pages = Pages()
