@@ -62,7 +62,8 @@ def strip(reports: Iterable[Report], problems: Iterable[Problem]) -> list[Entry]
     return [
         Entry(
             report=report,
-            look=_look(report, severities.get(report.name, "")),
+            # Its alert can outlive the trouble, and nothing is green while one fires.
+            look=severities.get(report.name) or _LOOKS[report.status],
             window=_window(report),
             capacity=_capacity(report),
             missing=tuple(_missing(report)),
@@ -74,11 +75,6 @@ def strip(reports: Iterable[Report], problems: Iterable[Problem]) -> list[Entry]
 def _urgency(report: Report) -> tuple[object, ...]:
     begin = report.begin_timestamp_seconds
     return (not report.due, math.inf if begin is None else begin, report.name.casefold())
-
-
-def _look(report: Report, severity: str) -> str:
-    # Its alert can outlive the trouble.
-    return _LOOKS[report.status] if report.status is Status.FIT or not severity else severity
 
 
 def _window(report: Report) -> str:
