@@ -1,4 +1,4 @@
-"""The rows of the table about what is executed: suites and single runs.
+"""The rows of the table about what is executed, or will be: tests to come, suites, single runs.
 
 Agents and the like are down for a while; a run that did not pass stays so. What counts is that one
 fault is told once.
@@ -13,6 +13,7 @@ from exporter.alerts.evidence import SOURCE
 from exporter.alerts.expression import Age, Match, merged, select
 from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.metrics import catalogue as c
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ _BECAME, _ENDED = " Its newest finished run: {}.", " That run ended at {}."
 _STARTED = " Its newest run started at {}."
 
 _RUNS_SINCE = " That run started at {}."
+
+# Readings flap, but a window can be short.
+_UNFIT_HOLD_SECONDS = 120.0
+
+
+def about_preflights() -> Iterator[Rule]:
+    """Yield the row about tests to come."""
+    # Of several exporters one that knows nothing has no say, and one that finds fault is right.
+    fit = select(own.PREFLIGHT_READY).merged("min").compared("==", 1)
+    yield Rule(
+        f"{PREFIX}NotFit",
+        # The window is the time in which the fleet can still be mended.
+        Severity.CRITICAL,
+        merged(own.PREFLIGHT_DUE).compared("==", 1).where("unless", fit, own.PREFLIGHT),
+        "The fleet is not found fit for a test that begins soon.",
+        "Preflight {preflight} does not find the fleet fit: a check fails, or it is not known"
+        " whether all pass.",
+        about.PREFLIGHT,
+        hold_seconds=_UNFIT_HOLD_SECONDS,
+    )
 
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:

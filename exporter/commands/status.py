@@ -155,9 +155,13 @@ def _selected(
 
 
 def _narrowed(settings: Settings, chosen: Selection) -> Settings:
-    """Return settings with only the sources that are asked about, so that no other is polled."""
+    """Return settings with only the sources that are asked about, so that no other is polled.
+
+    Preflights are about the whole fleet.
+    """
     sources = tuple(source for source in settings.sources if chosen.judges(source.name))
-    return settings.model_copy(update={"sources": sources})
+    preflights = settings.preflights if chosen.sources is None else ()
+    return settings.model_copy(update={"sources": sources, "preflights": preflights})
 
 
 def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
@@ -172,7 +176,11 @@ def _pictures(engine: Engine, settings: Settings) -> Pictures:
 
     def facts() -> Facts:
         return Facts.of(
-            engine.pollers.values(), engine.store, judge=judge, ready=engine.first_polls_done
+            engine.pollers.values(),
+            engine.store,
+            judge=judge,
+            ready=engine.first_polls_done,
+            preflights=settings.preflights,
         )
 
     return Pictures(facts, clock=engine.clock)
@@ -184,7 +192,7 @@ def _report(found: Picture | _Told, chosen: Selection, at: float) -> Report:
     sources = [source for source in found.sources if chosen.judges(source.name)]
     if chosen.sources is not None:
         targets = [row for row in targets if chosen.judges(row.source)]
-        judged = [each for each in found.problems if chosen.judges(each.source)]
+        judged = list(filter(chosen.judges_problem, found.problems))
         answer = headline(targets, sources, judged, ready=found.ready)
     shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
     problems = list(chosen.problems(found.problems, shown))

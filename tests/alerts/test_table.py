@@ -25,7 +25,7 @@ def test_everything_that_can_go_wrong_is_in_it() -> None:
             "ExporterGone", "NoLeader", "CredentialsRefused", "SourceDown", "TaskFailing",
             "NothingKnown", "HalfOfAgentsDown", "ControllerUnreachable", "ClusterUnusable",
             "AgentUnreachable", "MemberUnreachable", "ControllerOutdated", "AgentOutdated",
-            "MemberOutdated",
+            "MemberOutdated", "NotFit",
         },
         Severity.WARNING: {
             "ExporterGone", "TwoLeaders", "ExporterRestarting", "SourceUnreachable", "TaskFailing",

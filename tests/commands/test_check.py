@@ -13,6 +13,7 @@ from exporter.commands.check import lines, running
 from exporter.commands.remote import NotAskedError
 from exporter.polling.reload import BY_RELOAD, BY_RESTART
 from exporter.settings.load import from_data, redacted
+from exporter.settings.preflights import PREFLIGHTS
 from exporter.settings.sections import SECTIONS
 from exporter.simulator.server import serve
 from tests.support.processes import free_port
@@ -81,7 +82,7 @@ def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any
 
 def test_every_section_is_compared() -> None:
     """A section that is added must not be forgotten; what is in `defaults` is in the sources."""
-    assert SECTIONS.keys() - {"defaults"} == {*BY_RELOAD, *BY_RESTART}
+    assert SECTIONS.keys() - {"defaults"} | {PREFLIGHTS} == {*BY_RELOAD, *BY_RESTART}
 
 
 @pytest.mark.parametrize(

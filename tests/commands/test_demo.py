@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from exporter.cli import main
 from exporter.metrics import catalogue as c
+from exporter.metrics import own
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
 from tests.support.trial import Page, parsed, select
 from tests.support.wait import until
@@ -32,6 +33,9 @@ SIGHTS: dict[str, Callable[[Page], bool]] = {
     "an unusable cluster": lambda page: 0 in select(page, c.CLUSTER_UP.name).values(),
     "a failed suite": lambda page: _has_outcome(page, "failed"),
     "an incomplete suite": lambda page: _has_outcome(page, "incomplete"),
+    "a test for which the fleet is not fit": lambda page: (
+        0 in select(page, own.PREFLIGHT_READY.name).values()
+    ),
     "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
 }
 

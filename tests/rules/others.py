@@ -1,4 +1,4 @@
-"""The same of suites, runs, sources, and of the exporter itself."""
+"""The same of preflights, suites, runs, sources, and of the exporter itself."""
 
 from __future__ import annotations
 
@@ -184,6 +184,30 @@ RUNS = (
                 "run_phase phase=stuck": "1",
             },
         },
+        suffices=True,
+    ),
+)  # fmt: skip
+
+_WINDOW = {
+    "preflight_window_start_timestamp_seconds": "0",
+    "preflight_window_end_timestamp_seconds": "6000",
+}
+
+PREFLIGHTS = (
+    Case(
+        "NotFit", "critical", "preflight", *_OF_SOURCES,
+        _WINDOW | {"preflight_due": "1", "preflight_ready": "0"},
+        _WINDOW | {"preflight_due": "1", "preflight_ready": "1"},
+        "Preflight prod does not find the fleet fit: a check fails, or it is not known whether all"
+        " pass. The test begins at 1970-01-01 01:40:00 +0000 UTC. Checks that fail: agents, clock.",
+        "#preflights",
+        silent={"not due": {"preflight_due": "0"}},
+        details={
+            "preflight_check_passed check=clock": "0",
+            "preflight_check_passed check=agents": "0",
+            "preflight_check_passed check=users": "1",
+        },
+        hold=2,
         suffices=True,
     ),
 )  # fmt: skip
@@ -388,4 +412,4 @@ EXPORTER = (
     ),
 )  # fmt: skip
 
-OTHERS = (*RUNS, *SOURCES, *EXPORTER)
+OTHERS = (*PREFLIGHTS, *RUNS, *SOURCES, *EXPORTER)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from exporter.metrics.exposition import Exposition
     from exporter.overview.interface import HistoryView
     from exporter.overview.rows import AlertView
+    from exporter.settings.preflights import PreflightSettings
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -104,6 +105,7 @@ class FakeView:
         self.recent = Recent()
         self.history: HistoryView | None = None
         self.found_alerts: Sequence[AlertView] | None = None
+        self.preflights: tuple[PreflightSettings, ...] = ()
         self.settings = config or {}
         self.page = PAGE
         self.asked: list[dict[str, Any]] = []
@@ -182,6 +184,7 @@ class FakeView:
             sources=tuple(self.source_rows),
             judge=self._judge,
             ready=self.ready,
+            preflights=self.preflights,
         )
 
     def config(self) -> Mapping[str, Any]:

@@ -44,6 +44,20 @@ def current_or_next(window: Window, now: float) -> tuple[float, float]:
     raise AssertionError("a window has a day in each week")
 
 
+def spoken(begin: float, end: float, time_zone: str) -> str:
+    """Write a window as the clock on the wall shows it, such as `Tue 1 Dec, 00:00 to 02:00 UTC`.
+
+    Args:
+        begin: Epoch.
+        end: Epoch.
+        time_zone: Its name in the IANA database.
+    """
+    zone = ZoneInfo(time_zone)
+    first, last = (utc(at).astimezone(zone) for at in (begin, end))
+    day = "" if first.date() == last.date() else f"{last:%a} {last.day} {last:%b}, "
+    return f"{first:%a} {first.day} {first:%b}, {first:%H:%M} to {day}{last:%H:%M} {time_zone}"
+
+
 def _ends(window: Window, day: date, zone: ZoneInfo) -> float:
     if window.before is None:
         raise AssertionError("a window without an end is refused with the settings")
