@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import gc
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 import trustme
 
 from exporter.errors import ConfigurationError
+from exporter.http.transport import NetworkTransport
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
+from exporter.sources.base import Client
 from tests.support.candidates import CANDIDATES
 from tests.support.front import instead
 from tests.support.trial import Trial
@@ -21,10 +25,14 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from exporter.settings.load import Settings
+
+
+#: What a source holds most with.
+_HEAVY = (Client, NetworkTransport)
 
 
 @pytest.fixture
@@ -38,6 +46,15 @@ async def engine() -> AsyncIterator[Engine]:
     engine = Engine()
     yield engine
     await engine.end(grace_seconds=0)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have what is in cycles stay, as it does for hours in a process that runs for long."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def source(simulation: Simulation, name: str, **extra: Any) -> dict[str, Any]:
@@ -193,6 +210,20 @@ class TestApply:
 
         assert (1, 1) == (refused, len(simulation.realload.refused))
         assert engine.pollers["prod"].source.auth_failed
+
+    @pytest.mark.usefixtures("uncollected")
+    async def test_a_source_that_is_closed_is_gone(
+        self, engine: Engine, simulation: Simulation
+    ) -> None:
+        """Each has its readings and the certificates of the system: megabytes with each reload."""
+        vendors = simulation.configuration()["sources"]
+        await begun(engine, settings(*vendors))
+        made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+
+        await engine.apply(settings(*({**each, "timeout": "7s"} for each in vendors)))
+
+        assert len(_HEAVY) * len(vendors) == len(made)
+        await until(lambda: not any(each() for each in made))
 
     async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
         self, engine: Engine, simulation: Simulation, tmp_path: Path
