@@ -212,15 +212,21 @@ class TestApply:
         assert engine.pollers["prod"].source.auth_failed
 
     @pytest.mark.usefixtures("uncollected")
+    @pytest.mark.parametrize("removed", [False, True], ids=["changed", "removed"])
     async def test_a_source_that_is_closed_is_gone(
-        self, engine: Engine, simulation: Simulation
+        self, engine: Engine, simulation: Simulation, *, removed: bool
     ) -> None:
         """Each has its readings and the certificates of the system: megabytes with each reload."""
         vendors = simulation.configuration()["sources"]
+        changed = (
+            [{**vendors[0], "name": "other"}]
+            if removed
+            else [{**each, "timeout": "7s"} for each in vendors]
+        )
         await begun(engine, settings(*vendors))
         made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
 
-        await engine.apply(settings(*({**each, "timeout": "7s"} for each in vendors)))
+        await engine.apply(settings(*changed))
 
         assert len(_HEAVY) * len(vendors) == len(made)
         await until(lambda: not any(each() for each in made))
