@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in slow):
             item.add_marker("slow")
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have what is in cycles stay, as it can for hours in a process that runs for long."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 # For tests/fuzz, which leave the number of examples to the profile; see the README there.

@@ -25,7 +25,7 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from exporter.settings.load import Settings
@@ -46,15 +46,6 @@ async def engine() -> AsyncIterator[Engine]:
     engine = Engine()
     yield engine
     await engine.end(grace_seconds=0)
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Have what is in cycles stay, as it does for hours in a process that runs for long."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def source(simulation: Simulation, name: str, **extra: Any) -> dict[str, Any]:
