@@ -11,6 +11,7 @@ import trustme
 
 from exporter.errors import ConfigurationError
 from exporter.http.transport import NetworkTransport
+from exporter.polling.duty import Duty
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
 from exporter.simulator.options import SimulatorOptions
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: What a source holds most with.
-_HEAVY = (Client, NetworkTransport)
+#: What is made for each source, and holds much: readings, certificates and metrics.
+_HEAVY = (Client, NetworkTransport, Duty)
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ class TestApply:
     async def test_a_source_that_is_closed_is_gone(
         self, engine: Engine, simulation: Simulation, *, removed: bool
     ) -> None:
-        """Each has its readings and the certificates of the system: megabytes with each reload."""
+        """Until the garbage collector came, each reload would take megabytes more."""
         vendors = simulation.configuration()["sources"]
         changed = (
             [{**vendors[0], "name": "other"}]
