@@ -431,6 +431,8 @@ class Keeper:
             # One that was lost is sent once more, if the ledger has room for it.
             self._proof_lost = is_lost(failure) and not lost_before
             self._failure = None if self._proof_lost else failure
+        # Else the error and this frame, which is in its traceback, hold each other.
+        del failure
         self.wake()
 
     def _give_up(

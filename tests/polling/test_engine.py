@@ -223,6 +223,31 @@ class TestApply:
         assert len(_HEAVY) * len(vendors) == len(made)
         await until(lambda: not any(each() for each in made))
 
+    @pytest.mark.usefixtures("uncollected")
+    @pytest.mark.parametrize(
+        "source",
+        [
+            {"provider": "realload", "auth_token": "token"},
+            {"provider": "blazemeter", "api_key_id": "a", "api_key_secret": "b", "workspaces": [1]},
+            {"provider": "eggplant", "auth": {"access_token": "token"}},
+        ],
+        ids=lambda source: source["provider"],
+    )
+    async def test_a_source_that_is_closed_amid_a_poll_is_gone(
+        self, engine: Engine, source: dict[str, Any]
+    ) -> None:
+        """Neither may the errors keep it that end what is under way."""
+        async with Vendor(hang) as vendor:
+            hanging = {**source, "url": vendor.url}
+            await engine.connect(settings(hanging))
+            engine.begin()
+            made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+            await until(lambda: vendor.seen)
+
+            await engine.apply(settings({**hanging, "timeout": "7s"}))
+
+            await until(lambda: not any(each() for each in made))
+
     async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
         self, engine: Engine, simulation: Simulation, tmp_path: Path
     ) -> None:
