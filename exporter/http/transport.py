@@ -61,12 +61,18 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         self._environment_proxy = functools.lru_cache(maxsize=64)(
             functools.partial(_environment_proxy, variables)
         )
-        self._context = ssl_context(options)
+        if options.ca_file is not None or options.client_cert_file is not None:
+            _ = self._context  # what is wrong with a file is told before anything is sent
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
         self._resolver = resolver
         # Made at the first call, since it needs a running loop.
         self._session: aiohttp.ClientSession | None = None
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    @functools.cached_property
+    def _context(self) -> ssl.SSLContext:
+        # Not made where there is no TLS: to read the system's authorities takes 25 ms.
+        return ssl_context(self._options)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way it has to go."""
@@ -112,6 +118,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
             data=request.content or None,
             allow_redirects=False,
+            ssl=self._context if request.url.scheme == "https" else True,
             timeout=_timeout(limits["connect"], limits["read"]),
             # aiohttp never repeats a POST.
             middlewares=() if request.method == "POST" else (_no_hidden_retry,),
@@ -123,7 +130,6 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     def _new_session(self) -> aiohttp.ClientSession:
         connector = _Connector(
             certificates=self._certificates,
-            ssl=self._context,
             limit=self._options.connections,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             resolver=self._resolver,
