@@ -218,8 +218,9 @@ class Schedule:
         try:
             await job.run()
         except asyncio.CancelledError as error:
-            # APScheduler, and asyncio's groups of tasks, hold the error in cycles, and it all that
-            # the run knew, until the garbage collector comes.
+            # It ends here, where the task does: APScheduler, and asyncio's groups of tasks, would
+            # hold the error in cycles, and it all that the run knew, until the garbage collector
+            # comes.
             traceback.clear_frames(error.__traceback__)
         finally:
             del self._running[key]
