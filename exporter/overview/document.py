@@ -1,0 +1,114 @@
+"""The fleet as a document of JSON: what the API writes, and what the commands read of it.
+
+JSON has no infinity: as in Prometheus' API it is the string `"+Inf"`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from exporter.overview.problems import Problem
+from exporter.overview.rows import ROWS, RunRow, TargetRow
+from exporter.overview.sources import SourceRow
+from exporter.overview.verdict import Headline
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a daemon says of its whole fleet, by `/api/v1/status`."""
+
+    ready: bool
+    headline: Headline
+    problems: tuple[Problem, ...]
+    sources: tuple[SourceRow, ...]
+    targets: tuple[TargetRow, ...]
+    runs: tuple[RunRow, ...]
+
+
+class _Written(msgspec.Struct):
+    """The same before the rows of targets are read, which depend on their kinds."""
+
+    ready: bool
+    headline: Headline
+    problems: tuple[Problem, ...]
+    sources: tuple[SourceRow, ...]
+    targets: list[Any]
+    runs: tuple[RunRow, ...]
+
+
+class _Reply(msgspec.Struct):
+    data: _Written
+
+
+def plain(value: Any) -> Any:
+    """Turn rows into values that JSON has."""
+    match value:
+        case float() if math.isnan(value):
+            return None
+        case float() if math.isinf(value):
+            return "+Inf" if value > 0 else "-Inf"
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case msgspec.Struct():
+            return plain(msgspec.to_builtins(value))
+        case _:
+            return value
+
+
+def success(**data: Any) -> bytes:
+    """Write the envelope around facts and sequences of rows, which may be long."""
+    encoder = msgspec.json.Encoder()
+    parts = []
+    for name, value in data.items():
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            encoded = b"[%s]" % b",".join([encoder.encode(plain(row)) for row in value])
+        else:
+            encoded = encoder.encode(plain(value))
+        parts.append(b'"%s":%s' % (name.encode(), encoded))
+    return b'{"status":"success","data":{%s}}' % b",".join(parts)
+
+
+def told(body: bytes) -> Told:
+    """Read what a daemon of this version says of its fleet.
+
+    Raises:
+        ValueError: It is no such document.
+    """
+    try:
+        written = msgspec.json.decode(body, type=_Reply).data
+        targets = tuple(map(_row, written.targets))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError("the document is of another kind or version") from error
+    return Told(
+        ready=written.ready,
+        headline=written.headline,
+        problems=written.problems,
+        sources=written.sources,
+        targets=targets,
+        runs=written.runs,
+    )
+
+
+def _row(data: Any) -> TargetRow:
+    """Make a row of what `plain` has made of one.
+
+    Raises:
+        msgspec.ValidationError: It is none that this version knows.
+    """
+    found: dict[str, Any] = msgspec.convert(data, dict)
+    row = ROWS.get(found.get("kind", ""), TargetRow)
+    for name in _numbers(row):
+        if found.get(name) in ("+Inf", "-Inf"):
+            found[name] = float(found[name])
+    return msgspec.convert(found, row)
+
+
+@cache
+def _numbers(row: type[TargetRow]) -> tuple[str, ...]:
+    return tuple(each.name for each in msgspec.structs.fields(row) if each.type == float | None)
