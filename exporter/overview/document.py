@@ -8,14 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from exporter.overview.preflight.report import overall
 from exporter.overview.problems import Problem
 from exporter.overview.rows import ROWS, RunRow, TargetRow
 from exporter.overview.sources import SourceRow
 from exporter.overview.verdict import Headline
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.overview.preflight.report import Report
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +79,18 @@ def success(**data: Any) -> bytes:
             encoded = encoder.encode(plain(value))
         parts.append(b'"%s":%s' % (name.encode(), encoded))
     return b'{"status":"success","data":{%s}}' % b",".join(parts)
+
+
+def verdict(reports: Iterable[Report]) -> bytes:
+    """Write what preflights come to, in the envelope."""
+    found = tuple(reports)
+    return success(status=overall(found), preflights=list(map(_report, found)))
+
+
+def _report(report: Report) -> msgspec.Raw:
+    # The checks can name each target several times, and hold no number that JSON has not.
+    rest = plain(msgspec.structs.replace(report, checks=()))
+    return msgspec.Raw(msgspec.json.encode(rest | {"checks": report.checks}))
 
 
 def told(body: bytes) -> Told:

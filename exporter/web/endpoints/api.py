@@ -13,8 +13,11 @@ import msgspec
 from starlette.responses import Response
 
 from exporter.overview import lists
-from exporter.overview.document import success
+from exporter.overview.document import success, verdict
 from exporter.overview.filters import Known
+from exporter.overview.parameters import Parameters
+from exporter.overview.preflight.report import Status, overall
+from exporter.settings.preflights import NO_PREFLIGHTS
 from exporter.web.endpoints import table
 from exporter.web.endpoints.answers import Answers, preferred
 
@@ -28,6 +31,13 @@ if TYPE_CHECKING:
 
 
 _JSON = "application/json"
+
+#: By what preflights come to, so that a client needs to read nothing but the status.
+STATUSES = {
+    Status.FIT: HTTPStatus.OK,
+    Status.NOT_FIT: HTTPStatus.CONFLICT,
+    Status.NOT_KNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 class Api:
@@ -61,6 +71,29 @@ class Api:
                 targets=picture.targets,
                 runs=picture.runs,
             ),
+        )
+
+    async def preflight(self, request: Request) -> Response:
+        """Answer whether the fleet is fit, by all preflights or by those that `name` names.
+
+        The status tells it as well: 200 fit, 409 one is not, else 503 one is not known.
+        """
+        picture = await self._view.picture()
+        known = {report.name: report for report in picture.preflights}
+        if not known:
+            return refused(HTTPStatus.NOT_FOUND, "not_found", NO_PREFLIGHTS)
+        parameters = Parameters(request.query_params)
+        parameters.only(("name",), labels=False)
+        names = parameters.among("name", known)
+        if parameters.mistakes:
+            return bad_data(*parameters.mistakes)
+        reports = [known[name] for name in names or known]
+        return await self._answers.answer(
+            request,
+            tag=picture.tag,
+            headers={"Content-Type": _JSON},
+            make=partial(verdict, reports),
+            status=STATUSES[overall(reports)],
         )
 
     async def _list(self, shown: FleetList, request: Request) -> Response:
