@@ -218,7 +218,8 @@ class _Preflight:
     def _age(self, rows: Iterable[TargetRow], limit: float) -> Check:
         """Decide whether the readings are recent."""
         aged = [
-            (self._now - row.read_timestamp_seconds, row)
+            # Whoever asks a daemon knows its time to the second only.
+            (max(0.0, self._now - row.read_timestamp_seconds), row)
             for row in rows
             if row.read_timestamp_seconds is not None and row.active is not False
         ]
