@@ -18,6 +18,7 @@ from exporter.commands import (
     demo,
     explain,
     metrics,
+    preflight,
     rules,
     run,
     simulate,
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Command] = {
     "simulate": simulate,
     "check-config": check,
     "status": status,
+    "preflight": preflight,
     "explain": explain,
     "state": state,
     "metrics": metrics,
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
 
     Returns:
         0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
-        configuration, 130 after Ctrl-C.
+        configuration, 3 for a preflight of which nothing is known, 130 after Ctrl-C.
     """
     # Whoever has closed them wants to read nothing.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open until the end

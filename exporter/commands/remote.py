@@ -66,6 +66,12 @@ class NotAskedError(ExporterError):
         self.status = status
         self.sentence = sentence
 
+    @property
+    def lasting(self) -> bool:
+        """Whether asking again will not help, as where a password is wanted."""
+        passing = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+        return 300 <= self.status < 500 and self.status not in passing
+
 
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Take the URL of the daemon that is asked instead of the vendors."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.overview.preflight.report import overall
+from exporter.overview.preflight.report import Capacity, Report, overall
 from exporter.overview.problems import Problem
 from exporter.overview.rows import ROWS, RunRow, TargetRow
 from exporter.overview.sources import SourceRow
@@ -21,8 +21,6 @@ from exporter.overview.verdict import Headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from exporter.overview.preflight.report import Report
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +47,14 @@ class _Written(msgspec.Struct):
 
 class _Reply(msgspec.Struct):
     data: _Written
+
+
+class _Verdict(msgspec.Struct):
+    preflights: list[dict[str, Any]]
+
+
+class _VerdictReply(msgspec.Struct):
+    data: _Verdict
 
 
 def plain(value: Any) -> Any:
@@ -114,6 +120,25 @@ def told(body: bytes) -> Told:
     )
 
 
+def reports(body: bytes) -> tuple[Report, ...]:
+    """Read what a daemon of this version says of preflights, by `/api/v1/preflight`.
+
+    Raises:
+        ValueError: It is no such document, or says nothing.
+    """
+    try:
+        written = msgspec.json.decode(body, type=_VerdictReply).data.preflights
+        found = tuple(
+            msgspec.convert(each | {"capacity": _numbered(each.get("capacity"), Capacity)}, Report)
+            for each in written
+        )
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError("the document is of another kind or version") from error
+    if not found:
+        raise ValueError("the document holds no preflight")
+    return found
+
+
 def _row(data: Any) -> TargetRow:
     """Make a row of what `plain` has made of one.
 
@@ -122,12 +147,19 @@ def _row(data: Any) -> TargetRow:
     """
     found: dict[str, Any] = msgspec.convert(data, dict)
     row = ROWS.get(found.get("kind", ""), TargetRow)
-    for name in _numbers(row):
-        if found.get(name) in ("+Inf", "-Inf"):
-            found[name] = float(found[name])
-    return msgspec.convert(found, row)
+    return msgspec.convert(_numbered(found, row), row)
+
+
+def _numbered(data: Any, made: type[msgspec.Struct]) -> dict[str, Any]:
+    """Make numbers of the words for infinite ones."""
+    found: dict[str, Any] = msgspec.convert(data, dict)
+    infinite = {
+        name: float(found[name]) for name in _numbers(made) if found.get(name) in ("+Inf", "-Inf")
+    }
+    return found | infinite
 
 
 @cache
-def _numbers(row: type[TargetRow]) -> tuple[str, ...]:
-    return tuple(each.name for each in msgspec.structs.fields(row) if each.type == float | None)
+def _numbers(made: type[msgspec.Struct]) -> tuple[str, ...]:
+    fields = msgspec.structs.fields(made)
+    return tuple(each.name for each in fields if each.type in (float, float | None))

@@ -23,7 +23,7 @@ from exporter.sources.settings import Name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.sources.settings import SourceSettings
 
@@ -216,7 +216,9 @@ def preflights(
     if raw and sharded:
         text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
         mistakes.append(Mistake((PREFLIGHTS,), f"{text}, and ask an exporter without shards"))
-    listing = None if sources is None else {each.name: _kinds(each) for each in sources}
+    listing = None
+    if sources is not None:
+        listing = {each.name: listed_kinds(each.provider, each.intervals()) for each in sources}
     found: dict[str, PreflightSettings] = {}
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
@@ -253,6 +255,7 @@ def source_mistakes(
                 yield Mistake(place, text)
 
 
-def _kinds(source: SourceSettings) -> frozenset[str]:
-    kinds = by_task(PROVIDERS[source.provider].kinds, source.intervals())
+def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:
+    """Return the kinds of targets that the tasks of a source list."""
+    kinds = by_task(PROVIDERS[provider].kinds, tasks)
     return frozenset(kind for found in kinds.values() for kind in found)

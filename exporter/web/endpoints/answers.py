@@ -36,7 +36,7 @@ class Answers:
         self._kept: dict[str, bytes] = {}
         self._turn = asyncio.Lock()
 
-    async def answer(  # noqa: PLR0913 - all but one by keyword
+    async def answer(
         self,
         request: Request,
         *,
