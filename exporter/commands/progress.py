@@ -35,7 +35,7 @@ class Waiting:
 
     def tell(self, what: str, left_seconds: float) -> None:
         """Tell what is waited for, and for how long still."""
-        left = duration(float(int(left_seconds)))
+        left = duration(float(round(left_seconds)))
         if self._out.isatty():
             _write(self._out, f"waiting {left} more: {what}")
         elif what != self._told:
