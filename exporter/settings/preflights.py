@@ -142,7 +142,8 @@ class Window(_Lasting):  # type: ignore[misc, valid-type]
         if self.before is None:
             yield Mistake(("before",), 'is missing; write when the test begins, such as "02:00"')
         if not self.days:
-            yield Mistake(("days",), "names no day; leave it out for every day")
+            text = "names no day; leave it out for every day"
+            yield Mistake(("days",), text, about=("days",))
         if self.seconds > _LONGEST_SECONDS:
             yield Mistake(("for",), "is longer than a day; a window ends before its next one")
 
