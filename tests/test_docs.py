@@ -26,6 +26,7 @@ from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.settings import flags
 from exporter.settings.load import from_data
+from exporter.settings.preflights import PREFLIGHTS, PreflightSettings
 from exporter.settings.sections import SECTIONS, SOURCES
 from exporter.sources.realload import actions
 from exporter.sources.registry import PROVIDERS
@@ -85,7 +86,8 @@ def block_with(key: str) -> list[Any]:
 def models() -> Iterator[tuple[str, type[Section]]]:
     """Yield every model of the configuration and of the web configuration file, with its place."""
     providers = {name: provider.settings for name, provider in PROVIDERS.items()}
-    waiting = [*SECTIONS.items(), *providers.items(), *web_config.SECTIONS.items()]
+    listed = {PREFLIGHTS: PreflightSettings, **providers}
+    waiting = [*SECTIONS.items(), *listed.items(), *web_config.SECTIONS.items()]
     while waiting:
         place, model = waiting.pop()
         yield place, model

@@ -160,7 +160,8 @@ class PreflightSettings(Section):
     Attributes:
         name: The `preflight` label; no two share one.
         agents: The agents that the test needs; one is fit if it is up, active and not outdated, and
-            keeps to `clock`, `idle` and `max_age`. Without it, these are about all agents.
+            keeps to `clock`, `idle` and `max_age`. Without it, these are about the members of
+            `clusters`, if these are given, else about all agents.
         clusters: The clusters that it needs; one is fit if it can be used, is active and not
             outdated, and all its members are up, active and not outdated.
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
