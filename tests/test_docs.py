@@ -86,8 +86,12 @@ def block_with(key: str) -> list[Any]:
 def models() -> Iterator[tuple[str, type[Section]]]:
     """Yield every model of the configuration and of the web configuration file, with its place."""
     providers = {name: provider.settings for name, provider in PROVIDERS.items()}
-    listed = {PREFLIGHTS: PreflightSettings, **providers}
-    waiting = [*SECTIONS.items(), *listed.items(), *web_config.SECTIONS.items()]
+    waiting: list[tuple[str, type[Section]]] = [
+        *SECTIONS.items(),
+        (PREFLIGHTS, PreflightSettings),
+        *providers.items(),
+        *web_config.SECTIONS.items(),
+    ]
     while waiting:
         place, model = waiting.pop()
         yield place, model
@@ -345,7 +349,8 @@ def calls() -> Iterator[str]:
                 while words and re.fullmatch(r"sudo|[A-Z_]+=.*", words[0]):
                     del words[0]
                 if words and Path(words[0]).name == "loadfleet-exporter":
-                    end = words.index(">") if ">" in words else None
+                    signs = (each for each in words if re.fullmatch(r"2?>|&", each))
+                    end = words.index(sign) if (sign := next(signs, "")) else None
                     yield shlex.join(words[1:end])
 
 

@@ -107,7 +107,9 @@ def rows(model: type[Section]) -> Iterator[tuple[str, str, str, str]]:
     """
     elsewhere = inherited_from(model).model_fields.keys() - described(model).keys()
     # What several models share stands in the docstring of the one that they inherit from.
-    meanings = {name: text for each in model.__mro__[::-1] for name, text in described(each).items()}
+    meanings = {
+        name: text for each in model.__mro__[::-1] for name, text in described(each).items()
+    }
     defaults = model().model_dump(mode="json")
     for key, field in model.model_fields.items():
         if key not in elsewhere:
