@@ -140,7 +140,7 @@ def read(
         for name in _names_of(mistake.path)
         if name not in empty
     )
-    # A source that is no source of agents is none of clusters either.
+    # A wrong source stands in each choice of targets.
     return outcome.settings, tuple(dict.fromkeys(told))
 
 

@@ -194,7 +194,7 @@ async def awaited(
             last = last and msgspec.structs.replace(last, lost=what)
         else:
             left, what = end - clock.monotonic(), last.summary
-        if last is not None and (left <= 0 or (last.status is Status.FIT and not last.lost)):
+        if last is not None and (left <= 0 or last.status is Status.FIT):
             return last
         waiting.tell(what, left)
         await clock.sleep(min(pause_seconds, left))

@@ -171,7 +171,6 @@ class TestNamed:
         ("status", "body", "why"),
         [
             (200, "<html>Log in</html>", "is no loadfleet-exporter"),
-            (200, '{"data": {"status": "fit", "preflights": []}}', "is no loadfleet-exporter"),
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
             (404, "Not Found", "it has no such page"),
             (404, '{"error": "gone"}', "it has no such page"),
@@ -193,6 +192,20 @@ class TestNamed:
         told = capsys.readouterr()
         assert (3, "") == (code, told.out)
         assert why in told.err
+
+    async def test_an_answer_about_nothing_is_none(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """No preflight at all must not look like none that is unfit."""
+
+        async def answer(_: Request) -> Response:
+            return PlainTextResponse('{"data": {"status": "fit", "preflights": []}}')
+
+        async with answering(answer) as url:
+            code = await run(f"--url={url}")
+
+        assert 3 == code
+        assert "is no loadfleet-exporter" in capsys.readouterr().err
 
     async def test_an_answer_about_another_is_none(
         self, capsys: pytest.CaptureFixture[str]

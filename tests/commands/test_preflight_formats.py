@@ -202,6 +202,7 @@ class TestJUnit:
         (failure,) = parsed(as_junit(CROWD)).iter("failure")
 
         assert failure.text is not None
+        assert MOST_TARGETS == failure.text.count("is down")
         assert failure.text.endswith("\nand 3 more")
 
     def test_no_name_breaks_it(self) -> None:

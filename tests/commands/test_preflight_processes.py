@@ -52,7 +52,7 @@ async def calls(portal: Portal) -> dict[str, int]:
 
 
 async def test_each_code_without_a_daemon(portal: Portal) -> None:
-    """It polls by itself, and says that its calls are not counted with those of a daemon."""
+    """It polls by itself; a list that cannot be read is not known."""
     codes = [
         (await portal.ended("preflight", *flags))[0]
         for flags in (["nightly"], ["weekly"], [], ["nightyl"], ["nightly", "--idle"])
@@ -63,6 +63,17 @@ async def test_each_code_without_a_daemon(portal: Portal) -> None:
     assert [0, 1, 1, 2, 2] == codes
     assert 3 == code
     assert "the agents of simulated-portal are not known: http" in answer
+
+
+async def test_polls_that_a_daemon_does_not_count_are_told(portal: Portal) -> None:
+    """Refused calls add to those of the daemon where the state cannot be shared."""
+    code, answer, complaints = await portal.ended(
+        "preflight", "nightly", XDG_STATE_HOME="/dev/null"
+    )
+
+    assert 0 == code
+    assert answer.startswith("nightly: fit\n")
+    assert "preflight: polled without the daemon's ledger" in complaints
 
 
 async def test_each_form_and_each_code_of_a_daemon(portal: Portal, tmp_path: Path) -> None:
@@ -100,21 +111,21 @@ async def test_each_form_and_each_code_of_a_daemon(portal: Portal, tmp_path: Pat
 
 
 async def test_only_what_is_needed_is_polled(portal: Portal) -> None:
-    """Another source, which no preflight needs, is not waited for."""
+    """A source that no preflight needs is not called, nor waited for."""
     data = yaml.safe_load(portal.configuration.read_text())
-    gone = {**data["sources"][0], "name": "gone", "url": f"http://127.0.0.1:{free_port()}"}
-    data["sources"].append(gone)
+    data["sources"].append({**data["sources"][0], "name": "other"})
     data["preflights"] = [
         {"name": "here", "agents": {"source": "simulated-portal", "min_up": 2}},
-        {"name": "everywhere", "agents": {"min_up": 2, "max_down": 1}},
+        {"name": "everywhere", "agents": {"min_up": 2}},
     ]
     portal.configuration.write_text(yaml.safe_dump(data))
 
-    here = await portal.ended("preflight", "here")
-    everywhere = await portal.ended("preflight", "everywhere")
+    codes, listed = [], []
+    for name in ("here", "everywhere"):
+        codes.append((await portal.ended("preflight", name))[0])
+        listed.append((await calls(portal))["getMeasuringAgents"])
 
-    assert [0, 3] == [here[0], everywhere[0]]
-    assert "gone" not in here[1]
+    assert ([0, 0], [1, 3]) == (codes, listed)
 
 
 async def test_waiting_polls_on_schedule(portal: Portal) -> None:
