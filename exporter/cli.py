@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
+
+import msgspec
 
 from exporter import __version__
-from exporter.commands import (
-    alert_test,
-    check,
-    completion,
-    dashboards,
-    demo,
-    explain,
-    metrics,
-    preflight,
-    rules,
-    run,
-    simulate,
-    state,
-    status,
-)
 from exporter.commands.parser import Parser
 from exporter.errors import ConfigurationError, StartError
 
@@ -43,11 +32,12 @@ _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 #: The command when none is named.
 DEFAULT_COMMAND = "run"
 
+# The command that tells the flags of all.
+_TELLS_ALL = "completion"
 
-class Command(Protocol):
+
+class CommandModule(Protocol):
     """The interface of a module in `exporter.commands`."""
-
-    SUMMARY: str
 
     def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
         """Declare the command's flags."""
@@ -58,20 +48,71 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {
-    "run": run,
-    "demo": demo,
-    "simulate": simulate,
-    "check-config": check,
-    "status": status,
-    "preflight": preflight,
-    "explain": explain,
-    "state": state,
-    "metrics": metrics,
-    "rules": rules,
-    "alert-test": alert_test,
-    "dashboards": dashboards,
-    "completion": completion,
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A command, whose module is imported once it is used: all together take half a second.
+
+    Attributes:
+        module: The module's name in `exporter.commands`.
+        summary: What the command does.
+    """
+
+    module: str
+    summary: str
+
+    def load(self) -> CommandModule:
+        """Return the module."""
+        return cast("CommandModule", import_module(f"exporter.commands.{self.module}"))
+
+
+COMMANDS = {
+    "run": Command(module="run", summary="poll the fleet and serve its metrics until told to stop"),
+    "demo": Command(
+        module="demo",
+        summary="watch a simulated fleet: metrics and pages with real numbers, no configuration",
+    ),
+    "simulate": Command(
+        module="simulate",
+        summary="serve simulated vendors with a living fleet, for tests and for trying things out",
+    ),
+    "check-config": Command(
+        module="check", summary="check the configuration; exit 2 if something is wrong with it"
+    ),
+    "status": Command(
+        module="status",
+        summary="poll once and print how the fleet is; exit 1 if a critical or warning condition of"
+        " the alert table holds or something could not be read; with --url ask a running daemon"
+        " instead",
+    ),
+    "preflight": Command(
+        module="preflight",
+        summary="tell whether the fleet is fit for a test; exit 0 fit, 1 not fit, 2 mistake, 3 not"
+        " known; with --url ask a running daemon instead of the vendors",
+    ),
+    "explain": Command(
+        module="explain",
+        summary="ask about one target now: the reply, what was read from it, the samples",
+    ),
+    "state": Command(
+        module="state",
+        summary="check the state, make its file smaller, or print what is in it; also while in use",
+    ),
+    "metrics": Command(
+        module="metrics", summary="print the names, labels and meanings of the fleet's metrics"
+    ),
+    "rules": Command(module="rules", summary="print the alert rules for Prometheus or Grafana"),
+    "alert-test": Command(
+        module="alert_test",
+        summary="send a marked alert of each severity through the configured Alertmanagers, tell"
+        " what each of them answered, and resolve the alerts; exit 1 if one was not accepted",
+    ),
+    "dashboards": Command(
+        module="dashboards",
+        summary="print the dashboards for Grafana, or write them to a folder",
+    ),
+    "completion": Command(
+        module="completion",
+        summary="print what completes this program's commands, flags and choices in a shell",
+    ),
 }
 
 
@@ -93,7 +134,11 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         # A name that the terminal cannot show in full is no reason to show nothing.
         sys.stdout.reconfigure(errors="replace")
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
-    command = COMMANDS[arguments.command]
+    command = COMMANDS[arguments.command].load()
+    if not gc.isenabled():
+        # As the process began; searches for garbage leave out what was imported.
+        gc.freeze()
+        gc.enable()
     try:
         code = command.execute(arguments, os.environ if environ is None else environ)
         # Flushed here: at the interpreter's exit a BrokenPipeError would be past our handlers.
@@ -142,11 +187,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     # For the command that tells a shell of all of them.
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        command.add_arguments(
-            commands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
-        )
     top = {"-h", "--help", "--version"}
     if not argv or (argv[0].startswith("-") and argv[0] not in top):
         argv = [DEFAULT_COMMAND, *argv]
+    for name, command in COMMANDS.items():
+        declared = commands.add_parser(name, help=command.summary, description=command.summary)
+        # Nobody asks for the flags of the others.
+        if argv[0] in {name, _TELLS_ALL}:
+            command.load().add_arguments(declared)
     return parser.parse_args(argv)

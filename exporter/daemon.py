@@ -23,10 +23,12 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
+from exporter.fleet.usual import Usuals
 from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.logging import tell_repeated
-from exporter.overview.picture import Facts, Pictures
+from exporter.overview.picture import FRESH_SECONDS, Facts, Pictures
+from exporter.overview.preflight.gauges import gauges
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.polling.engine import Engine
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.fleet.store import Snapshot
+    from exporter.overview.preflight.report import Report
     from exporter.settings.load import Loaded, Settings
     from exporter.state.base import State
     from exporter.web.server.uvicorn_server import WebServer
@@ -93,15 +96,6 @@ class Daemon:
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard, state=state or loaded.settings.state)
-        self._announce = announce
-        self._log = structlog.get_logger("exporter.daemon")
-        self._changed = asyncio.Event()
-        self._started = clock.monotonic()
-        self._heartbeat = clock.monotonic()
-        self._generator_url = self._instance = ""
-        self.recent = Recent()
-        self.recent.follow(self._engine.store)
         self.history = open_history(
             loaded.settings.history,
             state=loaded.settings.state,
@@ -109,8 +103,22 @@ class Daemon:
             clock=clock,
             lasting=state is None,
         )
+        self._engine = Engine(
+            clock=clock,
+            shard=self._shard,
+            state=state or loaded.settings.state,
+            usual=(lambda _: Usuals()) if self.history is None else self.history.usual,
+        )
         if self.history is not None:
             self.history.follow(self._engine.store)
+        self.recent = Recent()
+        self.recent.follow(self._engine.store)
+        self._announce = announce
+        self._log = structlog.get_logger("exporter.daemon")
+        self._changed = asyncio.Event()
+        self._started = clock.monotonic()
+        self._heartbeat = clock.monotonic()
+        self._generator_url = self._instance = ""
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
@@ -169,8 +177,9 @@ class Daemon:
         await self._engine.connect(self._settings)
         # Before anybody can ask: while the store is away it takes seconds.
         await self._engine.beat()
-        # The first scrape must find every source, also before anything was polled.
+        # The first scrape must find every source and preflight, also before anything was polled.
         await self._engine.exposition.refresh()
+        await self._show_preflights()
         try:
             await server.start()
         except StartError:
@@ -183,6 +192,7 @@ class Daemon:
             asyncio.create_task(self._render(), name="render"),
             asyncio.create_task(self._keep_house(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
+            asyncio.create_task(self._keep_preflights(), name="preflights"),
         ]
         if self.history is not None:
             background.append(asyncio.create_task(self.history.run(), name="history"))
@@ -299,6 +309,7 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
+        await self._show_preflights()
         self._log.info(
             "reloaded",
             added=",".join(found.added),
@@ -345,6 +356,33 @@ class Daemon:
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _show_preflights(self) -> bool:
+        """Expose what the newest picture tells of the preflights that are configured.
+
+        Returns:
+            Whether that is from after the first polls.
+        """
+        found: tuple[Report, ...] = ()
+        ready = True
+        try:
+            # Without any, nobody may ever look.
+            if self._settings.preflights:
+                picture = await self.picture()
+                found, ready = picture.preflights, picture.ready
+        except Exception:  # noqa: BLE001 - start and reload must outlive a mistake; it is logged
+            self._log.exception("preflights_crashed")
+            return ready
+        # The picture can be from before a reload.
+        names = {each.name for each in self._settings.preflights}
+        for family, values in gauges(each for each in found if each.name in names).items():
+            self._engine.telemetry.shows(family, values)
+        return ready
+
+    async def _keep_preflights(self) -> None:
+        while True:
+            ready = await self._show_preflights()
+            await self._clock.sleep(FRESH_SECONDS if ready else HOUSEKEEPING_SECONDS)
 
     async def _beat(self) -> None:
         """Tell the other shards of this one; apart, since a slow state is no stuck loop."""

@@ -23,7 +23,7 @@ def table_of_commands() -> str:
     return table(
         ("Command", "Does"),
         (
-            (code(_usage(name)), f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.")
+            (code(_usage(name)), f"{command.summary[0].upper()}{command.summary[1:]}.")
             for name, command in cli.COMMANDS.items()
         ),
     )
@@ -65,7 +65,7 @@ def table_of_command_flags(command: str) -> str:
 def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
     """Yield what a command takes by its name, `--help` left out."""
     parser = argparse.ArgumentParser(add_help=False)
-    cli.COMMANDS[command].add_arguments(parser)
+    cli.COMMANDS[command].load().add_arguments(parser)
     for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
         if action.help == argparse.SUPPRESS:
             continue  # an old name

@@ -22,7 +22,8 @@ from exporter.config.types import (
     check_url,
     format_duration,
 )
-from exporter.config.validation import Mistake, Section, nearest
+from exporter.config.validation import Mistake, Section
+from exporter.config.words import nearest
 from exporter.errors import CallError
 from exporter.sources.settings import label_mistakes
 

@@ -19,8 +19,7 @@ from exporter.alerts.alertmanager import AlertmanagerClient, Connect
 from exporter.alerts.evaluate import Alert, Phase
 from exporter.alerts.rule import PREFIX, Severity
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.commands.configuration import notifying
-from exporter.commands.parser import duration
+from exporter.commands.configuration import duration, notifying
 from exporter.config.types import format_duration
 from exporter.errors import CallError, ConfigurationError, PollError
 from exporter.http import HttpClient
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
     from exporter.alerts.settings import AlertingSettings
     from exporter.clock import Moment
 
-
-SUMMARY = (
-    "send a marked alert of each severity through the configured Alertmanagers, tell what each of"
-    " them answered, and resolve the alerts; exit 1 if one was not accepted"
-)
 
 #: The shipped routes take it for one of the real alerts.
 NAME = f"{PREFIX}Test"

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from exporter.settings.load import Loaded, Settings
 
 
-SUMMARY = "check the configuration; exit 2 if something is wrong with it"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the flags that name a configuration."""
     for flag in (*flags.COMMON, *flags.DAEMON):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from exporter.commands.parser import Parser
 
 
-SUMMARY = "print what completes this program's commands, flags and choices in a shell"
-
 # The name of the function of bash, which does not take a hyphen in all its modes.
 _FUNCTION = "_loadfleet_exporter"
 

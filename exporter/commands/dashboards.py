@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _MODULES = (overview, agents, suites, exporter)
 
-SUMMARY = "print the dashboards for Grafana, or write them to a folder"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what chooses a dashboard, where it goes, and what changes it."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from exporter.commands import remote
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
-from exporter.config.validation import hint
+from exporter.config.words import hint
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
 from exporter.metrics.catalogue import FAMILIES
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from exporter.settings.load import Settings
 
-
-SUMMARY = "ask about one target now: the reply, what was read from it, the samples"
 
 #: The daemon gives the vendor half a minute.
 URL_TIMEOUT_SECONDS = DEFAULT_SECONDS + 5.0

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SUMMARY = "print the names, labels and meanings of the fleet's metrics"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take no flags."""
     del parser

@@ -6,8 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.config.types import WrongValueError, parse_duration
-from exporter.config.validation import closest
+from exporter.config.words import closest
 
 
 if TYPE_CHECKING:
@@ -106,15 +105,3 @@ def unknown(word: object, known: Iterable[str]) -> str:
 def several(text: str) -> tuple[str, ...]:
     """Read values that are separated by commas, for argparse."""
     return tuple(part for each in text.split(",") if (part := each.strip()))
-
-
-def duration(text: str) -> float:
-    """Read a duration, for argparse; seconds.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    try:
-        return parse_duration(text)
-    except WrongValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

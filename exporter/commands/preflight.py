@@ -13,12 +13,11 @@ import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.commands import demands, remote
-from exporter.commands.configuration import load_settings, warn_of_own_ledger
-from exporter.commands.parser import duration
+from exporter.commands.configuration import duration, load_settings, warn_of_own_ledger
 from exporter.commands.preflight_formats import FORMATS, Answer, unanswered, write
 from exporter.commands.progress import Waiting, progress
 from exporter.commands.terminal import add_colour, has_colour, printable
-from exporter.config.validation import one_of
+from exporter.config.words import one_of
 from exporter.errors import ExporterError
 from exporter.overview import document
 from exporter.overview.picture import pictures_of
@@ -44,11 +43,6 @@ if TYPE_CHECKING:
     #: Asks once, within so many seconds.
     Ask = Callable[[float], Awaitable[Answer]]
 
-
-SUMMARY = (
-    "tell whether the fleet is fit for a test; exit 0 fit, 1 not fit, 2 mistake, 3 not known; with"
-    " --url ask a running daemon instead of the vendors"
-)
 
 #: Exit codes; 2 is a mistake in usage or configuration.
 CODES = {Status.FIT: 0, Status.NOT_FIT: 1, Status.NOT_KNOWN: 3}

@@ -16,9 +16,10 @@ import msgspec
 
 from exporter.commands.terminal import Paper, printable, sentence, table
 from exporter.overview import document
-from exporter.overview.format import count, duration, instant, listed, stamp
+from exporter.overview.format import count, duration, listed, stamp
 from exporter.overview.preflight.fitness import RANKS
 from exporter.overview.preflight.report import Capacity, Check, Report, Result, Status, overall
+from exporter.overview.preflight.window import spoken
 
 
 if TYPE_CHECKING:
@@ -212,11 +213,11 @@ def _notes(report: Report, at: float) -> Iterator[str]:
     begin, end = report.begin_timestamp_seconds, report.end_timestamp_seconds
     if begin is None or end is None:
         return
+    window = f"Window: {spoken(begin, end, report.time_zone)}"
     if report.due:
-        yield f"Window: now, until {instant(end)}, for {duration(max(0.0, end - at))} more"
+        yield f"{window}, for {duration(max(0.0, end - at))} more"
     else:
-        ahead = duration(max(0.0, begin - at))
-        yield f"Window: from {instant(begin)}, in {ahead}, until {instant(end)}"
+        yield f"{window}, in {duration(max(0.0, begin - at))}"
 
 
 def _capacity(report: Report) -> Iterator[str]:
@@ -227,8 +228,9 @@ def _capacity(report: Report) -> Iterator[str]:
     if found.suites_users is not None:
         unknown = f", {found.suites_unknown:,} of them not known" if found.suites_unknown else ""
         yield f"the suites took {_users(found.suites_users)} at their last runs{unknown}"
-    if found.agents_may_fail is not None:
-        yield f"{count(found.agents_may_fail, 'more agent')} may fail"
+    left = found.agents_may_fail
+    if left is not None:
+        yield f"{count(left, 'more agent') if left else 'no agent'} may fail"
 
 
 def _users(number: float) -> str:

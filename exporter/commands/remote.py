@@ -12,8 +12,6 @@ from exporter import __version__
 from exporter.clock import SYSTEM_CLOCK
 from exporter.config.types import WrongValueError, check_url
 from exporter.errors import CallError, ExporterError, Reason
-from exporter.http import Call, HttpClient, HttpOptions
-from exporter.overview.document import told
 from exporter.settings import flags
 
 
@@ -131,6 +129,9 @@ async def get(
     Raises:
         NotAskedError: There is no answer, or it is none of a daemon that has one.
     """
+    # The libraries take longer to import than `check-config` for all else, which seldom asks.
+    from exporter.http import Call, HttpClient, HttpOptions  # noqa: PLC0415 - see above
+
     options = HttpOptions(
         connect_timeout=TIMEOUT_SECONDS,
         read_timeout=timeout_seconds,
@@ -168,6 +169,8 @@ async def fleet(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[
     Raises:
         NotAskedError: There is no answer, or it is none of a daemon of this version.
     """
+    from exporter.overview.document import told  # noqa: PLC0415 - as the HTTP client
+
     reply = await get(url, "/api/v1/status", timeout_seconds=timeout_seconds)
     try:
         return told(reply.body), reply.date_seconds

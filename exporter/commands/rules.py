@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SUMMARY = "print the alert rules for Prometheus or Grafana"
-
 OPERATOR, GRAFANA = "operator", "grafana"
 
 FORMATS = ("prometheus", OPERATOR, GRAFANA)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SUMMARY = "poll the fleet and serve its metrics until told to stop"
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take all flags of the daemon."""
     for flag in flags.ALL:

@@ -68,6 +68,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether a source is judged; the exporter itself, without a name, always is."""
         return self.sources is None or not source or source in self.sources
 
+    def judges_problem(self, problem: Problem) -> bool:
+        """Return whether a problem is judged; a preflight is about the whole fleet."""
+        return self.sources is None if problem.preflight else self.judges(problem.source)
+
     def shows(self) -> Callable[[TargetRow], bool]:
         """Return what tells whether a target's row is shown."""
         matches = self.filters.matcher()
@@ -84,7 +88,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         for problem in problems:
             # Runs, and targets that are no longer listed, have no row.
             fits = not self.filters.states and (not kinds or problem.kind in kinds)
-            if self.judges(problem.source) and (
+            if self.judges_problem(problem) and (
                 not problem.kind or fits or problem.target in targets
             ):
                 yield problem

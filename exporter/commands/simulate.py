@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-SUMMARY = "serve simulated vendors with a living fleet, for tests and for trying things out"
-
 add_arguments = options.add_arguments
 
 

@@ -18,8 +18,7 @@ from exporter.settings import flags
 from exporter.state import upkeep
 from exporter.state.base import SALT
 from exporter.state.hostclock import HostClock
-from exporter.state.opening import place_of
-from exporter.state.redis import RedisState
+from exporter.state.opening import on_server, place_of
 
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from exporter.state.base import Document
     from exporter.state.place import Place
     from exporter.state.settings import StateSettings
-
-
-SUMMARY = "check the state, make its file smaller, or print what is in it; also while in use"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +70,7 @@ async def _on_server(action: str, settings: StateSettings) -> None:
         raise ConfigurationError(
             ["state.url: Redis and Valkey give unused room back themselves; nothing is to be done"]
         )
-    state = RedisState(settings, clock=SYSTEM_CLOCK)
+    state = on_server(settings, SYSTEM_CLOCK)
     try:
         documents = await state.documents("")
     finally:

@@ -46,11 +46,6 @@ if TYPE_CHECKING:
     _Seen = tuple[Written, bool]
 
 
-SUMMARY = (
-    "poll once and print how the fleet is; exit 1 if a critical or warning condition of the alert"
-    " table holds or something could not be read; with --url ask a running daemon instead"
-)
-
 FORMATS = ("table", "json", "prom")
 
 #: The interval at which a watched table is brought up to date.
@@ -139,9 +134,13 @@ def _selected(
 
 
 def _narrowed(settings: Settings, chosen: Selection) -> Settings:
-    """Return settings with only the sources that are asked about, so that no other is polled."""
+    """Return settings with only the sources that are asked about, so that no other is polled.
+
+    Preflights are about the whole fleet.
+    """
     sources = tuple(source for source in settings.sources if chosen.judges(source.name))
-    return settings.model_copy(update={"sources": sources})
+    preflights = settings.preflights if chosen.sources is None else ()
+    return settings.model_copy(update={"sources": sources, "preflights": preflights})
 
 
 def _report(found: Picture | Told, chosen: Selection, at: float) -> Report:
@@ -151,7 +150,7 @@ def _report(found: Picture | Told, chosen: Selection, at: float) -> Report:
     sources = [source for source in found.sources if chosen.judges(source.name)]
     if chosen.sources is not None:
         targets = [row for row in targets if chosen.judges(row.source)]
-        judged = [each for each in found.problems if chosen.judges(each.source)]
+        judged = list(filter(chosen.judges_problem, found.problems))
         answer = headline(targets, sources, judged, ready=found.ready)
     shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
     problems = list(chosen.problems(found.problems, shown))

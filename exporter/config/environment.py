@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic_settings import InitSettingsSource
 
 from exporter.config.secret import is_text
-from exporter.config.validation import beginnings, dotted, is_list, model_of, nearest, plain
+from exporter.config.validation import beginnings, dotted, is_list, model_of, plain
+from exporter.config.words import nearest
 
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
     """Make a row of every target, in no particular order."""
     known = tuple(snapshots)
-    minimums, running = _minimum_versions(known), _jobs_running(known)
+    minimums, jobs = _minimum_versions(known), _jobs(known)
     for snapshot in known:
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
@@ -66,8 +66,7 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
             match reading:
                 case r.Agent() | r.Controller() | r.Recorder():
                     if kind is Kind.AGENT:
-                        jobs = running.get((snapshot.source, kind.id_of(reading)))
-                        about["jobs_running"] = jobs
+                        about |= jobs.get((snapshot.source, about["id"]), {})
                     yield _machine(reading, about, now)
                 case r.Cluster():
                     yield _cluster(reading, about, now)
@@ -88,10 +87,13 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
     return found
 
 
-def _jobs_running(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], float | None]:
-    """Return how many jobs run on the agents whose jobs were counted."""
+def _jobs(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[str, float]]:
+    """Return what the rows of agents say of their jobs, of those whose jobs were counted."""
     return {
-        (snapshot.source, reading.agent_id): reading.counts.get(_RUNNING, 0.0)
+        (snapshot.source, reading.agent_id): {
+            "jobs_running": reading.counts.get(_RUNNING, 0.0),
+            "jobs_read_timestamp_seconds": reading.read_at.unix,
+        }
         for snapshot in snapshots
         for reading in snapshot.readings
         if type(reading) is r.AgentJobs and reading.counts is not None
@@ -137,6 +139,7 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
                 users_limit=agent.users_limit,
                 job_duration_limit_seconds=agent.job_duration_limit_seconds,
                 heartbeat_timestamp_seconds=agent.heartbeat_timestamp_seconds,
+                usual_ping_seconds=target.usual_ping_seconds,
                 **about,
                 **facts,
             )
@@ -212,7 +215,7 @@ def _location(location: r.Location, about: dict[str, Any]) -> LocationRow:
 
 
 def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
-    last = suite.last_run
+    last, usual = suite.last_run, suite.usual or r.Usual(runs=0)
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
         agent_id=suite.agent_id,
@@ -225,6 +228,10 @@ def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         read_timestamp_seconds=taken.unix,
+        usual_runs=usual.runs or None,
+        usual_duration_seconds=usual.duration_seconds,
+        usual_error_ratio=usual.error_ratio,
+        usual_boot_seconds=usual.boot_seconds,
         **about,
     )
 
@@ -237,6 +244,8 @@ def _finished(run: r.SuiteRun) -> FinishedRun:
         start_timestamp_seconds=run.start_timestamp_seconds,
         end_timestamp_seconds=run.end_timestamp_seconds,
         duration_seconds=run.duration_seconds,
+        error_ratio=run.error_ratio,
+        boot_seconds=run.boot_seconds,
     )
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -136,6 +137,11 @@ def reports(body: bytes) -> tuple[Report, ...]:
         raise ValueError("the document is of another kind or version") from error
     if not found:
         raise ValueError("the document holds no preflight")
+    try:
+        for name in {report.time_zone for report in found} - {""}:
+            ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError("the document names a time zone that is none") from error
     return found
 
 

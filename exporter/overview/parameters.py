@@ -10,7 +10,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.config.validation import hint, one_of
+from exporter.config.words import hint, one_of
 
 
 if TYPE_CHECKING:

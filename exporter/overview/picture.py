@@ -12,6 +12,7 @@ from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.preflight.gauges import gauges
 from exporter.overview.preflight.judge import judge
 from exporter.overview.preflight.report import Report
 from exporter.overview.problems import RANKS, Judge, Problem, by_target
@@ -22,7 +23,7 @@ from exporter.settings.preflights import PreflightSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter.clock import Clock
     from exporter.fleet.store import Store
@@ -117,17 +118,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
-    """Make the picture of what is known, as it is judged at a time."""
+    """Make the picture of what is known, as it is judged at a time.
+
+    The preflights come before the alert table, which has an alert about them.
+    """
     unmarked = list(target_rows(facts.snapshots, at))
+    runs = tuple(runs_in_flight(facts.snapshots))
+    reports = tuple(
+        judge(each, sources=facts.sources, targets=unmarked, runs=runs, now=at.unix)
+        for each in facts.preflights
+    )
     begun = _beginnings(unmarked, facts.sources)
     problems = tuple(
         each.at_latest(begun.get(each.target))
-        for each in facts.judge.judge(facts.snapshots, at, facts.alerts or ())
-        # A source that was not polled yet is neither well nor ill.
-        if each.kind or not each.source or each.target in begun
+        for each in facts.judge.judge(facts.snapshots, at, facts.alerts or (), gauges(reports))
+        if _is_told(each, begun, ready=facts.ready)
     )
     rows = arranged(_marked(unmarked, problems))
-    runs = tuple(runs_in_flight(facts.snapshots))
     return Picture(
         at=at,
         tag=tag,
@@ -138,11 +145,17 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
         targets=tuple(rows),
         runs=runs,
         alerts=None if facts.alerts is None else tuple(map(AlertView.of, facts.alerts)),
-        preflights=tuple(
-            judge(each, sources=facts.sources, targets=rows, runs=runs, now=at.unix)
-            for each in facts.preflights
-        ),
+        preflights=reports,
     )
+
+
+def _is_told(
+    problem: Problem, begun: Mapping[tuple[str, str, str], float | None], *, ready: bool
+) -> bool:
+    """Return whether a problem is one: what was not polled yet is neither well nor ill."""
+    if problem.preflight:
+        return ready
+    return bool(problem.kind) or not problem.source or problem.target in begun
 
 
 def _beginnings(

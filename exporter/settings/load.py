@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, SerializeAsAny
 from exporter.alerts.settings import AlertingSettings
 from exporter.config import files, yaml_file
 from exporter.config.secret import HIDDEN, Secret
-from exporter.config.validation import Mistake, checked, dotted, nearest
+from exporter.config.validation import Mistake, checked, dotted
+from exporter.config.words import nearest
 from exporter.errors import ConfigurationError
 from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure
@@ -187,9 +188,14 @@ def _checked(layers: Layers) -> Settings:
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     found += lockout_mistakes(parts["sharding"], sources, parts["state"])
+    # Which sources there are, and what they list, is known if nothing is wrong with that.
+    known_sources = len(sources) == len(given) and not any(
+        mistake.path[:1] == (SOURCES,) and mistake.path[2:3] in ((), ("name",), ("tasks",))
+        for mistake in found
+    )
     parts[PREFLIGHTS], mistakes = preflights(
         raw.get(PREFLIGHTS, []),
-        sources if len(sources) == len(given) else None,
+        sources if known_sources else None,
         sharded=parts["sharding"].total_shards > 1,
     )
     found += mistakes

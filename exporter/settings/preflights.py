@@ -15,8 +15,10 @@ from exporter.config.types import (
     TimeLimit,
     Whole,
     WrongValueError,
+    format_duration,
 )
-from exporter.config.validation import Mistake, Section, checked, nearest
+from exporter.config.validation import Mistake, Section, checked
+from exporter.config.words import nearest
 from exporter.fleet.kinds import by_task
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import Name
@@ -115,6 +117,21 @@ class Machines(Choice):
         return 0 if self.min_up is None else float("inf")
 
 
+class Suites(Choice):
+    """Suites, all of which have to be fit.
+
+    Attributes:
+        slower_than_usual: How many times as long as usual the newest run that passed may have
+            taken; a suite passes while too few of its runs are known to tell what is usual.
+    """
+
+    slower_than_usual: Annotated[float, Field(ge=1)] | None = None
+
+
+#: What is demanded of targets where nothing is said of them: all have to be fit.
+ALL = Machines()
+
+
 # The only way to a field with the name of a keyword.
 _Lasting = create_model("_Lasting", __base__=Section, **{"for": (TimeLimit, 3600.0)})  # type: ignore[call-overload]
 
@@ -160,23 +177,24 @@ class PreflightSettings(Section):
     Attributes:
         name: The `preflight` label; no two share one.
         agents: The agents that the test needs; one is fit if it is up, active and not outdated, and
-            keeps to `clock`, `idle` and `max_age`. Without it, these are about the members of
-            `clusters`, if these are given, else about all agents.
+            keeps to `clock`, `idle` and `max_age`. Without it, `clock`, `users` and `idle` are
+            about the members of the clusters, and without these about all agents.
         clusters: The clusters that it needs; one is fit if it can be used, is active and not
             outdated, and all its members are up, active and not outdated.
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
-            the vendor tells, and no run of it is in flight.
+            the vendor tells, no run of it is in flight, and it keeps to `slower_than_usual`.
         clock: How far the clock of an agent may be off.
         users: The sum of the virtual users that the fit agents may carry has to reach this.
         idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be; of a target whose reading is older nothing is known.
+        max_age: How old a reading may be of what the others are about, of all agents if none is
+            given. Of a target whose reading is older nothing is known.
         window: The time before the test, in which the fleet has to be fit.
     """
 
     name: Name = ""
     agents: Machines | None = None
     clusters: Machines | None = None
-    suites: Choice | None = None
+    suites: Suites | None = None
     clock: TimeLimit | None = None
     users: Annotated[Whole, Field(ge=1)] | None = None
     idle: Boolean = False
@@ -206,7 +224,7 @@ def preflights(
 
     Args:
         raw: Plain data as it came from the layers.
-        sources: All sources, `None` if not all are right.
+        sources: All sources, `None` if a mistake hides which there are or what they list.
         sharded: Whether this process watches only a share of the targets.
 
     Returns:
@@ -225,8 +243,10 @@ def preflights(
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
-        if listing is not None:
-            wrong += source_mistakes(settings, listing)
+        # Of a list of sources in which one is wrong by itself, the rest is not what was meant.
+        named = not any(mistake.path[1:2] == ("source",) for mistake in wrong)
+        if sources is not None and listing is not None and named:
+            wrong += [*source_mistakes(settings, listing), *_age_mistakes(settings, sources)]
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (
@@ -247,17 +267,36 @@ def source_mistakes(
         listing: By the name of each source the kinds of targets that its tasks list.
     """
     for key, choice in preflight.choices:
+        several = len(choice.source) > 1
         for index, name in enumerate(choice.source):
-            place = (key, "source", index)
+            place = (key, "source", index) if several else (key, "source")
             if name not in listing:
                 remedy = nearest(name, listing, otherwise=f"write one of {', '.join(listing)}")
                 yield Mistake(place, f"no source has this name; {remedy}")
             elif key.removesuffix("s") not in listing[name]:
-                text = f"{name} lists no {key}; name another source, or switch on its task {key}"
-                yield Mistake(place, text)
+                remedy = "name another source, or switch on the task that lists them"
+                yield Mistake(place, f"{name} lists no {key}; {remedy}")
 
 
 def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:
     """Return the kinds of targets that the tasks of a source list."""
     kinds = by_task(PROVIDERS[provider].kinds, tasks)
     return frozenset(kind for found in kinds.values() for kind in found)
+
+
+def _age_mistakes(
+    preflight: PreflightSettings, sources: Iterable[SourceSettings]
+) -> Iterator[Mistake]:
+    """Yield a mistake for every task whose readings get too old from one poll to the next."""
+    limit = preflight.max_age
+    if limit is None:
+        return
+    for key, choice in dict(preflight.choices).items() or [("agents", Choice())]:
+        for source in sources:
+            intervals = source.intervals()
+            for task, kinds in by_task(PROVIDERS[source.provider].kinds, intervals).items():
+                chosen = not choice.source or source.name in choice.source
+                if chosen and key.removesuffix("s") in kinds and limit < intervals[task]:
+                    interval = format_duration(intervals[task])
+                    text = f"is shorter than the interval of {task} of {source.name}, {interval}"
+                    yield Mistake(("max_age",), f"{text}; raise it")

@@ -26,7 +26,8 @@ from exporter.config.types import (
     WrongValueError,
     format_duration,
 )
-from exporter.config.validation import Mistake, Section, nearest
+from exporter.config.validation import Mistake, Section
+from exporter.config.words import nearest
 from exporter.errors import CallError
 from exporter.lockout.policy import Policy
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES

@@ -13,7 +13,6 @@ from exporter.state.fallback import FallbackState
 from exporter.state.hostclock import HostClock
 from exporter.state.memory import MemoryState
 from exporter.state.place import FILE, Place
-from exporter.state.redis import RedisState
 from exporter.state.sqlite import SqliteState
 
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.metrics.telemetry import SelfMetrics
     from exporter.state.base import State
+    from exporter.state.redis import RedisState
     from exporter.state.settings import StateSettings
 
 
@@ -44,7 +44,7 @@ def open_state(
     if settings is None:
         return _in_memory(clock, telemetry, up=True)
     if settings.url is not None:
-        return FallbackState(RedisState(settings, clock=clock), clock=clock, telemetry=telemetry)
+        return FallbackState(on_server(settings, clock), clock=clock, telemetry=telemetry)
     place = place_of(settings, environ)
     if place is None:
         structlog.get_logger("exporter.state").info(
@@ -57,6 +57,14 @@ def open_state(
         telemetry=telemetry,
         expected=settings.path is None and not _given(environ),
     )
+
+
+def on_server(settings: StateSettings, clock: Clock) -> RedisState:
+    """Return the state on the server that the settings name; nothing is connected yet."""
+    # Most have none, and redis takes longer to import than the rest of the state.
+    from exporter.state.redis import RedisState  # noqa: PLC0415 - see above
+
+    return RedisState(settings, clock=clock)
 
 
 def place_of(settings: StateSettings, environ: Mapping[str, str]) -> Place | None:

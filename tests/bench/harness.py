@@ -31,6 +31,9 @@ _MIB = 1024.0
 
 _LARGEST_PAGE = 512 * 1024 * 1024
 
+#: For programs that are to start as they are installed, with their bytecode beside them.
+ENVIRON = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
 #: No folder can be made there, whoever runs it, so that the state is in memory.
 NOWHERE = {"path": "/dev/null/state"}
 
@@ -120,7 +123,7 @@ class Program:
 def running(*command: str | Path) -> Iterator[Program]:
     """Run a program while the context lasts; what it printed is shown if something fails."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=output, stderr=output)
         program = Program(process)
         failed = True
         try:

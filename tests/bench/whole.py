@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests.bench.harness import (
+    ENVIRON,
     NOWHERE,
     ROOT,
     Figure,
@@ -220,7 +221,12 @@ def _imports() -> tuple[float, float]:
     code = f"import {_PACKAGES}\nimport sys; sys.stdout.write(open('/proc/self/status').read())"
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=ENVIRON,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     took = time.perf_counter() - begun
     line = next(line for line in done.stdout.splitlines() if line.startswith("VmRSS:"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,16 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 from exporter.__main__ import main
 sys.exit(main())
+"""
+
+
+#: Runs a command and tells whether the process searches for garbage afterwards.
+GARBAGE = """
+import gc
+gc.disable()
+from exporter.cli import main
+main(["metrics"])
+print(gc.isenabled())
 """
 
 
@@ -163,7 +174,7 @@ class TestParse:
             parse([command, "--help"])
 
         assert 0 == ended.value.code
-        assert COMMANDS[command].SUMMARY in " ".join(capsys.readouterr().out.split())
+        assert COMMANDS[command].summary in " ".join(capsys.readouterr().out.split())
 
     def test_the_module_is_the_command(self) -> None:
         """`python -m exporter` must work where the script is not on the path."""
@@ -434,6 +445,42 @@ class TestMetrics:
         lines = capsys.readouterr().out.splitlines()
         assert 0 == code
         assert [family.name for family in FAMILIES] == [line.partition("{")[0] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (("--version",), ("asyncio", "pydantic", "structlog", "exporter.commands.run")),
+        (("metrics",), ("asyncio", "pydantic", "structlog", "exporter.commands.run")),
+        (("rules",), ("aiohttp", "httpx", "redis", "exporter.daemon")),
+        (("check-config", "--help"), ("aiohttp", "httpx", "redis", "exporter.daemon")),
+        (("run", "--help"), ("redis", "exporter.simulator", "exporter.dashboards")),
+    ],
+    ids=" ".join,
+)
+def test_only_what_a_command_needs_is_imported(
+    arguments: tuple[str, ...], unneeded: tuple[str, ...]
+) -> None:
+    """What others need would make each start of this one longer."""
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "exporter", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", told.stderr, re.MULTILINE))
+    assert "exporter.commands.parser" in imported
+    assert set() == imported.intersection(unneeded)
+
+
+def test_a_command_searches_for_its_garbage() -> None:
+    """The searches stop while the program is loaded, and no longer."""
+    told = subprocess.run(
+        [sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=True
+    )
+
+    assert "True" == told.stdout.splitlines()[-1]
 
 
 def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:

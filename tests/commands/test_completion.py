@@ -89,12 +89,12 @@ def test_every_command_flag_and_choice_is_there(script: str) -> None:
     """A shell must not know less than `--help`."""
     words = set(re.findall(r"[\w.-]+", script))
 
-    for command, module in COMMANDS.items():
+    for name, command in COMMANDS.items():
         parser = Parser()
-        module.add_arguments(parser)
+        command.load().add_arguments(parser)
         flags = {flag.lstrip("-") if "complete -c" in script else flag for flag in parser.flags}
         choices = {str(each) for action in parser.arguments for each in action.choices or ()}
-        assert set() == {command, *flags, *choices} - words
+        assert set() == {name, *flags, *choices} - words
 
 
 @pytest.mark.parametrize("script", ["zsh"], indirect=True)

@@ -93,6 +93,26 @@ def watched() -> fakes.FakeView:
     )
 
 
+#: Of a daemon that knows a time zone that this machine does not.
+ELSEWHERE = json.dumps(
+    {
+        "data": {
+            "preflights": [
+                {
+                    "name": "tonight",
+                    "status": "fit",
+                    "checks": [],
+                    "agents_fit": 1,
+                    "agents_unfit": 0,
+                    "capacity": {"users": "+Inf"},
+                    "time_zone": "Mars/Olympus",
+                }
+            ]
+        }
+    }
+)
+
+
 class TestNamed:
     @pytest.mark.parametrize(
         ("names", "code", "title"),
@@ -171,6 +191,7 @@ class TestNamed:
         ("status", "body", "why"),
         [
             (200, "<html>Log in</html>", "is no loadfleet-exporter"),
+            (200, ELSEWHERE, "is no loadfleet-exporter"),
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
             (404, "Not Found", "it has no such page"),
             (404, '{"error": "gone"}', "it has no such page"),
@@ -281,7 +302,7 @@ class TestConditions:
             code = await run("--max-age=31s", f"--url={url}")
 
         assert 0 == code
-        assert "the oldest is 30 s old" in capsys.readouterr().out
+        assert "1 of 1 agent was read within 31 s" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("flags", "told"),

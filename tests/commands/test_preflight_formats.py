@@ -118,12 +118,21 @@ class TestTable:
         ("facts", "note"),
         [
             (
-                {"due": True, "begin_timestamp_seconds": AT - 60, "end_timestamp_seconds": AT + 90},
-                "Window: now, until 2023-11-14 22:14:50 UTC, for 1 min 30 s more",
+                {
+                    "due": True,
+                    "begin_timestamp_seconds": AT - 60,
+                    "end_timestamp_seconds": AT + 90,
+                    "time_zone": "UTC",
+                },
+                "Window: Tue 14 Nov, 22:12 to 22:14 UTC, for 1 min 30 s more",
             ),
             (
-                {"begin_timestamp_seconds": AT + 3600, "end_timestamp_seconds": AT + 7200},
-                "Window: from 2023-11-14 23:13:20 UTC, in 1 h, until 2023-11-15 00:13:20 UTC",
+                {
+                    "begin_timestamp_seconds": AT + 3600,
+                    "end_timestamp_seconds": AT + 7200,
+                    "time_zone": "Europe/Zurich",
+                },
+                "Window: Wed 15 Nov, 00:13 to 01:13 Europe/Zurich, in 1 h",
             ),
             (
                 {

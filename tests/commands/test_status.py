@@ -97,6 +97,22 @@ async def test_down(portal: Portal) -> None:
     ]
 
 
+async def test_a_test_that_begins_soon(portal: Portal) -> None:
+    """A fleet that is well and not fit for the test ends with 1; one of its sources may be well."""
+    data = yaml.safe_load(portal.configuration.read_text())
+    always = {"before": "00:00", "for": "1d"}
+    data["preflights"] = [{"name": "nightly", "agents": {"min_up": 3}, "window": always}]
+    portal.configuration.write_text(yaml.safe_dump(data))
+
+    code, answer, _ = await portal.status()
+    part, of_source, _ = await portal.status("--source=simulated-portal")
+
+    assert (1, 0) == (code, part)
+    assert answer.startswith("The fleet is not well: not found fit for 1 test.\n")
+    assert 1 == sum("critical  not fit  " in line for line in answer.splitlines())
+    assert of_source.startswith("The fleet is well: 4 targets up.\n")
+
+
 async def test_unread(portal: Portal) -> None:
     """A task that fails is told once, with its reason, though all that is known is well."""
     await portal.control(fault="bad_gateway", fault_on=["getMeasuringAgents"])

@@ -55,7 +55,9 @@ async def _recorded(folder: Path) -> Feed:
     await feed.history.flush()
     await feed.history.aclose()
     with closing(sqlite3.connect(folder / "history.db")) as connection, connection:
-        connection.execute("INSERT INTO runs VALUES (1, 'run', 0.0, 'passed', 0.0, 0.0, 0.0)")
+        connection.execute(
+            "INSERT INTO runs VALUES (1, 'run', 0.0, 'passed', 0.0, 0.0, 0.0, 0.0, 0.0)"
+        )
     return feed
 
 
@@ -78,6 +80,7 @@ class TestForeignValues:
 
             await feed.put(feed.agent("8"))
             await feed.history.flush()
+            await feed.history.compare()
 
             assert ["up"] == await feed.conditions("8"), column
             with suppress(StateError):

@@ -122,20 +122,21 @@ INVALID = {
         "preflights[4].agents.min_up: must be at least 0",
         "preflights[4].agents.max_down: must be a whole number",
         "preflights[4].agents.max_dwn: unknown key; did you mean max_down?",
+        "preflights[4].suites.slower_than_usual: must be at least 1.0",
         "preflights[4].suites.min_up: unknown key; remove it",
         "preflights[4].clock: has no unit; write a duration such as 90s, 5m or 1h30m",
         "preflights[4].users: must be at least 1",
         "preflights[4].idle: must be true or false",
         "preflights[4].max_age: must be longer than 0",
         "preflights[4].usres: unknown key; did you mean users?",
-        "preflights[4].agents.source[0]: no source has this name; did you mean prod?",
+        "preflights[4].agents.source: no source has this name; did you mean prod?",
         (
             "preflights[4].clusters.source[0]: prod lists no clusters; name another source,"
-            " or switch on its task clusters"
+            " or switch on the task that lists them"
         ),
         (
             "preflights[4].clusters.source[1]: lab lists no clusters; name another source,"
-            " or switch on its task clusters"
+            " or switch on the task that lists them"
         ),
         'preflights[5].window.before: must be a time of day in quotes, such as "02:00"',
         "preflights[5].window.time_zone: is no time zone; did you mean Europe/Zurich?",
@@ -344,6 +345,8 @@ class TestFile:
             nightly.idle,
             nightly.max_age,
         )
+        assert nightly.suites is not None
+        assert 1.5 == nightly.suites.slower_than_usual
         assert nightly.window is not None
         assert (time(2), 7200.0, "Europe/Zurich", 5) == (
             nightly.window.before,

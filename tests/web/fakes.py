@@ -102,7 +102,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
-        self.preflights = preflights
+        self.preflights = tuple(preflights)
         self.tag = ""
         self.recent = Recent()
         self.history: HistoryView | None = None
@@ -185,7 +185,7 @@ class FakeView:
             sources=tuple(self.source_rows),
             judge=self._judge,
             ready=self.ready,
-            preflights=tuple(self.preflights),
+            preflights=self.preflights,
         )
 
     def config(self) -> Mapping[str, Any]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.config.types import format_duration
 from exporter.fleet.kinds import Kind
-from exporter.overview.format import duration, signed
+from exporter.overview.format import count, duration, signed, words
 from exporter.overview.preflight.report import Result
 from exporter.overview.rows import AgentRow, ClusterRow, Condition, SuiteRow, TargetRow
 from exporter.overview.verdict import is_ended
+from exporter.sources.registry import PROVIDERS
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exporter.overview.rows import MemberRow, RunRow
+    from exporter.overview.rows import LocationRow, MemberRow, RunRow
+    from exporter.overview.sources import SourceRow
     from exporter.settings.preflights import PreflightSettings
+
+
+#: The task that counts the jobs on agents.
+_JOBS = "jobs"
 
 
 class Found(NamedTuple):
@@ -42,42 +48,68 @@ class AgentFitness(NamedTuple):
     """What was found of an agent that a test needs.
 
     Attributes:
-        usable: Whether it is up, active, not outdated, and was read lately.
         clock: Whether it is usable and its clock is right, if that is asked.
         idle: Whether it is usable and nothing runs on it, if that is asked.
         all: What all of it comes to.
+        users: The virtual users that it may carry; `None` where that is not known.
     """
 
     row: AgentRow
-    usable: Found
     clock: Found
     idle: Found
     all: Found
+    users: float | None
 
 
-class Judge:
-    """Judges single targets by the settings of one preflight.
+class Fitness:
+    """Finds whether single targets are fit, as one preflight demands it.
 
     Args:
         settings: The preflight.
         now: The time, epoch.
-        load: What runs on which agent.
+        work: What runs on which agent.
+        locations: All locations, for what their agents may carry.
     """
 
-    def __init__(self, settings: PreflightSettings, now: float, load: Load) -> None:
+    def __init__(
+        self,
+        settings: PreflightSettings,
+        now: float,
+        work: Work,
+        locations: Iterable[LocationRow] = (),
+    ) -> None:
         self._settings = settings
-        self._now = now
-        self._load = load
+        self._work = work
+        self._not_before = -math.inf if settings.max_age is None else now - settings.max_age
+        self._not_recent = Found(
+            Result.UNKNOWN, f"was not read within {duration(settings.max_age)}"
+        )
+        self._users: dict[tuple[str, str | None], float] = {}
+        for row in locations:
+            if row.slots is not None and row.threads_per_engine is not None:
+                # Of two locations of one name the smaller one is counted on.
+                users = row.slots * row.threads_per_engine
+                key = (row.source, row.name)
+                self._users[key] = min(users, self._users.get(key, users))
+
+    def recent(self, row: TargetRow) -> Found:
+        """Return whether a target was read lately."""
+        read = row.read_timestamp_seconds
+        return self._not_recent if read is None or read < self._not_before else PASSED
 
     def agent(self, row: AgentRow) -> AgentFitness:
         """Judge an agent."""
+        users = row.users_limit
+        if users is None:
+            users = self._users.get((row.source, row.location))
         usable = self._old(row) or _machine(row)
         if usable is not PASSED:
             # The rest decides nothing, and each check on agents is failed by one that is not there.
-            return AgentFitness(row, usable, usable, usable, usable)
+            return AgentFitness(row, usable, usable, usable, users)
         clock = self._clock(row)
-        idle = self._load.idle(row) if self._settings.idle else PASSED
-        return AgentFitness(row, usable, clock, idle, worst((clock, idle)))
+        idle = self._idle(row) if self._settings.idle else PASSED
+        found = PASSED if clock is idle is PASSED else worst((clock, idle))
+        return AgentFitness(row, clock, idle, found, users)
 
     def cluster(self, row: ClusterRow) -> Found:
         """Judge a cluster with its members."""
@@ -85,14 +117,13 @@ class Judge:
             return old
         if row.outdated and row.active is not False:
             return Found(Result.FAILED, "its controller is outdated")
-        if row.state is Condition.INACTIVE or row.reason is not None:
+        # A cluster that is down for a member alone has no reason of its own.
+        if row.reason is not None or row.state is Condition.INACTIVE:
             return _machine(row)
         if not row.members:
             return Found(Result.FAILED, "has no members")
         found = worst(map(_member, row.members))
-        if found is PASSED and row.state is not Condition.UP:
-            return Found(Result.UNKNOWN, "nothing is known of it")
-        return found
+        return _machine(row) if found is PASSED else found
 
     def suite(self, row: SuiteRow, *, told_runnable: bool) -> Found:
         """Judge a suite.
@@ -104,22 +135,32 @@ class Judge:
         if old := self._old(row):
             return old
         if row.state is Condition.DOWN:
-            return Found(Result.FAILED, "the vendor finds it not runnable")
+            return Found(Result.FAILED, "is not runnable")
         if row.running:
-            return Found(Result.FAILED, "a run is in flight")
+            return Found(Result.FAILED, "has a run in flight")
         if row.running is None:
             return Found(Result.UNKNOWN, "the vendor does not tell whether it runs")
         if told_runnable and row.state is Condition.UNKNOWN:
             return Found(Result.UNKNOWN, "the vendor does not tell whether it can be run")
-        return PASSED
+        return self._pace(row)
+
+    def _pace(self, row: SuiteRow) -> Found:
+        """Return whether a suite took about as long as usual, where that is asked and known."""
+        factor = None if self._settings.suites is None else self._settings.suites.slower_than_usual
+        usual = row.usual_duration_seconds
+        took = next((each.duration_seconds for each in row.finished_runs if each.passed), None)
+        if factor is None or not usual or took is None or took <= factor * usual:
+            return PASSED
+        text = f"took {duration(took)}, {took / usual:.1f} times as long as usual"
+        return Found(Result.FAILED, text)
 
     def _old(self, row: TargetRow) -> Found | None:
-        """Return that a reading is too old, `None` where it is not, or where there is none."""
-        limit, read = self._settings.max_age, row.read_timestamp_seconds
+        """Return that what was read is too old, `None` where it is not, or where nothing was."""
+        read = row.read_timestamp_seconds
         # That a target is inactive is told by the list.
-        if limit is None or read is None or row.active is False or self._now - read <= limit:
+        if read is None or read >= self._not_before or row.active is False:
             return None
-        return Found(Result.UNKNOWN, f"was read {duration(self._now - read)} ago")
+        return self._not_recent
 
     def _clock(self, row: AgentRow) -> Found:
         limit, delta = self._settings.clock, row.clock_delta_seconds
@@ -129,42 +170,60 @@ class Judge:
             return Found(Result.UNKNOWN, "the vendor does not tell its clock")
         if abs(delta) <= limit:
             return PASSED
-        return Found(
-            Result.FAILED, f"its clock is off by {signed(delta)}, {format_duration(limit)} may be"
-        )
+        text = f"its clock is off by {signed(delta)}, {duration(limit)} is allowed"
+        return Found(Result.FAILED, text)
+
+    def _idle(self, row: AgentRow) -> Found:
+        if running := self._work.on(row):
+            return Found(Result.FAILED, f"{running[0]} runs on it")
+        if row.busy:
+            return Found(Result.FAILED, "is busy")
+        jobs, read = row.jobs_running, row.jobs_read_timestamp_seconds
+        if read is not None and read < self._not_before:
+            text = f"its jobs were not read within {duration(self._settings.max_age)}"
+            return Found(Result.UNKNOWN, text)
+        if jobs:
+            return Found(Result.FAILED, f"runs {count(int(jobs), 'job')}")
+        if row.busy is None and jobs is None:
+            return Found(Result.UNKNOWN, f"nothing tells what runs on it{self._work.remedy(row)}")
+        return PASSED
 
 
 def _machine(row: TargetRow | MemberRow) -> Found:
     match row.state:
+        case Condition.UP if not row.outdated:
+            return PASSED
         case Condition.INACTIVE:
             return Found(Result.FAILED, "is inactive")
         case Condition.DOWN:
-            return Found(Result.FAILED, f"is down ({row.reason})" if row.reason else "is down")
+            why = f" ({words(row.reason)})" if row.reason else ""
+            return Found(Result.FAILED, f"is down{why}")
         case Condition.UNKNOWN:
-            return Found(Result.UNKNOWN, "nothing is known of it")
-    if row.outdated:
-        return Found(
-            Result.FAILED, f"is outdated ({row.version})" if row.version else "is outdated"
-        )
-    return PASSED
+            return Found(Result.UNKNOWN, "is not known to be up")
+    return Found(Result.FAILED, f"is outdated ({row.version})" if row.version else "is outdated")
 
 
 def _member(row: MemberRow) -> Found:
     found = _machine(row)
-    return found if found is PASSED else Found(found.result, f"member {row.name}: {found.reason}")
+    return found if found is PASSED else Found(found.result, f"member {row.name} {found.reason}")
 
 
-class Load:
+class Work:
     """What runs on which agent, as far as the vendors tell.
 
     Args:
         suites: All suites; one tells where it runs by default.
         clusters: All clusters, for their members.
         runs: The runs in flight; one can tell on which agent it runs.
+        sources: All sources.
     """
 
     def __init__(
-        self, suites: Sequence[SuiteRow], clusters: Sequence[ClusterRow], runs: Sequence[RunRow]
+        self,
+        suites: Sequence[SuiteRow],
+        clusters: Sequence[ClusterRow],
+        runs: Sequence[RunRow],
+        sources: Sequence[SourceRow],
     ) -> None:
         self._members = {
             (row.source, row.id): tuple(member.agent_id for member in row.members)
@@ -179,6 +238,12 @@ class Load:
         for run in runs:
             if run.agent:
                 self._by_name[run.source, run.agent].append(run.suite or run.name)
+        self._without_jobs = {
+            source.name
+            for source in sources
+            if _JOBS in PROVIDERS[source.provider].settings.TASKS
+            and not any(task.name == _JOBS for task in source.tasks)
+        }
 
     def agents_of(self, suite: SuiteRow) -> tuple[str, ...]:
         """Return the ids of the agents on which a suite runs by default."""
@@ -186,22 +251,18 @@ class Load:
             return (suite.agent_id,)
         return self._members.get((suite.source, suite.cluster_id), ())
 
-    def idle(self, row: AgentRow) -> Found:
-        """Return whether nothing runs on an agent."""
-        running = self._by_id.get((row.source, row.id)) or self._by_name.get((row.source, row.name))
-        if running:
-            return Found(Result.FAILED, f"{running[0]} runs on it")
-        if row.busy:
-            return Found(Result.FAILED, "is busy")
-        if row.jobs_running:
-            return Found(Result.FAILED, f"runs {row.jobs_running:.0f} of its jobs")
-        if row.busy is None and row.jobs_running is None:
-            return Found(Result.UNKNOWN, "nothing tells what runs on it; switch on its task jobs")
-        return PASSED
+    def on(self, row: AgentRow) -> Sequence[str]:
+        """Return the names of what runs on an agent."""
+        by_id = self._by_id.get((row.source, row.id))
+        return by_id or self._by_name.get((row.source, row.name)) or ()
+
+    def remedy(self, row: AgentRow) -> str:
+        """Return the end of a sentence: what makes it known, where that is in our hands."""
+        return f"; switch on its task {_JOBS}" if row.source in self._without_jobs else ""
 
 
 def chosen_agents(
-    settings: PreflightSettings, rows: Iterable[TargetRow], clusters: Iterable[ClusterRow]
+    settings: PreflightSettings, rows: Iterable[AgentRow], clusters: Iterable[ClusterRow]
 ) -> list[AgentRow]:
     """Return the agents that a test needs; those that the vendor has ended are gone.
 
@@ -209,10 +270,10 @@ def chosen_agents(
 
     Args:
         settings: The preflight.
-        rows: All targets.
+        rows: All agents.
         clusters: The chosen clusters.
     """
-    agents = [row for row in rows if isinstance(row, AgentRow) and not is_ended(row)]
+    agents = [row for row in rows if not is_ended(row)]
     if settings.agents is not None:
         takes = settings.agents.takes
         return [row for row in agents if takes(row.source, row.name)]
@@ -223,15 +284,18 @@ def chosen_agents(
 
 
 def kinds_of(settings: PreflightSettings) -> Mapping[Kind, frozenset[str]]:
-    """Return the kinds of targets that a preflight is about, each with the sources it names."""
-    named = dict(settings.choices)
-    about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)
+    """Return the kinds of targets that a preflight is about, each with the sources it names.
+
+    Agents belong to them if something is demanded of them, or of nothing else.
+    """
     found: dict[Kind, frozenset[str]] = {}
+    about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)
+    nothing_else = settings.clusters is None and settings.suites is None
+    if nothing_else or any(each is not None for each in about_agents):
+        choice = settings.agents or settings.clusters
+        found[Kind.AGENT] = frozenset(choice.source) if choice else frozenset()
     if settings.clusters is not None:
         found[Kind.CLUSTER] = frozenset(settings.clusters.source)
     if settings.suites is not None:
         found[Kind.SUITE] = frozenset(settings.suites.source)
-    if any(each is not None for each in about_agents) or not found:
-        choice = named.get("agents") or named.get("clusters")
-        found[Kind.AGENT] = frozenset(choice.source) if choice is not None else frozenset()
     return found

@@ -36,7 +36,7 @@ class Result(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A target that is not fit.
+    """A target that fails a check, or may fail it.
 
     Attributes:
         result: `failed`, or `unknown` where it is not known to be fit.
@@ -57,7 +57,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: The key of the configuration that demands it.
         reason: A sentence that holds whatever the result is.
-        targets: Those that are not fit; a check can pass in spite of some of them.
+        targets: Those that fail it or may; a check can pass in spite of some of them.
     """
 
     name: str
@@ -88,7 +88,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
         suites_users: The sum of the most users that the chosen suites had in their newest runs.
         suites_unknown: Chosen suites of which that is not known.
         agents_may_fail: How many more agents may fail, whichever they are, until a check fails;
-            `None` while the checks do not pass.
+            `None` while the checks do not pass, or where none is about agents. Where clusters share
+            agents it may be more.
         wanted_twice: Agents on which several of the chosen suites run.
     """
 
@@ -106,6 +107,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         due: Whether it is within its window; never without one.
         begin_timestamp_seconds, end_timestamp_seconds: The present window, or the next one; epoch.
+        time_zone: That of the window's settings, empty without a window.
         agents_fit, agents_unfit: Of the agents that the test needs; one of which nothing is known
             is not fit.
     """
@@ -119,6 +121,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     due: bool = False
     begin_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
+    time_zone: str = ""
 
 
 def overall(reports: Iterable[Report]) -> Status:

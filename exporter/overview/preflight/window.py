@@ -32,8 +32,9 @@ def current_or_next(window: Window, now: float) -> tuple[float, float]:
     """
     zone = ZoneInfo(window.time_zone)
     today = utc(now).astimezone(zone).date()
+    # From yesterday: where the clock is set forward over midnight, its window can end today.
     # Beyond a week: today's window can be over, and the only day of the week be today's.
-    for ahead in range(len(DAYS) + 1):
+    for ahead in range(-1, len(DAYS) + 1):
         day = today + timedelta(days=ahead)
         if DAYS[day.weekday()] not in window.days:
             continue
@@ -41,6 +42,20 @@ def current_or_next(window: Window, now: float) -> tuple[float, float]:
         if now < end:
             return end - window.seconds, end
     raise AssertionError("a window has a day in each week")
+
+
+def spoken(begin: float, end: float, time_zone: str) -> str:
+    """Write a window as the clock on the wall shows it, such as `Tue 1 Dec, 00:00 to 02:00 UTC`.
+
+    Args:
+        begin: Epoch.
+        end: Epoch.
+        time_zone: Its name in the IANA database.
+    """
+    zone = ZoneInfo(time_zone)
+    first, last = (utc(at).astimezone(zone) for at in (begin, end))
+    day = "" if first.date() == last.date() else f"{last:%a} {last.day} {last:%b}, "
+    return f"{first:%a} {first.day} {first:%b}, {first:%H:%M} to {day}{last:%H:%M} {time_zone}"
 
 
 def _ends(window: Window, day: date, zone: ZoneInfo) -> float:

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from exporter.config import yaml_file
 from exporter.config.types import Boolean, Duration, FilePath, Whole, WrongValueError
-from exporter.config.validation import Mistake, Section, checked, dotted, nearest, one_of
+from exporter.config.validation import Mistake, Section, checked, dotted
+from exporter.config.words import nearest, one_of
 from exporter.errors import ConfigurationError
 
 

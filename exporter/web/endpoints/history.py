@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import Response
 
-from exporter.config.validation import one_of
+from exporter.config.words import one_of
 from exporter.errors import StateError
 from exporter.fleet.kinds import LISTED
 from exporter.history.summary import SPANS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from exporter.web.endpoints.runbooks import SUFFIX, Runbooks
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -38,6 +39,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     filters = (
         text.agents_up,
@@ -47,6 +49,7 @@ def _templates() -> jinja2.Environment:
         text.of_planned,
         text.signed,
         text.stamp,
+        text.times,
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})
@@ -60,11 +63,11 @@ class HtmlPages:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        templates = _templates()
-        self._board = Board(view, templates.get_template("fleet.html"))
-        self._target = templates.get_template("target.html")
-        self._runbook = templates.get_template("runbook.html")
-        self._index = templates.get_template("runbooks.html")
+        load = _templates().get_template
+        self._board = Board(view, partial(load, "fleet.html"))
+        self._target = partial(load, "target.html")
+        self._runbook = partial(load, "runbook.html")
+        self._index = partial(load, "runbooks.html")
         self._runbooks = Runbooks()
 
     async def fleet(self, request: Request) -> Response:
@@ -144,7 +147,7 @@ def _level(row: TargetRow | None, problems: Sequence[Problem]) -> Level:
 
 async def _answer(
     request: Request,
-    template: jinja2.Template,
+    template: Callable[[], jinja2.Template],
     *,
     status: HTTPStatus = HTTPStatus.OK,
     **context: Any,

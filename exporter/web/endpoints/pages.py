@@ -61,9 +61,14 @@ class Pages:
         return await asyncio.shield(task)
 
 
-async def rendered(template: jinja2.Template, **context: Any) -> Page:
-    """Render a page without holding up the loop, and pack a large one beside it."""
-    text = await collected(template.generate(**context))
+async def rendered(template: Callable[[], jinja2.Template], **context: Any) -> Page:
+    """Render a page without holding up the loop, and pack a large one beside it.
+
+    Args:
+        template: Returns the template, which is compiled the first time.
+        context: What the template is about.
+    """
+    text = await collected((await asyncio.to_thread(template)).generate(**context))
     return await asyncio.to_thread(_finished, text)
 
 

@@ -11,7 +11,7 @@ import yaml
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from exporter.config.validation import one_of
+from exporter.config.words import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from exporter.alerts.rule import PREFIX
-from exporter.config.validation import closest
+from exporter.config.words import closest
 
 
 if TYPE_CHECKING:

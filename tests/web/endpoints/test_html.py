@@ -9,7 +9,7 @@ import pytest
 
 from exporter import __version__
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun
+from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun, Usual
 from exporter.overview.rows import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
@@ -279,6 +279,24 @@ class TestFleet:
         (runs,) = page.cells("Newest runs")
         run = runs.one("li", "down", title="failed, 2023-11-14 22:03:20 UTC")
         assert "failed" == run.text
+
+    @pytest.mark.parametrize(
+        ("seconds", "told"), [(1260.0, ["1.8 times the usual 12 min"]), (1080.0, [])]
+    )
+    async def test_shows_that_a_run_was_slower_than_usual(
+        self, seconds: float, told: list[str]
+    ) -> None:
+        """A run that took as long as always needs no words."""
+        run = SuiteRun(run_id="9", outcome=Outcome.PASSED, duration_seconds=seconds)
+        usual = Usual(runs=12, duration_seconds=720.0)
+        suite = fakes.changed(fakes.suite(), last_run=run, usual=usual)
+
+        page = await get(fakes.FakeView(suite))
+
+        (runs,) = page.cells("Newest runs")
+        (*_, state) = page.cells("State")
+        assert told == [each.text for each in runs.all("span", "quiet") if "usual" in each.text]
+        assert ["slower"] * len(told) == [each.text for each in state.all("span", "wrong")]
 
     async def test_shows_runs_in_flight(self) -> None:
         """A run that goes on is shown with its phase, one that ended is not."""

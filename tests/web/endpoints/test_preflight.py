@@ -82,7 +82,7 @@ async def test_a_preflight_is_told_whole() -> None:
                                     "id": "id-ill",
                                     "name": "ill",
                                     "result": "failed",
-                                    "reason": "is down (not_reachable)",
+                                    "reason": "is down (not reachable)",
                                 }
                             ],
                         }
@@ -100,6 +100,7 @@ async def test_a_preflight_is_told_whole() -> None:
                     "due": False,
                     "begin_timestamp_seconds": None,
                     "end_timestamp_seconds": None,
+                    "time_zone": "",
                 }
             ],
         },
