@@ -263,6 +263,16 @@ def test_a_configuration_is_right(number: int, tmp_path: Path) -> None:
     assert settings.sources
 
 
+def test_the_preflight_of_the_reference_is_right() -> None:
+    """What is copied from the reference is taken beside a source of that name."""
+    (block,) = blocks("yaml", ROOT / "deploy" / "docs" / "configuration.md")[:1]
+    source = {"provider": "realload", "name": "prod", "url": "http://portal", "auth_token": "x"}
+
+    settings = from_data({"sources": [source], **yaml.safe_load(block)})
+
+    assert ["nightly-checkout"] == [each.name for each in settings.preflights]
+
+
 def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> None:
     """The configuration within the patch of the ConfigMap is one, too."""
     (patch,) = kustomization()["patches"]
