@@ -27,8 +27,8 @@ from exporter.fleet.usual import Usuals
 from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.logging import tell_repeated
-from exporter.overview.picture import FRESH_SECONDS, Facts, Pictures
-from exporter.overview.preflight.gauges import gauges
+from exporter.overview.exposed import Exposed
+from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.polling.engine import Engine
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.fleet.store import Snapshot
-    from exporter.overview.preflight.report import Report
     from exporter.settings.load import Loaded, Settings
     from exporter.state.base import State
     from exporter.web.server.uvicorn_server import WebServer
@@ -152,6 +151,12 @@ class Daemon:
         self.now = clock.now
         self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)
         self.picture = Pictures(self._facts, clock=clock).newest
+        self._preflights = Exposed(
+            self.picture,
+            lambda: self._settings.preflights,
+            telemetry=self._engine.telemetry,
+            clock=clock,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -179,7 +184,7 @@ class Daemon:
         await self._engine.beat()
         # The first scrape must find every source and preflight, also before anything was polled.
         await self._engine.exposition.refresh()
-        await self._show_preflights()
+        await self._preflights.refresh()
         try:
             await server.start()
         except StartError:
@@ -192,7 +197,7 @@ class Daemon:
             asyncio.create_task(self._render(), name="render"),
             asyncio.create_task(self._keep_house(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
-            asyncio.create_task(self._keep_preflights(), name="preflights"),
+            asyncio.create_task(self._preflights.run(), name="preflights"),
         ]
         if self.history is not None:
             background.append(asyncio.create_task(self.history.run(), name="history"))
@@ -309,7 +314,7 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
-        await self._show_preflights()
+        await self._preflights.refresh()
         self._log.info(
             "reloaded",
             added=",".join(found.added),
@@ -356,33 +361,6 @@ class Daemon:
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
                 self._log.exception("housekeeping_crashed")
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
-
-    async def _show_preflights(self) -> bool:
-        """Expose what the newest picture tells of the preflights that are configured.
-
-        Returns:
-            Whether that is from after the first polls.
-        """
-        found: tuple[Report, ...] = ()
-        ready = True
-        try:
-            # Without any, nobody may ever look.
-            if self._settings.preflights:
-                picture = await self.picture()
-                found, ready = picture.preflights, picture.ready
-        except Exception:  # noqa: BLE001 - start and reload must outlive a mistake; it is logged
-            self._log.exception("preflights_crashed")
-            return ready
-        # The picture can be from before a reload.
-        names = {each.name for each in self._settings.preflights}
-        for family, values in gauges(each for each in found if each.name in names).items():
-            self._engine.telemetry.shows(family, values)
-        return ready
-
-    async def _keep_preflights(self) -> None:
-        while True:
-            ready = await self._show_preflights()
-            await self._clock.sleep(FRESH_SECONDS if ready else HOUSEKEEPING_SECONDS)
 
     async def _beat(self) -> None:
         """Tell the other shards of this one; apart, since a slow state is no stuck loop."""

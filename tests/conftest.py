@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have what is in cycles stay, as it can for hours in a process that runs for long."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 # For tests/fuzz, which leave the number of examples to the profile; see the README there.
 settings.register_profile(
     "long",
@@ -105,10 +116,14 @@ def _logging_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def _states(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("states")
+
+
 @pytest.fixture(autouse=True)
-def _state_elsewhere(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _state_elsewhere(_states: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the state of a test, and of the processes it starts, out of the developer's home."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    # The factory would look at the folders of all tests before, to number this one.
+    monkeypatch.setenv("XDG_STATE_HOME", tempfile.mkdtemp(dir=_states))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)

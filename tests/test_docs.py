@@ -394,7 +394,7 @@ def test_where_to_look_is_there() -> None:
     known |= {panel["title"] for board in boards for panel in board["panels"]}
     known |= {each["label"] for board in boards for each in board["templating"]["list"]}
     known |= set(re.findall(r"<h2[^>]*>([^<{]+?) ?[<{]", pages))
-    known |= set(re.findall(r'head\("([^"]+)"', pages))
+    known |= set(re.findall(r'head\(filters, "([^"]+)"', pages))
     table = text_of(ROOT / "deploy" / "docs" / "where-to-look.md")
 
     named = set(re.findall(r"\*([^*\n]+)\*", table))

@@ -55,15 +55,24 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._options = options
-        self._environment = dict(getproxies_environment() if environment is None else environment)
-        # The exceptions are many patterns sometimes, and the hosts few.
-        self._environment_proxy = functools.lru_cache(maxsize=64)(self._find_environment_proxy)
-        self._context = ssl_context(options)
+        variables = dict(getproxies_environment() if environment is None else environment)
+        # The exceptions are many patterns sometimes, and the hosts few. A method in here would make
+        # a cycle: what is closed would keep its certificates until the garbage collector comes.
+        self._environment_proxy = functools.lru_cache(maxsize=64)(
+            functools.partial(_environment_proxy, variables)
+        )
+        if options.ca_file is not None or options.client_cert_file is not None:
+            _ = self._context  # what is wrong with a file is told before anything is sent
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
         self._resolver = resolver
         # Made at the first call, since it needs a running loop.
         self._session: aiohttp.ClientSession | None = None
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    @functools.cached_property
+    def _context(self) -> ssl.SSLContext:
+        # Not made where there is no TLS: to read the system's authorities takes 25 ms.
+        return ssl_context(self._options)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way it has to go."""
@@ -99,13 +108,6 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             return self._options.proxy_url.reveal()
         return self._environment_proxy(scheme, host if port is None else f"{host}:{port}")
 
-    def _find_environment_proxy(self, scheme: str, host: str) -> str:
-        if proxy_bypass(host, self._environment):
-            return ""
-        proxy = self._environment.get(scheme) or self._environment.get("all") or ""
-        # The variables may leave the scheme out.
-        return proxy if "://" in proxy or not proxy else f"http://{proxy}"
-
     async def _direct(self, request: httpx.Request) -> httpx.Response:
         if self._session is None:
             self._session = self._new_session()
@@ -116,6 +118,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
             data=request.content or None,
             allow_redirects=False,
+            ssl=self._context if request.url.scheme == "https" else True,
             timeout=_timeout(limits["connect"], limits["read"]),
             # aiohttp never repeats a POST.
             middlewares=() if request.method == "POST" else (_no_hidden_retry,),
@@ -127,7 +130,6 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     def _new_session(self) -> aiohttp.ClientSession:
         connector = _Connector(
             certificates=self._certificates,
-            ssl=self._context,
             limit=self._options.connections,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             resolver=self._resolver,
@@ -139,6 +141,14 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             # aiohttp would decompress more than `max_reply_bytes`.
             auto_decompress=False,
         )
+
+
+def _environment_proxy(variables: Mapping[str, str], scheme: str, host: str) -> str:
+    if proxy_bypass(host, variables):
+        return ""
+    proxy = variables.get(scheme) or variables.get("all") or ""
+    # The variables may leave the scheme out.
+    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 @functools.lru_cache(maxsize=64)

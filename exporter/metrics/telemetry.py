@@ -110,7 +110,11 @@ class SelfMetrics:
 
     def forget(self, provider: str, name: str) -> None:
         """Remove all series of a source that is no longer configured."""
-        self._sources.pop((provider, name), None)
+        gone = self._sources.pop((provider, name), None)
+        if gone is not None:
+            # Its function holds the source, which holds these: all of it would stay until the
+            # garbage collector comes.
+            gone.refusals.set_function(lambda: 0.0)
         self.remove(provider=provider, source=name)
 
     def remove(self, **labels: str) -> None:

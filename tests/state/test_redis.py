@@ -54,7 +54,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
 
     yield run
     for server in servers:
-        server.stop()
+        server.stop(kill=True)  # otherwise a primary would wait for its replica
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ class RedisServer:
             ports += ["--tls-ca-cert-file", str(tls / "ca.pem")]
         file = [] if configuration is None else [str(configuration)]
         self._command = [require(program), *file, *ports, "--bind", "127.0.0.1"]
-        self._command += ["--dir", str(folder), "--save", "", *options]
+        self._command += ["--dir", str(folder), "--save", ""]
+        # A replica comes alone, and no others are waited for.
+        self._command += ["--repl-diskless-sync-delay", "0", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

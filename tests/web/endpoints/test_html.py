@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import html
 from typing import TYPE_CHECKING, Any
 
+import jinja2.runtime
 import pytest
 
 from exporter import __version__
@@ -716,6 +718,19 @@ class TestSharing:
                 tags.add(answer.headers["etag"])
 
         assert 2 == len(tags)
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("path", ["/", "/target", "/runbooks/", "/runbooks/LoadFleetSourceDown"])
+async def test_a_page_leaves_nothing_behind(path: str) -> None:
+    """It is made of the whole fleet, which would stay until the garbage collector comes."""
+    view = fakes.FakeView(fakes.agent("one", agent_id="1"), sources=[fakes.source()])
+
+    await get(view, path, source="prod", kind="agent", id="1")
+
+    left = [each.name for each in gc.get_objects() if isinstance(each, jinja2.runtime.Context)]
+    # Of what pages import there is one for all of them.
+    assert {"history.html", "parts.html"} >= set(left)
 
 
 class TestChoosing:
