@@ -29,6 +29,7 @@ SLOW = (
     "alerts/test_trees.py",
     "browser",
     "commands/test_demo.py",
+    "commands/test_preflight_processes.py",
     "commands/test_status.py",
     "conformance",
     "dashboards/test_answers.py",

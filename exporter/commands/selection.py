@@ -22,7 +22,7 @@ from exporter.overview.rows import Condition, TargetRow
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from exporter.overview.rows import RunRow
     from exporter.overview.sources import SourceRow
@@ -147,13 +147,7 @@ def selected(
     rows = tuple(sources)
     known = Known.of(rows)
     mistakes = [f"{flag} has no value" for flag in _without_value(arguments)]
-    names = [
-        name
-        # The name of a source may hold a comma itself.
-        for text in arguments.source
-        for name in ((text,) if text in known.sources else several(text))
-    ]
-    query = [("source", name) for name in names]
+    query = [("source", name) for name in source_names(arguments.source, known.sources)]
     for text in arguments.label:
         name, assigned, value = text.partition("=")
         if assigned and not value:
@@ -173,6 +167,16 @@ def selected(
         if not mistakes and not narrowed:
             mistakes.append("no source has all that --source and --label ask for")
     return Selection(filters=filters, down=arguments.down, sources=narrowed), tuple(mistakes)
+
+
+def source_names(texts: Iterable[str], known: Container[str]) -> list[str]:
+    """Return the names of sources out of values that can hold several, separated by commas."""
+    return [
+        name
+        # The name of a source may hold a comma itself.
+        for text in texts
+        for name in ((text,) if text in known else several(text))
+    ]
 
 
 def _without_value(arguments: argparse.Namespace) -> Iterator[str]:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.fleet.store import Store
+    from exporter.polling.engine import Engine
     from exporter.polling.poller import Poller
+    from exporter.settings.load import Settings
 
 
 #: Some conditions hold by time alone, so a picture is judged anew after this long.
@@ -228,6 +230,27 @@ class Pictures:
                 made = msgspec.structs.replace(made, tag=known.tag)
             self._newest, self._facts = made, facts
             return made
+
+
+def pictures_of(engine: Engine, settings: Settings) -> Pictures:
+    """Return what makes pictures of what a command polls, which is no exporter that goes on.
+
+    Args:
+        engine: What polls.
+        settings: How the pictures are judged.
+    """
+    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+
+    def facts() -> Facts:
+        return Facts.of(
+            engine.pollers.values(),
+            engine.store,
+            judge=judge,
+            ready=engine.first_polls_done,
+            preflights=settings.preflights,
+        )
+
+    return Pictures(facts, clock=engine.clock)
 
 
 def _alike(one: Picture, other: Picture) -> bool:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: The key of the list in the configuration.
 PREFLIGHTS = "preflights"
 
+#: What is wrong where somebody asks for a preflight and there is none.
+NO_PREFLIGHTS = f"no preflight is configured; list one below `{PREFLIGHTS}` in the configuration"
+
 #: Monday is the first, as `datetime.weekday` counts.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

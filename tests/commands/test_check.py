@@ -68,8 +68,21 @@ def test_web_settings_need_a_restart() -> None:
     ] == told(configuration("a"), new)
 
 
+NIGHTLY = {
+    "name": "nightly",
+    "agents": {"source": "a", "include": "ubuntu.*"},
+    "clock": "1s",
+    "window": {"before": "02:00", "days": ["mon"]},
+}
+
+
 @pytest.mark.parametrize(
-    "section", [{"alerting": {"thresholds": {"clock_skew": "7s"}}}, {"log": {"level": "warn"}}]
+    "section",
+    [
+        {"alerting": {"thresholds": {"clock_skew": "7s"}}},
+        {"log": {"level": "warn"}},
+        {"preflights": [NIGHTLY]},
+    ],
 )
 def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any]) -> None:
     """A changed threshold must not look as if nothing would happen."""
@@ -83,6 +96,13 @@ def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any
 def test_every_section_is_compared() -> None:
     """A section that is added must not be forgotten; what is in `defaults` is in the sources."""
     assert SECTIONS.keys() - {"defaults"} | {PREFLIGHTS} == {*BY_RELOAD, *BY_RESTART}
+
+
+def test_preflights_that_are_the_same_do_not_differ() -> None:
+    """Expressions, durations and times of day come through the page as they were."""
+    same = configuration("a") | {"preflights": [NIGHTLY]}
+
+    assert ["keep     a"] == told(same, same)
 
 
 @pytest.mark.parametrize(

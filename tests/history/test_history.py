@@ -27,8 +27,8 @@ from exporter.history.database import MEMORY_BYTES, RETRY_SECONDS, Role
 from exporter.history.history import BATCH_SECONDS
 from exporter.history.records import HOUR
 from exporter.history.summary import Hour
+from exporter.overview.document import plain
 from exporter.state.place import Place
-from exporter.web.endpoints.api import plain
 from tests.history.feed import DAY, Feed, place
 from tests.state.stores import entries
 from tests.support.clock import FakeClock

@@ -90,6 +90,7 @@ class FakeView:
         sources: Sequence[SourceRow] = (),
         config: Mapping[str, Any] | None = None,
         alerting: AlertingSettings | None = None,
+        preflights: Sequence[PreflightSettings] = (),
     ) -> None:
         self.snapshot = Snapshot(
             provider="realload",
@@ -101,11 +102,11 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
+        self.preflights = tuple(preflights)
         self.tag = ""
         self.recent = Recent()
         self.history: HistoryView | None = None
         self.found_alerts: Sequence[AlertView] | None = None
-        self.preflights: tuple[PreflightSettings, ...] = ()
         self.settings = config or {}
         self.page = PAGE
         self.asked: list[dict[str, Any]] = []

@@ -6,10 +6,15 @@ A check that cannot be decided is unknown, and what is not known to be fit is no
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from exporter.fleet.kinds import Kind
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @unique
@@ -117,6 +122,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     begin_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
     time_zone: str = ""
+
+
+def overall(reports: Iterable[Report]) -> Status:
+    """Return what several preflights come to."""
+    found = {report.status for report in reports}
+    return next((each for each in (Status.NOT_FIT, Status.NOT_KNOWN) if each in found), Status.FIT)
 
 
 def status_of(checks: tuple[Check, ...]) -> Status:

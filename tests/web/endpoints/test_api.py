@@ -16,10 +16,10 @@ from starlette.requests import Request
 
 from exporter.alerts.evaluate import Phase
 from exporter.fleet.readings import SuiteRun, Usual
+from exporter.overview.document import plain
 from exporter.overview.rows import AlertView
 from exporter.web.app import create_app
 from exporter.web.endpoints.answers import Answers, preferred
-from exporter.web.endpoints.api import plain
 from tests.support.alerts import START, alert
 from tests.web import fakes
 
