@@ -79,6 +79,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a table
             return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=2)
         case origin if origin is float:
             return st.floats(allow_nan=False)
+        case origin if origin is int:
+            return st.integers(0, 2**31)  # a count
         case origin if origin is str:
             return st.text(max_size=5)
         case origin if origin is Moment:
