@@ -72,6 +72,12 @@ _FLAGS = (
         help="the suites with such names have to be runnable, and none of them may run",
     ),
     _Flag(
+        name="--slower-than-usual",
+        place=("suites", "slower_than_usual"),
+        metavar="FACTOR",
+        help="the newest passed runs of the suites may have taken so many times as long as usual",
+    ),
+    _Flag(
         name="--users",
         place=("users",),
         metavar="N",

@@ -315,6 +315,12 @@ async def _vendors(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
                 await engine.poll_once()
             answer = await ask(0.0)
     warn_of_own_ledger("preflight", engine)
+    if any(each.suites and each.suites.slower_than_usual for each in settings.preflights):
+        print(
+            "preflight: what is usual of a suite is known to the daemon alone, so slower_than_usual"
+            " was not checked; --url asks the daemon instead",
+            file=sys.stderr,
+        )
     return answer
 
 

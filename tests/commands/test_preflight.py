@@ -21,6 +21,7 @@ from exporter.commands.preflight import awaited
 from exporter.commands.preflight_formats import Answer
 from exporter.commands.progress import Waiting
 from exporter.commands.remote import NotAskedError
+from exporter.fleet.readings import Outcome, SuiteRun, Usual
 from exporter.overview.preflight.report import (
     Capacity,
     Check,
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
+
+
+#: A suite that can be run, and took twice as long as usual.
+SLOW = fakes.changed(
+    fakes.suite(),
+    suite_id="4",
+    suite="slow",
+    running=False,
+    last_run=None,
+    history=(SuiteRun(run_id="1", outcome=Outcome.PASSED, duration_seconds=1200.0),),
+    usual=Usual(runs=20, duration_seconds=600.0),
+)
 
 
 async def run(*arguments: str, environ: dict[str, str] | None = None) -> int:
@@ -275,6 +288,9 @@ class TestConditions:
             (["--source=prod"], 1),
             (["--agents=fit", "--source=prod,lab"], 0),
             (["--suites=nightly"], 1),
+            (["--suites=slow"], 0),
+            (["--suites=slow", "--slower-than-usual=1.5"], 1),
+            (["--suites=slow", "--slower-than-usual=3"], 0),
             (["--clusters=alps"], 0),
         ],
         ids=spelled,
@@ -284,6 +300,7 @@ class TestConditions:
         view = fakes.FakeView(
             *watched().snapshot.readings,
             fakes.cluster(fakes.member("fit", up=True)),
+            SLOW,
             sources=[fakes.source(), fakes.source("lab")],
         )
         tasks = [fakes.changed(view.source_rows[0].tasks[0], name=name) for name in TASKS]
@@ -312,6 +329,7 @@ class TestConditions:
             (["--source="], "--source= has no value"),
             (["--users=many"], "--users: must be a whole number"),
             (["--users=0"], "--users: must be at least 1"),
+            (["--slower-than-usual=0.5"], "--slower-than-usual: must be at least 1"),
             (["--min-up=-1"], "--min-up: must be at least 0"),
             (["--clock=1"], "--clock: has no unit; write a duration such as 90s"),
             (["--max-age=0"], "--max-age: must be longer than 0"),

@@ -76,6 +76,16 @@ async def test_polls_that_a_daemon_does_not_count_are_told(portal: Portal) -> No
     assert "preflight: polled without the daemon's ledger" in complaints
 
 
+async def test_what_only_a_daemon_knows_is_told(portal: Portal) -> None:
+    """A pace that could not be compared is not passed in silence."""
+    code, _, complaints = await portal.ended(
+        "preflight", "--suites=Checkout smoke", "--slower-than-usual=1.5"
+    )
+
+    assert 0 == code
+    assert "so slower_than_usual was not checked; --url asks the daemon instead" in complaints
+
+
 async def test_each_form_and_each_code_of_a_daemon(portal: Portal, tmp_path: Path) -> None:
     """It causes no call to the vendor, whichever way it is asked."""
     portal.pace("1h")
