@@ -83,6 +83,11 @@ COMMANDS = {
         " the alert table holds or something could not be read; with --url ask a running daemon"
         " instead",
     ),
+    "preflight": Command(
+        module="preflight",
+        summary="tell whether the fleet is fit for a test; exit 0 fit, 1 not fit, 2 mistake, 3 not"
+        " known; with --url ask a running daemon instead of the vendors",
+    ),
     "explain": Command(
         module="explain",
         summary="ask about one target now: the reply, what was read from it, the samples",
@@ -120,7 +125,7 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
 
     Returns:
         0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
-        configuration, 130 after Ctrl-C.
+        configuration, 3 for a preflight of which nothing is known, 130 after Ctrl-C.
     """
     # Whoever has closed them wants to read nothing.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open until the end

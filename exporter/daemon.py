@@ -23,9 +23,11 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.config.address import Address
 from exporter.errors import ConfigurationError, StartError
 from exporter.fleet.recent import Recent
+from exporter.fleet.usual import Usuals
 from exporter.history.history import open_history
 from exporter.http import HttpClient
 from exporter.logging import tell_repeated
+from exporter.overview.exposed import Exposed
 from exporter.overview.picture import Facts, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_rows
@@ -93,15 +95,6 @@ class Daemon:
         self._clock = clock
         share = loaded.settings.sharding
         self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
-        self._engine = Engine(clock=clock, shard=self._shard, state=state or loaded.settings.state)
-        self._announce = announce
-        self._log = structlog.get_logger("exporter.daemon")
-        self._changed = asyncio.Event()
-        self._started = clock.monotonic()
-        self._heartbeat = clock.monotonic()
-        self._generator_url = self._instance = ""
-        self.recent = Recent()
-        self.recent.follow(self._engine.store)
         self.history = open_history(
             loaded.settings.history,
             state=loaded.settings.state,
@@ -109,8 +102,22 @@ class Daemon:
             clock=clock,
             lasting=state is None,
         )
+        self._engine = Engine(
+            clock=clock,
+            shard=self._shard,
+            state=state or loaded.settings.state,
+            usual=(lambda _: Usuals()) if self.history is None else self.history.usual,
+        )
         if self.history is not None:
             self.history.follow(self._engine.store)
+        self.recent = Recent()
+        self.recent.follow(self._engine.store)
+        self._announce = announce
+        self._log = structlog.get_logger("exporter.daemon")
+        self._changed = asyncio.Event()
+        self._started = clock.monotonic()
+        self._heartbeat = clock.monotonic()
+        self._generator_url = self._instance = ""
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
@@ -144,6 +151,12 @@ class Daemon:
         self.now = clock.now
         self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)
         self.picture = Pictures(self._facts, clock=clock).newest
+        self._preflights = Exposed(
+            self.picture,
+            lambda: self._settings.preflights,
+            telemetry=self._engine.telemetry,
+            clock=clock,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop.
@@ -169,8 +182,9 @@ class Daemon:
         await self._engine.connect(self._settings)
         # Before anybody can ask: while the store is away it takes seconds.
         await self._engine.beat()
-        # The first scrape must find every source, also before anything was polled.
+        # The first scrape must find every source and preflight, also before anything was polled.
         await self._engine.exposition.refresh()
+        await self._preflights.refresh()
         try:
             await server.start()
         except StartError:
@@ -183,6 +197,7 @@ class Daemon:
             asyncio.create_task(self._render(), name="render"),
             asyncio.create_task(self._keep_house(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
+            asyncio.create_task(self._preflights.run(), name="preflights"),
         ]
         if self.history is not None:
             background.append(asyncio.create_task(self.history.run(), name="history"))
@@ -250,6 +265,7 @@ class Daemon:
             judge=self._judge,
             ready=self.ready,
             alerts=self._alerts.active(),
+            preflights=self._settings.preflights,
         )
 
     def config(self) -> Mapping[str, Any]:
@@ -298,6 +314,7 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
+        await self._preflights.refresh()
         self._log.info(
             "reloaded",
             added=",".join(found.added),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ SLOW = (
     "alerts/test_trees.py",
     "browser",
     "commands/test_demo.py",
+    "commands/test_preflight_processes.py",
     "commands/test_status.py",
     "conformance",
     "dashboards/test_answers.py",
@@ -64,6 +66,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in slow):
             item.add_marker("slow")
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have what is in cycles stay, as it can for hours in a process that runs for long."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 # For tests/fuzz, which leave the number of examples to the profile; see the README there.

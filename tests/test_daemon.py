@@ -28,14 +28,28 @@ if TYPE_CHECKING:
 UNREACHABLE = "LoadFleetAgentUnreachable"
 
 
+#: So many times as fast as the one on the wall.
+FAST_CLOCK = Clock(
+    monotonic=lambda: time.monotonic() * 20,
+    boottime=lambda: time.monotonic() * 20,
+    time=time.time,
+    sleep=lambda seconds: asyncio.sleep(seconds / 20),
+)
+
+
 @asynccontextmanager
 async def running(
-    configuration: Mapping[str, Any], state: LastingState, *, clock: Clock = SYSTEM_CLOCK
+    configuration: Mapping[str, Any],
+    state: LastingState,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    later: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[tuple[Daemon, str]]:
-    """Run a daemon that serves already, and stop it in the end."""
+    """Run a daemon that serves already, and stop it in the end; `later` is for its reload."""
     urls: list[str] = []
-    loaded = Loaded(settings=from_data(configuration), hash="")
-    daemon = Daemon(loaded, announce=urls.append, state=state, clock=clock)
+    settings = [from_data(each) for each in (configuration, later or configuration)]
+    loaded, then = (Loaded(settings=each, hash="") for each in settings)
+    daemon = Daemon(loaded, load=lambda: then, announce=urls.append, state=state, clock=clock)
     stop = asyncio.Event()
     task = asyncio.create_task(daemon.run(stop))
     try:
@@ -73,12 +87,7 @@ class SlowState(LastingState):
 
 async def test_a_state_that_hangs_is_no_loop_that_is_stuck() -> None:
     """The daemon goes on with its housekeeping, so nobody restarts it for a slow disk."""
-    clock = Clock(
-        monotonic=lambda: time.monotonic() * 20,
-        boottime=lambda: time.monotonic() * 20,
-        time=time.time,
-        sleep=lambda seconds: asyncio.sleep(seconds / 20),
-    )
+    clock = FAST_CLOCK
     state = SlowState(clock.monotonic)
     configuration = {
         "web": {"listen_address": f"127.0.0.1:{free_port()}"},
@@ -141,3 +150,35 @@ async def test_a_restart_while_the_portal_hangs_loses_nothing() -> None:
         [row[fact] for fact in facts] for row in after["data"]["targets"]
     ]
     assert {True} == {row["restored"] for row in after["data"]["targets"]}
+
+
+async def test_preflights_are_exposed_from_the_start_and_follow_the_configuration() -> None:
+    """Before anything was polled it is known which there are, and none outlives a reload."""
+    async with Simulation(SimulatorOptions(still=True, agents=2)) as simulation:
+        simulation.realload.obey(Command(fault=Fault.HANG))
+        configuration = {
+            "sources": simulation.configuration()["sources"][:1],
+            "web": {"listen_address": f"127.0.0.1:{free_port()}"},
+            "preflights": [{"name": "nightly", "idle": True}],
+        }
+        later = configuration | {"preflights": [{"name": "weekly", "idle": True}]}
+        state = LastingState(time.monotonic)
+        async with running(configuration, state, clock=FAST_CLOCK, later=later) as (daemon, url):
+
+            async def shown() -> list[str]:
+                lines = (await fetch(f"{url}/metrics")).splitlines()
+                return [line for line in lines if line.startswith("loadfleet_preflight_")]
+
+            async def replaced() -> bool:
+                return [each.replace("nightly", "weekly") for each in before] == await shown()
+
+            before = await shown()
+            await daemon.reload()
+            await until(replaced)
+
+    assert [
+        'loadfleet_preflight_due{preflight="nightly"} 0.0',
+        'loadfleet_preflight_agents{preflight="nightly",state="fit"} 0.0',
+        'loadfleet_preflight_agents{preflight="nightly",state="unfit"} 0.0',
+        'loadfleet_preflight_users{preflight="nightly"} 0.0',
+    ] == before

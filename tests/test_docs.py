@@ -26,6 +26,7 @@ from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.settings import flags
 from exporter.settings.load import from_data
+from exporter.settings.preflights import PREFLIGHTS, PreflightSettings
 from exporter.settings.sections import SECTIONS, SOURCES
 from exporter.sources.realload import actions
 from exporter.sources.registry import PROVIDERS
@@ -85,7 +86,12 @@ def block_with(key: str) -> list[Any]:
 def models() -> Iterator[tuple[str, type[Section]]]:
     """Yield every model of the configuration and of the web configuration file, with its place."""
     providers = {name: provider.settings for name, provider in PROVIDERS.items()}
-    waiting = [*SECTIONS.items(), *providers.items(), *web_config.SECTIONS.items()]
+    waiting: list[tuple[str, type[Section]]] = [
+        *SECTIONS.items(),
+        (PREFLIGHTS, PreflightSettings),
+        *providers.items(),
+        *web_config.SECTIONS.items(),
+    ]
     while waiting:
         place, model = waiting.pop()
         yield place, model
@@ -257,6 +263,16 @@ def test_a_configuration_is_right(number: int, tmp_path: Path) -> None:
     assert settings.sources
 
 
+def test_the_preflight_of_the_reference_is_right() -> None:
+    """What is copied from the reference is taken beside a source of that name."""
+    (block,) = blocks("yaml", ROOT / "deploy" / "docs" / "configuration.md")[:1]
+    source = {"provider": "realload", "name": "prod", "url": "http://portal", "auth_token": "x"}
+
+    settings = from_data({"sources": [source], **yaml.safe_load(block)})
+
+    assert ["nightly-checkout"] == [each.name for each in settings.preflights]
+
+
 def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> None:
     """The configuration within the patch of the ConfigMap is one, too."""
     (patch,) = kustomization()["patches"]
@@ -343,7 +359,8 @@ def calls() -> Iterator[str]:
                 while words and re.fullmatch(r"sudo|[A-Z_]+=.*", words[0]):
                     del words[0]
                 if words and Path(words[0]).name == "loadfleet-exporter":
-                    end = words.index(">") if ">" in words else None
+                    signs = (each for each in words if re.fullmatch(r"2?>|&", each))
+                    end = words.index(sign) if (sign := next(signs, "")) else None
                     yield shlex.join(words[1:end])
 
 
@@ -377,7 +394,7 @@ def test_where_to_look_is_there() -> None:
     known |= {panel["title"] for board in boards for panel in board["panels"]}
     known |= {each["label"] for board in boards for each in board["templating"]["list"]}
     known |= set(re.findall(r"<h2[^>]*>([^<{]+?) ?[<{]", pages))
-    known |= set(re.findall(r'head\("([^"]+)"', pages))
+    known |= set(re.findall(r'head\(filters, "([^"]+)"', pages))
     table = text_of(ROOT / "deploy" / "docs" / "where-to-look.md")
 
     named = set(re.findall(r"\*([^*\n]+)\*", table))

@@ -11,7 +11,11 @@ from exporter.settings import flags
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+
+#: What may be left out, and what can be given several times.
+_OPTIONAL: Mapping[int | str | None, str] = {"?": "[{}]", "*": "[{}…]"}
 
 
 def table_of_commands() -> str:
@@ -70,7 +74,7 @@ def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
 
 def _usage(name: str) -> str:
     arguments = (
-        f"[{option}]" if action.nargs == "?" else option
+        _OPTIONAL.get(action.nargs, "{}").format(option)
         for option, action in arguments_of(name)
         if not action.option_strings
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic import BeforeValidator, SecretStr
 from deploy.reference.markdown import code, table
 from exporter.config.types import Duration, Interval, Regex, Size, Url, format_duration
 from exporter.config.validation import Section, model_of
+from exporter.settings.preflights import PREFLIGHTS, PreflightSettings
 from exporter.settings.sections import SECTIONS
 from exporter.sources.registry import PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 MODELS: Mapping[str, type[Section]] = {
     **SECTIONS,
     "source": SourceSettings,
+    PREFLIGHTS: PreflightSettings,
     **{name: provider.settings for name, provider in PROVIDERS.items()},
     **WEB_SECTIONS,
 }
@@ -39,6 +42,7 @@ _WORDS: Mapping[Any, str] = {
     float: "number",
     str: "text",
     Path: "file",
+    time: "time of day, in quotes",
     SecretStr: "text, secret",
 }
 
@@ -101,8 +105,11 @@ def rows(model: type[Section]) -> Iterator[tuple[str, str, str, str]]:
     Raises:
         LookupError: A setting is not described.
     """
-    meanings = described(model)
-    elsewhere = inherited_from(model).model_fields.keys() - meanings.keys()
+    elsewhere = inherited_from(model).model_fields.keys() - described(model).keys()
+    # What several models share stands in the docstring of the one that they inherit from.
+    meanings = {
+        name: text for each in model.__mro__[::-1] for name, text in described(each).items()
+    }
     defaults = model().model_dump(mode="json")
     for key, field in model.model_fields.items():
         if key not in elsewhere:

@@ -59,17 +59,29 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def page(self) -> str:
         """The address of a target's page, relative to the board's, as the template of a `Text`."""
+        if self.listing is evidence.PREFLIGHTS:
+            return "#preflights"
         if self.kind is None:
             return "?source={source:urlquery}"
         label = self.on[len(SOURCE)]
         query = f"source={{source:urlquery}}&kind={self.kind}&id={{{label}:urlquery}}"
         return f"target?{query}"
 
+    @property
+    def chosen(self) -> str:
+        """The query in the address of a dashboard, likewise."""
+        return "?var-source={source:urlquery}" if self.listing.on == SOURCE else ""
+
 
 def since(family: NamedFamily, *on: str, text: str = " Since {}.") -> Detail:
     """Return a sentence with the time stamp that a metric holds."""
     form, function = "humanizeTimestamp", "floor"
     return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form=form, function=function)
+
+
+def lasting(family: NamedFamily, *on: str, text: str) -> Detail:
+    """Return a sentence with the duration that a metric holds."""
+    return Detail(text=text, metric=family.name, on=(*SOURCE, *on), form="humanizeDuration")
 
 
 def skew(family: NamedFamily, *on: str) -> Detail:
@@ -178,6 +190,29 @@ CERTIFICATE = About(
     on=(*SOURCE, "certificate_id"),
     dashboard=Uid.AGENTS,
     details=(since(c.CERTIFICATE_NOT_AFTER, "certificate_id", text=" It ends at {}."),),
+)
+PREFLIGHT = About(
+    listing=evidence.PREFLIGHTS,
+    metric=own.PREFLIGHT_DUE.name,
+    on=evidence.PREFLIGHTS.on,
+    dashboard=Uid.OVERVIEW,
+    details=(
+        Detail(
+            text=" The test begins at {}.",
+            metric=own.PREFLIGHT_WINDOW_END.name,
+            on=evidence.PREFLIGHTS.on,
+            form="humanizeTimestamp",
+            function="floor",
+        ),
+        Detail(
+            text=" Checks that fail: {}.",
+            metric=own.PREFLIGHT_CHECK_PASSED.name,
+            on=evidence.PREFLIGHTS.on,
+            only=("==", 0.0),
+            label="check",
+            listed=True,
+        ),
+    ),
 )
 
 _LAST_SUCCESS = Detail(

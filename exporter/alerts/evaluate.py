@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from exporter.alerts.evidence import SOURCE, UNKNOWN_SECONDS
+from exporter.alerts.evidence import UNKNOWN_SECONDS
 from exporter.alerts.expression import ALERTS
 from exporter.alerts.samples import Labels, Partners, Row, identity, key, metrics, vector
 from exporter.alerts.values import evaluate, evaluated, keys
@@ -228,16 +228,16 @@ class _Evidence:
         about = rule.about
         if about is None:
             return None
-        on = about.on
+        on, whose = about.on, about.listing.on
         targets = self._keys(about.read(), on)
         listed = about.listing.read()
-        sources = self._keys(listed, SOURCE) if listed is not None else set()
-        polled = self._keys(about.listing.polled(), SOURCE)
+        lists = self._keys(listed, whose) if listed is not None else set()
+        polled = self._keys(about.listing.polled(), whose)
         # A task that is polled no longer was taken out of the configuration.
         return lambda labels: (
             key(labels, on) in targets
-            or key(labels, SOURCE) in sources
-            or key(labels, SOURCE) not in polled
+            or key(labels, whose) in lists
+            or key(labels, whose) not in polled
         )
 
     def _keys(self, expression: Expression, on: Row) -> set[Row]:

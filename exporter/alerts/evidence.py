@@ -42,6 +42,9 @@ _ENDED = "source_task:loadfleet_list:ended"
 #: The name under which Prometheus records the jobs of which a shard is missing.
 MISSING = "job:loadfleet_shards:missing"
 
+#: The name under which Prometheus records the preflights of which nothing is known.
+UNSEEN = "preflight:loadfleet_preflight:unknown"
+
 #: The metrics that tell whether a list was read.
 EVIDENCE = frozenset(
     family.name for family in (c.SOURCE_TASK_UP, c.SOURCE_TARGETS, own.POLL_INTERVAL, own.SHARDS)
@@ -58,11 +61,13 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         name: The kind.
         tasks: Pairs of a provider and its task; an empty provider stands for all others.
         counted: Whether the number of targets is exposed; then an empty list is no evidence.
+        on: The labels that identify whose list it is.
     """
 
     name: str
     tasks: tuple[tuple[str, str], ...] = ()
     counted: bool = True
+    on: tuple[str, ...] = SOURCE
 
     def of_tasks(self, selected: Callable[..., Expression]) -> Expression:
         """Return the series that `selected` makes of the labels of each task, joined by `or`."""
@@ -91,13 +96,33 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         """Return the tasks that are polled and read the list."""
         return self.of_tasks(partial(_recent, own.POLL_INTERVAL))
 
+    def unknown(self) -> Select:
+        """Return those of whose targets nothing is known, as Prometheus records them."""
+        return _now(UNKNOWN, Match(label="kind", values=(self.name,)))
+
+
+class Preflights(Listing, frozen=True, kw_only=True):
+    """The preflights: an exporter shows all that it has, whatever it knows of its sources."""
+
+    name: str = "preflight"
+    counted: bool = False
+    on: tuple[str, ...] = (own.PREFLIGHT,)
+
+    def polled(self) -> Expression:
+        """Return those that are configured."""
+        return _recent(own.PREFLIGHT_DUE)
+
+    def unknown(self) -> Select:
+        """Return those within their window that no exporter shows."""
+        return _now(UNSEEN)
+
 
 def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the rules that record `UNKNOWN`, those it reads first: name, PromQL and labels.
+    """Yield the rules that record `UNKNOWN` and `UNSEEN`: name, PromQL and labels.
 
-    A source counts for a day after its last sample, after the last poll that read the list, or
-    after the last target in it. It counts no longer once a process that polled it polls it no
-    more: that was meant.
+    Those that are read by others come first. A source counts for a day after its last sample, after
+    the last poll that read the list, or after the last target in it; a preflight until the end of
+    its window. Neither counts any longer once a process that had it has it no more: that was meant.
     """
     day = format_duration(UNKNOWN_SECONDS * writing.scale)
     on, by = f"on ({', '.join(SOURCE)})", f"max by ({', '.join(SOURCE)})"
@@ -137,6 +162,18 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
             empty = f"{by} (max_over_time({counted}[{day}])) == 0"
             text += f" unless {on} ({empty} and {on} last_over_time({counted}{ago}))"
         yield UNKNOWN, f"{text} unless {on} ({ended})", {"kind": listing.name}
+    by_name, due = f"({own.PREFLIGHT})", _recent(own.PREFLIGHT_DUE).promql(writing)
+    begin, end = (
+        f"last_over_time({family.name}[{day}])"
+        for family in (own.PREFLIGHT_WINDOW_START, own.PREFLIGHT_WINDOW_END)
+    )
+    # Also what lapses after a window must not go on until the next one.
+    lasting = f"max by {by_name} ({end} > time() and {begin} <= time())"
+    removed = (
+        f"present_over_time({own.PREFLIGHT_DUE.name}[{day}]) and {running}"
+        f" unless on (job, instance, {own.PREFLIGHT}) {due}"
+    )
+    yield UNSEEN, f"{lasting} unless on {by_name} {due} unless on {by_name} ({removed})", {}
 
 
 def _now(metric: str, *matches: Match) -> Select:
@@ -167,6 +204,8 @@ SUITES = _listed(Kind.SUITE, ("", Kind.SUITE.task), ("blazemeter", Kind.RUN.task
 # Runs come and go: none is as good an answer as many.
 RUNS = _listed(Kind.RUN, ("", Kind.RUN.task), ("eggplant", Kind.AGENT.task), counted=False)
 CERTIFICATES = Listing(name="certificate", tasks=(("", "certificates"),), counted=False)
+
+PREFLIGHTS = Preflights()
 
 LISTINGS = (
     SOURCES,

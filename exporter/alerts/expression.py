@@ -77,6 +77,10 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
         """Multiply by a number."""
         return Times(of=self, factor=factor)
 
+    def plus(self, addend: float) -> Raised:
+        """Add a number."""
+        return Raised(of=self, addend=addend)
+
     def plus_one_of(self, other: Expression, *on: str) -> Plus:
         """Add the value of the one series with the same labels `on`."""
         return Plus(left=self, right=other, on=on)
@@ -188,6 +192,13 @@ class Times(Expression, frozen=True, kw_only=True):
     factor: float
 
 
+class Raised(Expression, frozen=True, kw_only=True):
+    """The value plus a number."""
+
+    of: Expression
+    addend: float
+
+
 class Merged(Expression, frozen=True, kw_only=True):
     """One series of all that differ only in some labels, which the result has no more.
 
@@ -290,6 +301,8 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
             return f"{text(of, _MULTIPLYING)} * {partner}", _MULTIPLYING
         case Times(of=of, factor=factor):
             return f"{text(factor, _MULTIPLYING)} * {text(of, _MULTIPLYING)}", _MULTIPLYING
+        case Raised(of=of, addend=addend):
+            return f"{text(of, _COMPARING)} + {text(addend, _ADDING)}", _ADDING
         case Ratio(left=left, right=right):
             return f"{text(left, _ADDING)} / {text(right, _MULTIPLYING)}", _MULTIPLYING
         case Age(of=of):

@@ -7,7 +7,6 @@ from enum import StrEnum, unique
 import msgspec
 
 from exporter.alerts.about import About, Uid
-from exporter.alerts.evidence import SOURCE, UNKNOWN
 from exporter.alerts.expression import Expression, Writing
 from exporter.alerts.texts import Detail, Text
 
@@ -98,7 +97,7 @@ class Rule(msgspec.Struct, frozen=True):
             texts["board_url"] = Text(f"{links.board_url.rstrip('/')}/{page}")
         if links.grafana_url:
             board = about.dashboard if about is not None else Uid.EXPORTER
-            query = "?var-source={source:urlquery}" if about is not None else ""
+            query = about.chosen if about is not None else ""
             texts["dashboard_url"] = Text(f"{links.grafana_url.rstrip('/')}/d/{board}{query}")
         return texts
 
@@ -115,10 +114,10 @@ class Rule(msgspec.Struct, frozen=True):
         # Two rows of one name differ in their severity.
         same = f'alertname="{self.name}", alertstate="firing", severity="{self.severity}"'
         firing = f"ALERTS{{{same}}}"
-        on = ", ".join(SOURCE)
+        listing = self.about.listing
         read = self.about.read().promql(writing)
         return (
             f"{condition} or max without (alertname, alertgroup, alertstate, severity) ({firing})"
-            f' and on ({on}) {UNKNOWN}{{kind="{self.about.listing.name}"}}'
+            f" and on ({', '.join(listing.on)}) {listing.unknown().promql(writing)}"
             f" unless on ({', '.join(self.about.on)}) ({read})"
         )

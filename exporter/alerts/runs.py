@@ -1,4 +1,4 @@
-"""The rows of the table about what is executed: suites and single runs.
+"""The rows of the table about what is executed, or will be: tests to come, suites, single runs.
 
 Agents and the like are down for a while; a run that did not pass stays so. What counts is that one
 fault is told once.
@@ -13,6 +13,7 @@ from exporter.alerts.evidence import SOURCE
 from exporter.alerts.expression import Age, Match, merged, select
 from exporter.alerts.rule import PREFIX, Rule, Severity
 from exporter.metrics import catalogue as c
+from exporter.metrics import own
 
 
 if TYPE_CHECKING:
@@ -21,12 +22,40 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
+_SUITE = (*SOURCE, "suite_id")
+
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
+
+# Beyond the factor: a suite that takes a minute may take two, and a run that has ended is in flight
+# until the next poll.
+_SLOWER_SECONDS, _LONGER_SECONDS = 30.0, 120.0
 
 _BECAME, _ENDED = " Its newest finished run: {}.", " That run ended at {}."
 
 _STARTED = " Its newest run started at {}."
+
+_RUNS_SINCE = " That run started at {}."
+
+# Readings flap, but a window can be short.
+_UNFIT_HOLD_SECONDS = 120.0
+
+
+def about_preflights() -> Iterator[Rule]:
+    """Yield the row about tests to come."""
+    # Of several exporters one that knows nothing has no say, and one that finds fault is right.
+    fit = select(own.PREFLIGHT_READY).merged("min").compared("==", 1)
+    yield Rule(
+        f"{PREFIX}NotFit",
+        # The window is the time in which the fleet can still be mended.
+        Severity.CRITICAL,
+        merged(own.PREFLIGHT_DUE).compared("==", 1).where("unless", fit, own.PREFLIGHT),
+        "The fleet is not found fit for a test that begins soon.",
+        "Preflight {preflight} does not find the fleet fit: a check fails, or it is not known"
+        " whether all pass.",
+        about.PREFLIGHT,
+        hold_seconds=_UNFIT_HOLD_SECONDS,
+    )
 
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
@@ -62,13 +91,60 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         yield Rule(
             f"{PREFIX}SuiteOverdue",
             Severity.WARNING,
-            due.where("unless", running, *SOURCE, "suite_id"),
+            due.where("unless", running, *_SUITE),
             "A suite has not run for too long.",
             "Suite {suite} (id {suite_id}) of source {source} has not run for too long, and no run"
             " is in flight.",
             about.SUITE,
             details=(about.since(c.SUITE_LAST_RUN_START, "suite_id", text=_STARTED),),
         )
+
+    yield from _slow(thresholds)
+
+
+def _slow(thresholds: Thresholds) -> Iterator[Rule]:
+    """Yield the rows about runs that take longer than usual."""
+    usual = merged(c.SUITE_BASELINE_DURATION)
+    passed = Match(label="outcome", values=("passed",))
+    usually = about.lasting(c.SUITE_BASELINE_DURATION, "suite_id", text=" Usually it takes {}.")
+    yield Rule(
+        f"{PREFIX}SuiteSlower",
+        Severity.WARNING,
+        merged(c.SUITE_LAST_RUN_DURATION)
+        .compared(">", usual.times(thresholds.slower_than_usual))
+        .compared(">", usual.plus(_SLOWER_SECONDS))
+        .where("and", select(c.SUITE_LAST_RUN_OUTCOME, passed).compared("==", 1), *_SUITE),
+        "A suite passed, but took much longer than usual.",
+        "Suite {suite} (id {suite_id}) of source {source} passed, but took much longer than usual.",
+        about.SUITE,
+        # As a verdict.
+        hold_seconds=0,
+        keep_seconds=0,
+        details=(
+            about.lasting(c.SUITE_LAST_RUN_DURATION, "suite_id", text=" It took {}."),
+            usually,
+            about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),
+        ),
+    )
+    # A run that generates no load yet, or none any more, has its own alert.
+    idle = select(c.RUN_PHASE, Match(label="phase", values=(*_PREPARING, "stuck")))
+    stuck = select(c.RUN_INFO).where("and", idle.compared("==", 1), *SOURCE, "run_id")
+    yield Rule(
+        f"{PREFIX}SuiteTooLong",
+        Severity.WARNING,
+        Age(of=merged(c.SUITE_CURRENT_RUN_START))
+        .compared(">", usual.times(thresholds.longer_than_usual))
+        .compared(">", usual.plus(_LONGER_SECONDS))
+        .where("and", select(c.SUITE_RUNNING).compared("==", 1), *_SUITE)
+        .where("unless", stuck, *_SUITE),
+        "A suite's run is in flight for much longer than usual.",
+        "A run of suite {suite} (id {suite_id}) of source {source} is in flight for much longer"
+        " than usual.",
+        about.SUITE,
+        # It has lasted as long as it has.
+        hold_seconds=0,
+        details=(usually, about.since(c.SUITE_CURRENT_RUN_START, "suite_id", text=_RUNS_SINCE)),
+    )
 
 
 def about_runs(thresholds: Thresholds) -> Iterator[Rule]:

@@ -14,7 +14,7 @@ import msgspec
 from exporter.alerts.machines import about_agents, about_certificates, about_machines
 from exporter.alerts.operation import about_exporters, about_operation, about_sources
 from exporter.alerts.rule import PREFIX, Rule, Severity
-from exporter.alerts.runs import about_runs, about_suites
+from exporter.alerts.runs import about_preflights, about_runs, about_suites
 from exporter.alerts.thresholds import AlertSettings, Thresholds
 
 
@@ -35,6 +35,7 @@ def rules(
         *about_exporters(),
         *about_sources(),
         *about_machines(thresholds),
+        *about_preflights(),
         *about_suites(thresholds),
         *about_runs(thresholds),
         *about_operation(thresholds),

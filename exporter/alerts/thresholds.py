@@ -21,6 +21,8 @@ class Thresholds(Section):
         clock_skew: How far a clock may be off.
         run_stuck: How long a run may take from its start until it generates load.
         suite_overdue: How long a suite may go without a run.
+        slower_than_usual: How many times its usual duration a passed run of a suite may have taken.
+        longer_than_usual: How many times its usual duration a run of a suite may be in flight.
         certificate_expiry: How long before its end a certificate is to be replaced.
         agent_restarted: How long an agent counts as restarted.
         agents_down_ratio: The share of a source's agents that is too many when down.
@@ -32,6 +34,8 @@ class Thresholds(Section):
     clock_skew: Interval = 5.0
     run_stuck: Interval = 1800.0
     suite_overdue: Interval = None
+    slower_than_usual: Annotated[float, Field(gt=1)] = 1.5
+    longer_than_usual: Annotated[float, Field(gt=1)] = 2.0
     certificate_expiry: Interval = 1_209_600.0
     agent_restarted: Interval = 900.0
     agents_down_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -72,6 +72,8 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
             return _changed(evaluate(of, samples, now), lambda value: value - now)
         case e.Times(of=of, factor=factor):
             return _changed(evaluate(of, samples, now), lambda value: value * factor)
+        case e.Raised(of=of, addend=addend):
+            return _changed(evaluate(of, samples, now), lambda value: value + addend)
         case e.Merged(of=of, by="max" | "min" | "sum", labels=()):
             # The series of one process differ in more than what tells processes apart.
             return evaluate(of, samples, now)

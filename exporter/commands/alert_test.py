@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import math
 import socket
@@ -20,8 +19,8 @@ from exporter.alerts.alertmanager import AlertmanagerClient, Connect
 from exporter.alerts.evaluate import Alert, Phase
 from exporter.alerts.rule import PREFIX, Severity
 from exporter.clock import SYSTEM_CLOCK, Clock
-from exporter.commands.configuration import notifying
-from exporter.config.types import WrongValueError, format_duration, parse_duration
+from exporter.commands.configuration import duration, notifying
+from exporter.config.types import format_duration
 from exporter.errors import CallError, ConfigurationError, PollError
 from exporter.http import HttpClient
 from exporter.logging import configure
@@ -30,6 +29,7 @@ from exporter.settings import flags
 
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.alerts.alertmanager import NotificationOptions
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--hold",
-        type=_duration,
+        type=duration,
         default=HOLD_SECONDS,
         metavar="DURATION",
         help="how long until the alerts are resolved, longer than group_wait so that people are"
@@ -180,13 +180,6 @@ async def rehearse(  # noqa: PLR0913 - all but the first two by keyword
         ended = await _post(list(zip(clients_told, ends, strict=True)), clock)
     _tell(ended, "end", out)
     return all(answer.accepted for answer in (*begun, *ended))
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except WrongValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 async def _until_stopped(

@@ -31,12 +31,14 @@ class _Argument(msgspec.Struct, frozen=True, kw_only=True):
         about: What it means, without its variable.
         takes: What its value is called; empty if it takes none.
         choices: The values it can have, if they are known.
+        several: Whether an argument can be given several times.
     """
 
     flags: tuple[str, ...]
     about: str
     takes: str
     choices: tuple[str, ...]
+    several: bool = False
 
     @classmethod
     def of(cls, action: argparse.Action) -> _Argument:
@@ -46,6 +48,7 @@ class _Argument(msgspec.Struct, frozen=True, kw_only=True):
             about=re.sub(r" \[\$\w+\]$", "", action.help or "").replace("%%", "%"),
             takes="" if action.nargs == 0 else str(action.metavar or action.dest).upper(),
             choices=tuple(str(choice) for choice in action.choices or ()),
+            several=action.nargs == "*",
         )
 
 
@@ -155,7 +158,7 @@ def _zsh_specs(argument: _Argument) -> Iterator[str]:
     for flag in argument.flags:
         yield f"*{flag}{'=' if taken else ''}[{about}]{taken}"
     if not argument.flags:
-        yield taken or f":{argument.takes}:"
+        yield f"{'*' if argument.several else ''}{taken or f':{argument.takes}:'}"
 
 
 def _fish(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 import sys
 from pathlib import Path
@@ -27,7 +28,6 @@ from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping, Sequence
 
     from exporter.config.validation import Checked
@@ -102,6 +102,18 @@ def warn_of_own_ledger(command: str, engine: Engine) -> None:
             " to those of the daemon; --url asks the daemon instead",
             file=sys.stderr,
         )
+
+
+def duration(text: str) -> float:
+    """Read a duration, for argparse; seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        return parse_duration(text)
+    except WrongValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:

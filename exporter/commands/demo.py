@@ -7,13 +7,14 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.clock import SYSTEM_CLOCK
+from exporter.clock import SYSTEM_CLOCK, utc
 from exporter.config.types import format_duration
 from exporter.daemon import Daemon
 from exporter.errors import StartError
 from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.settings.load import Loaded, configure_for, from_data
+from exporter.settings.preflights import PreflightSettings
 from exporter.simulator import options
 from exporter.simulator.server import Simulation
 from exporter.state.memory import MemoryState
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: The demo polls faster than anybody should poll a vendor, so that there is something to see.
 INTERVAL_SECONDS = 5.0
+
+#: The test for which there is a preflight begins after this long.
+TEST_BEGINS_SECONDS = 7200.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,9 @@ async def _demonstrate(
             data = {"defaults": {"interval": format_duration(INTERVAL_SECONDS), "timeout": "4s"}}
             sources = simulation.configuration(interval_seconds=INTERVAL_SECONDS)
             settings = from_data(data | sources, overrides=overrides)
+            if settings.sharding.total_shards == 1:
+                soon = _preflight(SYSTEM_CLOCK.time())
+                settings = settings.model_copy(update={"preflights": (soon,)})
             configure_for(settings, warnings=warnings)
             daemon = Daemon(
                 Loaded(settings=settings, hash=""),
@@ -63,6 +70,18 @@ async def _demonstrate(
                 await daemon.run(stop)
             except StartError as error:
                 raise StartError(flags.by_flags(str(error))) from error
+
+
+def _preflight(now: float) -> PreflightSettings:
+    """Return one for a test in two hours, for which an outdated agent is missing."""
+    return PreflightSettings.model_validate(
+        {
+            "name": "nightly-checkout",
+            "agents": {"source": "simulated-portal", "include": "geneva-.*"},
+            "users": 2500,
+            "window": {"before": f"{utc(now + TEST_BEGINS_SECONDS):%H:%M}", "for": "1h"},
+        }
+    )
 
 
 def _announce(simulation: Simulation, url: str) -> None:

@@ -20,6 +20,34 @@ if TYPE_CHECKING:
 REDRAW_SECONDS = 0.5
 
 
+class Waiting:
+    """Tells what is waited for: a terminal once per question, a log once per change.
+
+    Args:
+        out: Where it is told.
+        command: Who waits.
+    """
+
+    def __init__(self, out: TextIO, command: str) -> None:
+        self._out = out
+        self._command = command
+        self._told = ""
+
+    def tell(self, what: str, left_seconds: float) -> None:
+        """Tell what is waited for, and for how long still."""
+        left = duration(float(round(left_seconds)))
+        if self._out.isatty():
+            _write(self._out, f"waiting {left} more: {what}")
+        elif what != self._told:
+            print(f"{self._command}: waiting {left} more: {what}", file=self._out, flush=True)
+        self._told = what
+
+    def end(self) -> None:
+        """Erase what was told on a terminal; a log keeps it."""
+        if self._told and self._out.isatty():
+            _write(self._out, "")
+
+
 @asynccontextmanager
 async def progress(engine: Engine, out: TextIO, *, wanted: bool) -> AsyncIterator[None]:
     """Show how far the first poll of an engine is, for as long as the context lasts.
@@ -60,13 +88,16 @@ async def _show(engine: Engine, out: TextIO) -> None:
     try:
         while True:
             await engine.clock.sleep(REDRAW_SECONDS)
-            text = line(engine, engine.clock.monotonic() - began)
-            # The cursor stays in front, so that a line of the log takes this one's place.
-            out.write(f"\r\x1b[K{text[: _columns(out) - 1]}\r")
-            out.flush()
+            _write(out, line(engine, engine.clock.monotonic() - began))
     finally:
-        out.write("\r\x1b[K")
-        out.flush()
+        _write(out, "")
+
+
+def _write(out: TextIO, text: str) -> None:
+    """Write the line anew; without a text it is erased."""
+    # The cursor stays in front, so that a line of the log takes this one's place.
+    out.write(f"\r\x1b[K{text[: _columns(out) - 1]}\r" if text else "\r\x1b[K")
+    out.flush()
 
 
 def _columns(out: TextIO) -> int:

@@ -9,16 +9,17 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from exporter import __version__
-from exporter.clock import SYSTEM_CLOCK, Clock
+from exporter.clock import SYSTEM_CLOCK
 from exporter.config.types import WrongValueError, check_url
 from exporter.errors import CallError, ExporterError, Reason
 from exporter.settings import flags
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from exporter.http import Reply
+    from exporter.overview.document import Told
 
 
 #: Of an answer from its first byte to its last.
@@ -62,6 +63,12 @@ class NotAskedError(ExporterError):
         super().__init__(message)
         self.status = status
         self.sentence = sentence
+
+    @property
+    def lasting(self) -> bool:
+        """Whether asking again will not help, as where a password is wanted."""
+        passing = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+        return 300 <= self.status < 500 and self.status not in passing
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
@@ -107,8 +114,8 @@ async def get(
     page: str,
     *,
     accept: str = "application/json",
+    answers: Collection[int] = (HTTPStatus.OK,),
     timeout_seconds: float = TIMEOUT_SECONDS,
-    clock: Clock = SYSTEM_CLOCK,
 ) -> Reply:
     """Return what a daemon answers on one of its pages.
 
@@ -116,8 +123,8 @@ async def get(
         url: The daemon's, as `daemon_url` returns it.
         page: The path below, with its query.
         accept: The type that is wanted.
+        answers: The statuses of replies that are an answer.
         timeout_seconds: For the whole of it.
-        clock: Where time comes from.
 
     Raises:
         NotAskedError: There is no answer, or it is none of a daemon that has one.
@@ -133,7 +140,8 @@ async def get(
         retries=0,
     )
     call = Call(operation=page, method="GET", url=f"{url}{page}", headers={"accept": accept})
-    client = HttpClient(options, clock=clock, random=Random())  # noqa: S311 - nothing is retried
+    random = Random()  # noqa: S311 - nothing is retried
+    client = HttpClient(options, clock=SYSTEM_CLOCK, random=random)
     try:
         reply = await client.send(call)
     except CallError as error:
@@ -143,9 +151,31 @@ async def get(
         raise NotAskedError(f"cannot read {url}{page}: {what}; {remedy}") from None
     finally:
         await client.aclose()
-    if reply.status != HTTPStatus.OK:
-        raise _refused(f"{url}{page}", reply)
+    if reply.status not in answers:
+        raise refused(f"{url}{page}", reply)
     return reply
+
+
+async def fleet(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[Told, float | None]:
+    """Return what a daemon says of its whole fleet, and when it did.
+
+    Args:
+        url: The daemon's, as `daemon_url` returns it.
+        timeout_seconds: For the whole of it.
+
+    Returns:
+        That, and the time by the daemon's clock, epoch; `None` where it does not say.
+
+    Raises:
+        NotAskedError: There is no answer, or it is none of a daemon of this version.
+    """
+    from exporter.overview.document import told  # noqa: PLC0415 - as the HTTP client
+
+    reply = await get(url, "/api/v1/status", timeout_seconds=timeout_seconds)
+    try:
+        return told(reply.body), reply.date_seconds
+    except ValueError:
+        raise not_a_daemon(url) from None
 
 
 def not_a_daemon(url: str) -> NotAskedError:
@@ -156,10 +186,11 @@ def not_a_daemon(url: str) -> NotAskedError:
     )
 
 
-def _refused(page: str, reply: Reply) -> NotAskedError:
-    told = _SENTENCE.fullmatch(reply.body[:1000].decode(errors="replace"))
-    own = told is not None and int(told[1]) == reply.status and told[2].isprintable()
-    sentence = told[2] if told and own else ""
+def refused(page: str, reply: Reply) -> NotAskedError:
+    """Return the error for a reply that is no answer."""
+    match = _SENTENCE.fullmatch(reply.body[:1000].decode(errors="replace"))
+    own = match is not None and int(match[1]) == reply.status and match[2].isprintable()
+    sentence = match[2] if match and own else ""
     if 300 <= reply.status < 400:
         why = "it answers with a redirect; give the URL that it leads to"
     else:

@@ -22,7 +22,7 @@ from exporter.overview.rows import Condition, TargetRow
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from exporter.overview.rows import RunRow
     from exporter.overview.sources import SourceRow
@@ -68,6 +68,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether a source is judged; the exporter itself, without a name, always is."""
         return self.sources is None or not source or source in self.sources
 
+    def judges_problem(self, problem: Problem) -> bool:
+        """Return whether a problem is judged; a preflight is about the whole fleet."""
+        return self.sources is None if problem.preflight else self.judges(problem.source)
+
     def shows(self) -> Callable[[TargetRow], bool]:
         """Return what tells whether a target's row is shown."""
         matches = self.filters.matcher()
@@ -84,7 +88,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         for problem in problems:
             # Runs, and targets that are no longer listed, have no row.
             fits = not self.filters.states and (not kinds or problem.kind in kinds)
-            if self.judges(problem.source) and (
+            if self.judges_problem(problem) and (
                 not problem.kind or fits or problem.target in targets
             ):
                 yield problem
@@ -143,13 +147,7 @@ def selected(
     rows = tuple(sources)
     known = Known.of(rows)
     mistakes = [f"{flag} has no value" for flag in _without_value(arguments)]
-    names = [
-        name
-        # The name of a source may hold a comma itself.
-        for text in arguments.source
-        for name in ((text,) if text in known.sources else several(text))
-    ]
-    query = [("source", name) for name in names]
+    query = [("source", name) for name in source_names(arguments.source, known.sources)]
     for text in arguments.label:
         name, assigned, value = text.partition("=")
         if assigned and not value:
@@ -169,6 +167,16 @@ def selected(
         if not mistakes and not narrowed:
             mistakes.append("no source has all that --source and --label ask for")
     return Selection(filters=filters, down=arguments.down, sources=narrowed), tuple(mistakes)
+
+
+def source_names(texts: Iterable[str], known: Container[str]) -> list[str]:
+    """Return the names of sources out of values that can hold several, separated by commas."""
+    return [
+        name
+        # The name of a source may hold a comma itself.
+        for text in texts
+        for name in ((text,) if text in known else several(text))
+    ]
 
 
 def _without_value(arguments: argparse.Namespace) -> Iterator[str]:

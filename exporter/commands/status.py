@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -16,28 +15,30 @@ from exporter.commands import remote, selection
 from exporter.commands.configuration import load_settings, warn_of_own_ledger
 from exporter.commands.progress import progress
 from exporter.commands.report import Report
-from exporter.commands.terminal import Paper, showing
+from exporter.commands.terminal import Paper, add_colour, has_colour, showing
 from exporter.errors import ExporterError
-from exporter.overview.picture import Facts, Picture, Pictures
-from exporter.overview.problems import WRONG, Judge, Problem
-from exporter.overview.rows import ROWS, Condition, RunRow, TargetRow
-from exporter.overview.sources import SourceRow
-from exporter.overview.verdict import Headline, headline, tallies
+from exporter.overview.document import plain
+from exporter.overview.picture import pictures_of
+from exporter.overview.problems import WRONG
+from exporter.overview.rows import Condition
+from exporter.overview.verdict import headline, tallies
 from exporter.polling.engine import connected
 from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.settings.load import configure_for
-from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from exporter.commands.selection import Selection
     from exporter.commands.terminal import Written
+    from exporter.overview.document import Told
+    from exporter.overview.picture import Picture
+    from exporter.overview.rows import TargetRow
+    from exporter.overview.sources import SourceRow
     from exporter.overview.verdict import Tally
-    from exporter.polling.engine import Engine
     from exporter.settings.load import Settings
     from exporter.sources.settings import SourceSettings
 
@@ -47,28 +48,11 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "prom")
 
-COLOURS = ("auto", "always", "never")
-
 #: The interval at which a watched table is brought up to date.
 REDRAW_SECONDS = 1.0
 
 #: Likewise where a daemon is asked, which writes down its whole fleet each time.
 REREAD_SECONDS = 2.0
-
-
-class _Told(msgspec.Struct):
-    """What a daemon says of its fleet; the rows of targets depend on their kinds."""
-
-    ready: bool
-    headline: Headline
-    problems: list[Problem]
-    sources: list[SourceRow]
-    targets: list[Any]
-    runs: list[RunRow]
-
-
-class _Reply(msgspec.Struct):
-    data: _Told
 
 
 class _MistakeError(ExporterError):
@@ -82,12 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default="table", help="table for people, json, or prom"
     )
-    parser.add_argument(
-        "--color",
-        choices=COLOURS,
-        default="auto",
-        help="auto: on a terminal, unless $NO_COLOR is set",
-    )
+    add_colour(parser)
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -99,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Poll everything and tell, once or until interrupted."""
-    colour = _colour(arguments.color, environ)
+    colour = has_colour(arguments.color, environ)
     try:
         _check(arguments)
         if arguments.url:
@@ -155,36 +134,23 @@ def _selected(
 
 
 def _narrowed(settings: Settings, chosen: Selection) -> Settings:
-    """Return settings with only the sources that are asked about, so that no other is polled."""
+    """Return settings with only the sources that are asked about, so that no other is polled.
+
+    Preflights are about the whole fleet.
+    """
     sources = tuple(source for source in settings.sources if chosen.judges(source.name))
-    return settings.model_copy(update={"sources": sources})
+    preflights = settings.preflights if chosen.sources is None else ()
+    return settings.model_copy(update={"sources": sources, "preflights": preflights})
 
 
-def _colour(wanted: str, environ: Mapping[str, str]) -> bool:
-    if wanted != "auto":
-        return wanted == "always"
-    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-
-
-def _pictures(engine: Engine, settings: Settings) -> Pictures:
-    """Return what makes pictures of what an engine knows."""
-    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
-
-    def facts() -> Facts:
-        return Facts.of(
-            engine.pollers.values(), engine.store, judge=judge, ready=engine.first_polls_done
-        )
-
-    return Pictures(facts, clock=engine.clock)
-
-
-def _report(found: Picture | _Told, chosen: Selection, at: float) -> Report:
+def _report(found: Picture | Told, chosen: Selection, at: float) -> Report:
     """Return the part that is asked about, judged by itself if that is some of the sources."""
-    answer, targets = found.headline, found.targets
+    answer = found.headline
+    targets: Sequence[TargetRow] = found.targets
     sources = [source for source in found.sources if chosen.judges(source.name)]
     if chosen.sources is not None:
         targets = [row for row in targets if chosen.judges(row.source)]
-        judged = [each for each in found.problems if chosen.judges(each.source)]
+        judged = list(filter(chosen.judges_problem, found.problems))
         answer = headline(targets, sources, judged, ready=found.ready)
     shown = list(filter(chosen.shows(), targets)) if chosen.picks_rows else targets
     problems = list(chosen.problems(found.problems, shown))
@@ -214,8 +180,7 @@ def _write(report: Report, form: str, *, colour: bool) -> None:
         }
         sys.stdout.buffer.write(msgspec.json.encode(plain(data)) + b"\n")
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        sys.stdout.write(report.text(Paper(colour=colour, width=width)))
+        sys.stdout.write(report.text(Paper.of_output(colour=colour)))
 
 
 def _group(tally: Tally) -> dict[str, Any]:
@@ -233,7 +198,7 @@ async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: boo
         waits = sys.stderr.isatty() and (form == "table" or sys.stdout.isatty())
         async with progress(engine, sys.stderr, wanted=waits):
             await engine.poll_once()
-        found = await _pictures(engine, settings).newest()
+        found = await pictures_of(engine, settings).newest()
     report = _report(found, chosen, engine.clock.time())
     if form == "prom":
         sys.stdout.buffer.write(engine.exposition.metrics().body)
@@ -247,7 +212,7 @@ async def _watch(settings: Settings, chosen: Selection, *, colour: bool) -> int:
     """Poll on schedule until interrupted; the last table stays on the screen."""
     async with connected(settings) as engine:
         engine.begin()
-        pictures = _pictures(engine, settings)
+        pictures = pictures_of(engine, settings)
 
         async def newest() -> _Seen:
             report = _report(await pictures.newest(), chosen, engine.clock.time())
@@ -296,33 +261,9 @@ async def _asked(arguments: argparse.Namespace) -> tuple[Report, Selection]:
         NotAskedError: It could not be asked, or is none of this version.
         _MistakeError: It does not watch what is asked for.
     """
-    reply = await remote.get(arguments.url, "/api/v1/status")
-    try:
-        told = msgspec.json.decode(reply.body, type=_Reply).data
-        told.targets = list(map(_row, told.targets))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise remote.not_a_daemon(arguments.url) from None
+    told, _ = await remote.fleet(arguments.url)
     chosen = _selected(arguments, told.sources)
     return _report(told, chosen, SYSTEM_CLOCK.time()), chosen
-
-
-def _row(data: Any) -> TargetRow:
-    """Make a row of what `plain` has made of one.
-
-    Raises:
-        msgspec.ValidationError: It is none that this version knows.
-    """
-    found: dict[str, Any] = msgspec.convert(data, dict)
-    row = ROWS.get(found.get("kind", ""), TargetRow)
-    for name in _numbers(row):
-        if found.get(name) in ("+Inf", "-Inf"):
-            found[name] = float(found[name])
-    return msgspec.convert(found, row)
-
-
-@cache
-def _numbers(row: type[TargetRow]) -> tuple[str, ...]:
-    return tuple(each.name for each in msgspec.structs.fields(row) if each.type == float | None)
 
 
 async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:

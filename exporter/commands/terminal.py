@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import unicodedata
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -11,7 +12,8 @@ import msgspec
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     #: Writes a report on the paper it is given.
     Written = Callable[["Paper"], str]
@@ -40,6 +42,29 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     colour: bool = False
     width: int | None = None
     height: int | None = None
+
+    @classmethod
+    def of_output(cls, *, colour: bool) -> Paper:
+        """Return stdout, as long as it takes."""
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        return cls(colour=colour, width=width)
+
+
+def add_colour(parser: argparse.ArgumentParser) -> None:
+    """Take whether to write in colour."""
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless $NO_COLOR is set",
+    )
+
+
+def has_colour(wanted: str, environ: Mapping[str, str]) -> bool:
+    """Return whether to write in colour on stdout."""
+    if wanted != "auto":
+        return wanted == "always"
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def table(

@@ -55,6 +55,14 @@ _outdated = (
 _version = ("component", "version")
 _too_old = q.by("count", _version, q.either(*_outdated))
 
+# Of several exporters one that finds the fleet unfit is right, as for the alert.
+_ready = q.merged(q.select(own.PREFLIGHT_READY), how="min")
+_fitness = q.either(f"{_ready} + 1", f"{q.each(own.PREFLIGHT_DUE)} * 0")
+_checks = q.merged(q.select(own.PREFLIGHT_CHECK_PASSED), how="min")
+_fit, _unfit = (
+    q.each(own.PREFLIGHT_AGENTS, f'state="{state}"', but=("state",)) for state in ("fit", "unfit")
+)
+
 _users = f"{q.each(c.AGENT_USERS_LIMIT)} < Inf"
 _of_agent = q.on(AGENT.labels)
 _usable = f"{_users} and {_of_agent} ({q.states(AGENT)} == {Code.UP})"
@@ -90,6 +98,17 @@ def board(limits: Thresholds) -> Dashboard:
         p.table("Least available", "target kind source",
             p.Column("Up", f"bottomk({q.SOME}, {q.available()})", "percentunit", (), s.ALL_IS_WELL),
             links=_LINKS, sort="A", w=9),
+        p.heading("Tests that begin soon"),
+        p.table("Preflights", "preflight", p.Column("Fleet", _fitness, named=s.FITNESS),
+            p.Column("Now", q.each(own.PREFLIGHT_DUE), named=s.DUE),
+            p.Column("Window", f"{q.each(own.PREFLIGHT_WINDOW_START)} * 1000", "dateTimeFromNow"),
+            p.Column("Test", f"{q.each(own.PREFLIGHT_WINDOW_END)} * 1000", "dateTimeFromNow"),
+            p.Column("Fit agents", _fit), p.Column("Unfit", _unfit, steps=s.NONE_IS_BETTER),
+            p.Column("Users", q.each(own.PREFLIGHT_USERS)),
+            sort="D", empty="No preflight is configured.", answers="NotFit", w=16),
+        p.table("Checks of the preflights", "preflight check",
+            p.Column("Result", _checks, named=s.CHECK), sort="A",
+            empty="No check is decided.", w=8),
         p.heading("Over time"),
         p.series("Agents by state",
             {

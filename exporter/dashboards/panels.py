@@ -39,6 +39,10 @@ _RULES = " Needs the recording rules that `loadfleet-exporter rules` prints."
 _GROUND, _TEXT = {"type": "color-background", "mode": "basic"}, {"type": "color-text"}
 
 
+#: How a line of a chart is drawn that others are compared with.
+DASHED: Json = {"custom__lineStyle": {"fill": "dash", "dash": [8, 8]}, "custom__lineWidth": 1}
+
+
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """A panel as Grafana reads it, but for its place and for what its dashboard's variables choose.
 
@@ -111,8 +115,11 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
             defaults |= {"custom": _drawn(unit, steps, stacked=stacked)}
             defaults |= {} if signed else {"min": 0}
             overrides = [
-                override(each.word, color={"mode": "fixed", "fixedColor": each.colour})
-                for each in named
+                *overrides,
+                *(
+                    override(each.word, color={"mode": "fixed", "fixedColor": each.colour})
+                    for each in named
+                ),
             ]
         elif named:
             defaults["mappings"] = states.mappings(named)

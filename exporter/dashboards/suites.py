@@ -24,6 +24,10 @@ _last = f"topk({q.MANY}, {q.at_end(c.SUITE_LAST_RUN_START)})"
 _results = f"({q.either(_running, _passed)}) and {_suite} {_last}"
 _started = q.each(c.SUITE_LAST_RUN_START)
 _recent = f"topk({q.MANY}, {_started})"
+_usual = q.each(c.SUITE_BASELINE_DURATION)
+_of_usual = f"{q.each(c.SUITE_LAST_RUN_DURATION)} / {_usual}"
+_in_flight = f"(time() - {q.each(c.SUITE_CURRENT_RUN_START)}) / {_usual}"
+_slowest = f"topk({q.SOME}, {q.at_end(c.SUITE_LAST_RUN_DURATION)})"
 _severe = 'level=~"error|fatal"'
 _log_errors = q.merged(q.each(c.SUITE_LAST_RUN_LOG_EVENTS, _severe), "level", how="sum")
 _samples = q.merged(q.each(c.SUITE_LAST_RUN_SAMPLES), "result", how="sum")
@@ -77,13 +81,17 @@ def board(limits: Thresholds) -> Dashboard:
             _of_recent("Age", f"time() - {_started}", "dtdurations",
                 (), s.above(limits.suite_overdue, s.ORANGE)),
             _of_recent("Took", q.each(c.SUITE_LAST_RUN_DURATION), "s"),
+            _of_recent("Of usual", _of_usual, "percentunit",
+                (), s.above(limits.slower_than_usual, s.ORANGE)),
+            _of_recent("In flight", _in_flight, "percentunit",
+                (), s.above(limits.longer_than_usual, s.ORANGE)),
             _of_recent("Jobs passed", _jobs("passed")), _of_recent("Jobs failed", _jobs("failed")),
             _of_recent("Not run", _jobs("not_executed")),
             _of_recent("Log errors", _log_errors),
             _of_recent("Most users", q.each(c.SUITE_LAST_RUN_MAX_USERS)),
             _of_recent("Setup", q.each(c.SUITE_HEALTHY), named=s.RUNNABLE),
             links=(p.details(Uid.SUITES, "suite"), p.page("suite", "suite_id")), sort="A",
-            answers="SuiteUnhealthy SuiteOverdue", w=24, h=9),
+            answers="SuiteUnhealthy SuiteOverdue SuiteSlower SuiteTooLong", w=24, h=9),
         p.series("Pass rate by source",
             {"{{source}} ({{provider}})": q.by("avg", c.COMMON_LABELS, _passed)}, "percentunit"),
         p.series("Newest runs by outcome",
@@ -104,7 +112,12 @@ def board(limits: Thresholds) -> Dashboard:
                 "{{suite}} users ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_USERS),
                 "{{suite}} pending ({{source}})": q.highest(c.SUITE_LAST_RUN_MAX_PENDING_SAMPLES),
             }),
-        p.series("Durations of runs", {_SUITE: q.highest(c.SUITE_LAST_RUN_DURATION)}, "s"),
+        p.series("Durations of runs",
+            {
+                _SUITE: q.highest(c.SUITE_LAST_RUN_DURATION),
+                "{{suite}} usually ({{source}})": f"{_usual} and {_suite} {_slowest}",
+            },
+            "s", overrides=(p.override(r" usually \(", by="byRegexp", **p.DASHED),)),
         p.series("Jobs of the runs in flight",
             {"{{result}} ({{source}})": q.by("sum", (*c.COMMON_LABELS, "result"),
                 q.each(c.SUITE_CURRENT_RUN_JOBS))},

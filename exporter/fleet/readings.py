@@ -163,12 +163,15 @@ class Agent(Target, frozen=True, kw_only=True):
     Attributes:
         managed: `vendor` for an agent that the vendor starts and ends by itself; it is judged,
             but its end is no fault.
+        usual_ping_seconds: How long the vendor's calls to it usually take. Not a source sets it but
+            the poller, see `usual`.
     """
 
     agent_id: str
     agent: str
     active: bool | None = None
     managed: str = ""
+    usual_ping_seconds: float | None = None
     state: AgentState | None = None
 
 
@@ -308,6 +311,7 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         testjobs, log_events: Its jobs, and the entries of its log by level in lower case; empty
             where they were not read.
         response_seconds: Response times by percentile (`90`, `95`, `99`).
+        boot_seconds: How long its engines took to boot.
     """
 
     run_id: str
@@ -327,27 +331,58 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_seconds: Mapping[str, float] = {}
     response_mean_seconds: float | None = None
     requests_per_second: float | None = None
+    boot_seconds: float | None = None
 
     @property
     def passed(self) -> bool | None:
         """Return the verdict; `None` without one."""
         return None if self.outcome is None else self.outcome.passed
 
+    @property
+    def error_ratio(self) -> float | None:
+        """Return the share of its samples that failed; of its sessions where it has no samples."""
+        for counts in (self.samples, self.sessions):
+            passed, failed = counts.get("passed"), counts.get("failed")
+            if passed is not None and failed is not None and passed + failed > 0:
+                return failed / (passed + failed)
+        return None
+
+
+class Usual(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The baseline of a suite: medians over its newest passed runs but the one compared with it.
+
+    Attributes:
+        runs: How many runs it rests on.
+        duration_seconds: How long they took.
+        error_ratio: The share of their samples, or sessions, that failed.
+        boot_seconds: How long their engines took to boot.
+    """
+
+    runs: int
+    duration_seconds: float | None = None
+    error_ratio: float | None = None
+    boot_seconds: float | None = None
+
 
 class Suite(Reading, frozen=True, kw_only=True):
     """A test execution suite (RL) or a test (BM).
 
     Attributes:
+        agent_id, cluster_id: Where it runs by default, as far as the vendor tells; at most one.
         runs: How many runs the vendor keeps.
         last_run: The newest finished run by start time.
         last_run_passed: The verdict of the newest finished run that has one, which may be an
             earlier run than `last_run`; `None` while no run has one.
         current_run: The run in flight.
         history: Finished runs, newest first, for the pages; no samples.
+        usual: What its runs usually are like, if enough of them are known. Not a source sets it but
+            the poller, see `usual`.
     """
 
     suite_id: str
     suite: str
+    agent_id: str = ""
+    cluster_id: str = ""
     healthy: bool | None = None
     jobs: float | None = None
     running: bool | None = None
@@ -356,6 +391,7 @@ class Suite(Reading, frozen=True, kw_only=True):
     last_run_passed: bool | None = None
     current_run: SuiteRun | None = None
     history: tuple[SuiteRun, ...] = ()
+    usual: Usual | None = None
 
 
 #: The phases of a run, in their order; a run is in exactly one of them. A run that is said to be

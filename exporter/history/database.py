@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import ExitStack, closing, suppress
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from exporter.history.records import Known, Records, TargetKey
     from exporter.state.place import Place
 
+
+T = TypeVar("T")
 
 #: How long after a failure the file is tried again.
 RETRY_SECONDS = 600.0
@@ -92,6 +94,11 @@ class Database:
         self._pruned = 0
         self._log = structlog.get_logger("exporter.history")
 
+    @property
+    def stands_in(self) -> bool:
+        """Return whether memory is in the place of a file, and knows little of the past."""
+        return self.role is Role.MEMORY and self.place is not None
+
     def open(self) -> list[Known]:
         """Take the part that can be had now.
 
@@ -140,13 +147,21 @@ class Database:
         Raises:
             StateError: It cannot be read.
         """
+        return self.using(lambda connection: tables.read(connection, target, hours=hours))
+
+    def using(self, job: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Return what a job reads, `None` if there is nothing to read from.
+
+        Raises:
+            StateError: It cannot be read.
+        """
         try:
             if self._connection is not None:
-                return tables.read(self._connection, target, hours=hours)
+                return job(self._connection)
             if self.place is None or self.place.identity() is None:
                 return None
             with closing(connect(f"{self.place.file.as_uri()}?mode=ro")) as connection:
-                return tables.read(connection, target, hours=hours)
+                return job(connection)
         except (sqlite3.Error, ValueError) as error:
             if self.place is None or not isinstance(error, sqlite3.Error):
                 raise StateError(f"the history cannot be read: {error}") from error

@@ -15,9 +15,11 @@ import structlog
 
 from exporter.errors import StateError
 from exporter.fleet.store import Cause
+from exporter.fleet.usual import Usuals
+from exporter.history.baselines import Baselines
 from exporter.history.database import Database, Role
 from exporter.history.recorder import Recorder
-from exporter.history.records import Records, TargetKey
+from exporter.history.records import HOUR, Records, TargetKey
 from exporter.history.summary import TargetHistory, hours_of, summarized
 from exporter.history.upkeep import FILE, SETTING
 from exporter.state.opening import place_in
@@ -39,6 +41,9 @@ T = TypeVar("T")
 
 #: The time from one batch to the next, which is what a killed process loses.
 BATCH_SECONDS = 60.0
+
+#: The time to the first one: what the vendors tell of earlier runs soon says what is usual.
+FIRST_BATCH_SECONDS = 10.0
 
 #: How long a page waits for the disk, and the end of the process.
 LIMIT_SECONDS = 5.0
@@ -102,6 +107,10 @@ class History:
             time=clock.time,
             known=self._recorder.known,
         )
+        self._baselines = Baselines(time=clock.time)
+        #: The hour in which they were computed, and the suites of which runs were written since.
+        self._compared: int | None = None
+        self._ran: set[TargetKey] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         self._fed = asyncio.Event()
         self._working = asyncio.Lock()
@@ -156,9 +165,34 @@ class History:
             known = await self._in_worker(self._database.again)
             if known is not None:
                 self._recorder.load(known, since=since)
+                self._compared = None
         batch = self._recorder.drain()
         if batch and self.role is not Role.READER:
             await self._in_worker(partial(self._database.write, batch))
+            self._ran.update(target for target, _, _ in batch.runs)
+
+    def usual(self, source: str) -> Usuals | None:
+        """Return what is usual of a source's targets, `None` while it is not known.
+
+        That is before it was computed, or as long as the file cannot be used from the start.
+        """
+        newest = self._baselines.newest
+        return None if newest is None else newest.get(source, Usuals())
+
+    async def compare(self) -> None:
+        """Compute what is usual: once an hour, and of suites of which runs were written at once."""
+        hour = int(self._clock.time()) // HOUR
+        ran, self._ran = self._ran, set()
+        if self._database.stands_in:
+            return
+        if hour == self._compared:
+            if ran:
+                await self._using(partial(self._baselines.renew, suites=ran))
+            return
+        self._compared = hour
+        after: int | None = 0
+        while after is not None:
+            after = await self._using(partial(self._baselines.learn, after=after))
 
     async def aclose(self) -> None:
         """Write the last batch and close the file, unless the disk does not answer."""
@@ -192,6 +226,9 @@ class History:
         except TimeoutError:
             raise StateError("the history's disk does not answer; see to it") from None
 
+    async def _using(self, job: Callable[[sqlite3.Connection], T]) -> T | None:
+        return await self._in_worker(partial(self._database.using, job))
+
     def _read(self, target: TargetKey, pending: Batch, now: float) -> TargetHistory | None:
         database = self._database
         records = database.read(target, hours=hours_of(_LONGEST, now))
@@ -211,9 +248,21 @@ class History:
                 self._log.exception("history_crashed")
 
     async def _write(self) -> None:
+        seconds = FIRST_BATCH_SECONDS
         while True:
-            await self._clock.sleep(BATCH_SECONDS)
+            await self._clock.sleep(seconds)
             await self._flush()
+            # Not before: a file that was just begun says nothing of what is usual.
+            await self._compare()
+            seconds = BATCH_SECONDS
+
+    async def _compare(self) -> None:
+        try:
+            await self.compare()
+        except StateError as error:
+            self._log.warning("history_not_compared", message=str(error))
+        except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+            self._log.exception("history_crashed")
 
     async def _flush(self) -> None:
         try:

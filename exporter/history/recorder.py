@@ -31,7 +31,7 @@ _KINDS = {kind.reading: kind for kind in LISTED}
 
 
 # One for all targets: Python makes each empty set anew.
-_NO_RUNS: frozenset[tuple[str, str]] = frozenset()
+_NO_RUNS: frozenset[SuiteResult] = frozenset()
 
 
 class _Memory(Dated):
@@ -190,13 +190,13 @@ class Recorder:
         self, target: TargetKey, memory: _Memory, suite: Suite, snapshot: Snapshot
     ) -> None:
         results = tuple(_results(suite))
-        told = frozenset((each.run_id, each.outcome.value) for each in results)
+        told = frozenset(results)
         if told == memory.runs:
             return
         for each in results:
             at = each.end_timestamp_seconds or each.start_timestamp_seconds or snapshot.taken.unix
             recent = at >= snapshot.taken.unix - self._keep_seconds
-            if recent and (each.run_id, each.outcome.value) not in memory.runs:
+            if recent and each not in memory.runs:
                 self._batch.tasks[target] = snapshot.task
                 self._batch.runs.append((target, at, each))
         memory.runs = told
@@ -214,4 +214,6 @@ def _results(suite: Suite) -> Iterator[SuiteResult]:
                 start_timestamp_seconds=run.start_timestamp_seconds,
                 end_timestamp_seconds=run.end_timestamp_seconds,
                 duration_seconds=run.duration_seconds,
+                error_ratio=run.error_ratio,
+                boot_seconds=run.boot_seconds,
             )

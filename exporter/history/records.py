@@ -110,13 +110,20 @@ class Tally(msgspec.Struct, kw_only=False):
 
 
 class SuiteResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One finished run of a suite."""
+    """One finished run of a suite.
+
+    Attributes:
+        error_ratio: The share of its samples, or sessions, that failed.
+        boot_seconds: How long its engines took to boot.
+    """
 
     run_id: str
     outcome: Outcome
     start_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
     duration_seconds: float | None = None
+    error_ratio: float | None = None
+    boot_seconds: float | None = None
 
     @property
     def passed(self) -> bool | None:

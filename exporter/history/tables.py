@@ -1,4 +1,4 @@
-"""The tables of the history, and every statement on them.
+"""The tables of the history, and the statements that write them or read a target's rows.
 
 A row of `hours` is what takes the room: ten thousand targets have seven million of them in a month.
 They lie in the order of their hours, so new ones are appended and old ones go together, and a
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 #: In the header of each file of ours; the state's has another.
 APPLICATION_ID = 0x4C464548
 
-VERSION = 1
-
 _TABLES = {
     "targets": """(
         id INTEGER PRIMARY KEY,
@@ -91,6 +89,23 @@ _TABLES = {
     ) WITHOUT ROWID""",
 }
 
+#: The statements that bring a file from the version of their place to the next.
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    tuple(f"CREATE TABLE {name} {columns}" for name, columns in _TABLES.items()),
+    ("ALTER TABLE runs ADD COLUMN error_ratio REAL", "ALTER TABLE runs ADD COLUMN boot REAL"),
+)
+
+VERSION = len(_MIGRATIONS)
+
+# What a row of `runs` ends with.
+_NUMBERS = (
+    "start_timestamp_seconds",
+    "end_timestamp_seconds",
+    "duration_seconds",
+    "error_ratio",
+    "boot_seconds",
+)
+
 #: Rows that one transaction deletes at most.
 PRUNED_ROWS = 5_000
 
@@ -99,7 +114,8 @@ _ADD_TARGET = """
     ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
     WHERE task != excluded.task
 """
-_NUMBER = "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?"
+#: Finds a target.
+NUMBER = "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?"
 # One that is there is newer than what lies between: whatever takes the place of a file begins with
 # the newest ones, and the batch that could not be written to the file follows.
 _ADD_TRANSITION = """
@@ -119,11 +135,13 @@ _ADD_HOUR = """
         ping_max = max(ifnull(ping_max, excluded.ping_max), ifnull(excluded.ping_max, ping_max))
 """
 _ADD_RUN = """
-    INSERT INTO runs (target, run_id, at, outcome, start, end, duration)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO runs (target, run_id, at, outcome, start, end, duration, error_ratio, boot)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (target, run_id) DO UPDATE SET
         outcome = excluded.outcome, start = excluded.start, end = excluded.end,
-        duration = excluded.duration
+        duration = excluded.duration,
+        error_ratio = ifnull(excluded.error_ratio, error_ratio),
+        boot = ifnull(excluded.boot, boot)
 """
 _NEWEST = """
     SELECT source, kind, target_id, task, at, condition, outdated, reason, max(transitions.id)
@@ -158,20 +176,22 @@ _HOURS_OF = """
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables in a new file, and know one of ours from any other.
+    """Bring a file to the newest schema, and know one of ours from any other.
 
     Raises:
         sqlite3.DatabaseError: It is damaged or foreign.
         StateError: It is of a newer version, which is left as it is.
     """
-    if known_version(connection):
-        if is_small(connection):
-            check(connection)
+    version = known_version(connection)
+    if version and is_small(connection):
+        check(connection)
+    if version == VERSION:
         return
     connection.execute("PRAGMA journal_mode = WAL")
     with transaction(connection):
-        for name, columns in _TABLES.items():
-            connection.execute(f"CREATE TABLE {name} {columns}")
+        for statements in _MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -214,7 +234,7 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     # Those of the batch alone: of targets that are gone there may be many more.
     targets = {target for target, _ in batch.transitions}
     targets |= {target for target, _, _ in batch.runs} | {target for _, target in batch.tallies}
-    numbers = {target: connection.execute(_NUMBER, target).fetchone()[0] for target in targets}
+    numbers = {target: connection.execute(NUMBER, target).fetchone()[0] for target in targets}
     connection.executemany(
         _ADD_TRANSITION,
         (
@@ -245,6 +265,8 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
                 each.start_timestamp_seconds,
                 each.end_timestamp_seconds,
                 each.duration_seconds,
+                each.error_ratio,
+                each.boot_seconds,
             )
             for key, at, each in batch.runs
         ),
@@ -291,9 +313,7 @@ def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> 
         target: Which one.
         hours: The hours that are wanted, since the epoch.
     """
-    found = connection.execute(
-        "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?", target
-    ).fetchone()
+    found = connection.execute(NUMBER, target).fetchone()
     if found is None:
         return None
     (number,) = found
@@ -301,15 +321,12 @@ def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> 
         "SELECT at, condition, outdated, reason FROM transitions WHERE target = ? ORDER BY id",
         (number,),
     )
-    runs = connection.execute(
-        "SELECT run_id, outcome, start, end, duration FROM runs WHERE target = ? ORDER BY at",
-        (number,),
-    )
+    runs = connection.execute("SELECT * FROM runs WHERE target = ? ORDER BY at", (number,))
     rows = connection.execute(_HOURS_OF, (hours[0], hours[-1], number))
     return Records(
         transitions=tuple(_transition(*row) for row in transitions),
         hours={hour: _tally(*row) for hour, *row in rows},
-        runs=tuple(_result(*row) for row in runs),
+        runs=tuple(_result(run_id, *row) for _, run_id, _, *row in runs),
     )
 
 
@@ -339,18 +356,12 @@ def _transition(at: float, condition: str, outdated: int, reason: str) -> Transi
     )
 
 
-def _result(
-    run_id: str, outcome: str, start: float | None, end: float | None, duration: float | None
-) -> SuiteResult:
+def _result(run_id: str, outcome: str, *numbers: float | None) -> SuiteResult:
     _all(str, run_id)
-    _all(float | None, start, end, duration)
-    return SuiteResult(
-        run_id=run_id,
-        outcome=Outcome(outcome),
-        start_timestamp_seconds=start,
-        end_timestamp_seconds=end,
-        duration_seconds=duration,
-    )
+    _all(float | None, *numbers)
+    # Of a file that an older version writes the last ones are missing.
+    known = dict(zip(_NUMBERS, numbers, strict=False))
+    return SuiteResult(run_id=run_id, outcome=Outcome(outcome), **known)
 
 
 def prune(connection: sqlite3.Connection, before: float, *, rows: int = PRUNED_ROWS) -> int:

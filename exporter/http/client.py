@@ -137,7 +137,11 @@ class HttpClient:
                 if isinstance(outcome, CallError):
                     outcome.lost &= number < tries and left >= enough
                     outcome.hurried = number > 1
-                    raise outcome
+                    try:
+                        raise outcome
+                    finally:
+                        # Else the error and this frame, which is in its traceback, hold each other.
+                        del outcome
                 return outcome
             await self._while_open(self._clock.sleep(delay))
             left -= delay

@@ -55,9 +55,12 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._options = options
-        self._environment = dict(getproxies_environment() if environment is None else environment)
-        # The exceptions are many patterns sometimes, and the hosts few.
-        self._environment_proxy = functools.lru_cache(maxsize=64)(self._find_environment_proxy)
+        variables = dict(getproxies_environment() if environment is None else environment)
+        # The exceptions are many patterns sometimes, and the hosts few. A method in here would make
+        # a cycle: what is closed would keep its certificates until the garbage collector comes.
+        self._environment_proxy = functools.lru_cache(maxsize=64)(
+            functools.partial(_environment_proxy, variables)
+        )
         if options.ca_file is not None or options.client_cert_file is not None:
             _ = self._context  # what is wrong with a file is told before anything is sent
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
@@ -105,13 +108,6 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             return self._options.proxy_url.reveal()
         return self._environment_proxy(scheme, host if port is None else f"{host}:{port}")
 
-    def _find_environment_proxy(self, scheme: str, host: str) -> str:
-        if proxy_bypass(host, self._environment):
-            return ""
-        proxy = self._environment.get(scheme) or self._environment.get("all") or ""
-        # The variables may leave the scheme out.
-        return proxy if "://" in proxy or not proxy else f"http://{proxy}"
-
     async def _direct(self, request: httpx.Request) -> httpx.Response:
         if self._session is None:
             self._session = self._new_session()
@@ -145,6 +141,14 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             # aiohttp would decompress more than `max_reply_bytes`.
             auto_decompress=False,
         )
+
+
+def _environment_proxy(variables: Mapping[str, str], scheme: str, host: str) -> str:
+    if proxy_bypass(host, variables):
+        return ""
+    proxy = variables.get(scheme) or variables.get("all") or ""
+    # The variables may leave the scheme out.
+    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 @functools.lru_cache(maxsize=64)

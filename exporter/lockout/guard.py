@@ -56,9 +56,14 @@ class _Outcome(Generic[T]):
         self.verdict = verdict
 
     def get(self) -> T:
-        if self.error is not None:
-            raise self.error.own if isinstance(self.error, SuspectError) else self.error
-        return self.result  # type: ignore[return-value]  # None only if T allows it
+        error = self.error.own if isinstance(self.error, SuspectError) else self.error
+        if error is None:
+            return self.result  # type: ignore[return-value]  # None only if T allows it
+        try:
+            raise error
+        finally:
+            # Else the error and this frame, which is in its traceback, hold each other.
+            del self, error
 
 
 class Guard:
@@ -152,7 +157,10 @@ class Guard:
                 raise refusal
             again = partial(self._attempted, attempt, target)
             outcome = await self._keeper.confirm(outcome.error.kind, target, again) or outcome
-        return outcome.get()
+        try:
+            return outcome.get()
+        finally:
+            del outcome  # as in `_Outcome.get`
 
     def refused(self) -> None:
         """Count a call that was refused for a token that the credentials can renew.
@@ -182,6 +190,8 @@ class Guard:
                 self._queue.leave(priority)
                 self._keeper.pump()
             raise
+        finally:
+            del place  # as in `_Outcome.get`
         # A task of its own: what is on the wire cannot be taken back by a cancellation.
         ended: asyncio.Future[_Outcome[T]] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._run(attempt, target, priority, ended))

@@ -177,6 +177,9 @@ class Keeper:
         while self._task is not None:
             self._news.set()
             await asyncio.wait([self._task])
+        # It is its client's, which this closes a cycle with: the client, with all that its source
+        # knew, would stay until the garbage collector comes.
+        self._participant = msgspec.structs.replace(self._participant, proof=_closed)
 
     def pump(self) -> None:
         """Let calls out as far as the slots reach, and have the keeper see to the rest."""
@@ -428,6 +431,8 @@ class Keeper:
             # One that was lost is sent once more, if the ledger has room for it.
             self._proof_lost = is_lost(failure) and not lost_before
             self._failure = None if self._proof_lost else failure
+        # Else the error and this frame, which is in its traceback, hold each other.
+        del failure
         self.wake()
 
     def _give_up(
@@ -458,3 +463,7 @@ class Keeper:
     @property
     def _retry_at(self) -> float:
         return self.answer.until - self._offset if self.answer is not None else 0.0
+
+
+async def _closed() -> None:
+    raise messages.closed()

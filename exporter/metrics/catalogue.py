@@ -155,6 +155,11 @@ AGENT_CLOCK_DELTA = _agent(
 AGENT_PING_DURATION = _agent(
     "agent_ping_duration_seconds", "Duration of the vendor's call to the agent."
 )
+AGENT_BASELINE_PING = _agent(
+    "agent_baseline_ping_duration_seconds",
+    "Usual duration of the vendor's call to the agent: median of the hourly means of 7 days; absent"
+    " below 24 hours with any.",
+)
 AGENT_START = _agent("agent_start_timestamp_seconds", "When the agent's software started.")
 AGENT_LAST_UP = _agent(
     "agent_last_up_timestamp_seconds", "When the exporter last saw the agent up; survives restarts."
@@ -381,6 +386,9 @@ SUITE_LAST_RUN_END = _suite(
 SUITE_LAST_RUN_DURATION = _suite(
     "suite_last_run_duration_seconds", "How long the newest finished run took."
 )
+SUITE_LAST_RUN_BOOT = _suite(
+    "suite_last_run_boot_duration_seconds", "How long the newest finished run's engines booted."
+)
 _TESTJOB = ("testjob_id", "testjob")
 SUITE_LAST_RUN_TESTJOB_SAMPLES = _suite(
     "suite_last_run_testjob_samples",
@@ -412,6 +420,19 @@ SUITE_CURRENT_RUN_JOBS = _suite(
 )
 SUITE_CURRENT_RUN_START = _suite(
     "suite_current_run_start_timestamp_seconds", "When the run in flight started."
+)
+_BASELINE = (
+    "median of the newest 20 passed runs before the newest finished one; absent below 5 of them."
+)
+SUITE_BASELINE_DURATION = _suite(
+    "suite_baseline_duration_seconds", f"How long a run usually takes: {_BASELINE}"
+)
+SUITE_BASELINE_ERROR_RATIO = _suite(
+    "suite_baseline_error_ratio",
+    f"Usual share, 0 to 1, of samples, or else sessions, that fail: {_BASELINE}",
+)
+SUITE_BASELINE_BOOT = _suite(
+    "suite_baseline_boot_duration_seconds", f"How long engines usually boot: {_BASELINE}"
 )
 
 # -- Runs ---------------------------------------------------------------------------------------

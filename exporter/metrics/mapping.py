@@ -131,6 +131,7 @@ _AGENT = mapped(
     boolean(c.AGENT_PROTECTED, "protected"),
     number(c.AGENT_LAST_UP, "last_up_timestamp_seconds"),
     number(c.AGENT_CHANGED, "changed_timestamp_seconds"),
+    number(c.AGENT_BASELINE_PING, "usual_ping_seconds"),
     boolean(c.AGENT_UP, "state.up"),
     failure(c.AGENT_FAILURE, "state"),
     boolean(c.AGENT_OUTDATED, "state.outdated"),
@@ -235,6 +236,7 @@ _SUITE = mapped(
     number(c.SUITE_LAST_RUN_START, "last_run.start_timestamp_seconds"),
     number(c.SUITE_LAST_RUN_END, "last_run.end_timestamp_seconds"),
     number(c.SUITE_LAST_RUN_DURATION, "last_run.duration_seconds"),
+    number(c.SUITE_LAST_RUN_BOOT, "last_run.boot_seconds"),
     attribute(c.SUITE_LAST_RUN_TESTJOB_SAMPLES, "last_run.testjobs", spread=_testjob_samples),
     attribute(c.SUITE_LAST_RUN_TESTJOB_DURATION, "last_run.testjobs", spread=_testjob_durations),
     by_key(c.SUITE_LAST_RUN_LOG_EVENTS, "last_run.log_events"),
@@ -243,6 +245,9 @@ _SUITE = mapped(
     number(c.SUITE_LAST_RUN_REQUEST_RATE, "last_run.requests_per_second"),
     by_key(c.SUITE_CURRENT_RUN_JOBS, "current_run.jobs"),
     number(c.SUITE_CURRENT_RUN_START, "current_run.start_timestamp_seconds"),
+    number(c.SUITE_BASELINE_DURATION, "usual.duration_seconds"),
+    number(c.SUITE_BASELINE_ERROR_RATIO, "usual.error_ratio"),
+    number(c.SUITE_BASELINE_BOOT, "usual.boot_seconds"),
 )
 
 _RUN = mapped(

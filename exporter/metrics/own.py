@@ -1,7 +1,8 @@
 """Every metric of the exporter's own, once: type, name, help, labels, buckets.
 
-They tell of what the exporter did; what it saw are the vendor families of `catalogue`. `telemetry`
-makes the metrics of prometheus-client from this table; alerts, dashboards and documents read it.
+They tell of what the exporter did, and of what it found in preflights; what it saw are the vendor
+families of `catalogue`. `telemetry` makes the metrics of prometheus-client from this table; alerts,
+dashboards and documents read it.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ class OwnFamily(NamedFamily, Generic[M], frozen=True, kw_only=True):
 _families: list[OwnFamily[Any]] = []
 
 
-def _declare(metric: type[M], name: str, text: str, *labels: str, **options: Any) -> OwnFamily[M]:
-    name = f"{PREFIX}exporter_{name}"
+def _declare(
+    metric: type[M], name: str, text: str, *labels: str, about: str = "exporter", **options: Any
+) -> OwnFamily[M]:
+    name = f"{PREFIX}{about}_{name}"
     family = OwnFamily(metric=metric, name=name, help=text, labels=labels, **options)
     _families.append(family)
     return family
@@ -59,6 +62,10 @@ def _declare(metric: type[M], name: str, text: str, *labels: str, **options: Any
 _gauge = partial(_declare, Gauge)
 _counter = partial(_declare, Counter)
 _histogram = partial(_declare, Histogram)
+_preflight = partial(_gauge, about="preflight")
+
+#: The label that names a preflight.
+PREFLIGHT = "preflight"
 
 #: Labels of what is counted per task of a source.
 TASK_LABELS = (*COMMON_LABELS, "task")
@@ -191,6 +198,42 @@ WEB_CERTIFICATE_END = _gauge(
     "web_certificate_not_after_timestamp_seconds",
     "When the TLS certificate of the exporter's own web server ends. Absent without TLS.",
     from_start=False,
+)
+
+PREFLIGHT_READY = _preflight(
+    "ready",
+    "Whether the fleet is fit for the test. Absent while that is not known.",
+    PREFLIGHT,
+)
+PREFLIGHT_DUE = _preflight(
+    "due", "Whether the preflight is within its window; 0 also without one.", PREFLIGHT
+)
+PREFLIGHT_WINDOW_START = _preflight(
+    "window_start_timestamp_seconds",
+    "When the present window begins, or the next one. Absent without a window.",
+    PREFLIGHT,
+)
+PREFLIGHT_WINDOW_END = _preflight(
+    "window_end_timestamp_seconds",
+    "When the present window ends, or the next one: the test begins. Absent without a window.",
+    PREFLIGHT,
+)
+PREFLIGHT_AGENTS = _preflight(
+    "agents",
+    "Agents that the test needs, by whether they are fit; one of which nothing is known is not.",
+    PREFLIGHT,
+    "state",
+)
+PREFLIGHT_USERS = _preflight(
+    "users",
+    "Sum of the virtual users that the fit agents may carry; infinite if one has no limit.",
+    PREFLIGHT,
+)
+PREFLIGHT_CHECK_PASSED = _preflight(
+    "check_passed",
+    "Whether a check of the preflight passed. Absent while that is not known.",
+    PREFLIGHT,
+    "check",
 )
 
 #: All of them, in the order of exposition.

@@ -85,11 +85,21 @@ class SelfMetrics:
         """Show that the newest load of the configuration did not work."""
         self[own.RELOAD_SUCCESSFUL].set(0)
 
-    def fires(self, alerts: Mapping[tuple[str, str], int]) -> None:
+    def shows(self, family: OwnFamily[Gauge], values: Mapping[tuple[str, ...], float]) -> None:
+        """Show the values of a family by those of its labels; others show no longer."""
+        gauge = self[family]
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
+        # Not cleared before: who reads it at the same time must not miss what stays.
+        for metric in gauge.collect():
+            for sample in metric.samples:
+                labels = tuple(sample.labels[name] for name in family.labels)
+                if labels not in values:
+                    gauge.remove(*labels)
+
+    def fires(self, alerts: Mapping[tuple[str, ...], int]) -> None:
         """Show how many alerts fire, by their names and severities; others show no longer."""
-        self[own.ALERTS_FIRING].clear()
-        for labels, count in alerts.items():
-            self[own.ALERTS_FIRING].labels(*labels).set(count)
+        self.shows(own.ALERTS_FIRING, alerts)
 
     def source(self, provider: str, name: str) -> SourceMetrics:
         """Return the part of a source, made at the first call."""
@@ -100,7 +110,11 @@ class SelfMetrics:
 
     def forget(self, provider: str, name: str) -> None:
         """Remove all series of a source that is no longer configured."""
-        self._sources.pop((provider, name), None)
+        gone = self._sources.pop((provider, name), None)
+        if gone is not None:
+            # Its function holds the source, which holds these: all of it would stay until the
+            # garbage collector comes.
+            gone.refusals.set_function(lambda: 0.0)
         self.remove(provider=provider, source=name)
 
     def remove(self, **labels: str) -> None:

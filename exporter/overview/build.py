@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: The phase of a run of which only its suite tells.
+#: The phase of a run of which only its suite tells, and the state of a job.
 _RUNNING = "running"
 
 #: The phase of a run that is no longer in flight.
@@ -46,14 +46,14 @@ _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
     """Make a row of every target, in no particular order."""
     known = tuple(snapshots)
-    minimums = _minimum_versions(known)
+    minimums, jobs = _minimum_versions(known), _jobs(known)
     for snapshot in known:
         oldest = minimums.get((snapshot.provider, snapshot.source), {})
         for reading in snapshot.readings:
             kind = BY_READING.get(type(reading))
             if kind not in LISTED:
                 continue
-            about = {
+            about: dict[str, Any] = {
                 "provider": snapshot.provider,
                 "source": snapshot.source,
                 "labels": snapshot.labels,
@@ -65,6 +65,8 @@ def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRo
             }
             match reading:
                 case r.Agent() | r.Controller() | r.Recorder():
+                    if kind is Kind.AGENT:
+                        about |= jobs.get((snapshot.source, about["id"]), {})
                     yield _machine(reading, about, now)
                 case r.Cluster():
                     yield _cluster(reading, about, now)
@@ -83,6 +85,19 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
                 source = found.setdefault((snapshot.provider, snapshot.source), {})
                 source[_KIND_OF_COMPONENT[reading.component]] = reading.version
     return found
+
+
+def _jobs(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[str, float]]:
+    """Return what the rows of agents say of their jobs, of those whose jobs were counted."""
+    return {
+        (snapshot.source, reading.agent_id): {
+            "jobs_running": reading.counts.get(_RUNNING, 0.0),
+            "jobs_read_timestamp_seconds": reading.read_at.unix,
+        }
+        for snapshot in snapshots
+        for reading in snapshot.readings
+        if type(reading) is r.AgentJobs and reading.counts is not None
+    }
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
@@ -124,6 +139,7 @@ def _machine(target: r.Target, about: dict[str, Any], now: Moment) -> TargetRow:
                 users_limit=agent.users_limit,
                 job_duration_limit_seconds=agent.job_duration_limit_seconds,
                 heartbeat_timestamp_seconds=agent.heartbeat_timestamp_seconds,
+                usual_ping_seconds=target.usual_ping_seconds,
                 **about,
                 **facts,
             )
@@ -199,16 +215,23 @@ def _location(location: r.Location, about: dict[str, Any]) -> LocationRow:
 
 
 def _suite(suite: r.Suite, about: dict[str, Any], taken: Moment) -> SuiteRow:
-    last = suite.last_run
+    last, usual = suite.last_run, suite.usual or r.Usual(runs=0)
     return SuiteRow(
         state=_CONDITIONS[suite.healthy],
+        agent_id=suite.agent_id,
+        cluster_id=suite.cluster_id,
         jobs=suite.jobs,
         running=suite.running,
         last_run_outcome=last.outcome if last else None,
         last_run_passed=suite.last_run_passed,
+        last_run_max_users=last.max_users if last else None,
         last_run_end_timestamp_seconds=last.end_timestamp_seconds if last else None,
         finished_runs=tuple(_finished(run) for run in suite.history or (last,) if run),
         read_timestamp_seconds=taken.unix,
+        usual_runs=usual.runs or None,
+        usual_duration_seconds=usual.duration_seconds,
+        usual_error_ratio=usual.error_ratio,
+        usual_boot_seconds=usual.boot_seconds,
         **about,
     )
 
@@ -221,6 +244,8 @@ def _finished(run: r.SuiteRun) -> FinishedRun:
         start_timestamp_seconds=run.start_timestamp_seconds,
         end_timestamp_seconds=run.end_timestamp_seconds,
         duration_seconds=run.duration_seconds,
+        error_ratio=run.error_ratio,
+        boot_seconds=run.boot_seconds,
     )
 
 

@@ -16,13 +16,16 @@ from exporter.overview.format import (
     agents_up,
     duration,
     of_planned,
+    share,
     signed,
     size,
+    times,
     words,
 )
 from exporter.overview.rows import (
     AgentRow,
     ClusterRow,
+    FinishedRun,
     LocationRow,
     RecorderRow,
     RunRow,
@@ -143,7 +146,8 @@ def _facts(row: TargetRow | RunRow) -> Iterator[tuple[str, Fact]]:
     yield "Version", row.version or ""
     yield "Oldest accepted version", row.minimum_version or ""
     yield "Clock", signed(row.clock_delta_seconds)
-    yield "Ping", duration(row.ping_duration_seconds)
+    usual = duration(row.usual_ping_seconds) if isinstance(row, AgentRow) else ""
+    yield "Ping", _beside(duration(row.ping_duration_seconds), f"usually {usual}" if usual else "")
     yield "Last seen up", row.last_up_timestamp_seconds
     if row.protected is not None:
         yield "Demands a token", _yes(row.protected)
@@ -176,8 +180,26 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, Fact]]:
             if row.last_run_passed is not None:
                 yield "Newest verdict", "passed" if row.last_run_passed else "not passed"
             yield "Newest run ended", row.last_run_end_timestamp_seconds
+            yield from _usual_facts(row)
         case _:
             pass
+
+
+def _usual_facts(suite: SuiteRow) -> Iterator[tuple[str, Fact]]:
+    """Yield what is usual, and beside it how the newest finished run was."""
+    newest = suite.finished_runs[0] if suite.finished_runs else FinishedRun(id="")
+    for name, usual, found, write in (
+        ("Usual duration", suite.usual_duration_seconds, newest.duration_seconds, duration),
+        ("Usual errors", suite.usual_error_ratio, newest.error_ratio, share),
+        ("Usual time to boot", suite.usual_boot_seconds, newest.boot_seconds, duration),
+    ):
+        ratio = times(found, usual)
+        told = f"newest run {write(found)}{f' ({ratio})' if ratio else ''}"
+        yield name, _beside(write(usual), told if found is not None else "")
+
+
+def _beside(text: str, more: str) -> str:
+    return f"{text}; {more}" if text and more else text
 
 
 def _run_facts(row: RunRow) -> Iterator[tuple[str, Fact]]:

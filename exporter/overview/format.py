@@ -88,6 +88,16 @@ def of_planned(there: float | None, planned: float | None) -> str:
     return f"{there:g}" if planned is None else f"{there:g} of {planned:g}"
 
 
+def times(value: float | None, usual: float | None) -> str:
+    """Write how many times as much as usual a value is, or nothing where that is unknown."""
+    return f"{value / usual:.1f} times" if value is not None and usual else ""
+
+
+def share(ratio: float | None) -> str:
+    """Write a share, 0 to 1, in per cent, or nothing where it is unknown."""
+    return "" if ratio is None else f"{ratio * 100:.3g} %"
+
+
 def agents_up(up: float | None, agents: float | None) -> str:
     """Write how many of a location's agents are up; where that is unknown, how many it has."""
     if not agents:

@@ -96,11 +96,17 @@ class Parameters:
                 self._note(partial(_no_label, name, known))
         return tuple(found)
 
-    def only(self, names: Sequence[str]) -> None:
-        """Find fault with parameters of other names; those of labels have their own check."""
+    def only(self, names: Sequence[str], *, labels: bool = True) -> None:
+        """Find fault with parameters of other names; those of labels have their own check.
+
+        Args:
+            names: Those that there are.
+            labels: Whether there are those of labels besides.
+        """
+        there = (*names, f"{LABEL}NAME") if labels else names
         for name in dict.fromkeys(self._query.keys()):
-            if name not in names and not name.startswith(LABEL):
-                self._note(partial(_no_parameter, name, names))
+            if name not in names and not (labels and name.startswith(LABEL)):
+                self._note(partial(_no_parameter, name, names, there))
 
     def _note(self, say: Callable[[], str]) -> None:
         if len(self._mistakes) < MOST_MISTAKES:
@@ -118,8 +124,8 @@ def _no_label(name: str, known: Collection[str]) -> str:
     return f"{_told(LABEL + name)} is no label of a source; {there}{near}"
 
 
-def _no_parameter(name: str, names: Sequence[str]) -> str:
-    told = ", ".join((*names, f"{LABEL}NAME"))
+def _no_parameter(name: str, names: Sequence[str], there: Sequence[str]) -> str:
+    told = ", ".join(there)
     return f"{_told(name)} is no parameter here; there are: {told}{hint(name, names)}"
 
 

@@ -12,18 +12,24 @@ from exporter.alerts.evaluate import Alert
 from exporter.clock import Moment
 from exporter.fleet.store import Snapshot
 from exporter.overview.build import arranged, runs_in_flight, target_rows
+from exporter.overview.preflight.gauges import gauges
+from exporter.overview.preflight.judge import judge
+from exporter.overview.preflight.report import Report
 from exporter.overview.problems import RANKS, Judge, Problem, by_target
 from exporter.overview.rows import AlertView, Condition, RunRow, SuiteRow, TargetRow
 from exporter.overview.sources import SourceRow, source_rows
 from exporter.overview.verdict import Headline, headline
+from exporter.settings.preflights import PreflightSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter.clock import Clock
     from exporter.fleet.store import Store
+    from exporter.polling.engine import Engine
     from exporter.polling.poller import Poller
+    from exporter.settings.load import Settings
 
 
 #: Some conditions hold by time alone, so a picture is judged anew after this long.
@@ -44,6 +50,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         targets: By kind, the most urgent first; each names its problems.
         runs: Those in flight.
         alerts: What the built-in evaluation has found, `None` where it is not switched on.
+        preflights: The outcome of each that is configured.
     """
 
     at: Moment
@@ -55,6 +62,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[TargetRow, ...]
     runs: tuple[RunRow, ...]
     alerts: tuple[AlertView, ...] | None = None
+    preflights: tuple[Report, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +74,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         judge: Judges the alert table.
         ready: Whether the first polls have finished or were given up.
         alerts: What the built-in evaluation has found, `None` where it is not switched on.
+        preflights: Those that are configured.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -73,9 +82,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     judge: Judge
     ready: bool
     alerts: tuple[Alert, ...] | None = None
+    preflights: tuple[PreflightSettings, ...] = ()
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - all but two by keyword
         cls,
         pollers: Iterable[Poller],
         store: Store,
@@ -83,6 +93,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         judge: Judge,
         ready: bool,
         alerts: tuple[Alert, ...] | None = None,
+        preflights: tuple[PreflightSettings, ...] = (),
     ) -> Facts:
         """Return what some pollers and their store know now."""
         store.expire()
@@ -92,6 +103,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             judge=judge,
             ready=ready,
             alerts=alerts,
+            preflights=preflights,
         )
 
     def same(self, other: Facts | None) -> bool:
@@ -101,19 +113,26 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         pairs = zip(self.snapshots, other.snapshots, strict=True)
         return all(one is two for one, two in pairs) and all(
             getattr(self, name) == getattr(other, name)
-            for name in ("sources", "judge", "ready", "alerts")
+            for name in ("sources", "judge", "ready", "alerts", "preflights")
         )
 
 
 def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
-    """Make the picture of what is known, as it is judged at a time."""
+    """Make the picture of what is known, as it is judged at a time.
+
+    The preflights come before the alert table, which has an alert about them.
+    """
     unmarked = list(target_rows(facts.snapshots, at))
+    runs = tuple(runs_in_flight(facts.snapshots))
+    reports = tuple(
+        judge(each, sources=facts.sources, targets=unmarked, runs=runs, now=at.unix)
+        for each in facts.preflights
+    )
     begun = _beginnings(unmarked, facts.sources)
     problems = tuple(
         each.at_latest(begun.get(each.target))
-        for each in facts.judge.judge(facts.snapshots, at, facts.alerts or ())
-        # A source that was not polled yet is neither well nor ill.
-        if each.kind or not each.source or each.target in begun
+        for each in facts.judge.judge(facts.snapshots, at, facts.alerts or (), gauges(reports))
+        if _is_told(each, begun, ready=facts.ready)
     )
     rows = arranged(_marked(unmarked, problems))
     return Picture(
@@ -124,9 +143,19 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
         problems=problems,
         sources=facts.sources,
         targets=tuple(rows),
-        runs=tuple(runs_in_flight(facts.snapshots)),
+        runs=runs,
         alerts=None if facts.alerts is None else tuple(map(AlertView.of, facts.alerts)),
+        preflights=reports,
     )
+
+
+def _is_told(
+    problem: Problem, begun: Mapping[tuple[str, str, str], float | None], *, ready: bool
+) -> bool:
+    """Return whether a problem is one: what was not polled yet is neither well nor ill."""
+    if problem.preflight:
+        return ready
+    return bool(problem.kind) or not problem.source or problem.target in begun
 
 
 def _beginnings(
@@ -201,6 +230,27 @@ class Pictures:
                 made = msgspec.structs.replace(made, tag=known.tag)
             self._newest, self._facts = made, facts
             return made
+
+
+def pictures_of(engine: Engine, settings: Settings) -> Pictures:
+    """Return what makes pictures of what a command polls, which is no exporter that goes on.
+
+    Args:
+        engine: What polls.
+        settings: How the pictures are judged.
+    """
+    judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
+
+    def facts() -> Facts:
+        return Facts.of(
+            engine.pollers.values(),
+            engine.store,
+            judge=judge,
+            ready=engine.first_polls_done,
+            preflights=settings.preflights,
+        )
+
+    return Pictures(facts, clock=engine.clock)
 
 
 def _alike(one: Picture, other: Picture) -> bool:

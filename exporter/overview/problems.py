@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,12 +21,13 @@ from exporter.alerts.evaluate import Alerts, Evaluator, Phase
 from exporter.alerts.evidence import EVIDENCE
 from exporter.alerts.rule import PREFIX, Links, Severity
 from exporter.fleet.kinds import Kind
+from exporter.metrics.own import PREFLIGHT
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Gauge
 
     from exporter.alerts.evaluate import Alert
     from exporter.alerts.rule import Rule
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from exporter.alerts.settings import AlertingSettings
     from exporter.clock import Moment
     from exporter.fleet.store import Snapshot
+    from exporter.metrics.own import OwnFamily
 
 
 #: Severities of which people are told that something is wrong, the worst first.
@@ -49,7 +53,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         severity: That of the alert.
         provider, source: Empty for a problem of the exporter itself.
         kind, id: The target that has a page; empty for a problem of a source or the exporter.
-        name: The target as people call it: a member or certificate by its own name.
+        name: The target as people call it: a member, certificate or preflight by its own name.
         description: The sentences that the alert would say.
         labels: All labels of the alert, with those that the configuration adds to the source.
         since_timestamp_seconds: Since when, at the latest, it holds, epoch.
@@ -79,6 +83,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         """Return the problem with what is known besides of its beginning, epoch."""
         known = [at for at in (self.since_timestamp_seconds, since) if at is not None]
         return msgspec.structs.replace(self, since_timestamp_seconds=min(known, default=None))
+
+    @property
+    def preflight(self) -> str:
+        """Return the preflight that it is about, empty if it is about none."""
+        return self.labels.get(PREFLIGHT, "")
 
     @property
     def title(self) -> str:
@@ -137,7 +146,11 @@ class Judge:
         return cls(rules, registry, runbook_url=alerting.runbook_url)
 
     def judge(
-        self, snapshots: Iterable[Snapshot], now: Moment, alerts: Iterable[Alert] = ()
+        self,
+        snapshots: Iterable[Snapshot],
+        now: Moment,
+        alerts: Iterable[Alert] = (),
+        gauges: Mapping[OwnFamily[Gauge], Mapping[tuple[str, ...], float]] = MappingProxyType({}),
     ) -> tuple[Problem, ...]:
         """Return the problems, the worst first.
 
@@ -146,8 +159,13 @@ class Judge:
             now: The time at which it is judged.
             alerts: Those of the built-in evaluation. What fires can outlive its condition, and they
                 can know from before a restart since when something holds.
+            gauges: Values of own metrics that are newer than what the registry has of them, by
+                their labels.
         """
         newest = samples.view(snapshots, self._registry, self._metrics)
+        for family, values in gauges.items():
+            if family.name in self._metrics:
+                newest = newest.extended(family.name, partial(_vector, family.labels, values))
         self._alerts = self._evaluator.evaluate(newest, now, self._alerts)
         found = {
             same_alert(each.labels): self._problem(each) for each in self._alerts.active.values()
@@ -173,7 +191,7 @@ class Judge:
             source=labels.get("source", ""),
             kind=kind or "",
             id=target_id if kind else "",
-            name=_name(kind, labels) or labels.get("task", "") or target_id,
+            name=_name(kind, labels) or labels.get("task", labels.get(PREFLIGHT, "")) or target_id,
             labels=labels,
             since_timestamp_seconds=alert.since.unix,
             unknown=alert.unknown is not None,
@@ -191,6 +209,12 @@ class Judge:
             problem.name.casefold(),
             problem.id,
         )
+
+
+def _vector(names: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> samples.Vector:
+    return samples.vector(
+        (dict(zip(names, labels, strict=True)), value) for labels, value in values.items()
+    )
 
 
 def rank(severity: Severity | None) -> int:

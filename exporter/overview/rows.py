@@ -98,14 +98,20 @@ class AgentRow(TargetRow, frozen=True, kw_only=True):
     Attributes:
         managed: `vendor` for one that the vendor starts and ends by itself: its end is no fault.
         disk_free_bytes: The smallest free space of its host's disks.
+        jobs_running: How many of the jobs that it keeps run now.
+        jobs_read_timestamp_seconds: When they were counted, epoch.
+        usual_ping_seconds: How long the vendor's calls to it usually take.
     """
 
     managed: str | None = None
     disk_free_bytes: float | None = None
     busy: bool | None = None
+    jobs_running: float | None = None
+    jobs_read_timestamp_seconds: float | None = None
     users_limit: float | None = None
     job_duration_limit_seconds: float | None = None
     heartbeat_timestamp_seconds: float | None = None
+    usual_ping_seconds: float | None = None
 
 
 class RecorderRow(TargetRow, frozen=True, kw_only=True):
@@ -157,7 +163,12 @@ class LocationRow(TargetRow, frozen=True, kw_only=True):
 
 
 class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished run of a suite."""
+    """One finished run of a suite.
+
+    Attributes:
+        error_ratio: The share of its samples, or sessions, that failed.
+        boot_seconds: How long its engines took to boot.
+    """
 
     id: str
     outcome: Outcome | None = None
@@ -165,23 +176,35 @@ class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
     start_timestamp_seconds: float | None = None
     end_timestamp_seconds: float | None = None
     duration_seconds: float | None = None
+    error_ratio: float | None = None
+    boot_seconds: float | None = None
 
 
 class SuiteRow(TargetRow, frozen=True, kw_only=True):
     """A suite.
 
     Attributes:
+        agent_id, cluster_id: Where it runs by default, as far as the vendor tells.
         last_run_outcome: What the newest finished run was.
         last_run_passed: The verdict on the newest finished run that has one.
         finished_runs: As many as the vendor tells of, newest first.
+        usual_runs: On how many runs it rests what is usual of it.
+        usual_duration_seconds, usual_error_ratio, usual_boot_seconds: Of its runs.
     """
 
+    agent_id: str = ""
+    cluster_id: str = ""
     jobs: float | None = None
     running: bool | None = None
     last_run_outcome: Outcome | None = None
     last_run_passed: bool | None = None
+    last_run_max_users: float | None = None
     last_run_end_timestamp_seconds: float | None = None
     finished_runs: tuple[FinishedRun, ...] = ()
+    usual_runs: int | None = None
+    usual_duration_seconds: float | None = None
+    usual_error_ratio: float | None = None
+    usual_boot_seconds: float | None = None
 
 
 #: The rows of the kinds that have facts of their own.

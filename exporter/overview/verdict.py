@@ -38,6 +38,8 @@ _TOLD = 4
 # Words that an alert's name begins with, of which there can be several.
 _NOUNS = frozenset({*Kind, "source", "task", "certificate"})
 
+_NOT_FIT = "not fit"
+
 _TAILS = {
     "clock skew": "with clock skew",
     "engine errors": "with engine errors",
@@ -253,7 +255,10 @@ def _phrases(problems: Iterable[Problem]) -> tuple[str, ...]:
 
 
 def _phrase(title: str, number: int) -> str:
-    noun, _, rest = spoken(title).partition(" ")
+    words = spoken(title)
+    if words == _NOT_FIT:
+        return f"not found fit for {count(number, 'test')}"
+    noun, _, rest = words.partition(" ")
     if noun not in _NOUNS:
         return f"{noun} {rest}"
     return f"{count(number, noun)} {_TAILS.get(rest, rest)}"

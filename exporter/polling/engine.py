@@ -19,6 +19,7 @@ from exporter.clock import SYSTEM_CLOCK, Clock
 from exporter.errors import ConfigurationError
 from exporter.fleet.kinds import by_task
 from exporter.fleet.store import Store
+from exporter.fleet.usual import Usuals
 from exporter.lockout.ledger import Ledger
 from exporter.lockout.members import Members
 from exporter.metrics.exposition import Exposition
@@ -38,7 +39,7 @@ from exporter.state.settings import StateSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from exporter.metrics.telemetry import SourceMetrics
     from exporter.settings.load import Settings
@@ -62,6 +63,7 @@ class Engine:
         state: StateSettings | State | None = None,
         keeps: bool = True,
         total_shards: int = 1,
+        usual: Callable[[str], Usuals | None] = lambda _: Usuals(),
     ) -> None:
         """Prepare an engine without sources.
 
@@ -73,6 +75,7 @@ class Engine:
             keeps: Whether to write down what the polls learn, and to show from the start what was
                 written down before. Without it that is only read, for the sources to go on from.
             total_shards: Among how many shards it polls, if it is none of them itself.
+            usual: As a poller has it.
         """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
@@ -102,6 +105,7 @@ class Engine:
         self.store = Store(clock)
         self.exposition = Exposition(self.store, self.telemetry)
         self.schedule = Schedule(clock=clock)
+        self._usual = usual
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self.pollers: dict[str, Poller] = {}
         self._begun = False
@@ -274,6 +278,7 @@ class Engine:
             kept=kept,
             keep=duty.keep if duty is not None else None,
             told=duty.leadership.tell if duty is not None else lambda: None,
+            usual=self._usual,
         )
 
     def _source(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Source:

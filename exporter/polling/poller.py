@@ -22,6 +22,7 @@ from exporter.fleet.changes import R, SinceByTarget, changes, dated
 from exporter.fleet.kinds import BY_READING, Kind
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.fleet.store import Snapshot
+from exporter.fleet.usual import Usuals
 from exporter.polling.doubt import Doubt, doubted, failure_of
 from exporter.polling.expected import Expectations, Listed, counted, listed
 from exporter.sources.base import Failure
@@ -129,6 +130,7 @@ class Poller:
         kept: Mapping[str, Kept] = MappingProxyType({}),
         keep: Callable[[Kept], Awaitable[None]] | None = None,
         told: Callable[[], None] = lambda: None,
+        usual: Callable[[str], Usuals | None] = lambda _: Usuals(),
     ) -> None:
         """Take over a source.
 
@@ -144,6 +146,8 @@ class Poller:
             kept: What is known of the tasks from before.
             keep: Writes down what is known of a task, after each poll that brought a snapshot.
             told: Called after each poll, and each that was left out.
+            usual: Returns what is usual of a source's targets, `None` while that is not known; what
+                was known before stays until then.
         """
         self.source = source
         self.intervals = intervals
@@ -168,6 +172,7 @@ class Poller:
             self._settings.include, telemetry=telemetry, log=self._log
         )
         self._told = told
+        self._usual = usual
         telemetry.refusals.set_function(lambda: self.source.refusals)
         self.publish_health()
 
@@ -346,10 +351,11 @@ class Poller:
             yield failure_of(poll)
 
     def dated(self, reading: R) -> R:
-        """Return a reading that came from `explain` with since when it is so."""
+        """Return a reading that came from `explain` with since when it is so, and what is usual."""
         kind = BY_READING.get(type(reading))
         kept = self.kept.get(kind.task) if kind is not None else None
-        return dated(reading, kept.since if kept is not None else {}, {})
+        usual = self._usuals(kept.snapshot.readings if kept is not None else ())
+        return usual.added_to(dated(reading, kept.since if kept is not None else {}, {}))
 
     def show(self, reading: Reading) -> None:
         """Expose one reading that came from `explain`."""
@@ -369,16 +375,19 @@ class Poller:
         not_before = self._clock.monotonic() - stale_after
         kept = self.kept.get(task)
         known = kept.since if kept else {}
+        shown = kept.snapshot.readings if kept else ()
         found, doubt = doubted(
             poll,
-            kept.snapshot.readings if kept else (),
+            shown,
             kept.doubt if kept else None,
             self._clock.now(),
         )
         since: dict[tuple[Kind, str], Since] = {}
+        usual = self._usuals(shown)
         readings = tuple(
             await collected(
-                dated(reading.fresh(not_before=not_before), known, since) for reading in found
+                usual.added_to(dated(reading.fresh(not_before=not_before), known, since))
+                for reading in found
             )
         )
         if poll.cut:
@@ -400,6 +409,10 @@ class Poller:
             self._log.info("more_changes", task=task, count=len(changed) - NAMED_CHANGES)
         newest = listed(task, targets, kept.listed if kept else (), snapshot.taken)
         return Kept(snapshot=snapshot, since=since, doubt=doubt, listed=newest)
+
+    def _usuals(self, before: Sequence[Reading]) -> Usuals:
+        usual = self._usual(self._settings.name)
+        return Usuals.of(before) if usual is None else usual
 
     def _snapshot(
         self, task: str, readings: tuple[Reading, ...], *, stale_after: float, memory: bytes = b""

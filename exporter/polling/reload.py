@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 #: The settings beside the sources, by what puts a change of them into use.
-BY_RELOAD = ("alerting", "log")
+BY_RELOAD = ("alerting", "preflights", "log")
 BY_RESTART = ("web", "sharding", "state", "history")
 
 

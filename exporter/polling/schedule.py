@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -216,6 +217,11 @@ class Schedule:
         self._running[key] = task
         try:
             await job.run()
+        except asyncio.CancelledError as error:
+            # It ends here, where the task does: APScheduler, and asyncio's groups of tasks, would
+            # hold the error in cycles, and it all that the run knew, until the garbage collector
+            # comes.
+            traceback.clear_frames(error.__traceback__)
         finally:
             del self._running[key]
 

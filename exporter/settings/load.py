@@ -23,6 +23,7 @@ from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure
 from exporter.settings.deprecation import RENAMED
 from exporter.settings.layers import Layers
+from exporter.settings.preflights import PREFLIGHTS, PreflightSettings, preflights
 from exporter.settings.sections import (
     SECTIONS,
     SOURCES,
@@ -65,6 +66,7 @@ class Settings(BaseModel):
     sharding: ShardingSettings
     state: StateSettings
     history: HistorySettings
+    preflights: tuple[PreflightSettings, ...] = ()
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm."""
@@ -159,7 +161,7 @@ def from_data(
 def _checked(layers: Layers) -> Settings:
     """Check all parts, hand the defaults down to the sources and check these."""
     raw = layers.joined()
-    known = {*SECTIONS, SOURCES}
+    known = {*SECTIONS, SOURCES, PREFLIGHTS}
     found = [
         Mistake((key,), f"unknown key; {nearest(key, known)}") for key in raw if key not in known
     ]
@@ -186,6 +188,17 @@ def _checked(layers: Layers) -> Settings:
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     found += lockout_mistakes(parts["sharding"], sources, parts["state"])
+    # Which sources there are, and what they list, is known if nothing is wrong with that.
+    known_sources = len(sources) == len(given) and not any(
+        mistake.path[:1] == (SOURCES,) and mistake.path[2:3] in ((), ("name",), ("tasks",))
+        for mistake in found
+    )
+    parts[PREFLIGHTS], mistakes = preflights(
+        raw.get(PREFLIGHTS, []),
+        sources if known_sources else None,
+        sharded=parts["sharding"].total_shards > 1,
+    )
+    found += mistakes
     # A mistake that several sources inherit is one.
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:

@@ -190,7 +190,7 @@ class Leadership:
         )
 
     async def leave(self) -> None:
-        """Take part no more, and give the lease up, so that nobody waits for its end."""
+        """Take part no more, for good, and give the lease up, so that nobody waits for its end."""
         await self.rest()
         own, self._own = self._own, None
         self.role = Role.UNDECIDED
@@ -200,6 +200,9 @@ class Leadership:
             await self._state.delete(f"{self._key}/{self._member}")
         except StateError:
             pass  # then it ends by itself
+        # What is told of the work is its owner's, who has this: a cycle with all of a source's
+        # metrics in it, which would stay until the garbage collector comes.
+        self._work = Work(described=self._work.described)
 
     async def _run(self) -> None:
         while True:

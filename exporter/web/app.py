@@ -82,6 +82,7 @@ def create_app(
         Route("/api/v1/alerts", api.alerts),
         Route("/api/v1/problems", api.problems),
         Route("/api/v1/status", api.status),
+        Route("/api/v1/preflight", api.preflight),
         Route("/badge/fleet.svg", badges.fleet),
         Route("/badge/target.svg", badges.target),
         Route("/api/v1/history", HistoryApi(view).history),

@@ -10,6 +10,7 @@ from exporter.alerts import about
 from exporter.alerts.evaluate import Alerts, Evaluator, Phase
 from exporter.alerts.expression import Expression, firing, select
 from exporter.alerts.rule import Links
+from exporter.alerts.runs import about_preflights
 from exporter.clock import Moment
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
@@ -420,6 +421,52 @@ def test_what_follows_from_an_alert_that_goes_on_is_not_told() -> None:
     judge.at(HOUR + 300, {**agents(task=0), **member})
 
     assert ["Cause"] == [one.name for one in judge.alerts.active.values()]
+
+
+class TestPreflights:
+    """The row of the table, judged by the gauges that an exporter writes from its start on."""
+
+    (unfit,) = about_preflights()
+
+    def judge(self, *rounds: dict[str, float]) -> Judge:
+        """Judge what is shown of a preflight, minute by minute."""
+        judge = Judge(replace(self.unfit, keep_seconds=0.0))
+        for minute, values in enumerate(rounds):
+            judge.at(
+                minute * 60, {name: [({"preflight": "x"}, value)] for name, value in values.items()}
+            )
+        return judge
+
+    def phases(self, *rounds: dict[str, float]) -> list[Phase]:
+        """Return the phases of its alerts in the end."""
+        return [one.phase for one in self.judge(*rounds).alerts.active.values()]
+
+    def test_not_knowing_fires_as_not_being_fit_does(self) -> None:
+        """Both are no way to begin a test."""
+        due, unfit = {own.PREFLIGHT_DUE.name: 1.0}, {own.PREFLIGHT_READY.name: 0.0}
+
+        assert [Phase.FIRING] == self.phases(*[due] * 3) == self.phases(*[due | unfit] * 3)
+
+    def test_it_names_no_exporter(self) -> None:
+        """A pair of them is one page."""
+        judge = self.judge(*[{own.PREFLIGHT_DUE.name: 1.0}] * 3)
+
+        (found,) = judge.alerts.active.values()
+        assert {"alertname": "LoadFleetNotFit", "severity": "critical", "preflight": "x"} == dict(
+            found.labels
+        )
+
+    def test_it_ends_when_it_is_fit_or_the_window_is_over(self) -> None:
+        """Both are told by what is shown."""
+        begun = [{own.PREFLIGHT_DUE.name: 1.0}] * 3
+        fit = {own.PREFLIGHT_DUE.name: 1.0, own.PREFLIGHT_READY.name: 1.0}
+        over = {own.PREFLIGHT_DUE.name: 0.0}
+
+        assert [] == self.phases(*begun, fit) == self.phases(*begun, over)
+
+    def test_it_ends_when_it_is_no_longer_configured(self) -> None:
+        """Nothing is shown of it then, which is no want of knowledge."""
+        assert [] == self.phases(*[{own.PREFLIGHT_DUE.name: 1.0}] * 3, {})
 
 
 def test_alerts_about_the_exporter_name_it() -> None:

@@ -58,6 +58,8 @@ VALUES = (
     ("not_after_timestamp_seconds", lambda t: [t + 600.25, t + 1_209_000, t + 1_400_000]),
     ("agent_start_timestamp_seconds", lambda t: [t - 1, t - 898.5, t - 100_000]),
     ("_start_timestamp_seconds", lambda t: [t - 100, t - 3000, t - 8000, t - 90_061.5]),
+    ("suite_baseline_duration_seconds", lambda _: [20.0, 720.0, 720.5]),
+    ("suite_last_run_duration_seconds", lambda _: [50.0, 51.0, 1080.0, 1080.5, 4321.0]),
     ("", lambda _: [0.0, 1.0]),
 )
 

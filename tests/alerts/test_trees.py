@@ -107,7 +107,7 @@ class Trees:
             case 0:
                 return self._dice.choice((e.Age(of=one), e.Remaining(of=one), e.Abs(of=one)))
             case 1:
-                return one.times(self._dice.choice(NUMBERS))
+                return self._dice.choice((one.times, one.plus))(self._dice.choice(NUMBERS))
             case 2 | 3:
                 by = self._dice.choice(get_args(e.Aggregation))
                 # Without labels it merges processes, of which there is one.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
+from exporter.settings.preflights import PreflightSettings
 from tests.browser.support import row, serving, shown, tab
 from tests.support.wait import until
 from tests.web import fakes
@@ -273,6 +274,25 @@ async def test_times_are_the_viewer_s(browser: Browser) -> None:
 
         await expect(age).to_have_text("1 min 33 s ago")
         assert [] == asked
+
+
+async def test_a_window_is_counted_down_to(browser: Browser) -> None:
+    """What is to come is told by how long that takes, until it is there."""
+    view = fleet()
+    window = {"before": "23:00", "for": "30m"}
+    nightly = {"name": "nightly", "agents": {}, "window": window}
+    view.preflights = (PreflightSettings.model_validate(nightly),)
+    async with serving(view) as url, tab(browser) as page:
+        await page.clock.install(time=fakes.NOW.unix + 60)
+        await page.goto(url)
+        left = page.locator(".preflights time")
+        await expect(left).to_have_text("in 15 min 40 s")
+        await expect(left).to_have_attribute("title", "2023-11-14 22:30:00 UTC")
+
+        await page.get_by_role("button", name="Stop refreshing").click()
+        await page.clock.run_for(940_000)
+
+        await expect(left).to_have_text("now")
 
 
 async def test_what_did_not_change_is_not_touched(browser: Browser) -> None:

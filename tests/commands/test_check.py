@@ -13,6 +13,7 @@ from exporter.commands.check import lines, running
 from exporter.commands.remote import NotAskedError
 from exporter.polling.reload import BY_RELOAD, BY_RESTART
 from exporter.settings.load import from_data, redacted
+from exporter.settings.preflights import PREFLIGHTS
 from exporter.settings.sections import SECTIONS
 from exporter.simulator.server import serve
 from tests.support.processes import free_port
@@ -67,8 +68,21 @@ def test_web_settings_need_a_restart() -> None:
     ] == told(configuration("a"), new)
 
 
+NIGHTLY = {
+    "name": "nightly",
+    "agents": {"source": "a", "include": "ubuntu.*"},
+    "clock": "1s",
+    "window": {"before": "02:00", "days": ["mon"]},
+}
+
+
 @pytest.mark.parametrize(
-    "section", [{"alerting": {"thresholds": {"clock_skew": "7s"}}}, {"log": {"level": "warn"}}]
+    "section",
+    [
+        {"alerting": {"thresholds": {"clock_skew": "7s"}}},
+        {"log": {"level": "warn"}},
+        {"preflights": [NIGHTLY]},
+    ],
 )
 def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any]) -> None:
     """A changed threshold must not look as if nothing would happen."""
@@ -81,7 +95,14 @@ def test_what_a_reload_applies_beside_the_sources_is_told(section: dict[str, Any
 
 def test_every_section_is_compared() -> None:
     """A section that is added must not be forgotten; what is in `defaults` is in the sources."""
-    assert SECTIONS.keys() - {"defaults"} == {*BY_RELOAD, *BY_RESTART}
+    assert SECTIONS.keys() - {"defaults"} | {PREFLIGHTS} == {*BY_RELOAD, *BY_RESTART}
+
+
+def test_preflights_that_are_the_same_do_not_differ() -> None:
+    """Expressions, durations and times of day come through the page as they were."""
+    same = configuration("a") | {"preflights": [NIGHTLY]}
+
+    assert ["keep     a"] == told(same, same)
 
 
 @pytest.mark.parametrize(

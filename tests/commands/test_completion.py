@@ -47,6 +47,8 @@ class TestBash:
             (["status", "--format", "="], ["json", "prom", "table"]),
             (["status", "--kind", "re"], ["recorder"]),
             (["status", "--url", "h"], []),
+            (["preflight", "--format", "ju"], ["junit"]),
+            (["preflight", "nightly", "--wa"], ["--wait"]),
             (["--log.level", "=", "w"], ["warn"]),
             (["--web.enable"], ["--web.enable-lifecycle"]),
             (["state", "v"], ["vacuum"]),
@@ -103,7 +105,17 @@ def test_zsh_reads_each_argument_as_one_word(script: str) -> None:
     assert len(COMMANDS) == len(lines)
     for line in lines:
         _, _, *arguments, _ = shlex.split(line)
-        assert [] == [each for each in arguments if not re.match(r"\*--?[\w.-]+=?\[|:[A-Z]", each)]
+        assert [] == [
+            each for each in arguments if not re.match(r"\*--?[\w.-]+=?\[|\*?:[A-Z]", each)
+        ]
+
+
+@pytest.mark.parametrize("script", ["zsh"], indirect=True)
+def test_zsh_takes_names_one_after_another(script: str) -> None:
+    """Behind the first name there may be more."""
+    (line,) = [line for line in script.splitlines() if " preflight) _arguments " in line]
+
+    assert "*:NAME:" in shlex.split(line)
 
 
 @pytest.mark.parametrize("script", ["fish"], indirect=True)

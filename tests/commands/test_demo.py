@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from exporter.cli import main
 from exporter.metrics import catalogue as c
+from exporter.metrics import own
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
 from tests.support.trial import Page, parsed, select
 from tests.support.wait import until
@@ -32,10 +33,14 @@ SIGHTS: dict[str, Callable[[Page], bool]] = {
     "an unusable cluster": lambda page: 0 in select(page, c.CLUSTER_UP.name).values(),
     "a failed suite": lambda page: _has_outcome(page, "failed"),
     "an incomplete suite": lambda page: _has_outcome(page, "incomplete"),
+    "a test for which the fleet is not fit": lambda page: (
+        0 in select(page, own.PREFLIGHT_READY.name).values()
+    ),
     "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
 }
 
-#: The families of the tasks that nobody has switched on, and that of tasks that fail: none does.
+#: The families of the tasks that nobody has switched on, that of tasks that fail: none does, and
+#: that which needs a day of pings.
 ABSENT = {
     family.name
     for family in (
@@ -44,6 +49,7 @@ ABSENT = {
         c.CERTIFICATE_ACTIVE,
         c.CERTIFICATE_NOT_AFTER,
         c.SOURCE_TASK_FAILURE,
+        c.AGENT_BASELINE_PING,
     )
 }
 

@@ -119,6 +119,8 @@ class TestSelection:
             (["--state=up"], {"kind": ""}, True),
             (["--source=lab"], {"kind": ""}, False),
             (["--source=lab"], {"kind": "", "source": ""}, True),
+            (["--source=lab"], {"source": "", "labels": {"preflight": "nightly"}}, False),
+            (["--state=up"], {"source": "", "labels": {"preflight": "nightly"}}, True),
         ],
     )
     def test_problems_are_those_of_what_is_shown(

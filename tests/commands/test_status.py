@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import pty
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +13,11 @@ import yaml
 from starlette.exceptions import HTTPException
 
 from exporter.simulator.options import SimulatorOptions
-from exporter.simulator.server import Simulation, serve
+from exporter.simulator.server import serve
 from exporter.web.app import create_app
+from tests.support.commands import Portal, on_terminal, portal_with
 from tests.support.processes import (
     EXPORTER,
-    answers,
-    daemon,
     fetch,
     free_port,
     running,
@@ -35,67 +32,17 @@ if TYPE_CHECKING:
 
     from exporter.fleet.readings import Reading
     from exporter.overview.picture import Picture
-    from tests.support.processes import Process
+    from tests.support.commands import Portal
+from tests.support.processes import Process
 
 
 SMALL = SimulatorOptions(still=True, agents=2, controllers=1, clusters=0, recorders=1, suites=0)
 
 
-class Portal:
-    """A simulated portal with a small fleet that is well."""
-
-    def __init__(self, url: str, configuration: Path) -> None:
-        self.url = url
-        self.configuration = configuration
-        self.folder = configuration.parent
-        self.flag = f"--config.file={configuration}"
-
-    async def control(self, **command: Any) -> None:
-        reply = json.loads(await fetch(f"{self.url}/_control", data=command))
-        assert "error" not in reply, reply
-
-    def pace(self, interval: str) -> None:
-        """Have it polled more often, for who waits for a change, or more rarely."""
-        data = yaml.safe_load(self.configuration.read_text())
-        data["defaults"] |= {"interval": interval, "timeout": "900ms"}
-        self.configuration.write_text(yaml.safe_dump(data))
-
-    async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
-        """Run the command to its end; return its code, answer and complaints."""
-        async with self.starting(*arguments, **environ) as process:
-            await asyncio.wait_for(process.process.wait(), 30)
-            return process.process.returncode or 0, process.output, process.errors
-
-    @asynccontextmanager
-    async def starting(self, *arguments: str, **environ: str) -> AsyncIterator[Process]:
-        async with running(
-            *EXPORTER,
-            "status",
-            *(() if any(each.startswith("--url=") for each in arguments) else (self.flag,)),
-            *arguments,
-            folder=self.folder,
-            name="status",
-            environ={"XDG_STATE_HOME": str(self.folder), **environ},
-        ) as process:
-            yield process
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[tuple[str, Process]]:
-        """Run a daemon that has polled all of it and yield its URL."""
-        async with daemon(self.folder, self.configuration) as (url, process):
-            await answers(f"{url}/-/ready", process)
-            yield url, process
-
-
 @pytest.fixture
 async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
-    async with Simulation(SMALL) as simulation:
-        data = simulation.configuration()
-        # A call that fails is not waited for.
-        data |= {"sources": data["sources"][:1], "defaults": {"retries": 0}}
-        configuration = tmp_path / "loadfleet.yml"
-        configuration.write_text(yaml.safe_dump(data))
-        yield Portal(simulation.base_urls[0], configuration)
+    async with portal_with(SMALL, tmp_path) as found:
+        yield found
 
 
 class Reluctant(fakes.FakeView):
@@ -128,39 +75,6 @@ async def watching(view: fakes.FakeView, folder: Path) -> AsyncIterator[Process]
         yield process
 
 
-@asynccontextmanager
-async def on_terminal(
-    *arguments: str,
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, bytearray]]:
-    """Run the command on a terminal; yield it with what is seen there, all of it in the end."""
-    ours, theirs = pty.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        with suppress(OSError):  # the other end is closed
-            while chunk := os.read(ours, 4096):
-                seen.extend(chunk)
-
-    process = await asyncio.create_subprocess_exec(
-        *EXPORTER,
-        "status",
-        *arguments,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
-    )
-    os.close(theirs)
-    reader = asyncio.create_task(asyncio.to_thread(read))
-    try:
-        yield process, seen
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await reader
-        os.close(ours)
-
-
 async def test_well(portal: Portal) -> None:
     """A fleet that is well ends with 0, and a pipe gets plain text."""
     code, answer, complaints = await portal.status()
@@ -181,6 +95,22 @@ async def test_down(portal: Portal) -> None:
     assert ["critical agent unreachable zurich-01 simulated-portal not reachable"] == [
         " ".join(line.split()) for line in answer.splitlines() if "agent unreachable  " in line
     ]
+
+
+async def test_a_test_that_begins_soon(portal: Portal) -> None:
+    """A fleet that is well and not fit for the test ends with 1; one of its sources may be well."""
+    data = yaml.safe_load(portal.configuration.read_text())
+    always = {"before": "00:00", "for": "1d"}
+    data["preflights"] = [{"name": "nightly", "agents": {"min_up": 3}, "window": always}]
+    portal.configuration.write_text(yaml.safe_dump(data))
+
+    code, answer, _ = await portal.status()
+    part, of_source, _ = await portal.status("--source=simulated-portal")
+
+    assert (1, 0) == (code, part)
+    assert answer.startswith("The fleet is not well: not found fit for 1 test.\n")
+    assert 1 == sum("critical  not fit  " in line for line in answer.splitlines())
+    assert of_source.startswith("The fleet is well: 4 targets up.\n")
 
 
 async def test_unread(portal: Portal) -> None:
@@ -272,7 +202,7 @@ async def test_progress_and_an_interrupt(portal: Portal) -> None:
     """A poll that takes long tells how far it is; Ctrl-C ends it without a trace of that."""
     await portal.control(fault="hang", fault_on=["pingMeasuringAgent"])
 
-    async with on_terminal(portal.flag) as (process, seen):
+    async with on_terminal("status", portal.flag) as (process, seen):
         await until(lambda: b"tasks, 0 of 2 targets, 1 s" in seen)
         process.send_signal(signal.SIGINT)
         code = await asyncio.wait_for(process.wait(), 20)
@@ -345,7 +275,7 @@ async def test_watching_a_daemon_that_never_answered(tmp_path: Path) -> None:
 
 async def test_watching_on_a_terminal(portal: Portal) -> None:
     """On a terminal the table has colour and a screen of its own, and leaves it in the end."""
-    async with on_terminal(portal.flag, "--watch") as (process, seen):
+    async with on_terminal("status", portal.flag, "--watch") as (process, seen):
         await until(lambda: b"\x1b[32mThe fleet is well" in seen)
         process.send_signal(signal.SIGINT)
         code = await asyncio.wait_for(process.wait(), 20)

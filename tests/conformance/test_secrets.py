@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import PollError
+from exporter.overview.document import plain
 from exporter.settings.load import from_data, redacted
-from exporter.web.endpoints.api import plain
 from tests.support.front import changed, instead
 from tests.support.trial import Trial
 from tests.support.vendor import Step, reply

@@ -32,6 +32,8 @@ UNUSUAL = AlertingSettings.model_validate(
             "agent_restarted": "5678s",
             "agents_down_ratio": 0.123,
             "stale_intervals": 67,
+            "slower_than_usual": 1.789,
+            "longer_than_usual": 2.891,
         }
     }
 )
@@ -64,6 +66,8 @@ LIMITS = {
     "AgentRestarted": 5678,
     "HalfOfAgentsDown": 0.123,
     "PollsStale": 67,
+    "SuiteSlower": 1.789,
+    "SuiteTooLong": 2.891,
 }
 
 

@@ -49,6 +49,9 @@ BUILT_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
 #: A minute of life per second: runs begin and end while the test looks.
 FLEET = ("--pace=60", "--fault-rate=0.03")
 
+#: A window that is due at any time.
+ALWAYS = {"before": "00:00", "for": "1d"}
+
 #: A label of the users' own, which every series of a target has.
 SITE = "site"
 
@@ -149,6 +152,7 @@ def configuration(data: Json) -> Json:
         source["labels"] = {SITE: f"where {source['name']} is"}
     (portal,) = [source for source in data["sources"] if source["provider"] == "realload"]
     portal["tasks"] = {"jobs": "1s", "certificates": "1s"}
+    data["preflights"] = [{"name": "nightly", "idle": True, "agents": {}, "window": ALWAYS}]
     data["alerting"] = {
         # Nobody listens there.
         "alertmanagers": [f"http://127.0.0.1:{free_port()}"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 
@@ -85,3 +88,21 @@ def test_every_dependency_is_bounded() -> None:
     ]
 
     assert [] == unbounded
+
+
+def test_time_zones_are_there_without_those_of_the_system() -> None:
+    """A slim image has none, and a preflight's window is told by the clock of its time zone."""
+    code = "import zoneinfo; print(zoneinfo.TZPATH, zoneinfo.ZoneInfo('Europe/Zurich').key)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ("() Europe/Zurich\n", "") == (done.stdout, done.stderr)
+    assert "tzdata" in [each.name for each in map(Requirement, PROJECT["dependencies"])]
+    for path in (LOCK, IMAGE[0]):
+        assert requirement(pins(path)["tzdata"]).marker is None

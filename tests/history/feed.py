@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, AgentState, Reading
+from exporter.fleet.readings import Agent, AgentState, Outcome, Reading, Suite, SuiteRun, Usual
 from exporter.fleet.store import Snapshot, Store
 from exporter.history.history import History
 from exporter.history.records import HOUR
@@ -72,6 +72,34 @@ class Feed:
         for up in outcomes:
             await self.put(self.agent(up=up))
             self.clock.shift(seconds)
+
+    async def runs(
+        self,
+        *durations: float,
+        outcome: Outcome = Outcome.PASSED,
+        apart: float = HOUR,
+        **facts: Any,
+    ) -> None:
+        """Have one run of a suite after the other end, and write and compare."""
+        for seconds in durations:
+            self.clock.shift(apart)
+            now = self.clock.unix
+            known: dict[str, Any] = {
+                "run_id": f"{now:.0f}",
+                "outcome": outcome,
+                "start_timestamp_seconds": now - seconds,
+                "end_timestamp_seconds": now,
+                "duration_seconds": seconds,
+            }
+            run = SuiteRun(**(known | facts))
+            await self.put(Suite(suite_id="3", suite="nightly", last_run=run), task="suites")
+        await self.history.flush()
+        await self.history.compare()
+
+    def usual(self, suite_id: str = "3") -> Usual | None:
+        """Return what is usual of a suite."""
+        found = self.history.usual("prod")
+        return None if found is None else found.suites.get(suite_id)
 
     def agent(self, agent_id: str = "7", *, up: bool | None = True, **facts: Any) -> Agent:
         """Return an agent that was read now."""

@@ -13,10 +13,12 @@ import asyncio
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from exporter.history import tables
+from exporter.history.baselines import Baselines
 from exporter.history.database import Database
 from exporter.history.records import HOUR, Batch, Condition, Tally, TargetKey, Transition
 from tests.history.feed import KEEP, Feed, place
@@ -74,12 +76,20 @@ def _measure_file(folder: Path, count: int, days: int) -> None:
     began = time.perf_counter()
     database.read(keys[count // 2], hours=range(int(now) // HOUR - 719, int(now) // HOUR + 1))
     took = time.perf_counter() - began
+    baselines = Baselines(time=lambda: now + HOUR)
+    slices: list[float] = []
+    after: int | None = 0
+    while after is not None:
+        began = time.perf_counter()
+        after = database.using(partial(baselines.learn, after=after))
+        slices.append(time.perf_counter() - began)
     connection = database._connection
     assert connection is not None
     rows = tables.rows(connection)
     database.close()
     print(f"{count} targets, {days} days: {place(folder).file.stat().st_size:,} bytes, {rows}")  # noqa: T201 - it tells
     print(f"a batch: {seconds / days / 48 * 1e3:.0f} ms; reading a target: {took * 1e3:.1f} ms")  # noqa: T201 - likewise
+    print(f"what is usual: {sum(slices):.1f} s, at most {max(slices) * 1e3:.0f} ms at a time")  # noqa: T201 - likewise
     began = time.perf_counter()
     database.open()
     print(f"opening it again: {time.perf_counter() - began:.2f} s")  # noqa: T201 - likewise

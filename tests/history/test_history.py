@@ -27,8 +27,8 @@ from exporter.history.database import MEMORY_BYTES, RETRY_SECONDS, Role
 from exporter.history.history import BATCH_SECONDS
 from exporter.history.records import HOUR
 from exporter.history.summary import Hour
+from exporter.overview.document import plain
 from exporter.state.place import Place
-from exporter.web.endpoints.api import plain
 from tests.history.feed import DAY, Feed, place
 from tests.state.stores import entries
 from tests.support.clock import FakeClock
@@ -55,7 +55,9 @@ async def _recorded(folder: Path) -> Feed:
     await feed.history.flush()
     await feed.history.aclose()
     with closing(sqlite3.connect(folder / "history.db")) as connection, connection:
-        connection.execute("INSERT INTO runs VALUES (1, 'run', 0.0, 'passed', 0.0, 0.0, 0.0)")
+        connection.execute(
+            "INSERT INTO runs VALUES (1, 'run', 0.0, 'passed', 0.0, 0.0, 0.0, 0.0, 0.0)"
+        )
     return feed
 
 
@@ -78,6 +80,7 @@ class TestForeignValues:
 
             await feed.put(feed.agent("8"))
             await feed.history.flush()
+            await feed.history.compare()
 
             assert ["up"] == await feed.conditions("8"), column
             with suppress(StateError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import socket
 import ssl
@@ -305,6 +306,18 @@ class TestFaults:
             error = await failure(connect(options).send(call(vendor.url)))
 
         assert Reason.TIMEOUT is error.reason
+
+    @pytest.mark.usefixtures("uncollected")
+    async def test_an_error_that_was_handled_is_gone(self, connect: Connect) -> None:
+        """Its frames hold the call and the client, and there may be thousands in a minute."""
+        async with Vendor(hang) as vendor:
+            url = vendor.url
+
+        with contextlib.suppress(CallError):
+            await connect().send(call(url))
+
+        left = [str(each) for each in gc.get_objects() if isinstance(each, CallError)]
+        assert [] == [text for text in left if at(url) in text]
 
     async def test_closing_ends_calls_that_hang(self, connect: Connect) -> None:
         """A stop must not wait for a vendor."""

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from exporter.errors import BlockedError, CallError, Reason, SuspectError
+from exporter.errors import BlockedError, CallError, PollError, Reason, SuspectError
 from exporter.lockout.policy import Policy
 from exporter.lockout.queue import Priority
 from tests.support.clock import FakeClock, settle
@@ -105,6 +107,22 @@ class TestProof:
         assert 4 == portal.proofs
         assert guard.blocked
         assert not guard.open
+
+    @pytest.mark.usefixtures("uncollected")
+    async def test_errors_that_were_handled_are_gone(
+        self, clock: FakeClock, portal: Portal
+    ) -> None:
+        """Neither that of a proof nor that of a call may be held by the frames it went through."""
+        guard = portal.guard()
+        portal.down = CallError(Reason.CONNECT, "to be gone", sent=False)
+        await end(clock, begin(guard, portal.ping, 1))
+        portal.down = None
+        await end(clock, begin(guard, partial(portal.ping, own="to be gone"), 2))
+
+        await guard.aclose()
+
+        left = [str(each) for each in gc.get_objects() if isinstance(each, PollError)]
+        assert [] == [text for text in left if "gone" in text]
 
     async def test_a_bug_in_the_proof_reaches_those_who_wait(
         self, clock: FakeClock, portal: Portal

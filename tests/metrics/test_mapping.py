@@ -54,6 +54,7 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("agent_start_timestamp_seconds", ("7", "ubuntu"), 1_600_000_000.0),
     ("agent_last_up_timestamp_seconds", ("7", "ubuntu"), 1_700_000_000.5),
     ("agent_changed_timestamp_seconds", ("7", "ubuntu"), 1_699_999_991.0),
+    ("agent_baseline_ping_duration_seconds", ("7", "ubuntu"), 0.0625),
     ("agent_heartbeat_timestamp_seconds", ("7", "ubuntu"), 1_699_999_990.0),
     ("agent_disk_free_bytes", ("7", "ubuntu"), 8_589_934_592.0),
     ("agent_memory_limit_bytes", ("7", "ubuntu"), 2_147_483_648.0),
@@ -166,6 +167,7 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("suite_last_run_start_timestamp_seconds", ("11", "nightly"), 1_699_990_000.0),
     ("suite_last_run_end_timestamp_seconds", ("11", "nightly"), 1_699_990_600.0),
     ("suite_last_run_duration_seconds", ("11", "nightly"), 600.0),
+    ("suite_last_run_boot_duration_seconds", ("11", "nightly"), 45.0),
     ("suite_last_run_testjob_samples", ("11", "nightly", "61", "login", "passed"), 900.0),
     ("suite_last_run_testjob_samples", ("11", "nightly", "61", "login", "failed"), 4.0),
     ("suite_last_run_testjob_duration_seconds", ("11", "nightly", "61", "login"), 33.5),
@@ -179,6 +181,9 @@ EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("suite_last_run_requests_per_second", ("11", "nightly"), 12.5),
     ("suite_current_run_jobs", ("11", "nightly", "passed"), 1.0),
     ("suite_current_run_start_timestamp_seconds", ("11", "nightly"), 1_699_999_000.0),
+    ("suite_baseline_duration_seconds", ("11", "nightly"), 590.0),
+    ("suite_baseline_error_ratio", ("11", "nightly"), 0.015625),
+    ("suite_baseline_boot_duration_seconds", ("11", "nightly"), 30.0),
     ("run_info", ("21", "checkout", "11", "martin2", "eu-west"), 1.0),
     *[
         ("run_phase", ("21", "checkout", phase), 1.0 if phase == "ended" else 0.0)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 SOURCE = ("provider", "source")
 TASK = (*SOURCE, "task")
 PREFIX = "loadfleet_exporter_"
+OURS = (PREFIX, "loadfleet_preflight_")
 
-# Type and labels of every own family, as they are published.
+# Type and labels of every own family, as they are published; of most without their prefix.
 CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_info": ("gauge", ("version", "revision", "python")),
     "shard_ordinal": ("gauge", ()),
@@ -58,6 +59,13 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "state_size_bytes": ("gauge", ("backend",)),
     "web_config_last_reload_successful": ("gauge", ()),
     "web_certificate_not_after_timestamp_seconds": ("gauge", ()),
+    "loadfleet_preflight_ready": ("gauge", ("preflight",)),
+    "loadfleet_preflight_due": ("gauge", ("preflight",)),
+    "loadfleet_preflight_window_start_timestamp_seconds": ("gauge", ("preflight",)),
+    "loadfleet_preflight_window_end_timestamp_seconds": ("gauge", ("preflight",)),
+    "loadfleet_preflight_agents": ("gauge", ("preflight", "state")),
+    "loadfleet_preflight_users": ("gauge", ("preflight",)),
+    "loadfleet_preflight_check_passed": ("gauge", ("preflight", "check")),
 }
 
 
@@ -79,6 +87,8 @@ def used(clock: FakeClock | None = None) -> SelfMetrics:
             telemetry[family].labels("alertmanager")
         elif family.labels == ("backend",):
             telemetry[family].labels("sqlite")
+        elif "preflight" in family.labels:
+            telemetry.shows(family, {family.labels: 1.0})
     return telemetry
 
 
@@ -101,7 +111,7 @@ def test_the_own_families_are_those_published() -> None:
     """Names, types and labels are the contract, neither more nor less."""
     found = {}
     for metric in used().registry.collect():
-        if metric.name.startswith(PREFIX):
+        if metric.name.startswith(OURS):
             name = metric.name.removeprefix(PREFIX)
             name = f"{name}_total" if metric.type == "counter" else name
             labels = {key for sample in metric.samples for key in sample.labels} - {"le"}
@@ -129,8 +139,19 @@ def test_every_own_family_has_a_help_text() -> None:
     assert all(
         metric.documentation.endswith(".")
         for metric in used().registry.collect()
-        if metric.name.startswith(PREFIX)
+        if metric.name.startswith(OURS)
     )
+
+
+def test_what_is_shown_replaces_what_was_shown() -> None:
+    """A preflight that is no longer configured has no series, and others keep theirs."""
+    telemetry = SelfMetrics()
+    telemetry.shows(own.PREFLIGHT_DUE, {("nightly",): 1.0, ("weekly",): 0.0})
+
+    telemetry.shows(own.PREFLIGHT_DUE, {("weekly",): 1.0})
+
+    (found,) = telemetry[own.PREFLIGHT_DUE].collect()
+    assert [({"preflight": "weekly"}, 1.0)] == [(each.labels, each.value) for each in found.samples]
 
 
 def test_the_process_is_covered() -> None:

@@ -9,6 +9,7 @@ from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import (
     Account,
     Agent,
+    AgentJobs,
     Member,
     MinVersion,
     Outcome,
@@ -18,7 +19,15 @@ from exporter.fleet.readings import (
     SuiteRun,
 )
 from exporter.overview.build import arranged, runs_in_flight, target_rows
-from exporter.overview.rows import ClusterRow, Condition, LocationRow, RunRow, SuiteRow, TargetRow
+from exporter.overview.rows import (
+    AgentRow,
+    ClusterRow,
+    Condition,
+    LocationRow,
+    RunRow,
+    SuiteRow,
+    TargetRow,
+)
 from tests.web import fakes
 
 
@@ -218,6 +227,38 @@ class TestFacts:
         assert isinstance(found, SuiteRow)
         assert [("9", False)] == [(run.id, run.passed) for run in found.finished_runs]
         assert fakes.NOW.unix == found.read_timestamp_seconds
+
+    def test_a_suite_has_its_place_and_its_users(self) -> None:
+        """Where it runs by default, and how many users its newest finished run had."""
+        run = SuiteRun(run_id="9", max_users=40.0)
+
+        found = row(fakes.changed(fakes.suite(), agent_id="145", last_run=run))
+
+        assert isinstance(found, SuiteRow)
+        assert ("145", "", 40.0) == (found.agent_id, found.cluster_id, found.last_run_max_users)
+
+    @pytest.mark.parametrize(
+        ("counts", "expected"),
+        [
+            ({"running": 2.0, "completed": 5.0}, (2.0, fakes.NOW.unix - 90)),
+            ({"completed": 5.0}, (0.0, fakes.NOW.unix - 90)),
+            (None, (None, None)),
+        ],
+    )
+    def test_an_agent_has_its_jobs(
+        self, counts: dict[str, float] | None, expected: tuple[float | None, float | None]
+    ) -> None:
+        """How many run, with their own time; an agent whose jobs were not counted has none."""
+        jobs = AgentJobs(agent_id="id-a", agent="a", read_at=fakes.ago(90), counts=counts)
+        view = fakes.FakeView(jobs, fakes.agent("a"), fakes.agent("b"))
+
+        found = list(target_rows(view.snapshots(), fakes.NOW))
+
+        assert [expected, (None, None)] == [
+            (each.jobs_running, each.jobs_read_timestamp_seconds)
+            for each in found
+            if isinstance(each, AgentRow)
+        ]
 
     @pytest.mark.parametrize(
         ("component", "expected"),

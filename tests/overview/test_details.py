@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from exporter.fleet.kinds import target_of
-from exporter.fleet.readings import AgentJobs, Outcome, Reading, Run, SuiteRun
+from exporter.fleet.readings import AgentJobs, Outcome, Reading, Run, SuiteRun, Usual
 from exporter.overview.details import command, details
 from tests.web import fakes
 
@@ -109,6 +109,41 @@ def test_of_an_agent_that_the_vendor_manages() -> None:
     found = facts_of(agent)
 
     assert ("the vendor", "1.5 GiB") == (found["Started and ended by"], found["Free disk space"])
+
+
+def test_what_is_usual_stands_beside_it() -> None:
+    """Somebody who looks at a number wants to know whether it is as always."""
+    run = SuiteRun(
+        run_id="9",
+        duration_seconds=1260.0,
+        samples={"passed": 97.0, "failed": 3.0},
+        boot_seconds=30.0,
+    )
+    usual = Usual(runs=12, duration_seconds=720.0, error_ratio=0.0, boot_seconds=20.0)
+    suite = fakes.changed(fakes.suite(), last_run=run, usual=usual)
+
+    found = facts_of(suite)
+
+    assert {
+        "Usual duration": "12 min; newest run 21 min (1.8 times)",
+        "Usual errors": "0 %; newest run 3 %",
+        "Usual time to boot": "20 s; newest run 30 s (1.5 times)",
+    } == {name: text for name, text in found.items() if name.startswith("Usual")}
+
+
+def test_the_usual_ping_stands_beside_the_newest() -> None:
+    """A slow ping means something else where pings always are slow."""
+    agent = fakes.changed(fakes.agent("a"), usual_ping_seconds=0.5)
+
+    assert "12 ms; usually 500 ms" == facts_of(agent)["Ping"]
+
+
+def test_nothing_is_usual_that_is_not_known() -> None:
+    """A suite that has run twice has no usage, and one that ran elsewhere no newest run."""
+    usual = fakes.changed(fakes.suite(), last_run=None, usual=Usual(runs=5, duration_seconds=60.0))
+
+    assert [] == [name for name in facts_of(fakes.suite()) if name.startswith("Usual")]
+    assert "1 min" == facts_of(usual)["Usual duration"]
 
 
 def test_of_a_location() -> None:

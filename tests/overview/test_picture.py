@@ -11,6 +11,7 @@ from exporter.metrics.telemetry import SelfMetrics
 from exporter.overview.picture import FRESH_SECONDS, Facts, Picture, Pictures
 from exporter.overview.problems import Judge
 from exporter.polling.poller import TaskStatus
+from exporter.settings.preflights import PreflightSettings
 from tests.support.clock import FakeClock
 from tests.web import fakes
 
@@ -30,12 +31,20 @@ class Fleet:
         self.source = fakes.source()
         self.gathered = 0
         self.costs_seconds = costs_seconds
+        self.ready = True
+        self.preflights: tuple[PreflightSettings, ...] = ()
         self.pictures = Pictures(self._facts, clock=self.fake.clock)
 
     def _facts(self) -> Facts:
         self.gathered += 1
         self.fake.shift(self.costs_seconds)
-        return Facts(snapshots=self.snapshots, sources=(self.source,), judge=self.judge, ready=True)
+        return Facts(
+            snapshots=self.snapshots,
+            sources=(self.source,),
+            judge=self.judge,
+            ready=self.ready,
+            preflights=self.preflights,
+        )
 
     def learns(self, *readings: Reading) -> None:
         """Replace what is known."""
@@ -43,6 +52,14 @@ class Fleet:
 
     async def look(self) -> Picture:
         return await self.pictures.newest()
+
+
+def preflight(agents: str = "a", *, before: str = "23:00") -> PreflightSettings:
+    """Return one that is due at the moment of all tests, which is 22:13:20."""
+    window = {"before": before, "for": "1h"}
+    return PreflightSettings.model_validate(
+        {"name": "nightly", "agents": {"include": agents}, "window": window}
+    )
 
 
 async def test_marks_targets() -> None:
@@ -121,3 +138,66 @@ async def test_a_target_is_in_trouble_since_it_is_down() -> None:
     assert [fakes.NOW.unix - 3600, fakes.NOW.unix - 70] == [
         each.since_timestamp_seconds for each in found
     ]
+
+
+async def test_a_test_that_begins_soon_is_a_problem_if_the_fleet_is_not_fit() -> None:
+    """Nothing else is wrong, and still the fleet is not well."""
+    fleet = Fleet(fakes.agent("a"))
+    fleet.preflights = (preflight("b"),)
+
+    found = await fleet.look()
+
+    assert ("bad", "The fleet is not well: not found fit for 1 test.") == (
+        found.headline.level,
+        found.headline.text,
+    )
+    assert [("NotFit", "nightly", "")] == [
+        (each.title, each.name, each.source) for each in found.problems
+    ]
+    assert found.headline.alarming
+
+
+async def test_a_test_for_which_the_fleet_is_fit_is_no_problem() -> None:
+    """The preflights of the picture itself count, not those of the one before."""
+    fleet = Fleet(fakes.agent("a", up=False))
+    fleet.preflights = (preflight(),)
+    before = await fleet.look()
+    fleet.learns(fakes.agent("a"))
+
+    after = await fleet.look()
+
+    assert [["NotFit", "AgentUnreachable"], []] == [
+        [each.title for each in found.problems] for found in (before, after)
+    ]
+
+
+async def test_a_test_of_another_day_is_no_problem_yet() -> None:
+    """The fleet has to be fit within the window alone."""
+    fleet = Fleet(fakes.agent("a"))
+    fleet.preflights = (preflight("b", before="22:00"),)
+
+    found = await fleet.look()
+
+    assert ("good", "not_fit") == (found.headline.level, found.preflights[0].status)
+
+
+async def test_before_the_first_polls_no_test_is_a_problem() -> None:
+    """That nothing is known of the fleet yet is told as that."""
+    fleet = Fleet(fakes.agent("a"))
+    fleet.preflights, fleet.ready = (preflight("b"),), False
+
+    found = await fleet.look()
+
+    assert ((), "unsure") == (found.problems, found.headline.level)
+
+
+async def test_a_preflight_that_is_no_longer_configured_is_no_problem() -> None:
+    """What was wrong with it does not last for a day."""
+    fleet = Fleet(fakes.agent("a"))
+    fleet.preflights = (preflight("b"),)
+    await fleet.look()
+    fleet.preflights = ()
+
+    found = await fleet.look()
+
+    assert () == found.problems

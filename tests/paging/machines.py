@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from exporter.simulator.vendor import Fault
 from tests.paging.pager import NEW, RESOLVED, page, work
 from tests.paging.scenario import PROMETHEUS, Stage, scenario
+
+
+if TYPE_CHECKING:
+    from exporter.simulator.server import Simulation
 
 
 _LIST = frozenset({"getMeasuringAgents"})
@@ -31,6 +37,26 @@ async def agent_outdated(it: Stage) -> None:
     await it.told(page(NEW, "AgentOutdated", "42"))
     await it.change("agents", "42", outdated=False)
     await it.told(page(RESOLVED, "AgentOutdated", "42"))
+
+
+def _outdated(simulation: Simulation) -> None:
+    simulation.fleet.agents["42"].outdated = True
+
+
+@scenario(
+    agents=3,
+    prepare=_outdated,
+    preflights={name: {"agents": {"source": "begins_soon"}} for name in ("nightly", "weekly")},
+)
+async def begins_soon(it: Stage) -> None:
+    """Each test for which the fleet is not fit is a page, beside that of the cause."""
+    unfit = [f"begins_soon/{name}" for name in ("nightly", "weekly")]
+    not_fit = [page(NEW, "NotFit", name) for name in unfit]
+    await it.told(page(NEW, "AgentOutdated", "42"), *not_fit)
+    await it.silence()
+    await it.change("agents", "42", outdated=False)
+    ended = [page(RESOLVED, "NotFit", name) for name in unfit]
+    await it.told(page(RESOLVED, "AgentOutdated", "42"), *ended)
 
 
 @scenario(agents=12)

@@ -45,6 +45,7 @@ _TARGETS = (
     "location_id",
     "task",
     "kind",
+    "preflight",
     "instance",
 )
 
@@ -157,7 +158,9 @@ class Pager:
 def _scenario(alert: dict[str, Any]) -> str:
     labels = alert["labels"]
     job: str = labels.get("job", "")
-    source: str = labels.get("source", "") or job.removeprefix(JOB).lstrip("-")
+    # A scenario's preflights have its name, and more behind a slash.
+    preflight, _, _ = labels.get("preflight", "").partition("/")
+    source: str = labels.get("source", "") or preflight or job.removeprefix(JOB).lstrip("-")
     return source
 
 

@@ -58,6 +58,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         prepare: Changes the portal before anybody looks at it.
         ways: Those that are judged.
         exporters: Which processes watch the source.
+        preflights: Each by what follows upon the scenario's name in its own.
         job: Whether Prometheus scrapes the source by a job of its own, as if its exporter watched
             nothing else.
     """
@@ -72,6 +73,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[Simulation], None]
     ways: tuple[str, ...]
     exporters: tuple[str, ...]
+    preflights: Mapping[str, Mapping[str, Any]]
     job: bool
 
 
@@ -88,6 +90,7 @@ def scenario(
     source: Mapping[str, Any] | None = None,
     at: Mapping[str, Mapping[str, Any]] | None = None,
     prepare: Callable[[Simulation], None] = lambda _: None,
+    preflights: Mapping[str, Mapping[str, Any]] | None = None,
     **sizes: int,
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], Callable[[Stage], Awaitable[None]]]:
     """Let a script be played, under its name.
@@ -112,6 +115,7 @@ def scenario(
             prepare=prepare,
             ways=ways,
             exporters=exporters,
+            preflights=preflights or {},
             job=job,
         )
         return play
@@ -161,6 +165,15 @@ class Stage:
             "tasks": {task: "off" for task in known if task not in wanted.tasks},
         }
         return fitting | ours | dict(wanted.source) | dict(wanted.at.get(exporter, {}))
+
+    def preflights(self) -> list[dict[str, Any]]:
+        """Return the configuration of its preflights, all of which are due."""
+        wanted = self.scenario
+        due = {"window": {"before": "00:00", "for": "1d"}}
+        return [
+            {"name": f"{wanted.name}/{name}", **due, **each}
+            for name, each in wanted.preflights.items()
+        ]
 
     async def play(self) -> None:
         """Play the scenario; when people are not told what is expected, it ends there."""

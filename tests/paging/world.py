@@ -213,6 +213,7 @@ class World:
         return {
             "defaults": FAST,
             "sources": [each.source(exporter) for each in watched],
+            "preflights": [preflight for each in watched for preflight in each.preflights()],
             "alerting": alerting,
             "state": {"url": self._redis.url()}
             if exporter in PAIR
@@ -254,7 +255,10 @@ class World:
             found = {"file_sd_configs": [{"files": [str(self._folder / f"{name}.json")]}]}
             if name == "lost_scrapes":
                 found = _static(proxy.removeprefix("http://")) | {"scrape_interval": "600ms"}
-            jobs.append(_job(f"{JOB}-{name}", found) | _only("keep", f"({name})?"))
+            only = _only("keep", f"({name})?")
+            # The preflights are the main exporter's.
+            only["metric_relabel_configs"].append(_rule("drop", "preflight", ".+"))
+            jobs.append(_job(f"{JOB}-{name}", found) | only)
         return jobs
 
     def _lossy(self) -> Starlette:
@@ -279,5 +283,8 @@ def _static(*targets: str) -> dict[str, Any]:
 
 
 def _only(action: str, sources: str) -> dict[str, Any]:
-    rule = {"source_labels": ["source"], "regex": sources, "action": action}
-    return {"metric_relabel_configs": [rule]}
+    return {"metric_relabel_configs": [_rule(action, "source", sources)]}
+
+
+def _rule(action: str, label: str, values: str) -> dict[str, Any]:
+    return {"source_labels": [label], "regex": values, "action": action}

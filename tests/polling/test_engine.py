@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import gc
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 import trustme
 
 from exporter.errors import ConfigurationError
+from exporter.http.transport import NetworkTransport
+from exporter.polling.duty import Duty
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
+from exporter.sources.base import Client
 from tests.support.candidates import CANDIDATES
 from tests.support.front import instead
 from tests.support.trial import Trial
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.settings.load import Settings
+
+
+#: What is made for each source, and holds much: readings, certificates and metrics.
+_HEAVY = (Client, NetworkTransport, Duty)
 
 
 @pytest.fixture
@@ -193,6 +202,51 @@ class TestApply:
 
         assert (1, 1) == (refused, len(simulation.realload.refused))
         assert engine.pollers["prod"].source.auth_failed
+
+    @pytest.mark.usefixtures("uncollected")
+    @pytest.mark.parametrize("removed", [False, True], ids=["changed", "removed"])
+    async def test_a_source_that_is_closed_is_gone(
+        self, engine: Engine, simulation: Simulation, *, removed: bool
+    ) -> None:
+        """Until the garbage collector came, each reload would take megabytes more."""
+        vendors = simulation.configuration()["sources"]
+        changed = (
+            [{**vendors[0], "name": "other"}]
+            if removed
+            else [{**each, "timeout": "7s"} for each in vendors]
+        )
+        await begun(engine, settings(*vendors))
+        made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+
+        await engine.apply(settings(*changed))
+
+        assert len(_HEAVY) * len(vendors) == len(made)
+        await until(lambda: not any(each() for each in made))
+
+    @pytest.mark.usefixtures("uncollected")
+    @pytest.mark.parametrize(
+        "source",
+        [
+            {"provider": "realload", "auth_token": "token"},
+            {"provider": "blazemeter", "api_key_id": "a", "api_key_secret": "b", "workspaces": [1]},
+            {"provider": "eggplant", "auth": {"access_token": "token"}},
+        ],
+        ids=lambda source: source["provider"],
+    )
+    async def test_a_source_that_is_closed_amid_a_poll_is_gone(
+        self, engine: Engine, source: dict[str, Any]
+    ) -> None:
+        """Neither may the errors keep it that end what is under way."""
+        async with Vendor(hang) as vendor:
+            hanging = {**source, "url": vendor.url}
+            await engine.connect(settings(hanging))
+            engine.begin()
+            made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+            await until(lambda: vendor.seen)
+
+            await engine.apply(settings({**hanging, "timeout": "7s"}))
+
+            await until(lambda: not any(each() for each in made))
 
     async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
         self, engine: Engine, simulation: Simulation, tmp_path: Path

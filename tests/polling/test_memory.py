@@ -101,6 +101,16 @@ def shifted(value: Any, seconds: float) -> Any:
     return value
 
 
+def without(value: Any, field: str) -> Any:
+    """Return plain values without a field."""
+    match value:
+        case dict():
+            return {key: without(each, field) for key, each in value.items() if key != field}
+        case list():
+            return [without(each, field) for each in value]
+    return value
+
+
 def plain(value: Any) -> Any:
     return msgspec.to_builtins(value, builtin_types=(bytes,))
 
@@ -207,6 +217,24 @@ async def test_what_an_older_version_kept_is_restored() -> None:
 
     assert found is not None
     assert (1, ()) == (len(found.snapshot.readings), found.listed)
+
+
+async def test_a_field_that_an_older_version_did_not_have_is_not_known() -> None:
+    """A suite that was kept without its place is there, and without one."""
+    store = Store()
+    process = Process(store.state)
+    suite = Suite(suite_id="3", suite="nightly", agent_id="145", running=True)
+    await process.memory.keep(SOURCE, kept(suite))
+    ((key, document),) = (await store.state.documents("snapshot/")).items()
+    content = zlib.decompress(document.value)
+    older = msgspec.msgpack.encode(without(msgspec.msgpack.decode(content), "agent_id"))
+
+    await store.state.put(key, zlib.compress(older))
+    found = await process.recalled()
+
+    assert len(older) < len(content)
+    assert found is not None
+    assert (replace(suite, agent_id=""),) == found.snapshot.readings
 
 
 async def test_nothing_is_as_it_is_since_tomorrow() -> None:

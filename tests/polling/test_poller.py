@@ -13,8 +13,17 @@ from exporter.clock import Moment
 from exporter.cooperative import TURN
 from exporter.errors import CallError, Reason
 from exporter.fleet.kinds import Kind
-from exporter.fleet.readings import Agent, AgentState, Reading, SourceHealth, Suite, TaskHealth
+from exporter.fleet.readings import (
+    Agent,
+    AgentState,
+    Reading,
+    SourceHealth,
+    Suite,
+    TaskHealth,
+    Usual,
+)
 from exporter.fleet.store import Store
+from exporter.fleet.usual import Usuals
 from exporter.metrics.telemetry import SelfMetrics
 from exporter.polling.doubt import DOUBTED_SECONDS
 from exporter.polling.poller import REPEAT_SECONDS, Poller
@@ -802,3 +811,60 @@ class TestSince:
             await stage.poller.poll("agents")
 
         assert {"46": 1_700_000_000.0 if kept else 1_700_000_060.0} == self.since(stage)
+
+
+class TestUsual:
+    SUITE = Suite(suite_id="3", suite="nightly")
+    POLL = Poll(readings=(UP, SUITE))
+    KNOWN = Usuals(suites={"3": Usual(runs=5, duration_seconds=60.0)}, pings={"46": 0.25})
+
+    def told(self, stage: Stage) -> list[object]:
+        """Return what the readings say to be usual."""
+        return [
+            each.usual_ping_seconds if isinstance(each, Agent) else each.usual
+            for each in stage.shown()
+            if isinstance(each, Agent | Suite)
+        ]
+
+    async def test_a_poll_says_what_is_usual(self) -> None:
+        """What the history knows is in the readings, for all who are given them."""
+        asked: list[str] = []
+
+        def usual(source: str) -> Usuals:
+            asked.append(source)
+            return self.KNOWN
+
+        stage = Stage(self.POLL, usual=usual)
+        await stage.poller.poll("agents")
+
+        assert [0.25, self.KNOWN.suites["3"]] == self.told(stage)
+        assert ["prod"] == asked
+
+    async def test_it_stays_until_the_history_is_read(self) -> None:
+        """A restart must not end an alert for want of something to compare with."""
+        answers: list[Usuals | None] = [self.KNOWN, None, Usuals()]
+        stage = Stage(self.POLL, usual=lambda _: answers.pop(0))
+        await stage.poller.poll("agents")
+        await stage.poller.poll("agents")
+        before = self.told(stage)
+
+        await stage.poller.poll("agents")
+
+        assert [0.25, self.KNOWN.suites["3"]] == before
+        assert [None, None] == self.told(stage)
+
+    async def test_without_a_history_nothing_is(self) -> None:
+        """A history that was switched off takes along what it knew."""
+        kept = Stage(self.POLL, usual=lambda _: self.KNOWN)
+        await kept.poller.poll("agents")
+        stage = Stage(self.POLL, kept=kept.poller.kept)
+
+        await stage.poller.poll("agents")
+
+        assert [None, None] == self.told(stage)
+
+    def test_an_explanation_says_it_too(self) -> None:
+        """Who asks about a target is told what the page would tell."""
+        stage = Stage(self.POLL, usual=lambda _: self.KNOWN)
+
+        assert 0.25 == stage.poller.dated(UP).usual_ping_seconds

@@ -86,8 +86,9 @@ class Case(msgspec.Struct, frozen=True):
         return History(self.name, self.alert, title, phases, self.hold, minute, labels)
 
     def fires(self, source: str) -> dict[str, str]:
-        """Return its labels; no exporter is among those of a target."""
+        """Return its labels; no exporter is among those of a target or a preflight."""
         whose = "instance" if self.task is None else "provider source"
+        whose = "" if self.labels == "preflight" else whose
         return labelled(
             f"alertname=LoadFleet{self.alert} severity={self.severity} {whose} {self.labels}",
             source,

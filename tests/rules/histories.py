@@ -29,6 +29,9 @@ STEP = 0.5
 
 JOB, SITE = "loadfleet", "bern"
 
+#: Labels that have the name of their history, the first one of which is asked for.
+NAMED = ("source", "preflight", "instance")
+
 #: What labels are, unless a history says otherwise.
 LABELS = {
     "provider": "realload",
@@ -97,7 +100,7 @@ class History(NamedTuple):
 def labelled(labels: str, source: str) -> dict[str, str]:
     """Return labels of a source, `name` or `name=value` each, and those of all that is scraped."""
     # No two sources share an exporter, as one is told from the other by it.
-    known = LABELS | {"source": source, "instance": source}
+    known = LABELS | dict.fromkeys(NAMED, source)
     pairs = (label.split("=", 1) for label in labels.split())
     found = {name: value[0] if value else known[name] for name, *value in pairs}
     return {"job": JOB, "site": SITE} | found
@@ -107,7 +110,7 @@ def labels_of(series: str, source: str) -> tuple[str, dict[str, str]]:
     """Return a series' metric and labels."""
     metric, _, given = series.partition(" ")
     name, labels = _FAMILIES[metric]
-    usual = " ".join(label for label in labels if label in {*LABELS, "source"})
+    usual = " ".join(label for label in labels if label in {*LABELS, *NAMED})
     return name, labelled(f"instance {usual} {given}", source)
 
 
@@ -167,8 +170,8 @@ def _queries(
 ) -> Iterator[dict[str, Any]]:
     selector = f'ALERTS{{alertstate="firing",alertname="LoadFleet{alert}"'
     if name:
-        # An alert of the exporter's own may have no source.
-        by = "source" if "source" in histories[0].labels else "instance"
+        # An alert of the exporter's own, or about a preflight, has no source.
+        by = next(label for label in NAMED if label in histories[0].labels)
         selector += f",{by}=~{json.dumps(re.escape(name) + ': .*')}"
     selector += "}"
     window = duration(end + step)

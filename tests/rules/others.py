@@ -1,4 +1,4 @@
-"""The same of suites, runs, sources, and of the exporter itself."""
+"""The same of preflights, suites, runs, sources, and of the exporter itself."""
 
 from __future__ import annotations
 
@@ -44,6 +44,79 @@ RUNS = (
             "running": {"suite_running": "1"},
             "not yet": {"suite_last_run_start_timestamp_seconds": f"{LATE - 86_400}"},
         },
+    ),
+    Case(
+        "SuiteSlower", "warning", _SUITE, *_OF_SUITES,
+        {
+            "suite_last_run_duration_seconds": "1261",
+            "suite_last_run_outcome outcome=passed": "1",
+            "suite_baseline_duration_seconds": "720",
+            "suite_running": "0",
+        },
+        {
+            "suite_last_run_duration_seconds": "1080",
+            "suite_last_run_outcome outcome=passed": "1",
+            "suite_baseline_duration_seconds": "720",
+            "suite_running": "0",
+        },
+        "Suite nightly (id 12) of source prod passed, but took much longer than usual. It took 21m"
+        f" 1s. Usually it takes 12m 0s. That run ended at {EPOCH}.",
+        f"{_PAGE}suite&id=12",
+        silent={
+            "failed": {
+                "suite_last_run_outcome outcome=passed": "0",
+                "suite_last_run_outcome outcome=failed": "1",
+            },
+            "short": {
+                "suite_last_run_duration_seconds": "50",
+                "suite_baseline_duration_seconds": "20",
+            },
+        },
+        also={
+            "short, but not that short": {
+                "suite_last_run_duration_seconds": "51",
+                "suite_baseline_duration_seconds": "20",
+            },
+        },
+        details={"suite_last_run_end_timestamp_seconds": "0"},
+        hold=0,
+        keep=0,
+        suffices=True,
+    ),
+    Case(
+        "SuiteTooLong", "warning", _SUITE, *_OF_SUITES,
+        {
+            "suite_current_run_start_timestamp_seconds": "-1441",
+            "suite_baseline_duration_seconds": "720",
+            "suite_running": "1",
+        },
+        {
+            "suite_current_run_start_timestamp_seconds": "6000",
+            "suite_baseline_duration_seconds": "720",
+            "suite_running": "1",
+        },
+        "A run of suite nightly (id 12) of source prod is in flight for much longer than usual."
+        " Usually it takes 12m 0s. That run started at 1969-12-31 23:35:59 +0000 UTC.",
+        f"{_PAGE}suite&id=12",
+        silent={
+            "over": {"suite_running": "0"},
+            "short": {
+                "suite_current_run_start_timestamp_seconds": "2300",
+                "suite_baseline_duration_seconds": "20",
+            },
+            "not begun": {
+                "run_info suite_id=12": "1",
+                "run_phase phase=booting": "1",
+            },
+        },
+        also={
+            "begun": {
+                "run_info suite_id=12": "1",
+                "run_phase phase=booting": "0",
+                "run_phase phase=running": "1",
+            },
+        },
+        hold=0,
     ),
     Case(
         "RunFailed", "warning", _RUN, *_OF_RUNS,
@@ -111,6 +184,30 @@ RUNS = (
                 "run_phase phase=stuck": "1",
             },
         },
+        suffices=True,
+    ),
+)  # fmt: skip
+
+_WINDOW = {
+    "preflight_window_start_timestamp_seconds": "0",
+    "preflight_window_end_timestamp_seconds": "6000",
+}
+
+PREFLIGHTS = (
+    Case(
+        "NotFit", "critical", "preflight", *_OF_SOURCES,
+        _WINDOW | {"preflight_due": "1", "preflight_ready": "0"},
+        _WINDOW | {"preflight_due": "1", "preflight_ready": "1"},
+        "Preflight prod does not find the fleet fit: a check fails, or it is not known whether all"
+        " pass. The test begins at 1970-01-01 01:40:00 +0000 UTC. Checks that fail: agents, clock.",
+        "#preflights",
+        silent={"not due": {"preflight_due": "0"}},
+        details={
+            "preflight_check_passed check=clock": "0",
+            "preflight_check_passed check=agents": "0",
+            "preflight_check_passed check=users": "1",
+        },
+        hold=2,
         suffices=True,
     ),
 )  # fmt: skip
@@ -315,4 +412,4 @@ EXPORTER = (
     ),
 )  # fmt: skip
 
-OTHERS = (*RUNS, *SOURCES, *EXPORTER)
+OTHERS = (*PREFLIGHTS, *RUNS, *SOURCES, *EXPORTER)

@@ -84,7 +84,45 @@ _FLIPPING = [
     for verdict in "0101"
 ]
 
+_WINDOW = {
+    "preflight_window_start_timestamp_seconds": "0",
+    "preflight_window_end_timestamp_seconds": "600",
+}
+_UNFIT = _WINDOW | {"preflight_due": "1", "preflight_ready": "0"}
+_OVER = {
+    "preflight_due": "0",
+    "preflight_window_start_timestamp_seconds": "90000",
+    "preflight_window_end_timestamp_seconds": "90600",
+}
+
 SPECIALS = (
+    special(
+        "NotFit critical preflight", "not known", Phase(1, {"preflight_due": "1"}), fires=2,
+    ),
+    # What one exporter knows is known.
+    special(
+        "NotFit critical preflight", "not known by half of a pair",
+        Phase(1, {"preflight_due": "1"} | on("b", {"preflight_due": "1", "preflight_ready": "1"})),
+    ),
+    # A reading counts for three minutes.
+    special(
+        "NotFit critical preflight", "known no longer",
+        Phase(6, {"preflight_due": "1", "preflight_ready": "1"}),
+        Phase(1, {"preflight_due": "1"}), fires=6 + 3 + 2,
+    ),
+    special(
+        "NotFit critical preflight", "window over", Phase(6, _UNFIT), Phase(1, _OVER),
+        fires=2, ends=6 + 5,
+    ),
+    # The clock tells the end of a window, also where no exporter is left.
+    special(
+        "NotFit critical preflight", "exporter gone before the end", Phase(6, _UNFIT), Phase(1, {}),
+        fires=2, ends=10 + 5,
+    ),
+    special(
+        "NotFit critical preflight", "exporter gone after the end",
+        Phase(6, _UNFIT), Phase(2, _OVER), Phase(1, {}), fires=2, ends=6 + 5,
+    ),
     # The half of a pair that does not reach the portal keeps no page back.
     special(
         f"AgentUnreachable critical {_AGENT}", "half lost",

@@ -132,9 +132,9 @@ def test_secrets_are_files() -> None:
     assert {"smtp_auth_password_file", "slack_api_url_file", "routing_key_file"} <= set(keys)
 
 
-def test_notifications_are_grouped_by_name_and_source() -> None:
-    """Fifty agents behind one portal are one message, and the portal is another."""
-    assert ["alertname", "provider", "source"] == CONFIGURATION["route"]["group_by"]
+def test_notifications_are_grouped_by_name_source_and_preflight() -> None:
+    """Fifty agents behind one portal are one message, the portal is another, and so is a test."""
+    assert ["alertname", "provider", "source", "preflight"] == CONFIGURATION["route"]["group_by"]
 
 
 def test_verdicts_are_grouped_by_suite_and_told_at_once() -> None:
@@ -217,6 +217,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
         [
             alert("SourceDown"),
             alert("SuiteFailed", suite_id="1"),
+            alert("SuiteSlower", suite_id="1"),
             alert("RunFailed", run_id="1"),
         ],
         set(),
@@ -305,6 +306,15 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
             alert("RecorderClockSkew", recorder_id="1"),
         ],
         {"RecorderClockSkew"},
+    ),
+    "a test for which the fleet is not fit hides no cause, and no cause hides it": (
+        [
+            alert("NotFit", source="", preflight="nightly"),
+            alert("SourceDown"),
+            alert("CredentialsRefused", source="lab"),
+            alert("HalfOfAgentsDown", source="other"),
+        ],
+        set(),
     ),
     "an exporter that is gone stands for nothing": (
         [

@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from exporter.alerts.evidence import MISSING, UNKNOWN
+from exporter.alerts.evidence import MISSING, UNKNOWN, UNSEEN
 from exporter.alerts.formats import WITHOUT, RulesOptions
 from exporter.alerts.rule import HEARTBEAT, PREFIX, Links, Rule, Severity
 from exporter.alerts.table import IDENTITY
@@ -61,7 +61,7 @@ def compares(node: Any) -> bool:  # noqa: PLR0911 - a case per node
     """
     match node:
         case promql_parser.VectorSelector():
-            return node.name in {"ALERTS", MISSING, UNKNOWN}
+            return node.name in {"ALERTS", MISSING, UNKNOWN, UNSEEN}
         case promql_parser.ParenExpr() | promql_parser.AggregateExpr():
             return compares(node.expr)
         case promql_parser.Call():
@@ -188,11 +188,12 @@ def test_details_are_about_what_exists() -> None:
     [rule for rule in rules_of_the_file() if "record" in rule],
     ids=lambda rule: rule["expr"],
 )
-def test_what_is_recorded_exists_and_belongs_to_a_source_or_a_job(rule: dict[str, Any]) -> None:
+def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) -> None:
     """A metric or a label that nobody exposes makes a rule that records nothing."""
     found = labels_of(promql_parser.parse(rule["expr"]), KNOWN)
 
-    assert found == {"job"} if rule["record"] == MISSING else {"provider", "source"} <= found
+    named = {MISSING: {"job"}, UNSEEN: {"preflight"}}.get(rule["record"])
+    assert {"provider", "source"} <= found if named is None else named == found
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.about is not None], ids=named)

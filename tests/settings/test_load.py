@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,53 @@ INVALID = {
         ),
     ],
     "no-sources": [NO_SOURCES],
+    "preflights": [
+        "preflights[0]: must be a mapping of keys to values",
+        "preflights[1].name: is missing; give the preflight a name",
+        (
+            "preflights[2]: checks nothing; give one of agents, clusters, suites, clock,"
+            " users, idle, max_age"
+        ),
+        (
+            "preflights[3]: checks nothing; give one of agents, clusters, suites, clock,"
+            " users, idle, max_age"
+        ),
+        "preflights[3].name: another preflight has this name; give each its own",
+        (
+            "preflights[4].agents.include: is not a regular expression; escape what is meant"
+            " literally with \\"
+        ),
+        "preflights[4].agents.min_up: must be at least 0",
+        "preflights[4].agents.max_down: must be a whole number",
+        "preflights[4].agents.max_dwn: unknown key; did you mean max_down?",
+        "preflights[4].suites.slower_than_usual: must be at least 1.0",
+        "preflights[4].suites.min_up: unknown key; remove it",
+        "preflights[4].clock: has no unit; write a duration such as 90s, 5m or 1h30m",
+        "preflights[4].users: must be at least 1",
+        "preflights[4].idle: must be true or false",
+        "preflights[4].max_age: must be longer than 0",
+        "preflights[4].usres: unknown key; did you mean users?",
+        "preflights[4].agents.source: no source has this name; did you mean prod?",
+        (
+            "preflights[4].clusters.source[0]: prod lists no clusters; name another source,"
+            " or switch on the task that lists them"
+        ),
+        (
+            "preflights[4].clusters.source[1]: lab lists no clusters; name another source,"
+            " or switch on the task that lists them"
+        ),
+        'preflights[5].window.before: must be a time of day in quotes, such as "02:00"',
+        "preflights[5].window.time_zone: is no time zone; did you mean Europe/Zurich?",
+        "preflights[5].window.days: names no day; leave it out for every day",
+        "preflights[5].window.for: is longer than a day; a window ends before its next one",
+        'preflights[6].window.before: must be a time of day in quotes, such as "02:00"',
+        (
+            "preflights[6].window.days[0]: must be 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'"
+            " or 'sun'; did you mean mon?"
+        ),
+        "preflights[7].window.for: must be longer than 0",
+        'preflights[7].window.before: is missing; write when the test begins, such as "02:00"',
+    ],
     "secrets": [
         "sources[0].auth_token_file: stands beside auth_token; remove one of the two",
         "sources[1].auth_token: is missing; give it, or auth_token_file",
@@ -283,7 +331,30 @@ class TestFile:
             settings.alerting.thresholds.certificate_expiry,
         )
         assert ("warn", "json") == (settings.log.level, settings.log.format)
-        assert (1, 3) == (settings.sharding.shard, settings.sharding.total_shards)
+        assert (0, 1) == (settings.sharding.shard, settings.sharding.total_shards)
+        nightly, smoke = settings.preflights
+        assert nightly.agents is not None
+        assert (("prod",), 10, 1) == (
+            nightly.agents.source,
+            nightly.agents.needed,
+            nightly.agents.tolerated,
+        )
+        assert (1.0, 5000, True, 180.0) == (
+            nightly.clock,
+            nightly.users,
+            nightly.idle,
+            nightly.max_age,
+        )
+        assert nightly.suites is not None
+        assert 1.5 == nightly.suites.slower_than_usual
+        assert nightly.window is not None
+        assert (time(2), 7200.0, "Europe/Zurich", 5) == (
+            nightly.window.before,
+            nightly.window.seconds,
+            nightly.window.time_zone,
+            len(nightly.window.days),
+        )
+        assert (smoke.window, smoke.clock) == (None, None)
 
     def test_relative_paths_count_from_the_files_folder(self) -> None:
         """A configuration can be moved with its secrets, whatever the current folder is."""

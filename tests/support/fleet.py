@@ -31,6 +31,7 @@ from exporter.fleet.readings import (
     SuiteRun,
     TaskHealth,
     Template,
+    Usual,
 )
 
 
@@ -46,6 +47,7 @@ AGENT = Agent(
     active=True,
     last_up_timestamp_seconds=1_700_000_000.5,
     changed_timestamp_seconds=1_699_999_991.0,
+    usual_ping_seconds=0.0625,
     state=AgentState(
         read_at=READ_AT,
         up=False,
@@ -190,11 +192,13 @@ SUITE = Suite(
         response_seconds={"90": 0.75, "95": 1.0, "99": 1.5},
         response_mean_seconds=0.5,
         requests_per_second=12.5,
+        boot_seconds=45.0,
     ),
     last_run_passed=False,
     current_run=SuiteRun(
         run_id="111", jobs={"passed": 1.0}, start_timestamp_seconds=1_699_999_000.0
     ),
+    usual=Usual(runs=12, duration_seconds=590.0, error_ratio=0.015625, boot_seconds=30.0),
 )
 
 RUN = Run(

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from exporter.metrics.exposition import Exposition
     from exporter.overview.interface import HistoryView
     from exporter.overview.rows import AlertView
+    from exporter.settings.preflights import PreflightSettings
 
 
 NOW = Moment(unix=1_700_000_000.0, monotonic=1_000.0)
@@ -89,6 +90,7 @@ class FakeView:
         sources: Sequence[SourceRow] = (),
         config: Mapping[str, Any] | None = None,
         alerting: AlertingSettings | None = None,
+        preflights: Sequence[PreflightSettings] = (),
     ) -> None:
         self.snapshot = Snapshot(
             provider="realload",
@@ -100,6 +102,7 @@ class FakeView:
             labels={"site": "bern"},
         )
         self.source_rows = sources
+        self.preflights = tuple(preflights)
         self.tag = ""
         self.recent = Recent()
         self.history: HistoryView | None = None
@@ -182,6 +185,7 @@ class FakeView:
             sources=tuple(self.source_rows),
             judge=self._judge,
             ready=self.ready,
+            preflights=self.preflights,
         )
 
     def config(self) -> Mapping[str, Any]:

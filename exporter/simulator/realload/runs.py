@@ -173,7 +173,13 @@ def make_suites(count: int, *, seed: int, agent_id: int, cluster_id: int) -> dic
         ),
         (
             "Payment soak",
-            {"period_seconds": 3600.0, "duration_seconds": 1500.0, "latest_seconds": 120.0},
+            {
+                "period_seconds": 3600.0,
+                "duration_seconds": 1500.0,
+                "latest_seconds": 120.0,
+                # So many that it is known how long a run usually takes.
+                "history": 12,
+            },
         ),
         ("Returns journey", {"healthy": False, "history": 0, "jobs": 2}),
         ("Login flow", {"fail_share": 0.3, "period_seconds": 240.0, "place": f"c-{cluster_id}"}),

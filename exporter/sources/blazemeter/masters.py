@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -51,6 +51,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
         created, ended: Epoch seconds; `ended` is `None` while it is in flight.
         outcome: What it was, so far; only of worth after the end.
         locations: Where it runs, by the vendor's ids.
+        boot_seconds: How long its engines took to boot, as its events say.
     """
 
     run_id: Annotated[str, msgspec.Meta(pattern=rf"\A{_ID.pattern}\Z")]
@@ -62,6 +63,7 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     max_users: float | None = None
     locations: tuple[str, ...] = ()
+    boot_seconds: float | None = None
 
     def ended_before(self, unix: float) -> bool:
         """Return whether it ended before a time."""
@@ -76,11 +78,14 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     def after(self, older: MasterRow) -> MasterRow:
         """Return it with the verdict of an older description where it has none itself.
 
-        A list can lack what the run's own description has.
+        A list can lack what the run's own description, or its events, had.
         """
+        known: dict[str, Any] = {}
         if self.outcome is Outcome.NO_VERDICT and older.outcome is not None:
-            return msgspec.structs.replace(self, outcome=older.outcome)
-        return self
+            known["outcome"] = older.outcome
+        if self.boot_seconds is None and older.boot_seconds is not None:
+            known["boot_seconds"] = older.boot_seconds
+        return msgspec.structs.replace(self, **known) if known else self
 
 
 async def read_masters(

@@ -91,10 +91,12 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         )
 
     def finished_row(self) -> MasterRow:
-        """Return its description, with the end from the events where the list has none yet."""
-        if self.row.ended is None and self.events is not None and self.events.ended is not None:
-            return msgspec.structs.replace(self.row, ended=self.events.ended)
-        return self.row
+        """Return its description with what its events say, whose end gives way to the list's."""
+        if self.events is None:
+            return self.row
+        ended = self.events.ended if self.row.ended is None else self.row.ended
+        booting = self.events.phase_durations.get("booting")
+        return msgspec.structs.replace(self.row, ended=ended, boot_seconds=booting)
 
     def _end(self, now: Moment) -> None:
         """Note that it is over, since its own end if that is known and else since now."""

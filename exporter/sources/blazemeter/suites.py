@@ -137,6 +137,7 @@ def _finished(row: MasterRow, results: Results) -> SuiteRun:
         response_seconds=results.response_seconds,
         response_mean_seconds=results.response_mean_seconds,
         requests_per_second=results.requests_per_second,
+        boot_seconds=row.boot_seconds,
     )
 
 

@@ -294,10 +294,14 @@ class TemplateItem(Part, frozen=True, kw_only=True):
 
 
 class SuiteInfo(Part, frozen=True, kw_only=True):
-    """A test execution suite."""
+    """A test execution suite.
+
+    The place where it runs by default is `m-` with an agent's id or `c-` with a cluster's.
+    """
 
     test_execution_suite_id: Id | None = None
     test_execution_suite_name: str | None = None
+    top_execute_on_measuring_agent_or_cluster_id: str | None = None
     total_number_of_testjobs: float | None = None
     is_test_execution_suite_healthy: bool | None = None
 

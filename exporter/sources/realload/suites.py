@@ -176,9 +176,12 @@ class Suites:
                 self._client.surprise("type")
         history = tuple(read_run(run, over=True) for run in shown)
         verdicts = (outcome(run).passed for run in over)
+        place = info.top_execute_on_measuring_agent_or_cluster_id or ""
         return Suite(
             suite_id=suite_id,
             suite=name,
+            agent_id=place.removeprefix("m-") if place.startswith("m-") else "",
+            cluster_id=place.removeprefix("c-") if place.startswith("c-") else "",
             healthy=info.is_test_execution_suite_healthy,
             jobs=measured(info.total_number_of_testjobs),
             running=listed or in_flight,

@@ -37,7 +37,13 @@ class Answers:
         self._turn = asyncio.Lock()
 
     async def answer(
-        self, request: Request, *, tag: str, headers: Mapping[str, str], make: Callable[[], bytes]
+        self,
+        request: Request,
+        *,
+        tag: str,
+        headers: Mapping[str, str],
+        make: Callable[[], bytes],
+        status: HTTPStatus = HTTPStatus.OK,
     ) -> Response:
         """Answer, or say that nothing has changed.
 
@@ -46,19 +52,20 @@ class Answers:
             tag: That of the picture.
             headers: Those of the answer; its content type is part of its identity.
             make: Makes the body in a thread, from what does not change.
+            status: That of the answer; only of 200 it is said that nothing has changed.
         """
         asked = b"%s?%s" % (request.scope["path"].encode(), request.scope["query_string"])
         form = headers["Content-Type"]
         etag = entity_tag(tag.encode(), form.encode(), asked)
         head = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}
-        if unchanged(request, etag):
+        if status is HTTPStatus.OK and unchanged(request, etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=head)
         async with self._turn:
             body = self._kept.get(etag) if self._tag == tag else None
             if body is None:
                 body = await asyncio.to_thread(make)
                 self._keep(tag, etag, body)
-        return Response(body, headers={**head, **headers})
+        return Response(body, status_code=status, headers={**head, **headers})
 
     def _keep(self, tag: str, etag: str, body: bytes) -> None:
         if self._tag != tag:

@@ -1,21 +1,23 @@
 """The JSON API, with the envelope of Prometheus' own, and its lists as CSV.
 
-Unknown values are `null`. JSON has no infinity: as in Prometheus' API it is the string `"+Inf"`.
+Unknown values are `null`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.responses import Response
 
 from exporter.overview import lists
+from exporter.overview.document import success, verdict
 from exporter.overview.filters import Known
+from exporter.overview.parameters import Parameters
+from exporter.overview.preflight.report import Status, overall
+from exporter.settings.preflights import NO_PREFLIGHTS
 from exporter.web.endpoints import table
 from exporter.web.endpoints.answers import Answers, preferred
 
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 
 
 _JSON = "application/json"
+
+#: By what preflights come to, so that a client needs to read nothing but the status.
+STATUSES = {
+    Status.FIT: HTTPStatus.OK,
+    Status.NOT_FIT: HTTPStatus.CONFLICT,
+    Status.NOT_KNOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 class Api:
@@ -54,7 +63,7 @@ class Api:
             request,
             tag=picture.tag,
             headers={"Content-Type": _JSON},
-            make=lambda: _success(
+            make=lambda: success(
                 ready=picture.ready,
                 headline=picture.headline,
                 problems=picture.problems,
@@ -62,6 +71,29 @@ class Api:
                 targets=picture.targets,
                 runs=picture.runs,
             ),
+        )
+
+    async def preflight(self, request: Request) -> Response:
+        """Answer whether the fleet is fit, by all preflights or by those that `name` names.
+
+        The status tells it as well: 200 fit, 409 one is not, else 503 one is not known.
+        """
+        picture = await self._view.picture()
+        known = {report.name: report for report in picture.preflights}
+        if not known:
+            return refused(HTTPStatus.NOT_FOUND, "not_found", NO_PREFLIGHTS)
+        parameters = Parameters(request.query_params)
+        parameters.only(("name",), labels=False)
+        names = parameters.among("name", known)
+        if parameters.mistakes:
+            return bad_data(*parameters.mistakes)
+        reports = [known[name] for name in names or known]
+        return await self._answers.answer(
+            request,
+            tag=picture.tag,
+            headers={"Content-Type": _JSON},
+            make=partial(verdict, reports),
+            status=STATUSES[overall(reports)],
         )
 
     async def _list(self, shown: FleetList, request: Request) -> Response:
@@ -85,7 +117,7 @@ class Api:
 
 def _json(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
     rows, total = wanted.among(shown.rows(picture))
-    return _success(**{shown.name: rows, "total": total})
+    return success(**{shown.name: rows, "total": total})
 
 
 def _csv(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
@@ -96,36 +128,6 @@ def _csv(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
     if "annotations" in keys:
         keys["annotations"].update(("description", "runbook_url", "summary"))
     return table.table(shown.types, rows, {name: sorted(found) for name, found in keys.items()})
-
-
-def plain(value: Any) -> Any:
-    """Turn rows into values that JSON has."""
-    match value:
-        case float() if math.isnan(value):
-            return None
-        case float() if math.isinf(value):
-            return "+Inf" if value > 0 else "-Inf"
-        case dict():
-            return {key: plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case msgspec.Struct():
-            return plain(msgspec.to_builtins(value))
-        case _:
-            return value
-
-
-def _success(**data: Any) -> bytes:
-    """Write the envelope around facts and sequences of rows, which may be long."""
-    encoder = msgspec.json.Encoder()
-    parts = []
-    for name, value in data.items():
-        if isinstance(value, Sequence):
-            encoded = b"[%s]" % b",".join([encoder.encode(plain(row)) for row in value])
-        else:
-            encoded = encoder.encode(plain(value))
-        parts.append(b'"%s":%s' % (name.encode(), encoded))
-    return b'{"status":"success","data":{%s}}' % b",".join(parts)
 
 
 def refused(status: HTTPStatus, error_type: str, message: str) -> Response:

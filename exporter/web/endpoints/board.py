@@ -18,6 +18,7 @@ from exporter.fleet.kinds import LISTED, Kind
 from exporter.overview import format as text
 from exporter.overview.attention import troubles
 from exporter.overview.filters import Filters, Known, Order, Section, by_state, searchable
+from exporter.overview.preflight.strip import strip
 from exporter.overview.problems import RANKS, WRONG, by_target
 from exporter.overview.rows import ClusterRow, Condition
 from exporter.overview.verdict import Group, groups, look, tallies, tiles
@@ -125,6 +126,7 @@ class Prepared:
             self.providers.setdefault(source.provider, []).append(source.name)
         self.problems = by_target(each for each in picture.problems if each.severity in WRONG)
         self.troubles = troubles(picture.problems, picture.targets, picture.alerts)
+        self.preflights = strip(picture.preflights, picture.problems)
 
     @cached_property
     def _texts(self) -> dict[int, str]:
@@ -178,7 +180,9 @@ class Prepared:
             of_sources = [each.problem for each in attention] if whole else []
             grouped = tallies(chosen, filters.group, of_sources)
         alone = filters.section is not None
+        preflights = self.preflights if whole and not alone else []
         return {
+            "preflights": Part(rows=preflights[:FEW], total=len(preflights)),
             "attention": shown(Section.ATTENTION, attention),
             "sources": shown(Section.SOURCES, [*others, *well] if alone else others, most=50),
             "well": [] if alone or not whole else well,

@@ -13,7 +13,8 @@ from exporter.config.words import one_of
 from exporter.errors import StateError
 from exporter.fleet.kinds import LISTED
 from exporter.history.summary import SPANS
-from exporter.web.endpoints.api import bad_data, plain, refused
+from exporter.overview.document import plain
+from exporter.web.endpoints.api import bad_data, refused
 
 
 if TYPE_CHECKING:

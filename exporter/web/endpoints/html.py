@@ -49,6 +49,7 @@ def _templates() -> jinja2.Environment:
         text.of_planned,
         text.signed,
         text.stamp,
+        text.times,
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})

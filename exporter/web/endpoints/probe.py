@@ -15,8 +15,8 @@ from exporter.config.words import one_of
 from exporter.errors import BlockedError, PollError, Reason
 from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
+from exporter.overview.document import plain
 from exporter.polling.looks import NoTurnError
-from exporter.web.endpoints.api import plain
 
 
 if TYPE_CHECKING:

@@ -20,12 +20,14 @@
   let seen = ""; // the address and the tag of what is shown
   let ahead = 0; // by how much the exporter's clock is ahead of this one, where they differ
 
-  function ago(seconds) {
-    if (seconds < 1) return "just now";
+  function duration(seconds) {
     const [size, unit, part, small] = UNITS.find(([least]) => seconds >= least) ?? [1, "s", 1, "s"];
     const rest = Math.floor((seconds % size) / part);
-    return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ""} ago`;
+    return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ""}`;
   }
+
+  const ago = (seconds) => (seconds < 1 ? "just now" : `${duration(seconds)} ago`);
+  const until = (seconds) => (seconds < 1 ? "now" : `in ${duration(seconds)}`);
 
   /** Write the times below a node as they are read now, with UTC on hover. */
   function tell(root, times = "time") {
@@ -34,6 +36,8 @@
       const at = new Date(time.dateTime);
       const text = "ago" in time.dataset
         ? ago(Math.floor((now - at) / 1000))
+        : "until" in time.dataset
+        ? until(Math.ceil((at - now) / 1000))
         : at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
       const utc = time.dateTime.replace("T", " ").replace("Z", " UTC");
       if (time.textContent !== text) time.textContent = text;
@@ -200,6 +204,6 @@
   });
 
   tell(document);
-  setInterval(() => document.hidden || tell(document, "time[data-ago]"), 1000);
+  setInterval(() => document.hidden || tell(document, "time[data-ago], time[data-until]"), 1000);
   again();
 })();

@@ -10,6 +10,7 @@ def test_shows_how_a_command_is_called() -> None:
     assert "`loadfleet-exporter [run]`" in listed
     assert "`loadfleet-exporter explain SOURCE KIND ID`" in listed
     assert "`loadfleet-exporter dashboards [DASHBOARD]`" in listed
+    assert "`loadfleet-exporter preflight [NAME…]`" in listed
 
 
 def test_shows_the_twin_of_a_flag_and_who_takes_it() -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from deploy.reference.settings import rows, table_of_settings, table_of_tasks
 from exporter.config.types import Duration, FilePath, Interval, Regex, Size, TimeLimit, Url, Whole
 from exporter.config.validation import Section
+from exporter.settings.preflights import Machines
 
 
 class Inner(Section):
@@ -66,6 +67,13 @@ def test_says_what_each_setting_takes() -> None:
         ("`inner`", "mapping", "", "10."),
         ("`several`", "list: text", "`a`, `b`", "11."),
     ] == list(rows(Example))
+
+
+def test_says_what_a_setting_means_where_it_is_inherited() -> None:
+    """A part that several have in common is explained once, and stands in each table."""
+    listed = [key for key, *_ in rows(Machines)]
+
+    assert ["`source`", "`include`", "`exclude`", "`min_up`", "`max_down`"] == listed
 
 
 def test_demands_a_description() -> None:

@@ -702,6 +702,24 @@ class TestSuites:
 
         assert [] == readings(await it.poll("runs"), Suite)
 
+    async def test_remember_how_long_a_run_has_booted(self) -> None:
+        """Its events tell it, which are forgotten before the run is."""
+        it = bench(ended_row(1))
+        events = [
+            {"message": f"Status changed to X ({code})", "t": BASE - at, "level": "INFO"}
+            for code, at in ((15, 300), (100, 220), (140, 50))
+        ]
+        it.account.answers["masters/1/status"] = ok(status_of(140))
+        it.account.answers["masters/1/status+events"] = ok(status_of(140, events=events))
+        await it.poll("runs")
+        it.time.shift(4000)
+        await it.poll("runs")
+
+        (suite,) = readings(await it.poll("runs"), Suite)
+
+        assert suite.last_run is not None
+        assert 80 == suite.last_run.boot_seconds
+
     async def test_keep_ten_runs(self) -> None:
         """The history is bounded."""
         rows = [ended_row(n, created=BASE - 9000 + n, ended=BASE - 4000) for n in range(1, 15)]

@@ -581,3 +581,51 @@ async def test_lists_all_suites() -> None:
     poll = await rig().source.poll("suites")
 
     assert (Kind.SUITE,) == poll.inventory
+
+
+class TestPlace:
+    async def test_is_an_agent_or_a_cluster(self) -> None:
+        """Where a suite runs by default has the id of either."""
+        found = await suites_of(rig())
+
+        assert [("145", ""), ("", "27")] == [(each.agent_id, each.cluster_id) for each in found]
+
+    @pytest.mark.parametrize(
+        ("place", "surprises"),
+        [
+            ("x-145", 0),
+            ("145", 0),
+            ("m145", 0),
+            ("m-", 0),
+            ("c-", 0),
+            ("", 0),
+            (None, 0),
+            (145, 1),
+            (["m-145"], 1),
+        ],
+    )
+    async def test_is_neither(self, place: Any, surprises: int) -> None:
+        """What cannot be read as one is no place, and the suite is there nevertheless."""
+        suites = with_runs(run(1))
+        info = suites["testExecutionSuitesArray"][0]["testExecutionSuite"]
+        info["topExecuteOnMeasuringAgentOrClusterId"] = place
+        source = rig(reply(suites))
+
+        (found,) = await suites_of(source)
+
+        assert ("", "", surprises) == (
+            found.agent_id,
+            found.cluster_id,
+            source.surprises("type"),
+        )
+
+    async def test_is_not_told(self) -> None:
+        """A portal may tell of no place at all."""
+        suites = with_runs(run(1))
+        del suites["testExecutionSuitesArray"][0]["testExecutionSuite"][
+            "topExecuteOnMeasuringAgentOrClusterId"
+        ]
+
+        (found,) = await suites_of(rig(reply(suites)))
+
+        assert ("", "") == (found.agent_id, found.cluster_id)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from exporter.alerts.evaluate import Phase
+from exporter.fleet.readings import SuiteRun, Usual
+from exporter.overview.document import plain
 from exporter.overview.rows import AlertView
 from exporter.web.app import create_app
 from exporter.web.endpoints.answers import Answers, preferred
-from exporter.web.endpoints.api import plain
 from tests.support.alerts import START, alert
 from tests.web import fakes
 
@@ -100,14 +101,45 @@ async def test_a_target_has_all_its_fields() -> None:
                     "managed": None,
                     "disk_free_bytes": None,
                     "busy": None,
+                    "jobs_running": None,
+                    "jobs_read_timestamp_seconds": None,
                     "users_limit": "+Inf",
                     "job_duration_limit_seconds": None,
                     "heartbeat_timestamp_seconds": None,
+                    "usual_ping_seconds": None,
                 }
             ],
             "total": 1,
         },
     } == document
+
+
+async def test_what_is_usual_is_told() -> None:
+    """A suite's row has what its newest run, which it has too, is compared with."""
+    run = SuiteRun(
+        run_id="9",
+        duration_seconds=1260.0,
+        samples={"passed": 3.0, "failed": 1.0},
+        boot_seconds=9.0,
+    )
+    usual = Usual(runs=12, duration_seconds=720.0, error_ratio=0.125, boot_seconds=6.0)
+    suite = fakes.changed(fakes.suite(), last_run=run, usual=usual)
+    agent = fakes.changed(fakes.agent("a"), usual_ping_seconds=0.5)
+
+    found = (await get(fakes.FakeView(suite, agent), "/api/v1/targets"))["data"]["targets"]
+
+    (told,) = [each for each in found if each["kind"] == "suite"]
+    assert [0.5] == [each["usual_ping_seconds"] for each in found if each["kind"] == "agent"]
+    assert (12, 720.0, 0.125, 6.0) == (
+        told["usual_runs"],
+        told["usual_duration_seconds"],
+        told["usual_error_ratio"],
+        told["usual_boot_seconds"],
+    )
+    assert [(1260.0, 0.25, 9.0)] == [
+        (each["duration_seconds"], each["error_ratio"], each["boot_seconds"])
+        for each in told["finished_runs"]
+    ]
 
 
 async def test_the_status_has_the_verdict_and_all_it_is_about() -> None:

@@ -116,6 +116,8 @@ async def test_a_history_has_all_its_fields() -> None:
                 "start_timestamp_seconds": None,
                 "end_timestamp_seconds": None,
                 "duration_seconds": 2.0,
+                "error_ratio": None,
+                "boot_seconds": None,
             }
         ],
         "hours": [

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import html
 from typing import TYPE_CHECKING, Any
 
+import jinja2.runtime
 import pytest
 
 from exporter import __version__
 from exporter.errors import Reason
-from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun
+from exporter.fleet.readings import Agent, MinVersion, Outcome, Run, SourceHealth, SuiteRun, Usual
 from exporter.overview.rows import AlertView
 from exporter.polling.poller import TaskStatus
 from tests.support.markup import Element, parse
@@ -279,6 +281,24 @@ class TestFleet:
         (runs,) = page.cells("Newest runs")
         run = runs.one("li", "down", title="failed, 2023-11-14 22:03:20 UTC")
         assert "failed" == run.text
+
+    @pytest.mark.parametrize(
+        ("seconds", "told"), [(1260.0, ["1.8 times the usual 12 min"]), (1080.0, [])]
+    )
+    async def test_shows_that_a_run_was_slower_than_usual(
+        self, seconds: float, told: list[str]
+    ) -> None:
+        """A run that took as long as always needs no words."""
+        run = SuiteRun(run_id="9", outcome=Outcome.PASSED, duration_seconds=seconds)
+        usual = Usual(runs=12, duration_seconds=720.0)
+        suite = fakes.changed(fakes.suite(), last_run=run, usual=usual)
+
+        page = await get(fakes.FakeView(suite))
+
+        (runs,) = page.cells("Newest runs")
+        (*_, state) = page.cells("State")
+        assert told == [each.text for each in runs.all("span", "quiet") if "usual" in each.text]
+        assert ["slower"] * len(told) == [each.text for each in state.all("span", "wrong")]
 
     async def test_shows_runs_in_flight(self) -> None:
         """A run that goes on is shown with its phase, one that ended is not."""
@@ -698,6 +718,19 @@ class TestSharing:
                 tags.add(answer.headers["etag"])
 
         assert 2 == len(tags)
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("path", ["/", "/target", "/runbooks/", "/runbooks/LoadFleetSourceDown"])
+async def test_a_page_leaves_nothing_behind(path: str) -> None:
+    """It is made of the whole fleet, which would stay until the garbage collector comes."""
+    view = fakes.FakeView(fakes.agent("one", agent_id="1"), sources=[fakes.source()])
+
+    await get(view, path, source="prod", kind="agent", id="1")
+
+    left = [each.name for each in gc.get_objects() if isinstance(each, jinja2.runtime.Context)]
+    # Of what pages import there is one for all of them.
+    assert {"history.html", "parts.html"} >= set(left)
 
 
 class TestChoosing:
