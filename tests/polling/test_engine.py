@@ -4,7 +4,7 @@ import gc
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakSet
 
 import pytest
 import trustme
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: What is made for each source, and holds much: readings, certificates and metrics.
-_HEAVY = (Client, NetworkTransport, Duty)
-
-
 @pytest.fixture
 async def simulation() -> AsyncIterator[Simulation]:
     async with Simulation(SimulatorOptions(still=True, agents=5)) as simulation:
@@ -61,6 +57,12 @@ def source(simulation: Simulation, name: str, **extra: Any) -> dict[str, Any]:
 
 def settings(*sources: dict[str, Any]) -> Settings:
     return from_data({"sources": list(sources)})
+
+
+def heavy() -> WeakSet[Any]:
+    """Return what is made for each source, and holds much: readings, certificates and metrics."""
+    kinds = (Client, NetworkTransport, Duty)
+    return WeakSet(each for each in gc.get_objects() if isinstance(each, kinds))
 
 
 async def begun(engine: Engine, wanted: Settings) -> None:
@@ -215,13 +217,15 @@ class TestApply:
             if removed
             else [{**each, "timeout": "7s"} for each in vendors]
         )
+        others = heavy()
         await begun(engine, settings(*vendors))
-        made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+        made = heavy() - others
+        number = len(made)
 
         await engine.apply(settings(*changed))
 
-        assert len(_HEAVY) * len(vendors) == len(made)
-        await until(lambda: not any(each() for each in made))
+        assert 3 * len(vendors) == number
+        await until(lambda: not made)
 
     @pytest.mark.usefixtures("uncollected")
     @pytest.mark.parametrize(
@@ -239,14 +243,15 @@ class TestApply:
         """Neither may the errors keep it that end what is under way."""
         async with Vendor(hang) as vendor:
             hanging = {**source, "url": vendor.url}
+            others = heavy()
             await engine.connect(settings(hanging))
             engine.begin()
-            made = [ref(each) for each in gc.get_objects() if isinstance(each, _HEAVY)]
+            made = heavy() - others
             await until(lambda: vendor.seen)
 
             await engine.apply(settings({**hanging, "timeout": "7s"}))
 
-            await until(lambda: not any(each() for each in made))
+            await until(lambda: not made)
 
     async def test_a_source_that_cannot_be_made_costs_no_other_and_is_made_later(
         self, engine: Engine, simulation: Simulation, tmp_path: Path
