@@ -99,6 +99,8 @@ async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
     await crowd.moment(STRETCH_SECONDS, STRETCH_SECONDS)
 
     assert 1 <= crowd.worst <= ALLOWED, crowd.story
-    assert BUDGET == crowd.busiest, crowd.story
+    # With other credentials the budget is another one. Into it they bring what they know of the old
+    # one, but calls of a quarter of a second under both count once.
+    assert BUDGET <= crowd.busiest < BUDGET + len(crowd.daemons), crowd.story
     assert listed == pings.keys(), crowd.story
     assert max(pings.values()) <= STRETCH_SECONDS / INTERVAL_SECONDS + 1, crowd.story
