@@ -231,7 +231,8 @@ async def _daemon(arguments: argparse.Namespace) -> Answer:
 async def _named(arguments: argparse.Namespace, seconds: float) -> Answer:
     """Ask for the daemon's own judgement."""
     names: Sequence[str] = arguments.names
-    query = urlencode([("name", name) for name in names])
+    # An argument can hold bytes that are no text: these make it a name that is not there.
+    query = urlencode([("name", name) for name in names], errors="backslashreplace")
     page = f"{_PAGE}?{query}" if query else _PAGE
     reply = await remote.get(arguments.url, page, answers=_ANSWERS, timeout_seconds=seconds)
     at = reply.date_seconds or SYSTEM_CLOCK.time()

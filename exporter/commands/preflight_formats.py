@@ -209,7 +209,7 @@ def _notes(report: Report, at: float) -> Iterator[str]:
     if report.agents_fit:
         yield f"Capacity: {'; '.join(_capacity(report))}"
     for wanted in report.capacity.wanted_twice:
-        yield f"{wanted.name} of {wanted.source} is wanted at once by {listed(wanted.suites)}"
+        yield f"agent {wanted.name} of {wanted.source} is wanted at once by {listed(wanted.suites)}"
     begin, end = report.begin_timestamp_seconds, report.end_timestamp_seconds
     if begin is None or end is None:
         return

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, cr
 
 from exporter.config.types import (
     Boolean,
+    Number,
     Regex,
     TimeLimit,
     Whole,
@@ -67,7 +68,7 @@ def _check_zone(name: str) -> str:
 
 
 def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, str | int | float) else value
 
 
 class Choice(Section):
@@ -125,7 +126,7 @@ class Suites(Choice):
             taken; a suite passes while too few of its runs are known to tell what is usual.
     """
 
-    slower_than_usual: Annotated[float, Field(ge=1)] | None = None
+    slower_than_usual: Annotated[Number, Field(ge=1)] | None = None
 
 
 #: What is demanded of targets where nothing is said of them: all have to be fit.

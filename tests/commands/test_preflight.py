@@ -106,23 +106,28 @@ def watched() -> fakes.FakeView:
     )
 
 
-#: Of a daemon that knows a time zone that this machine does not.
-ELSEWHERE = json.dumps(
-    {
-        "data": {
-            "preflights": [
-                {
-                    "name": "tonight",
-                    "status": "fit",
-                    "checks": [],
-                    "agents_fit": 1,
-                    "agents_unfit": 0,
-                    "capacity": {"users": "+Inf"},
-                    "time_zone": "Mars/Olympus",
-                }
-            ]
+#: Of daemons of which one knows a time zone that this machine does not, and one tells none.
+ELSEWHERE, NOWHERE = (
+    json.dumps(
+        {
+            "data": {
+                "preflights": [
+                    {
+                        "name": "tonight",
+                        "status": "fit",
+                        "checks": [],
+                        "agents_fit": 1,
+                        "agents_unfit": 0,
+                        "capacity": {"users": "+Inf"},
+                        "begin_timestamp_seconds": 1.0,
+                        "end_timestamp_seconds": 2.0,
+                        "time_zone": time_zone,
+                    }
+                ]
+            }
         }
-    }
+    )
+    for time_zone in ("Mars/Olympus", "")
 )
 
 
@@ -166,6 +171,8 @@ class TestNamed:
         [
             ("ftt", "preflight: NAME must be one of: fit, ill, dark; did you mean fit?\n"),
             ("", "preflight: a NAME has no value\n"),
+            # As a byte comes that is no UTF-8.
+            ("\udcff", "preflight: NAME must be one of: fit, ill, dark\n"),
         ],
     )
     async def test_a_name_that_is_not_there(
@@ -205,6 +212,7 @@ class TestNamed:
         [
             (200, "<html>Log in</html>", "is no loadfleet-exporter"),
             (200, ELSEWHERE, "is no loadfleet-exporter"),
+            (200, NOWHERE, "is no loadfleet-exporter"),
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
             (404, "Not Found", "it has no such page"),
             (404, '{"error": "gone"}', "it has no such page"),

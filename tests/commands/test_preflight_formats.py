@@ -157,7 +157,7 @@ class TestTable:
                         wanted_twice=(Wanted(source="prod", id="7", name="a", suites=("x", "y")),),
                     )
                 },
-                "a of prod is wanted at once by x and y",
+                "agent a of prod is wanted at once by x and y",
             ),
         ],
         ids=["a window that is due", "one that comes", "capacity", "wanted twice"],

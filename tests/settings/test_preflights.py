@@ -240,6 +240,7 @@ class TestMistakes:
             ),
             ({"name": "n", "agent": {}}, [".agent: unknown key; did you mean agents?"]),
             ({"name": "n", "agents": 5}, [".agents: must be a mapping of keys to values"]),
+            ({"name": "n" * 101, "users": 1}, [".name: must not be longer than 100 characters"]),
             ({"name": "n", "users": 0}, [".users: must be at least 1"]),
             ({"name": "n", "users": "many"}, [".users: must be a whole number"]),
             ({"name": "n", "idle": "yes"}, [".idle: must be true or false"]),
@@ -251,6 +252,13 @@ class TestMistakes:
                     ".agents.max_down: must be a whole number",
                     ".agents.min: unknown key; did you mean min_up?",
                 ],
+            ),
+            *(
+                (
+                    {"name": "n", "suites": {"slower_than_usual": wrong}},
+                    [".suites.slower_than_usual: must be a number"],
+                )
+                for wrong in (True, "twice")
             ),
             (
                 {"name": "n", "suites": {"min_up": 1}},
@@ -357,7 +365,8 @@ class TestSources:
                 ["source[2]: no source has this name; write one of prod, bm, egg"],
             ),
             ("", ["source: no source has this name; write one of prod, bm, egg"]),
-            (5, ["source: must be a list; write it in brackets"]),
+            (5, ["source[0]: must be text; put it in quotes"]),
+            ({"prod": "bm"}, ["source: must be a list; write it in brackets"]),
             # The rest is not what was meant, so nothing is said of it yet.
             ([5, "prd"], ["source[0]: must be text; put it in quotes"]),
         ],
