@@ -184,6 +184,14 @@ class TestNamed:
 
         assert (2, ("", told)) == (code, capsys.readouterr())
 
+    async def test_names_stand_anywhere(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A flag between two of them does not part them."""
+        async with daemon(watched()) as url:
+            code = await run("fit", f"--url={url}", "dark", "--format=json", "--", "ill")
+
+        told = json.loads(capsys.readouterr().out)["preflights"]
+        assert (1, ["fit", "dark", "ill"]) == (code, [each["name"] for each in told])
+
     async def test_none_is_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The remedy is told: where to write one, or the flags that do without."""
         async with daemon(fakes.FakeView(sources=[fakes.source()])) as url:
