@@ -150,7 +150,8 @@ class Daemon:
         self.reload = self._reloader.reload
         self.now = clock.now
         self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)
-        self.picture = Pictures(self._facts, clock=clock).newest
+        self._pictures = Pictures(self._facts, clock=clock)
+        self.picture = self._pictures.newest
         self._preflights = Exposed(
             self.picture,
             lambda: self._settings.preflights,
@@ -314,6 +315,8 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
+        # Whoever asks from now on asks by what is configured now.
+        await self._pictures.renew()
         await self._preflights.refresh()
         self._log.info(
             "reloaded",
