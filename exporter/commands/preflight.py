@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=0.0,
         metavar="DURATION",
-        help="ask again until the fleet is fit, for so long at most",
+        help="ask again until the fleet is fit, for this long at most",
     )
     parser.add_argument(
         "--format",

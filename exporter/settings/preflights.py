@@ -97,9 +97,9 @@ class Machines(Choice):
     """Targets of which some may be missing.
 
     Attributes:
-        min_up: So many have to be fit at least; 1 if not given.
-        max_down: So many may be unfit at most; if not given, none where `min_up` is not given
-            either, else any number.
+        min_up: How many have to be fit at least; 1 if not given.
+        max_down: How many may be unfit at most. If not given: any number where `min_up` is given,
+            else none.
     """
 
     min_up: Annotated[Whole, Field(ge=0)] | None = None
@@ -122,8 +122,8 @@ class Suites(Choice):
     """Suites, all of which have to be fit.
 
     Attributes:
-        slower_than_usual: How many times as long as usual the newest run that passed may have
-            taken; a suite passes while too few of its runs are known to tell what is usual.
+        slower_than_usual: How many times its usual duration the newest passed run of a suite may
+            have taken. While too few runs are known to say what is usual, the suite passes.
     """
 
     slower_than_usual: Annotated[Number, Field(ge=1)] | None = None
@@ -185,10 +185,10 @@ class PreflightSettings(Section):
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
             the vendor tells, no run of it is in flight, and it keeps to `slower_than_usual`.
         clock: How far the clock of an agent may be off.
-        users: The sum of the virtual users that the fit agents may carry has to reach this.
+        users: How many virtual users the fit agents together have to be able to carry.
         idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be of what the others are about, of all agents if none is
-            given. Of a target whose reading is older nothing is known.
+        max_age: How old a reading may be of the targets that the other conditions are about; of all
+            agents if there is no other. A target with an older reading is not known to be fit.
         window: The time before the test, in which the fleet has to be fit.
     """
 

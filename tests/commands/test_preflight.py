@@ -305,6 +305,7 @@ class TestConditions:
             (["--agents=fit", "--source=prod,lab"], 0),
             (["--suites=nightly"], 1),
             (["--suites=slow"], 0),
+            (["--suites=slow", "--max-age=5m", "--source=prod"], 0),
             (["--suites=slow", "--slower-than-usual=1.5"], 1),
             (["--suites=slow", "--slower-than-usual=3"], 0),
             (["--clusters=alps"], 0),
