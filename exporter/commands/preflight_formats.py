@@ -222,9 +222,13 @@ def _notes(report: Report, at: float) -> Iterator[str]:
 
 def _capacity(report: Report) -> Iterator[str]:
     found = report.capacity
-    yield f"{count(report.agents_fit, 'fit agent')} may carry {_users(found.users)}"
-    if found.users_unknown:
-        yield f"no limit is known of {found.users_unknown:,} of them"
+    agents = count(report.agents_fit, "fit agent")
+    if found.users_unknown >= report.agents_fit:
+        yield f"of {agents} no limit is known"
+    else:
+        yield f"{agents} may carry {_users(found.users)}"
+        if found.users_unknown:
+            yield f"no limit is known of {found.users_unknown:,} of them"
     if found.suites_users is not None:
         unknown = f", {found.suites_unknown:,} of them not known" if found.suites_unknown else ""
         yield f"the suites took {_users(found.suites_users)} at their last runs{unknown}"

@@ -151,6 +151,10 @@ class TestTable:
                 ),
             ),
             (
+                {"capacity": Capacity(users=0.0, users_unknown=2)},
+                "Capacity: of 2 fit agents no limit is known",
+            ),
+            (
                 {
                     "capacity": Capacity(
                         users=1.0,
@@ -160,7 +164,7 @@ class TestTable:
                 "agent a of prod is wanted at once by x and y",
             ),
         ],
-        ids=["a window that is due", "one that comes", "capacity", "wanted twice"],
+        ids=["a window that is due", "one that comes", "capacity", "no limit", "wanted twice"],
     )
     def test_what_else_there_is_to_know(self, facts: dict[str, Any], note: str) -> None:
         """What stands below the tables is told in whole sentences."""
