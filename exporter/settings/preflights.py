@@ -219,7 +219,7 @@ class PreflightSettings(Section):
 
 
 def preflights(
-    raw: object, sources: Sequence[SourceSettings] | None, *, sharded: bool
+    raw: object, sources: Sequence[SourceSettings] | None, *, sharded: bool, remembers: bool
 ) -> tuple[tuple[PreflightSettings, ...], list[Mistake]]:
     """Check the list of preflights.
 
@@ -227,6 +227,7 @@ def preflights(
         raw: Plain data as it came from the layers.
         sources: All sources, `None` if a mistake hides which there are or what they list.
         sharded: Whether this process watches only a share of the targets.
+        remembers: Whether there is a history, which says what is usual.
 
     Returns:
         Those that are right, and all mistakes with their places in the configuration.
@@ -248,6 +249,9 @@ def preflights(
         named = not any(mistake.path[1:2] == ("source",) for mistake in wrong)
         if sources is not None and listing is not None and named:
             wrong += [*source_mistakes(settings, listing), *_age_mistakes(settings, sources)]
+        if settings.suites and settings.suites.slower_than_usual and not remembers:
+            text = "cannot be checked without a history; leave it out, or give history.keep"
+            wrong.append(Mistake(("suites", "slower_than_usual"), text))
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (

@@ -347,6 +347,16 @@ class TestMistakes:
         text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
         assert [f"preflights: {text}, and ask an exporter without shards"] == found
 
+    def test_of_what_is_usual_without_a_history(self) -> None:
+        """Each suite would pass, whatever its runs took."""
+        slow = {"name": "n", "suites": {"slower_than_usual": 1.5}}
+
+        found = problems(slow, overrides={"history": {"keep": "off"}})
+
+        place = "preflights[0].suites.slower_than_usual"
+        text = "cannot be checked without a history; leave it out, or give history.keep"
+        assert [f"{place}: {text}"] == found
+
     def test_in_the_environment(self) -> None:
         """A list is not given by a variable."""
         found = problems({"name": "n", "agents": {}}, environ={"LOADFLEET_PREFLIGHTS": "[]"})
