@@ -364,4 +364,4 @@ def _rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>&|~@#!])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_\[\]<>&|~@#!$])", r"\\\1", printable(text))
