@@ -265,8 +265,18 @@ def _refuse(body: bytes) -> None:
 
 
 async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
-    """Judge what a daemon knows, by its clock: ours may be off."""
+    """Judge what a daemon knows, by its clock: ours may be off.
+
+    Raises:
+        NotAskedError: It gives no answer.
+        _MistakeError: The conditions are wrong, or it knows a part of the fleet alone.
+    """
     told, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
+    if told.total_shards > 1:
+        raise _MistakeError(
+            f"the daemon at {arguments.url} watches its share of {told.total_shards} shards alone;"
+            " ask one that watches the whole fleet, or give --config.file instead of --url"
+        )
     if any(source.provider not in PROVIDERS for source in told.sources):
         raise remote.not_a_daemon(arguments.url)
     listing = {

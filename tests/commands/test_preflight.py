@@ -31,6 +31,7 @@ from exporter.overview.preflight.report import (
 )
 from exporter.polling.poller import TaskStatus
 from exporter.settings.preflights import PreflightSettings
+from exporter.sharding import Shard
 from exporter.simulator.server import serve
 from exporter.web.app import create_app
 from tests.support.clock import FakeClock
@@ -327,6 +328,19 @@ class TestConditions:
             assert code == await run(*flags, f"--url={url}")
 
         assert [] == view.explained
+
+    async def test_a_shard_knows_a_part_of_the_fleet(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Its share may be fit while the rest is not."""
+        view = watched()
+        view.shard = Shard(index=1, total=2)
+
+        async with daemon(view) as url:
+            code = await run("--agents=fit", f"--url={url}")
+
+        assert 2 == code
+        assert "watches its share of 2 shards alone; ask one" in capsys.readouterr().err
 
     async def test_the_time_is_the_daemons(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The clock of the machine that a job runs on may be off, by years here."""
