@@ -148,7 +148,8 @@ def _read_regex(value: object) -> object:
             return value
         raise WrongValueError("must be a regular expression; put it in quotes")
     try:
-        return re.compile(value)
+        # As in Prometheus: a name of two lines is none that `.*` leaves out.
+        return re.compile(value, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise WrongValueError(
             "is not a regular expression; escape what is meant literally with \\"

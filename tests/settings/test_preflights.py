@@ -133,6 +133,7 @@ class TestTaken:
             ("my-ubuntu-1", False),
             ("ubuntu-1-old", False),
             ("windows", False),
+            ("ubuntu-2\nin the cellar", True),
         ],
     )
     def test_names_are_matched_as_a_whole(self, name: str, taken: bool) -> None:
