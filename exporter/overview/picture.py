@@ -221,7 +221,8 @@ class Pictures:
         """Return the newest picture, made anew if it is worth it."""
         async with self._turn:
             now, known = self._clock.now(), self._newest
-            if known is not None and now.monotonic < self._not_before:
+            # One from before the first polls is not kept: who was told of their end asks at once.
+            if known is not None and known.ready and now.monotonic < self._not_before:
                 return known
             facts = self._gather()
             recent = known is not None and now.monotonic - known.at.monotonic < FRESH_SECONDS

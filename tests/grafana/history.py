@@ -39,7 +39,9 @@ _RECORDED = '{__name__=~".+", job!="other"}'
 
 #: Moments, and how long things took in the simulated worlds; how long calls took was real.
 _MOMENT = re.compile(r"timestamp_seconds$")
-_LASTED = re.compile(r"(run_duration|testjob_duration|phase_duration|poll_interval)_seconds$")
+_LASTED = re.compile(r"((run|testjob|phase|suite_baseline|boot)_duration|poll_interval)_seconds$")
+#: Windows are by the clock on the wall, whatever happens in them.
+_WINDOW = re.compile(r"window_(start|end)_timestamp_seconds$")
 
 
 @asynccontextmanager
@@ -110,7 +112,9 @@ def _stretched(
 
     for moment, text in points:
         value = text
-        if _MOMENT.search(name) and float(text) > 0:
+        if _WINDOW.search(name):
+            value = repr(float(text) + END - end)
+        elif _MOMENT.search(name) and float(text) > 0:
             value = repr(moved(float(text)))
         elif _LASTED.search(name):
             value = repr(float(text) * STEP_SECONDS)

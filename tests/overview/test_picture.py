@@ -128,6 +128,18 @@ async def test_other_settings_count_at_once() -> None:
     assert ["nightly"] == [each.name for each in found.preflights]
 
 
+async def test_the_end_of_the_first_polls_is_known_at_once() -> None:
+    """Who waited for it is not told what was known before."""
+    fleet = Fleet(fakes.agent(), costs_seconds=0.5)
+    fleet.ready = False
+    before = await fleet.look()
+    fleet.ready = True
+
+    after = await fleet.look()
+
+    assert (False, True) == (before.ready, after.ready)
+
+
 async def test_a_source_that_was_not_asked_is_neither_well_nor_ill() -> None:
     """Before the first poll its metrics are 0, which is not yet a problem."""
     early, late = Fleet(SourceHealth()), Fleet(SourceHealth())
