@@ -94,17 +94,17 @@ class Daemon:
         self._settings: Settings = loaded.settings
         self._clock = clock
         share = loaded.settings.sharding
-        self._shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
+        self.shard = Shard.of(share.shard, share.total_shards, host=socket.gethostname())
         self.history = open_history(
             loaded.settings.history,
             state=loaded.settings.state,
-            shard=self._shard,
+            shard=self.shard,
             clock=clock,
             lasting=state is None,
         )
         self._engine = Engine(
             clock=clock,
-            shard=self._shard,
+            shard=self.shard,
             state=state or loaded.settings.state,
             usual=(lambda _: Usuals()) if self.history is None else self.history.usual,
         )
@@ -120,7 +120,7 @@ class Daemon:
         self._generator_url = self._instance = ""
         # While the store is away nobody knows who sends, and the last one goes on.
         shared = self._engine.state.shared
-        memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self._shard)
+        memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self.shard)
         self._sender = Leadership(
             shared,
             f"lead/{memory.group}",
@@ -150,7 +150,8 @@ class Daemon:
         self.reload = self._reloader.reload
         self.now = clock.now
         self._judge = Judge.of(loaded.settings.alerting, self._engine.telemetry.registry)
-        self.picture = Pictures(self._facts, clock=clock).newest
+        self._pictures = Pictures(self._facts, clock=clock)
+        self.picture = self._pictures.newest
         self._preflights = Exposed(
             self.picture,
             lambda: self._settings.preflights,
@@ -209,7 +210,7 @@ class Daemon:
         self._instance = urlsplit(board).netloc
         self._generator_url = web.external_url or board
         await self._alerts.apply(
-            self._settings.alerting.of_shard(self._shard),
+            self._settings.alerting.of_shard(self.shard),
             generator_url=self._generator_url,
             instance=self._instance,
         )
@@ -296,7 +297,7 @@ class Daemon:
         found = await self._engine.apply(settings)
         self._decide_who_sends(settings)
         await self._alerts.apply(
-            settings.alerting.of_shard(self._shard),
+            settings.alerting.of_shard(self.shard),
             generator_url=self._generator_url,
             instance=self._instance,
         )
@@ -314,6 +315,8 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
+        # Whoever asks from now on asks by what is configured now.
+        await self._pictures.renew()
         await self._preflights.refresh()
         self._log.info(
             "reloaded",

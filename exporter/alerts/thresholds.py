@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, create_model
 
-from exporter.config.types import Boolean, Duration, Interval
+from exporter.config.types import Boolean, Duration, Interval, Number
 from exporter.config.validation import Section
 
 
@@ -34,13 +34,13 @@ class Thresholds(Section):
     clock_skew: Interval = 5.0
     run_stuck: Interval = 1800.0
     suite_overdue: Interval = None
-    slower_than_usual: Annotated[float, Field(gt=1)] = 1.5
-    longer_than_usual: Annotated[float, Field(gt=1)] = 2.0
+    slower_than_usual: Annotated[Number, Field(gt=1)] = 1.5
+    longer_than_usual: Annotated[Number, Field(gt=1)] = 2.0
     certificate_expiry: Interval = 1_209_600.0
     agent_restarted: Interval = 900.0
-    agents_down_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    stale_intervals: Annotated[float, Field(ge=1)] = 5.0
-    for_scale: Annotated[float, Field(ge=0)] = 1.0
+    agents_down_ratio: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    stale_intervals: Annotated[Number, Field(ge=1)] = 5.0
+    for_scale: Annotated[Number, Field(ge=0)] = 1.0
 
 
 # The only way to a field with the name of a keyword.

@@ -22,7 +22,7 @@ NAME = "flags"
 _SOURCE = "--source"
 
 #: What is about agents without choosing them.
-_ABOUT_AGENTS = ("users", "clock", "idle", "max_age")
+_ABOUT_AGENTS = ("users", "clock", "idle")
 
 
 class _Flag(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +50,14 @@ _FLAGS = (
         name="--min-up",
         place=("agents", "min_up"),
         metavar="N",
-        help="so many of the agents have to be fit; all of them if neither this nor --max-down is"
-        " given",
+        help="at least this many of the agents have to be fit; all of them if neither this nor"
+        " --max-down is given",
     ),
     _Flag(
         name="--max-down",
         place=("agents", "max_down"),
         metavar="N",
-        help="so many of the agents may be unfit",
+        help="at most this many of the agents may be unfit",
     ),
     _Flag(
         name="--clusters",
@@ -69,32 +69,33 @@ _FLAGS = (
         name="--suites",
         place=("suites", "include"),
         metavar="REGEX",
-        help="the suites with such names have to be runnable, and none of them may run",
+        help="the suites with such names have to be runnable, and none of them may be running",
     ),
     _Flag(
         name="--slower-than-usual",
         place=("suites", "slower_than_usual"),
         metavar="FACTOR",
-        help="the newest passed runs of the suites may have taken so many times as long as usual",
+        help="the newest passed run of each suite may have taken at most this many times as long as"
+        " usual",
     ),
     _Flag(
         name="--users",
         place=("users",),
         metavar="N",
-        help="the fit agents have to carry so many users",
+        help="the fit agents together have to be able to carry this many users",
     ),
     _Flag(
         name="--clock",
         place=("clock",),
         metavar="DURATION",
-        help="the clocks of the agents may be off by so much",
+        help="the clock of each agent may be off by at most this much",
     ),
     _Flag(name="--idle", place=("idle",), help="nothing may run on the agents"),
     _Flag(
         name="--max-age",
         place=("max_age",),
         metavar="DURATION",
-        help="the readings may be so old",
+        help="no reading may be older",
     ),
 )
 

@@ -58,6 +58,11 @@ class Parser(argparse.ArgumentParser):
         if not self.commands:
             self._check_flags(given)
         found, rest = super().parse_known_args(given, namespace)
+        for action in self._actions:
+            if rest and action.nargs == "*" and not action.option_strings:
+                # Argparse takes those that stand together alone.
+                getattr(found, action.dest).extend(text for text in rest if text != "--")
+                rest = []
         if rest and not self.commands:
             self._refuse(rest)  # more arguments than it takes
         return found, rest

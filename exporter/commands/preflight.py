@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=0.0,
         metavar="DURATION",
-        help="ask again until the fleet is fit, for so long at most",
+        help="ask again until the fleet is fit, for this long at most",
     )
     parser.add_argument(
         "--format",
@@ -231,7 +231,8 @@ async def _daemon(arguments: argparse.Namespace) -> Answer:
 async def _named(arguments: argparse.Namespace, seconds: float) -> Answer:
     """Ask for the daemon's own judgement."""
     names: Sequence[str] = arguments.names
-    query = urlencode([("name", name) for name in names])
+    # An argument can hold bytes that are no text: these make it a name that is not there.
+    query = urlencode([("name", name) for name in names], errors="backslashreplace")
     page = f"{_PAGE}?{query}" if query else _PAGE
     reply = await remote.get(arguments.url, page, answers=_ANSWERS, timeout_seconds=seconds)
     at = reply.date_seconds or SYSTEM_CLOCK.time()
@@ -264,8 +265,18 @@ def _refuse(body: bytes) -> None:
 
 
 async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
-    """Judge what a daemon knows, by its clock: ours may be off."""
+    """Judge what a daemon knows, by its clock: ours may be off.
+
+    Raises:
+        NotAskedError: It gives no answer.
+        _MistakeError: The conditions are wrong, or it knows a part of the fleet alone.
+    """
     told, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
+    if told.total_shards > 1:
+        raise _MistakeError(
+            f"the daemon at {arguments.url} watches its share of {told.total_shards} shards alone;"
+            " ask one that watches the whole fleet, or give --config.file instead of --url"
+        )
     if any(source.provider not in PROVIDERS for source in told.sources):
         raise remote.not_a_daemon(arguments.url)
     listing = {

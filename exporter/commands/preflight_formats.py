@@ -209,7 +209,7 @@ def _notes(report: Report, at: float) -> Iterator[str]:
     if report.agents_fit:
         yield f"Capacity: {'; '.join(_capacity(report))}"
     for wanted in report.capacity.wanted_twice:
-        yield f"{wanted.name} of {wanted.source} is wanted at once by {listed(wanted.suites)}"
+        yield f"agent {wanted.name} of {wanted.source} is wanted at once by {listed(wanted.suites)}"
     begin, end = report.begin_timestamp_seconds, report.end_timestamp_seconds
     if begin is None or end is None:
         return
@@ -222,9 +222,13 @@ def _notes(report: Report, at: float) -> Iterator[str]:
 
 def _capacity(report: Report) -> Iterator[str]:
     found = report.capacity
-    yield f"{count(report.agents_fit, 'fit agent')} may carry {_users(found.users)}"
-    if found.users_unknown:
-        yield f"no limit is known of {found.users_unknown:,} of them"
+    agents = count(report.agents_fit, "fit agent")
+    if found.users_unknown >= report.agents_fit:
+        yield f"of {agents} no limit is known"
+    else:
+        yield f"{agents} may carry {_users(found.users)}"
+        if found.users_unknown:
+            yield f"no limit is known of {found.users_unknown:,} of them"
     if found.suites_users is not None:
         unknown = f", {found.suites_unknown:,} of them not known" if found.suites_unknown else ""
         yield f"the suites took {_users(found.suites_users)} at their last runs{unknown}"
@@ -360,4 +364,4 @@ def _rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>&|~@#!])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_\[\]<>&|~@#!$])", r"\\\1", printable(text))

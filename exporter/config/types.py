@@ -136,13 +136,20 @@ def _read_whole(value: object) -> int:
     raise WrongValueError("must be a whole number")
 
 
+def _read_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise WrongValueError("must be a number")
+    return value
+
+
 def _read_regex(value: object) -> object:
     if not isinstance(value, str):
         if isinstance(value, re.Pattern):
             return value
         raise WrongValueError("must be a regular expression; put it in quotes")
     try:
-        return re.compile(value)
+        # As in Prometheus: a name of two lines is none that `.*` leaves out.
+        return re.compile(value, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise WrongValueError(
             "is not a regular expression; escape what is meant literally with \\"
@@ -187,6 +194,9 @@ Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
 #: A whole number, from the environment as digits; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]
+
+#: A number, from the environment as digits; never a boolean.
+Number = Annotated[float, BeforeValidator(_read_number)]
 
 #: Bytes, read by `parse_size`.
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), PlainSerializer(format_size)]

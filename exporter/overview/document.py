@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon says of its whole fleet, by `/api/v1/status`."""
+    """What a daemon says of its whole fleet, by `/api/v1/status`.
+
+    Attributes:
+        total_shards: Among how many shards the fleet is divided, of which the daemon is one.
+    """
 
     ready: bool
+    total_shards: int = 1
     headline: Headline
     problems: tuple[Problem, ...]
     sources: tuple[SourceRow, ...]
@@ -44,6 +49,7 @@ class _Written(msgspec.Struct):
     sources: tuple[SourceRow, ...]
     targets: list[Any]
     runs: tuple[RunRow, ...]
+    total_shards: int = 1
 
 
 class _Reply(msgspec.Struct):
@@ -113,6 +119,7 @@ def told(body: bytes) -> Told:
         raise ValueError("the document is of another kind or version") from error
     return Told(
         ready=written.ready,
+        total_shards=written.total_shards,
         headline=written.headline,
         problems=written.problems,
         sources=written.sources,
@@ -138,7 +145,8 @@ def reports(body: bytes) -> tuple[Report, ...]:
     if not found:
         raise ValueError("the document holds no preflight")
     try:
-        for name in {report.time_zone for report in found} - {""}:
+        # A window has one.
+        for name in {each.time_zone for each in found if each.end_timestamp_seconds is not None}:
             ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError) as error:
         raise ValueError("the document names a time zone that is none") from error

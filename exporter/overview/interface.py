@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporter.metrics.exposition import ScrapeResponse
     from exporter.overview.picture import Picture
     from exporter.overview.sources import SourceRow
+    from exporter.sharding import Shard
     from exporter.sources.base import Explanation
 
 
@@ -38,9 +39,11 @@ class View(Protocol):
 
     Attributes:
         recent: The newest readings and failures of each target.
+        shard: Which share of the targets is watched.
     """
 
     recent: Recent
+    shard: Shard
 
     @property
     def history(self) -> HistoryView | None:

@@ -212,6 +212,11 @@ class Pictures:
         # Those who ask meanwhile wait for the picture that is being made.
         self._turn = asyncio.Lock()
 
+    async def renew(self) -> None:
+        """Have the next picture be made anew: what it is judged by has become another."""
+        async with self._turn:
+            self._not_before = -math.inf
+
     async def newest(self) -> Picture:
         """Return the newest picture, made anew if it is worth it."""
         async with self._turn:

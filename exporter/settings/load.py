@@ -197,6 +197,7 @@ def _checked(layers: Layers) -> Settings:
         raw.get(PREFLIGHTS, []),
         sources if known_sources else None,
         sharded=parts["sharding"].total_shards > 1,
+        remembers=parts["history"].keep is not None,
     )
     found += mistakes
     # A mistake that several sources inherit is one.

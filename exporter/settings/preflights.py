@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, cr
 
 from exporter.config.types import (
     Boolean,
+    Number,
     Regex,
     TimeLimit,
     Whole,
@@ -67,7 +68,7 @@ def _check_zone(name: str) -> str:
 
 
 def _one_or_many(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, str | int | float) else value
 
 
 class Choice(Section):
@@ -96,9 +97,9 @@ class Machines(Choice):
     """Targets of which some may be missing.
 
     Attributes:
-        min_up: So many have to be fit at least; 1 if not given.
-        max_down: So many may be unfit at most; if not given, none where `min_up` is not given
-            either, else any number.
+        min_up: How many have to be fit at least; 1 if not given.
+        max_down: How many may be unfit at most. If not given: any number where `min_up` is given,
+            else none.
     """
 
     min_up: Annotated[Whole, Field(ge=0)] | None = None
@@ -121,11 +122,11 @@ class Suites(Choice):
     """Suites, all of which have to be fit.
 
     Attributes:
-        slower_than_usual: How many times as long as usual the newest run that passed may have
-            taken; a suite passes while too few of its runs are known to tell what is usual.
+        slower_than_usual: How many times its usual duration the newest passed run of a suite may
+            have taken. While too few runs are known to say what is usual, the suite passes.
     """
 
-    slower_than_usual: Annotated[float, Field(ge=1)] | None = None
+    slower_than_usual: Annotated[Number, Field(ge=1)] | None = None
 
 
 #: What is demanded of targets where nothing is said of them: all have to be fit.
@@ -184,10 +185,10 @@ class PreflightSettings(Section):
         suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
             the vendor tells, no run of it is in flight, and it keeps to `slower_than_usual`.
         clock: How far the clock of an agent may be off.
-        users: The sum of the virtual users that the fit agents may carry has to reach this.
+        users: How many virtual users the fit agents together have to be able to carry.
         idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be of what the others are about, of all agents if none is
-            given. Of a target whose reading is older nothing is known.
+        max_age: How old a reading may be of the targets that the other conditions are about; of all
+            agents if there is no other. A target with an older reading is not known to be fit.
         window: The time before the test, in which the fleet has to be fit.
     """
 
@@ -218,7 +219,7 @@ class PreflightSettings(Section):
 
 
 def preflights(
-    raw: object, sources: Sequence[SourceSettings] | None, *, sharded: bool
+    raw: object, sources: Sequence[SourceSettings] | None, *, sharded: bool, remembers: bool
 ) -> tuple[tuple[PreflightSettings, ...], list[Mistake]]:
     """Check the list of preflights.
 
@@ -226,6 +227,7 @@ def preflights(
         raw: Plain data as it came from the layers.
         sources: All sources, `None` if a mistake hides which there are or what they list.
         sharded: Whether this process watches only a share of the targets.
+        remembers: Whether there is a history, which says what is usual.
 
     Returns:
         Those that are right, and all mistakes with their places in the configuration.
@@ -247,6 +249,9 @@ def preflights(
         named = not any(mistake.path[1:2] == ("source",) for mistake in wrong)
         if sources is not None and listing is not None and named:
             wrong += [*source_mistakes(settings, listing), *_age_mistakes(settings, sources)]
+        if settings.suites and settings.suites.slower_than_usual and not remembers:
+            text = "cannot be checked without a history; leave it out, or give history.keep"
+            wrong.append(Mistake(("suites", "slower_than_usual"), text))
         if settings.name in found and settings.name:
             wrong.append(Mistake(("name",), "another preflight has this name; give each its own"))
         mistakes += (

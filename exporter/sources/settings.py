@@ -64,7 +64,7 @@ def _check_name(name: str) -> str:
 
 
 #: The name of a source, the value of its `source` label.
-Name = Annotated[str, AfterValidator(_check_name), Field(max_length=100)]
+Name = Annotated[str, Field(max_length=100), AfterValidator(_check_name)]
 
 
 class SourceDefaults(Section):

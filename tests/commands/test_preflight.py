@@ -31,6 +31,7 @@ from exporter.overview.preflight.report import (
 )
 from exporter.polling.poller import TaskStatus
 from exporter.settings.preflights import PreflightSettings
+from exporter.sharding import Shard
 from exporter.simulator.server import serve
 from exporter.web.app import create_app
 from tests.support.clock import FakeClock
@@ -106,23 +107,28 @@ def watched() -> fakes.FakeView:
     )
 
 
-#: Of a daemon that knows a time zone that this machine does not.
-ELSEWHERE = json.dumps(
-    {
-        "data": {
-            "preflights": [
-                {
-                    "name": "tonight",
-                    "status": "fit",
-                    "checks": [],
-                    "agents_fit": 1,
-                    "agents_unfit": 0,
-                    "capacity": {"users": "+Inf"},
-                    "time_zone": "Mars/Olympus",
-                }
-            ]
+#: Of daemons of which one knows a time zone that this machine does not, and one tells none.
+ELSEWHERE, NOWHERE = (
+    json.dumps(
+        {
+            "data": {
+                "preflights": [
+                    {
+                        "name": "tonight",
+                        "status": "fit",
+                        "checks": [],
+                        "agents_fit": 1,
+                        "agents_unfit": 0,
+                        "capacity": {"users": "+Inf"},
+                        "begin_timestamp_seconds": 1.0,
+                        "end_timestamp_seconds": 2.0,
+                        "time_zone": time_zone,
+                    }
+                ]
+            }
         }
-    }
+    )
+    for time_zone in ("Mars/Olympus", "")
 )
 
 
@@ -166,6 +172,8 @@ class TestNamed:
         [
             ("ftt", "preflight: NAME must be one of: fit, ill, dark; did you mean fit?\n"),
             ("", "preflight: a NAME has no value\n"),
+            # As a byte comes that is no UTF-8.
+            ("\udcff", "preflight: NAME must be one of: fit, ill, dark\n"),
         ],
     )
     async def test_a_name_that_is_not_there(
@@ -176,6 +184,14 @@ class TestNamed:
             code = await run(name, f"--url={url}")
 
         assert (2, ("", told)) == (code, capsys.readouterr())
+
+    async def test_names_stand_anywhere(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A flag between two of them does not part them."""
+        async with daemon(watched()) as url:
+            code = await run("fit", f"--url={url}", "dark", "--format=json", "--", "ill")
+
+        told = json.loads(capsys.readouterr().out)["preflights"]
+        assert (1, ["fit", "dark", "ill"]) == (code, [each["name"] for each in told])
 
     async def test_none_is_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The remedy is told: where to write one, or the flags that do without."""
@@ -205,6 +221,7 @@ class TestNamed:
         [
             (200, "<html>Log in</html>", "is no loadfleet-exporter"),
             (200, ELSEWHERE, "is no loadfleet-exporter"),
+            (200, NOWHERE, "is no loadfleet-exporter"),
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
             (404, "Not Found", "it has no such page"),
             (404, '{"error": "gone"}', "it has no such page"),
@@ -289,6 +306,7 @@ class TestConditions:
             (["--agents=fit", "--source=prod,lab"], 0),
             (["--suites=nightly"], 1),
             (["--suites=slow"], 0),
+            (["--suites=slow", "--max-age=5m", "--source=prod"], 0),
             (["--suites=slow", "--slower-than-usual=1.5"], 1),
             (["--suites=slow", "--slower-than-usual=3"], 0),
             (["--clusters=alps"], 0),
@@ -310,6 +328,19 @@ class TestConditions:
             assert code == await run(*flags, f"--url={url}")
 
         assert [] == view.explained
+
+    async def test_a_shard_knows_a_part_of_the_fleet(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Its share may be fit while the rest is not."""
+        view = watched()
+        view.shard = Shard(index=1, total=2)
+
+        async with daemon(view) as url:
+            code = await run("--agents=fit", f"--url={url}")
+
+        assert 2 == code
+        assert "watches its share of 2 shards alone; ask one" in capsys.readouterr().err
 
     async def test_the_time_is_the_daemons(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The clock of the machine that a job runs on may be off, by years here."""

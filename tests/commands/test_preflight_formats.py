@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 AT = 1_700_000_000.0
 
 #: What steers a terminal, XML, a job of GitHub's or Markdown, if it gets through.
-EVIL = '\x1b[2J\x00\n::error::%0A<b>&"|`x`[l](u)\u202e\ud800\r##[group]'
+EVIL = '\x1b[2J\x00\n::error::%0A<b>&"|`x`$y$[l](u)\u202e\ud800\r##[group]'
 
 
 def finding(name: str, result: Result = Result.FAILED, reason: str = "is down") -> Finding:
@@ -151,16 +151,20 @@ class TestTable:
                 ),
             ),
             (
+                {"capacity": Capacity(users=0.0, users_unknown=2)},
+                "Capacity: of 2 fit agents no limit is known",
+            ),
+            (
                 {
                     "capacity": Capacity(
                         users=1.0,
                         wanted_twice=(Wanted(source="prod", id="7", name="a", suites=("x", "y")),),
                     )
                 },
-                "a of prod is wanted at once by x and y",
+                "agent a of prod is wanted at once by x and y",
             ),
         ],
-        ids=["a window that is due", "one that comes", "capacity", "wanted twice"],
+        ids=["a window that is due", "one that comes", "capacity", "no limit", "wanted twice"],
     )
     def test_what_else_there_is_to_know(self, facts: dict[str, Any], note: str) -> None:
         """What stands below the tables is told in whole sentences."""
@@ -297,7 +301,7 @@ class TestGitHub:
 
         rows = [re.sub(r"\\.", "", line) for line in told.splitlines() if "✘" in line]
         assert [4, 6] == [row.count("|") for row in rows]
-        assert [] == re.findall(r"[<>&`*_\[\]@#!~]", "".join(rows))
+        assert [] == re.findall(r"[<>&`*_\[\]@#!~$]", "".join(rows))
         assert told.replace("\n", "").isprintable()
 
     def test_the_summary_is_added_to_what_is_there(

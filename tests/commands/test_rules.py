@@ -129,7 +129,7 @@ def test_runbooks_that_are_named_go_over_the_exporter_s_own(
         (
             "alerting: {thresholds: {agents_down_ratio: 2}}",
             {},
-            "alerting.thresholds.agents_down_ratio: must be at most 1.0",
+            "alerting.thresholds.agents_down_ratio: must be at most 1",
         ),
         (
             "alerting: {runbook_url: foo}",

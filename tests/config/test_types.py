@@ -120,7 +120,7 @@ def test_a_written_size_reads_as_the_same(size: int) -> None:
         (Boolean, "0", False),
         (Whole, 3, 3),
         (Whole, "3", 3),
-        (Regex, "a.*", re.compile("a.*")),
+        (Regex, "a.*", re.compile("a.*", re.DOTALL)),
         (Url, "http://[::1]:8080/path", "http://[::1]:8080/path"),
         (TimeLimit | None, None, None),
     ],

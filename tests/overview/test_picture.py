@@ -116,6 +116,18 @@ async def test_looking_costs_little() -> None:
     assert ("good", "bad", 2) == (early.headline.level, late.headline.level, fleet.gathered)
 
 
+async def test_other_settings_count_at_once() -> None:
+    """However dear a picture is, a preflight is not unknown where its configuration is in use."""
+    fleet = Fleet(fakes.agent("a"), costs_seconds=0.5)
+    await fleet.look()
+    fleet.preflights = (preflight("a"),)
+    await fleet.pictures.renew()
+
+    found = await fleet.look()
+
+    assert ["nightly"] == [each.name for each in found.preflights]
+
+
 async def test_the_end_of_the_first_polls_is_known_at_once() -> None:
     """Who waited for it is not told what was known before."""
     fleet = Fleet(fakes.agent(), costs_seconds=0.5)

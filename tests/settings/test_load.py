@@ -122,7 +122,7 @@ INVALID = {
         "preflights[4].agents.min_up: must be at least 0",
         "preflights[4].agents.max_down: must be a whole number",
         "preflights[4].agents.max_dwn: unknown key; did you mean max_down?",
-        "preflights[4].suites.slower_than_usual: must be at least 1.0",
+        "preflights[4].suites.slower_than_usual: must be at least 1",
         "preflights[4].suites.min_up: unknown key; remove it",
         "preflights[4].clock: has no unit; write a duration such as 90s, 5m or 1h30m",
         "preflights[4].users: must be at least 1",

@@ -133,6 +133,7 @@ class TestTaken:
             ("my-ubuntu-1", False),
             ("ubuntu-1-old", False),
             ("windows", False),
+            ("ubuntu-2\nin the cellar", True),
         ],
     )
     def test_names_are_matched_as_a_whole(self, name: str, taken: bool) -> None:
@@ -240,6 +241,7 @@ class TestMistakes:
             ),
             ({"name": "n", "agent": {}}, [".agent: unknown key; did you mean agents?"]),
             ({"name": "n", "agents": 5}, [".agents: must be a mapping of keys to values"]),
+            ({"name": "n" * 101, "users": 1}, [".name: must not be longer than 100 characters"]),
             ({"name": "n", "users": 0}, [".users: must be at least 1"]),
             ({"name": "n", "users": "many"}, [".users: must be a whole number"]),
             ({"name": "n", "idle": "yes"}, [".idle: must be true or false"]),
@@ -251,6 +253,13 @@ class TestMistakes:
                     ".agents.max_down: must be a whole number",
                     ".agents.min: unknown key; did you mean min_up?",
                 ],
+            ),
+            *(
+                (
+                    {"name": "n", "suites": {"slower_than_usual": wrong}},
+                    [".suites.slower_than_usual: must be a number"],
+                )
+                for wrong in (True, "twice")
             ),
             (
                 {"name": "n", "suites": {"min_up": 1}},
@@ -339,6 +348,16 @@ class TestMistakes:
         text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
         assert [f"preflights: {text}, and ask an exporter without shards"] == found
 
+    def test_of_what_is_usual_without_a_history(self) -> None:
+        """Each suite would pass, whatever its runs took."""
+        slow = {"name": "n", "suites": {"slower_than_usual": 1.5}}
+
+        found = problems(slow, overrides={"history": {"keep": "off"}})
+
+        place = "preflights[0].suites.slower_than_usual"
+        text = "cannot be checked without a history; leave it out, or give history.keep"
+        assert [f"{place}: {text}"] == found
+
     def test_in_the_environment(self) -> None:
         """A list is not given by a variable."""
         found = problems({"name": "n", "agents": {}}, environ={"LOADFLEET_PREFLIGHTS": "[]"})
@@ -357,7 +376,8 @@ class TestSources:
                 ["source[2]: no source has this name; write one of prod, bm, egg"],
             ),
             ("", ["source: no source has this name; write one of prod, bm, egg"]),
-            (5, ["source: must be a list; write it in brackets"]),
+            (5, ["source[0]: must be text; put it in quotes"]),
+            ({"prod": "bm"}, ["source: must be a list; write it in brackets"]),
             # The rest is not what was meant, so nothing is said of it yet.
             ([5, "prd"], ["source[0]: must be text; put it in quotes"]),
         ],

@@ -37,6 +37,7 @@ from exporter.overview.picture import Facts, Picture, Pictures
 from exporter.overview.problems import Judge
 from exporter.overview.sources import SourceRow, source_row, task_row
 from exporter.polling.poller import TaskFailure, TaskStatus
+from exporter.sharding import Shard
 from exporter.sources.base import Explanation
 from exporter.sources.realload.settings import RealLoadSettings
 from exporter.web.app import create_app
@@ -105,6 +106,7 @@ class FakeView:
         self.preflights = tuple(preflights)
         self.tag = ""
         self.recent = Recent()
+        self.shard = Shard()
         self.history: HistoryView | None = None
         self.found_alerts: Sequence[AlertView] | None = None
         self.settings = config or {}

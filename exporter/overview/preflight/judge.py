@@ -323,8 +323,8 @@ def _told(
     """Tell how many targets pass a check, and what is demanded."""
     (one, several), total, passed = said, results.total(), results[Result.PASSED]
     if not total:
-        nothing = f"no {noun} matches; correct source, include or exclude, or see to the inventory"
-        return "; ".join(unlisted) or nothing
+        remedy = "; correct source, include or exclude, or see to the inventory"
+        return "; ".join(unlisted) or f"no {noun} matches{remedy if demand.needed else ''}"
     parts = [f"{passed:,} of {count(total, noun)} {one if 1 in (total, passed) else several}"]
     unfit = total - passed
     if passed < demand.needed and (demand.min_up is not None or unfit <= demand.tolerated):

@@ -65,6 +65,7 @@ class Api:
             headers={"Content-Type": _JSON},
             make=lambda: success(
                 ready=picture.ready,
+                total_shards=self._view.shard.total,
                 headline=picture.headline,
                 problems=picture.problems,
                 sources=picture.sources,

@@ -149,8 +149,9 @@ async def test_the_status_has_the_verdict_and_all_it_is_about() -> None:
 
     data = (await get(view, "/api/v1/status"))["data"]
 
-    assert ["ready", "headline", "problems", "sources", "targets", "runs"] == list(data)
-    assert data["ready"] is False
+    rows = ["headline", "problems", "sources", "targets", "runs"]
+    assert ["ready", "total_shards", *rows] == list(data)
+    assert (False, 1) == (data["ready"], data["total_shards"])
     assert ("bad", "The fleet is not well: half of agents down, 1 agent unreachable.", True) == (
         data["headline"]["level"],
         data["headline"]["text"],
