@@ -189,10 +189,11 @@ class History:
             if ran:
                 await self._using(partial(self._baselines.renew, suites=ran))
             return
-        self._compared = hour
         after: int | None = 0
         while after is not None:
             after = await self._using(partial(self._baselines.learn, after=after))
+        # Not before: what failed is tried again with the next batch.
+        self._compared = hour
 
     async def aclose(self) -> None:
         """Write the last batch and close the file, unless the disk does not answer."""
