@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,17 +26,6 @@ _ALLOWED = {
 }
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a build."""
-    folder = tmp_path_factory.mktemp("build") / "dist"
-    built = subprocess.run(
-        [ROOT / ".ci" / "build", folder], capture_output=True, text=True, check=False
-    )
-    assert 0 == built.returncode, built.stderr
-    return folder
-
-
 def pinned() -> dict[str, str]:
     """Return the versions of the image's packages that this system takes."""
     wanted = map(requirement, pins(IMAGE[0]).values())
@@ -48,18 +36,18 @@ def pinned() -> dict[str, str]:
     }
 
 
-def test_a_build_has_one_of_each(build: Path) -> None:
+def test_a_build_has_one_of_each(dist: Path) -> None:
     """Sdist, wheel and SBOM must bear the version."""
     assert [
         f"loadfleet-exporter-{__version__}.cdx.json",
         f"loadfleet_exporter-{__version__}-py3-none-any.whl",
         f"loadfleet_exporter-{__version__}.tar.gz",
-    ] == sorted(path.name for path in build.iterdir())
+    ] == sorted(path.name for path in dist.iterdir())
 
 
-def test_the_sbom_lists_every_package_of_the_image(build: Path) -> None:
+def test_the_sbom_lists_every_package_of_the_image(dist: Path) -> None:
     """A scanner must find exactly the versions that are installed, and who needs them."""
-    (path,) = build.glob("*.cdx.json")
+    (path,) = dist.glob("*.cdx.json")
     sbom: dict[str, Any] = json.loads(path.read_text())
     needed = {name for each in sbom["dependencies"] for name in each.get("dependsOn", ())}
 
