@@ -13,11 +13,10 @@ from exporter.commands.configuration import load_settings, warn_of_own_ledger
 from exporter.config.words import hint
 from exporter.errors import PollError
 from exporter.fleet.kinds import EXPLAINED, LISTED
-from exporter.metrics.catalogue import FAMILIES
 from exporter.polling.engine import Engine, connected
 from exporter.settings import flags
 from exporter.settings.load import configure_for
-from exporter.sources.registry import PROVIDERS
+from exporter.sources.registry import FAMILIES, PROVIDERS
 from exporter.web.endpoints.probe import DEFAULT_SECONDS, explained
 
 

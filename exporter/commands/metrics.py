@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES, with_former_names
+from exporter.metrics.catalogue import COMMON_LABELS, with_former_names
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:

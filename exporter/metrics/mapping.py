@@ -298,8 +298,8 @@ _CERTIFICATE = mapped(
     boolean(c.CERTIFICATE_ACTIVE, "active"),
 )
 
-#: The mappings of each kind of reading.
-MAPPINGS: Mapping[type[r.Reading], tuple[TargetMapping, ...]] = {
+#: The mappings of each kind of reading; the registry of providers adds those of their own readings.
+MAPPINGS: dict[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.Agent: (_AGENT,),
     r.AgentJobs: (_AGENT_JOBS,),
     r.Controller: (_CONTROLLER,),

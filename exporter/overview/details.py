@@ -32,6 +32,7 @@ from exporter.overview.rows import (
     SuiteRow,
     TargetRow,
 )
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _clusters(snapshots: list[Snapshot], agent_id: str, now: Moment) -> tuple[Cl
 
 def _lines(snapshots: list[Snapshot]) -> tuple[str, ...]:
     own = _narrowed(snapshots, lambda reading: not isinstance(reading, MinVersion))
-    pages = "".join(page_of(snapshot).body.decode() for snapshot in own)
+    pages = "".join(page_of(snapshot, families=FAMILIES).body.decode() for snapshot in own)
     return tuple(line for line in pages.split("\n") if line and not line.startswith("#"))
 
 

@@ -32,7 +32,7 @@ from exporter.polling.reload import Difference, difference, identities
 from exporter.polling.schedule import Schedule
 from exporter.sharding import Shard
 from exporter.sources.base import SourceContext
-from exporter.sources.registry import PROVIDERS
+from exporter.sources.registry import FAMILIES, PROVIDERS
 from exporter.state.base import State
 from exporter.state.opening import open_state
 from exporter.state.settings import StateSettings
@@ -103,7 +103,7 @@ class Engine:
         )
         self.beat = self._members.beat
         self.store = Store(clock)
-        self.exposition = Exposition(self.store, self.telemetry)
+        self.exposition = Exposition(self.store, self.telemetry, families=FAMILIES)
         self.schedule = Schedule(clock=clock)
         self._usual = usual
         self._random = random or Random()  # noqa: S311 - jitter is no secret

@@ -34,7 +34,7 @@ from exporter.settings.sections import (
     lockout_mistakes,
     with_runbooks,
 )
-from exporter.sources.registry import PROVIDERS
+from exporter.sources.registry import BROKEN, PROVIDERS
 from exporter.sources.settings import SourceDefaults, SourceSettings
 from exporter.state.settings import StateSettings
 
@@ -139,7 +139,7 @@ def load(  # noqa: PLR0913 - all but the first by keyword
         renamed=renamed,
     )
     settings = _checked(layers)
-    warnings = tuple(layers.old_names.warnings)
+    warnings = (*layers.old_names.warnings, *map(str, BROKEN))
     return Loaded(settings=settings, hash=content_hash(content, settings), warnings=warnings)
 
 
@@ -216,6 +216,9 @@ def _source(
         return None, [Mistake(place, "must be a mapping with a provider and its keys")]
     provider = raw.get("provider")
     if not isinstance(provider, str) or provider not in PROVIDERS:
+        for broken in BROKEN:
+            if broken.name == provider:
+                return None, [Mistake((*place, "provider"), str(broken))]
         what = "is missing" if provider is None else "unknown provider"
         remedy = nearest(provider, PROVIDERS, otherwise=f"write one of {', '.join(PROVIDERS)}")
         return None, [Mistake((*place, "provider"), f"{what}; {remedy}")]

@@ -23,6 +23,7 @@ from exporter.lockout.guard import Guard
 from exporter.lockout.keeper import Participant
 from exporter.lockout.ledger import Ledger
 from exporter.lockout.record import Turn
+from exporter.metrics.columns import TargetMapping
 from exporter.metrics.telemetry import SourceMetrics
 from exporter.sharding import Shard
 from exporter.sources.settings import SourceSettings
@@ -278,6 +279,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         kinds: Its kinds of targets that `explain` knows.
         spread: Tasks whose calls per target can be divided over several processes; any other
             task belongs to one of them as a whole.
+        mappings: Families of its own, below `loadfleet_NAME_`, by the type of the readings that
+            fill them. The catalogue's readings fill the catalogue's families by themselves.
     """
 
     name: str
@@ -285,6 +288,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     connector: str
     kinds: tuple[str, ...]
     spread: frozenset[str] = frozenset()
+    mappings: Mapping[type[Reading], tuple[TargetMapping, ...]] = {}
 
     def connect(self, settings: SourceSettings, context: SourceContext) -> Source:
         """Make a source; sends nothing yet."""

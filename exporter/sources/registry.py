@@ -1,11 +1,38 @@
-"""Every provider, once: the only list of them."""
+"""Every provider, once: the only list of them, plug-ins included."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from exporter.metrics import catalogue
+from exporter.metrics.mapping import MAPPINGS
+from exporter.sources import plugins
 from exporter.sources.blazemeter import BLAZEMETER
 from exporter.sources.eggplant import EGGPLANT
+from exporter.sources.locust import LOCUST
 from exporter.sources.realload import REALLOAD
+from exporter.sources.selenium import SELENIUM
 
+
+if TYPE_CHECKING:
+    from exporter.metrics.catalogue import Family
+
+
+#: Those that the exporter brings.
+BUILT_IN = {
+    provider.name: provider for provider in (REALLOAD, BLAZEMETER, EGGPLANT, LOCUST, SELENIUM)
+}
+
+_installed, BROKEN = plugins.load(BUILT_IN)
 
 #: By the value of the configuration's `provider` key.
-PROVIDERS = {provider.name: provider for provider in (REALLOAD, BLAZEMETER, EGGPLANT)}
+PROVIDERS = {**BUILT_IN, **_installed}
+
+for _provider in PROVIDERS.values():
+    MAPPINGS.update(_provider.mappings)
+
+#: The catalogue's families and after them those of single providers.
+FAMILIES: tuple[Family, ...] = (
+    *catalogue.FAMILIES,
+    *(family for provider in PROVIDERS.values() for family in plugins.families(provider.mappings)),
+)

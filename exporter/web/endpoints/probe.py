@@ -17,6 +17,7 @@ from exporter.fleet.kinds import EXPLAINED, target_of
 from exporter.metrics.exposition import page_of
 from exporter.overview.document import plain
 from exporter.polling.looks import NoTurnError
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:
@@ -74,8 +75,12 @@ class Probe:
             else:
                 found = msgspec.structs.replace(found, readings=(explanation.reading,))
                 if for_people:
-                    return PlainTextResponse(explained(explanation, page_of(found).body))
-        page = page_of(found, accept=", ".join(request.headers.getlist("accept")))
+                    return PlainTextResponse(
+                        explained(explanation, page_of(found, families=FAMILIES).body)
+                    )
+        page = page_of(
+            found, accept=", ".join(request.headers.getlist("accept")), families=FAMILIES
+        )
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
     async def _explain(self, source: str, kind: str, target_id: str, seconds: float) -> Explanation:

@@ -1,0 +1,274 @@
+"""The only way to a Locust master: two paths, which only read in every version of Locust.
+
+In older versions a GET on `/stop` or `/stats/reset` acts, so no other path may ever be sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from exporter.sources.api import (
+    Agent,
+    AgentState,
+    Call,
+    CallError,
+    Client,
+    Controller,
+    Explanation,
+    Failure,
+    HttpClient,
+    Poll,
+    Reason,
+    Roster,
+    Source,
+    SourceContext,
+    State,
+    decode,
+    http_client,
+    known_readings,
+    redacted_reply,
+    remembered,
+    status_error,
+    suspected,
+)
+from exporter.sources.locust.families import WorkerLoad
+from exporter.sources.locust.replies import Arguments, Stats, arguments
+from exporter.sources.locust.run import CurrentRun, RunMemory
+from exporter.sources.locust.workers import Listed, Names, readings
+
+
+if TYPE_CHECKING:
+    from exporter.sources.api import Moment, Reading, Reply
+    from exporter.sources.locust.settings import LocustSettings
+
+
+STATS, PAGE = "stats", "page"
+
+#: All that is ever asked for.
+READ_ONLY = {STATS: "/stats/requests", PAGE: "/"}
+
+AGENTS, CONTROLLERS = "agents", "controllers"
+
+#: How long the version and the file's name are taken for known.
+ABOUT_SECONDS = 3600.0
+
+
+def connect(
+    settings: LocustSettings, context: SourceContext, *, http: HttpClient | None = None
+) -> Source:
+    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    http = http or http_client(settings, context, settings.fingerprint)
+    client = LocustClient(settings, context, http=http)
+    return Source(
+        client,
+        tasks={AGENTS: client.poll, CONTROLLERS: client.poll_master},
+        explainers={
+            "agent": client.explain_agent,
+            "controller": client.explain_master,
+            "run": client.explain_run,
+        },
+    )
+
+
+class LocustClient(Client):
+    """Asks one master for its workers and its test, and now and then for its version."""
+
+    def __init__(
+        self, settings: LocustSettings, context: SourceContext, *, http: HttpClient
+    ) -> None:
+        super().__init__(settings, context, http=http, fingerprint=settings.fingerprint)
+        self._locust = settings
+        self._base = settings.url.rstrip("/")
+        self._about = Arguments()
+        self._about_until = 0.0
+        self._roster = Roster(
+            settings.expected_agents,
+            remember_for=settings.remember_for,
+            grace=settings.leave_grace,
+        )
+        self._run = CurrentRun(linger_seconds=settings.run_linger, surprise=self.surprise)
+        memory = remembered(self, AGENTS, RunMemory)
+        if memory is not None:
+            self._run.recall(memory)
+        self._names = Names(memory.ids if memory is not None else None)
+        self._roster.recall(known_readings(self, AGENTS, Agent))
+
+    async def poll(self) -> Poll:
+        """Read the workers and the test.
+
+        Raises:
+            PollError: The call failed, and nothing is said about anybody.
+        """
+        failures = await self._learn()
+        found, _ = await self._read()
+        memory = msgspec.structs.replace(self._run.memory, ids=self._names.ids)
+        # Without an inventory: that a worker is not listed is how its end is known.
+        return Poll(readings=found, failures=failures, memory=msgspec.json.encode(memory))
+
+    async def poll_master(self) -> Poll:
+        """Find out whether the master answers, and its version.
+
+        Raises:
+            PollError: It does not answer; the agents' poll says the same.
+        """
+        failures = await self._learn()
+        await self.guard.call(self._stats)
+        return Poll(readings=(self._master(self.context.clock.now()),), failures=failures)
+
+    async def prove(self) -> None:
+        """Find out whether the credentials are accepted."""
+        await self._stats()
+
+    async def explain_agent(self, target_id: str) -> Explanation:
+        """Read a worker now.
+
+        Raises:
+            LookupError: There is none of that name.
+            PollError: The call failed.
+        """
+        found, body = await self._read()
+        for reading in found:
+            if isinstance(reading, Agent) and reading.agent_id == target_id:
+                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
+        raise LookupError(f"there is no agent {target_id!r}")
+
+    async def explain_master(self, target_id: str) -> Explanation:
+        """Read the master now.
+
+        Raises:
+            LookupError: It is another one.
+            PollError: The call failed.
+        """
+        body = await self.guard.call(self._stats)
+        master = self._master(self.context.clock.now())
+        if master.controller != target_id:
+            raise LookupError(f"there is no controller {target_id!r}")
+        return Explanation(reading=master, reply=redacted_reply(body, Stats))
+
+    async def explain_run(self, target_id: str) -> Explanation:
+        """Read the test now.
+
+        Raises:
+            LookupError: It is another one.
+            PollError: The call failed.
+        """
+        found, body = await self._read()
+        for reading in found:
+            if getattr(reading, "run_id", None) == target_id:
+                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
+        raise LookupError(f"there is no run {target_id!r}")
+
+    async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
+        body = await self.guard.call(self._stats)
+        stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
+        now = self.context.clock.now()
+        listed = self._workers(stats, now)
+        agents = self._roster.update(listed.agents, now)
+        self._names.keep(agent.agent_id for agent in agents)
+        wanted = {each.agent_id for each in agents if self.settings.wanted(AGENTS, each.agent)}
+        return (
+            *(agent for agent in agents if agent.agent_id in wanted),
+            *(load for load in listed.loads if load.agent_id in wanted),
+            *self._run.update(stats, self._about.locustfile or self.settings.name, now),
+        ), body
+
+    def _workers(self, stats: Stats, now: Moment) -> Listed:
+        if stats.workers is None:
+            # Without a master the one process is what generates the load.
+            alone = Agent(
+                agent_id=self._host,
+                agent=self._host,
+                host=self._host,
+                state=AgentState(read_at=now, up=True, version=self._about.version),
+            )
+            load = WorkerLoad(agent_id=self._host, agent=self._host, users=stats.user_count)
+            return Listed((alone,), (load,))
+        return readings(self._names.rows(stats.workers), now, self.surprise)
+
+    def _master(self, now: Moment) -> Controller:
+        parts = urlsplit(self._base)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return Controller(
+            controller=f"{self._host}:{port}",
+            host=self._host,
+            port=str(port),
+            state=State(read_at=now, up=True, version=self._about.version),
+        )
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._base).hostname or ""
+
+    async def _learn(self) -> tuple[Failure, ...]:
+        """Read the version if it is not known; without it everything else is."""
+        now = self.context.clock.monotonic()
+        if now < self._about_until:
+            return ()
+        try:
+            page = await self.guard.call(self._page)
+        except CallError as error:
+            if error.reason is Reason.AUTH or not error.status:
+                raise
+            failure = Failure(reason=error.reason, message=str(error), cuts_list=False)
+            return (failure,)
+        self._about = arguments(page)
+        self._about_until = now + ABOUT_SECONDS
+        return ()
+
+    async def _stats(self) -> bytes:
+        """Return the body of the reply, which is JSON.
+
+        Raises:
+            PollError: There is none.
+        """
+        return await self._get(STATS, "application/json")
+
+    async def _page(self) -> bytes:
+        return await self._get(PAGE, "text/html")
+
+    async def _get(self, operation: str, content_type: str) -> bytes:
+        with self.context.telemetry.request(operation):
+            call = Call(
+                operation=operation,
+                method="GET",
+                url=self._base + READ_ONLY[operation],
+                headers=self._locust.authorization(),
+            )
+            reply = await self.http.send(call)
+            error = _login(operation, reply) or status_error(operation, reply)
+            if error is None and not _is(reply, content_type):
+                error = _no_answer(operation, reply)
+            if error is not None:
+                raise suspected(error) if error.reason is not Reason.API_ERROR else error
+            return reply.body
+
+
+def _is(reply: Reply, content_type: str) -> bool:
+    return reply.headers.get("content-type", "").partition(";")[0].strip() == content_type
+
+
+def _login(operation: str, reply: Reply) -> CallError | None:
+    """Return an error if Locust wants somebody to log in on its page."""
+    location = reply.headers.get("location", "")
+    if 300 <= reply.status < 400 and urlsplit(location).path.endswith("/login"):
+        return CallError(
+            Reason.API_ERROR,
+            f"{operation}: Locust was started with --web-login, whose page only a person can pass;"
+            " put a proxy with basic authentication in front of it instead",
+            status=reply.status,
+        )
+    return None
+
+
+def _no_answer(operation: str, reply: Reply) -> CallError:
+    """Return an error for a page where an answer should be, as with a login that is not set up."""
+    html = " a page" if _is(reply, "text/html") else " something else"
+    return CallError(
+        Reason.API_ERROR,
+        f"{operation}: the answer is{html} and not Locust's; check the url, and on Locust's page"
+        " whether --web-login lacks its set-up in the locustfile",
+        status=reply.status,
+    )

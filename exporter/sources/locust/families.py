@@ -1,0 +1,96 @@
+"""Metrics that only Locust has, and the readings that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from exporter.sources.api import Kind, Reading, TargetMapping, by_key, family, mapped, number
+
+
+class WorkerLoad(Reading, frozen=True, kw_only=True):
+    """The load of a worker that is connected.
+
+    Attributes:
+        cpu_ratio: Share of one core, so that 1 is all that a worker can use.
+    """
+
+    agent_id: str
+    agent: str
+    users: float | None = None
+    cpu_ratio: float | None = None
+    memory_bytes: float | None = None
+
+
+class RunLoad(Reading, frozen=True, kw_only=True):
+    """The load of a test, over all workers; counts fall back with each test.
+
+    Attributes:
+        response_seconds: Response times of the whole test by percentile.
+    """
+
+    run_id: str
+    run: str
+    users: float | None = None
+    requests: float | None = None
+    failures: float | None = None
+    requests_per_second: float | None = None
+    failures_per_second: float | None = None
+    response_mean_seconds: float | None = None
+    response_seconds: Mapping[str, float] = {}
+
+
+_worker = partial(family, "locust", of=Kind.AGENT)
+_run = partial(family, "locust", of=Kind.RUN)
+
+#: By reading, the families that it fills.
+MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
+    WorkerLoad: (
+        mapped(
+            ("agent_id", "agent"),
+            number(_worker("agent_users", "Virtual users that the worker simulates now."), "users"),
+            number(
+                _worker(
+                    "agent_cpu_ratio",
+                    "CPU that the worker uses as a share of one core, of which it cannot use more.",
+                ),
+                "cpu_ratio",
+            ),
+            number(
+                _worker("agent_memory_bytes", "Memory that the worker's process uses."),
+                "memory_bytes",
+            ),
+        ),
+    ),
+    RunLoad: (
+        mapped(
+            ("run_id", "run"),
+            number(_run("run_users", "Virtual users of the test now, over all workers."), "users"),
+            number(
+                _run("run_requests", "Requests of the test so far, failed ones included."),
+                "requests",
+            ),
+            number(_run("run_failures", "Requests of the test so far that failed."), "failures"),
+            number(
+                _run("run_requests_per_second", "Requests per second over the last ten."),
+                "requests_per_second",
+            ),
+            number(
+                _run("run_failures_per_second", "Failed requests per second over the last ten."),
+                "failures_per_second",
+            ),
+            number(
+                _run("run_response_mean_seconds", "Mean response time of the whole test."),
+                "response_mean_seconds",
+            ),
+            by_key(
+                _run(
+                    "run_response_seconds",
+                    "Response times of the whole test, by percentile.",
+                    "percentile",
+                ),
+                "response_seconds",
+            ),
+        ),
+    ),
+}

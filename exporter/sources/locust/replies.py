@@ -1,0 +1,106 @@
+"""The fields of Locust's replies that are wanted, and no others.
+
+Request names, error texts, exceptions and the options of the page may hold addresses or secrets,
+so they never become Python objects.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporter.sources.api import measured
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as its master lists it.
+
+    Attributes:
+        id: The host's name and 32 hexadecimal digits, new at each start.
+        cpu_usage: Percent of one core.
+        memory_usage: Bytes; 0 before the first sample.
+    """
+
+    id: str = ""
+    state: str = ""
+    user_count: float | None = None
+    cpu_usage: float | None = None
+    memory_usage: float | None = None
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply to `GET /stats/requests`.
+
+    Attributes:
+        workers: `None` without a master.
+        stats: Rows by request, and the aggregate as the last one.
+    """
+
+    state: str = ""
+    user_count: float | None = None
+    workers: tuple[WorkerRow, ...] | None = None
+    stats: tuple[dict[str, Any], ...] = ()
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page at `GET /` is made of."""
+
+    version: str = ""
+    locustfile: str = ""
+
+
+#: The names of the aggregate row: `Total` up to 1.x.
+_AGGREGATE = frozenset({"Aggregated", "Total"})
+
+_ARGUMENTS = re.compile(rb"window\.templateArgs\s*=\s*(\{.*\})")
+
+#: Up to 2.15 the page has the version in a link alone.
+_RELEASE = re.compile(rb"/releases/tag/v?([0-9][0-9A-Za-z.]{0,30})")
+
+_PERCENTILE = re.compile(r"response_time_percentile_(0\.[0-9]+)")
+
+
+def aggregate(stats: Stats) -> dict[str, Any]:
+    """Return the row of all requests, an empty one if there is none."""
+    row: dict[str, Any]
+    for row in reversed(stats.stats):
+        if row.get("name") in _AGGREGATE:
+            return row
+    return {}
+
+
+def count(row: Mapping[str, Any], key: str) -> float | None:
+    """Return a quantity of a row, `None` if it is none."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return measured(value)
+
+
+def percentiles(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return response times in seconds by percentile, such as `95`; the keys are Locust's."""
+    found = {}
+    for key in row:
+        name = _PERCENTILE.fullmatch(key)
+        milliseconds = count(row, key)
+        if name is not None and milliseconds is not None and count(row, "num_requests"):
+            found[f"{float(name[1]) * 100:g}"] = milliseconds / 1000
+    return found
+
+
+def arguments(page: bytes) -> Arguments:
+    """Return the version and the name of the file out of the page; what is not found is empty."""
+    found = _ARGUMENTS.search(page)
+    if found is not None:
+        try:
+            return msgspec.json.decode(found[1], type=Arguments)
+        except (ValueError, RecursionError):
+            return Arguments()
+    release = _RELEASE.search(page)
+    return Arguments(version=release[1].decode() if release else "")

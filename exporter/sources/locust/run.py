@@ -1,0 +1,118 @@
+"""The test of a master as a run. Locust has neither an id nor a start time nor a verdict for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from exporter.sources.api import Outcome, Run
+from exporter.sources.locust.families import RunLoad
+from exporter.sources.locust.replies import aggregate, count, percentiles
+
+
+if TYPE_CHECKING:
+    from exporter.sources.api import Moment, Reading, Surprised
+    from exporter.sources.locust.replies import Stats
+
+
+#: Phases by Locust's states. `ready` is that of a master that has run nothing yet.
+_PHASES = {
+    "spawning": "booting",
+    "running": "running",
+    "cleanup": "stopping",
+    "stopping": "stopping",
+    "stopped": "ended",
+}
+_NONE = "ready"
+
+
+class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """A test over restarts; times are seconds of the epoch.
+
+    Attributes:
+        started, ended: When it was first seen in flight, and over.
+        watched: Whether its start was seen, and not only that it was in flight.
+        requests: How many there were at the last look.
+        ids: The workers' ids by their names.
+    """
+
+    version: Literal[1] = 1
+    started: float | None = None
+    ended: float | None = None
+    watched: bool = False
+    requests: float = 0.0
+    ids: dict[str, str] = {}
+
+
+class CurrentRun:
+    """Follows a master's test from look to look.
+
+    A new test is one that is in flight after one that was not. If both happened between two looks,
+    it shows by counts that fell while users are being started; somebody can also set the
+    counts of a running test back, which makes no new one.
+    """
+
+    def __init__(self, *, linger_seconds: float, surprise: Surprised) -> None:
+        self._linger_seconds = linger_seconds
+        self._surprise = surprise
+        self._looked = False
+        self.memory = RunMemory()
+
+    def recall(self, memory: RunMemory) -> None:
+        """Go on from before a restart."""
+        self.memory = memory
+        self._looked = True
+
+    def update(self, stats: Stats, name: str, now: Moment) -> tuple[Reading, ...]:
+        """Take a reply in and return the test, nothing if there is none to show."""
+        phase = _PHASES.get(stats.state, "unknown")
+        if phase == "unknown" and stats.state != _NONE:
+            self._surprise("enum")
+        row = aggregate(stats)
+        requests = count(row, "num_requests") or 0.0
+        before = self.memory
+        over = stats.state == _NONE or phase == "ended"
+        fresh = not over and (
+            before.started is None
+            or before.ended is not None
+            or (stats.state == "spawning" and requests < before.requests)
+        )
+        if fresh:
+            before = RunMemory(started=now.unix, watched=self._looked)
+        elif stats.state == _NONE:
+            before = RunMemory()
+        elif over and before.started is not None and before.ended is None:
+            before = msgspec.structs.replace(before, ended=now.unix)
+        self.memory = msgspec.structs.replace(before, requests=requests)
+        self._looked = True
+        return self._shown(stats, phase, name, now)
+
+    def _shown(self, stats: Stats, phase: str, name: str, now: Moment) -> tuple[Reading, ...]:
+        started, ended = self.memory.started, self.memory.ended
+        if started is None or (ended is not None and now.unix - ended > self._linger_seconds):
+            return ()
+        run_id = datetime.fromtimestamp(int(started), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        row = aggregate(stats)
+        mean = count(row, "avg_response_time") if count(row, "num_requests") else None
+        run = Run(
+            run_id=run_id,
+            run=name,
+            phase=phase,
+            outcome=Outcome.NO_VERDICT if ended is not None else None,
+            start_timestamp_seconds=started if self.memory.watched else None,
+            end_timestamp_seconds=ended,
+        )
+        load = RunLoad(
+            run_id=run_id,
+            run=name,
+            users=stats.user_count,
+            requests=count(row, "num_requests"),
+            failures=count(row, "num_failures"),
+            requests_per_second=count(row, "current_rps"),
+            failures_per_second=count(row, "current_fail_per_sec"),
+            response_mean_seconds=None if mean is None else mean / 1000,
+            response_seconds=percentiles(row),
+        )
+        return run, load

@@ -1,0 +1,89 @@
+"""Agents of a vendor that forgets them: the vendor lists those that are there, and no others.
+
+A vendor of this kind removes a dead agent from its list after a while, and one that left in order
+at once. The roster tells the two apart by the last that was seen of the agent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.errors import Reason
+from exporter.fleet.readings import Agent, AgentState
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from exporter.clock import Moment
+
+
+class Roster:
+    """Remembers agents from list to list.
+
+    An agent that was down when its row went stays down for `remember_for` after it was last up. One
+    that was up left in order, or its row is away for a moment: nothing is known of it for
+    `grace`, and then it is forgotten. An expected agent that is not listed is down in either case.
+    """
+
+    def __init__(self, expected: Collection[str], *, remember_for: float, grace: float) -> None:
+        """Begin without any.
+
+        Args:
+            expected: Ids of agents that are never forgotten.
+            remember_for: Seconds.
+            grace: Seconds.
+        """
+        self._expected = tuple(dict.fromkeys(expected))
+        self._remember_for = remember_for
+        self._grace = grace
+        self._seen: dict[str, Agent] = {}
+        self._gone: dict[str, float] = {}
+
+    def recall(self, known: Iterable[Agent]) -> None:
+        """Go on from the agents as they were shown before a restart or a reload."""
+        self._seen = {agent.agent_id: agent for agent in known}
+
+    def update(self, listed: Iterable[Agent], now: Moment) -> tuple[Agent, ...]:
+        """Take a list in and return all agents, those that are not listed last."""
+        present: dict[str, Agent] = {}
+        for agent in listed:
+            up = agent.state is not None and agent.state.up
+            before = self._seen.get(agent.agent_id)
+            last_up = now.unix if up else before and before.last_up_timestamp_seconds
+            present[agent.agent_id] = msgspec.structs.replace(
+                agent, last_up_timestamp_seconds=last_up
+            )
+        missing = [agent for agent_id, agent in self._seen.items() if agent_id not in present]
+        strangers = [
+            Agent(agent_id=agent_id, agent=agent_id)
+            for agent_id in self._expected
+            if agent_id not in present and agent_id not in self._seen
+        ]
+        self._gone = {
+            agent.agent_id: self._gone.get(agent.agent_id, now.monotonic) for agent in missing
+        }
+        shown = (self._absent(agent, now) for agent in (*missing, *strangers))
+        self._seen = present | {agent.agent_id: agent for agent in shown if agent is not None}
+        return tuple(self._seen.values())
+
+    def _absent(self, agent: Agent, now: Moment) -> Agent | None:
+        """Return an agent that is not listed as it is shown, `None` once it is forgotten."""
+        expected = agent.agent_id in self._expected
+        waited = now.monotonic - self._gone.get(agent.agent_id, now.monotonic)
+        if agent.state is not None and agent.state.up is False:
+            last_up = agent.last_up_timestamp_seconds
+            away = waited if last_up is None else now.unix - last_up
+            if not expected and away > self._remember_for:
+                return None
+            reason = agent.state.reason
+        elif waited < self._grace:
+            return msgspec.structs.replace(agent, state=None)
+        elif not expected:
+            return None
+        else:
+            reason = Reason.NOT_CONNECTED
+        state = AgentState(read_at=now, up=False, reason=reason)
+        return msgspec.structs.replace(agent, state=state)

@@ -1,0 +1,62 @@
+"""Metrics that only Selenium Grid has, and the readings that fill them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from exporter.sources.api import Kind, Reading, TargetMapping, family, mapped, number
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class NodeLoad(Reading, frozen=True, kw_only=True):
+    """The sessions of a node.
+
+    Attributes:
+        sessions_limit: How many it allows at once, whatever the number of its slots is.
+    """
+
+    agent_id: str
+    agent: str
+    sessions: float | None = None
+    sessions_limit: float | None = None
+
+
+class GridLoad(Reading, frozen=True, kw_only=True):
+    """The requests for sessions that wait in the queue of a hub."""
+
+    queued: float | None = None
+
+
+_node = partial(family, "selenium", of=Kind.AGENT)
+
+#: By reading, the families that it fills.
+MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
+    NodeLoad: (
+        mapped(
+            ("agent_id", "agent"),
+            number(_node("agent_sessions", "Sessions that the node has now."), "sessions"),
+            number(
+                _node(
+                    "agent_sessions_limit",
+                    "Sessions that the node allows at once; a node has more slots than that.",
+                ),
+                "sessions_limit",
+            ),
+        ),
+    ),
+    GridLoad: (
+        mapped(
+            (),
+            number(
+                family(
+                    "selenium", "queued_sessions", "Requests for a session that wait in the queue."
+                ),
+                "queued",
+            ),
+        ),
+    ),
+}
