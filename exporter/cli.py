@@ -96,6 +96,11 @@ COMMANDS = {
         module="state",
         summary="check the state, make its file smaller, or print what is in it; also while in use",
     ),
+    "providers": Command(
+        module="providers",
+        summary="print the providers that can be configured, those of plug-ins too; exit 1 if a"
+        " plug-in cannot be used",
+    ),
     "metrics": Command(
         module="metrics", summary="print the names, labels and meanings of the fleet's metrics"
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -36,12 +36,23 @@ _NAME = re.compile(r"[a-z][a-z0-9]*")
 _FAMILY = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 
 
+class Installed(NamedTuple):
+    """A plug-in that can be used.
+
+    Attributes:
+        package: The distribution that brings it, with its version; empty where that is not known.
+    """
+
+    provider: Provider
+    package: str
+
+
 class Broken(msgspec.Struct, frozen=True):
     """A plug-in that is left out.
 
     Attributes:
         name: The provider's name, as the entry point has it.
-        package: The distribution that brings it, with its version; empty where that is not known.
+        package: As `Installed` has it.
         problem: One sentence.
     """
 
@@ -56,7 +67,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 def load(
     taken: Collection[str], points: Iterable[EntryPoint] | None = None
-) -> tuple[dict[str, Provider], tuple[Broken, ...]]:
+) -> tuple[dict[str, Installed], tuple[Broken, ...]]:
     """Load what is installed.
 
     Args:
@@ -64,9 +75,9 @@ def load(
         points: In place of the entry points of this environment.
 
     Returns:
-        The providers by name, with the package of each, and those that are left out.
+        The usable ones by name, and those that are left out.
     """
-    found: dict[str, Provider] = {}
+    found: dict[str, Installed] = {}
     broken: list[Broken] = []
     for point in sorted(entry_points(group=GROUP) if points is None else points):
         try:
@@ -74,7 +85,7 @@ def load(
         except _UnusableError as error:
             broken.append(Broken(point.name, package_of(point), str(error)))
         else:
-            found[provider.name] = provider
+            found[provider.name] = Installed(provider, package_of(point))
     return found, tuple(broken)
 
 

@@ -23,10 +23,10 @@ BUILT_IN = {
     provider.name: provider for provider in (REALLOAD, BLAZEMETER, EGGPLANT, LOCUST, SELENIUM)
 }
 
-_installed, BROKEN = plugins.load(BUILT_IN)
+INSTALLED, BROKEN = plugins.load(BUILT_IN)
 
 #: By the value of the configuration's `provider` key.
-PROVIDERS = {**BUILT_IN, **_installed}
+PROVIDERS = BUILT_IN | {name: each.provider for name, each in INSTALLED.items()}
 
 for _provider in PROVIDERS.values():
     MAPPINGS.update(_provider.mappings)

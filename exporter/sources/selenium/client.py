@@ -201,7 +201,8 @@ class SeleniumClient(Client):
         parts = urlsplit(self._base)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname or ""
-        state = State(read_at=self.context.clock.now(), up=True, version=grid.version)
+        version = grid.version.partition(" ")[0]
+        state = State(read_at=self.context.clock.now(), up=True, version=version)
         return Controller(controller=f"{host}:{port}", host=host, port=str(port), state=state)
 
     async def _ask(self) -> Grid:
