@@ -12,9 +12,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from exporter.conformance.stalls import REPLAYS
 from exporter.logging import QUIET
 from tests.support.pair import MEASURED
-from tests.support.stalls import REPLAYS
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.stalls import REPEATS, undisturbed
+from exporter.conformance.stalls import REPEATS, undisturbed
 
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter.cli import main
+from exporter.conformance.trial import Page, parsed, select
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from tests.support.processes import EXPORTER, answers, fetch, free_port, running
-from tests.support.trial import Page, parsed, select
 from tests.support.wait import until
 
 

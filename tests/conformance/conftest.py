@@ -1,4 +1,4 @@
-"""Everything in this folder is run for every candidate of the table in `tests/support`."""
+"""The suite that the wheel has is run here for the exporter's own providers."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.candidates import CANDIDATES, Candidate
-from tests.support.trial import Trial
+from exporter.conformance.cases import parametrize
+from exporter.conformance.fixtures import trial
+from tests.support.candidates import CANDIDATES
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from exporter.conformance.candidate import Candidate
 
 
-@pytest.fixture(params=CANDIDATES, ids=lambda candidate: candidate.name)
-def candidate(request: pytest.FixtureRequest) -> Candidate:
-    """Return one candidate after the other."""
-    found: Candidate = request.param
-    return found
+__all__ = ["trial"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test for every candidate that it is for."""
+    parametrize(metafunc, CANDIDATES)
 
 
 @pytest.fixture
-async def trial(candidate: Candidate, tmp_path: Path) -> AsyncIterator[Trial]:
-    """Connect one source of the candidate."""
-    async with Trial({candidate.name: candidate}, tmp_path, timeout="4s") as connected:
-        yield connected
+def others(candidate: Candidate) -> Mapping[str, Candidate]:
+    """Return what is polled beside the candidate."""
+    return {each.name: each for each in CANDIDATES if each.provider is not candidate.provider}

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.front import Answer, answered
+from exporter.conformance.stalls import undisturbed
 from exporter.sources.settings import DEFAULT_CONCURRENCY
-from tests.support.front import Answer, answered
 from tests.support.pair import (
     BACKENDS,
     MEASURED,
@@ -30,7 +31,6 @@ from tests.support.pair import (
 )
 from tests.support.processes import ELSEWHERE
 from tests.support.servers import require
-from tests.support.stalls import undisturbed
 from tests.support.wait import until
 
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.support.front import Ask
-    from tests.support.vendor import Wire
+    from exporter.conformance.front import Ask
+    from exporter.conformance.vendor import Wire
 
 
 #: What the design promises: to follow a leader that is silent, and one that goes in order.

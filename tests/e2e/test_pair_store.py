@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.front import instead
+from exporter.conformance.vendor import drop
 from exporter.simulator.server import serve
 from exporter.state.base import RETRY_SECONDS
 from exporter.state.leadership import ALONE_SECONDS, HAND_OVER_SECONDS
 from tests.faults.receiver import Receiver
-from tests.support.front import instead
 from tests.support.pair import MEASURED, TARGETS, Installation, Member, gaps, grown_old, last
 from tests.support.redis import RedisServer
-from tests.support.vendor import drop
 from tests.support.wait import until
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
+from exporter.conformance.candidate import Told
+from exporter.conformance.faults.table import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
+from exporter.conformance.trial import Trial, accused, fits, parsed, select, vendor_samples
 from exporter.errors import Reason
-from tests.faults.faults import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
+from exporter.metrics import catalogue as c
 from tests.support.candidates import CANDIDATES
-from tests.support.trial import Trial, accused, fits, parsed, select, vendor_samples
 
 
 if TYPE_CHECKING:
@@ -21,14 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping
     from pathlib import Path
 
-    from tests.faults.faults import Fault
-    from tests.support.trial import Page, Subject
+    from exporter.conformance.faults.table import Fault
+    from exporter.conformance.trial import Page, Subject
 
 
 #: Struck as a whole; struck in one target or kind of call; never struck.
 WHOLE = tuple(candidate.name for candidate in CANDIDATES)
 PARTS = tuple(f"{candidate.name}-part" for candidate in CANDIDATES if candidate.part)
 WELL = tuple(f"{candidate.name}-well" for candidate in CANDIDATES)
+
+#: What faults of one target or kind of call mean, where they mean something else than faults of all.
+_PARTS_TOLD = {
+    "realload-part": {
+        "403": Told(reason=Reason.ACCESS_DENIED),  # a proof shows that the credentials are good
+        # A ping that does not come home in time is its target's failure, if others do.
+        **dict.fromkeys(("hang", "hang in the body", "drip"), Told(reason=None)),
+    },
+    "blazemeter-part": {
+        "403": Told(reason=Reason.ACCESS_DENIED),
+        "404": Told(reason=Reason.UNKNOWN_ID),
+    },
+}
+_LATE = {"realload-part": {f"{c.AGENT_UP.name}/41": "timeout"}}
 
 _SOURCES = {
     f"{candidate.name}{suffix}": candidate
@@ -134,11 +150,32 @@ class Case:
         }
         return {name: found for name, found in reasons.items() if found}
 
+    def told(self) -> dict[str, Told]:
+        """Return what the fault has to be told as, by source."""
+        return {name: self._told(name) for name in self._struck()}
+
     def expected_reasons(self) -> dict[str, set[str]]:
-        """Return what they have to be counted under."""
-        struck = WHOLE if self.fault.on_connections else (*WHOLE, *PARTS)
-        found = {name: self.fault.reason_for(name) for name in struck}
-        return {name: {reason.value} for name, reason in found.items() if reason is not None}
+        """Return what the failed polls have to be counted under."""
+        return {
+            name: {told.reason.value}
+            for name, told in self.told().items()
+            if told.reason is not None
+        }
+
+    def accused(self) -> dict[str, dict[str, str]]:
+        """Return who is rightly said to be down, by source."""
+        return _LATE if self.fault.lasts and not self.fault.on_connections else {}
+
+    def _struck(self) -> tuple[str, ...]:
+        return WHOLE if self.fault.on_connections else (*WHOLE, *PARTS)
+
+    def _told(self, name: str) -> Told:
+        told = self.fault.told(self.trial.subjects[name].candidate)
+        # The login's part is what everything of it depends on.
+        if name in WHOLE or name == "eggplant-login-part":
+            return told
+        common = Told(reason=self.fault.reason)
+        return _PARTS_TOLD.get(name, {}).get(self.fault.name, common)
 
 
 @asynccontextmanager

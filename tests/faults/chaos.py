@@ -30,13 +30,13 @@ from typing import Any
 
 import msgspec
 
+from exporter.conformance.front import Front
 from tests.faults.exporters import Exporter
 from tests.faults.havoc import ALERT, Havoc
 from tests.faults.pair import Pair
 from tests.faults.receiver import Receiver
 from tests.faults.watch import STALL_SECONDS, Watch, is_quiet
 from tests.faults.world import ALONE, INTERVAL_SECONDS, PAIR, Vendors
-from tests.support.front import Front
 from tests.support.processes import fetch
 from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.redis import RedisServer

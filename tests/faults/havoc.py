@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exporter.conformance.front import instead
+from exporter.conformance.vendor import hang
 from exporter.simulator.vendor import Command, Fault
 from tests.faults.watch import is_quiet
 from tests.faults.world import ALONE, INTERVAL_SECONDS
-from tests.support.front import instead
 from tests.support.processes import fetch
-from tests.support.vendor import hang
 
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from exporter.conformance.front import Front
     from tests.faults.exporters import Exporter
     from tests.faults.pair import Pair
     from tests.faults.receiver import Receiver
     from tests.faults.watch import Watch
     from tests.faults.world import Source, Vendors
-    from tests.support.front import Front
 
 
 ALERT = "LoadFleetAgentUnreachable"

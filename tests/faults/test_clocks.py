@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.conformance.trial import Trial, accused, ups, vendor_samples
 from tests.support.candidates import CANDIDATES
 from tests.support.clock import FakeClock
-from tests.support.trial import Trial, accused, ups, vendor_samples
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.trial import Page
+    from exporter.conformance.trial import Page
 
 
 DAY_SECONDS = 86_400.0

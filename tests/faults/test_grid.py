@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from exporter.conformance.faults import grid
+from exporter.conformance.faults.play import Play
+from exporter.conformance.faults.table import BRIEF_SECONDS, MAX_REPLY
+from exporter.conformance.stalls import undisturbed
+from exporter.conformance.trial import Trial, select
 from exporter.errors import Reason
 from exporter.metrics import catalogue as c
-from tests.faults import grid
-from tests.faults.faults import BRIEF_SECONDS, MAX_REPLY
-from tests.faults.play import Play
+from tests.faults.pages import PlayWithPages
 from tests.support.candidates import CANDIDATES
-from tests.support.stalls import undisturbed
-from tests.support.trial import Trial, select
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.support.candidates import Candidate
@@ -36,13 +38,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test of each play."""
     if "batch" in metafunc.fixturenames:
         option = metafunc.config.getoption
-        cells = grid.cells() if option("--whole") else grid.sample(option("--seed"))
-        metafunc.parametrize("batch", grid.batches(cells), ids=name_of)
-
-
-def name_of(batch: list[grid.Cell]) -> str:
-    """Return where a play begins."""
-    return str(batch[0])
+        cells: Iterable[grid.Cell] = grid.cells(CANDIDATES)
+        cells = cells if option("--whole") else grid.sample(cells, option("--seed"))
+        metafunc.parametrize("batch", grid.batches(cells), ids=grid.name_of)
 
 
 async def test_no_fault_costs_more_than_what_it_takes(
@@ -51,7 +49,7 @@ async def test_no_fault_costs_more_than_what_it_takes(
     """It has its reason, accuses nobody, breaks no page, and is over when it is over."""
 
     async def once(own: Path) -> None:
-        wrong = await Play(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
+        wrong = await PlayWithPages(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
 
         assert [] == wrong
 
@@ -62,12 +60,12 @@ async def test_no_fault_costs_more_than_what_it_takes(
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_has_all_that_matters(seed: int) -> None:
     """Each fault; each class of them to each provider, and each operation, at both moments."""
-    whole, found = list(grid.cells()), grid.sample(seed)
+    whole, found = [*grid.cells(CANDIDATES)], grid.sample(grid.cells(CANDIDATES), seed)
 
     for key in (
         lambda cell: cell.fault.name,
-        lambda cell: (cell.fault.group, cell.provider, cell.known),
-        lambda cell: (cell.provider, cell.operation, cell.known),
+        lambda cell: (cell.fault.group, cell.candidate.name, cell.known),
+        lambda cell: (cell.candidate.name, cell.operation, cell.known),
     ):
         assert {*map(key, whole)} == {*map(key, found)}
     assert len(found) < len(whole) / 20
@@ -91,6 +89,7 @@ async def test_no_value_makes_a_pass(
     async with Trial(sources, tmp_path, ca_file=ca_file, max_reply_bytes=MAX_REPLY) as trial:
         world = trial.subjects["s0"].portal.world
         world.timeline.still = False
+        assert candidate.interrupted is not None
         candidate.interrupted(world)
         trial.time.shift(600.0)
         for fault, subject in zip(faults, trial.subjects.values(), strict=True):
@@ -109,7 +108,8 @@ async def test_no_value_makes_a_pass(
 
 async def test_what_is_wrong_is_found(ca_file: str, tmp_path: Path) -> None:
     """A cell whose fault is told as another one is named."""
-    cell = next(cell for cell in grid.cells() if cell.fault.name == "login page")
+    cells = grid.cells(CANDIDATES)
+    cell = next(cell for cell in cells if cell.fault.name == "login page")
     fault = msgspec.structs.replace(cell.fault, reason=Reason.TIMEOUT)
 
     wrong = await Play([msgspec.structs.replace(cell, fault=fault)], tmp_path, ca_file=ca_file).run(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from exporter.conformance.trial import Trial, accused, select
+from exporter.conformance.vendor import drop, reply, reset, say
 from exporter.metrics import catalogue as c
 from tests.support.candidates import CANDIDATES, SMALL
-from tests.support.trial import Trial, accused, select
-from tests.support.vendor import drop, reply, reset, say
 
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.support.front import Ask
-    from tests.support.trial import Page
-    from tests.support.vendor import Seen, Step, Wire
+    from exporter.conformance.front import Ask
+    from exporter.conformance.trial import Page
+    from exporter.conformance.vendor import Seen, Step, Wire
 
 
 #: What the broken ones answer in turn; the first may be how a bad token is refused.

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.conformance.stalls import replayed, undisturbed
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload.fleet import AGENT_VERSION
 from exporter.simulator.server import Simulation, serve
 from exporter.simulator.vendor import Command
 from tests.faults.receiver import Receiver
 from tests.support.processes import EXPORTER, daemon, fetch
-from tests.support.stalls import replayed, undisturbed
 from tests.support.wait import until
 
 

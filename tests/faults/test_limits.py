@@ -16,6 +16,7 @@ import msgspec
 
 from exporter.clock import SYSTEM_CLOCK
 from exporter.config.address import Address
+from exporter.conformance.trial import Trial, select
 from exporter.fleet.store import Snapshot
 from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
@@ -26,7 +27,6 @@ from exporter.web.server.uvicorn_server import WebServer
 from tests.support.candidates import CANDIDATES
 from tests.support.fleet import AGENT
 from tests.support.processes import daemon, fetch
-from tests.support.trial import Trial, select
 from tests.support.wait import until
 from tests.web.fakes import ExposingView
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.conformance.faults.table import BODY, BRIEF_SECONDS, FAULTS, Fault, redirect
+from exporter.conformance.stalls import undisturbed
+from exporter.conformance.vendor import Vendor, reply
 from exporter.errors import Reason
 from tests.faults import tls
 from tests.faults.case import PARTS, WELL, WHOLE, Case, all_accused, flags, playing, ups
-from tests.faults.faults import BODY, BRIEF_SECONDS, FAULTS, Fault, redirect
 from tests.support.servers import require
-from tests.support.stalls import undisturbed
-from tests.support.vendor import Vendor, reply
 
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import trustme
 
-    from tests.support.trial import Page
+    from exporter.conformance.trial import Page
 
 
 moments = pytest.mark.parametrize("known", [False, True], ids=["first poll", "after a good one"])
@@ -47,14 +47,15 @@ async def play(case: Case, *, known: bool) -> Page:
 
 def check(case: Case, page: Page, *, known: bool) -> None:
     """Check what the table says, and what holds for all faults."""
-    fault, expected = case.fault, case.expected_reasons()
+    fault, expected, told = case.fault, case.expected_reasons(), case.told()
 
     reasons = {name: found - fault.also for name, found in case.reasons().items()}
     assert expected == {name: found for name, found in reasons.items() if found}
-    assert fault.refused == flags(page, "loadfleet_source_auth_failed")
-    assert fault.accused == all_accused(page)
+    refused = {name for name, each in told.items() if each.refused}
+    assert refused == flags(page, "loadfleet_source_auth_failed")
+    assert case.accused() == all_accused(page)
     assert {*WELL} == flags(page, "loadfleet_source_up") & {*WELL}
-    unanswered = {*WHOLE} & expected.keys() - fault.answered
+    unanswered = {name for name in expected if name in WHOLE and not told[name].answered}
     assert set() == flags(page, "loadfleet_source_up") & unanswered
     for name in PARTS:
         target = case.trial.subjects[name].candidate.target

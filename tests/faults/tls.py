@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import trustme
 
+from exporter.conformance.faults.table import Fault, silent, talks
 from exporter.errors import Reason
-from tests.faults.faults import Fault, silent, talks
 
 
 def server(certificate: trustme.LeafCert) -> ssl.SSLContext:

@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.front import Front
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.vendor import Command
 from exporter.simulator.world import STEADY, Machine, World
 from tests.support.candidates import CANDIDATES
-from tests.support.front import Front
 
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exporter.conformance.trial import parsed
 from exporter.errors import PollError
 from exporter.fleet.store import Snapshot
 from exporter.metrics.exposition import page_of
@@ -17,7 +18,6 @@ from tests.sources.blazemeter import support as blazemeter
 from tests.sources.eggplant import support as eggplant
 from tests.support import realload
 from tests.support.clock import FakeClock
-from tests.support.trial import parsed
 
 
 if TYPE_CHECKING:

@@ -30,11 +30,11 @@ from starlette.applications import Starlette
 from exporter import __version__
 from exporter.clock import Clock
 from exporter.config.secret import Secret
+from exporter.conformance.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from exporter.errors import CallError, ConfigurationError, PollError, Reason
 from exporter.http import Call, HttpClient, HttpOptions, Reply
 from exporter.http.transport import NetworkTransport
 from exporter.simulator.server import serve
-from tests.support.vendor import Step, Vendor, drop, endless, hang, reply, reset, say
 from tests.support.wait import until
 
 

@@ -9,6 +9,9 @@ from weakref import WeakSet
 import pytest
 import trustme
 
+from exporter.conformance.front import instead
+from exporter.conformance.trial import Trial
+from exporter.conformance.vendor import Vendor, hang, reply
 from exporter.errors import ConfigurationError
 from exporter.http.transport import NetworkTransport
 from exporter.polling.duty import Duty
@@ -19,9 +22,6 @@ from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
 from exporter.sources.base import Client
 from tests.support.candidates import CANDIDATES
-from tests.support.front import instead
-from tests.support.trial import Trial
-from tests.support.vendor import Vendor, hang, reply
 from tests.support.wait import until
 
 

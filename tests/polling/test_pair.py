@@ -13,6 +13,10 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from exporter.conformance.front import changed, instead
+from exporter.conformance.trial import Page, Trial
+from exporter.conformance.trial import parsed as page_of
+from exporter.conformance.vendor import reply
 from exporter.errors import BlockedError, ConfigurationError, StateError
 from exporter.fleet.readings import SourceHealth
 from exporter.overview.sources import source_rows
@@ -22,21 +26,17 @@ from exporter.settings.load import from_data
 from exporter.state.leadership import HAND_OVER_SECONDS, Role
 from exporter.state.lease import LEASE_SECONDS, parsed
 from tests.support.candidates import CANDIDATES, Candidate
-from tests.support.front import changed, instead
 from tests.support.state import LastingState
-from tests.support.trial import Page, Trial
-from tests.support.trial import parsed as page_of
-from tests.support.vendor import reply
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from exporter.conformance.front import Ask
+    from exporter.conformance.vendor import Wire
     from exporter.simulator.vendor import Portal
     from exporter.state.base import Document
-    from tests.support.front import Ask
-    from tests.support.vendor import Wire
 
 
 BAD_GATEWAY = instead(reply(b"", status=502))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.conformance.front import changed, instead
+from exporter.conformance.trial import Page, Trial, fits, select, vendor_samples
+from exporter.conformance.vendor import reply
 from exporter.overview.build import target_rows
 from exporter.overview.rows import Condition
 from exporter.overview.sources import source_rows
 from exporter.polling.engine import Engine, connected
 from exporter.settings.load import from_data
 from tests.support.candidates import CANDIDATES, Candidate
-from tests.support.front import changed, instead
 from tests.support.state import LastingState
-from tests.support.trial import Page, Trial, fits, select, vendor_samples
-from tests.support.vendor import reply
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every provider with a simulated vendor to be tried against: the table that a new one joins.
+"""The exporter's own providers with the vendors that they are tried against.
 
 `tests/conformance` and `tests/faults` run for each entry.
 """
@@ -6,94 +6,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from starlette.applications import Starlette
-
-from exporter.clock import Clock
+from exporter.conformance.candidate import SMALL, Candidate, Told
+from exporter.conformance.faults.texts import TEXTS
+from exporter.errors import Reason
 from exporter.simulator.blazemeter import app as blazemeter
 from exporter.simulator.blazemeter.account import MIN_AGENT_VERSION, Account
 from exporter.simulator.eggplant import app as eggplant
 from exporter.simulator.eggplant.lab import Lab
-from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.realload import app as realload
 from exporter.simulator.realload.fleet import Fleet
-from exporter.simulator.world import World
-from exporter.sources.base import Provider
 from exporter.sources.blazemeter import BLAZEMETER
 from exporter.sources.eggplant import EGGPLANT
+from exporter.sources.locust import LOCUST
 from exporter.sources.realload import REALLOAD
+from exporter.sources.selenium import SELENIUM
+from tests.support import locust, selenium
 
 
 if TYPE_CHECKING:
-    from exporter.simulator.vendor import Portal
+    from starlette.applications import Starlette
 
-
-#: Small, standing still, and nothing in it is down.
-SMALL = SimulatorOptions(
-    still=True,
-    agents=3,
-    controllers=1,
-    clusters=1,
-    cluster_members=2,
-    recorders=2,
-    suites=2,
-    blazemeter_agents=2,
-    tests=2,
-    eggplant_agents=3,
-)
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider, one of its ways to log in, and the vendor.
-
-    Attributes:
-        name: Of the case.
-        provider: What is tried.
-        vendor: Makes the simulated vendor, an application with its `Portal` in `state.portal`.
-        settings: Makes the source's settings, without provider and name, from the vendor's URL
-            and a file with the credential.
-        credential: Writes what the portal knows as its token the way the file holds it; `None`
-            where the file holds something else, which does not change.
-        allowed: Fits every request that the provider may send (see `front.line`).
-        part: Fits the calls about one target, or one kind of call if no call is about one.
-        target: The id of that target, as a label has it.
-        pings: Fits the calls that the vendor passes on to its targets, if it does that.
-        interrupted: Has a person stop the newest run of everything at the vendor, and lets the
-            runs before it fail, where there are any.
-        emptied: Tables of the vendor's world that hold all targets of which it lists all; empty if
-            it lists only those that are connected.
-        shortened: Has the vendor list less targets than it says that there are, where it says so.
-        secret_fields: The fields of replies that hold secrets or what identifies people.
-    """
-
-    name: str
-    provider: Provider
-    vendor: Callable[[SimulatorOptions, Clock], Starlette]
-    settings: Callable[[str, Path], Mapping[str, Any]]
-    credential: Callable[[str], str] | None = str
-    allowed: str
-    part: str = ""
-    target: str = ""
-    pings: str = ""
-    interrupted: Callable[[World], None]
-    emptied: frozenset[str] = frozenset()
-    shortened: Callable[[World], None] | None = None
-    secret_fields: frozenset[str] = frozenset()
-
-    def connected(self, url: str, file: Path) -> dict[str, Any]:
-        """Return the source's settings, with the provider."""
-        return {"provider": self.provider.name, **self.settings(url, file)}
-
-    def written(self, portal: Portal, file: Path) -> None:
-        """Write the credential that the vendor accepts now to a file."""
-        if self.credential is None:
-            file.write_text(eggplant.CLIENT["client_secret"])
-        else:
-            file.write_text(self.credential(portal.token or ""))
+    from exporter.clock import Clock
+    from exporter.simulator.options import SimulatorOptions
+    from exporter.simulator.world import World
 
 
 def _key_file(token: str) -> str:
@@ -135,6 +72,54 @@ defaultValue currentValue nickname firstName lastName primaryEmail primarySMSPho
 secondarySMSPhone lastLoginIP pingFromRemoteIp annotationArray errorMessage
 """
 
+#: Of Real Load the body decides, if it can be read (reference section 1). Where a success cannot be
+#: told from a refusal any more, it has to count as one; of minimum versions that are no text nothing
+#: is left.
+_PORTAL_TOLD = {
+    "numbers for strings": Told(reason=Reason.DECODE, answered=True),
+    "invalid UTF-8": Told(reason=Reason.DECODE, answered=True),
+    "nulls": Told(reason=Reason.AUTH, refused=True, answered=True),
+    "500 with the reply": Told(reason=None),
+    "400 with the reply": Told(reason=None),
+    "flag": Told(reason=None, refused=True),
+    "shape": Told(reason=None, refused=True),
+    **{
+        name: Told(reason=None)
+        for name in (
+            *("more fields", "more elements", "all twice", "the other way round"),
+            *("empty lists", "keys twice"),
+        )
+    },
+}
+
+#: Of a token that is no text, or another one, nothing can be asked with it.
+_LOGIN_TOLD = {
+    # To a login it says that no licence is free.
+    "403": Told(reason=Reason.ACCESS_DENIED),
+    # To a login it says that the client is not known.
+    "400 with the reply": Told(reason=Reason.AUTH, refused=True),
+    "numbers for strings": Told(reason=Reason.DECODE),
+    "invalid UTF-8": Told(reason=Reason.DECODE),
+    "nulls": Told(reason=Reason.DECODE),
+    **{
+        fault.name: Told(reason=None, refused=True)
+        for fault in TEXTS
+        if fault.name.startswith("texts and names")
+    },
+}
+
+#: The actions of Real Load that are asked for.
+_ACTIONS = (
+    *("getUserAccountInfo", "getMeasuringAgents", "pingMeasuringAgent"),
+    *("getClusterControllers", "pingClusterController", "getMeasuringAgentClusters"),
+    *("pingMeasuringAgentClusterMembers", "getProxyRecorders", "pingProxyRecorder"),
+    *("getTestExecutionSuites", "getCurrentlyRunningTestExecutionSuiteIds"),
+    *("getTestExecutionSuiteTestRunResultDetail", "getMinRequiredMeasuringAgentVersion"),
+    *("getMinRequiredClusterControllerVersion", "getMinRequiredProxyRecorderVersion"),
+    *("getPricePlanInfo", "getMeasuringAgentTestjobs", "getTestjobTemplates"),
+    "getProxyRecordersClientCertificates",
+)
+
 #: One entry for each provider, or for each of its ways to log in.
 CANDIDATES = (
     Candidate(
@@ -146,6 +131,9 @@ CANDIDATES = (
             "auth_token_file": str(file),
             "tasks": {"jobs": "1m", "templates": "10m", "certificates": "1h"},
         },
+        secrets=frozenset(("hZUqDBNWfbYAUa",)),
+        operations={action: rf'.*"action":"{action}"\}}' for action in _ACTIONS},
+        told=_PORTAL_TOLD,
         allowed=r'POST /RemoteUserAPI \{(?!.*"synchronizeLocalTestjobsState":true).*'
         r'"action":"(get|ping)[A-Za-z]+"\}',
         part=r'.*"agentId":41,.*"action":"pingMeasuringAgent".*',
@@ -170,6 +158,16 @@ CANDIDATES = (
         allowed=r"GET /api/v4/(user|masters(/\d+(/status|/ci-status|/reports/default/summary)?)?"
         r"|tests/\d+|multi-tests(/\d+)?|private-locations(/\w+(/servers)?)?)"
         r"(\?\S*)? ",
+        operations={
+            "user": r"GET /api/v4/user.*",
+            "masters": r"GET /api/v4/masters\?.*",
+            "status": r"GET /api/v4/masters/\d+/status.*",
+            "ci-status": r"GET /api/v4/masters/\d+/ci-status.*",
+            "summary": r"GET /api/v4/masters/\d+/reports.*",
+            "tests": r"GET /api/v4/tests/\d+.*",
+            "locations": r"GET /api/v4/private-locations\?.*",
+        },
+        told={"404": Told(reason=Reason.HTTP_4XX, answered=True)},
         part=rf"GET /api/v4/masters/{_run(SMALL)}/status.*",
         target=_run(SMALL),
         interrupted=_interrupted_tests,
@@ -185,6 +183,9 @@ CANDIDATES = (
         vendor=_lab,
         settings=lambda url, file: {"url": url, "auth": {"access_token_file": str(file)}},
         allowed=rf"POST {eggplant.STATUS_PATH} |POST {eggplant.PROGRESS_PATH} id=[\w-]+",
+        operations={"status": r"POST /api/sut/status .*"},
+        # The reply is an array; one of which nothing can be read is a surprise and no failure.
+        told={"array": Told(reason=None)},
         interrupted=_interrupted_agents,
         secret_fields=frozenset(("username", "last_log")),
     ),
@@ -201,11 +202,38 @@ CANDIDATES = (
                 "client_secret_file": str(file),
             },
         },
-        credential=None,
+        fixed=eggplant.CLIENT["client_secret"],
+        secrets=frozenset(("simulated-login-token",)),
+        operations={"token": r"POST /auth/.*", "status": r"POST /api/sut/status .*"},
+        told=_LOGIN_TOLD,
         allowed=rf"POST {eggplant.STATUS_PATH} |POST {eggplant.PROGRESS_PATH} id=[\w-]+"
         rf"|POST {eggplant.REALM_PATH} .*",
         interrupted=_interrupted_agents,
         part=rf"POST {eggplant.REALM_PATH} .*",
         secret_fields=frozenset(("username", "last_log")),
+    ),
+    Candidate(
+        name="locust",
+        provider=LOCUST,
+        vendor=locust.app,
+        settings=lambda url, file: {"url": url, "username": "exporter", "password_file": str(file)},
+        credential=lambda token: token.partition(":")[2],
+        allowed=r"GET /(stats/requests)? ",
+        operations={"stats": r"GET /stats/requests .*", "page": r"GET / .*"},
+        part=r"GET / .*",
+        interrupted=locust.stopped,
+        secret_fields=frozenset(("name", "method", "error", "host", "extra_options")),
+    ),
+    Candidate(
+        name="selenium",
+        provider=SELENIUM,
+        vendor=selenium.app,
+        settings=lambda url, file: {"url": url, "username": "exporter", "password_file": str(file)},
+        credential=lambda token: token.partition(":")[2],
+        allowed=r"GET /(status|se/grid/newsessionqueue/queue) |POST /graphql "
+        r'\{"query":"\{ grid \{ version sessionQueueSize \} \}"\}',
+        operations={"status": r"GET /status .*", "graphql": r"POST /graphql .*"},
+        part=r"POST /graphql .*",
+        secret_fields=frozenset(("sessionId", "id", "capabilities", "stereotype", "hostId")),
     ),
 )

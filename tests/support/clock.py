@@ -8,26 +8,19 @@ import itertools
 import threading
 from typing import Any
 
-from exporter.clock import Clock
+from exporter.conformance.clock import SteppedTime
 
 
-class FakeClock:
+class FakeClock(SteppedTime):
     """Time under a test's control.
 
     `clock` is what production code is given. Sleepers wake when `advance` passes their time.
     """
 
     def __init__(self, *, unix: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
-        self.unix = unix
-        self.monotonic = monotonic
+        super().__init__(unix=unix, monotonic=monotonic)
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
-        self.clock = Clock(
-            time=lambda: self.unix,
-            monotonic=lambda: self.monotonic,
-            sleep=self._sleep,
-            boottime=lambda: self.monotonic,
-        )
 
     async def _sleep(self, seconds: float) -> None:
         if seconds <= 0:
@@ -41,11 +34,6 @@ class FakeClock:
     def sleepers(self) -> int:
         """Count who is asleep now."""
         return sum(not future.done() for _, _, future in self._sleepers)
-
-    def shift(self, seconds: float) -> None:
-        """Move both clocks without waking anybody."""
-        self.unix += seconds
-        self.monotonic += seconds
 
     async def advance(self, seconds: float) -> None:
         """Move both clocks, waking sleepers in their order and letting them run."""

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.front import Front, line
 from tests.support.candidates import CANDIDATES, SMALL
-from tests.support.front import Front, line
 from tests.support.processes import EXPORTER, daemon, fetch, free_port
 from tests.support.redis import PROGRAMS, RedisServer
 from tests.support.wait import until
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from exporter.conformance.front import Treatment
+    from exporter.conformance.vendor import Seen
     from exporter.simulator.vendor import Portal
     from exporter.simulator.world import World
-    from tests.support.front import Treatment
     from tests.support.processes import Process
-    from tests.support.vendor import Seen
 
 
 SCRAPE_SECONDS = 0.1

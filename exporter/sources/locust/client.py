@@ -35,7 +35,7 @@ from exporter.sources.api import (
     suspected,
 )
 from exporter.sources.locust.families import WorkerLoad
-from exporter.sources.locust.replies import Arguments, Stats, arguments
+from exporter.sources.locust.replies import Arguments, Shown, Stats, arguments
 from exporter.sources.locust.run import CurrentRun, RunMemory
 from exporter.sources.locust.workers import Listed, Names, readings
 
@@ -132,7 +132,7 @@ class LocustClient(Client):
         found, body = await self._read()
         for reading in found:
             if isinstance(reading, Agent) and reading.agent_id == target_id:
-                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
+                return Explanation(reading=reading, reply=redacted_reply(body, Shown))
         raise LookupError(f"there is no agent {target_id!r}")
 
     async def explain_master(self, target_id: str) -> Explanation:
@@ -142,11 +142,11 @@ class LocustClient(Client):
             LookupError: It is another one.
             PollError: The call failed.
         """
-        body = await self.guard.call(self._stats)
+        _, body = await self.guard.call(self._stats)
         master = self._master(self.context.clock.now())
         if master.controller != target_id:
             raise LookupError(f"there is no controller {target_id!r}")
-        return Explanation(reading=master, reply=redacted_reply(body, Stats))
+        return Explanation(reading=master, reply=redacted_reply(body, Shown))
 
     async def explain_run(self, target_id: str) -> Explanation:
         """Read the test now.
@@ -158,12 +158,11 @@ class LocustClient(Client):
         found, body = await self._read()
         for reading in found:
             if getattr(reading, "run_id", None) == target_id:
-                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
+                return Explanation(reading=reading, reply=redacted_reply(body, Shown))
         raise LookupError(f"there is no run {target_id!r}")
 
     async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
-        body = await self.guard.call(self._stats)
-        stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
+        stats, body = await self.guard.call(self._stats)
         now = self.context.clock.now()
         listed = self._workers(stats, now)
         agents = self._roster.update(listed.agents, now)
@@ -218,32 +217,40 @@ class LocustClient(Client):
         self._about_until = now + ABOUT_SECONDS
         return ()
 
-    async def _stats(self) -> bytes:
-        """Return the body of the reply, which is JSON.
+    async def _stats(self) -> tuple[Stats, bytes]:
+        """Return the reply and its body.
+
+        A login page can come with status 200 as well, so it is read before the guard takes the
+        call for accepted.
 
         Raises:
             PollError: There is none.
         """
-        return await self._get(STATS, "application/json")
+        with self.context.telemetry.request(STATS):
+            body = await self._get(STATS, "application/json")
+            stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
+            if not stats.is_known:
+                raise CallError(Reason.DECODE, f"{STATS}: the answer has nothing of Locust's in it")
+            return stats, body
 
     async def _page(self) -> bytes:
-        return await self._get(PAGE, "text/html")
+        with self.context.telemetry.request(PAGE):
+            return await self._get(PAGE, "text/html")
 
     async def _get(self, operation: str, content_type: str) -> bytes:
-        with self.context.telemetry.request(operation):
-            call = Call(
-                operation=operation,
-                method="GET",
-                url=self._base + READ_ONLY[operation],
-                headers=self._locust.authorization(),
-            )
-            reply = await self.http.send(call)
-            error = _login(operation, reply) or status_error(operation, reply)
-            if error is None and not _is(reply, content_type):
-                error = _no_answer(operation, reply)
-            if error is not None:
-                raise suspected(error) if error.reason is not Reason.API_ERROR else error
-            return reply.body
+        call = Call(
+            operation=operation,
+            method="GET",
+            url=self._base + READ_ONLY[operation],
+            headers=self._locust.authorization(),
+        )
+        reply = await self.http.send(call)
+        error = _login(operation, reply) or status_error(operation, reply)
+        if error is None and not _is(reply, content_type):
+            error = _no_answer(operation, reply)
+        if error is not None:
+            raise suspected(error)
+        return reply.body
 
 
 def _is(reply: Reply, content_type: str) -> bool:
@@ -255,7 +262,7 @@ def _login(operation: str, reply: Reply) -> CallError | None:
     location = reply.headers.get("location", "")
     if 300 <= reply.status < 400 and urlsplit(location).path.endswith("/login"):
         return CallError(
-            Reason.API_ERROR,
+            Reason.HTTP_4XX,
             f"{operation}: Locust was started with --web-login, whose page only a person can pass;"
             " put a proxy with basic authentication in front of it instead",
             status=reply.status,
@@ -267,7 +274,7 @@ def _no_answer(operation: str, reply: Reply) -> CallError:
     """Return an error for a page where an answer should be, as with a login that is not set up."""
     html = " a page" if _is(reply, "text/html") else " something else"
     return CallError(
-        Reason.API_ERROR,
+        Reason.DECODE,
         f"{operation}: the answer is{html} and not Locust's; check the url, and on Locust's page"
         " whether --web-login lacks its set-up in the locustfile",
         status=reply.status,

@@ -34,18 +34,31 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_usage: float | None = None
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply to `GET /stats/requests`.
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the reply to `GET /stats/requests` that people may see, without its rows.
 
     Attributes:
         workers: `None` without a master.
-        stats: Rows by request, and the aggregate as the last one.
     """
 
     state: str = ""
     user_count: float | None = None
     workers: tuple[WorkerRow, ...] | None = None
+
+
+class Stats(Shown, frozen=True, kw_only=True):
+    """The reply to `GET /stats/requests`.
+
+    Attributes:
+        stats: Rows by request, and the aggregate as the last one.
+    """
+
     stats: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """True if any of it was there."""
+        return bool(self.state or self.stats) or self.workers is not None
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):

@@ -139,7 +139,7 @@ class SeleniumClient(Client):
             LookupError: It is another one.
             PollError: The call failed.
         """
-        body = await self.guard.call(self._status)
+        _, body = await self.guard.call(self._status)
         hub = self._hub(await self._ask())
         if hub.controller != target_id:
             raise LookupError(f"there is no controller {target_id!r}")
@@ -147,15 +147,9 @@ class SeleniumClient(Client):
 
     async def _read(self) -> tuple[tuple[Agent, ...], dict[str, Node], bytes]:
         """Return the wanted nodes, the rows of those that are listed, and the body."""
-        body = await self.guard.call(self._status)
-        status = decode(body, Status, operation=STATUS, surprise=self.surprise)
-        if status.value.nodes is None:
-            raise CallError(
-                Reason.API_ERROR,
-                f"{STATUS}: the answer has no nodes; the exporter needs Selenium Grid 4",
-            )
+        listed, body = await self.guard.call(self._status)
         now = self.context.clock.now()
-        nodes = self._by_address(status.value.nodes)
+        nodes = self._by_address(listed)
         agents = self._roster.update((self._agent(*each, now) for each in nodes.items()), now)
         wanted = tuple(each for each in agents if self.settings.wanted(AGENTS, each.agent))
         return wanted, nodes, body
@@ -208,17 +202,41 @@ class SeleniumClient(Client):
     async def _ask(self) -> Grid:
         """Return version and queue; where GraphQL is not offered, the queue alone."""
         try:
-            body = await self.guard.call(lambda: self._send(GRID))
+            return await self.guard.call(self._grid)
         except CallError as error:
             if error.status not in (404, 500):
                 raise
-            body = await self.guard.call(lambda: self._send(QUEUE))
-            queue = decode(body, Queue, operation=QUEUE, surprise=self.surprise)
-            return Grid(queued=len(queue.value))
-        return decode(body, GridReply, operation=GRID, surprise=self.surprise).data.grid
+        return await self.guard.call(self._queue)
 
-    async def _status(self) -> bytes:
-        return await self._send(STATUS)
+    # A login page can come with status 200 as well, so replies are read before the guard takes a
+    # call for accepted.
+
+    async def _status(self) -> tuple[tuple[Node, ...], bytes]:
+        with self.context.telemetry.request(STATUS):
+            body = await self._send(STATUS)
+            nodes = decode(body, Status, operation=STATUS, surprise=self.surprise).value.nodes
+            if nodes is None:
+                raise CallError(
+                    Reason.DECODE,
+                    f"{STATUS}: the answer has no nodes; the exporter needs Selenium Grid 4",
+                )
+            return nodes, body
+
+    async def _grid(self) -> Grid:
+        with self.context.telemetry.request(GRID):
+            body = await self._send(GRID)
+            grid = decode(body, GridReply, operation=GRID, surprise=self.surprise).data.grid
+            if grid is None:
+                raise CallError(Reason.DECODE, f"{GRID}: the answer has no grid")
+            return grid
+
+    async def _queue(self) -> Grid:
+        with self.context.telemetry.request(QUEUE):
+            body = await self._send(QUEUE)
+            queue = decode(body, Queue, operation=QUEUE, surprise=self.surprise).value
+            if queue is None:
+                raise CallError(Reason.DECODE, f"{QUEUE}: the answer has no queue")
+            return Grid(queued=len(queue))
 
     async def _send(self, operation: str) -> bytes:
         """Send one of the calls and return the body of a good reply.
@@ -227,16 +245,15 @@ class SeleniumClient(Client):
             PollError: There is none.
         """
         method, path, content = READ_ONLY[operation]
-        with self.context.telemetry.request(operation):
-            call = Call(
-                operation=operation,
-                method=method,
-                url=self._base + path,
-                headers={**self._selenium.authorization(), "content-type": "application/json"},
-                content=content,
-            )
-            reply = await self.http.send(call)
-            error = status_error(operation, reply)
-            if error is not None:
-                raise suspected(error)
-            return reply.body
+        call = Call(
+            operation=operation,
+            method=method,
+            url=self._base + path,
+            headers={**self._selenium.authorization(), "content-type": "application/json"},
+            content=content,
+        )
+        reply = await self.http.send(call)
+        error = status_error(operation, reply)
+        if error is not None:
+            raise suspected(error)
+        return reply.body

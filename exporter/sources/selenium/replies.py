@@ -65,7 +65,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
 class GridData(msgspec.Struct, frozen=True, kw_only=True):
     """The data of a GraphQL reply."""
 
-    grid: Grid = Grid()
+    grid: Grid | None = None
 
 
 class GridReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,4 +77,4 @@ class GridReply(msgspec.Struct, frozen=True, kw_only=True):
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """The queue, where GraphQL is not offered; of each request nothing but that it waits."""
 
-    value: tuple[msgspec.Raw, ...] = ()
+    value: tuple[msgspec.Raw, ...] | None = None

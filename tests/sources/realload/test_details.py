@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.conformance.front import line
+from exporter.conformance.trial import Page, Trial, vendor_samples
 from exporter.errors import BlockedError, CallError, Reason
 from exporter.fleet.readings import Reading, Suite, SuiteJob, SuiteRun
 from tests.support.candidates import CANDIDATES
-from tests.support.front import line
 from tests.support.realload import Rig, Script, fixture, reply
 from tests.support.restart import Restarts
 from tests.support.state import LastingState
-from tests.support.trial import Page, Trial, vendor_samples
 
 
 if TYPE_CHECKING:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.faults.values import DOUBTED, UNKNOWN, UNREAD, in_place, is_text, names, rewritten
+from exporter.conformance.faults.values import (
+    DOUBTED,
+    UNKNOWN,
+    UNREAD,
+    in_place,
+    is_text,
+    names,
+    rewritten,
+)
 
 
 if TYPE_CHECKING:
-    from tests.faults.values import Write
+    from exporter.conformance.faults.values import Write
 
 
 #: Behind texts, as it stands between the quotes.
@@ -74,9 +82,6 @@ NO_UTF8 = {
     "beyond Unicode": b"\xf4\x90\x80\x80",
 }
 
-#: Where a token is got by a login, a changed one is refused.
-_TOKEN = frozenset(("eggplant-login",))
-
 
 def _behind(text: str, *, everywhere: bool = False) -> Write:
     """Write a text, as it stands in JSON, behind all others."""
@@ -107,7 +112,6 @@ TEXTS = (
             None,
             also=UNKNOWN,
             renames=True,
-            refused=_TOKEN,
         )
         for name, text in BEHIND.items()
     ),
@@ -123,7 +127,6 @@ TEXTS = (
             None,
             also=UNKNOWN,
             renames=True,
-            refused=_TOKEN,
         )
         for name, token in NO_TEXTS.items()
     ),

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.front import instead
+from exporter.conformance.stalls import undisturbed
+from exporter.conformance.trial import Trial, accused, select
+from exporter.conformance.vendor import Step, hang, reset
+from exporter.conformance.wait import until
+from exporter.metrics import catalogue as c
 from exporter.metrics import own
-from tests.support.candidates import CANDIDATES
-from tests.support.front import instead
-from tests.support.stalls import undisturbed
-from tests.support.trial import Trial, accused, select
-from tests.support.vendor import Step, hang, reset
-from tests.support.wait import until
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.support.candidates import Candidate
+    from exporter.conformance.candidate import Candidate
 
 
 #: So many polls of each healthy task have to follow the first failure of the sick source.
@@ -31,10 +32,9 @@ TIMEOUT_SECONDS = 1.9
 
 @pytest.mark.parametrize("step", [hang, reset], ids=["hang", "reset"])
 async def test_the_schedule_of_the_others_is_kept(
-    candidate: Candidate, tmp_path: Path, step: Step
+    candidate: Candidate, others: Mapping[str, Candidate], tmp_path: Path, step: Step
 ) -> None:
     """No poll of a healthy source is late enough to be left out, or fails."""
-    others = {each.name: each for each in CANDIDATES if each.provider is not candidate.provider}
 
     async def once(folder: Path) -> None:
         async with Trial(
@@ -60,7 +60,7 @@ async def test_the_schedule_of_the_others_is_kept(
             assert {0} == {*skipped.values()}
             assert {} == trial.failures()[name]
             assert {} == accused(page, name)
-            assert [1] == [*select(page, "loadfleet_source_up", source=name).values()]
+            assert [1] == [*select(page, c.SOURCE_UP.name, source=name).values()]
 
     # All vendors are played in this process: who stands still answers nobody in time.
     await undisturbed(once, tmp_path, patience_seconds=TIMEOUT_SECONDS / 2)

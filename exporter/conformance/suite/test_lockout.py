@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.candidates import CANDIDATES, Candidate
-from tests.support.front import judged
-from tests.support.trial import select
-from tests.support.vendor import drop, reply
+from exporter.conformance.candidate import Candidate
+from exporter.conformance.cases import given
+from exporter.conformance.front import judged
+from exporter.conformance.trial import select
+from exporter.conformance.vendor import drop, reply
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.front import Front
-    from tests.support.trial import Trial
-    from tests.support.vendor import Seen, Step
+    from exporter.conformance.front import Front
+    from exporter.conformance.trial import Trial
+    from exporter.conformance.vendor import Seen, Step
 
 
 #: What a refusal may look like beside those that the vendors' references name.
@@ -34,6 +36,8 @@ SHAPES = {
 
 MINUTE_SECONDS = 60.0
 ALLOWED_REFUSALS = 4
+
+guarded = given(lambda each: each.guarded)
 
 
 def most_in_a_minute(times: list[float]) -> int:
@@ -53,9 +57,10 @@ async def minutes(trial: Trial, count: int) -> None:
 
 def refused(trial: Trial) -> bool:
     """Return whether the credentials are said to be refused."""
-    return 1 in select(trial.page(), "loadfleet_source_auth_failed").values()
+    return 1 in select(trial.page(), c.SOURCE_AUTH_FAILED.name).values()
 
 
+@guarded
 async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
     """From the first poll on: one call in `auth_retry`, and the metric says why."""
     portal = trial.only.portal
@@ -69,6 +74,7 @@ async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
     assert 0 == portal.blocked_calls
 
 
+@guarded
 @pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 14, 22, 35])
 async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: int) -> None:
     """Wherever it comes, all tasks together never meet five refusals in a minute."""
@@ -84,6 +90,7 @@ async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: in
     assert refused(trial)
 
 
+@guarded
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize("call", [1, 2, 4, 14])
 async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
@@ -102,6 +109,7 @@ async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
     assert 0 == subject.portal.blocked_calls
 
 
+@guarded
 async def test_accepted_again_is_found_out(trial: Trial) -> None:
     """A vendor that takes the same credentials again is polled as before, without a restart."""
     portal = trial.only.portal
@@ -116,6 +124,7 @@ async def test_accepted_again_is_found_out(trial: Trial) -> None:
     assert trial.readings()
 
 
+@guarded
 async def test_a_reload_does_not_try_again(trial: Trial) -> None:
     """Going over to other settings with the same credentials changes nothing at the vendor."""
     portal = trial.only.portal
@@ -131,9 +140,7 @@ async def test_a_reload_does_not_try_again(trial: Trial) -> None:
     assert refused(trial)
 
 
-@pytest.mark.parametrize(
-    "candidate", [each for each in CANDIDATES if each.credential], ids=lambda each: each.name
-)
+@given(lambda each: each.guarded and not each.fixed)
 async def test_new_credentials_are_tried_at_once(trial: Trial, candidate: Candidate) -> None:
     """Who puts another secret into the file does not have to wait."""
     subject = trial.only

@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.sources.registry import PROVIDERS
-from tests.support.candidates import CANDIDATES, Candidate
-from tests.support.front import instead, line
-from tests.support.trial import Trial, accused, select
-from tests.support.vendor import hang
-from tests.support.wait import until
+from exporter.conformance.candidate import Candidate
+from exporter.conformance.front import instead, line
+from exporter.conformance.trial import Trial, accused, select
+from exporter.conformance.vendor import hang
+from exporter.conformance.wait import until
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_every_provider_is_a_candidate() -> None:
-    """Who adds a provider has to try it."""
-    assert {*PROVIDERS} == {candidate.provider.name for candidate in CANDIDATES}
 
 
 async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
@@ -44,7 +39,7 @@ async def test_every_task_learns_something(trial: Trial) -> None:
     assert {*subject.candidate.provider.settings.TASKS} == known - {"source"}
     assert {} == trial.failures()[subject.name]
     assert {} == accused(page, subject.name)
-    assert [1] == [*select(page, "loadfleet_source_up").values()]
+    assert [1] == [*select(page, c.SOURCE_UP.name).values()]
     assert {0} == {*select(page, "loadfleet_exporter_vendor_surprises_total").values()}
 
 

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.candidates import CANDIDATES
-from tests.support.front import instead
-from tests.support.trial import Trial, accused, fits, select, ups, vendor_samples
-from tests.support.vendor import endless, hang, reply, say
+from exporter.conformance.cases import given
+from exporter.conformance.front import instead
+from exporter.conformance.trial import Trial, accused, fits, select, ups, vendor_samples
+from exporter.conformance.vendor import endless, hang, reply, say
+from exporter.metrics import catalogue as c
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.candidates import Candidate
-    from tests.support.trial import Page
-    from tests.support.vendor import Step
+    from exporter.conformance.candidate import Candidate
+    from exporter.conformance.trial import Page
+    from exporter.conformance.vendor import Step
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"
 
 DAY_SECONDS = 86_400.0
 
-#: The default `stale_after` of a task that is polled every minute.
+#: The default `stale_after` at the interval of a trial.
 STALE_SECONDS = 180.0
 
 
@@ -63,16 +64,14 @@ async def test_readings_outlive_a_failure_but_not_for_ever(trial: Trial) -> None
 
     assert good == held
     assert {} == vendor_samples(gone, name)
-    assert [0] == [*select(gone, "loadfleet_source_up").values()]
+    assert [0] == [*select(gone, c.SOURCE_UP.name).values()]
 
     trial.only.front.treatment = None
     await trial.poll()
     assert ups(good) == ups(trial.page())
 
 
-@pytest.mark.parametrize(
-    "candidate", [each for each in CANDIDATES if each.target], ids=lambda each: each.name
-)
+@given(lambda each: each.target)
 async def test_a_target_that_cannot_be_asked_about_keeps_its_state_for_a_while(
     trial: Trial, candidate: Candidate
 ) -> None:

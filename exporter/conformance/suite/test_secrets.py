@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.conformance.front import changed_json, instead
+from exporter.conformance.trial import Trial
+from exporter.conformance.vendor import Step, reply
 from exporter.errors import PollError
 from exporter.overview.document import plain
 from exporter.settings.load import from_data, redacted
-from tests.support.front import changed, instead
-from tests.support.trial import Trial
-from tests.support.vendor import Step, reply
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.candidates import Candidate
+    from exporter.conformance.candidate import Candidate
 
 
 CANARY = "canary-7f3a"
@@ -69,9 +69,9 @@ class Ear:
         """Return everything that must not be among it."""
         (settings,) = from_data(self.trial.data).sources
         configured = {secret.reveal() for secret in settings.secrets()}
-        portal = self.trial.only.portal
-        given = {*(portal.token or CANARY).split(":")[-1:], "simulated-login-token"}
-        return {CANARY} | configured | given
+        subject = self.trial.only
+        accepted = {*(subject.portal.token or CANARY).split(":")[-1:]}
+        return {CANARY} | configured | accepted | subject.candidate.secrets
 
     def check(self) -> None:
         """Check that none of it is."""
@@ -90,8 +90,8 @@ async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCapture
     """Whatever a reply carries beside what is wanted goes nowhere."""
     subject = ear.trial.only
     fields = subject.candidate.secret_fields
-    subject.front.treatment = changed(
-        lambda body: json.dumps(planted(json.loads(body), fields)).encode()
+    subject.front.treatment = changed_json(
+        lambda value: json.dumps(planted(value, fields)).encode()
     )
 
     with capture_logs() as logs:

@@ -7,9 +7,9 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from exporter.conformance.faults.table import Fault
+from exporter.conformance.front import changed, changed_json
 from exporter.errors import Reason
-from tests.faults.faults import Fault
-from tests.support.front import changed
 
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def is_text(value: Any) -> bool:
 def rewritten(name: str, group: str, write: Write, reason: Reason | None, **more: Any) -> Fault:
     """Change single values of the vendor's own replies."""
 
-    def body(content: bytes) -> bytes:
-        return written(json.loads(content), write).encode(errors="surrogateescape")
+    def body(content: Any) -> bytes:
+        return written(content, write).encode(errors="surrogateescape")
 
-    return Fault(name=name, group=group, reason=reason, treatment=changed(body), **more)
+    return Fault(name=name, group=group, reason=reason, treatment=changed_json(body), **more)
 
 
 def in_place(token: str, of: Callable[[Any], bool], *, everywhere: bool = False) -> Write:
@@ -203,9 +203,8 @@ def _shaped(name: str, change: Callable[[Any], Any], **more: Any) -> Fault:
             return change([inner(part) for part in value])
         return value
 
-    body = changed(lambda content: json.dumps(inner(json.loads(content))).encode())
-    # Where a success cannot be told from a refusal any more, it has to count as one.
-    fields: dict[str, Any] = {"renames": True, "refused": frozenset(("realload",)), **more}
+    body = changed_json(lambda content: json.dumps(inner(content)).encode())
+    fields: dict[str, Any] = {"renames": True, **more}
     return Fault(name=name, group="shape", reason=None, also=UNKNOWN, treatment=body, **fields)
 
 
@@ -234,14 +233,11 @@ SHAPES = (
         "more fields",
         _objects(lambda value: {**value, "unheardOf": {"a": [1]}}),
         renames=False,
-        refused=frozenset(),
     ),
-    _shaped(
-        "more elements", _lists(lambda value: [*value, None, 7, "x", {}, []]), refused=frozenset()
-    ),
-    _shaped("all twice", _lists(lambda value: value + value), refused=frozenset()),
-    _shaped("the other way round", _lists(lambda value: value[::-1]), refused=frozenset()),
-    _shaped("empty lists", _lists(lambda _: []), refused=frozenset()),
+    _shaped("more elements", _lists(lambda value: [*value, None, 7, "x", {}, []])),
+    _shaped("all twice", _lists(lambda value: value + value)),
+    _shaped("the other way round", _lists(lambda value: value[::-1])),
+    _shaped("empty lists", _lists(lambda _: [])),
     _shaped("null for lists", _lists(lambda _: None)),
     _shaped("the first for lists", _lists(lambda value: value[0] if value else None)),
     _shaped("objects for lists", _lists(lambda value: dict(enumerate(value)))),
@@ -268,8 +264,11 @@ def _encoded(name: str, change: Callable[[bytes], bytes], reason: Reason | None)
     return Fault(name=name, group="encoding", reason=reason, treatment=changed(change))
 
 
-def _lines(content: bytes) -> bytes:
-    value = json.loads(content)
+def _json(name: str, change: Callable[[Any], bytes], reason: Reason | None) -> Fault:
+    return Fault(name=name, group="encoding", reason=reason, treatment=changed_json(change))
+
+
+def _lines(value: Any) -> bytes:
     parts = value if isinstance(value, list) else [{key: value[key]} for key in value]
     return b"\n".join(json.dumps(part).encode() for part in parts)
 
@@ -278,8 +277,8 @@ _XML = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd
 
 ENCODINGS = (
     _encoded("with a line's end", lambda body: body + b"\r\n \t", None),
-    _encoded("indented", lambda body: json.dumps(json.loads(body), indent=4).encode(), None),
-    _encoded("all escaped", lambda body: json.dumps(json.loads(body)).encode(), None),
+    _json("indented", lambda value: json.dumps(value, indent=4).encode(), None),
+    _json("all escaped", lambda value: json.dumps(value).encode(), None),
     _encoded("blanks before", lambda body: b" " * 10_000 + body, None),
     _encoded("BOM", lambda body: b"\xef\xbb\xbf" + body, Reason.DECODE),
     _encoded("UTF-16", lambda body: body.decode().encode("utf-16"), Reason.DECODE),
@@ -292,14 +291,14 @@ ENCODINGS = (
     _encoded("garbage behind", lambda body: body + b"x", Reason.DECODE),
     _encoded("two documents", lambda body: body + body, Reason.DECODE),
     _encoded("NUL behind", lambda body: body + b"\0", Reason.DECODE),
-    _encoded("a line for each", lambda body: _lines(body) + b"\n{}", Reason.DECODE),
+    _json("a line for each", lambda value: _lines(value) + b"\n{}", Reason.DECODE),
     _encoded("a prefix against hijacking", lambda body: b")]}',\n" + body, Reason.DECODE),
     _encoded("JSONP", lambda body: b"callback(" + body + b");", Reason.DECODE),
     _encoded("an event", lambda body: b"data: " + body + b"\n\n", Reason.DECODE),
     _encoded("as text", lambda body: json.dumps(body.decode()).encode(), Reason.DECODE),
     _encoded("comments", lambda body: b"/* ok */" + body, Reason.DECODE),
     _encoded("trailing comma", lambda body: body[:-1] + b"," + body[-1:], Reason.DECODE),
-    _encoded("Python", lambda body: repr(json.loads(body)).encode(), Reason.DECODE),
+    _json("Python", lambda value: repr(value).encode(), Reason.DECODE),
     _encoded("XML", lambda _: _XML, Reason.DECODE),
     _encoded("a form", lambda _: b"isError=false&error=&result=1", Reason.DECODE),
     _encoded("blanks", lambda _: b" " * 100, Reason.DECODE),
@@ -347,7 +346,6 @@ VALUES = (
             None,
             also=UNREAD,
             renames=True,
-            refused=frozenset(("realload",)),
         )
         for name, token in NO_FLAGS.items()
     ),

@@ -6,20 +6,22 @@ import gzip
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from exporter.conformance.candidate import Told
+from exporter.conformance.front import Greeting, Treatment, changed, changed_json, instead
+from exporter.conformance.vendor import drop, endless, hang, reply, reset, say
 from exporter.errors import Reason
-from tests.support.front import Greeting, Treatment, changed, instead
-from tests.support.vendor import drop, endless, hang, reply, reset, say
 
 
 if TYPE_CHECKING:
     import asyncio
 
-    from tests.support.vendor import Step
+    from exporter.conformance.candidate import Candidate
+    from exporter.conformance.vendor import Step
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -42,11 +44,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reason: What the failed polls are counted under; `None` where no poll may fail.
         group: The class of faults it belongs to, where these are sampled by class.
-        but: The reasons of sources that are an exception, by name.
         also: What polls may be counted under beside that.
-        refused: The sources whose credentials have to count as refused.
-        accused: Who is rightly said to be down, by source.
-        answered: The sources that count as up although polls of them fail.
+        refused: Whether the credentials count as refused.
         treatment: What is done to a request.
         greeting: What is done to a connection; in that case to all of the source's.
         tls: The server's end of TLS for new connections; likewise.
@@ -62,11 +61,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     reason: Reason | None
     group: str = ""
-    but: Mapping[str, Reason | None] = {}
     also: frozenset[Reason] = frozenset()
-    refused: frozenset[str] = frozenset()
-    accused: Mapping[str, Mapping[str, str]] = {}
-    answered: frozenset[str] = frozenset()
+    refused: bool = False
     treatment: Treatment | None = None
     greeting: Greeting | None = None
     tls: ssl.SSLContext | None = None
@@ -82,9 +78,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it cannot be done to single requests."""
         return self.refuses or self.greeting is not None or self.tls is not None
 
-    def reason_for(self, source: str) -> Reason | None:
-        """Return what the failed polls of a source are counted under."""
-        return self.but.get(source, self.reason)
+    def told(self, candidate: Candidate) -> Told:
+        """Return what it does to a source of a candidate."""
+        own = candidate.told
+        common = Told(reason=self.reason, refused=self.refused)
+        return own.get(self.name) or own.get(self.group) or common
 
 
 def _on_wire(name: str, step: Step, reason: Reason, **more: Any) -> Fault:
@@ -105,12 +103,11 @@ def _body(name: str, body: bytes, reason: Reason = Reason.DECODE, **more: Any) -
 def _value(name: str, change: Callable[[Any], Any], reason: Reason | None, **more: Any) -> Fault:
     """Change every value of the vendor's own replies."""
 
-    def body(content: bytes) -> bytes:
-        return json.dumps(_mapped(json.loads(content), change), ensure_ascii=False).encode(
-            errors="surrogateescape"
-        )
+    def body(content: Any) -> bytes:
+        text = json.dumps(_mapped(content, change), ensure_ascii=False)
+        return text.encode(errors="surrogateescape")
 
-    return Fault(name=name, reason=reason, treatment=changed(body), **more)
+    return Fault(name=name, reason=reason, treatment=changed_json(body), **more)
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -172,13 +169,6 @@ CONNECTION = (
     Fault(name="other protocol", reason=Reason.DECODE, greeting=talks(b"220 mail.example\r\n\r\n")),
 )
 
-#: A ping that does not come home in time is its target's failure, if others do.
-_LATE: dict[str, Any] = {
-    "lasts": True,
-    "but": {"realload-part": None},
-    "accused": {"realload-part": {"loadfleet_agent_up/41": "timeout"}},
-}
-
 WIRE = (
     _on_wire("reset", reset, Reason.CONNECT),
     _on_wire("closed", drop, Reason.CONNECT),
@@ -191,18 +181,18 @@ WIRE = (
         say(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf", then=drop),
         Reason.CONNECT,
     ),
-    _on_wire("hang", hang, Reason.TIMEOUT, **_LATE),
+    _on_wire("hang", hang, Reason.TIMEOUT, lasts=True),
     _on_wire(
         "hang in the body",
         say(_HEAD + b"Content-Length: 99\r\n\r\n{", then=hang),
         Reason.TIMEOUT,
-        **_LATE,
+        lasts=True,
     ),
     _on_wire(
         "drip",
         endless(_HEAD + b"Content-Length: 99999\r\n\r\n", b" ", pause_seconds=0.02),
         Reason.TIMEOUT,
-        **_LATE,
+        lasts=True,
     ),
     _on_wire(
         "endless body",
@@ -237,32 +227,9 @@ HEADERS = (
 )
 
 STATUS = (
-    _status(
-        401,
-        Reason.AUTH,
-        refused=frozenset(
-            ("realload", "blazemeter", "eggplant", "eggplant-login", "eggplant-login-part")
-        ),
-    ),
-    _status(
-        403,
-        Reason.AUTH,
-        refused=frozenset(("realload", "blazemeter", "eggplant")),
-        but={
-            # One call is denied, and a proof shows that the credentials are still good.
-            "realload-part": Reason.ACCESS_DENIED,
-            "blazemeter-part": Reason.ACCESS_DENIED,
-            # To a login it says that no licence is free.
-            "eggplant-login": Reason.ACCESS_DENIED,
-            "eggplant-login-part": Reason.ACCESS_DENIED,
-        },
-    ),
-    _status(
-        404,
-        Reason.HTTP_4XX,
-        but={"blazemeter-part": Reason.UNKNOWN_ID},
-        answered=frozenset(("blazemeter",)),
-    ),
+    _status(401, Reason.AUTH, refused=True),
+    _status(403, Reason.AUTH, refused=True),
+    _status(404, Reason.HTTP_4XX),
     _status(429, Reason.RATE_LIMITED, pauses=True),
     _status(
         429,
@@ -294,23 +261,10 @@ STATUS = (
 #: Of a list whose ids cannot be read, or are all the same, too few targets are left to be believed.
 _DOUBTED = frozenset((Reason.API_ERROR,))
 
-#: Where every text is odd, so is the token that a login answers with, which is all it is asked
-#: for; and of Real Load's minimum versions nothing is left. A list without names is no failure.
-_NO_TEXT: dict[str, Any] = {
-    "also": _DOUBTED,
-    "but": {
-        "realload": Reason.DECODE,
-        "eggplant-login": Reason.DECODE,
-        "eggplant-login-part": Reason.DECODE,
-    },
-    "answered": frozenset(("realload",)),
-}
-
 BODY = (
     _body("empty", b""),
     _body("not JSON", _HTML),
-    # Eggplant's reply is an array; one of which nothing can be read is a surprise and no failure.
-    _body("array", b"[1, 2]", but={"eggplant": None}),
+    _body("array", b"[1, 2]"),
     _body("null", b"null"),
     _body("text", b'"ok"'),
     _body("deep nesting", b"[" * 100_000, floods=True),
@@ -322,27 +276,16 @@ BODY = (
         "numbers for strings",
         lambda value: 5 if isinstance(value, str) else value,
         None,
-        **_NO_TEXT,
-    ),
-    _value(
-        "nulls",
-        lambda _: None,
-        None,
+        # A list without names is no failure.
         also=_DOUBTED,
-        # Neither data nor `isError` may be how Real Load refuses a token (reference section 1).
-        but={
-            "realload": Reason.AUTH,
-            "eggplant-login": Reason.DECODE,
-            "eggplant-login-part": Reason.DECODE,
-        },
-        refused=frozenset(("realload",)),
-        answered=frozenset(("realload",)),
     ),
+    _value("nulls", lambda _: None, None, also=_DOUBTED),
     _value(
         "invalid UTF-8",
         lambda value: f"{value}\udcff" if isinstance(value, str) else value,
         None,
-        **_NO_TEXT,
+        # A list without names is no failure.
+        also=_DOUBTED,
     ),
 )
 

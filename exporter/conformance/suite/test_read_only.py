@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.front import changed, line
-from tests.support.trial import fits
+from exporter.conformance.front import changed_json, line
+from exporter.conformance.trial import fits
 
 
 if TYPE_CHECKING:
-    from tests.support.trial import Trial
+    from exporter.conformance.trial import Trial
 
 
 def forbidden(trial: Trial) -> list[str]:
@@ -40,8 +40,8 @@ async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
 )
 async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
     """Whatever stands in the place of an id changes neither path nor action."""
-    trial.only.front.treatment = changed(
-        lambda body: json.dumps(planted(json.loads(body), poison)).encode()
+    trial.only.front.treatment = changed_json(
+        lambda value: json.dumps(planted(value, poison)).encode()
     )
 
     await trial.poll()

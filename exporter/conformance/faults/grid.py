@@ -12,47 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.faults import texts, values, wire
-from tests.faults.faults import Fault
-from tests.support.candidates import CANDIDATES
+from exporter.conformance.candidate import Candidate
+from exporter.conformance.faults import texts, values, wire
+from exporter.conformance.faults.table import Fault
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 
 FAULTS: tuple[Fault, ...] = (
     *(*wire.CONNECTIONS, *wire.WIRE, *wire.STATUS),
     *(*values.VALUES, *texts.TEXTS, *values.TIMES, *values.SHAPES, *values.ENCODINGS),
 )
-
-#: By candidate, what fits the calls of one operation; without an entry only all are struck.
-OPERATIONS: Mapping[str, Mapping[str, str]] = {
-    "realload": {
-        action: rf'.*"action":"{action}"\}}'
-        for action in (
-            *("getUserAccountInfo", "getMeasuringAgents", "pingMeasuringAgent"),
-            *("getClusterControllers", "pingClusterController", "getMeasuringAgentClusters"),
-            *("pingMeasuringAgentClusterMembers", "getProxyRecorders", "pingProxyRecorder"),
-            *("getTestExecutionSuites", "getCurrentlyRunningTestExecutionSuiteIds"),
-            *("getTestExecutionSuiteTestRunResultDetail", "getMinRequiredMeasuringAgentVersion"),
-            *("getMinRequiredClusterControllerVersion", "getMinRequiredProxyRecorderVersion"),
-            *("getPricePlanInfo", "getMeasuringAgentTestjobs", "getTestjobTemplates"),
-            "getProxyRecordersClientCertificates",
-        )
-    },
-    "blazemeter": {
-        "user": r"GET /api/v4/user.*",
-        "masters": r"GET /api/v4/masters\?.*",
-        "status": r"GET /api/v4/masters/\d+/status.*",
-        "ci-status": r"GET /api/v4/masters/\d+/ci-status.*",
-        "summary": r"GET /api/v4/masters/\d+/reports.*",
-        "tests": r"GET /api/v4/tests/\d+.*",
-        "locations": r"GET /api/v4/private-locations\?.*",
-    },
-    "eggplant": {"status": r"POST /api/sut/status .*"},
-    "eggplant-login": {"token": r"POST /auth/.*", "status": r"POST /api/sut/status .*"},
-}
 
 ALL = "all"
 
@@ -64,41 +36,39 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A fault, and to whom and when it is played.
 
     Attributes:
-        provider: The name of a candidate.
+        candidate: The provider, and its vendor.
         operation: Which of its calls are struck.
         known: Whether a good poll came before.
     """
 
     fault: Fault
-    provider: str
+    candidate: Candidate
     operation: str
     known: bool
 
     def __str__(self) -> str:
         moment = "after a good one" if self.known else "first poll"
-        return f"{self.fault.name!r} to {self.operation} of {self.provider}, {moment}"
+        return f"{self.fault.name!r} to {self.operation} of {self.candidate.name}, {moment}"
 
 
-def cells() -> Iterator[Cell]:
+def cells(candidates: Iterable[Candidate], faults: Iterable[Fault] = FAULTS) -> Iterator[Cell]:
     """Yield the whole grid."""
-    for fault in FAULTS:
-        for candidate in CANDIDATES:
-            operations = () if fault.on_connections else OPERATIONS.get(candidate.name, ())
+    for fault in faults:
+        for candidate in candidates:
+            operations = () if fault.on_connections else tuple(candidate.operations)
             for operation in (ALL, *operations):
                 for known in (False, True):
-                    yield Cell(
-                        fault=fault, provider=candidate.name, operation=operation, known=known
-                    )
+                    yield Cell(fault=fault, candidate=candidate, operation=operation, known=known)
 
 
-def sample(seed: int) -> list[Cell]:
+def sample(grid: Iterable[Cell], seed: int) -> list[Cell]:
     """Return a part of the grid in which all that matters is at least once.
 
     That is each fault, each class of them to each provider at both moments, and each operation at
     both.
     """
     chance = Random(seed)  # noqa: S311 - repeatable, not secret
-    grid = list(cells())
+    grid = list(grid)
     chance.shuffle(grid)
     wanted: set[tuple[Any, ...]] = set()
     for cell in grid:
@@ -116,8 +86,8 @@ def sample(seed: int) -> list[Cell]:
 def _pairs(cell: Cell) -> set[tuple[Any, ...]]:
     return {
         (cell.fault.group, cell.fault.name),
-        (cell.fault.group, cell.provider, cell.known),
-        (cell.provider, cell.operation, cell.known),
+        (cell.fault.group, cell.candidate.name, cell.known),
+        (cell.candidate.name, cell.operation, cell.known),
     }
 
 
@@ -132,3 +102,8 @@ def batches(found: Iterable[Cell]) -> list[list[Cell]]:
         for _, group in sorted(groups.items(), key=lambda each: each[0])
         for at in range(0, len(group), TOGETHER)
     ]
+
+
+def name_of(batch: list[Cell]) -> str:
+    """Return where a play begins."""
+    return str(batch[0])

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.front import changed
-from tests.support.trial import accused, select, ups, vendor_samples
+from exporter.conformance.front import changed_json
+from exporter.conformance.trial import accused, select, ups, vendor_samples
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.front import Treatment
-    from tests.support.trial import Trial
+    from exporter.conformance.front import Treatment
+    from exporter.conformance.trial import Trial
 
 
 #: What may stand in the place of anything.
@@ -38,7 +38,7 @@ def rewritten(change: Callable[[Any], Any]) -> Treatment:
             return change([inner(part) for part in value])
         return change(value)
 
-    return changed(lambda body: json.dumps(inner(json.loads(body))).encode())
+    return changed_json(lambda value: json.dumps(inner(value)).encode())
 
 
 def surprises(trial: Trial) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from tests.support.vendor import Seen, Step, Wire, read_request, reply
+from exporter.conformance.vendor import Seen, Step, Wire, read_request, reply
 
 
 if TYPE_CHECKING:
@@ -62,6 +63,19 @@ def changed(change: Callable[[bytes], bytes]) -> Treatment:
         await answered(answer, change(answer.body))(wire)
 
     return treat
+
+
+def changed_json(change: Callable[[Any], bytes]) -> Treatment:
+    """Answer with the vendor's reply and a body made from its JSON; what is none passes as it is."""
+
+    def body(content: bytes) -> bytes:
+        try:
+            value = json.loads(content)
+        except ValueError:
+            return content
+        return change(value)
+
+    return changed(body)
 
 
 def judged(step: Step) -> Treatment:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.conformance.candidate import SMALL, Candidate
+from exporter.conformance.clock import SteppedTime
+from exporter.conformance.front import Front, line
 from exporter.fleet.readings import Reading, SourceHealth, TaskHealth
 from exporter.lockout.keeper import ASK_AGAIN_SECONDS, RENEWAL_SECONDS
+from exporter.metrics import catalogue as c
 from exporter.metrics import own
 from exporter.polling.engine import Engine
 from exporter.settings.load import from_data
 from exporter.simulator.vendor import Portal
-from tests.support.candidates import SMALL, Candidate
-from tests.support.clock import FakeClock
-from tests.support.front import Front, line
 
 
 if TYPE_CHECKING:
@@ -90,12 +91,15 @@ class Trial:
             state: Where the engine's state is kept; in memory if not given.
             defaults: Settings of all sources.
         """
-        self.time = FakeClock()
+        self.time = SteppedTime()
         self.clock = clock or msgspec.structs.replace(self.time.clock, sleep=self._pause)
         self._state = state
         self.engine = self._engine()
         self.subjects: dict[str, Subject] = {}
-        self.data: dict[str, Any] = {"defaults": {"auth_retry": "60s", **defaults}}
+        self.data: dict[str, Any] = {
+            # One interval for all, whatever their defaults are, so that times mean the same.
+            "defaults": {"auth_retry": "60s", "interval": "60s", **defaults}
+        }
         # Sources that are alike have one vendor, behind several doors.
         apps = {
             each.name: each.vendor(options, vendors_clock or self.clock)
@@ -123,6 +127,14 @@ class Trial:
 
     async def __aenter__(self) -> Self:
         """Open the vendors' doors and connect the sources."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
         for subject in self.subjects.values():
             await self._stack.enter_async_context(subject.front)
         self._stack.push_async_callback(self._end)
@@ -134,7 +146,6 @@ class Trial:
             for subject in self.subjects.values()
         ]
         await self.engine.connect(from_data(self.data))
-        return self
 
     async def __aexit__(
         self,
@@ -222,9 +233,9 @@ class Trial:
 _NO_TARGETS = frozenset(
     {
         "loadfleet_exporter_state_up",
-        "loadfleet_location_agents_up",
-        "loadfleet_source_task_up",
-        "loadfleet_source_up",
+        c.LOCATION_AGENTS_UP.name,
+        c.SOURCE_TASK_UP.name,
+        c.SOURCE_UP.name,
     }
 )
 
@@ -270,7 +281,7 @@ def accused(page: Page, source: str) -> dict[str, str]:
 
 
 def ups(page: Page) -> set[Labels]:
-    """Return of which machines a page knows whether they are up."""
+    """Return the machines of which a page knows whether they are up."""
     return {labels for name, labels in page if name.endswith("_up") and name not in _NO_TARGETS}
 
 

@@ -11,17 +11,17 @@ import gzip
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from exporter.conformance.faults.table import LATER_SECONDS, Fault
+from exporter.conformance.front import Answer, answered, instead
+from exporter.conformance.vendor import drop, endless, hang, reply, reset, say
 from exporter.errors import Reason
-from tests.faults.faults import LATER_SECONDS, Fault
-from tests.support.front import Answer, answered, instead
-from tests.support.vendor import drop, endless, hang, reply, reset, say
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.front import Ask, Greeting, Treatment
-    from tests.support.vendor import Step, Wire
+    from exporter.conformance.front import Ask, Greeting, Treatment
+    from exporter.conformance.vendor import Step, Wire
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -120,9 +120,6 @@ def _wrong_sum(body: bytes) -> bytes:
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 _SOCKET = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
-#: A ping that does not come home in time is its target's failure, if others do.
-_SLOW: dict[str, Any] = {"lasts": True}
-
 CONNECTIONS = (
     _greeting("torn at once", torn, Reason.CONNECT),
     _greeting("left after the question", left_after_the_question, Reason.CONNECT),
@@ -181,21 +178,21 @@ WIRE = (
         endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause_seconds=0.02),
         Reason.TIMEOUT,
         also=frozenset((Reason.DECODE,)),
-        **_SLOW,
+        lasts=True,
     ),
     _wire(
         "a head that drips",
         endless(_HEAD, b"X: y\r\n", pause_seconds=0.02),
         Reason.TIMEOUT,
-        **_SLOW,
+        lasts=True,
     ),
     _wire(
         "chunks that drip",
         endless(_CHUNKED, b"1\r\n \r\n", pause_seconds=0.02),
         Reason.TIMEOUT,
-        **_SLOW,
+        lasts=True,
     ),
-    _wire("hang in the head", say(b"HTTP/1.1 200", then=hang), Reason.TIMEOUT, **_SLOW),
+    _wire("hang in the head", say(b"HTTP/1.1 200", then=hang), Reason.TIMEOUT, lasts=True),
     _wire("switching protocols", say(_SOCKET), Reason.DECODE),
     _way("HTTP/1.0", lambda answer: _plain(answer, version="1.0", ends=True), None),
     _way("until the end", lambda answer: _plain(answer, ends=True), None),
@@ -291,9 +288,6 @@ def _kept(status: int, reason: Reason | None, **more: Any) -> Fault:
 #: A gateway's page, or nothing, of which the body is no reply of the API.
 _PAGE = b"<html><title>Sign in</title><body><form>Please log in.</form></body></html>"
 
-#: Of Real Load the body decides, if it can be read (reference section 1).
-_BODY_COUNTS: dict[str, Any] = {"but": {"realload": None}}
-
 #: How a vendor may word that it wants to be left alone, and for how long it is.
 PAUSES = {
     "": LATER_SECONDS,
@@ -333,14 +327,8 @@ STATUS = (
     _status(500, Reason.HTTP_5XX, name="500 with 200 kB", body=b"x" * 200_000),
     _status(500, Reason.DECODE, name="500 with 300 kB", body=b"x" * 300_000),
     *(_kept(status, None) for status in (201, 203, 206, 207, 226, 299)),
-    _kept(500, Reason.HTTP_5XX, **_BODY_COUNTS),
-    # To a login it says that the client is not known.
-    _kept(
-        400,
-        Reason.HTTP_4XX,
-        but={"realload": None, "eggplant-login": Reason.AUTH},
-        refused=frozenset(("eggplant-login",)),
-    ),
+    _kept(500, Reason.HTTP_5XX),
+    _kept(400, Reason.HTTP_4XX),
     *(
         _status(
             status,

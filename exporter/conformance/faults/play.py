@@ -6,28 +6,19 @@ All sources of a play are polled by one engine, with others beside them that are
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import subprocess
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
-from xml.etree import ElementTree as ET
 
-import httpx
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from structlog.testing import capture_logs
 
+from exporter.conformance.faults.grid import ALL
+from exporter.conformance.faults.table import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
+from exporter.conformance.trial import Trial, accused, fits, parsed, select, vendor_samples
 from exporter.errors import Reason
-from exporter.overview.picture import Facts
-from exporter.overview.sources import source_rows
+from exporter.metrics import catalogue as c
 from exporter.settings.load import from_data
-from exporter.web.app import create_app
-from tests.faults.faults import AMPLE, BRIEF, LATER_SECONDS, MAX_REPLY
-from tests.faults.grid import ALL, OPERATIONS
-from tests.support.candidates import CANDIDATES
-from tests.support.markup import parse
-from tests.support.trial import Trial, accused, fits, parsed, select, vendor_samples
-from tests.web.fakes import ExposingView
 
 
 if TYPE_CHECKING:
@@ -35,18 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from exporter.clock import Moment
-    from exporter.fleet.readings import Reading
-    from exporter.fleet.store import Snapshot
-    from exporter.overview.sources import SourceRow
-    from tests.faults.grid import Cell
-    from tests.support.trial import Page, Subject
+    from exporter.conformance.faults.grid import Cell
+    from exporter.conformance.trial import Page, Subject
 
     #: What is said of each source.
     Pages = dict[str, Page]
 
-
-_BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
 
 #: The parser has no types.
 _openmetrics: Callable[[str], Iterator[Any]] = openmetrics_parser.text_string_to_metric_families
@@ -61,32 +46,6 @@ MOST_OF_RUNS = 4 * 24
 _OF_ONE = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
 
 
-class Everything(ExposingView):
-    """The daemon's pages over the engine of a trial."""
-
-    def __init__(self, trial: Trial) -> None:
-        super().__init__(trial.engine.exposition)
-        self._trial = trial
-
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return what is known now."""
-        return self._trial.engine.store.snapshots()
-
-    def sources(self) -> Sequence[SourceRow]:
-        """Return how each source is."""
-        return source_rows(self._trial.engine.pollers.values(), self._trial.engine.store)
-
-    def now(self) -> Moment:
-        """Return the trial's time."""
-        return self._trial.clock.now()
-
-    def _facts(self) -> Facts:
-        engine = self._trial.engine
-        return Facts.of(
-            engine.pollers.values(), engine.store, judge=self._judge, ready=True, alerts=()
-        )
-
-
 class Play:
     """Cells that are played at once.
 
@@ -97,13 +56,14 @@ class Play:
     def __init__(self, batch: Sequence[Cell], folder: Path, **options: Any) -> None:
         self.wrong: list[str] = []
         self._cells = {f"s{number}": cell for number, cell in enumerate(batch)}
+        self._candidates = {cell.candidate.name: cell.candidate for cell in batch}
         (self._known,) = {cell.known for cell in batch}
         (self._lasts,) = {cell.fault.lasts for cell in batch}
         (self._recovery_seconds,) = {cell.fault.recovery_seconds for cell in batch}
         self._trial = Trial(
             {
-                **{f"well-{name}": candidate for name, candidate in _BY_NAME.items()},
-                **{name: _BY_NAME[cell.provider] for name, cell in self._cells.items()},
+                **{f"well-{name}": each for name, each in self._candidates.items()},
+                **{name: cell.candidate for name, cell in self._cells.items()},
             },
             folder,
             timeout=BRIEF if self._lasts else AMPLE,
@@ -112,7 +72,7 @@ class Play:
             **options,
         )
         self._before: dict[str, Counter[str]] = {}
-        self._secrets = {"hZUqDBNWfbYAUa", "simulated-login-token"}
+        self._secrets = {text for each in self._candidates.values() for text in each.secrets}
 
     async def run(self, promtool: str | None) -> list[str]:
         """Play it to its end and return what was wrong."""
@@ -164,7 +124,7 @@ class Play:
                 self._blame("before the fault", f"{name} failed for {self._reasons(name)}")
 
     def _check_fault(self, pages: Pages) -> None:
-        for provider in _BY_NAME:
+        for provider in self._candidates:
             self._check_undisturbed(pages, f"well-{provider}")
         for name, cell in self._cells.items():
             self._check_told(pages, name, cell)
@@ -174,7 +134,7 @@ class Play:
     def _check_undisturbed(self, pages: Pages, name: str) -> None:
         if self._reasons(name):
             self._blame(name, f"disturbed: {self._reasons(name)}")
-        if flag(pages, "loadfleet_source_up", name) != 1:
+        if flag(pages, c.SOURCE_UP.name, name) != 1:
             self._blame(name, "not up")
         if accused(pages[name], name):
             self._blame(name, f"accused: {accused(pages[name], name)}")
@@ -182,7 +142,8 @@ class Play:
     def _check_told(self, pages: Pages, name: str, cell: Cell) -> None:
         """Check what polls are counted under, and what is said of the source."""
         fault, reasons = cell.fault, self._reasons(name)
-        expected = fault.reason_for(cell.provider)
+        told = fault.told(cell.candidate)
+        expected = told.reason
         also = set(fault.also)
         if cell.operation == ALL:
             if expected is not None and not reasons:
@@ -190,21 +151,19 @@ class Play:
         else:
             also |= _OF_ONE
             # Where success cannot be told from a refusal, the guard has to ask, and may be told.
-            also |= {Reason.AUTH} if fault.refused else set()
+            also |= {Reason.AUTH} if told.refused else set()
         strange = reasons - {each.value for each in (*also, expected) if each is not None}
         if strange:
             self._blame(cell, f"counted under {sorted(strange)} instead of {expected}")
-        if flag(pages, "loadfleet_source_auth_failed", name) and (
-            cell.provider not in fault.refused
-        ):
+        if flag(pages, c.SOURCE_AUTH_FAILED.name, name) and not told.refused:
             self._blame(cell, "the credentials are said to be refused")
         is_silenced = cell.operation == ALL and reasons and expected is not None
-        if is_silenced and flag(pages, "loadfleet_source_up", name) != 0:
+        if is_silenced and flag(pages, c.SOURCE_UP.name, name) != 0:
             self._blame(cell, "the source is said to be up")
 
     def _check_evidence(self, pages: Pages, name: str, cell: Cell) -> None:
         """Check that nobody is accused, and nothing green, that would not be without the fault."""
-        truth = targets(pages, f"well-{cell.provider}")
+        truth = targets(pages, f"well-{cell.candidate.name}")
         found = targets(pages, name)
         if not cell.fault.renames:
             down = accused(pages[name], name)
@@ -216,7 +175,7 @@ class Play:
             green -= truth.keys()
             if green:
                 self._blame(cell, f"green without a reason: {sorted(green)}")
-        failed = cell.fault.reason_for(cell.provider) is not None
+        failed = cell.fault.told(cell.candidate).reason is not None
         if cell.operation == ALL and failed:
             if not self._known and found:
                 self._blame(cell, f"known although nothing was read: {sorted(found)}")
@@ -226,28 +185,28 @@ class Play:
     def _check_calls(self, name: str, cell: Cell) -> None:
         """Check that only what may be asked is asked, and no more than the vendor bears."""
         subject = self._trial.subjects[name]
-        well = self._trial.subjects[f"well-{cell.provider}"]
+        well = self._trial.subjects[f"well-{cell.candidate.name}"]
         odd = [seen for seen in subject.front.seen if not fits(subject.candidate.allowed, seen)]
         if odd:
             self._blame(cell, f"asked: {odd[0].method} {odd[0].target[:200]}")
         most = 3 * len(well.front.seen) + MOST_OF_RUNS
         if len(subject.front.seen) > most:
             self._blame(cell, f"{len(subject.front.seen)} calls instead of {len(well.front.seen)}")
-        may_be_refused = cell.fault.reason_for(cell.provider) in _MAY_BE_REFUSED
+        may_be_refused = cell.fault.told(cell.candidate).reason in _MAY_BE_REFUSED
         if cell.operation == ALL and may_be_refused and subject.front.treated > ALLOWED_REFUSALS:
             self._blame(cell, f"{subject.front.treated} calls that may have been refused")
 
     def _check_recovery(self, pages: Pages) -> None:
-        for provider in _BY_NAME:
+        for provider in self._candidates:
             self._check_undisturbed(pages, f"well-{provider}")
         for name, cell in self._cells.items():
             if self._reasons(name):
                 self._blame(cell, f"afterwards: {self._reasons(name)}")
-            if flag(pages, "loadfleet_source_up", name) != 1:
+            if flag(pages, c.SOURCE_UP.name, name) != 1:
                 self._blame(cell, "afterwards not up")
-            if flag(pages, "loadfleet_source_auth_failed", name):
+            if flag(pages, c.SOURCE_AUTH_FAILED.name, name):
                 self._blame(cell, "afterwards said to be refused")
-            truth, found = targets(pages, f"well-{cell.provider}"), targets(pages, name)
+            truth, found = targets(pages, f"well-{cell.candidate.name}"), targets(pages, name)
             lacking = truth.items() - found.items()
             # What was listed under other names is remembered.
             strange = {key for key in found.items() - truth.items() if key[0][0] != _RUN}
@@ -271,47 +230,9 @@ class Play:
             )
             if (found.returncode, found.stdout + found.stderr) != (0, b""):
                 self._blame("promtool", (found.stdout + found.stderr).decode()[:500])
-        app = create_app(Everything(trial))
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
-            for path in self._paths():
-                self._check_page(path, await client.get(path))
         for secret in self._secrets:
             if secret.encode() in plain:
                 self._blame("/metrics", "a secret is shown")
-
-    def _paths(self) -> Iterator[str]:
-        yield from ("/", "/api/v1/status", "/api/v1/targets", "/api/v1/problems")
-        yield from ("/api/v1/sources", "/sd/agents", "/sd/controllers", "/sd/recorders", "/config")
-        for name, cell in self._cells.items():
-            kinds: set[str] = set()
-            for reading in self._trial.readings(name) if cell.fault.treatment else ():
-                kind = type(reading).__name__.lower()
-                if kind in kinds or kind not in _BY_NAME[cell.provider].provider.kinds:
-                    continue
-                kinds.add(kind)
-                asked = f"source={name}&kind={kind}&id={quote(_id_of(kind, reading), safe='')}"
-                yield f"/target?{asked}"
-                yield f"/badge/target.svg?{asked}"
-
-    def _check_page(self, path: str, answer: httpx.Response) -> None:
-        kind = answer.headers["content-type"].partition(";")[0]
-        if answer.status_code != 200 and not (path.startswith("/target") or "badge" in path):
-            self._blame(path, f"answered with {answer.status_code}")
-        if answer.status_code not in (200, 400, 404):
-            self._blame(path, f"answered with {answer.status_code}")
-        if "html" in kind:
-            tree = parse(answer.text)
-            if any(each.attributes.get("id") == "planted" for each in tree.everything()):
-                self._blame(path, "a text of a vendor has become a part of the page")
-            if any("onmouseover" in each.attributes for each in tree.everything()):
-                self._blame(path, "a text of a vendor has become an attribute")
-        elif "json" in kind:
-            json.loads(answer.content)
-        elif "svg" in kind:
-            ET.fromstring(answer.content)  # noqa: S314 - ours
-        if any(secret in answer.text for secret in self._secrets):
-            self._blame(path, "a secret is shown")
 
     def _check_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
         for entry in logs:
@@ -332,7 +253,7 @@ async def strike(cell: Cell, subject: Subject) -> None:
     """Let a fault begin."""
     front = subject.front
     if cell.operation != ALL:
-        pattern = OPERATIONS[cell.provider][cell.operation]
+        pattern = cell.candidate.operations[cell.operation]
         front.struck = lambda seen: fits(pattern, seen)
     front.treatment, front.greeting = cell.fault.treatment, cell.fault.greeting
     if cell.fault.on_connections:
@@ -363,15 +284,10 @@ def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
     return found
 
 
-_RUN = "loadfleet_run_passed"
+_RUN = c.RUN_PASSED.name
 
-_OF_NONE = frozenset(("loadfleet_location_agents_up",))
+_OF_NONE = frozenset((c.LOCATION_AGENTS_UP.name,))
 
 
 def _identifies(label: str) -> bool:
     return label.endswith("_id") or label == "controller"
-
-
-def _id_of(kind: str, reading: Reading) -> str:
-    field = f"{kind}_id" if hasattr(reading, f"{kind}_id") else kind
-    return str(getattr(reading, field))
