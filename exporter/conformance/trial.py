@@ -155,6 +155,13 @@ class Trial:
     ) -> None:
         await self._stack.__aexit__(kind, error, traceback)
 
+    def alike(self, page: str) -> str:
+        """Return a page on which all vendors have one address, so that sources can be compared."""
+        for subject in self.subjects.values():
+            address = self._url(subject).partition("//")[2]
+            page = page.replace(f'"{address}"', '"vendor"')
+        return page
+
     def _url(self, subject: Subject) -> str:
         if not self._domain:
             return subject.front.url

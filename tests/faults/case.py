@@ -133,9 +133,9 @@ class Case:
 
     def page(self, *, whole: bool = True) -> Page:
         """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
-        body = self.trial.engine.exposition.metrics().body
+        body = self.trial.alike(self.trial.engine.exposition.metrics().body.decode())
         # Only at its own ends of lines: texts may hold others.
-        lines = (f"{line}\n" for line in body.decode().split("\n"))
+        lines = (f"{line}\n" for line in body.split("\n"))
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
     def reasons(self) -> dict[str, set[str]]:

@@ -103,7 +103,7 @@ class Play:
 
     def _page(self) -> Pages:
         """Scrape, and parse what is said of sources and of whether targets are up."""
-        body = self._trial.engine.exposition.metrics().body.decode()
+        body = self._trial.alike(self._trial.engine.exposition.metrics().body.decode())
         # Only at its own ends of lines: texts may hold others.
         lines = (f"{line}\n" for line in body.split("\n") if _JUDGED.match(line))
         pages: Pages = {name: {} for name in self._trial.subjects}

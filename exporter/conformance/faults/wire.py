@@ -73,17 +73,28 @@ async def left_after_the_question(reader: asyncio.StreamReader, _: asyncio.Strea
     await reader.read(20)
 
 
+def _type(answer: Answer) -> dict[str, str]:
+    """Return the header that says what the body is, if the vendor does."""
+    return {name: text for name, text in answer.headers.items() if name == "content-type"}
+
+
+def _typed(answer: Answer) -> bytes:
+    """Write that header."""
+    return "".join(f"{name}: {text}\r\n" for name, text in _type(answer).items()).encode()
+
+
 def _plain(answer: Answer, *, version: str = "1.1", more: str = "", ends: bool = False) -> Step:
     """Write a reply as it is, with or without its length."""
     length = "" if ends else f"Content-Length: {len(answer.body)}\r\n"
-    head = f"HTTP/{version} {answer.status} OK\r\n{length}{more}\r\n".encode()
-    return say(head + answer.body, then=drop if ends else None)
+    head = f"HTTP/{version} {answer.status} OK\r\n{length}{more}".encode() + _typed(answer)
+    return say(head + b"\r\n" + answer.body, then=drop if ends else None)
 
 
 def _chunked(answer: Answer, *, size: int = 7, extension: str = "", trailer: str = "") -> Step:
     parts = [answer.body[at : at + size] for at in range(0, len(answer.body), size)]
     body = b"".join(f"{len(part):x}{extension}\r\n".encode() + part + b"\r\n" for part in parts)
-    head = f"HTTP/1.1 {answer.status} OK\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    head = f"HTTP/1.1 {answer.status} OK\r\nTransfer-Encoding: chunked\r\n".encode()
+    head += _typed(answer) + b"\r\n"
     return say(head + body + f"0\r\n{trailer}\r\n".encode())
 
 
@@ -103,7 +114,9 @@ def _after(informational: bytes) -> Callable[[Answer], Step]:
 def _packed(encoding: str, pack: Callable[[bytes], bytes]) -> Callable[[Answer], Step]:
     """Answer with a packed body."""
     return lambda answer: reply(
-        pack(answer.body), status=answer.status, headers={"Content-Encoding": encoding}
+        pack(answer.body),
+        status=answer.status,
+        headers={"Content-Encoding": encoding, **_type(answer)},
     )
 
 
@@ -211,7 +224,9 @@ WIRE = (
     _way("hints", _after(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), None),
     _way(
         "length too short",
-        lambda answer: say(_HEAD + b"Content-Length: 5\r\n\r\n" + answer.body, then=drop),
+        lambda answer: say(
+            _HEAD + _typed(answer) + b"Content-Length: 5\r\n\r\n" + answer.body, then=drop
+        ),
         Reason.DECODE,
     ),
     _way(
@@ -225,7 +240,13 @@ WIRE = (
     _way(
         "twice",
         lambda answer: say(
-            2 * (_HEAD + f"Content-Length: {len(answer.body)}\r\n\r\n".encode() + answer.body)
+            2
+            * (
+                _HEAD
+                + _typed(answer)
+                + f"Content-Length: {len(answer.body)}\r\n\r\n".encode()
+                + answer.body
+            )
         ),
         None,
         also=frozenset((Reason.CONNECT, Reason.DECODE)),
@@ -280,7 +301,7 @@ def _kept(status: int, reason: Reason | None, **more: Any) -> Fault:
         name=f"{status} with the reply",
         group="status",
         reason=reason,
-        treatment=_as_said(lambda answer: reply(answer.body, status=status)),
+        treatment=_as_said(lambda answer: reply(answer.body, status=status, headers=_type(answer))),
         **more,
     )
 
