@@ -101,6 +101,12 @@ COMMANDS = {
         summary="print the providers that can be configured, those of plug-ins too; exit 1 if a"
         " plug-in cannot be used",
     ),
+    "conformance": Command(
+        module="conformance",
+        summary="try a plug-in against its simulated vendor: reads only, never locked out, keeps"
+        " secrets, survives every fault, accuses nobody without evidence; exit 1 if something does"
+        " not hold",
+    ),
     "metrics": Command(
         module="metrics", summary="print the names, labels and meanings of the fleet's metrics"
     ),

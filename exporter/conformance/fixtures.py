@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from exporter.conformance.trial import Trial
 
@@ -21,3 +22,17 @@ async def trial(candidate: Candidate, tmp_path: Path) -> AsyncIterator[Trial]:
     """Connect one source of the candidate."""
     async with Trial({candidate.name: candidate}, tmp_path, timeout="4s") as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Make the authority that all sources trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write its certificate to a file: the system's take long to load, source by source."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)

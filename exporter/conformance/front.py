@@ -66,7 +66,7 @@ def changed(change: Callable[[bytes], bytes]) -> Treatment:
 
 
 def changed_json(change: Callable[[Any], bytes]) -> Treatment:
-    """Answer with the vendor's reply and a body made from its JSON; what is none passes as it is."""
+    """Answer with the vendor's reply and a body made from its JSON; other bodies stay."""
 
     def body(content: bytes) -> bytes:
         try:

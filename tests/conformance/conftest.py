@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.conformance.cases import parametrize
-from exporter.conformance.fixtures import trial
+from exporter.conformance.fixtures import authority, ca_file, trial
 from tests.support.candidates import CANDIDATES
 
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.conformance.candidate import Candidate
 
 
-__all__ = ["trial"]
+__all__ = ["authority", "ca_file", "trial"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.conformance.suite.test_declared import *  # noqa: F403
 from exporter.conformance.suite.test_evidence import *  # noqa: F403
 from exporter.conformance.suite.test_isolation import *  # noqa: F403
 from exporter.conformance.suite.test_lockout import *  # noqa: F403
@@ -10,6 +11,7 @@ from exporter.conformance.suite.test_secrets import *  # noqa: F403
 from exporter.conformance.suite.test_source import *  # noqa: F403
 from exporter.conformance.suite.test_surprises import *  # noqa: F403
 from exporter.conformance.suite.test_time import *  # noqa: F403
+from exporter.conformance.suite.test_tls import *  # noqa: F403
 from exporter.sources.registry import BUILT_IN
 from tests.support.candidates import CANDIDATES
 

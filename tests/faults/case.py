@@ -32,7 +32,7 @@ WHOLE = tuple(candidate.name for candidate in CANDIDATES)
 PARTS = tuple(f"{candidate.name}-part" for candidate in CANDIDATES if candidate.part)
 WELL = tuple(f"{candidate.name}-well" for candidate in CANDIDATES)
 
-#: What faults of one target or kind of call mean, where they mean something else than faults of all.
+#: What faults of a part mean, where they mean something else than faults of all calls.
 _PARTS_TOLD = {
     "realload-part": {
         "403": Told(reason=Reason.ACCESS_DENIED),  # a proof shows that the credentials are good

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import trustme
+
+from exporter.conformance.fixtures import authority, ca_file
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """Make the authority that all sources trust."""
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write its certificate to a file: the system's take long to load, source by source."""
-    path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
+__all__ = ["authority", "ca_file"]
 
 
 @pytest.fixture
