@@ -133,13 +133,9 @@ def _candidates_of(name: str) -> Iterator[Candidate]:
             ) from error
         for candidate in found if isinstance(found, tuple | list) else (found,):
             if not isinstance(candidate, Candidate):
-                raise _NothingToTryError(
-                    f"{point.value} is neither a Candidate nor a tuple of them"
-                )
+                raise _NothingToTryError(f"{point.value} is neither a Candidate nor several")
             if candidate.provider.name != name:
-                raise _NothingToTryError(
-                    f"{point.value} is of {candidate.provider.name}, not {name}"
-                )
+                raise _NothingToTryError(f"{point.value} is no candidate of {name}")
             yield candidate
 
 

@@ -42,30 +42,6 @@ def application(
         The application, with the portal in `state.portal`.
     """
 
-    def accepted(request: Request) -> bool:
-        if authorization is None:
-            return True
-        given, token = request.headers.get("authorization", ""), portal.token
-        if token is not None and given == authorization(token):
-            return True
-        portal.refuse(caller_of(request))
-        return False
-
-    async def answered(request: Request, make: Callable[[Request], Any]) -> Response:
-        if not accepted(request):
-            return JsonResponse({"message": "Unauthorized"}, status_code=401)
-        content = make(request)
-        return content if isinstance(content, Response) else JsonResponse(content)
-
-    def route(name: str, make: Callable[[Request], Any]) -> Route:
-        method, _, path = name.partition(" ")
-
-        async def endpoint(request: Request) -> Response:
-            await request.body()
-            return await portal.answer(name, lambda: answered(request, make))
-
-        return Route(path, endpoint, methods=[method])
-
     async def other(request: Request) -> Response:
         asked = f"{request.method} {request.url.path}"
         if request.method != "GET" or asked in changes:
@@ -76,10 +52,40 @@ def application(
 
         return await portal.answer("unknown", work)
 
-    routes = [route(name, make) for name, make in replies.items()]
+    routes = [_route(portal, name, make, authorization) for name, make in replies.items()]
     # Last, and without the page for other methods that a path of its own would answer with.
     vendor = Starlette(
         routes=[portal.route(), *routes, Route("/{rest:path}", other, methods=_METHODS)]
     )
     vendor.state.portal = portal
     return vendor
+
+
+def _route(
+    portal: Portal,
+    name: str,
+    make: Callable[[Request], Any],
+    authorization: Callable[[str], str] | None,
+) -> Route:
+    method, _, path = name.partition(" ")
+
+    async def endpoint(request: Request) -> Response:
+        await request.body()
+
+        async def work() -> Response:
+            if authorization is not None and not _is_accepted(request, portal, authorization):
+                return JsonResponse({"message": "Unauthorized"}, status_code=401)
+            content = make(request)
+            return content if isinstance(content, Response) else JsonResponse(content)
+
+        return await portal.answer(name, work)
+
+    return Route(path, endpoint, methods=[method])
+
+
+def _is_accepted(request: Request, portal: Portal, authorization: Callable[[str], str]) -> bool:
+    given = request.headers.get("authorization", "")
+    if portal.token is not None and given == authorization(portal.token):
+        return True
+    portal.refuse(caller_of(request))
+    return False

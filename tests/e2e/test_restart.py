@@ -18,6 +18,7 @@ import pytest
 
 from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.candidate import SMALL
 from exporter.conformance.front import Front, changed
 from exporter.sharding import Shard
 from exporter.simulator.eggplant.app import CLIENT
@@ -26,7 +27,7 @@ from exporter.simulator.server import Simulation, serve
 from exporter.simulator.vendor import Command, Fault
 from tests.faults.receiver import Receiver
 from tests.state.stores import kept, sqlite
-from tests.support.candidates import CANDIDATES, SMALL
+from tests.support.candidates import CANDIDATES
 from tests.support.markup import parse
 from tests.support.pair import BACKENDS
 from tests.support.processes import daemon, fetch

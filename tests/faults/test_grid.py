@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.support.candidates import Candidate
+    from exporter.conformance.candidate import Candidate
 
 
 #: The classes of faults that are in what a reply says.

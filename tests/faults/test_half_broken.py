@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from exporter.conformance.candidate import SMALL
 from exporter.conformance.trial import Trial, accused, select
 from exporter.conformance.vendor import drop, reply, reset, say
 from exporter.metrics import catalogue as c
-from tests.support.candidates import CANDIDATES, SMALL
+from tests.support.candidates import CANDIDATES
 
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from tests.support.candidates import Candidate
+    from exporter.conformance.candidate import Candidate
 
 
 PACE = 60.0

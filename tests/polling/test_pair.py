@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from exporter.conformance.candidate import Candidate
 from exporter.conformance.front import changed, instead
 from exporter.conformance.trial import Page, Trial
 from exporter.conformance.trial import parsed as page_of
@@ -25,7 +26,7 @@ from exporter.polling.poller import HEALTH
 from exporter.settings.load import from_data
 from exporter.state.leadership import HAND_OVER_SECONDS, Role
 from exporter.state.lease import LEASE_SECONDS, parsed
-from tests.support.candidates import CANDIDATES, Candidate
+from tests.support.candidates import CANDIDATES
 from tests.support.state import LastingState
 
 

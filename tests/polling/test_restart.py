@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.conformance.candidate import Candidate
 from exporter.conformance.front import changed, instead
 from exporter.conformance.trial import Page, Trial, fits, select, vendor_samples
 from exporter.conformance.vendor import reply
@@ -17,7 +18,7 @@ from exporter.overview.rows import Condition
 from exporter.overview.sources import source_rows
 from exporter.polling.engine import Engine, connected
 from exporter.settings.load import from_data
-from tests.support.candidates import CANDIDATES, Candidate
+from tests.support.candidates import CANDIDATES
 from tests.support.state import LastingState
 
 

@@ -73,7 +73,8 @@ secondarySMSPhone lastLoginIP pingFromRemoteIp annotationArray errorMessage
 """
 
 #: Of Real Load the body decides, if it can be read (reference section 1). Where a success cannot be
-#: told from a refusal any more, it has to count as one; without texts there are no minimum versions.
+#: told from a refusal any more, it has to count as one; without texts there are no
+#: minimum versions.
 _PORTAL_TOLD = {
     "numbers for strings": Told(reason=Reason.DECODE, answered=True),
     "invalid UTF-8": Told(reason=Reason.DECODE, answered=True),

@@ -12,8 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter.clock import SYSTEM_CLOCK
+from exporter.conformance.candidate import SMALL
 from exporter.conformance.front import Front, line
-from tests.support.candidates import CANDIDATES, SMALL
+from tests.support.candidates import CANDIDATES
 from tests.support.processes import EXPORTER, daemon, fetch, free_port
 from tests.support.redis import PROGRAMS, RedisServer
 from tests.support.wait import until

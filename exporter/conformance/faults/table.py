@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import ssl
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +18,7 @@ from exporter.errors import Reason
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from exporter.conformance.candidate import Candidate
     from exporter.conformance.vendor import Step

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.conformance.candidate import Candidate
 from exporter.conformance.cases import given
 from exporter.conformance.front import judged
 from exporter.conformance.trial import select
@@ -17,6 +16,7 @@ from exporter.metrics import catalogue as c
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter.conformance.candidate import Candidate
     from exporter.conformance.front import Front
     from exporter.conformance.trial import Trial
     from exporter.conformance.vendor import Seen, Step

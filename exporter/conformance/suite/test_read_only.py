@@ -41,7 +41,7 @@ async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
 async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
     """Whatever stands in the place of an id changes neither path nor action."""
     trial.only.front.treatment = changed_json(
-        lambda value: json.dumps(planted(value, poison)).encode()
+        lambda value: json.dumps(poisoned(value, poison)).encode()
     )
 
     await trial.poll()
@@ -55,15 +55,15 @@ async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
     ]
 
 
-def planted(value: Any, poison: str) -> Any:
+def poisoned(value: Any, poison: str) -> Any:
     """Put a text in the place of every id."""
     if isinstance(value, list):
-        return [planted(part, poison) for part in value]
+        return [poisoned(part, poison) for part in value]
     if not isinstance(value, dict):
         return value
     return {
         key: poison
         if key.lower().endswith("id") and not isinstance(part, dict | list)
-        else planted(part, poison)
+        else poisoned(part, poison)
         for key, part in value.items()
     }

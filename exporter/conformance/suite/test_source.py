@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.conformance.candidate import Candidate
 from exporter.conformance.front import instead, line
 from exporter.conformance.trial import Trial, accused, select
 from exporter.conformance.vendor import hang
@@ -17,6 +16,8 @@ from exporter.metrics import catalogue as c
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from exporter.conformance.candidate import Candidate
 
 
 async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
