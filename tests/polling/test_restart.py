@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.conformance.candidate import Candidate
 from exporter.conformance.front import changed, instead
 from exporter.conformance.trial import Page, Trial, fits, select, vendor_samples
 from exporter.conformance.vendor import reply
@@ -25,6 +24,8 @@ from tests.support.state import LastingState
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from exporter.conformance.candidate import Candidate
 
 
 CANARY = "canary-7f3a"
