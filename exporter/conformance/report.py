@@ -25,6 +25,7 @@ _INI = """[pytest]
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 timeout = 120
+verbosity_assertions = 2
 """
 
 #: Of what was seen in place of what must hold.

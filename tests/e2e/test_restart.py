@@ -19,7 +19,7 @@ import pytest
 from exporter.alerts.memory import AlertMemory
 from exporter.clock import SYSTEM_CLOCK
 from exporter.conformance.candidate import SMALL
-from exporter.conformance.front import Front, changed
+from exporter.conformance.front import Front, changed_json
 from exporter.sharding import Shard
 from exporter.simulator.eggplant.app import CLIENT
 from exporter.simulator.options import SimulatorOptions
@@ -291,7 +291,7 @@ async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
                 before, colon, _ = (portal.token or "").rpartition(":")
                 portal.obey(Command(token=f"{before}{colon}{CANARY}"))
             front = await stack.enter_async_context(Front(app))
-            front.treatment = changed(_quoting(candidate.secret_fields))
+            front.treatment = changed_json(_quoting(candidate.secret_fields))
             file = tmp_path / f"{candidate.name}.secret"
             candidate.written(portal, file)
             sources.append(candidate.connected(front.url, file) | {"name": candidate.name})
@@ -345,7 +345,7 @@ def _quoting(fields: frozenset[str]) -> Any:
                 return [planted(part) for part in value]
         return value
 
-    return lambda body: json.dumps(planted(json.loads(body))).encode()
+    return lambda value: json.dumps(planted(value)).encode()
 
 
 def _bytes(folder: Path) -> bytes:

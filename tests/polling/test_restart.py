@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.conformance.front import changed, instead
+from exporter.conformance.front import changed, changed_json, instead
 from exporter.conformance.trial import Page, Trial, fits, select, vendor_samples
 from exporter.conformance.vendor import reply
 from exporter.overview.build import target_rows
@@ -323,8 +323,8 @@ async def test_no_secret_is_written(restarts: Restarts) -> None:
     """Neither what is configured nor what a reply holds beside what is wanted."""
     trial = restarts.trial
     fields = trial.only.candidate.secret_fields
-    trial.only.front.treatment = changed(
-        lambda body: json.dumps(planted(json.loads(body), fields)).encode()
+    trial.only.front.treatment = changed_json(
+        lambda value: json.dumps(planted(value, fields)).encode()
     )
     (settings,) = from_data(trial.data).sources
     secrets = {secret.reveal() for secret in settings.secrets()} | {CANARY}

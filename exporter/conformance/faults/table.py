@@ -269,7 +269,7 @@ BODY = (
     _body("text", b'"ok"'),
     _body("deep nesting", b"[" * 100_000, floods=True),
     _body("deep nesting in an object", b'{"a":' * 20_000 + b"1" + b"}" * 20_000, floods=True),
-    Fault(name="NaN", reason=Reason.DECODE, treatment=_raw_numbers("NaN")),
+    Fault(name="NaN", group="number", reason=Reason.DECODE, treatment=_raw_numbers("NaN")),
     Fault(name="400 digits", reason=None, also=_DOUBTED, treatment=_raw_numbers("9" * 400)),
     _value("strings for numbers", _numbers(str), None),
     _value(

@@ -24,7 +24,7 @@ async def test_no_fault_costs_more_than_what_it_takes(
     async def once(own: Path) -> None:
         wrong = await Play(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
 
-        assert [] == wrong
+        assert [] == wrong, "\n".join(wrong)
 
     # Of a shorter stall, calls that are answered do not time out.
     await undisturbed(once, tmp_path, patience_seconds=BRIEF_SECONDS / 2)
