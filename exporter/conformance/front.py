@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """What the vendor answers."""
+    """An answer of the vendor."""
 
     status: int = 0
     headers: dict[str, str] = {}
@@ -126,7 +126,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"{self._scheme}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:

@@ -269,7 +269,7 @@ def vendor_samples(page: Page, source: str) -> Page:
     return {
         (name, labels): value
         for (name, labels), value in page.items()
-        if not name.startswith(("loadfleet_exporter_", "loadfleet_source_"))
+        if not name.startswith((f"{c.PREFIX}exporter_", f"{c.PREFIX}source_"))
         and ("source", source) in labels
     }
 

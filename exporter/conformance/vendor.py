@@ -103,7 +103,7 @@ class Vendor:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api"
 
     async def __aenter__(self) -> Self:

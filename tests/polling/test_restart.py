@@ -42,6 +42,14 @@ SILENCED = {
         ),
     ),
     "eggplant": (r".*/api/sut/status.*", changed(lambda _: b"[]")),
+    "locust": (
+        r".*/stats/requests.*",
+        changed(lambda body: re.sub(rb'(_usage":\d+,"state":)"running"', rb'\1"missing"', body)),
+    ),
+    "selenium": (
+        r".*/status.*",
+        changed(lambda body: body.replace(b'"availability":"UP"', b'"availability":"DOWN"')),
+    ),
 }
 
 #: By provider what makes its agents down.

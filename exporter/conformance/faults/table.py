@@ -75,7 +75,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def on_connections(self) -> bool:
-        """Whether it cannot be done to single requests."""
+        """True if it cannot be done to single requests."""
         return self.refuses or self.greeting is not None or self.tls is not None
 
     def told(self, candidate: Candidate) -> Told:

@@ -1,6 +1,6 @@
-"""What else a vendor, a gateway or a stranger at its port may answer with, apart from values.
+"""Answers of a vendor, a gateway or a stranger at its port that are odd apart from their values.
 
-Beside the table in `faults.py`, which is played to all at once, these are played by `grid.py`: each
+Beside the faults in `table.py`, which is played to all at once, these are played by `grid.py`: each
 to some sources in CI, and to all of them in the slow lane.
 """
 

@@ -85,7 +85,7 @@ async def test_an_abort_is_no_pass(trial: Trial, candidate: Candidate) -> None:
 
 @given(lambda each: each.emptied)
 async def test_an_emptied_inventory_is_a_failure(trial: Trial, candidate: Candidate) -> None:
-    """Where there was a fleet and now is none, the targets stay until it was so for an hour."""
+    """An emptied list is not believed: the targets stay until it was empty for an hour."""
     await trial.poll()
     full = trial.page()
     world = trial.only.portal.world
@@ -113,7 +113,7 @@ async def test_an_emptied_inventory_is_a_failure(trial: Trial, candidate: Candid
 async def test_a_list_shorter_than_its_total_is_a_failure(
     trial: Trial, candidate: Candidate
 ) -> None:
-    """What the vendor counts and does not list is not gone."""
+    """A target that the vendor counts and does not list is not gone."""
     assert candidate.shortened is not None
     await trial.poll()
     full = trial.page()
@@ -129,7 +129,7 @@ async def test_a_list_shorter_than_its_total_is_a_failure(
 
 
 async def test_a_vendor_that_hangs_accuses_nobody(trial: Trial, candidate: Candidate) -> None:
-    """If no call is answered any more, all that was known stays as it was."""
+    """A vendor that hangs accuses nobody: all that was known stays as it was."""
     await trial.reload(timeout=TIMEOUT)
     await trial.poll()
     good = trial.page()
@@ -184,7 +184,7 @@ def _timed(candidate: Candidate, folder: Path) -> Trial:
 async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
     candidate: Candidate, tmp_path: Path, make: Callable[[], Treatment]
 ) -> None:
-    """If pings time out and the vendor itself answers, it may be the vendor all the same."""
+    """If many pings time out, nobody is accused, although the vendor itself answers."""
 
     async def play(folder: Path) -> None:
         async with _timed(candidate, folder) as trial:
@@ -207,7 +207,7 @@ async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
 async def test_a_target_that_alone_does_not_answer_is_down(
     candidate: Candidate, tmp_path: Path
 ) -> None:
-    """That the vendor is not accused lightly must not protect a target that hangs."""
+    """A target that alone does not answer its ping is down."""
 
     async def play(folder: Path) -> None:
         async with _timed(candidate, folder) as trial:

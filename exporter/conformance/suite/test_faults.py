@@ -1,4 +1,4 @@
-"""Whatever comes over the wire is told for what it is, accuses nobody, and passes."""
+"""Faults on the wire and in replies are told for what they are, accuse nobody, and pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to one source, the others' readings and pace stay as they are."""
+"""Trouble of one source leaves the others' readings and pace as they are."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMEOUT_SECONDS = 1.9
 async def test_the_schedule_of_the_others_is_kept(
     candidate: Candidate, others: Mapping[str, Candidate], tmp_path: Path, step: Step
 ) -> None:
-    """No poll of a healthy source is late enough to be left out, or fails."""
+    """Beside a source that hangs or is torn, no poll of a healthy one is left out or fails."""
 
     async def once(folder: Path) -> None:
         async with Trial(

@@ -62,7 +62,7 @@ def refused(trial: Trial) -> bool:
 
 @guarded
 async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
-    """From the first poll on: one call in `auth_retry`, and the metric says why."""
+    """Bad credentials cost one call in `auth_retry`, and the metric says that they are refused."""
     portal = trial.only.portal
     portal.token = None
 
@@ -77,7 +77,7 @@ async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
 @guarded
 @pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 14, 22, 35])
 async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: int) -> None:
-    """Wherever it comes, all tasks together never meet five refusals in a minute."""
+    """After a revocation in mid-poll, all tasks together never meet five refusals in a minute."""
     subject = trial.only
     subject.front.before = _revoking(subject.front, trial, call)
 
@@ -96,7 +96,7 @@ async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: in
 async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
     trial: Trial, call: int, shape: Step
 ) -> None:
-    """What one looks like is not documented; no shape may be mistaken for worth repeating."""
+    """A refusal of any shape, be it a page with status 200, is not repeated into a lock-out."""
     subject = trial.only
     subject.front.before = _revoking(subject.front, trial, call)
     subject.front.struck = lambda _: subject.portal.token is None
@@ -142,7 +142,7 @@ async def test_a_reload_does_not_try_again(trial: Trial) -> None:
 
 @given(lambda each: each.guarded and not each.fixed)
 async def test_new_credentials_are_tried_at_once(trial: Trial, candidate: Candidate) -> None:
-    """Who puts another secret into the file does not have to wait."""
+    """New credentials in the file are tried at once."""
     subject = trial.only
     token = subject.portal.token
     subject.portal.token = None

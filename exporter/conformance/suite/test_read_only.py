@@ -22,7 +22,7 @@ def forbidden(trial: Trial) -> list[str]:
 
 
 async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
-    """All tasks, twice, and an explanation of each kind: reads, and nothing else."""
+    """Polls and explanations send only requests that the candidate allows, which are reads."""
     await trial.poll()
     trial.time.shift(61.0)
     await trial.poll()
@@ -39,7 +39,7 @@ async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
     "poison", ["1/../../stop", "1?x=1#", "%2e%2e", "a\r\nX: y", '","action":"deleteFile']
 )
 async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
-    """Whatever stands in the place of an id changes neither path nor action."""
+    """An id of a reply, whatever it is, changes neither path nor action of a call."""
     trial.only.front.treatment = changed_json(
         lambda value: json.dumps(poisoned(value, poison)).encode()
     )

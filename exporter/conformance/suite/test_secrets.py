@@ -87,7 +87,7 @@ def ear(trial: Trial, caplog: pytest.LogCaptureFixture) -> Ear:
 
 
 async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a reply carries beside what is wanted goes nowhere."""
+    """Secret fields of replies appear nowhere: neither on pages, nor in logs or explanations."""
     subject = ear.trial.only
     fields = subject.candidate.secret_fields
     subject.front.treatment = changed_json(

@@ -1,4 +1,4 @@
-"""What every source does that is asked properly and answered properly."""
+"""A source that is answered properly tells all that it promises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
-    """To connect is only to get ready."""
+    """Connecting sends nothing: the first poll does."""
     poller = trial.engine.pollers[trial.only.name]
 
     assert not poller.up

@@ -47,7 +47,7 @@ def surprises(trial: Trial) -> float:
 
 
 async def test_new_fields_change_nothing(trial: Trial) -> None:
-    """What nobody asked for is passed over without a word."""
+    """New fields of a reply are passed over without a word."""
     await trial.poll()
     before = vendor_samples(trial.page(), trial.only.name).keys()
     trial.only.front.treatment = rewritten(
@@ -63,7 +63,7 @@ async def test_new_fields_change_nothing(trial: Trial) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 async def test_odd_values_never_break_a_poll(trial: Trial, share: float) -> None:
-    """They are skipped or counted; the page stays readable, and the next good poll is good."""
+    """Odd values are skipped or counted, crash no poll, and leave nothing behind."""
     name = trial.only.name
     await trial.poll()
     good = ups(trial.page())

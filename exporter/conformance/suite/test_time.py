@@ -1,4 +1,4 @@
-"""What time does to calls and to readings."""
+"""Calls end in time, and readings expire."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_readings_outlive_a_failure_but_not_for_ever(trial: Trial) -> None
 async def test_a_target_that_cannot_be_asked_about_keeps_its_state_for_a_while(
     trial: Trial, candidate: Candidate
 ) -> None:
-    """What a poll cannot find out is carried over with the age it had, apart from all others."""
+    """A target that cannot be asked about keeps its state for a while, apart from all others."""
 
     def about_target(page: Page) -> set[str]:
         found = vendor_samples(page, candidate.name)

@@ -62,7 +62,7 @@ class Stats(Shown, frozen=True, kw_only=True):
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page at `GET /` is made of."""
+    """The parts of the page at `GET /`."""
 
     version: str = ""
     locustfile: str = ""
