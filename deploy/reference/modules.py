@@ -25,6 +25,12 @@ def table_of_modules() -> str:
     )
 
 
+def list_of_promises() -> str:
+    """List what the conformance suite holds a provider to: a sentence for each of its modules."""
+    suite = sorted((_PACKAGE / "conformance" / "suite").glob("test_*.py"))
+    return "\n".join(f"- {_purpose(path)}" for path in suite) + "\n"
+
+
 def _layers() -> list[str]:
     """Return the names in the order of the contract that import-linter holds."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "command-flags": commands.table_of_command_flags,
     "alerts": rules.table_of_alerts,
     "modules": modules.table_of_modules,
+    "conformance": modules.list_of_promises,
     "licences": licences.table_of_licences,
 }
 

@@ -1,4 +1,4 @@
-"""Vendors change their replies without asking us."""
+"""Replies that change without notice break nothing."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Stats(Shown, frozen=True, kw_only=True):
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of the page at `GET /`."""
+    """The values in the page at `GET /`."""
 
     version: str = ""
     locustfile: str = ""
