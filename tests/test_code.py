@@ -25,6 +25,18 @@ def test_every_test_says_what_must_hold() -> None:
     assert [] == silent
 
 
+def test_the_package_does_without_its_tests() -> None:
+    """An installation has no `tests`, and the conformance suite must run there."""
+    leaning = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "exporter")
+        and re.search(r"^\s*(from|import) tests\b", path.read_text(), re.MULTILINE)
+    ]
+
+    assert [] == leaning
+
+
 def test_docstrings_name_their_subject() -> None:
     """A docstring that begins with a question word leaves its subject to be guessed."""
     riddles = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -28,6 +29,9 @@ timeout = 120
 verbosity_assertions = 2
 """
 
+#: How pytest ends if it could do what it was asked for.
+_ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+
 #: Of what was seen in place of what must hold.
 MAX_LINES, MAX_CHARACTERS = 12, 1_500
 
@@ -37,7 +41,7 @@ class Report:
 
     Attributes:
         counts: Of the cases, by outcome: `passed`, `failed`, `skipped`.
-        broken: Whether modules of the suite could not be imported.
+        broken: Whether a part of the suite could not be run.
     """
 
     def __init__(self, candidates: Sequence[Candidate], out: TextIO, *, whole: bool) -> None:
@@ -143,7 +147,10 @@ def run(
             *(("-k", only) if only else ()),
             *(("--junitxml", str(junit)) if junit else ()),
         ]
-        pytest.main(arguments, plugins=[report, fixtures])
+        # Options of the user's own tests mean nothing here.
+        os.environ.pop("PYTEST_ADDOPTS", None)
+        code = pytest.main(arguments, plugins=[report, fixtures])
+    report.broken |= code not in _ENDS
     if REPLAYS:
         print(f"\nplayed again, since the machine stood still: {len(REPLAYS)}", file=out)
     return report
