@@ -32,6 +32,9 @@ _LABELS = frozenset(COMMON_LABELS).union(*(family.labels for family in FAMILIES)
 #: First words of the catalogue's families, which no provider can be called: their names would meet.
 _WORDS = {family.name.removeprefix(PREFIX).split("_")[0] for family in FAMILIES} | {"exporter"}
 
+#: Where the readings are that are mapped already.
+_OURS = "exporter."
+
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _FAMILY = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 
@@ -142,6 +145,31 @@ def _problems(provider: Any, name: str, taken: Collection[str]) -> Iterator[str]
     if unknown:
         yield f"kinds are the exporter's, and it has {', '.join(sorted(unknown))}"
     yield from _family_problems(provider)
+    yield from _mapping_problems(provider)
+
+
+def _mapping_problems(provider: Provider) -> Iterator[str]:
+    """Yield what would only come to light when a reading is shown, and then for everybody."""
+    for reading, mappings in provider.mappings.items():
+        if reading.__module__.startswith(_OURS):
+            yield f"it maps {reading.__name__}, which is no reading of its own"
+            continue
+        fields = msgspec.structs.fields(reading)
+        blank = reading(**{field.name: "" for field in fields if field.required})
+        for mapping in mappings:
+            # A name that the reading does not have is an error here.
+            for target in mapping.targets(blank):
+                mapping.identity(target)
+                for part, columns in mapping.parts:
+                    row = part(target)
+                    for column in columns:
+                        column.read(row)
+            for _, columns in mapping.parts:
+                for column in columns:
+                    shared = len(mapping.labels)
+                    whole = column.spread is not None or len(column.family.labels) == shared
+                    if column.family.labels[:shared] != mapping.labels or not whole:
+                        yield f"the labels of {column.family.name} are not those of its mapping"
 
 
 def _family_problems(provider: Provider) -> Iterator[str]:

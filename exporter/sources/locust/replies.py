@@ -56,7 +56,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: The names of the aggregate row: `Total` up to 1.x.
-_AGGREGATE = frozenset({"Aggregated", "Total"})
+_AGGREGATE = ("Aggregated", "Total")
 
 _ARGUMENTS = re.compile(rb"window\.templateArgs\s*=\s*(\{.*\})")
 

@@ -29,7 +29,7 @@ class LocustSettings(BasicSettings):
         run_linger: How long a test is shown after its end.
     """
 
-    TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 15.0, "controllers": 60.0}
+    TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 20.0, "controllers": 60.0}
     FILTERS: ClassVar[Collection[str]] = ("agents",)
 
     provider: Literal["locust"] = "locust"
