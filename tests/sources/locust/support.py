@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exporter.fleet.readings import Agent
-from exporter.sources.locust.run import RunLoad
+from exporter.sources.locust.families import RunLoad
 from tests.support.generators import HTML, Bench, raw, recorded
 
 

@@ -136,7 +136,10 @@ class TestHub:
         poll = await hub.poll("controllers")
 
         assert queued(exposed(*poll.readings)) is None
-        assert [True] == [each.state.up for each in poll.readings if isinstance(each, Controller)]
+        (up,) = [
+            value for name, value in exposed(*poll.readings).items() if "controller_up" in name
+        ]
+        assert 1 == up
         assert [False] == [failure.cuts_list for failure in poll.failures]
         assert not poll.cut
 

@@ -96,11 +96,12 @@ STEPS = st.lists(
 def test_a_restart_changes_no_reading(steps: list[tuple[int, Any]]) -> None:
     """Polls with a restart before each give the same readings as polls without.
 
-    But for the grace of those that left in order, which begins anew; here it has always passed.
+    But for the grace of those that left in order, which begins anew, and the time for which those
+    are remembered that were never seen up: here neither is waited for.
     """
 
     async def play(*, restarts: bool) -> list[Any]:
-        hub = Hub(expected_agents=[SECOND], leave_grace="0s")
+        hub = Hub(expected_agents=[SECOND], leave_grace="0s", remember_for="900d")
         shown = []
         for seconds, each in steps:
             hub.clock.shift(seconds)
