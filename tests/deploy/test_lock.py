@@ -41,7 +41,7 @@ def closure(
     return found
 
 
-@pytest.mark.parametrize("path", [LOCK, *IMAGE])
+@pytest.mark.parametrize("path", [LOCK, *IMAGE, ".ci/locust.txt"])
 def test_every_package_is_pinned_with_hashes(path: str) -> None:
     """An exact version, no extra, and the hashes of what was looked at when it was pinned."""
     loose = [

@@ -94,7 +94,7 @@ class LocustClient(Client):
         memory = remembered(self, AGENTS, RunMemory)
         if memory is not None:
             self._run.recall(memory, context.clock.now())
-        self._names = Names(memory.ids if memory is not None else None)
+        self._names = Names(self._run.memory.ids, self._run.memory.ignored)
         self._roster.recall(known_readings(self, AGENTS, Agent))
 
     async def poll(self) -> Poll:
@@ -105,7 +105,9 @@ class LocustClient(Client):
         """
         failures = await self._learn()
         found, _, _ = await self._read()
-        memory = msgspec.structs.replace(self._run.memory, ids=self._names.ids)
+        memory = msgspec.structs.replace(
+            self._run.memory, ids=self._names.ids, ignored=tuple(sorted(self._names.ignored))
+        )
         # Without an inventory: that a worker is not listed is how its end is known.
         return Poll(readings=found, failures=failures, memory=msgspec.json.encode(memory))
 

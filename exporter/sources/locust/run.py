@@ -38,7 +38,7 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
         started, ended: When it was first seen in flight, and over.
         watched: Whether its start was seen, and not only that it was in flight.
         requests: How many there were at the last look.
-        ids: The workers' ids by their names.
+        ids, ignored: As the workers' names have them.
     """
 
     version: Literal[1] = 1
@@ -47,6 +47,7 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
     watched: bool = False
     requests: float = 0.0
     ids: dict[str, str] = {}
+    ignored: tuple[str, ...] = ()
 
 
 class CurrentRun:

@@ -42,10 +42,13 @@ class Names:
 
     Attributes:
         ids: By name the id that the worker has now.
+        ignored: The ids of dead workers that have, or may have, a successor; a stop of the test
+            leaves nothing but their rows in the list.
     """
 
-    def __init__(self, ids: Mapping[str, str] | None = None) -> None:
-        self.ids: dict[str, str] = dict(ids or {})
+    def __init__(self, ids: Mapping[str, str], ignored: Iterable[str]) -> None:
+        self.ids = dict(ids)
+        self.ignored = set(ignored)
 
     def rows(self, listed: Iterable[WorkerRow]) -> dict[str, WorkerRow]:
         """Return the rows by the names of their workers.
@@ -55,12 +58,19 @@ class Names:
         """
         rows = {row.id: row for row in listed if row.id}
         named = {name: rows[each] for name, each in self.ids.items() if each in rows}
-        alive = {host_of(row.id) for row in rows.values() if row.state != MISSING}
+        dead = {row.id for row in rows.values() if row.state == MISSING}
+        alive = {host_of(row.id) for row in rows.values() if row.id not in dead}
+        self.ignored &= dead
         for row in rows.values():
             host = host_of(row.id)
-            if row in named.values() or (row.state == MISSING and host in alive):
+            if row in named.values():
+                continue
+            if row.id in self.ignored or (row.id in dead and host in alive):
+                self.ignored.add(row.id)
                 continue
             name = _free(host, named)
+            if name in named:
+                self.ignored.add(named[name].id)
             named[name] = row
             self.ids[name] = row.id
         return named

@@ -131,6 +131,17 @@ class TestKilled:
 
         assert {"lg1": True, "lg1/2": True} == await master.states("running", after=15)
 
+    async def test_heals_beside_its_successor(self) -> None:
+        """Then the host has one worker more."""
+        master = Master("running")
+        await master.states()
+        both = reply((FIRST, "missing"), (SECOND, "running"), (NEW, "ready"))
+        await master.states(both, after=15)
+
+        three = reply((FIRST, "running"), (SECOND, "running"), (NEW, "ready"))
+
+        assert {"lg1": True, "lg1/2": True, "lg1/3": True} == await master.states(three, after=15)
+
     async def test_is_forgotten_in_the_end(self) -> None:
         """A worker that died and was never started again is remembered for a day by default."""
         master = Master(reply((FIRST, "running")))
@@ -165,6 +176,22 @@ class TestLeft:
 
         assert {"lg1": None, "lg1/2": None} == await master.states("stopped", after=15)
         assert {"lg1": True, "lg1/2": True} == await master.states("two_idle", after=15)
+
+    @pytest.mark.parametrize("seen", [False, True])
+    async def test_a_stop_beside_a_dead_row_accuses_nobody(self, seen: bool) -> None:
+        """All that is listed then is a dead worker whose successor is there, or may be."""
+        master = Master("running" if seen else "no_worker")
+        await master.states()
+        await master.states(reply((FIRST, "missing"), (SECOND, "running"), (NEW, "running")))
+        stopped = reply((FIRST, "missing"), state="stopped")
+
+        before = await master.states(stopped, after=15)
+        master.restarts.restart()
+
+        assert {"lg1": None, "lg1/2": None} == before == await master.states()
+        assert {"lg1": True, "lg1/2": True} == await master.states(
+            reply((FIRST, "missing"), (SECOND, "ready"), (NEW, "ready"), state="stopped"), after=15
+        )
 
     async def test_an_expected_worker_is_down_after_the_grace(self) -> None:
         """Somebody relies on it, so it is missed also when it left in order."""
