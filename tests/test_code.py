@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("exporter", "tests") for path in (ROOT / folder).rglob("*.py"))
@@ -39,6 +41,33 @@ def test_docstrings_name_their_subject() -> None:
     ]
 
     assert [] == riddles
+
+
+@pytest.mark.parametrize("provider", ["locust", "selenium"])
+def test_providers_need_the_public_module_alone(provider: str) -> None:
+    """They prove that a plug-in can be written: with `exporter.sources.api`, and in 600 lines."""
+    folder = ROOT / "exporter" / "sources" / provider
+    files = sorted(folder.rglob("*.py"))
+    imported = {
+        name
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [f"{'.' * node.level}{node.module or ''}"]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    ours = f"exporter.sources.{provider}"
+
+    assert "exporter.sources.api" in imported
+    assert {"exporter.sources.api"} == {
+        name
+        for name in imported
+        if name.startswith(("exporter", ".")) and name != ours and not name.startswith(f"{ours}.")
+    }
+    assert 600 >= sum(len(path.read_text().splitlines()) for path in files)
 
 
 def test_vendor_families_are_spelled_in_the_catalogue_only() -> None:
