@@ -22,14 +22,13 @@ from exporter.alerts import table
 from exporter.alerts.thresholds import Thresholds
 from exporter.config.validation import Section, model_of
 from exporter.errors import Reason
-from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.settings import flags
 from exporter.settings.load import from_data
 from exporter.settings.preflights import PREFLIGHTS, PreflightSettings
 from exporter.settings.sections import SECTIONS, SOURCES
 from exporter.sources.realload import actions
-from exporter.sources.registry import PROVIDERS
+from exporter.sources.registry import FAMILIES, PROVIDERS
 from exporter.web.access import config as web_config
 from exporter.web.access.config import CURVES
 from exporter.web.app import create_app

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deploy.reference.markdown import code, table
-from exporter.metrics.catalogue import FAMILIES, PREFIX, with_former_names
+from exporter.metrics.catalogue import PREFIX, with_former_names
 from exporter.metrics.own import OWN_FAMILIES
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:

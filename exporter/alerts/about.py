@@ -27,6 +27,7 @@ class Uid(StrEnum):
     OVERVIEW = "loadfleet-overview"
     AGENTS = "loadfleet-agents"
     SUITES = "loadfleet-suites"
+    GENERATORS = "loadfleet-generators"
     EXPORTER = "loadfleet-exporter"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from exporter.alerts.about import Uid
 from exporter.commands import configuration
 from exporter.config import files
-from exporter.dashboards import agents, exporter, overview, suites
+from exporter.dashboards import agents, exporter, generators, overview, suites
 from exporter.errors import ConfigurationError
 
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.dashboards.dashboard import Dashboard
 
 
-_MODULES = (overview, agents, suites, exporter)
+_MODULES = (overview, agents, suites, generators, exporter)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         elif arguments.uid is not None:
             print(board.text(given), end="")
         else:
-            print(f"{board.uid:20}{board.title}")
+            print(f"{board.uid:22}{board.title}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter.clock import SYSTEM_CLOCK, utc
 from exporter.config.types import format_duration
@@ -15,7 +15,7 @@ from exporter.process import stop_signals
 from exporter.settings import flags
 from exporter.settings.load import Loaded, configure_for, from_data
 from exporter.settings.preflights import PreflightSettings
-from exporter.simulator import options
+from exporter.simulator import options, programs
 from exporter.simulator.server import Simulation
 from exporter.state.memory import MemoryState
 
@@ -23,6 +23,7 @@ from exporter.state.memory import MemoryState
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 
 #: The demo polls faster than anybody should poll a vendor, so that there is something to see.
@@ -52,17 +53,18 @@ async def _demonstrate(
     wanted: options.SimulatorOptions, overrides: dict[str, object], warnings: Sequence[str]
 ) -> None:
     with stop_signals() as stop:
-        async with Simulation(wanted) as simulation:
+        async with Simulation(wanted) as simulation, _real(simulation) as real:
             data = {"defaults": {"interval": format_duration(INTERVAL_SECONDS), "timeout": "4s"}}
-            sources = simulation.configuration(interval_seconds=INTERVAL_SECONDS)
-            settings = from_data(data | sources, overrides=overrides)
+            simulated = simulation.configuration(interval_seconds=INTERVAL_SECONDS)
+            data |= simulated | {"sources": [*simulated["sources"], *real]}
+            settings = from_data(data, overrides=overrides)
             if settings.sharding.total_shards == 1:
                 soon = _preflight(SYSTEM_CLOCK.time())
                 settings = settings.model_copy(update={"preflights": (soon,)})
             configure_for(settings, warnings=warnings)
             daemon = Daemon(
                 Loaded(settings=settings, hash=""),
-                announce=partial(_announce, simulation),
+                announce=partial(_announce, simulation, real),
                 # A demonstration begins anew and leaves nothing behind.
                 state=MemoryState(SYSTEM_CLOCK.monotonic),
             )
@@ -84,8 +86,14 @@ def _preflight(now: float) -> PreflightSettings:
     )
 
 
-def _announce(simulation: Simulation, url: str) -> None:
+def _real(simulation: Simulation) -> AbstractAsyncContextManager[list[dict[str, Any]]]:
+    return programs.installed(simulation.base_urls[0])
+
+
+def _announce(simulation: Simulation, real: Sequence[dict[str, Any]], url: str) -> None:
     """Print the URLs to open, and a command that makes something happen."""
+    for source in real:
+        print(f"{source['provider']:8} {source['url']}/ (installed here, so a real one)")
     agents = list(simulation.fleet.agents)[-1:]
     change = json.dumps({"change": {"agents": {agent: {"up": False} for agent in agents}}})
     print(

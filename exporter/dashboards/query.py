@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from exporter.alerts.formats import WITHOUT
 from exporter.alerts.recording import MACHINES, STATE, UP, Machine
 from exporter.metrics import own
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES, Family
+from exporter.metrics.catalogue import COMMON_LABELS, Family
 from exporter.metrics.own import OWN_FAMILIES, OwnFamily
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporter.fleet.kinds import Kind, target_of
-from exporter.fleet.readings import AgentJobs, Cluster, MinVersion, Reading, Run
+from exporter.fleet.readings import Cluster, MinVersion, Reading, Run
 from exporter.metrics.exposition import page_of
 from exporter.overview.build import run_row, target_rows
 from exporter.overview.format import (
@@ -67,15 +67,16 @@ def details(
     snapshots: Iterable[Snapshot], now: Moment, *, source: str, kind: str, target_id: str
 ) -> Details | None:
     """Gather what is known of a target, `None` if there is no reading of it."""
+    id_field = Kind(kind).id_field if kind in [*Kind] else ""
 
     def is_about(reading: Reading) -> bool:
         match reading:
             case MinVersion():
                 return True
-            case AgentJobs():
-                return (Kind.AGENT, target_id) == (kind, reading.agent_id)
+            case _ if (found := target_of(reading)) is not None:
+                return found == (kind, target_id)
             case _:
-                return target_of(reading) == (kind, target_id)
+                return getattr(reading, id_field, None) == target_id
 
     of_source = [snapshot for snapshot in snapshots if snapshot.source == source]
     about = _narrowed(of_source, is_about)

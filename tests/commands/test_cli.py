@@ -14,10 +14,10 @@ import yaml
 from exporter import __version__
 from exporter.cli import COMMANDS, main, parse
 from exporter.commands.configuration import auto_reload_seconds, warn_of_own_ledger
-from exporter.metrics.catalogue import FAMILIES
 from exporter.polling.engine import Engine
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
+from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:
@@ -451,7 +451,7 @@ class TestMetrics:
     ("arguments", "unneeded"),
     [
         (("--version",), ("asyncio", "pydantic", "structlog", "exporter.commands.run")),
-        (("metrics",), ("asyncio", "pydantic", "structlog", "exporter.commands.run")),
+        (("metrics",), ("aiohttp", "httpx", "redis", "exporter.daemon")),
         (("rules",), ("aiohttp", "httpx", "redis", "exporter.daemon")),
         (("check-config", "--help"), ("aiohttp", "httpx", "redis", "exporter.daemon")),
         (("run", "--help"), ("redis", "exporter.simulator", "exporter.dashboards")),

@@ -8,9 +8,10 @@ import promql_parser
 
 from exporter.alerts.formats import WITHOUT
 from exporter.alerts.recording import LABELS, MACHINES, STATE, UP
-from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES
+from exporter.metrics.catalogue import COMMON_LABELS
 from exporter.metrics.own import OWN_FAMILIES
 from exporter.metrics.telemetry import SelfMetrics
+from exporter.sources.registry import FAMILIES
 
 
 #: What Prometheus adds to every series.

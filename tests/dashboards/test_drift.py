@@ -34,7 +34,7 @@ def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["dashboards"], environ={})
 
     assert 0 == code
-    assert 4 == len(capsys.readouterr().out.splitlines())
+    assert 5 == len(capsys.readouterr().out.splitlines())
 
 
 def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from exporter.fleet.readings import (
 )
 from exporter.metrics.catalogue import FAMILIES
 from exporter.metrics.mapping import MAPPINGS, samples
+from exporter.sources import registry
 from tests.support.fleet import AGENT, READ_AT, READINGS
 
 
@@ -256,7 +257,7 @@ def test_every_family_is_filled_by_one_mapping_with_its_labels() -> None:
         for column in columns
     ]
 
-    assert sorted(f.name for f in FAMILIES) == sorted(family.name for family, _ in filled)
+    assert sorted(f.name for f in registry.FAMILIES) == sorted(family.name for family, _ in filled)
     assert all(labels == family.labels[: len(labels)] for family, labels in filled)
 
 

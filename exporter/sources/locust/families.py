@@ -43,54 +43,47 @@ class RunLoad(Reading, frozen=True, kw_only=True):
 _worker = partial(family, "locust", of=Kind.AGENT)
 _run = partial(family, "locust", of=Kind.RUN)
 
+AGENT_USERS = _worker("agent_users", "Virtual users that the worker simulates now.")
+AGENT_CPU = _worker(
+    "agent_cpu_ratio",
+    "CPU that the worker uses as a share of one core, of which it cannot use more.",
+)
+AGENT_MEMORY = _worker("agent_memory_bytes", "Memory that the worker's process uses.")
+
+RUN_USERS = _run("run_users", "Virtual users of the test now, over all workers.")
+RUN_REQUESTS = _run("run_requests", "Requests of the test so far, failed ones included.")
+RUN_FAILURES = _run("run_failures", "Requests of the test so far that failed.")
+RUN_REQUEST_RATE = _run(
+    "run_requests_per_second", "Requests per second over the newest ten seconds."
+)
+RUN_FAILURE_RATE = _run(
+    "run_failures_per_second", "Failed requests per second over the newest ten seconds."
+)
+RUN_RESPONSE_MEAN = _run("run_response_mean_seconds", "Mean response time of the whole test.")
+RUN_RESPONSE = _run(
+    "run_response_seconds", "Response times of the whole test, by percentile.", "percentile"
+)
+
 #: By reading, the families that it fills.
 MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
     WorkerLoad: (
         mapped(
             ("agent_id", "agent"),
-            number(_worker("agent_users", "Virtual users that the worker simulates now."), "users"),
-            number(
-                _worker(
-                    "agent_cpu_ratio",
-                    "CPU that the worker uses as a share of one core, of which it cannot use more.",
-                ),
-                "cpu_ratio",
-            ),
-            number(
-                _worker("agent_memory_bytes", "Memory that the worker's process uses."),
-                "memory_bytes",
-            ),
+            number(AGENT_USERS, "users"),
+            number(AGENT_CPU, "cpu_ratio"),
+            number(AGENT_MEMORY, "memory_bytes"),
         ),
     ),
     RunLoad: (
         mapped(
             ("run_id", "run"),
-            number(_run("run_users", "Virtual users of the test now, over all workers."), "users"),
-            number(
-                _run("run_requests", "Requests of the test so far, failed ones included."),
-                "requests",
-            ),
-            number(_run("run_failures", "Requests of the test so far that failed."), "failures"),
-            number(
-                _run("run_requests_per_second", "Requests per second over the last ten."),
-                "requests_per_second",
-            ),
-            number(
-                _run("run_failures_per_second", "Failed requests per second over the last ten."),
-                "failures_per_second",
-            ),
-            number(
-                _run("run_response_mean_seconds", "Mean response time of the whole test."),
-                "response_mean_seconds",
-            ),
-            by_key(
-                _run(
-                    "run_response_seconds",
-                    "Response times of the whole test, by percentile.",
-                    "percentile",
-                ),
-                "response_seconds",
-            ),
+            number(RUN_USERS, "users"),
+            number(RUN_REQUESTS, "requests"),
+            number(RUN_FAILURES, "failures"),
+            number(RUN_REQUEST_RATE, "requests_per_second"),
+            number(RUN_FAILURE_RATE, "failures_per_second"),
+            number(RUN_RESPONSE_MEAN, "response_mean_seconds"),
+            by_key(RUN_RESPONSE, "response_seconds"),
         ),
     ),
 }

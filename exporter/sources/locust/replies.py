@@ -49,7 +49,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page at `GET /` is made of."""
+    """The values in the page at `GET /`."""
 
     version: str = ""
     locustfile: str = ""

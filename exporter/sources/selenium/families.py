@@ -33,30 +33,23 @@ class GridLoad(Reading, frozen=True, kw_only=True):
 
 _node = partial(family, "selenium", of=Kind.AGENT)
 
+AGENT_SESSIONS = _node("agent_sessions", "Sessions that the node has now.")
+AGENT_SESSIONS_LIMIT = _node(
+    "agent_sessions_limit",
+    "Sessions that the node allows at once; a node has more slots than that.",
+)
+QUEUED_SESSIONS = family(
+    "selenium", "queued_sessions", "Requests for a session that wait in the queue."
+)
+
 #: By reading, the families that it fills.
 MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
     NodeLoad: (
         mapped(
             ("agent_id", "agent"),
-            number(_node("agent_sessions", "Sessions that the node has now."), "sessions"),
-            number(
-                _node(
-                    "agent_sessions_limit",
-                    "Sessions that the node allows at once; a node has more slots than that.",
-                ),
-                "sessions_limit",
-            ),
+            number(AGENT_SESSIONS, "sessions"),
+            number(AGENT_SESSIONS_LIMIT, "sessions_limit"),
         ),
     ),
-    GridLoad: (
-        mapped(
-            (),
-            number(
-                family(
-                    "selenium", "queued_sessions", "Requests for a session that wait in the queue."
-                ),
-                "queued",
-            ),
-        ),
-    ),
+    GridLoad: (mapped((), number(QUEUED_SESSIONS, "queued")),),
 }

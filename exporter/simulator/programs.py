@@ -1,0 +1,103 @@
+"""Real load generators for the demo, where they are installed; nothing simulates them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+_HOST = "127.0.0.1"
+
+#: How long a program may take to end by itself.
+_END_SECONDS = 5.0
+
+#: A test that asks the simulated vendors for nothing they mind, once a second and user.
+_LOCUSTFILE = """
+from locust import HttpUser, constant, task
+
+
+class Visitor(HttpUser):
+    wait_time = constant(1)
+
+    @task
+    def look(self):
+        self.client.get("/", name="page that is there or not")
+"""
+
+_DRIVERS = ("chromedriver", "geckodriver", "msedgedriver")
+
+
+@asynccontextmanager
+async def installed(visited_url: str) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run what is installed while the context lasts, and yield the sources that watch it.
+
+    Args:
+        visited_url: Where the users of a Locust test go.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sources = []
+        if locust := shutil.which("locust"):
+            sources.append(await _locust(stack, locust, folder, visited_url))
+        if (selenium := shutil.which("selenium-server")) and any(map(shutil.which, _DRIVERS)):
+            sources.append(await _selenium(stack, selenium))
+        yield sources
+
+
+async def _locust(
+    stack: AsyncExitStack, program: str, folder: Path, visited_url: str
+) -> dict[str, Any]:
+    file = folder / "locustfile.py"
+    file.write_text(_LOCUSTFILE)
+    web, bus = _free_port(), _free_port()
+    await _start(
+        stack,
+        *(program, "--master", "--locustfile", file, "--host", visited_url, "--autostart"),
+        *("--web-host", _HOST, "--web-port", web, "--users", 4, "--spawn-rate", 1),
+        *("--master-bind-host", _HOST, "--master-bind-port", bus, "--expect-workers", 2),
+    )
+    for _ in range(2):
+        worker = (program, "--worker", "--locustfile", file)
+        await _start(stack, *worker, "--master-host", _HOST, "--master-port", bus)
+    return {"provider": "locust", "name": "installed-locust", "url": f"http://{_HOST}:{web}"}
+
+
+async def _selenium(stack: AsyncExitStack, program: str) -> dict[str, Any]:
+    port = _free_port()
+    await _start(stack, program, "standalone", "--host", _HOST, "--port", port)
+    return {"provider": "selenium", "name": "installed-selenium", "url": f"http://{_HOST}:{port}"}
+
+
+async def _start(stack: AsyncExitStack, *command: object) -> None:
+    """Start a program that ends with the stack."""
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), stdin=quiet, stdout=quiet, stderr=quiet
+    )
+    stack.push_async_callback(_stop, process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError, TimeoutError):
+        process.terminate()
+        await asyncio.wait_for(process.wait(), _END_SECONDS)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
