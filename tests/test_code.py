@@ -67,7 +67,22 @@ def test_providers_need_the_public_module_alone(provider: str) -> None:
         for name in imported
         if name.startswith(("exporter", ".")) and name != ours and not name.startswith(f"{ours}.")
     }
-    assert 600 >= sum(len(path.read_text().splitlines()) for path in files)
+    assert 600 >= sum(map(lines_of_code, files))
+
+
+def lines_of_code(path: Path) -> int:
+    """Count the lines of a file but for those that are blank, comments or docstrings."""
+    lines: set[int] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.stmt() | ast.expr() | ast.alias() | ast.arg() | ast.keyword():
+                lines |= {node.lineno, node.end_lineno or node.lineno}
+        waiting += ast.iter_child_nodes(node)
+    return len(lines)
 
 
 def test_vendor_families_are_spelled_in_the_catalogue_only() -> None:

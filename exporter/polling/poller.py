@@ -357,9 +357,9 @@ class Poller:
         usual = self._usuals(kept.snapshot.readings if kept is not None else ())
         return usual.added_to(dated(reading, kept.since if kept is not None else {}, {}))
 
-    def show(self, reading: Reading) -> None:
-        """Expose one reading that came from `explain`."""
-        self._store.put(self._snapshot("explained", (reading,), stale_after=math.inf))
+    def show(self, *readings: Reading) -> None:
+        """Expose the readings of one target that came from `explain`."""
+        self._store.put(self._snapshot("explained", readings, stale_after=math.inf))
         self.publish_health()
 
     async def _show(

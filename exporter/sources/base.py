@@ -91,10 +91,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reading: What was read from the reply.
         reply: The reply's fields that the decoder knows; all others are named, not shown.
+        more: What else was read about the target, for families of the provider's own.
     """
 
     reading: Reading
     reply: Any
+    more: tuple[Reading, ...] = ()
 
 
 class Progress(msgspec.Struct, kw_only=True):

@@ -66,17 +66,20 @@ async def test_is_like_the_exporters_own(tmp_path: Path, monkeypatch: pytest.Mon
 
         await until(shown)
         page = await fetch(f"{url}/metrics")
-        probed = await fetch(f"{url}/probe?source=acme&kind=agent&id=a1")
-        target = parse(await fetch(f"{url}/targets/acme/agent/a1"))
+        target_id = "source=acme&kind=agent&id=a1"
+        kept = await fetch(f"{url}/probe?{target_id}")
+        asked = await fetch(f"{url}/probe?{target_id}&debug=true")
+        target = parse(await fetch(f"{url}/target?{target_id}"))
         assert 0 == await process.stop()
 
     assert (0, True) == (listed[0], "acme-load 1.2" in listed[1])
     assert 0 == checked[0], checked
     assert (0, True) == (metrics[0], HEAT in metrics[1])
-    assert (0, True) == (explained[0], "heat: 36.5" in explained[1])
+    assert (0, True) == (explained[0], SAMPLE in explained[1])
     assert f"# TYPE {HEAT} gauge" in page
     assert f"loadfleet_agent_up{{{LABELS}}} 1" in page
-    assert SAMPLE in probed
+    assert SAMPLE in kept
+    assert SAMPLE in asked
     assert HEAT in target.text
     assert "level=error" not in process.errors
 

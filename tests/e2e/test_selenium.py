@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
-from tests.e2e.grids import AGENT_DOWN, SOURCE_DOWN, watching
+from tests.e2e.grids import AGENT_DOWN, SOURCE_DOWN, Watched, watching
 from tests.support.processes import answers, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until
@@ -167,6 +167,6 @@ async def test_a_node_is_killed_and_another_leaves(tmp_path: Path) -> None:
             assert "Traceback" not in watched.process.errors
 
 
-async def _sessions(watched: Any, count: int) -> bool:
+async def _sessions(watched: Watched, count: int) -> bool:
     """Return whether there are so many sessions, in sum over the nodes."""
     return count == sum((await watched.samples("selenium_agent_sessions")).values())

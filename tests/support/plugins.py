@@ -59,12 +59,15 @@ class Acme(Client):
         pass
 
     async def poll(self):
-        return Poll(readings=(self.agent(), Load(agent_id="a1", agent="oven", heat=36.5)))
+        return Poll(readings=(self.agent(), self.load()))
 
     async def explain(self, target_id):
         if target_id != "a1":
             raise LookupError(f"there is no agent {target_id!r}")
-        return Explanation(reading=self.agent(), reply={"heat": 36.5})
+        return Explanation(reading=self.agent(), reply={"heat": 36.5}, more=(self.load(),))
+
+    def load(self):
+        return Load(agent_id="a1", agent="oven", heat=36.5)
 
     def agent(self):
         state = AgentState(read_at=self.context.clock.now(), up=True)

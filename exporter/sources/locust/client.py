@@ -20,6 +20,7 @@ from exporter.sources.api import (
     Explanation,
     Failure,
     HttpClient,
+    Kind,
     Poll,
     PollError,
     Reason,
@@ -132,11 +133,7 @@ class LocustClient(Client):
             LookupError: There is none of that name.
             PollError: The call failed.
         """
-        found, body, stats = await self._read()
-        for reading in found:
-            if isinstance(reading, Agent) and reading.agent_id == target_id:
-                return Explanation(reading=reading, reply=shown(body, stats))
-        raise LookupError(f"there is no agent {target_id!r}")
+        return await self._explain(Kind.AGENT, target_id)
 
     async def explain_master(self, target_id: str) -> Explanation:
         """Read the master now.
@@ -159,11 +156,15 @@ class LocustClient(Client):
             LookupError: It is another one.
             PollError: The call failed.
         """
+        return await self._explain(Kind.RUN, target_id)
+
+    async def _explain(self, kind: Kind, target_id: str) -> Explanation:
         found, body, stats = await self._read()
-        for reading in found:
-            if getattr(reading, "run_id", None) == target_id:
-                return Explanation(reading=reading, reply=shown(body, stats))
-        raise LookupError(f"there is no run {target_id!r}")
+        about = [each for each in found if getattr(each, kind.id_field, None) == target_id]
+        if not about:
+            raise LookupError(f"there is no {kind} {target_id!r}")
+        reading, *more = about
+        return Explanation(reading=reading, reply=shown(body, stats), more=tuple(more))
 
     async def _read(self) -> tuple[tuple[Reading, ...], bytes, Stats]:
         """Return the readings, and the reply that they were read from."""

@@ -93,19 +93,9 @@ class SeleniumClient(Client):
         Raises:
             PollError: The call failed, and nothing is said about anybody.
         """
-        agents, nodes, _ = await self._read()
-        loads = (
-            NodeLoad(
-                agent_id=agent.agent_id,
-                agent=agent.agent,
-                sessions=nodes[agent.agent_id].sessions,
-                sessions_limit=measured(nodes[agent.agent_id].max_sessions),
-            )
-            for agent in agents
-            if agent.agent_id in nodes and nodes[agent.agent_id].availability != "DOWN"
-        )
+        agents, loads, _ = await self._read()
         # Without an inventory: that a node is not listed is how its end is known.
-        return Poll(readings=(*agents, *loads))
+        return Poll(readings=(*agents, *loads.values()))
 
     async def poll_hub(self) -> Poll:
         """Find out whether the hub answers, its version and its queue.
@@ -129,10 +119,11 @@ class SeleniumClient(Client):
             LookupError: There is none of that address.
             PollError: The call failed.
         """
-        agents, _, body = await self._read()
+        agents, loads, body = await self._read()
         for agent in agents:
             if agent.agent_id == target_id:
-                return Explanation(reading=agent, reply=redacted_reply(body, Status))
+                more = (loads[target_id],) if target_id in loads else ()
+                return Explanation(reading=agent, reply=redacted_reply(body, Status), more=more)
         raise LookupError(f"there is no agent {target_id!r}")
 
     async def explain_hub(self, target_id: str) -> Explanation:
@@ -149,14 +140,24 @@ class SeleniumClient(Client):
             raise LookupError(f"there is no controller {target_id!r}")
         return Explanation(reading=hub, reply=redacted_reply(body, Status))
 
-    async def _read(self) -> tuple[tuple[Agent, ...], dict[str, Node], bytes]:
-        """Return the wanted nodes, the rows of those that are listed, and the body."""
+    async def _read(self) -> tuple[tuple[Agent, ...], dict[str, NodeLoad], bytes]:
+        """Return the wanted nodes, the loads of those that are not dead, and the body."""
         listed, body = await self._nodes()
         now = self.context.clock.now()
         nodes = self._by_address(listed)
         agents = self._roster.update((self._agent(*each, now) for each in nodes.items()), now)
         wanted = tuple(each for each in agents if self.settings.wanted(AGENTS, each.agent))
-        return wanted, nodes, body
+        loads = {
+            each.agent_id: NodeLoad(
+                agent_id=each.agent_id,
+                agent=each.agent,
+                sessions=nodes[each.agent_id].sessions,
+                sessions_limit=measured(nodes[each.agent_id].max_sessions),
+            )
+            for each in wanted
+            if each.agent_id in nodes and nodes[each.agent_id].availability != "DOWN"
+        }
+        return wanted, loads, body
 
     async def _nodes(self) -> tuple[tuple[Node, ...], bytes]:
         """Return the nodes of a reply, and the reply."""

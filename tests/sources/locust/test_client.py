@@ -11,7 +11,7 @@ import pytest
 from exporter.errors import PollError, Reason
 from exporter.fleet.readings import Agent, Controller, Run
 from exporter.overview.document import plain
-from tests.sources.locust.support import PAGE, STATS, Master, stats
+from tests.sources.locust.support import PAGE, STATS, Master, own, stats
 from tests.support.generators import HTML, raw, recorded
 from tests.support.realload import exposed
 
@@ -270,6 +270,7 @@ class TestExplain:
 
         assert isinstance(explanation.reading, Agent)
         assert "lg1/2" == explanation.reading.agent
+        assert 2 == exposed(*explanation.more)['locust_agent_users{agent_id="lg1/2",agent="lg1/2"}']
         assert ["running", "running"] == [row["state"] for row in explanation.reply["workers"]]
         assert 20 == explanation.reply["stats"]["num_requests"]
 
@@ -278,7 +279,10 @@ class TestExplain:
         master = Master("running")
         (run,) = await master.readings(Run)
 
-        assert run == (await master.explain("run", run.run_id)).reading
+        explanation = await master.explain("run", run.run_id)
+
+        assert run == explanation.reading
+        assert [20] == list(own(exposed(*explanation.more), "locust_run_requests{").values())
 
     @pytest.mark.parametrize("kind", ["agent", "controller", "run"])
     async def test_knows_no_others(self, kind: str) -> None:

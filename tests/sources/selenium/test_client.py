@@ -220,6 +220,8 @@ class TestExplain:
 
         assert isinstance(explanation.reading, Agent)
         assert FIRST == explanation.reading.agent
+        labels = f'agent_id="{FIRST}",agent="{FIRST}"'
+        assert 1 == exposed(*explanation.more)[f"selenium_agent_sessions{{{labels}}}"]
         (row,) = explanation.reply["value"]["nodes"]
         assert ("UP", 2) == (row["availability"], row["maxSessions"])
 
