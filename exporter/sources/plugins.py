@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from exporter.errors import PollError, Reason
 from exporter.fleet.kinds import EXPLAINED
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES, PREFIX, Family
+from exporter.metrics.mapping import samples
 from exporter.sources.base import Provider
 from exporter.sources.settings import SourceSettings
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from exporter.sources.base import Poll
 
 
 GROUP = "loadfleet_exporter.providers"
@@ -95,6 +99,26 @@ def load(
 def package_of(point: EntryPoint) -> str:
     """Return the distribution of an entry point, with its version."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
+
+
+def check(poll: Poll) -> None:
+    """Find out whether everything that a plug-in's poll learnt can be shown.
+
+    Raises:
+        PollError: It cannot, and would take the pages of all sources with it.
+    """
+    for reading in poll.readings:
+        try:
+            for sample in samples(reading):
+                for label in sample.labels:
+                    label.encode()
+        except Exception as error:  # noqa: BLE001 - a plug-in can give anything
+            what = type(reading).__name__
+            problem = f"the plug-in's {what} cannot be shown ({type(error).__name__})"
+        else:
+            continue
+        # Outside the handler: the cause would quote what the plug-in has read.
+        raise PollError(Reason.DECODE, problem)
 
 
 def families(mappings: Mapping[Any, Iterable[Any]]) -> Iterator[Family]:

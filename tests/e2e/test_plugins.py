@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,6 +107,33 @@ async def test_a_broken_one_is_named_everywhere_and_holds_up_nobody(
     assert BROKEN in process.errors
     assert (2, True) == (wrong[0], f"sources[1].provider: {BROKEN}" in "".join(wrong[1:])), wrong
     assert "canary" not in "".join((*listed[1:], *checked[1:], *wrong[1:], process.errors))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("heat=36.5)", "heat='canary')"), ("return Poll(", "return 'canary'; Poll(")]
+)
+async def test_one_whose_polls_are_wrong_is_a_source_that_is_down(
+    tmp_path: Path, old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages of all others are there, and the log says what it was without quoting it."""
+    plugin = install(tmp_path / "site", client=CLIENT.replace(old, new))
+    monkeypatch.setenv("PYTHONPATH", str(plugin))
+    path = configured(tmp_path, SOURCE, OTHER)
+
+    async with daemon(tmp_path, path) as (url, process):
+
+        async def told() -> bool:
+            page = await fetch(f"{url}/metrics")
+            return 2 == len(re.findall(r'loadfleet_source_task_up{.*task="agents"', page))
+
+        await until(told)
+        page = await fetch(f"{url}/metrics")
+        assert 0 == await process.stop()
+
+    assert 'loadfleet_source_up{provider="acme",source="acme"} 0' in page
+    assert 'loadfleet_source_up{provider="locust",source="locust"} 0' in page
+    assert "loadfleet_acme_" not in page
+    assert "canary" not in process.errors
 
 
 @pytest.mark.parametrize("client", ["raise ValueError('canary')", CLIENT.replace("connect", "x")])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.errors import PollError, Reason
+from exporter.fleet.readings import Agent, Reading
 from exporter.sources import plugins
+from exporter.sources.base import Poll
 from exporter.sources.registry import BUILT_IN
 from tests.support.plugins import RECORD, install
 
@@ -146,6 +149,36 @@ def test_a_broken_one_costs_no_other(folder: Path) -> None:
         "the provider 'acme' of acme-load 1.2 is left out: the name is taken; two providers cannot"
         " share one"
     ) == second
+
+
+def agent(**fields: Any) -> Agent:
+    """Make a reading, with whatever stands in its fields."""
+    return Agent(**{"agent_id": "a", "agent": "a", "active": True, **fields})
+
+
+class Stray(Reading, frozen=True, kw_only=True):
+    """A reading that nothing maps."""
+
+
+@pytest.mark.parametrize(
+    ("reading", "error"),
+    [
+        (Stray(), "Stray cannot be shown (KeyError)"),
+        (agent(active="canary"), "Agent cannot be shown (ValueError)"),
+        (agent(agent=5), "Agent cannot be shown (AttributeError)"),
+        (agent(agent="\ud800"), "Agent cannot be shown (UnicodeEncodeError)"),
+        (agent(last_up_timestamp_seconds=10**400), "Agent cannot be shown (OverflowError)"),
+        ("canary", "str cannot be shown (KeyError)"),
+    ],
+)
+def test_refuses_what_cannot_be_shown(reading: Any, error: str) -> None:
+    """It would take the pages of all sources with it."""
+    with pytest.raises(PollError) as caught:
+        plugins.check(Poll(readings=(agent(), reading)))
+
+    assert Reason.DECODE == caught.value.reason
+    assert error in str(caught.value)
+    assert "canary" not in repr((caught.value, caught.value.__context__))
 
 
 @pytest.mark.parametrize("name", ["locust", "selenium"])
