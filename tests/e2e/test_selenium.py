@@ -78,14 +78,15 @@ class Grid:
         )
 
     async def begin(self) -> None:
-        """Start the hub and wait for its answer."""
+        """Start the hub and wait for its answer; nodes need a driver."""
+        for program in ("java", "chromedriver"):
+            require(program)
         address = self.url.removeprefix("http://")
         self.hub = await self._start("hub", address, healthcheck_interval="5")
         await answers(f"{self.url}/readyz", self.hub)
 
     async def node(self, address: str) -> Process:
         """Start a node, which hears of the hub by itself."""
-        require("chromedriver")
         return await self._start(
             "node",
             address,
