@@ -69,9 +69,10 @@ class GridData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GridReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply to the one GraphQL query."""
+    """The reply to the one GraphQL query, which has at least one of these."""
 
-    data: GridData = GridData()
+    data: GridData | None = None
+    errors: tuple[msgspec.Raw, ...] | None = None
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
