@@ -1,17 +1,22 @@
-"""What would be published, built once."""
+"""What would be published, and a system to install it on, each made once."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deploy.debian import bootstrap
 from tests.deploy.locks import ROOT
+from tests.support.servers import require
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,16 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert 0 == built.returncode, built.stdout + built.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def base() -> Iterator[Path]:
+    """Return a base system of Debian to copy from, in a folder that goes afterwards: it is large."""
+    for program in ("debootstrap", "unshare"):
+        require(program)
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a base system and enter namespaces")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        bootstrap(root)
+        yield root

@@ -1,8 +1,7 @@
 """The image, built from the Dockerfile without a registry of images and run without an engine.
 
-Debian's debootstrap makes the base that the Dockerfile names, Debian's buildah builds on it, and
-namespaces run the result as an orchestrator does: unprivileged, as pid 1, on a read-only root,
-in a network of its own.
+Debian's buildah builds on a base that debootstrap made, and namespaces run the result as an
+orchestrator does: unprivileged, as pid 1, on a read-only root, in a network of its own.
 """
 
 from __future__ import annotations
@@ -13,19 +12,14 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
-import ssl
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from tests.deploy.debian import AUTHORITIES, SUITE, run
 from tests.support.processes import running
-from tests.support.servers import require
 from tests.support.wait import until
 
 
@@ -39,9 +33,6 @@ ROOT = Path(__file__).parent.parent.parent
 
 #: What pip must know of the machine to find packages.
 _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
-
-#: Where Debian's programs look for the authorities that they trust.
-_AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 #: Makes a folder the root of the process, read-only but for a volume, and runs a command there
 #: without privileges.
@@ -131,14 +122,6 @@ class Image:
                 await process.process.wait()
 
 
-def require_everything() -> None:
-    """Skip the test where an image cannot be built or run."""
-    for program in ("buildah", "debootstrap", "unshare", "nsenter", "ip"):
-        require(program)
-    if os.geteuid() != 0:
-        pytest.skip("only root may make a base system and enter namespaces")
-
-
 class Builder:
     """Buildah with a store of its own, so that the machine's images stay as they are."""
 
@@ -148,11 +131,16 @@ class Builder:
         (folder / "policy.json").write_text(json.dumps(policy))
         (folder / "registries.conf").write_text("[registries.search]\n")
 
-    def build(self) -> Image:
-        """Build the Dockerfile on a base made here."""
+    def build(self, base: Path) -> Image:
+        """Build the Dockerfile.
+
+        Args:
+            base: The files of the base that it names.
+        """
         dockerfile = (ROOT / "Dockerfile").read_text()
-        (base,) = set(re.findall(r"^FROM ([a-z]+:[a-z-]+)", dockerfile, re.MULTILINE))
-        self._make_base(base)
+        names = set(re.findall(r"^FROM ([a-z]+:[a-z-]+)", dockerfile, re.MULTILINE))
+        assert {f"debian:{SUITE}-slim"} == names
+        self._import(base, *names)
         secret = self._folder / "pip.conf"
         secret.write_text(_pip_configuration())
         self._buildah(
@@ -165,19 +153,9 @@ class Builder:
         root = Path(self._buildah("mount", container))
         return Image(root, described["Docker"]["config"])
 
-    def _make_base(self, name: str) -> None:
+    def _import(self, base: Path, name: str) -> None:
         container = self._buildah("from", "scratch")
-        root = Path(self._buildah("mount", container))
-        suite = name.partition(":")[2].removesuffix("-slim")
-        options = ("--variant=minbase", "--include=ca-certificates")
-        _run("debootstrap", *options, suite, root, *_mirror())
-        for folder in ("proc", "sys"):
-            if (root / folder).is_mount():
-                _run("umount", "--recursive", root / folder)
-        for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
-            shutil.rmtree(root / folder)
-        if authorities := _authorities():
-            shutil.copyfile(authorities, root / _AUTHORITIES)
+        run("cp", "--archive", f"{base}/.", self._buildah("mount", container))
         self._buildah("commit", *self._unsigned, "--rm", container, name)
 
     @property
@@ -185,7 +163,7 @@ class Builder:
         return "--signature-policy", str(self._folder / "policy.json")
 
     def _buildah(self, command: str, *arguments: str) -> str:
-        return _run(
+        return run(
             "buildah",
             *("--root", self._folder / "store", "--runroot", self._folder / "run"),
             *("--storage-driver", "vfs", "--registries-conf", self._folder / "registries.conf"),
@@ -197,34 +175,11 @@ def _children(pid: int) -> str:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text()
 
 
-def _mirror() -> list[str]:
-    """Return the machine's archive of Debian; debootstrap knows one of its own."""
-    sites = _run(
-        *("apt-get", "indextargets", "--format", "$(REPO_URI)"),
-        *("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"),
-    )
-    return sites.split()[:1]
-
-
-def _authorities() -> str | None:
-    """Return the file of authorities that this machine's programs trust."""
-    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-
-
 def _pip_configuration() -> str:
     """Return what decides from where this machine's pip takes packages, as its file has it."""
-    listed = _run(sys.executable, "-m", "pip", "config", "list", check=False)
+    listed = run(sys.executable, "-m", "pip", "config", "list", check=False)
     found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
     values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}
     # Folders of this machine are not there in the build.
     lines = (f"{key} = {value}" for key, value in values.items() if "file:" not in value)
-    return "\n".join(["[global]", f"cert = /{_AUTHORITIES}", *lines, ""])
-
-
-def _run(*command: str | Path, check: bool = True) -> str:
-    ended = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=600
-    )
-    if check:
-        assert 0 == ended.returncode, ended.stdout[-4000:] + ended.stderr[-4000:]
-    return ended.stdout
+    return "\n".join(["[global]", f"cert = /{AUTHORITIES}", *lines, ""])

@@ -13,7 +13,8 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from exporter import __version__
-from tests.deploy.image import ROOT, Builder, Image, require_everything
+from tests.deploy.image import ROOT, Builder, Image
+from tests.support.servers import require
 from tests.support.wait import until
 
 
@@ -32,11 +33,12 @@ FETCH = (
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
+def image(base: Path) -> Iterator[Image]:
     """Build the image once, in a folder that goes afterwards: it is large."""
-    require_everything()
+    for program in ("buildah", "nsenter", "ip"):
+        require(program)
     with tempfile.TemporaryDirectory() as folder:
-        yield Builder(Path(folder)).build()
+        yield Builder(Path(folder)).build(base)
 
 
 async def test_it_runs_unprivileged_on_a_read_only_root(image: Image, tmp_path: Path) -> None:
