@@ -107,7 +107,7 @@ Ended by Ctrl-C.
 The daemon loads its configuration again.
 A configuration with a mistake changes nothing.
 .It Dv SIGTERM , SIGINT
-The daemon gives running polls a moment to end, writes its state and stops.
+The daemon gives running polls a moment to end, and stops.
 .El
 .Sh EXAMPLES
 Watch a simulated fleet, without a configuration:
@@ -174,7 +174,7 @@ def _command(name: str) -> Iterator[str]:
         yield ".El"
     if common := [option for option, _ in taken if option in shared]:
         yield ".Pp"
-        yield "It also takes"
+        yield "It also takes" if own else "It takes"
         for number, option in enumerate(common, 1):
             yield f".Fl {option[1:]} {'.' if number == len(common) else ','}"
 

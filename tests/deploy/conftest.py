@@ -32,7 +32,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def base() -> Iterator[Path]:
-    """Return a base system of Debian to copy from, in a folder that goes afterwards: it is large."""
+    """Return a base system to copy from, in a folder that goes afterwards: it is large."""
     for program in ("debootstrap", "unshare"):
         require(program)
     if os.geteuid() != 0:
