@@ -33,6 +33,10 @@ lint:
 build:
     .ci/build
 
+# Debian packages of what `build` made, beside it; all, or those named as RELEASE/ARCHITECTURE
+deb *targets:
+    .ci/deb dist {{ targets }}
+
 # Bring the generated parts of the documents up to date
 docs:
     python -m deploy.reference README.md deploy/docs/*.md

@@ -51,6 +51,9 @@ PROGRAMS = {
 #: What a machine keeps of packages that it had.
 KEPT = ("root/", "run/", "srv/", "var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/")
 
+#: For apt.
+LEAN = 'APT::Install-Recommends "false";'
+
 #: Where a machine notes what systemd is asked for.
 ASKED = "srv/asked"
 
@@ -152,9 +155,8 @@ def test_its_files_are_roots(files: dict[str, tarfile.TarInfo]) -> None:
 
 def test_nothing_tells_of_the_build_machine(package: Path) -> None:
     """No file may name the folders that it was built in."""
-    # By `mktemp`.
-    made = tempfile.gettempdir() + r"/tmp[.]\w{10}"
-    folders = re.compile(rf"{ROOT}|{package.parent}|{made}".encode())
+    by_mktemp = Path(tempfile.gettempdir(), r"tmp\.\w")
+    folders = re.compile(rf"{ROOT}|{package.parent}|{by_mktemp}".encode())
     with contents(package) as archive:
         texts = {each.name: archive.extractfile(each) for each in archive if each.isfile()}
         found = [name for name, text in texts.items() if text and folders.search(text.read())]
@@ -270,8 +272,9 @@ def bare(base: Path, package: Path) -> Iterator[Machine]:
     with Machine(base).copy() as machine:
         for name, text in PROGRAMS.items():
             machine.program(name, text)
-        recommended = machine.root / "etc/apt/apt.conf.d/recommended"
-        recommended.write_text('APT::Install-Recommends "false";\n')
+        # Less to install, and no waiting for a disk that need not outlive a power cut.
+        for folder, line in (("apt/apt.conf.d", LEAN), ("dpkg/dpkg.cfg.d", "force-unsafe-io")):
+            (machine.root / "etc" / folder / "test").write_text(f"{line}\n")
         machine.run("apt-get", "update")
         # Python's dependency `netbase` leaves /etc/hosts behind.
         machine.run("apt-get", "install", "--yes", "systemd", "netbase")
@@ -454,4 +457,4 @@ def test_a_purge_leaves_nothing(before: set[str], configured: Machine) -> None:
     assert {CONFIGURATION, TOKEN, state} <= kept
     assert [] == [path for path in kept if path.startswith((LIBRARY, SHARED))]
     assert [f"stop {UNIT}"] == configured.asked
-    assert {str(Path(state).parent)} == configured.paths() ^ before
+    assert before == configured.paths()
