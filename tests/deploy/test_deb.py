@@ -77,10 +77,9 @@ FETCH = (
 
 
 def build(dist: Path, folder: Path, *targets: str, umask: str = "022") -> list[Path]:
-    """Build packages of what `just build` made, and return them in their order."""
+    """Build packages of the wheel that `just build` made, and return them in their order."""
     folder.mkdir(exist_ok=True)
-    for pattern in ("*.whl", "*.cdx.json"):
-        shutil.copy(next(dist.glob(pattern)), folder)
+    shutil.copy(next(dist.glob("*.whl")), folder)
     run("bash", "-c", f"umask {umask}; exec .ci/deb {folder} {' '.join(targets)}")
     return [
         folder / f"{NAME}_{__version__}-{'_'.join(target.split('/'))}.deb" for target in targets
