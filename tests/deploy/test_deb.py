@@ -40,11 +40,14 @@ SHARED = f"usr/share/{NAME}"
 CONFIGURATION = "etc/loadfleet/loadfleet.yml"
 TOKEN = "etc/loadfleet/secrets/realload_token"
 
+#: Where the release's files are to be.
+RELEASE = f"https://github.com/loadfleet/{NAME}/releases/download/v{__version__}"
+
 #: In the place of programs that the page's commands find on a machine: the download takes the
 #: package that was built here, and the editor sets a URL.
 PROGRAMS = {
     "sudo": 'exec "$@"',
-    "curl": 'cp "/srv/$(basename "$2")" .',
+    "curl": f'cp "/srv/${{2#{RELEASE}/}}" .',
     "sudoedit": "sed -i s/portal.realload.com/portal.example.com/ $1",
 }
 
