@@ -171,7 +171,7 @@ async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
         options = [
             *(f"--cap-drop={each}" for each in exporter["cap_drop"]),
             *(f"--security-opt={each}" for each in exporter["security_opt"]),
-            *(f"--env={name}={text}" for name, text in exporter["environment"].items()),
+            *(f"--env={name}={text or ''}" for name, text in exporter["environment"].items()),
             *(
                 f"--volume={FOLDER / source}:{to}:ro"
                 for to, source in mounts(exporter).items()
