@@ -55,9 +55,8 @@ mount -t tmpfs tmpfs /var/lib/cni
 umount --recursive /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
-trap '' CHLD
 echo ready
-exec sleep infinity
+exec env --ignore-signal=CHLD sleep infinity
 """
 
 #: Docker's command: podman with the store that buildah has filled. Docker gives no writable folders

@@ -157,6 +157,7 @@ def test_the_state_outlives_the_container(environ: dict[str, str]) -> None:
     assert f"65532 {path}\n" in (FOLDER.parent.parent / "Dockerfile").read_text()
 
 
+@pytest.mark.timeout(900)  # the image is built first
 async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
     """Closed as the file says, the image must poll the portal and keep its state."""
     status = ("loadfleet-exporter", "status", "--url=http://localhost:10871")
