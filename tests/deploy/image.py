@@ -15,7 +15,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,11 @@ import pytest
 
 from exporter import __version__
 from tests.support.servers import require
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 
 ROOT = Path(__file__).parent.parent.parent
@@ -162,6 +163,13 @@ class Engine:
             yield Container(self, name)
         finally:
             self.docker("rm", "--force", "--volumes", name)
+
+    @asynccontextmanager
+    async def portal(self) -> AsyncIterator[str]:
+        """Run a simulated Real Load portal while the context lasts, and yield its address."""
+        with self.run("simulate", "--host=0.0.0.0", "--realload-port=8080") as container:
+            await until(lambda: "provider: realload" in container.log)
+            yield f"http://{container.address}:8080"
 
     def close(self) -> None:
         """End the host with everything on it."""

@@ -162,8 +162,8 @@ async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
     """Closed as the file says, the image must poll the portal and keep its state."""
     status = ("loadfleet-exporter", "status", "--url=http://localhost:10871")
     (tmp_path / "token").write_text(SimulatorOptions().token)
-    with image.engine.run("simulate", "--host=0.0.0.0", "--realload-port=8080") as portal:
-        url = f"http://{portal.address}:8080/RemoteUserAPI"
+    async with image.engine.portal() as portal:
+        url = f"{portal}/RemoteUserAPI"
         token = str(tmp_path / "token")
         compose = rendered(
             {"LOADFLEET_REALLOAD_URL": url, "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": token}

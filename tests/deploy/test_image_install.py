@@ -58,10 +58,8 @@ async def test_the_demo_serves_its_board(image: Image, tmp_path: Path) -> None:
 async def test_a_portal_is_watched(image: Image, tmp_path: Path) -> None:
     """The commands must lead from a token to a table of the fleet, with a state that stays."""
     engine = image.engine
-    simulate = ("simulate", "--host=0.0.0.0", "--realload-port=8080")
-    with engine.run(*simulate) as portal:
-        start = START.replace(PORTAL, f"http://{portal.address}:8080")
-        engine.shell(start, folder=tmp_path, stdin=TOKEN)
+    async with engine.portal() as portal:
+        engine.shell(START.replace(PORTAL, portal), folder=tmp_path, stdin=TOKEN)
         await until(lambda: "event=started" in engine.docker("logs", "loadfleet").stdout)
         engine.docker("healthcheck", "run", "loadfleet")
 
