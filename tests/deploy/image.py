@@ -46,8 +46,9 @@ _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
 #: Where Debian's programs look for the authorities that they trust.
 _AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
-#: Makes a host of its own, with one network and one hierarchy of control groups, which is all that
-#: crun can work with. Whoever ends there is reaped, as by any init.
+#: Makes a host of its own: without the state and the systemd of the machine, with an empty network,
+#: and with one hierarchy of control groups, since crun cannot work with two. Whoever ends there is
+#: reaped, as by any init.
 _HOST = """
 set -eu
 mount -t tmpfs tmpfs /run
@@ -162,6 +163,7 @@ class Engine:
         try:
             yield Container(self, name)
         finally:
+            sys.stdout.write(self.docker("logs", name).stdout)  # for a test that fails
             self.docker("rm", "--force", "--volumes", name)
 
     @asynccontextmanager
