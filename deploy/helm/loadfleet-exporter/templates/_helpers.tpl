@@ -14,8 +14,8 @@
 {{- end }}
 
 {{- define "loadfleet-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "loadfleet-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "loadfleet-exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* All labels of an object: takes the root and labels of that object's own. Selectors keep what they look for. */}}
@@ -92,6 +92,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and .persistence.existingClaim (gt (int .shards) 1) }}
 {{- fail "persistence.existingClaim: cannot be shared by shards; each gets a claim of its own" }}
 {{- end }}
+{{- $job := or .serviceMonitor.jobLabel .prometheusRule.groups (contains "loadfleet" (include "loadfleet-exporter.fullname" $)) }}
+{{- if and .prometheusRule.enabled (not $job) }}
+{{- fail "fullnameOverride: must have loadfleet in it, as the alerts look for it in the job; or set serviceMonitor.jobLabel" }}
+{{- end }}
 {{- if and .ingress.enabled (gt (int .shards) 1) }}
 {{- fail "ingress.enabled: cannot be used with shards, as each visit would see another shard" }}
 {{- end }}
@@ -104,7 +108,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 accessModes:
   {{- toYaml .accessModes | nindent 2 }}
 {{- with .storageClass }}
-storageClassName: {{ . }}
+storageClassName: {{ quote . }}
 {{- end }}
 resources:
   requests:
@@ -123,8 +127,8 @@ resources:
 apiVersion: {{ .apiVersion }}
 kind: {{ .kind }}
 metadata:
-  name: {{ .name | default (include "loadfleet-exporter.fullname" .root) }}
-  namespace: {{ .namespace | default (include "loadfleet-exporter.namespace" .root) }}
+  name: {{ .name | default (include "loadfleet-exporter.fullname" .root) | quote }}
+  namespace: {{ .namespace | default (include "loadfleet-exporter.namespace" .root) | quote }}
   labels:
     {{- include "loadfleet-exporter.labels" (dict "root" .root "labels" (.labels | default dict)) | nindent 4 }}
   {{- with .annotations }}
