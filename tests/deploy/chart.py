@@ -31,11 +31,21 @@ def helm(*arguments: str | Path, values: dict[str, Any] | None = None) -> str:
 
 
 def rendered(
-    values: dict[str, Any] | None = None, *, release: str = "loadfleet", chart: Path = CHART
+    values: dict[str, Any] | None = None,
+    *,
+    release: str = "loadfleet",
+    namespace: str = "load",
+    chart: Path = CHART,
 ) -> list[dict[str, Any]]:
-    """Return the objects that the chart makes, in the namespace `load`."""
-    text = helm("template", release, chart, "--namespace", "load", values=values)
-    return [each for each in yaml.safe_load_all(text) if each]
+    """Return the objects that the chart makes."""
+    return parsed_yaml(helm("template", release, chart, "--namespace", namespace, values=values))
+
+
+def parsed_yaml(text: str) -> list[dict[str, Any]]:
+    """Return the objects of a manifest, in the order of their kinds and names."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = [each for each in yaml.load_all(text, loader) if each]
+    return sorted(found, key=lambda each: (each["kind"], each["metadata"]["name"]))
 
 
 def one(kind: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
