@@ -25,7 +25,7 @@ def helm(*arguments: str | Path, values: dict[str, Any] | None = None) -> str:
     Raises:
         AssertionError: It fails; with its message.
     """
-    ended = _helm(*arguments, values=values)
+    ended = attempt(*arguments, values=values)
     assert 0 == ended.returncode, ended.stderr
     return ended.stdout
 
@@ -56,14 +56,15 @@ def one(kind: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 def refusal(values: dict[str, Any]) -> str:
     """Return the message with which values are refused."""
-    ended = _helm("template", "loadfleet", CHART, values=values)
+    ended = attempt("template", "loadfleet", CHART, values=values)
     assert 1 == ended.returncode, ended.stdout
     return ended.stderr
 
 
-def _helm(
+def attempt(
     *arguments: str | Path, values: dict[str, Any] | None
 ) -> subprocess.CompletedProcess[str]:
+    """Return how Helm ended and what it printed."""
     return subprocess.run(
         [require("helm"), *arguments, *(["--values", "-"] if values else [])],
         input=json.dumps(values),

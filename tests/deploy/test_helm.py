@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import gzip
 import io
 import json
@@ -12,7 +13,7 @@ import shutil
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -23,12 +24,8 @@ from exporter.settings.load import from_data
 from exporter.settings.preflights import PREFLIGHTS
 from exporter.settings.sections import SECTIONS, SOURCES
 from tests.deploy import schemas, test_kubernetes
-from tests.deploy.chart import CHART, helm, one, refusal, rendered
+from tests.deploy.chart import CHART, attempt, helm, one, parsed_yaml, refusal, rendered
 from tests.deploy.locks import ROOT
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 pytestmark = pytest.mark.slow
@@ -37,7 +34,7 @@ pytestmark = pytest.mark.slow
 OLDEST = "1.25.0"
 
 SECRETS = "/run/secrets/loadfleet"
-BASE = {
+BASE: dict[str, Any] = {
     "fullnameOverride": "loadfleet-exporter",
     "existingSecret": "loadfleet-exporter",
     "config": {
@@ -162,21 +159,26 @@ def with_files(data: list[Any], folder: Path) -> list[Any]:
     return moved
 
 
-def test_every_value_is_tried() -> None:
-    """A value that no case sets could be rendered into anything."""
-    documented = {key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())}
+def test_every_value_does_something() -> None:
+    """A value without an effect would be documented in vain, and one that no case sets untested."""
+    documented = [key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())]
 
-    tried = {path for case in CASES.values() for path in paths(case)}
-
-    assert set() == documented - tried
+    assert [] == [key for key in documented if not any(matters(key, case) for case in CASES)]
 
 
-def paths(data: dict[str, Any], *above: str) -> Iterator[str]:
-    """Yield the dotted names of all values at all depths."""
-    for key, value in data.items():
-        yield ".".join((*above, key))
-        if isinstance(value, dict):
-            yield from paths(value, *above, key)
+def matters(key: str, case: str) -> bool:
+    """Return whether a case sets a value and gives something else without it."""
+    without = copy.deepcopy(CASES[case])
+    *above, last = key.split(".")
+    mapping: Any = without
+    for each in above:
+        mapping = mapping.get(each, {})
+    if last not in mapping:
+        return False
+    del mapping[last]
+    # Values that are refused give nothing.
+    manifest = attempt("template", "loadfleet", CHART, "--namespace", "load", values=without).stdout
+    return parsed_yaml(manifest) != objects(case)
 
 
 # -- It gives what kustomize gives ----------------------------------------------------------------
@@ -268,6 +270,52 @@ def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
 def test_it_refuses(mistake: dict[str, Any], message: str) -> None:
     """What is mistyped or cannot work must be refused with its name, before anything is changed."""
     assert message in refusal(mistake)
+
+
+@pytest.mark.parametrize(
+    "web",
+    [
+        {},
+        {"route_prefix": "/fleet/"},
+        {"external_url": "https://example.com/a/b/"},
+        {"external_url": "https://example.com/a", "route_prefix": "/"},
+        {"external_url": "https://example.com"},
+    ],
+)
+def test_probes_and_scrapes_follow_the_route_prefix(web: dict[str, str]) -> None:
+    """Under a path of its own, the exporter answers under no other."""
+    source = {**BASE["config"]["sources"][0], "auth_token": "x"}
+    del source["auth_token_file"]
+    prefix = from_data({"sources": [source], "web": web}).web.route_prefix
+
+    found = rendered({"config": {"sources": [source], "web": web}, **MONITORED})
+
+    (exporter,) = one("Deployment", found)["spec"]["template"]["spec"]["containers"]
+    assert {
+        "startupProbe": f"{prefix}/-/healthy",
+        "livenessProbe": f"{prefix}/-/healthy",
+        "readinessProbe": f"{prefix}/-/ready",
+    } == {name: exporter[name]["httpGet"]["path"] for name in exporter if name.endswith("Probe")}
+    (endpoint,) = one("ServiceMonitor", found)["spec"]["endpoints"]
+    assert f"{prefix}/metrics" == endpoint.get("path", "/metrics")
+
+
+def test_tls_is_followed_everywhere() -> None:
+    """A probe or a scrape without TLS would find the exporter dead."""
+    headers = [{"name": "Authorization", "value": "Basic cHJvYmU6cHJvYmU="}]
+    given = {**BASE, "webConfig": {"existingSecret": "web", "tls": True, "probeHeaders": headers}}
+
+    annotated = one("Service", rendered(given))["metadata"]["annotations"]
+    found = rendered({**given, **MONITORED})
+
+    assert "https" == annotated["prometheus.io/scheme"]
+    assert "annotations" not in one("Service", found)["metadata"]
+    assert "https" == one("ServiceMonitor", found)["spec"]["endpoints"][0]["scheme"]
+    (exporter,) = one("Deployment", found)["spec"]["template"]["spec"]["containers"]
+    probes = [exporter[name]["httpGet"] for name in exporter if name.endswith("Probe")]
+    assert [("HTTPS", headers)] * 3 == [(each["scheme"], each["httpHeaders"]) for each in probes]
+    file = Path(cli.parse(exporter["args"]).web_config_file)
+    assert str(file.parent) in {mount["mountPath"] for mount in exporter["volumeMounts"]}
 
 
 def test_a_store_in_the_configuration_is_one() -> None:
