@@ -13,7 +13,7 @@ import shutil
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -26,6 +26,11 @@ from exporter.settings.sections import SECTIONS, SOURCES
 from tests.deploy import schemas, test_kubernetes
 from tests.deploy.chart import CHART, attempt, helm, one, parsed_yaml, refusal, rendered
 from tests.deploy.locks import ROOT
+from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 pytestmark = pytest.mark.slow
@@ -330,6 +335,27 @@ def test_a_store_in_the_configuration_is_one() -> None:
     assert {"ports": [{"protocol": "TCP", "port": 7000}]} == ways_out[-1]
 
 
+def test_the_schema_has_the_values_and_no_others() -> None:
+    """What the schema lacks is refused, and what it has beyond is neither documented nor used."""
+    documented = {key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())}
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    # A chart that contains this one hands it down.
+    del schema["properties"]["global"]
+
+    assert documented == set(leaves(schema, documented))
+
+
+def leaves(schema: dict[str, Any], documented: set[str], *above: str) -> Iterator[str]:
+    """Yield the dotted names of the values in a schema, of which each mapping must be closed."""
+    assert schema["additionalProperties"] is False, above
+    for key, inner in schema["properties"].items():
+        path = ".".join((*above, key))
+        if path in documented:
+            yield path
+        else:
+            yield from leaves(inner, documented, *above, key)
+
+
 def test_the_sections_of_the_configuration_are_known() -> None:
     """A section that the exporter has must not be refused by the chart, nor the other way round."""
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -435,6 +461,7 @@ def test_the_dashboards_are_those_of_the_repository() -> None:
 
 @pytest.fixture(scope="session")
 def package(dist: Path) -> Path:
+    require("helm")
     return dist / f"loadfleet-exporter-{__version__}.tgz"
 
 
