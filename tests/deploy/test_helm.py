@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import copy
-import gzip
 import io
 import json
 import re
-import shutil
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -19,14 +16,28 @@ import pytest
 import yaml
 
 from deploy.reference import values
-from exporter import __version__, cli
+from exporter import cli
 from exporter.settings.load import from_data
 from exporter.settings.preflights import PREFLIGHTS
 from exporter.settings.sections import SECTIONS, SOURCES
 from tests.deploy import schemas, test_kubernetes
-from tests.deploy.chart import CHART, attempt, helm, one, parsed_yaml, refusal, rendered
+from tests.deploy.chart import (
+    BASE,
+    CASES,
+    CHART,
+    COPY,
+    KUSTOMIZE,
+    MONITORED,
+    SECRETS,
+    STORE,
+    attempt,
+    helm,
+    one,
+    parsed_yaml,
+    refusal,
+    rendered,
+)
 from tests.deploy.locks import ROOT
-from tests.support.servers import require
 
 
 if TYPE_CHECKING:
@@ -38,69 +49,6 @@ pytestmark = pytest.mark.slow
 #: The oldest Kubernetes that the chart allows.
 OLDEST = "1.25.0"
 
-SECRETS = "/run/secrets/loadfleet"
-BASE: dict[str, Any] = {
-    "fullnameOverride": "loadfleet-exporter",
-    "existingSecret": "loadfleet-exporter",
-    "config": {
-        "sources": [
-            {
-                "provider": "realload",
-                "name": "prod",
-                "url": "https://portal.realload.com/RemoteUserAPI",
-                "auth_token_file": f"{SECRETS}/realload_token",
-            }
-        ]
-    },
-}
-STORE = {"state": {"url": "redis://valkey.example.com:6379/0", "passwordKey": "state_password"}}
-LABELS = {
-    "app.kubernetes.io/name": "loadfleet-exporter",
-    "app.kubernetes.io/part-of": "loadfleet",
-}
-MONITORED = {
-    "serviceMonitor": {"enabled": True},
-    "prometheusRule": {"enabled": True},
-    "dashboards": {"enabled": True},
-}
-COPY = {**BASE, **STORE, "shards": 3}
-
-#: By the folder of the manifests, the values and the release's name that must give the same.
-KUSTOMIZE: dict[str, tuple[dict[str, Any], str]] = {
-    "base": (BASE, "loadfleet"),
-    "overlays/high-availability": ({**BASE, **STORE, "replicas": 2}, "loadfleet"),
-    "overlays/prometheus-operator": ({**BASE, **MONITORED}, "loadfleet"),
-    "overlays/sharded": ({**BASE, "shards": 3}, "loadfleet"),
-    "overlays/sharded-pairs/a": (
-        {
-            **COPY,
-            "fullnameOverride": "loadfleet-exporter-a",
-            "podDisruptionBudget": {"matchLabels": LABELS},
-        },
-        "loadfleet-a",
-    ),
-    "overlays/sharded-pairs/b": (
-        {
-            **COPY,
-            "fullnameOverride": "loadfleet-exporter-b",
-            "podDisruptionBudget": {"enabled": False},
-        },
-        "loadfleet-b",
-    ),
-}
-
-EXAMPLES = re.findall(
-    r"^```yaml\n(.*?)^```$", (CHART / "README.md").read_text(), re.MULTILINE | re.DOTALL
-)
-CASES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "demo": {"demo": True},
-    **{folder: values for folder, (values, _) in KUSTOMIZE.items()},
-    **{f"README {number}": yaml.safe_load(text) for number, text in enumerate(EXAMPLES)},
-    **{
-        path.stem: yaml.safe_load(path.read_text()) for path in Path(__file__).parent.glob("helm/*")
-    },
-}
 CASE = pytest.mark.parametrize("case", CASES)
 
 
@@ -365,37 +313,6 @@ def test_the_sections_of_the_configuration_are_known() -> None:
     assert {SOURCES, PREFLIGHTS, *SECTIONS} == set(sections)
 
 
-# -- It says what comes next ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given", "expected", "unexpected"),
-    [
-        ({}, "No source is configured, so no exporter was started", "port-forward"),
-        ({"demo": True}, "Nothing that it shows is real", "No source is configured"),
-        (BASE, "port-forward deployment/loadfleet-exporter 10871", "WARNING"),
-        ({**BASE, "shards": 2}, "port-forward statefulset/loadfleet-exporter 10871", "deployment/"),
-        (CASES["everything"], "https://localhost:10871/fleet/", "http://"),
-        (CASES["everything"], "WARNING: The secrets are part of the release", "No Prometheus"),
-        ({**BASE, "prometheusScrape": False}, "No Prometheus finds the exporter", "WARNING"),
-    ],
-)
-def test_the_notes_say_what_comes_next(
-    given: dict[str, Any], expected: str, unexpected: str
-) -> None:
-    """After the installation it must be clear what runs and how to look at it."""
-    release = json.loads(installed(CHART, given))
-
-    assert expected in release["info"]["notes"]
-    assert unexpected not in release["info"]["notes"]
-
-
-def installed(chart: Path, given: dict[str, Any]) -> str:
-    """Return the release that Helm would store, as JSON."""
-    options = ("--namespace", "load", "--dry-run=client", "--output", "json")
-    return helm("install", "loadfleet", chart, *options, values=given)
-
-
 def test_nothing_is_started_without_a_source() -> None:
     """A pod without a source would only fail again and again."""
     assert 0 == workload("default")["spec"]["replicas"]
@@ -454,63 +371,3 @@ def test_the_dashboards_are_those_of_the_repository() -> None:
     assert {name: json.loads(text) for name, text in files.items()} == {
         name: json.loads(text) for data in brought for name, text in data.items()
     }
-
-
-# -- It is packaged -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def package(dist: Path) -> Path:
-    require("helm")
-    return dist / f"loadfleet-exporter-{__version__}.tgz"
-
-
-def test_the_package_is_of_this_version(package: Path) -> None:
-    """Chart, application and image must be released as one."""
-    described = yaml.safe_load(helm("show", "chart", package))
-
-    assert [__version__] * 2 == [described["version"], described["appVersion"]]
-    (image,) = yaml.safe_load(described["annotations"]["artifacthub.io/images"])
-    assert f"ghcr.io/loadfleet/loadfleet-exporter:{__version__}" == image["image"]
-    assert image["image"] == container("demo")["image"]
-
-
-def test_the_package_renders_what_the_folder_does(package: Path) -> None:
-    """What lies outside of the chart's folder must be in the package."""
-    given = {**BASE, **MONITORED}
-
-    assert rendered(given) == rendered(given, chart=package)
-
-
-def test_the_package_has_only_what_belongs_there(package: Path, tmp_path: Path) -> None:
-    """Nothing may be published by accident, and nothing may be a link to the outside."""
-    shutil.unpack_archive(package, tmp_path, filter="data")
-    inside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    folders = {
-        "templates": CHART / "templates",
-        "files/dashboards": ROOT / "grafana" / "dashboards",
-    }
-
-    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
-    assert {
-        f"loadfleet-exporter/{name}"
-        for name in (
-            *("Chart.yaml", "README.md", "values.yaml", "values.schema.json"),
-            *(".helmignore", "files/alerts.yml"),
-            *(
-                f"{to}/{path.name}"
-                for to, folder in folders.items()
-                for path in folder.glob("[!.]*")
-            ),
-        )
-    } == inside
-
-
-def test_a_release_can_be_stored(package: Path) -> None:
-    """Helm keeps a release with its chart in one Secret, which takes 1 MiB."""
-    given = {**CASES["everything"], **MONITORED, "fullnameOverride": "loadfleet"}
-
-    stored = base64.b64encode(gzip.compress(installed(package, given).encode()))
-
-    assert b'"files/dashboards' in installed(package, given).encode()
-    assert len(stored) < 2**20 * 3 / 4

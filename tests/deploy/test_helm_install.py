@@ -1,10 +1,13 @@
-"""The chart's commands, as users copy them, with the package from a registry."""
+"""The chart as it is published: its package, and the commands that install it from a registry."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,20 @@ import yaml
 
 from exporter import __version__
 from tests.deploy import install
-from tests.deploy.chart import CHART, helm, one, parsed_yaml, rendered
+from tests.deploy.chart import (
+    BASE,
+    CASES,
+    CHART,
+    MONITORED,
+    helm,
+    one,
+    parsed_yaml,
+    rendered,
+)
+from tests.deploy.locks import ROOT
 from tests.deploy.registry import registry
 from tests.deploy.tools import tool
+from tests.support.servers import require
 
 
 if TYPE_CHECKING:
@@ -24,6 +38,96 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def package(dist: Path) -> Path:
+    require("helm")
+    return dist / f"loadfleet-exporter-{__version__}.tgz"
+
+
+def test_the_package_is_of_this_version(package: Path) -> None:
+    """Chart, application and image must be released as one."""
+    described = yaml.safe_load(helm("show", "chart", package))
+
+    assert [__version__] * 2 == [described["version"], described["appVersion"]]
+    (exporter,) = one("Deployment", rendered())["spec"]["template"]["spec"]["containers"]
+    (image,) = yaml.safe_load(described["annotations"]["artifacthub.io/images"])
+    assert f"ghcr.io/loadfleet/loadfleet-exporter:{__version__}" == image["image"]
+    assert image["image"] == exporter["image"]
+
+
+def test_the_package_renders_what_the_folder_does(package: Path) -> None:
+    """What lies outside of the chart's folder must be in the package."""
+    given = {**BASE, **MONITORED}
+
+    assert rendered(given) == rendered(given, chart=package)
+
+
+def test_the_package_has_only_what_belongs_there(package: Path, tmp_path: Path) -> None:
+    """Nothing may be published by accident, and nothing may be a link to the outside."""
+    shutil.unpack_archive(package, tmp_path, filter="data")
+    inside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    folders = {
+        "templates": CHART / "templates",
+        "files/dashboards": ROOT / "grafana" / "dashboards",
+    }
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
+    assert {
+        f"loadfleet-exporter/{name}"
+        for name in (
+            *("Chart.yaml", "README.md", "values.yaml", "values.schema.json"),
+            *(".helmignore", "files/alerts.yml"),
+            *(
+                f"{to}/{path.name}"
+                for to, folder in folders.items()
+                for path in folder.glob("[!.]*")
+            ),
+        )
+    } == inside
+
+
+def test_a_release_can_be_stored(package: Path) -> None:
+    """Helm keeps a release with its chart in one Secret, which takes 1 MiB."""
+    given = {**CASES["everything"], **MONITORED, "fullnameOverride": "loadfleet"}
+
+    stored = base64.b64encode(gzip.compress(installed(package, given).encode()))
+
+    assert b'"files/dashboards' in installed(package, given).encode()
+    assert len(stored) < 2**20 * 3 / 4
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "unexpected"),
+    [
+        ({}, "No source is configured, so no exporter was started", "port-forward"),
+        ({"demo": True}, "Nothing that it shows is real", "No source is configured"),
+        (BASE, "port-forward deployment/loadfleet-exporter 10871", "WARNING"),
+        ({**BASE, "shards": 2}, "port-forward statefulset/loadfleet-exporter 10871", "deployment/"),
+        (CASES["everything"], "https://localhost:10871/fleet/", "http://"),
+        (CASES["everything"], "WARNING: The secrets are part of the release", "No Prometheus"),
+        ({**BASE, "prometheusScrape": False}, "No Prometheus finds the exporter", "WARNING"),
+    ],
+)
+def test_the_notes_say_what_comes_next(
+    given: dict[str, Any], expected: str, unexpected: str
+) -> None:
+    """After the installation it must be clear what runs and how to look at it."""
+    release = json.loads(installed(CHART, given))
+
+    assert expected in release["info"]["notes"]
+    assert unexpected not in release["info"]["notes"]
+
+
+def installed(chart: Path, given: dict[str, Any]) -> str:
+    """Return the release that Helm would store, as JSON."""
+    options = ("--namespace", "load", "--dry-run=client", "--output", "json")
+    return helm("install", "loadfleet", chart, *options, values=given)
+
+
+# -- Its commands ---------------------------------------------------------------------------------
+
 
 #: The registry here speaks plain HTTP, and there is no cluster: nothing is sent to one, and what
 #: would be compared with it is only read. An upgrade looks for the release, an installation with
@@ -46,10 +150,9 @@ kubectl() {
 
 
 @pytest.fixture
-async def address(dist: Path, tmp_path: Path) -> AsyncIterator[str]:
+async def address(package: Path, tmp_path: Path) -> AsyncIterator[str]:
     """Yield a registry to which the chart was pushed."""
     async with registry(tmp_path) as found:
-        package = dist / f"loadfleet-exporter-{__version__}.tgz"
         helm("push", package, f"oci://{found}/loadfleet/charts", "--plain-http")
         yield found
 
@@ -60,7 +163,11 @@ def run(script: str, address: str, folder: Path) -> str:
     ended = subprocess.run(
         ["bash", "-c", PREAMBLE + script.replace("oci://ghcr.io/", f"oci://{address}/")],
         cwd=folder,
-        env={**os.environ, "PATH": f"{Path(tool('kubectl')).parent}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{Path(tool('kubectl')).parent}:{os.environ['PATH']}",
+            "HELM_CACHE_HOME": str(folder / "cache"),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -87,7 +194,9 @@ async def test_the_page_installs_the_package(address: str, tmp_path: Path) -> No
     for release in (installed, *parsed("{" + json_after)):
         assert __version__ == release["chart"]["metadata"]["version"]
         assert namespace["metadata"]["name"] == release["namespace"]
-        assert rendered(values, namespace=release["namespace"]) == parsed_yaml(release["manifest"])
+        assert rendered(
+            values, release=release["name"], namespace=release["namespace"]
+        ) == parsed_yaml(release["manifest"])
 
 
 async def test_the_commands_of_the_charts_page_work(address: str, tmp_path: Path) -> None:
@@ -101,7 +210,11 @@ async def test_the_commands_of_the_charts_page_work(address: str, tmp_path: Path
 
     secret, installed = parsed(first)
     (upgraded,) = parsed(upgrade)
-    expected = rendered(yaml.safe_load(example), namespace=secret["metadata"]["namespace"])
+    expected = rendered(
+        yaml.safe_load(example),
+        release=installed["name"],
+        namespace=secret["metadata"]["namespace"],
+    )
     assert expected == parsed_yaml(installed["manifest"]) == parsed_yaml(upgraded["manifest"])
     assert expected == parsed_yaml((tmp_path / "differing.yaml").read_text())
     new_values = (tmp_path / "new-values.yaml").read_text()
