@@ -29,13 +29,13 @@ lint:
     lint-imports
     bandit --quiet --recursive --configfile pyproject.toml exporter deploy
 
-# sdist, wheel and SBOM in dist/
+# sdist, wheel, SBOM and chart in dist/
 build:
     .ci/build
 
 # Bring the generated parts of the documents up to date
 docs:
-    python -m deploy.reference README.md deploy/docs/*.md
+    python -m deploy.reference README.md deploy/docs/*.md deploy/helm/*/README.md
 
 # Watch a simulated fleet
 demo *arguments:

@@ -49,9 +49,13 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").rglob("*.md"))]
 VENDORS = ROOT / "deploy" / "docs" / "vendors.md"
 REFERENCES = [README, *sorted((ROOT / "deploy" / "docs").glob("*.md"))]
+CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
 #: The routes are the same whatever there is to see.
 _NO_VIEW: Any = None
+
+#: Where pages that are shown elsewhere find those of the repository.
+HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -110,12 +114,12 @@ def models() -> Iterator[tuple[str, type[Section]]]:
         # Other versions than the locked ones, on which the fast lane runs too, state licences
         # in other words.
         pytest.param(path, marks=[pytest.mark.slow] * (path.name == "dependencies.md"))
-        for path in REFERENCES
+        for path in [*REFERENCES, *CHARTS]
     ],
-    ids=lambda path: path.name,
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_generated_parts_are_up_to_date(path: Path) -> None:
-    """`python -m deploy.reference README.md deploy/docs/*.md` must have nothing to do."""
+    """`just docs` must have nothing to do."""
     assert filled(text_of(path)) == text_of(path)
 
 
@@ -232,13 +236,15 @@ def test_the_change_log_has_an_entry() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_link_is_dead(path: Path) -> None:
-    """A relative link names a file of the repository, and a heading in it."""
+    """A link into the repository names a file of it, and a heading in it."""
     dead = []
     for link in _LINK.findall(_FENCE.sub("", text_of(path))):
         name, _, anchor = link.partition("#")
+        folder = ROOT if name.startswith(HOME) else path.parent
+        name = name.removeprefix(HOME)
         if "://" in name:
             continue
-        target = (path.parent / name).resolve() if name else path
+        target = (folder / name).resolve() if name else path
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
 
