@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy.release import changelog, versions
-from deploy.release.repository import BRANCH, RefusalError, files, output, run
+from deploy.release.repository import BRANCH, RefusalError, output, run
 
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-_DOCUMENTS = ("README.md", "deploy/docs/*.md")
 
 
 def prepare(root: Path, version: versions.Version, *, checked: bool) -> None:
@@ -55,7 +51,7 @@ def prepare(root: Path, version: versions.Version, *, checked: bool) -> None:
         (root / changelog.NAME).write_text(
             changelog.released(log, version, today), encoding="utf-8"
         )
-        run(root, sys.executable, "-m", "deploy.reference", *files(root, *_DOCUMENTS))
+        run(root, "just", "docs")
         output(root, "git", "commit", "--all", "--message", f"Release {version}")
     except BaseException:
         output(root, "git", "reset", "--quiet", "--hard")

@@ -19,7 +19,7 @@ SOURCE = "exporter/__init__.py"
 #: What sorts behind every stage of a pre-release.
 _FINAL = "~"
 
-_FORM = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:[-~]?(a|b|rc)\.?(\d+))?")
+_FORM = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-?(a|b|rc)\.?(\d+))?")
 
 
 class Version(NamedTuple):
@@ -73,11 +73,10 @@ class Place(NamedTuple):
 
 
 #: A version in any spelling.
-_ANY = r"(\d+\.\d+\.\d+(?:[-~]?(?:a|b|rc)\.?\d+)?)"
+_ANY = r"(\d+\.\d+\.\d+(?:-?(?:a|b|rc)\.?\d+)?)"
 
-#: Helm asks for Semantic Versioning, 1.2.3-rc.1; Debian sorts 1.2.3~rc1 before 1.2.3.
+#: Helm asks for Semantic Versioning: 1.2.3-rc.1.
 _SEMANTIC = ("-", ".")
-_DEBIAN = ("~", "")
 
 _DOCUMENTS = ("README.md", "deploy/**/*.md")
 _KUSTOMIZE = ("README.md", "deploy/kubernetes/**/*.yaml")
@@ -92,11 +91,10 @@ PLACES = (
     Place(_KUSTOMIZE, rf"^ +(?:newTag|app\.kubernetes\.io/version): {_ANY}$"),
     # Tags of images, requirements, and what uvx takes.
     Place((*_DOCUMENTS, "deploy/**/*.y*ml"), rf"\bloadfleet-exporter(?::|==|@){_ANY}"),
-    # Names of files: wheel and sdist, SBOM, chart, Debian package.
-    Place(_DOCUMENTS, rf"\bloadfleet_exporter-{_ANY}"),
+    # Names of files: wheel and sdist, Debian packages, SBOM, chart.
+    Place(_DOCUMENTS, rf"\bloadfleet(?:_exporter-|-exporter_){_ANY}"),
     Place(_DOCUMENTS, rf"\bloadfleet-exporter-{_ANY}(?=\.cdx\.json)"),
     Place(_DOCUMENTS, rf"\bloadfleet-exporter-{_ANY}(?=\.tgz)", _SEMANTIC),
-    Place(_DOCUMENTS, rf"\bloadfleet-exporter_{_ANY}", _DEBIAN),
     # The chart by its version, also on the next line of a command, and addresses with a tag.
     Place(_DOCUMENTS, rf"/loadfleet-exporter (?:\\\n|[^\n])*?--version[ =]{_ANY}", _SEMANTIC),
     Place(_DOCUMENTS, rf"/loadfleet-exporter/(?:[a-z]+/)*v{_ANY}\b"),

@@ -141,7 +141,7 @@ def break_the_documents(clone: Clone) -> None:
         ),
         ((str(NEXT),), nothing, {"RUN_CODE": "3"}, "`.ci/run` failed with 3; mend what it says"),
         ((str(NEXT), "--checked"), nothing, {}, "ci.yml has not passed on "),
-        ((str(NEXT),), break_the_documents, {}, "deploy/docs/broken.md"),
+        ((str(NEXT),), break_the_documents, {}, "`just docs` failed with 1; mend what it says"),
     ],
 )
 def test_a_refusal_says_why_and_changes_nothing(
@@ -168,7 +168,7 @@ def test_a_refusal_says_why_and_changes_nothing(
 
 
 def test_a_prerelease_is_spelled_as_each_reader_asks(clone: Clone) -> None:
-    """Python, Helm and Debian write a candidate in ways of their own, and all sort it first."""
+    """Helm takes no version that Python takes, and Python none that Helm takes."""
     chart = "deploy/helm/loadfleet-exporter/Chart.yaml"
     page = "deploy/docs/install.md"
     clone.write(chart, f'apiVersion: v2\nversion: {NOW}\nappVersion: "{NOW}"\n')
@@ -192,7 +192,7 @@ def test_a_prerelease_is_spelled_as_each_reader_asks(clone: Clone) -> None:
         f"  --version {NEXT}-rc.1\n"
         f"helm install other oci://ghcr.io/else/charts/other --version {NOW}\n"
         f"loadfleet-exporter-{NEXT}-rc.1.tgz loadfleet-exporter-{NEXT}rc1.cdx.json\n"
-        f"loadfleet-exporter_{NEXT}~rc1_amd64.deb loadfleet_exporter-{NEXT}rc1.tar.gz\n"
+        f"loadfleet-exporter_{NEXT}rc1_amd64.deb loadfleet_exporter-{NEXT}rc1.tar.gz\n"
         f"https://github.com/loadfleet/loadfleet-exporter/releases/download/v{NEXT}rc1/SHA256SUMS\n"
     ) == clone.read(page)
 
