@@ -90,7 +90,8 @@ PLACES = (
     Place(_CHART, rf'^appVersion: "?{_ANY}"?$'),
     Place(_KUSTOMIZE, rf"^ +(?:newTag|app\.kubernetes\.io/version): {_ANY}$"),
     # Tags of images, requirements, and what uvx takes.
-    Place((*_DOCUMENTS, "deploy/**/*.y*ml"), rf"\bloadfleet-exporter(?::|==|@){_ANY}"),
+    Place((*_DOCUMENTS, "deploy/**/*.y*ml"), rf"(?<!charts/)\bloadfleet-exporter(?::|==|@){_ANY}"),
+    Place(_DOCUMENTS, rf"\bcharts/loadfleet-exporter:{_ANY}", _SEMANTIC),
     # Names of files: wheel and sdist, Debian packages, SBOM, chart.
     Place(_DOCUMENTS, rf"\bloadfleet(?:_exporter-|-exporter_){_ANY}"),
     Place(_DOCUMENTS, rf"\bloadfleet-exporter-{_ANY}(?=\.cdx\.json)"),

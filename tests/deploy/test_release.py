@@ -51,7 +51,10 @@ def test_a_release_changes_no_more_than_version_and_change_log(released: Clone) 
     added = re.findall(r"^\+(?!\+\+)(.*)$", difference, re.MULTILINE)
     heading, *others = sorted(filter(None, added), key=lambda line: not line.startswith("## "))
     assert heading.startswith(f"## {NEXT} (")
-    assert others == [line.replace(str(NOW), str(NEXT)) for line in removed]
+    assert others == [
+        line.replace(NOW.spelled("-", "."), str(NEXT)).replace(str(NOW), str(NEXT))
+        for line in removed
+    ]
 
 
 def test_what_was_unreleased_becomes_a_section(clone: Clone, released: Clone) -> None:
@@ -128,7 +131,7 @@ def break_the_documents(clone: Clone) -> None:
         ((str(NEXT.series),), nothing, {}, "is no version; write 1.2.3, or 1.2.3rc1"),
         ((f"v{NEXT}",), nothing, {}, "is no version"),
         ((str(NOW),), nothing, {}, f"exporter/__init__.py: the version is {NOW}; release a higher"),
-        ((f"{NOW}rc1",), nothing, {}, "release a higher one"),
+        ((str(NOW._replace(stage="a", number=0)),), nothing, {}, "release a higher one"),
         ((str(NEXT),), change_a_file, {}, "not committed; commit or remove them:\n M README.md"),
         ((str(NEXT),), add_a_file, {}, "not committed; commit or remove them:\n?? notes.txt"),
         ((str(NEXT),), leave_main, {}, "this is the branch mine; releases are made on main"),
@@ -176,6 +179,7 @@ def test_a_prerelease_is_spelled_as_each_reader_asks(clone: Clone) -> None:
         page,
         f"uvx loadfleet-exporter@{NOW}\n"
         f"helm install it oci://ghcr.io/loadfleet/charts/loadfleet-exporter \\\n  --version {NOW}\n"
+        f"loadfleet-exporter:{NOW} oci://ghcr.io/loadfleet/charts/loadfleet-exporter:{NOW}\n"
         f"helm install other oci://ghcr.io/else/charts/other --version {NOW}\n"
         f"loadfleet-exporter-{NOW}.tgz loadfleet-exporter-{NOW}.cdx.json\n"
         f"loadfleet-exporter_{NOW}_amd64.deb loadfleet_exporter-{NOW}.tar.gz\n"
@@ -190,6 +194,8 @@ def test_a_prerelease_is_spelled_as_each_reader_asks(clone: Clone) -> None:
         f"uvx loadfleet-exporter@{NEXT}rc1\n"
         "helm install it oci://ghcr.io/loadfleet/charts/loadfleet-exporter \\\n"
         f"  --version {NEXT}-rc.1\n"
+        f"loadfleet-exporter:{NEXT}rc1 "
+        f"oci://ghcr.io/loadfleet/charts/loadfleet-exporter:{NEXT}-rc.1\n"
         f"helm install other oci://ghcr.io/else/charts/other --version {NOW}\n"
         f"loadfleet-exporter-{NEXT}-rc.1.tgz loadfleet-exporter-{NEXT}rc1.cdx.json\n"
         f"loadfleet-exporter_{NEXT}rc1_amd64.deb loadfleet_exporter-{NEXT}rc1.tar.gz\n"

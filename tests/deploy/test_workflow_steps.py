@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter import __version__
-from tests.deploy.release import NEXT
+from tests.deploy.install import commands
+from tests.deploy.release import NEXT, NOW
 from tests.deploy.workflows import FOLDER, RELEASE, perform, step
 
 
@@ -92,8 +93,8 @@ def test_pypi_gets_sdist_and_wheel_alone(tagged: Clone, dist: Path, tmp_path: Pa
 
     patterns = step("build", "Keep sdist and wheel for PyPI")["with"]["path"].split()
     assert [
-        f"loadfleet_exporter-{__version__}-py3-none-any.whl",
-        f"loadfleet_exporter-{__version__}.tar.gz",
+        f"loadfleet_exporter-{NOW}-py3-none-any.whl",
+        f"loadfleet_exporter-{NOW}.tar.gz",
     ] == sorted(path.name for pattern in patterns for path in tagged.root.glob(pattern))
 
 
@@ -160,3 +161,55 @@ def test_a_release_whose_files_fail_stays_a_draft(tagged: Clone) -> None:
     assert 0 != publish_release(tagged).returncode
 
     assert "edit" not in [call.split()[2] for call in tagged.called()]
+
+
+# -- A user's side ------------------------------------------------------------------------------
+
+
+def download(clone: Clone, dist: Path, folder: Path) -> Path:
+    """Return a folder with the wheel, for which `curl` finds the rest of the release."""
+    build(clone, dist, folder)
+    place = f"https://github.com/loadfleet/loadfleet-exporter/releases/download/v{NOW}"
+    clone.stub("curl", f'[ "${{2%/*}}" = {place} ] && cp "{clone.root}/dist/${{2##*/}}" .')
+    downloads = folder / "downloads"
+    downloads.mkdir()
+    shutil.copy(next(dist.glob("*.whl")), downloads)
+    return downloads
+
+
+def test_a_download_is_verified_as_the_page_tells(
+    tagged: Clone, dist: Path, tmp_path: Path
+) -> None:
+    """The checksums of a release prove a file that is whole."""
+    folder = download(tagged, dist, tmp_path)
+    checksums, _ = commands("Verify a download")
+
+    done = tagged.run("bash", "-ec", f"cd {folder}\n{checksums}")
+
+    assert 0 == done.returncode, done.stderr
+    assert f"loadfleet_exporter-{NOW}-py3-none-any.whl: OK\n" == done.stdout
+
+
+def test_a_damaged_download_is_found(tagged: Clone, dist: Path, tmp_path: Path) -> None:
+    """The same command must fail for a file that differs."""
+    folder = download(tagged, dist, tmp_path)
+    next(folder.glob("*.whl")).write_bytes(b"damaged")
+    checksums, _ = commands("Verify a download")
+
+    assert 0 != tagged.run("bash", "-ec", f"cd {folder}\n{checksums}").returncode
+
+
+def test_attestations_are_asked_for_what_the_workflow_attests(
+    tagged: Clone, dist: Path, tmp_path: Path
+) -> None:
+    """The page's commands name a file, the image and the chart as they are published."""
+    folder = download(tagged, dist, tmp_path)
+    tagged.stub("gh", "[[ $3 == oci://* || -e $3 ]]")
+    _, attestations = commands("Verify a download")
+
+    done = tagged.run("bash", "-ec", f"cd {folder}\n{attestations}")
+
+    assert 0 == done.returncode, done.stderr
+    _, *subjects = [call.split()[3] for call in tagged.called()]
+    image, chart = (step(job, "Attest")["with"]["subject-name"] for job in ("image", "chart"))
+    assert [f"oci://{image}:{NOW}", f"oci://{chart}:{NOW.spelled('-', '.')}"] == subjects

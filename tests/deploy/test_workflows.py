@@ -35,7 +35,7 @@ RENOVATE = ROOT / ".github" / "renovate.json"
     "command",
     [
         ("actionlint", *FILES),
-        ("zizmor", "--offline", "--quiet", "--persona=pedantic", FOLDER),
+        ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
         # apt, sed and awk have dollars of their own.
