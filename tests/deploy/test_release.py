@@ -94,6 +94,13 @@ def test_github_is_believed_about_this_very_commit(clone: Clone) -> None:
     assert f"gh run list --workflow ci.yml --commit {head} --status success " in called
 
 
+def test_just_takes_version_and_flag(clone: Clone) -> None:
+    """The verb that the page names runs what is tested here."""
+    done = clone.run("just", "--dry-run", "release", str(NEXT), "--checked")
+
+    assert f"python -m deploy.release prepare {NEXT} --checked\n" == done.stderr
+
+
 def nothing(_: Clone) -> None:
     """Leave the clone as it is."""
 
