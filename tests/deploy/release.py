@@ -130,7 +130,7 @@ def make_template(root: Path) -> None:
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
+            shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
     _write_stub(root / ".ci" / "run", 'exit "${RUN_CODE:-0}"')
     log = root / changelog.NAME
     heading = f"## {changelog.UNRELEASED}\n"
