@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 #: Lines that speak of this project's version, and not of somebody else's with the same number.
-_OURS = re.compile(r"loadfleet|newTag|[vV]ersion|VERSION")
+_OURS = re.compile(r"loadfleet|newTag|[vV]ersion[\"']?[:=]|VERSION")
 
 
 def test_a_release_sets_the_version_wherever_it_is_repeated(released: Clone) -> None:
