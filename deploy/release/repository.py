@@ -23,9 +23,12 @@ def run(root: Path, *command: str) -> None:
     """Run a command whose output is for the person.
 
     Raises:
-        RefusalError: It failed.
+        RefusalError: It failed, or there is no such program.
     """
-    code = subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603  # nosec B603
+    try:
+        code = subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603  # nosec B603
+    except OSError as error:
+        raise RefusalError(f"`{' '.join(command)}` failed: {error}") from error
     if code != 0:
         raise RefusalError(f"`{' '.join(command)}` failed with {code}; mend what it says above")
 

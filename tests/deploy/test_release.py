@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -233,6 +234,13 @@ def names(clone: Clone, tag: str) -> list[str]:
     return [
         image.removeprefix("ghcr.io/loadfleet/loadfleet-exporter:") for image in images.split(",")
     ]
+
+
+def test_a_tag_is_checked_before_anything_is_installed(released: Clone) -> None:
+    """The workflow's first job has Python and git, and no environment of the project."""
+    done = released.run(sys.executable, "-S", "-m", "deploy.release", "check", f"v{NEXT}")
+
+    assert 0 == done.returncode, done.stderr
 
 
 def test_a_release_moves_the_tags_that_move(released: Clone) -> None:
