@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
                 log = (root / changelog.NAME).read_text(encoding="utf-8")
                 sys.stdout.write(changelog.notes(log, version))
             else:
-                preparation.prepare(root, version, checked=given.checked)
+                today = datetime.now(UTC).date()
+                preparation.prepare(root, version, today, checked=given.checked)
                 sys.stdout.write(_NEXT.format(version=version, branch=BRANCH))
     except RefusalError as refusal:
         sys.stderr.write(f"no release: {refusal}\n")

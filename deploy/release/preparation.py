@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy.release import changelog, versions
@@ -10,15 +9,17 @@ from deploy.release.repository import BRANCH, RefusalError, output, run
 
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
 
-def prepare(root: Path, version: versions.Version, *, checked: bool) -> None:
+def prepare(root: Path, version: versions.Version, today: date, *, checked: bool) -> None:
     """Commit a release: its version everywhere, its section of the change log.
 
     Args:
         root: Where the repository is.
         version: The version.
+        today: The date of its section.
         checked: Whether GitHub is asked for the test run of this commit, instead of running it.
 
     Raises:
@@ -47,7 +48,6 @@ def prepare(root: Path, version: versions.Version, *, checked: bool) -> None:
 
     try:
         versions.change(root, version)
-        today = datetime.now(UTC).date()
         (root / changelog.NAME).write_text(
             changelog.released(log, version, today), encoding="utf-8"
         )

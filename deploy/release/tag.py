@@ -78,10 +78,8 @@ def _names(version: Version, releases: list[Version]) -> list[str]:
     """
     names = [str(version)]
     if not version.prerelease:
-        if version >= max(
-            (each for each in releases if each.series == version.series), default=version
-        ):
+        if version == max([version, *(each for each in releases if each.series == version.series)]):
             names.append(version.series)
-        if version >= max(releases, default=version):
+        if version == max([version, *releases]):
             names.append("latest")
     return names
