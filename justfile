@@ -33,6 +33,10 @@ lint:
 build:
     .ci/build
 
+# Test this commit and make a release of it: `just release 1.2.3`
+release version *arguments:
+    python -m deploy.release prepare {{ version }} {{ arguments }}
+
 # Bring the generated parts of the documents up to date
 docs:
     python -m deploy.reference README.md deploy/docs/*.md deploy/helm/*/README.md

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from deploy.reference.commands import arguments_of
 from deploy.reference.pages import filled
-from exporter import cli
+from exporter import __version__, cli
 from exporter.alerts import table
 from exporter.alerts.thresholds import Thresholds
 from exporter.config.validation import Section, model_of
@@ -223,9 +223,9 @@ def paths(routes: Iterable[BaseRoute], before: str = "") -> Iterator[str]:
 
 
 def test_the_change_log_has_an_entry() -> None:
-    """What is not released yet is told as well, a sentence per entry."""
-    newest = text_of(ROOT / "CHANGELOG.md").split("\n## ")[1]
-    entries = re.findall(r"^- (.+)$", newest, re.MULTILINE)
+    """What is not released yet, or was just now, is told as well, a sentence per entry."""
+    unreleased, newest = f"{text_of(ROOT / 'CHANGELOG.md')}\n## ".split("\n## ")[1:3]
+    entries = re.findall(r"^- (.+)$", unreleased + newest, re.MULTILINE)
 
     assert entries
     assert [] == [entry for entry in entries if not entry.endswith(".")]
@@ -297,7 +297,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     )
 
     assert 0 == result.returncode, result.stderr
-    assert "image: registry.example.com/loadfleet-exporter:0.1.0" in result.stdout
+    assert f"image: registry.example.com/loadfleet-exporter:{__version__}" in result.stdout
     assert "namespace: loadfleet" in result.stdout
 
 
