@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.deploy.debian import bootstrap
+from tests.deploy.image import Builder, Image
 from tests.deploy.locks import ROOT
+from tests.deploy.release import NEXT, Clone, make_template, publish
 from tests.support.servers import require
 
 
@@ -41,3 +43,39 @@ def base() -> Iterator[Path]:
         root = Path(folder) / "root"
         bootstrap(root)
         yield root
+
+
+@pytest.fixture(scope="session")
+def image(base: Path) -> Iterator[Image]:
+    """Build the image, in a folder that goes afterwards: it is large."""
+    for program in ("buildah", "podman", "nsenter", "ip"):
+        require(program)
+    with tempfile.TemporaryDirectory() as folder, Builder(Path(folder)).build(base) as image:
+        yield image
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    make_template(folder)
+    return folder
+
+
+@pytest.fixture
+def clone(_template: Path, tmp_path: Path) -> Clone:
+    """Return a clone of this checkout's files, to release them."""
+    return Clone(_template, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def released(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Return a clone that was released with the commands that the person is told; only read it."""
+    clone = Clone(_template, tmp_path_factory.mktemp("released"))
+    publish(clone, str(NEXT))
+    return clone
+
+
+@pytest.fixture
+def tagged(released: Clone, tmp_path: Path) -> Clone:
+    """Return a clone of what was released, at its tag."""
+    return Clone(released.root, tmp_path)

@@ -20,9 +20,9 @@ from packaging.utils import canonicalize_name
 
 from exporter import __version__
 from tests.deploy.debian import inside, run
-from tests.deploy.image import Image
 from tests.deploy.install import commands
 from tests.deploy.locks import ROOT
+from tests.support.processes import running
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -75,6 +75,18 @@ cd $PYTHONPATH
 {NAME} --version
 """
 
+#: Makes a folder the read-only root of a program without privileges, with a network of its own.
+CONFINED = """
+set -eu
+root=$1
+shift
+ip link set lo up
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+exec chroot --userspec=65534:65534 "$root" /usr/bin/env --ignore-environment "$@"
+"""
+
 FETCH = (
     "import urllib.request as u; print(u.urlopen('http://127.0.0.1:10871/metrics').read().decode())"
 )
@@ -93,7 +105,7 @@ def build(dist: Path, folder: Path, *targets: str, umask: str = "022") -> list[P
 @pytest.fixture(scope="module")
 def package(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the package for Debian 13 on amd64."""
-    for program in ("dpkg-deb", "gzip"):
+    for program in ("dpkg-deb", "gzip", "nsenter", "ip"):
         require(program)
     return build(dist, tmp_path_factory.mktemp("deb"), "debian13/amd64")[0]
 
@@ -338,28 +350,28 @@ def test_the_missing_token_is_named(installed: Machine) -> None:
 
 
 async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
-    """As nobody, where nothing can be written but the state, it must serve and answer `status`."""
-    state = installed.root / "var/lib/loadfleet"
-    state.mkdir()
-    started = {
-        "User": "65534:65534",
-        "WorkingDir": "/",
-        "Env": [],
-        "Entrypoint": [f"/usr/bin/{NAME}"],
-    }
-    *_, status = (block for block in commands("Debian package") if " status " in block)
+    """As nobody, where nothing can be written, it must serve metrics and answer `status`."""
+    own = ("--mount", "--net", "--pid", "--fork", "--kill-child")
+    (status,) = (block for block in commands("Debian package") if " status " in block)
 
-    async with Image(installed.root, started).run("demo", folder=tmp_path) as container:
+    async with running(
+        *("unshare", *own, "sh", "-c", CONFINED, "sh", installed.root),
+        *(f"/usr/bin/{NAME}", "demo"),
+        folder=tmp_path,
+        name="demo",
+    ) as process:
+        inner = ("nsenter", "--target", str(process.process.pid), "--mount", "--net")
+        enter = (*inner, "chroot", installed.root)
         pages: list[str] = []
 
-        async def served() -> bool:
-            assert not container.process.ended, container.process.errors
-            pages.append((await container.execute("/usr/bin/python3", "-c", FETCH))[1])
+        def served() -> bool:
+            assert not process.ended, process.errors
+            pages.append(run(*enter, "/usr/bin/python3", "-c", FETCH, check=False))
             return "loadfleet_agent_up{" in pages[-1]
 
         await until(served)
-        _, table = await container.execute("/bin/sh", "-c", status)
-    state.rmdir()
+        # It exits 1 for what is wrong with the demo's fleet.
+        table = run(*enter, "sh", "-c", status, check=False)
 
     assert f'version="{__version__}"' in pages[-1]
     assert "Needs attention" in table
