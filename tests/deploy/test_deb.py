@@ -147,6 +147,7 @@ def test_it_says_what_it_is(package: Path) -> None:
         ("0.1.0-1~debian12", "0.1.0-1~debian13"),
         ("0.1.0-1~debian13", "0.1.0-1"),
         ("0.1.0-1~debian13", "0.2.0-1~debian12"),
+        ("0.2.0~rc1-1~debian13", "0.2.0-1~debian13"),
     ],
 )
 def test_its_versions_sort(lower: str, higher: str) -> None:
