@@ -32,9 +32,8 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a generation with each that has the programs."""
+    """Run what asks for a generation with all of them, or those that it is marked with."""
     if "generation" in metafunc.fixturenames:
-        # Debian has VictoriaMetrics since 13.
-        debian = metafunc.definition.get_closest_marker("victoria")
-        names = LATER if debian else [INSTALLED, *LATER]
+        marked = metafunc.definition.get_closest_marker("generations")
+        names = marked.args if marked else (INSTALLED, *LATER)
         metafunc.parametrize("generation", names, indirect=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.request
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from exporter.alerts.formats import RulesOptions, metricsql, rules_file
 from exporter.alerts.settings import AlertingSettings
@@ -24,7 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prometheus_client.samples import Sample
+    from starlette.requests import Request
 
+    from tests.support.processes import Process
     from tests.support.prometheus import Prometheus
 
 
@@ -54,12 +61,14 @@ class Fleet:
     """A daemon that watches simulated vendors, and Alertmanager with a pager behind it.
 
     Attributes:
+        process: The daemon's.
         target: The daemon's host and port.
         alertmanager: The URL of Alertmanager.
         told: What people were told, with the source.
     """
 
-    def __init__(self, target: str, portal: str, alertmanager: str) -> None:
+    def __init__(self, process: Process, target: str, portal: str, alertmanager: str) -> None:
+        self.process = process
         self.target = target
         self.alertmanager = alertmanager
         self.told: list[tuple[str, Told]] = []
@@ -150,7 +159,7 @@ def beside(job: str, target: str, **more: Any) -> dict[str, Any]:
 
 def _exposed(labels: dict[str, str]) -> Series:
     """Return the labels of a series as they are exposed, without those of its target."""
-    own = {name: value for name, value in labels.items() if name not in ("job", "instance")}
+    own = {name: value for name, value in labels.items() if name not in ("job", "instance", "site")}
     return frozenset((own | {"__name__": own["__name__"].removeprefix(ASIDE)}).items())
 
 
@@ -168,7 +177,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
             told: list[tuple[str, Told]] = []
             pager = Pager(lambda source, one: told.append((source, one)))
             async with serve(pager.app()) as recorder, alertmanager(folder, recorder) as notified:
-                found = Fleet(url.removeprefix("http://"), portal, notified)
+                found = Fleet(process, url.removeprefix("http://"), portal, notified)
                 found.told = told
                 await found.heal()
                 yield found
@@ -193,3 +202,43 @@ def shipped(folder: Path, fleet: Fleet, *, scale: float = 0.02) -> dict[str, Any
     configuration: dict[str, Any] = yaml.safe_load(text.replace("localhost:10871", fleet.target))
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     return configuration
+
+
+class Front:
+    """What passes scrapes on to an exporter as they are.
+
+    Attributes:
+        address: Its host and port.
+        formats: The formats that were answered.
+        scrapes: How many came.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.address = ""
+        self.formats: set[str] = set()
+        self.scrapes = 0
+        self._target = target
+
+    async def scrape(self, request: Request) -> Response:
+        self.scrapes += 1
+        try:
+            page, form = await asyncio.to_thread(self._ask, request.headers["Accept"])
+        except OSError:
+            return Response(status_code=502)
+        self.formats.add(form)
+        return Response(page, headers={"Content-Type": form})
+
+    def _ask(self, accept: str) -> tuple[bytes, str]:
+        url = f"http://{self._target}/metrics"
+        wanted = urllib.request.Request(url, headers={"Accept": accept})  # noqa: S310 - loopback
+        with urllib.request.urlopen(wanted, timeout=20) as reply:  # noqa: S310 - loopback
+            return reply.read(), reply.headers["Content-Type"]
+
+
+@asynccontextmanager
+async def front(target: str) -> AsyncIterator[Front]:
+    """Run a front of an exporter while the context lasts."""
+    between = Front(target)
+    async with serve(Starlette(routes=[Route("/metrics", between.scrape)])) as url:
+        between.address = url.removeprefix("http://")
+        yield between

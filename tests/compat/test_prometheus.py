@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import urllib.request
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
 
-from exporter.simulator.server import serve
-from tests.compat.fleet import beside, fleet, shipped
+from tests.compat.fleet import beside, fleet, front, shipped
 from tests.rules.support import COMMITTED, DEPLOY, run
 from tests.support.processes import fetch
 from tests.support.prometheus import prometheus
@@ -24,10 +17,7 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from starlette.requests import Request
 
 
 #: What a scrape can be told to ask for, by the first version that can be told.
@@ -70,17 +60,17 @@ async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> 
     """In each format it takes every series and no other, and an agent that is down is a page."""
     version = note(generation, "prometheus", "prometheus-alertmanager")
     protocols = [name for since, names in PROTOCOLS.items() if since <= version for name in names]
-    async with fleet(tmp_path) as it, front(it.target) as (address, formats):
+    async with fleet(tmp_path) as it, front(it.target) as between:
         configuration = shipped(tmp_path, it)
         jobs = configuration["scrape_configs"]
-        jobs[0]["static_configs"][0]["targets"] = [address]
+        jobs[0]["static_configs"][0]["targets"] = [between.address]
         jobs += [beside(name, it.target, scrape_protocols=[name]) for name in protocols]
         discovery = {"url": f"http://{it.target}/sd/agents?port=9100"}
         jobs.append({"job_name": "hosts", "http_sd_configs": [discovery]})
         async with prometheus(tmp_path, configuration) as server:
             for job in ("loadfleet", *protocols):
                 await it.until_known(server, job)
-            assert {OPENMETRICS} == {re.sub("; escaping=.*", "", each) for each in formats}
+            assert {OPENMETRICS} == {re.sub("; escaping=.*", "", each) for each in between.formats}
             listed = json.loads(await fetch(discovery["url"]))
             hosts = {target for group in listed for target in group["targets"]}
 
@@ -99,22 +89,3 @@ async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> 
             assert [] == [line for line in counted if not line.endswith(" 0")]
             log = (tmp_path / "prometheus.err").read_text()
             assert [] == [line for line in log.splitlines() if re.search("level=(warn|error)", line, re.I)]
-
-
-@asynccontextmanager
-async def front(target: str) -> AsyncIterator[tuple[str, set[str]]]:
-    """Pass scrapes on as they are; yield the address and the formats that were answered."""
-    formats: set[str] = set()
-
-    def ask(accept: str) -> tuple[bytes, str]:
-        wanted = urllib.request.Request(f"http://{target}/metrics", headers={"Accept": accept})  # noqa: S310 - loopback
-        with urllib.request.urlopen(wanted, timeout=20) as reply:  # noqa: S310 - loopback
-            return reply.read(), reply.headers["Content-Type"]
-
-    async def scrape(request: Request) -> Response:
-        page, form = await asyncio.to_thread(ask, request.headers["Accept"])
-        formats.add(form)
-        return Response(page, headers={"Content-Type": form})
-
-    async with serve(Starlette(routes=[Route("/metrics", scrape)])) as url:
-        yield url.removeprefix("http://"), formats

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-pytestmark = pytest.mark.victoria
+# Debian has VictoriaMetrics since 13.
+pytestmark = pytest.mark.generations("next", "newest")
 
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 

@@ -24,6 +24,10 @@ RULES, ALERTING = "rule_files", "alerting"
 AT_ONCE = ("-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s")
 
 
+#: Of vmalert, which looks back as far unless told otherwise.
+SOON = ("-evaluationInterval=1s", "-rule.evalDelay=0s", "-remoteWrite.flushInterval=100ms")
+
+
 class Victoria(Prometheus):
     """A running VictoriaMetrics, which answers as Prometheus does, and its vmalert.
 
@@ -99,9 +103,7 @@ async def vmalert(folder: Path, configuration: Mapping[str, Any], data: str) -> 
         f"-remoteWrite.url={data}",
         f"-remoteRead.url={data}",
         f"-httpListenAddr=127.0.0.1:{port}",
-        "-evaluationInterval=1s",
-        "-rule.evalDelay=0s",
-        "-remoteWrite.flushInterval=100ms",
+        *SOON,
         folder=folder,
         name="vmalert",
     ) as process:
