@@ -10,7 +10,7 @@ import pytest
 
 
 #: That of the packages which are installed, and those that follow it.
-INSTALLED, *LATER = "installed", "next", "newest"
+GENERATIONS = INSTALLED, NEXT, _ = "installed", "next", "newest"
 
 
 @pytest.fixture
@@ -32,8 +32,13 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a generation with all of them, or those that it is marked with."""
+    """Run what asks for a generation with all of them, or those that it is marked with.
+
+    The one in the middle has its turn with `--whole`.
+    """
     if "generation" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker("generations")
-        names = marked.args if marked else (INSTALLED, *LATER)
+        names = list(marked.args if marked else GENERATIONS)
+        if not metafunc.config.getoption("whole"):
+            names = [name for name in names if name != NEXT]
         metafunc.parametrize("generation", names, indirect=True)

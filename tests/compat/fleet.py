@@ -1,4 +1,4 @@
-"""A fleet, the daemon that watches it and the people who are told, for whichever programs are in between."""
+"""A fleet, the daemon that watches it and the people who are told, whatever is in between."""
 
 from __future__ import annotations
 
@@ -103,7 +103,12 @@ class Fleet:
     async def series(self) -> set[Series]:
         """Return the labels of what is exposed, with the name among them."""
         return {
-            frozenset((*((key, value) for key, value in sample.labels.items() if value), ("__name__", sample.name)))
+            frozenset(
+                (
+                    *((key, value) for key, value in sample.labels.items() if value),
+                    ("__name__", sample.name),
+                )
+            )
             for sample in await self.samples()
         }
 
@@ -122,7 +127,9 @@ class Fleet:
         try:
             await until(same, timeout_seconds=30)
         except TimeoutError:
-            missing, strange = (sorted(map(sorted, each)) for each in (expected - found, found - expected))
+            missing, strange = (
+                sorted(map(sorted, each)) for each in (expected - found, found - expected)
+            )
             pytest.fail(f"{job} lacks {missing[:5]} and has {strange[:5]}")
 
     async def page_an_agent(self, server: Prometheus, *, to_its_end: bool = True) -> None:
@@ -152,7 +159,11 @@ class Fleet:
 
 def beside(job: str, target: str, **more: Any) -> dict[str, Any]:
     """Return a job that scrapes a target once more, under names that no rule looks at."""
-    renamed = {"source_labels": ["__name__"], "target_label": "__name__", "replacement": f"{ASIDE}$1"}
+    renamed = {
+        "source_labels": ["__name__"],
+        "target_label": "__name__",
+        "replacement": f"{ASIDE}$1",
+    }
     scraped = {"static_configs": [{"targets": [target]}], "metric_relabel_configs": [renamed]}
     return {"job_name": job, **scraped, **more}
 
@@ -194,7 +205,9 @@ def shipped(folder: Path, fleet: Fleet, *, scale: float = 0.02) -> dict[str, Any
     """
     thresholds = {"for_scale": scale, "stale_intervals": 1000}
     options = AlertingSettings.model_validate({"thresholds": thresholds})
-    rules = rules_file(options.rules(), RulesOptions.of(options)).replace("interval: 5m", "interval: 1s")
+    rules = rules_file(options.rules(), RulesOptions.of(options)).replace(
+        "interval: 5m", "interval: 1s"
+    )
     (folder / "alerts.yml").write_text(rules)
     (folder / "victoria.yml").write_text(metricsql(rules))
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
@@ -230,7 +243,7 @@ class Front:
 
     def _ask(self, accept: str) -> tuple[bytes, str]:
         url = f"http://{self._target}/metrics"
-        wanted = urllib.request.Request(url, headers={"Accept": accept})  # noqa: S310 - loopback
+        wanted = urllib.request.Request(url, headers={"Accept": accept})
         with urllib.request.urlopen(wanted, timeout=20) as reply:  # noqa: S310 - loopback
             return reply.read(), reply.headers["Content-Type"]
 

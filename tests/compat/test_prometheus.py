@@ -46,9 +46,7 @@ REJECTED = (
     ],
     ids=lambda command: "-".join(map(str, command[:3])),
 )
-def test_its_tools_take_the_shipped_files(
-    generation: str, command: tuple[str | Path, ...]
-) -> None:
+def test_its_tools_take_the_shipped_files(generation: str, command: tuple[str | Path, ...]) -> None:
     """Who installs that generation can use the files as they are."""
     result = run(str(command[0]), *command[1:])
 
@@ -88,4 +86,8 @@ async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> 
             assert counted
             assert [] == [line for line in counted if not line.endswith(" 0")]
             log = (tmp_path / "prometheus.err").read_text()
-            assert [] == [line for line in log.splitlines() if re.search("level=(warn|error)", line, re.I)]
+            assert [] == [
+                line
+                for line in log.splitlines()
+                if re.search("level=(warn|error)", line, re.IGNORECASE)
+            ]

@@ -1,4 +1,4 @@
-"""The page on pushing: all its commands, with a receiver that is away at first and an exporter that dies."""
+"""The page on pushing: its commands, a receiver that is away at first, an exporter that dies."""
 
 from __future__ import annotations
 
@@ -106,9 +106,10 @@ class Site:
         async def answered() -> bool:
             assert not process.ended, process.errors
             try:
-                return "ready" in (await fetch(f"{self.receiver.url}/-/ready", headers=BASIC)).lower()
+                told = await fetch(f"{self.receiver.url}/-/ready", headers=BASIC)
             except OSError:
-                return False
+                told = ""
+            return "ready" in told.lower()
 
         await until(answered)
 
@@ -123,7 +124,7 @@ async def test_prometheus_pushes_to_prometheus(
     trust(tmp_path / "etc" / "prometheus", monkeypatch)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (tmp_path / "etc" / "prometheus" / "web.yml").write_text(
-        'tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n'
+        "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n"
         f'basic_auth_users: {{loadfleet: "{hashed}"}}\n'
     )
     prepare, older, newer = commands("With Prometheus in agent mode", PAGE)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.generations("next", "newest")
 
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 
-#: A sample is seen up to two seconds after it was scraped, which must be less than lost scrapes are bridged.
+#: A sample is seen up to two seconds after its scrape; lost ones must be bridged for longer.
 SCALE = 0.05
 
 #: What prometheus.yml has for Prometheus alone; vmalert takes it by flags.
@@ -32,7 +32,7 @@ FOREIGN = ("evaluation_interval", "rule_files", "alerting")
 
 
 def test_its_tools_take_the_shipped_files(generation: str) -> None:
-    """The rules are read, and prometheus.yml is where what is for Prometheus alone is passed over."""
+    """The rules are read, and of prometheus.yml what is not for Prometheus alone."""
     rules = run("vmalert", "-dryRun", f"-rule={DEPLOY / 'victoriametrics' / 'alerts.yml'}")
     scraped = f"-promscrape.config={PROMETHEUS}"
     strictly = run("victoria-metrics", "-dryRun", scraped)
@@ -61,9 +61,7 @@ async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(180)
-async def test_every_query_of_the_dashboards_has_an_answer(
-    generation: str, tmp_path: Path
-) -> None:
+async def test_every_query_of_the_dashboards_has_an_answer(generation: str, tmp_path: Path) -> None:
     """A panel shows as much as over Prometheus, and its legends say of what."""
     note(generation, "victoria-metrics")
     async with watched(tmp_path, victoria) as asked:

@@ -1,6 +1,6 @@
 """Databases that tests open and need not close.
 
-From Python 3.13 on a database that nobody has closed is warned of, wherever garbage is collected next.
+From Python 3.13 on, one that nobody has closed is warned of where garbage is collected next.
 """
 
 from __future__ import annotations

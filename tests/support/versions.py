@@ -23,7 +23,7 @@ def note(generation: str, *programs: str) -> tuple[int, ...]:
 
 def _version(path: str) -> str:
     told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-    found = re.findall(r"version v?(\d[\w.]*)", told.stdout + told.stderr)
+    found: list[str] = re.findall(r"version v?(\d[\w.]*)", told.stdout + told.stderr)
     if not found:
         # Debian builds VictoriaMetrics without one; .ci/debian keeps the package that it extracts.
         folder = Path(path).resolve().parents[3] / "packages"
