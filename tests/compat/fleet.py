@@ -101,13 +101,10 @@ class Fleet:
         return [sample for family in families for sample in family.samples]
 
     async def series(self) -> set[Series]:
-        """Return the labels of what is exposed, with the name among them."""
+        """Return the labels of what is exposed, the name among them; an empty one is none."""
         return {
             frozenset(
-                (
-                    *((key, value) for key, value in sample.labels.items() if value),
-                    ("__name__", sample.name),
-                )
+                label for label in (sample.labels | {"__name__": sample.name}).items() if label[1]
             )
             for sample in await self.samples()
         }
