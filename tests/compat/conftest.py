@@ -19,7 +19,7 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     name: str = request.param
     if name == INSTALLED:
         return name
-    folder = Path(os.environ.get("GENERATIONS", "generations")) / name
+    folder = Path(os.environ.get("GENERATIONS", "generations")).absolute() / name
     if not (folder / "prometheus").exists():
         reason = "GENERATIONS names no folder that .ci/generations has filled"
         if os.environ.get("CI") == "true":
