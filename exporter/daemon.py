@@ -275,18 +275,18 @@ class Daemon:
 
     @property
     def ready(self) -> bool:
-        """Whether each task was polled once or restored, or the time for that is over."""
+        """True once each task was polled once or restored, or the time for that is over."""
         return self._engine.first_shown or self._polled
 
     @property
     def _polled(self) -> bool:
-        """Whether each task was polled once, or the time for that is over."""
+        """True once each task was polled once, or the time for that is over."""
         age = self._clock.monotonic() - self._started
         return self._engine.first_polls_done or age >= FIRST_POLLS_LIMIT_SECONDS
 
     @property
     def healthy(self) -> bool:
-        """Whether the event loop turns."""
+        """True while the event loop turns."""
         return self._clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
 
     def _decide_who_sends(self, settings: Settings) -> None:

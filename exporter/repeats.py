@@ -1,4 +1,4 @@
-"""What the log says again and again is told once a minute, with its count.
+"""Log records that repeat are told once a minute, with their count.
 
 The first record of a fact is told at once. Those that follow within a minute are counted, and
 when it is over the last of them is told, so that the log ends with how things are.

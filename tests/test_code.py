@@ -26,6 +26,21 @@ def test_every_test_says_what_must_hold() -> None:
     assert [] == silent
 
 
+def test_docstrings_name_their_subject() -> None:
+    """A docstring that begins with a question word leaves its subject to be guessed."""
+    riddles = [
+        f"{path.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "exporter")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (text := ast.get_docstring(node) or "")
+        and re.match(r"(What|Who|Where|Whether|How|Which)", text)
+    ]
+
+    assert [] == riddles
+
+
 def test_vendor_families_are_spelled_in_the_catalogue_only() -> None:
     """A metric's name must be in one place."""
     speakers = {

@@ -1,4 +1,4 @@
-"""What Prometheus records for the dashboards: the state of each machine, and its availability.
+"""Recording rules for the dashboards: the state of each machine, and its availability.
 
 The dashboards name and colour the members of `Code`, so that rules and panels cannot drift apart.
 """

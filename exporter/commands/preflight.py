@@ -80,7 +80,7 @@ class _Refusal(msgspec.Struct, rename="camel"):
 
 
 class _MistakeError(ExporterError):
-    """What is asked for there is not; the arguments are sentences."""
+    """The command asks for a preflight that does not exist; the arguments are sentences."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

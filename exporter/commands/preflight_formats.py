@@ -1,4 +1,4 @@
-"""What preflights come to, written for people, programs, reports of tests and GitHub's jobs.
+"""Results of preflights, written for people, programs, reports of tests and GitHub's jobs.
 
 Names come from the vendors: no character that steers anything gets through.
 """
@@ -52,7 +52,7 @@ _TARGETS = ("RESULT", "KIND", "SOURCE", "NAME", "REASON")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What preflights come to.
+    """The results of preflights.
 
     Attributes:
         at: When it was so, epoch.
@@ -65,12 +65,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> Status:
-        """What all of them come to."""
+        """The result of all of them together."""
         return overall(self.reports)
 
     @property
     def summary(self) -> str:
-        """What keeps the fleet from being fit, without what changes from moment to moment."""
+        """The reasons why the fleet is not fit, without figures that change all the time."""
         return "; ".join(
             f"{printable(report.name)} is {_WORDS[report.status]} ({_short(report)})"
             for report in self.reports

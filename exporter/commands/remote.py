@@ -66,7 +66,7 @@ class NotAskedError(ExporterError):
 
     @property
     def lasting(self) -> bool:
-        """Whether asking again will not help, as where a password is wanted."""
+        """True if asking again will not help, for example because the daemon wants a password."""
         passing = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
         return 300 <= self.status < 500 and self.status not in passing
 

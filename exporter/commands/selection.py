@@ -61,7 +61,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def picks_rows(self) -> bool:
-        """Whether rows of the sources that are judged are left out."""
+        """True if the selection leaves out rows of the sources that are judged."""
         return bool(self.filters.kinds or self.filters.states or self.down)
 
     def judges(self, source: str) -> bool:

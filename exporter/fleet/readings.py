@@ -265,7 +265,7 @@ class Location(Reading, frozen=True, kw_only=True):
 
 
 class Outcome(StrEnum):
-    """What a finished run was; a run in flight has none.
+    """The outcome of a finished run; a run in flight has none.
 
     `INCOMPLETE`: not everything was executed, and nothing failed. `ABORTED`: a person stopped it.
     `NO_VERDICT`: the run ended, and nothing says whether it was good.

@@ -1,4 +1,4 @@
-"""What is usual of the targets of a source: with this its readings are compared.
+"""Usual values of the targets of a source, with which its readings are compared.
 
 It comes from a history, and goes into the readings themselves. So all who are given readings have
 it: the metrics, the alerts, the pages, a standby, and the process after a restart.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Usuals(msgspec.Struct, frozen=True, kw_only=True):
-    """What is usual of a source's targets.
+    """The usual values of a source's targets.
 
     Attributes:
         suites: Of suites, by id.

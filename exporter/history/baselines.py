@@ -90,7 +90,7 @@ _SLICE = "SELECT id FROM targets WHERE id > ? ORDER BY id LIMIT ?"
 
 
 class Baselines:
-    """What is usual of all targets; one thread computes it, and others may read it meanwhile.
+    """The usual values of all targets; one thread computes them while others may read them.
 
     Attributes:
         newest: By source, `None` before all of it was computed once.
@@ -180,7 +180,7 @@ class Baselines:
 
 
 class _Found:
-    """What was computed so far, by source and id."""
+    """The usual values computed so far, by source and id."""
 
     def __init__(self) -> None:
         self.suites: defaultdict[str, dict[str, Usual]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""Where the history is kept: a file that one process writes, or memory where there is none."""
+"""The store of the history: a file that one process writes, or memory where there is none."""
 
 from __future__ import annotations
 

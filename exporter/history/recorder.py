@@ -35,7 +35,7 @@ _NO_RUNS: frozenset[SuiteResult] = frozenset()
 
 
 class _Memory(Dated):
-    """What is known of a target between two readings."""
+    """A target's state between two readings."""
 
     __slots__ = ("key", "newest", "runs", "task")
 
@@ -48,7 +48,7 @@ class _Memory(Dated):
 
 
 class Recorder:
-    """What was learnt since the last batch, and what tells a transition from a repetition."""
+    """Changes since the last batch, and the states that tell a transition from a repetition."""
 
     def __init__(self, *, keep_seconds: float, since: float) -> None:
         """Begin with nothing known.

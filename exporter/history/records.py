@@ -140,7 +140,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch:
-    """What was learnt and is not written yet."""
+    """Changes that are not written yet."""
 
     def __init__(self) -> None:
         self.tasks: dict[TargetKey, str] = {}

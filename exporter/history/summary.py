@@ -1,4 +1,4 @@
-"""What the records of a target come to: since when it is so, and how it was in three spans.
+"""The summary of a target's records: since when its state holds, and its state in three spans.
 
 All of it is pure. A time of which nothing was read is unknown, neither up nor down; but an outage
 goes on through it, until the target is read as something else.
@@ -64,7 +64,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """How the target was in the newest hours, the present one among them.
+    """The target's state in the newest hours, the present one among them.
 
     Attributes:
         span: Its name, a key of `SPANS`.

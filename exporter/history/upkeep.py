@@ -1,4 +1,4 @@
-"""What people may do with the history's files: check them, and make them small."""
+"""Upkeep of the history's files by people: check them, and make them small."""
 
 from __future__ import annotations
 

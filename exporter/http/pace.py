@@ -127,7 +127,7 @@ class Pace:
 
     @property
     def is_open(self) -> bool:
-        """Whether a call may go without being taken: no budget, no pause, nobody before it.
+        """True if a call may go at once: no budget, no pause, no other call before it.
 
         Not either when it is time to look whether others were asked for a pause.
         """

@@ -83,7 +83,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant is told.
+    """The answer to a participant.
 
     Attributes:
         wait_seconds: After how long to ask again; 0: a token was taken.

@@ -81,12 +81,12 @@ class Guard:
 
     @property
     def open(self) -> bool:
-        """Whether calls are held back until the credentials are proven anew."""
+        """True while calls are held back until the credentials are proven anew."""
         return self._keeper.is_open
 
     @property
     def auth_failed(self) -> bool:
-        """Whether it is open because the credentials were refused, by the newest proof."""
+        """True while it is open because the newest proof was refused."""
         answer = self._keeper.answer
         return self.open and answer is not None and answer.refused
 
@@ -98,7 +98,7 @@ class Guard:
 
     @property
     def blocked(self) -> bool:
-        """Whether a call would now fail without being sent."""
+        """True if a call would now fail without being sent."""
         answer = self._keeper.answer
         if answer is None or self._keeper.is_stale:
             return False

@@ -40,7 +40,7 @@ _LINGER_TURNS = 5
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a guard brings along.
+    """A guard, as far as its keeper needs to know it.
 
     Attributes:
         concurrency: Calls under way at once, all priorities together.
@@ -113,17 +113,17 @@ class Keeper:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the answer is about another secret than the one that is sent now."""
+        """True if the answer is about another secret than the one that is sent now."""
         return self._fingerprint() not in ("", self._asked)
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are held back until the credentials are proven anew."""
+        """True while calls are held back until the credentials are proven anew."""
         return self.answer is not None and self.answer.phase is Phase.OPEN
 
     @property
     def answer_age_seconds(self) -> float:
-        """How old the newest answer is."""
+        """The age of the newest answer."""
         return self._clock.monotonic() + LEASE_SECONDS - self._slots_until
 
     def suspect(self, kind: str, target: str) -> asyncio.Future[Exception | None]:
@@ -221,7 +221,7 @@ class Keeper:
 
     @property
     def _is_due(self) -> bool:
-        """Whether the ledger has to be asked now, before the slots are renewed."""
+        """True if the ledger has to be asked now, before the slots are renewed."""
         answer = self.answer
         return (
             answer is None

@@ -341,13 +341,13 @@ class _Step:
 
     @property
     def _is_filled(self) -> bool:
-        """Whether no call has room, and none is under way whose end could make some."""
+        """True if no call has room, and none is under way whose end could make some."""
         idle = not self._report.under_way and self._record.proof_slot is None
         return idle and self._counted >= self._room
 
     @property
     def _can_clear(self) -> bool:
-        """Whether there would be room if these credentials were accepted."""
+        """True if there would be room if these credentials were accepted."""
         record, own = self._record, self._report.credentials
         foreign = sum(each.credentials != own for each in record.doubts)
         return len(record.suspects) + foreign < self._room
@@ -360,7 +360,7 @@ class _Step:
 
     @property
     def _room(self) -> int:
-        """How many possibly refused calls and slots there may be, the proof's left out."""
+        """The most possibly refused calls and slots that there may be, the proof's left out."""
         return max(self._policy.most - 1, self._concurrency)
 
     def _others(self, credentials: str | None = None) -> int:

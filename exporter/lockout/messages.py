@@ -1,4 +1,4 @@
-"""What a caller hears whose call was not let out; each gets an error of its own."""
+"""Errors for callers whose call was not let out; each caller gets an error of its own."""
 
 from __future__ import annotations
 

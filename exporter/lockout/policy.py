@@ -1,4 +1,4 @@
-"""How a vendor locks callers out: one policy per provider."""
+"""The rules by which a vendor locks callers out: one policy per provider."""
 
 from __future__ import annotations
 

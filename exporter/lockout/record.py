@@ -1,4 +1,4 @@
-"""What the ledger keeps of an origin, what a participant reports to it, and what it answers."""
+"""The ledger's records: its knowledge of an origin, reports of participants, answers to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_SLOTS = 10**6
 
 @unique
 class Phase(StrEnum):
-    """What is known of some credentials."""
+    """The state of some credentials."""
 
     UNPROVEN = "unproven"
     PROVEN = "proven"
@@ -66,7 +66,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant says of itself and of its calls since its last report.
+    """A participant's report on itself and on its calls since its last report.
 
     Attributes:
         credentials: Digest of the secret as it is now; empty while it cannot be read.
@@ -106,7 +106,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a participant is told; times are seconds of the state's clock.
+    """The answer to a participant; times are seconds of the state's clock.
 
     Attributes:
         slots: How many calls it may have under way for the next `LEASE_SECONDS`.
@@ -170,7 +170,7 @@ class ProofSlot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True, array_like=True):
-    """What is known of some credentials.
+    """The state of some credentials.
 
     Attributes:
         until: When the next proof may be sent while the phase is open.

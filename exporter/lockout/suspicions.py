@@ -1,4 +1,4 @@
-"""What the ends of calls say of the credentials, and what the suspects among them wait for."""
+"""Suspicions that the credentials are refused: calls whose ends allow that, and their verdicts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Suspicions:
 
     @property
     def waits(self) -> bool:
-        """Whether a suspect waits for a verdict."""
+        """True while a suspect waits for a verdict."""
         return bool(self.news or self._undecided)
 
     def add(self, kind: str, target: str) -> asyncio.Future[Exception | None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon says of its whole fleet, by `/api/v1/status`.
+    """A daemon's answer on its whole fleet, from `/api/v1/status`.
 
     Attributes:
         total_shards: Among how many shards the fleet is divided, of which the daemon is one.

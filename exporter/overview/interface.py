@@ -100,8 +100,8 @@ class View(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the first polls have finished or were given up."""
+        """True once the first polls have finished or were given up."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the process works: its loop's heartbeat is on time. Never about a vendor."""
+        """True while the process works: its loop's heartbeat is on time. Never about a vendor."""

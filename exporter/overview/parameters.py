@@ -45,7 +45,7 @@ class Parameters:
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """What was wrong so far, each thing once, and the first things of many."""
+        """The mistakes found so far, each once, and the first of many."""
         return tuple(dict.fromkeys(self._mistakes))
 
     def text(self, name: str) -> str:

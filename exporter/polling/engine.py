@@ -119,12 +119,12 @@ class Engine:
 
     @property
     def first_polls_done(self) -> bool:
-        """Whether each scheduled task was polled, or left out for a reason, at least once."""
+        """True once each scheduled task was polled, or left out for a reason."""
         return self._begun and not self._first_polls
 
     @property
     def first_shown(self) -> bool:
-        """Whether nobody has to wait for a first poll: what it was to bring was restored."""
+        """True if nobody has to wait for a first poll, since its readings were restored."""
         return self._begun and self._first_polls <= self._restored
 
     async def connect(self, settings: Settings) -> None:

@@ -36,7 +36,7 @@ class Timeline:
 
     @property
     def still(self) -> bool:
-        """Whether the world stands still."""
+        """True while the world stands still."""
         return self._still
 
     @still.setter

@@ -97,7 +97,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """How far polls that call each of their targets are, for whoever waits for them.
+    """The progress of polls that call each of their targets, for whoever waits for them.
 
     Attributes:
         targets: How many were to be called since the start.
@@ -222,22 +222,22 @@ class Source:
 
     @property
     def auth_failed(self) -> bool:
-        """Whether calls are held back because the credentials were refused."""
+        """True while calls are held back because the credentials were refused."""
         return self._client.guard.auth_failed
 
     @property
     def progress(self) -> Progress:
-        """How far polls that call each of their targets are."""
+        """The progress of polls that call each of their targets."""
         return self._client.context.progress
 
     @property
     def refusals(self) -> int:
-        """How many calls of the last minute may have been refused, in sum over all processes."""
+        """The number of calls of the last minute that may have been refused, over all processes."""
         return self._client.guard.refusals
 
     @property
     def blocked(self) -> bool:
-        """Whether no call may be sent now: the next poll would fail without one."""
+        """True if no call may be sent now: the next poll would fail without one."""
         return self._client.guard.blocked
 
     async def poll(self, task: str) -> Poll:

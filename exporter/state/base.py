@@ -31,7 +31,7 @@ _SALT_BYTES = 32
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept under a key.
+    """The value under a key.
 
     Attributes:
         age_seconds: Since it was written, by the state's clock.

@@ -54,7 +54,7 @@ _REMEDIES = {
 
 
 class _MovedError(Exception):
-    """What is open is no longer what the path names, or what this version knows."""
+    """The open file is no longer the one that the path names, or of a format of this version."""
 
 
 class Database:

@@ -17,7 +17,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Offset(msgspec.Struct, frozen=True, kw_only=True):
-    """What is added to the time since a boot.
+    """The seconds that are added to the time since a boot.
 
     Attributes:
         boot_id: Of that boot.
@@ -28,7 +28,7 @@ class Offset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostClock(msgspec.Struct, frozen=True, kw_only=True):
-    """What the clock of the state is made from.
+    """The parts of which the clock of the state is made.
 
     It counts the seconds since the boot, so that nobody who sets the wall clock moves it.
 

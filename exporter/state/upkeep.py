@@ -1,4 +1,4 @@
-"""What people may do with the state's file: check it, make it small, print it.
+"""Upkeep of the state's file by people: check it, make it small, print it.
 
 To check and to print change nothing, and wait for nobody who uses the file.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a sound file.
+    """The findings in a sound file.
 
     Attributes:
         version: Of the schema.

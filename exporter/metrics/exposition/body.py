@@ -100,7 +100,7 @@ class Lines:
 
     @property
     def is_long(self) -> bool:
-        """Whether they are worth packing by themselves."""
+        """True if they are worth packing by themselves."""
         return self.size >= _WORTH_PACKING
 
     def packed(self) -> tuple[bytes, int]:

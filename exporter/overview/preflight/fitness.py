@@ -45,7 +45,7 @@ def worst(found: Iterable[Found]) -> Found:
 
 
 class AgentFitness(NamedTuple):
-    """What was found of an agent that a test needs.
+    """The findings on an agent that a test needs.
 
     Attributes:
         clock: Whether it is usable and its clock is right, if that is asked.
@@ -209,7 +209,7 @@ def _member(row: MemberRow) -> Found:
 
 
 class Work:
-    """What runs on which agent, as far as the vendors tell.
+    """The runs on each agent, as far as the vendors tell.
 
     Args:
         suites: All suites; one tells where it runs by default.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @unique
 class Status(StrEnum):
-    """Whether the fleet is fit: not fit if a check failed, else not known if one is unknown."""
+    """The fleet's fitness: not fit if a check failed, else not known if one is unknown."""
 
     FIT = "fit"
     NOT_FIT = "not_fit"

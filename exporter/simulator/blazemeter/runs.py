@@ -164,7 +164,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_data(self) -> bool:
-        """Whether a complete run of this kind sends data."""
+        """True if a complete run of this kind sends data."""
         return self.result not in ("error", "abort", "noData")
 
     def session_id(self, engine: int) -> str:

@@ -1,4 +1,4 @@
-"""What both tasks find again after a restart or a reload, with times as seconds of the epoch.
+"""The memory of both tasks over a restart or a reload, with times as seconds of the epoch.
 
 It is bounded: of the runs that are followed, of those that are held or done, and of the finished
 ones of all suites the newest `MOST` each are kept, with the results of these and the names of the

@@ -37,7 +37,7 @@ MOST = 10_000
 
 
 class Search(msgspec.Struct, kw_only=True):
-    """What is being done about the runs of one workspace.
+    """The search for the multi-tests of one workspace's runs.
 
     Attributes:
         multi_tests: The ids of its multi-tests, the one that ran last first.

@@ -129,7 +129,7 @@ class CiError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CiStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong with a run, beside its failure criteria."""
+    """Errors of a run beside its failure criteria."""
 
     errors: tuple[CiError, ...] | None = None
 

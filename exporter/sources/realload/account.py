@@ -53,7 +53,7 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read, with its times as seconds of the epoch."""
+    """The facts that outlive the process, with their times as seconds of the epoch."""
 
     version: Literal[1]
     facts: dict[str, _Fact]

@@ -37,7 +37,7 @@ _TURN = 20
 
 
 class SuitesMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of each suite beside its reading.
+    """The memory of each suite beside its reading.
 
     Attributes:
         unfinished: Its newest run, if the state of that is not "completed".

@@ -113,7 +113,7 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared:
-    """What all views of a picture need, whatever their filters."""
+    """The parts of a picture that all its views need, whatever their filters."""
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture

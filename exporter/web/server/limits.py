@@ -189,7 +189,7 @@ class FencedProtocol(HttpToolsProtocol):
 
     @property
     def is_asking(self) -> bool:
-        """Whether something came from the client that was not read yet."""
+        """True if something came from the client that was not read yet."""
         sock = self.accepted or self.transport.get_extra_info("socket")
         if sock is None or sock.fileno() < 0:  # it ends
             return False
@@ -199,7 +199,7 @@ class FencedProtocol(HttpToolsProtocol):
 
     @property
     def is_unread(self) -> bool:
-        """Whether the client has not taken all of its last answer yet."""
+        """True if the client has not taken all of its last answer yet."""
         return self.accepted is None and self.transport.get_write_buffer_size() > 0
 
     def cut(self) -> None:

@@ -98,7 +98,7 @@ _END = cast("Any", {"type": "http.response.body"})
 
 
 class _Rest:
-    """What sends the rest of an answer, as slowly as the client reads."""
+    """Sends the rest of an answer, as slowly as the client reads."""
 
     def __init__(self, body: Iterator[memoryview]) -> None:
         self._body = tuple(body)

@@ -35,11 +35,11 @@ class Seated(Protocol):
 
     @property
     def is_asking(self) -> bool:
-        """Whether something came from the client that was not read yet."""
+        """True if something came from the client that was not read yet."""
 
     @property
     def is_unread(self) -> bool:
-        """Whether the client has not taken all of its last answer yet."""
+        """True if the client has not taken all of its last answer yet."""
 
     def cut(self) -> None:
         """End at once."""
@@ -63,12 +63,12 @@ class Room:
 
     @property
     def is_busy(self) -> bool:
-        """Whether as many requests are under way as may be."""
+        """True while as many requests are under way as may be."""
         return len(self._busy) >= self.places
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no place for another connection, unless one is made."""
+        """True while there is no place for another connection, unless one is made."""
         return len(self._all) >= self.places + min(self.places, SPARE)
 
     def enter(self, seat: Seated) -> None:
