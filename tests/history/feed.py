@@ -45,7 +45,7 @@ class Feed:
             max_bytes=max_bytes,
             clock=self.clock.clock,
         )
-        closed_at_the_end(self.history._database)
+        closed_at_the_end(self.history._worker, self.history._database)
         self.history.follow(self.store)
 
     async def begin(self) -> Feed:

@@ -53,5 +53,5 @@ def sqlite(
         max_pages=max_pages,
         limit_seconds=limit_seconds,
     )
-    closed_at_the_end(state._database)
+    closed_at_the_end(state._worker, state._database)
     return state

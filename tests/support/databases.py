@@ -5,10 +5,12 @@ From Python 3.13 on, one that nobody has closed is warned of where garbage is co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
     class Closable(Protocol):
         """Something that can be closed, also if it is already."""
@@ -16,18 +18,18 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-T = TypeVar("T", bound="Closable")
-
-_OPENED: list[Closable] = []
+_OPENED: list[tuple[Executor, Closable]] = []
 
 
-def closed_at_the_end(database: T) -> T:
-    """Have a database closed after the test, and return it."""
-    _OPENED.append(database)
-    return database
+def closed_at_the_end(worker: Executor, database: Closable) -> None:
+    """Have a database closed after the test, by the worker that alone may use it."""
+    _OPENED.append((worker, database))
 
 
 def close_all() -> None:
     """Close them."""
     while _OPENED:
-        _OPENED.pop().close()
+        worker, database = _OPENED.pop()
+        # A worker that takes nothing more has closed its database last.
+        with suppress(RuntimeError):
+            worker.submit(database.close).result()
