@@ -79,6 +79,9 @@ async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> 
 
             await it.page_an_agent(server)
 
+            page = await fetch(f"http://{it.target}/metrics")
+            checked = run("promtool", "check", "metrics", stdin=page)
+            assert (0, "") == (checked.returncode, checked.stdout + checked.stderr)
             rules = json.loads(await fetch(f"{server.url}/api/v1/rules"))["data"]["groups"]
             assert {"ok"} == {rule["health"] for group in rules for rule in group["rules"]}
             own = await fetch(f"{server.url}/metrics")
