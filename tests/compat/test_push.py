@@ -92,11 +92,11 @@ class Site:
                     path.write_text(self.adapted(path.read_text()))
 
     @asynccontextmanager
-    async def run(self, block: str, *flags: str) -> AsyncIterator[Process]:
-        """Run a command that stays while the context lasts."""
+    async def run(self, block: str, *flags: str, name: str = "") -> AsyncIterator[Process]:
+        """Run a command that stays while the context lasts, with more flags; it is called `name`."""
         program, *arguments = shlex.split(self.adapted(block).replace("\\\n", ""))
         async with running(
-            program, *arguments, *flags, folder=self._folder, name=program
+            program, *arguments, *flags, folder=self._folder, name=name or program
         ) as process:
             yield process
 
@@ -138,9 +138,7 @@ async def test_prometheus_pushes_to_prometheus(
             shipped(tmp_path, it)
             site.prepare(files)
             shutil.copy(tmp_path / "alerts.yml", tmp_path / "etc" / "prometheus")
-            agent_log = tmp_path / "prometheus.err"
-            shutil.move(agent_log, tmp_path / "agent.err")
-            async with site.run(start) as receiver:
+            async with site.run(start, name="receiver") as receiver:
                 await site.until_answered(receiver)
                 await judged(site, it, between, agent)
 
@@ -192,7 +190,7 @@ async def judged(site: Site, it: Fleet, between: Front, agent: Process) -> None:
     assert scrapes >= AWAY
     await until(whole)
     await it.until_known(site.receiver, "loadfleet")
-    assert [] == await site.receiver.values(GONE + "}")
+    await site.receiver.until_values(GONE + "}", [])
 
     await it.process.stop(signal.SIGKILL)
     await site.receiver.until_values(f'{GONE},instance="{between.address}",site="lab"}}', [1])
