@@ -93,7 +93,7 @@ class Site:
 
     @asynccontextmanager
     async def run(self, block: str, *flags: str, name: str = "") -> AsyncIterator[Process]:
-        """Run a command that stays while the context lasts, with more flags; it is called `name`."""
+        """Run a command that stays while the context lasts, with more flags, under a name."""
         program, *arguments = shlex.split(self.adapted(block).replace("\\\n", ""))
         async with running(
             program, *arguments, *flags, folder=self._folder, name=name or program
