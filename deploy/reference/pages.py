@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploy.reference import commands, licences, metrics, modules, rules, settings
+from deploy.reference import commands, licences, metrics, modules, rules, settings, values
 
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "modules": modules.table_of_modules,
     "conformance": modules.list_of_promises,
     "licences": licences.table_of_licences,
+    "values": values.table_of_values,
 }
 
 _PART = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
