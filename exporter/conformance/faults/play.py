@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess  # nosec B404 - promtool, called with fixed arguments
+import subprocess  # nosec B404
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.openmetrics import parser as openmetrics_parser
