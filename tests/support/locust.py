@@ -44,12 +44,12 @@ class Worker(Machine, kw_only=True):
 class Master(World):
     """The workers and the test of a master."""
 
-    kinds: ClassVar = frozenset({"workers", "tests"})
+    kinds: ClassVar = frozenset({"agents", "tests"})
 
     def __init__(self, options: SimulatorOptions, clock: Clock) -> None:
         super().__init__(Timeline(clock, pace=options.pace, still=options.still))
         self.tests = {"main": Test()}
-        self.workers = {
+        self.agents = {
             f"lg{number}": Worker(id=f"lg{number}_{number:032x}")
             for number in range(1, options.agents + 1)
         }
@@ -80,8 +80,8 @@ class Master(World):
             "stats": [_row("GET", "/"), _row("", "Aggregated")],
             "total_fail_per_sec": 0.64,
             "total_rps": 1.45,
-            "user_count": 4 * len(self.workers),
-            "worker_count": len(self.workers),
+            "user_count": 4 * len(self.agents),
+            "worker_count": len(self.agents),
             "workers": [
                 {
                     "cpu_usage": 1.3,
@@ -90,7 +90,7 @@ class Master(World):
                     "state": state if worker.is_up(moment) else "missing",
                     "user_count": 4,
                 }
-                for worker in self.workers.values()
+                for worker in self.agents.values()
             ],
         }
 

@@ -58,16 +58,16 @@ class Node(Machine, kw_only=True):
 class Hub(World):
     """The nodes of a hub."""
 
-    kinds: ClassVar = frozenset({"nodes"})
+    kinds: ClassVar = frozenset({"agents"})
 
     def __init__(self, options: SimulatorOptions, clock: Clock) -> None:
         super().__init__(Timeline(clock, pace=options.pace, still=options.still))
-        self.nodes = {str(n): Node(number=n) for n in range(1, options.agents + 1)}
+        self.agents = {f"node{n}:5555": Node(number=n) for n in range(1, options.agents + 1)}
 
     def status(self) -> dict[str, Any]:
         """Make the reply to `GET /status`."""
         moment = self.timeline.moment()
-        nodes = [node.row(moment) for node in self.nodes.values()]
+        nodes = [node.row(moment) for node in self.agents.values()]
         return {"value": {"nodes": nodes, "ready": True, "message": "Selenium Grid ready."}}
 
 
