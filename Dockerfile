@@ -1,12 +1,30 @@
 # Debian's own Python: its base needs nothing but Debian's archive, which tests/deploy uses to build
 # this very file without a registry of images.
 
-FROM debian:trixie-slim AS build
+# The index of all architectures. Renovate follows the tag; the two lines stay together for it.
+ARG BASE=docker.io/library/debian:trixie-slim
+ARG BASE_DIGEST=sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
+
+# What a release says of itself; a build by hand says nothing.
+ARG VERSION=
+ARG REVISION=
+ARG CREATED=
+
+
+FROM ${BASE}@${BASE_DIGEST} AS python
 
 # A pinned Debian package vanishes from the archive with its next fix.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-pip \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/ldconfig /var/log/apt /var/log/dpkg.log
+
+
+FROM python AS build
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils python3-pip \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /build
@@ -22,32 +40,21 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     && pip --python /opt/build/bin/python install --no-cache-dir \
         --require-hashes --no-deps --only-binary=:all: --requirement build.txt
 
+# More than a quarter of what the wheels unpack to is for debuggers.
+RUN find /opt/loadfleet -name '*.so*' -exec strip --strip-debug {} +
+
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 COPY deploy/runbooks deploy/runbooks
-RUN /opt/build/bin/python -m hatchling build --target wheel \
+ARG REVISION
+RUN printf '%s' "$REVISION" > exporter/REVISION \
+    && /opt/build/bin/python -m hatchling build --target wheel \
     && pip --python /opt/loadfleet/bin/python install --no-cache-dir \
         --no-deps --no-index dist/*.whl \
     && ./sbom /opt/build/bin /opt/loadfleet /opt/loadfleet/loadfleet-exporter.cdx.json
 
 
-FROM debian:trixie-slim
-
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="loadfleet-exporter" \
-      org.opencontainers.image.description="Prometheus exporter for load-testing fleets: Real Load, BlazeMeter and Eggplant DAI" \
-      org.opencontainers.image.source="https://github.com/loadfleet/loadfleet-exporter" \
-      org.opencontainers.image.documentation="https://github.com/loadfleet/loadfleet-exporter#readme" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="debian:trixie-slim" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
+FROM python
 
 COPY --from=build /opt/loadfleet /opt/loadfleet
 
@@ -74,3 +81,21 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
     CMD ["/opt/loadfleet/bin/python", "-I", "-S", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 10871, timeout=4); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["/opt/loadfleet/bin/loadfleet-exporter"]
+
+# Last, since they differ in every build.
+ARG BASE
+ARG BASE_DIGEST
+ARG VERSION
+ARG REVISION
+ARG CREATED
+LABEL org.opencontainers.image.title="loadfleet-exporter" \
+      org.opencontainers.image.description="Prometheus exporter for load-testing fleets: Real Load, BlazeMeter and Eggplant DAI" \
+      org.opencontainers.image.url="https://github.com/loadfleet/loadfleet-exporter" \
+      org.opencontainers.image.source="https://github.com/loadfleet/loadfleet-exporter" \
+      org.opencontainers.image.documentation="https://github.com/loadfleet/loadfleet-exporter#readme" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"

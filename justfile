@@ -29,13 +29,21 @@ lint:
     lint-imports
     bandit --quiet --recursive --configfile pyproject.toml exporter deploy
 
-# sdist, wheel and SBOM in dist/
+# sdist, wheel, SBOM and chart in dist/
 build:
     .ci/build
 
+# Debian packages of what `build` made, beside it; all, or those named as RELEASE/ARCHITECTURE
+deb *targets:
+    .ci/deb dist {{ targets }}
+
+# Test this commit and make a release of it: `just release 1.2.3`
+release version *arguments:
+    python -m deploy.release prepare {{ version }} {{ arguments }}
+
 # Bring the generated parts of the documents up to date
 docs:
-    python -m deploy.reference README.md deploy/docs/*.md
+    python -m deploy.reference README.md deploy/docs/*.md deploy/helm/*/README.md
 
 # Watch a simulated fleet
 demo *arguments:

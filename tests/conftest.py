@@ -13,8 +13,10 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from exporter.logging import QUIET
+from tests.support.databases import close_all
 from tests.support.pair import MEASURED
 from tests.support.stalls import REPLAYS
+from tests.support.versions import SEEN
 
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ SLOW = (
     "commands/test_demo.py",
     "commands/test_preflight_processes.py",
     "commands/test_status.py",
+    "compat",
     "conformance",
     "dashboards/test_answers.py",
     "deploy/test_compose.py",
@@ -93,12 +96,19 @@ settings.load_profile("unhurried")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was played again because the event loop stood still, and what was measured."""
-    for title, lines in (("played again", REPLAYS), ("measured", MEASURED)):
+    """List what was played again because the event loop stood still, measurements and versions."""
+    for title, lines in (("played again", REPLAYS), ("measured", MEASURED), ("ran with", SEEN)):
         if lines:
             terminalreporter.section(title)
             for line in lines:
                 terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _databases_closed() -> Iterator[None]:
+    """Close the databases that a test leaves open."""
+    yield
+    close_all()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from deploy.reference.commands import arguments_of
 from deploy.reference.pages import filled
-from exporter import cli
+from exporter import __version__, cli
 from exporter.alerts import table
 from exporter.alerts.thresholds import Thresholds
 from exporter.config.validation import Section, model_of
@@ -48,9 +48,13 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").rglob("*.md"))]
 VENDORS = ROOT / "deploy" / "docs" / "vendors.md"
 REFERENCES = [README, *sorted((ROOT / "deploy" / "docs").glob("*.md"))]
+CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
 #: The routes are the same whatever there is to see.
 _NO_VIEW: Any = None
+
+#: Where pages that are shown elsewhere find those of the repository.
+HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -109,12 +113,12 @@ def models() -> Iterator[tuple[str, type[Section]]]:
         # Other versions than the locked ones, on which the fast lane runs too, state licences
         # in other words.
         pytest.param(path, marks=[pytest.mark.slow] * (path.name == "dependencies.md"))
-        for path in REFERENCES
+        for path in [*REFERENCES, *CHARTS]
     ],
-    ids=lambda path: path.name,
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_generated_parts_are_up_to_date(path: Path) -> None:
-    """`python -m deploy.reference README.md deploy/docs/*.md` must have nothing to do."""
+    """`just docs` must have nothing to do."""
     assert filled(text_of(path)) == text_of(path)
 
 
@@ -218,9 +222,9 @@ def paths(routes: Iterable[BaseRoute], before: str = "") -> Iterator[str]:
 
 
 def test_the_change_log_has_an_entry() -> None:
-    """What is not released yet is told as well, a sentence per entry."""
-    newest = text_of(ROOT / "CHANGELOG.md").split("\n## ")[1]
-    entries = re.findall(r"^- (.+)$", newest, re.MULTILINE)
+    """What is not released yet, or was just now, is told as well, a sentence per entry."""
+    unreleased, newest = f"{text_of(ROOT / 'CHANGELOG.md')}\n## ".split("\n## ")[1:3]
+    entries = re.findall(r"^- (.+)$", unreleased + newest, re.MULTILINE)
 
     assert entries
     assert [] == [entry for entry in entries if not entry.endswith(".")]
@@ -231,13 +235,15 @@ def test_the_change_log_has_an_entry() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_link_is_dead(path: Path) -> None:
-    """A relative link names a file of the repository, and a heading in it."""
+    """A link into the repository names a file of it, and a heading in it."""
     dead = []
     for link in _LINK.findall(_FENCE.sub("", text_of(path))):
         name, _, anchor = link.partition("#")
+        folder = ROOT if name.startswith(HOME) else path.parent
+        name = name.removeprefix(HOME)
         if "://" in name:
             continue
-        target = (path.parent / name).resolve() if name else path
+        target = (folder / name).resolve() if name else path
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
 
@@ -290,7 +296,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     )
 
     assert 0 == result.returncode, result.stderr
-    assert "image: registry.example.com/loadfleet-exporter:0.1.0" in result.stdout
+    assert f"image: registry.example.com/loadfleet-exporter:{__version__}" in result.stdout
     assert "namespace: loadfleet" in result.stdout
 
 

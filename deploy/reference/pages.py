@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploy.reference import commands, licences, metrics, modules, rules, settings
+from deploy.reference import commands, licences, metrics, modules, rules, settings, values
 
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "alerts": rules.table_of_alerts,
     "modules": modules.table_of_modules,
     "licences": licences.table_of_licences,
+    "values": values.table_of_values,
 }
 
 _PART = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +42,9 @@ spec:
 """
 
 _WIDTH = 100
+
+# MetricsQL's functions of these names count the first sample of a series, too.
+_COUNTING = re.compile(r"\b(changes|increase)(?=\()")
 
 
 class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,11 @@ def prometheus_rule(rules_file: str) -> str:
     count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
     comments, groups = "".join(lines[:count]), "".join(lines[count:])
     return comments + _RESOURCE + textwrap.indent(groups, "  ")
+
+
+def metricsql(rules_file: str) -> str:
+    """Return a file of rules that vmalert evaluates as Prometheus evaluates the given one."""
+    return _COUNTING.sub(r"\1_prometheus", rules_file)
 
 
 def _recorded(writing: Writing) -> list[dict[str, Any]]:

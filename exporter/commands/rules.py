@@ -9,6 +9,7 @@ from exporter.alerts.formats import (
     LOOKBACK_SECONDS,
     WITHOUT,
     RulesOptions,
+    metricsql,
     prometheus_rule,
     rules_file,
 )
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OPERATOR, GRAFANA = "operator", "grafana"
+OPERATOR, VICTORIA, GRAFANA = "operator", "victoriametrics", "grafana"
 
-FORMATS = ("prometheus", OPERATOR, GRAFANA)
+FORMATS = ("prometheus", OPERATOR, VICTORIA, GRAFANA)
 
 # Two scrapes at the interval of the shipped prometheus.yml.
 _LEAST_SECONDS = 60.0
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         default=FORMATS[0],
-        help="a file of rules, a PrometheusRule for the Prometheus operator, or a file that"
-        " provisions rules of Grafana's own",
+        help="a file of rules, a PrometheusRule for the Prometheus operator, a file of rules for"
+        " vmalert, or a file that provisions rules of Grafana's own",
     )
     parser.add_argument(
         "--lookback",
@@ -91,7 +92,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         text = provisioning(given.rules(), options, _uid(arguments.datasource_uid))
     else:
         text = rules_file(given.rules(), options)
-    print(prometheus_rule(text) if arguments.format == OPERATOR else text, end="")
+    finished = {OPERATOR: prometheus_rule, VICTORIA: metricsql}.get(arguments.format, str)
+    print(finished(text), end="")
     return 0
 
 

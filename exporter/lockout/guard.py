@@ -216,6 +216,8 @@ class Guard:
             ended.cancel()
             raise
         resolve(ended, outcome)
+        # Since Python 3.13 the frames of an error's traceback hold this one, too.
+        del ended, outcome
 
     async def _attempted(self, attempt: Callable[[], Awaitable[T]], target: str) -> _Outcome[T]:
         """Run an attempt and note for the ledger what its end says of the credentials."""

@@ -407,6 +407,8 @@ class Keeper:
         finally:
             self._proof_call = None
             resolve(confirmation.done, outcome)
+            # Since Python 3.13 the frames of an error's traceback hold this one, too.
+            del confirmation, outcome
             self.wake()
 
     async def _prove(self) -> None:

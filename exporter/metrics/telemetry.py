@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from prometheus_client import (
@@ -42,6 +43,16 @@ Skip = Literal["running", "missed", "blocked"]
 Surprise = Literal["enum", "type", "missing_field", "incomplete_list"]
 
 
+def revision_in(package: Path) -> str:
+    """Return the commit that the build of the image wrote into a package, empty if none did."""
+    file = package / "REVISION"
+    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+
+#: The commit that this installation was built from.
+REVISION = revision_in(Path(__file__).parent.parent)
+
+
 class SelfMetrics:
     """All own metrics of one daemon; `self_metrics[family]` is the metric of a family."""
 
@@ -49,7 +60,7 @@ class SelfMetrics:
         self,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        revision: str = "",
+        revision: str = REVISION,
         families: tuple[OwnFamily[Any], ...] = OWN_FAMILIES,
     ) -> None:
         self.clock = clock

@@ -63,6 +63,9 @@ def is_damage(error: sqlite3.Error) -> bool:
     if code is None:
         # Text that is not UTF-8 has no code.
         return isinstance(error, DamagedError | sqlite3.OperationalError)
+    # Newer versions of SQLite tell so of a file that ends within a page.
+    if code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return True
     return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from exporter.cli import main
-from tests.rules.support import COMMITTED, run
+from tests.rules.support import COMMITTED, DEPLOY, run
 
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def test_without_a_configuration_it_prints_what_is_shipped(
 ) -> None:
     """Whoever asks gets the defaults, also where there is nothing to watch."""
     assert (0, COMMITTED.read_text(), "") == rules()
+
+
+def test_those_for_vmalert_are_shipped(rules: Callable[..., tuple[int, str, str]]) -> None:
+    """The file to copy must be what the command prints; print it anew when this fails."""
+    shipped = DEPLOY / "victoriametrics" / "alerts.yml"
+
+    assert (0, shipped.read_text(), "") == rules("--format=victoriametrics")
 
 
 def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]]) -> None:

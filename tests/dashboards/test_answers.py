@@ -85,9 +85,13 @@ class Asked(Prometheus):
 
 
 @asynccontextmanager
-async def watched(folder: Path) -> AsyncIterator[Asked]:
-    """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus."""
-    require("prometheus")
+async def watched(folder: Path, run: Callable[..., Any] = prometheus) -> AsyncIterator[Asked]:
+    """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus.
+
+    Args:
+        folder: Of them.
+        run: What runs Prometheus, or something in its place.
+    """
     alerting = AlertingSettings.model_validate({"thresholds": {"for_scale": 0}})
     text = rules_file(alerting.rules(), RulesOptions.of(alerting))
     (folder / "alerts.yml").write_text(text)
@@ -106,7 +110,7 @@ async def watched(folder: Path) -> AsyncIterator[Asked]:
             # Another program, which must not show up.
             other = {"targets": [f"127.0.0.1:{own}"], "labels": {"instance": OTHER}}
             wanted["scrape_configs"].append({"job_name": "other", "static_configs": [other]})
-            async with prometheus(folder, wanted, port=own) as server:
+            async with run(folder, wanted, port=own) as server:
                 asked = Asked(server.url)
                 await break_a_controller(asked, portal)
                 yield asked
@@ -242,25 +246,32 @@ def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
     ]
 
 
+async def complaints(asked: Asked) -> list[str]:
+    """Ask everything until all was answered once, and return what is wrong with the rest."""
+    open_checks = checks(asked)
+    wrong: list[str] = []
+
+    async def all_answered() -> bool:
+        nonlocal open_checks
+        wrong.clear()
+        still_open = []
+        for check in open_checks:
+            if found := await check():
+                wrong.extend(found)
+                still_open.append(check)
+        open_checks = still_open
+        return not open_checks
+
+    with suppress(TimeoutError):
+        await until(all_answered, timeout_seconds=50)
+    return wrong
+
+
 @pytest.mark.timeout(180)
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
     """A panel of the demo's fleet must show something, and its legends must say of what."""
+    require("prometheus")
     async with watched(tmp_path) as asked:
-        open_checks = checks(asked)
-        wrong: list[str] = []
+        wrong = await complaints(asked)
 
-        async def all_answered() -> bool:
-            nonlocal open_checks
-            wrong.clear()
-            still_open = []
-            for check in open_checks:
-                if complaints := await check():
-                    wrong.extend(complaints)
-                    still_open.append(check)
-            open_checks = still_open
-            return not open_checks
-
-        with suppress(TimeoutError):
-            await until(all_answered, timeout_seconds=50)
-
-        assert not wrong, "\n".join(wrong)
+    assert not wrong, "\n".join(wrong)

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from exporter import __version__, cli
+from exporter import cli
 from exporter.settings.load import load
-from exporter.simulator.options import options_from
+from exporter.simulator.options import SimulatorOptions, options_from
 from exporter.simulator.server import Simulation
 from exporter.state.opening import place_of
 from exporter.state.settings import StateSettings
 from tests.deploy import valkey
+from tests.deploy.image import NAME
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 from tests.support.servers import require
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.deploy.image import Image
 
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "compose"
@@ -77,7 +81,7 @@ def test_versions_are_pinned() -> None:
     """What worked yesterday must be what starts tomorrow."""
     images = {service["image"] for service in rendered({})["services"].values()}
 
-    assert {f"loadfleet-exporter:{__version__}"} == {i for i in images if "loadfleet" in i}
+    assert {NAME} == {image for image in images if "loadfleet" in image}
     assert [] == [i for i in images if not re.search(r":v?\d+\.\d+\.\d+$", i)]
 
 
@@ -151,6 +155,39 @@ def test_the_state_outlives_the_container(environ: dict[str, str]) -> None:
     assert f"state:{path}" == volume
     assert "state" in compose["volumes"]
     assert f"65532 {path}\n" in (FOLDER.parent.parent / "Dockerfile").read_text()
+
+
+@pytest.mark.timeout(900)  # the image is built first
+async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
+    """Closed as the file says, the image must poll the portal and keep its state."""
+    status = ("loadfleet-exporter", "status", "--url=http://localhost:10871")
+    (tmp_path / "token").write_text(SimulatorOptions().token)
+    async with image.engine.portal() as portal:
+        url = f"{portal}/RemoteUserAPI"
+        token = str(tmp_path / "token")
+        compose = rendered(
+            {"LOADFLEET_REALLOAD_URL": url, "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": token}
+        )
+        exporter = compose["services"]["exporter"]
+        options = [
+            *(f"--cap-drop={each}" for each in exporter["cap_drop"]),
+            *(f"--security-opt={each}" for each in exporter["security_opt"]),
+            *(f"--env={name}={text or ''}" for name, text in exporter["environment"].items()),
+            *(
+                f"--volume={FOLDER / source}:{to}:ro"
+                for to, source in mounts(exporter).items()
+                if source.startswith(".")
+            ),
+            "--volume=/var/lib/loadfleet",
+            f"--volume={token}:/run/secrets/realload_token:ro",
+        ]
+        with image.engine.run(options=options) as container:
+            await until(lambda: "geneva-01" in container.execute(*status)[1])
+            _, kept = container.execute("ls", "/var/lib/loadfleet")
+            healthy = container.healthy
+
+    assert healthy
+    assert "state" in kept
 
 
 async def test_the_demo_is_the_simulated_fleet() -> None:

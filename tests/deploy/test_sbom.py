@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from deploy.reference.licences import licences
 from exporter import __version__
 from tests.deploy.locks import IMAGE, ROOT, pins, requirement
+from tests.support.servers import require
 
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ def pinned() -> dict[str, str]:
 
 
 def test_a_build_has_one_of_each(dist: Path) -> None:
-    """Sdist, wheel and SBOM must bear the version."""
+    """Sdist, wheel, SBOM and chart must bear the version."""
+    require("helm")
+
     assert [
         f"loadfleet-exporter-{__version__}.cdx.json",
+        f"loadfleet-exporter-{__version__}.tgz",
         f"loadfleet_exporter-{__version__}-py3-none-any.whl",
         f"loadfleet_exporter-{__version__}.tar.gz",
     ] == sorted(path.name for path in dist.iterdir())

@@ -11,6 +11,7 @@ from exporter.history.history import History
 from exporter.history.records import HOUR
 from exporter.state.place import Place
 from tests.support.clock import FakeClock
+from tests.support.databases import closed_at_the_end
 
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Feed:
             max_bytes=max_bytes,
             clock=self.clock.clock,
         )
+        closed_at_the_end(self.history._worker, self.history._database)
         self.history.follow(self.store)
 
     async def begin(self) -> Feed:

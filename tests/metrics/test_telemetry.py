@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from platform import python_version
 from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter import __version__
 from exporter.errors import CallError, Reason
 from exporter.metrics import own
 from exporter.metrics.own import OWN_FAMILIES
-from exporter.metrics.telemetry import SelfMetrics
+from exporter.metrics.telemetry import SelfMetrics, revision_in
 from tests.support.clock import FakeClock
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 SOURCE = ("provider", "source")
 TASK = (*SOURCE, "task")
@@ -169,6 +172,17 @@ def test_nothing_has_a_creation_time() -> None:
         for sample in metric.samples
         if sample.name.endswith("_created")
     ]
+
+
+def test_the_commit_is_that_of_the_build(tmp_path: Path) -> None:
+    """A build that knows its commit must show it; a checkout and PyPI's wheel have none to show."""
+    before = revision_in(tmp_path)
+    (tmp_path / "REVISION").write_text("abc\n")
+
+    assert ("", "abc") == (before, revision_in(tmp_path))
+    assert 1 == value(
+        used(), "build_info", version=__version__, revision="abc", python=python_version()
+    )
 
 
 def test_a_source_exists_at_zero_from_the_start() -> None:

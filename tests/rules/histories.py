@@ -201,10 +201,10 @@ def duration(minutes: float) -> str:
     return f"{round(minutes * 60)}s"
 
 
-def failures(
+def written_to(
     folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
-) -> dict[str, str]:
-    """Return by the alert what promtool finds wrong, nothing where all is as expected.
+) -> list[Path]:
+    """Write promtool tests with the rules that they need, and return them in their order.
 
     Args:
         folder: Where files can be written.
@@ -232,6 +232,17 @@ def failures(
                 "tests": list(same),
             }
             _write(files[-1], test)
+    return files
+
+
+def failures(
+    folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
+) -> dict[str, str]:
+    """Return by the alert what promtool finds wrong, nothing where all is as expected.
+
+    The arguments are those of `written_to`.
+    """
+    files = written_to(folder, rules, groups, texts=texts)
     result = run("promtool", "test", "rules", *files)
     assert f"{files[-1]}" in result.stdout, result.stderr
     # What is wrong with files comes in their order, but apart from their names.

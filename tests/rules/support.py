@@ -37,8 +37,9 @@ def text_of(settings: AlertingSettings) -> str:
     return rules_file(settings.rules(), RulesOptions.of(settings))
 
 
-def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(
+    program: str, *arguments: str | Path, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, or skip the test where it is missing."""
-    return subprocess.run(
-        [require(program), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    command = [require(program), *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)

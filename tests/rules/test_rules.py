@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import yaml
 
+from exporter.alerts.formats import metricsql
 from exporter.alerts.settings import AlertingSettings
 from tests.rules.support import COMMITTED, DEPLOY, run, text_of
 
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 def test_the_committed_rules_are_those_of_the_table() -> None:
     """The file to copy must say what the code means; print it anew when this fails."""
     assert text_of(AlertingSettings()) == COMMITTED.read_text()
+
+
+def test_the_rules_for_vmalert_are_the_same_but_for_two_functions() -> None:
+    """Those that count the first sample of a series there, and each time that they are used."""
+    text = (DEPLOY / "victoriametrics" / "alerts.yml").read_text()
+
+    assert metricsql(text_of(AlertingSettings())) == text
+    assert [] == re.findall(r"\b(?:changes|increase)\(", text)
+    assert COMMITTED.read_text() == re.sub(r"\b(changes|increase)_prometheus\(", r"\1(", text)
 
 
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:

@@ -121,8 +121,8 @@ def test_takes_half_a_pair_of_surrogates(text: bytes, name: str) -> None:
         b'{"bigNumber": Infinity}',
         b"\xff\xfe",
         b'{"\xff": "secret", "active": "x"}',
-        b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"part": ' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"x": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
+        b'{"part": ' * 1_000_000 + b"1" + b"}" * 1_000_000,
     ],
     ids=range(13),
 )

@@ -8,6 +8,7 @@ from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
 from tests.support.clock import FakeClock
+from tests.support.databases import closed_at_the_end
 
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def sqlite(
     limit_seconds: float = 30.0,
 ) -> SqliteState:
     """Open a store; all that are opened with one clock are on one host."""
-    return SqliteState(
+    state = SqliteState(
         Place(folder, mounts=no_mounts),
         host=host(clock, boot_id=boot_id),
         max_pages=max_pages,
         limit_seconds=limit_seconds,
     )
+    closed_at_the_end(state._worker, state._database)
+    return state

@@ -16,20 +16,22 @@ from tests.support.wait import until
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url
+        self._headers = headers
 
-    async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series of an expression now."""
-        query = urllib.parse.urlencode({"query": expression})
-        reply = json.loads(await fetch(f"{self.url}/api/v1/query?{query}"))
+    async def query(self, expression: str, **more: float) -> list[dict[str, Any]]:
+        """Return the series of an expression now, or at a `time`."""
+        query = urllib.parse.urlencode({"query": expression, **more})
+        url = f"{self.url}/api/v1/query?{query}"
+        reply = json.loads(await fetch(url, headers=self._headers))
         assert "success" == reply["status"], reply
         result: list[dict[str, Any]] = reply["data"]["result"]
         return result

@@ -1,0 +1,139 @@
+"""The histories of tests/rules on later generations: what happens to alerts, step by step.
+
+Each tells when an alert fires first and last. Prometheus 3 leaves the begin of a window out, and
+vmalert sees what it has recorded at its next evaluation only, so both may be some steps off.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from exporter.alerts.formats import metricsql
+from tests.rules.histories import written_to
+from tests.rules.support import everything, text_of
+from tests.rules.test_histories import of_everything
+from tests.support.servers import require
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+#: An alert of each way to fire and to end; `--whole` plays all, which takes minutes.
+SAMPLE = ("AgentUnreachable", "BudgetExhausted", "ExporterGone", "ExporterRestarting", "RunFailed")
+
+#: Steps of half a minute. The third is what vmalert sees one evaluation late, twice in a row.
+EARLIER, LATER = 1, 3
+
+_SAMPLE = re.compile(r"(\{[^{}]*\}) ([-+.\dE]+)", re.IGNORECASE)
+
+_STEP_SECONDS = 30
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.generations("next", "newest")
+def test_prometheus_tells_the_same(
+    generation: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Each alert fires when it should, but for a step."""
+    files = written_to(tmp_path, text_of(everything()), _chosen(pytestconfig))
+
+    assert [] == _off(["promtool", "test", "rules", *map(str, files)], later=0)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.generations("newest")
+def test_vmalert_tells_the_same(
+    generation: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Each alert fires when it should, but for three steps."""
+    found = []
+    for path in written_to(tmp_path, metricsql(text_of(everything())), _chosen(pytestconfig)):
+        document = yaml.safe_load(path.read_text())
+        _for_vmalert(document, path.name.split(".")[0])
+        # The marks of a series' end are lost in vmalert where a label's value has a comma.
+        path.write_text(
+            re.sub(r"(?<=\w), (?=then|a pair)", " ", yaml.safe_dump(document, width=10**6))
+        )
+        found += _off(["vmalert-tool", "unittest", f"--files={path}"], later=LATER)
+
+    assert [] == found
+
+
+@pytest.mark.generations("newest")
+def test_vmalert_needs_rules_of_its_own(generation: str, tmp_path: Path) -> None:
+    """By Prometheus' own rules it would tell that an exporter which started twice starts often."""
+    groups = {
+        name: tests for name, tests in of_everything().items() if name == "ExporterRestarting"
+    }
+    (path,) = written_to(tmp_path, text_of(everything()), groups)
+    document = yaml.safe_load(path.read_text())
+    _for_vmalert(document, "ExporterRestarting")
+    path.write_text(yaml.safe_dump(document, width=10**6))
+
+    found = _off(["vmalert-tool", "unittest", f"--files={path}"], later=LATER)
+
+    assert any("ExporterRestarting: twice" in each for each in found)
+
+
+def _chosen(config: pytest.Config) -> dict[str, list[dict[str, Any]]]:
+    whole = config.getoption("whole")
+    # Days are played in steps of three minutes, of which one is longer than a reading is bridged.
+    step = f"{_STEP_SECONDS}s"
+    return {
+        name: [test for test in tests if step == test["interval"]]
+        for name, tests in of_everything().items()
+        if whole or name in SAMPLE
+    }
+
+
+def _for_vmalert(document: dict[str, Any], group: str) -> None:
+    """Write a test of promtool as vmalert-tool reads it, which names groups in its alerts."""
+    for test in document["tests"]:
+        checks = test.pop("promql_expr_test")
+        for sample in (sample for check in checks for sample in check["exp_samples"]):
+            sample["labels"] = sample["labels"].replace(
+                "{", f"{{alertgroup={json.dumps(group)},", 1
+            )
+        test["metricsql_expr_test"] = checks
+
+
+def _off(command: list[str], *, later: int) -> list[str]:
+    """Return what a tool says of when alerts fired that differs by more than some steps."""
+    program, *arguments = command
+    done = subprocess.run(
+        [require(program), *arguments], capture_output=True, text=True, check=False
+    )
+    told = done.stdout + done.stderr
+    assert "SUCCESS" in told or "expr: " in told, told
+    found, kind = [], ""
+    expected: dict[str, float] = {}
+    for line in map(str.strip, told.splitlines()):
+        what, _, samples = line.partition(":")
+        if what == "expr":
+            kind = samples.strip().lstrip('"').partition("_")[0]
+        elif what == "exp":
+            expected = _values(samples)
+        elif what == "got":
+            got = _values(samples)
+            # The number of steps follows from the first and the last, but for gaps.
+            unit = 1 if kind == "count" else _STEP_SECONDS
+            slack = (EARLIER + later) * unit
+            found += [
+                f"{kind} {labels}: {expected.get(labels)} is {got.get(labels)}"
+                for labels in expected.keys() | got.keys()
+                if labels not in expected
+                or labels not in got
+                or not -slack <= got[labels] - expected[labels] <= slack
+            ]
+    return found
+
+
+def _values(samples: str) -> dict[str, float]:
+    return {labels: float(value) for labels, value in _SAMPLE.findall(samples)}

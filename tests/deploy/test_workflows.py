@@ -1,0 +1,163 @@
+"""The workflows of GitHub and the configuration of Renovate, as far as they can be judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.locks import ROOT
+from tests.deploy.tools import tool
+from tests.deploy.workflows import FILES, FOLDER, RELEASE, workflow
+
+
+#: The jobs that publish, with the permissions that each needs for it.
+PUBLISHING = {
+    "pypi": {"id-token"},
+    "image": {"packages", "id-token", "attestations"},
+    "chart": {"packages", "id-token", "attestations"},
+    "release": {"contents", "id-token", "attestations"},
+}
+
+SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if path.suffix != ".txt"]
+
+RENOVATE = ROOT / ".github" / "renovate.json"
+
+
+# -- As linters judge them ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("actionlint", *FILES),
+        ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
+        ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
+        ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
+        # apt, sed and awk have dollars of their own.
+        ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
+    """Workflows, scripts and configuration must be right before anybody runs them."""
+    program, *arguments = command
+    path = os.pathsep.join([str(Path(tool("shellcheck")).parent), os.environ["PATH"]])
+
+    done = subprocess.run(
+        [tool(str(program)), *arguments],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+# -- What no linter asks ------------------------------------------------------------------------
+
+
+def uses() -> list[tuple[str, str, str]]:
+    """Return each action of others with its commit and the comment behind it."""
+    return [
+        found
+        for path in FILES
+        for found in re.findall(
+            r"\buses: (?!\$/)([^@\s]+)@?(\S*)(.*)$", path.read_text(), re.MULTILINE
+        )
+    ]
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """A tag can be moved to other code, a commit cannot; the version is for people and Renovate."""
+    loose = [
+        name
+        for name, commit, comment in uses()
+        if not re.fullmatch(r"[0-9a-f]{40}", commit)
+        or not re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
+    ]
+
+    assert [] == loose
+
+
+def test_an_action_has_one_commit() -> None:
+    """An update that forgets a place would go on with the old code there."""
+    assert len({name for name, _, _ in uses()}) == len(set(uses()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_job_has_no_permission_that_it_does_not_name(path: Path) -> None:
+    """The token of a job that runs others' code can do no more than read."""
+    content = workflow(path)
+    writing = {
+        name: {key for key, value in job["permissions"].items() if value == "write"}
+        for name, job in content["jobs"].items()
+    }
+
+    assert {} == content["permissions"]
+    assert {name: needed for name, needed in writing.items() if needed} == (
+        PUBLISHING if path.name == "release.yml" else {}
+    )
+
+
+def test_nothing_is_published_unless_everything_passed() -> None:
+    """A job that publishes waits for tag, tests and build, and no condition lets it go on."""
+    jobs = RELEASE["jobs"]
+
+    assert {} == {
+        name: jobs[name]["needs"]
+        for name in PUBLISHING
+        if not {"verify", "tests", "build"} <= set(jobs[name]["needs"]) or "if" in jobs[name]
+    }
+    assert {"pypi", "image", "chart"} <= set(jobs["release"]["needs"])
+    assert "$/.github/workflows/ci.yml" == jobs["tests"]["uses"]
+    assert "workflow_call" in workflow(FOLDER / "ci.yml")[True]
+    assert not re.search(r"continue-on-error|always\(\)|cancelled\(\)", FILES[-1].read_text())
+
+
+def test_a_release_begins_with_a_pushed_tag_alone() -> None:
+    """Neither a branch nor a button publishes."""
+    assert {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}} == RELEASE[True]
+
+
+def scripts() -> set[str]:
+    """Return the project's scripts that workflows call."""
+    steps = [
+        each
+        for path in FILES
+        for job in workflow(path)["jobs"].values()
+        for each in job.get("steps", ())
+    ]
+    return {
+        name for each in steps for name in re.findall(r"(?<![\w/])\.ci/\w+", each.get("run", ""))
+    }
+
+
+def test_the_scripts_of_the_workflows_are_there() -> None:
+    """A script that was renamed must not be found missing by a release."""
+    assert {".ci/run", ".ci/build", ".ci/block"} <= scripts()
+    assert [] == [name for name in sorted(scripts()) if not os.access(ROOT / name, os.X_OK)]
+
+
+def test_renovate_looks_where_versions_are_pinned() -> None:
+    """A pin that nothing renews grows old; Python's lock is renewed by `just lock`."""
+    configuration = json.loads(RENOVATE.read_text())
+
+    files = {
+        "docker-compose": "deploy/compose/compose.yml",
+        "dockerfile": "Dockerfile",
+        "github-actions": ".github/workflows/release.yml",
+        "npm": "tests/grafana/package.json",
+        "pep621": "pyproject.toml",
+        "pip_requirements": ".ci/helm.txt",
+    }
+    assert set(files) <= set(configuration["enabledManagers"])
+    assert [] == [name for name in files.values() if not (ROOT / name).exists()]
+    (pattern,) = configuration["pip_requirements"]["managerFilePatterns"]
+    assert re.search(pattern.strip("/"), files["pip_requirements"])
+    assert not re.search(r'"automerge": *true', RENOVATE.read_text())

@@ -1,0 +1,35 @@
+"""Databases that tests open and need not close.
+
+From Python 3.13 on, one that nobody has closed is warned of where garbage is collected next.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    class Closable(Protocol):
+        """Something that can be closed, also if it is already."""
+
+        def close(self) -> None: ...
+
+
+_OPENED: list[tuple[Executor, Closable]] = []
+
+
+def closed_at_the_end(worker: Executor, database: Closable) -> None:
+    """Have a database closed after the test, by the worker that alone may use it."""
+    _OPENED.append((worker, database))
+
+
+def close_all() -> None:
+    """Close them."""
+    while _OPENED:
+        worker, database = _OPENED.pop()
+        # A worker that takes nothing more has closed its database last.
+        with suppress(RuntimeError):
+            worker.submit(database.close).result()

@@ -1,0 +1,31 @@
+"""The versions of the programs that the tests ran with, for the end of their report."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.servers import require
+
+
+#: Lines to be shown.
+SEEN: list[str] = []
+
+
+def note(generation: str, *programs: str) -> tuple[int, ...]:
+    """Remember the versions of programs, and return that of the first one: major and minor."""
+    versions = [_version(require(program)) for program in programs]
+    for program, version in zip(programs, versions, strict=True):
+        SEEN.append(f"{generation}: {program} {version}")
+    return tuple(int(part) for part in versions[0].split(".")[:2])
+
+
+def _version(path: str) -> str:
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    found: list[str] = re.findall(r"version v?(\d[\w.]*)", told.stdout + told.stderr)
+    if not found:
+        # Debian builds VictoriaMetrics without one; .ci/debian keeps the package that it extracts.
+        folder = Path(path).resolve().parents[3] / "packages"
+        found = [each.name.split("_")[1] for each in folder.glob(f"{Path(path).name}_*.deb")]
+    return found[0]
