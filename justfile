@@ -53,6 +53,7 @@ demo *arguments:
 lock:
     {{ compile }} --upgrade --extra dev --output-file constraints.txt pyproject.toml
     {{ compile }} --constraint constraints.txt --extra speed --output-file deploy/image/runtime.txt pyproject.toml
+    printf 'locust\n' | {{ compile }} --upgrade --output-file .ci/locust.txt -
     printf 'hatchling\nhatch-fancy-pypi-readme\ncyclonedx-bom\n' | {{ compile }} --constraint constraints.txt --output-file deploy/image/build.txt -
 
 # Measure beside peers

@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("exporter", "tests") for path in (ROOT / folder).rglob("*.py"))
@@ -39,6 +41,48 @@ def test_docstrings_name_their_subject() -> None:
     ]
 
     assert [] == riddles
+
+
+@pytest.mark.parametrize("provider", ["locust", "selenium"])
+def test_providers_need_the_public_module_alone(provider: str) -> None:
+    """They prove that a plug-in can be written: with `exporter.sources.api`, and in 600 lines."""
+    folder = ROOT / "exporter" / "sources" / provider
+    files = sorted(folder.rglob("*.py"))
+    imported = {
+        name
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [f"{'.' * node.level}{node.module or ''}"]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+    ours = f"exporter.sources.{provider}"
+
+    assert "exporter.sources.api" in imported
+    assert {"exporter.sources.api"} == {
+        name
+        for name in imported
+        if name.startswith(("exporter", ".")) and name != ours and not name.startswith(f"{ours}.")
+    }
+    assert 600 >= sum(map(lines_of_code, files))
+
+
+def lines_of_code(path: Path) -> int:
+    """Count the lines of a file but for those that are blank, comments or docstrings."""
+    lines: set[int] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.Expr(value=ast.Constant()):
+                continue
+            case ast.stmt() | ast.expr() | ast.alias() | ast.arg() | ast.keyword():
+                lines |= {node.lineno, node.end_lineno or node.lineno}
+        waiting += ast.iter_child_nodes(node)
+    return len(lines)
 
 
 def test_vendor_families_are_spelled_in_the_catalogue_only() -> None:

@@ -83,7 +83,7 @@ async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
             raise LookupError(f"{error.args[0]}{remedy}") from error
         finally:
             warn_of_own_ledger("explain", engine)
-        engine.pollers[arguments.source].show(explanation.reading)
+        engine.pollers[arguments.source].show(explanation.reading, *explanation.more)
     page = engine.exposition.metrics(
         names=[family.name for family in FAMILIES], sources=[arguments.source]
     )

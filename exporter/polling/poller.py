@@ -26,6 +26,8 @@ from exporter.fleet.usual import Usuals
 from exporter.polling.doubt import Doubt, doubted, failure_of
 from exporter.polling.expected import Expectations, Listed, counted, listed
 from exporter.sources.base import Failure
+from exporter.sources.plugins import check
+from exporter.sources.registry import INSTALLED
 
 
 if TYPE_CHECKING:
@@ -262,6 +264,8 @@ class Poller:
         kept: Kept | None = None
         try:
             poll = await self.source.poll(task)
+            if self._settings.provider in INSTALLED:
+                check(poll)
         except PollError as error:
             failures = [Failure(reason=error.reason, message=str(error))]
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the schedule
@@ -357,9 +361,9 @@ class Poller:
         usual = self._usuals(kept.snapshot.readings if kept is not None else ())
         return usual.added_to(dated(reading, kept.since if kept is not None else {}, {}))
 
-    def show(self, reading: Reading) -> None:
-        """Expose one reading that came from `explain`."""
-        self._store.put(self._snapshot("explained", (reading,), stale_after=math.inf))
+    def show(self, *readings: Reading) -> None:
+        """Expose the readings of one target that came from `explain`."""
+        self._store.put(self._snapshot("explained", readings, stale_after=math.inf))
         self.publish_health()
 
     async def _show(

@@ -59,7 +59,7 @@ from exporter.sources.decode import (
 )
 from exporter.sources.memory import known_readings, moment_of, remembered, unix_of
 from exporter.sources.roster import Roster
-from exporter.sources.settings import Name, SourceSettings
+from exporter.sources.settings import Name, SourceSettings, expected_mistakes
 
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ __all__ = [
     "boolean",
     "by_key",
     "decode",
+    "expected_mistakes",
     "family",
     "finite",
     "http_client",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporter.clock import Clock
-from exporter.errors import Reason
+from exporter.errors import ConfigurationError, ExporterError, Reason
 from exporter.fleet.kinds import Kind
 from exporter.fleet.readings import Reading
 from exporter.lockout.guard import Guard
@@ -91,10 +91,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reading: What was read from the reply.
         reply: The reply's fields that the decoder knows; all others are named, not shown.
+        more: What else was read about the target, for families of the provider's own.
     """
 
     reading: Reading
     reply: Any
+    more: tuple[Reading, ...] = ()
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -291,6 +293,17 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     mappings: Mapping[type[Reading], tuple[TargetMapping, ...]] = {}
 
     def connect(self, settings: SourceSettings, context: SourceContext) -> Source:
-        """Make a source; sends nothing yet."""
-        source: Source = resolve_name(self.connector)(settings, context)
+        """Make a source; sends nothing yet.
+
+        Raises:
+            ConfigurationError: The connector, which may be a plug-in's, cannot be used.
+        """
+        try:
+            source: Source = resolve_name(self.connector)(settings, context)
+        except ExporterError:
+            raise
+        except Exception as error:
+            # Of the error its type alone: the text may hold whatever the connector has read.
+            problem = f"{settings.name}: {self.connector} cannot be used ({type(error).__name__})"
+            raise ConfigurationError([problem]) from error
         return source

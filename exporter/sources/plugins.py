@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from exporter.errors import PollError, Reason
 from exporter.fleet.kinds import EXPLAINED
 from exporter.metrics.catalogue import COMMON_LABELS, FAMILIES, PREFIX, Family
+from exporter.metrics.mapping import samples
 from exporter.sources.base import Provider
 from exporter.sources.settings import SourceSettings
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from exporter.sources.base import Poll
 
 
 GROUP = "loadfleet_exporter.providers"
@@ -31,6 +35,9 @@ _LABELS = frozenset(COMMON_LABELS).union(*(family.labels for family in FAMILIES)
 
 #: First words of the catalogue's families, which no provider can be called: their names would meet.
 _WORDS = {family.name.removeprefix(PREFIX).split("_")[0] for family in FAMILIES} | {"exporter"}
+
+#: Where the readings are that are mapped already.
+_OURS = "exporter."
 
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _FAMILY = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
@@ -94,6 +101,26 @@ def package_of(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
 
 
+def check(poll: Poll) -> None:
+    """Find out whether everything that a plug-in's poll learnt can be shown.
+
+    Raises:
+        PollError: It cannot, and would take the pages of all sources with it.
+    """
+    for reading in poll.readings:
+        try:
+            for sample in samples(reading):
+                for label in sample.labels:
+                    label.encode()
+        except Exception as error:  # noqa: BLE001 - a plug-in can give anything
+            what = type(reading).__name__
+            problem = f"the plug-in's {what} cannot be shown ({type(error).__name__})"
+        else:
+            continue
+        # Outside the handler: the cause would quote what the plug-in has read.
+        raise PollError(Reason.DECODE, problem)
+
+
 def families(mappings: Mapping[Any, Iterable[Any]]) -> Iterator[Family]:
     """Yield the families that a provider's mappings fill, in their order."""
     for each in mappings.values():
@@ -142,6 +169,31 @@ def _problems(provider: Any, name: str, taken: Collection[str]) -> Iterator[str]
     if unknown:
         yield f"kinds are the exporter's, and it has {', '.join(sorted(unknown))}"
     yield from _family_problems(provider)
+    yield from _mapping_problems(provider)
+
+
+def _mapping_problems(provider: Provider) -> Iterator[str]:
+    """Yield what would only come to light when a reading is shown, and then for everybody."""
+    for reading, mappings in provider.mappings.items():
+        if reading.__module__.startswith(_OURS):
+            yield f"it maps {reading.__name__}, which is no reading of its own"
+            continue
+        fields = msgspec.structs.fields(reading)
+        blank = reading(**{field.name: "" for field in fields if field.required})
+        for mapping in mappings:
+            # A name that the reading does not have is an error here.
+            for target in mapping.targets(blank):
+                mapping.identity(target)
+                for part, columns in mapping.parts:
+                    row = part(target)
+                    for column in columns:
+                        column.read(row)
+            for _, columns in mapping.parts:
+                for column in columns:
+                    shared = len(mapping.labels)
+                    whole = column.spread is not None or len(column.family.labels) == shared
+                    if column.family.labels[:shared] != mapping.labels or not whole:
+                        yield f"the labels of {column.family.name} are not those of its mapping"
 
 
 def _family_problems(provider: Provider) -> Iterator[str]:

@@ -62,17 +62,18 @@ class Roster:
             for agent_id in self._expected
             if agent_id not in present and agent_id not in self._seen
         ]
+        absent = (*missing, *strangers)
         self._gone = {
-            agent.agent_id: self._gone.get(agent.agent_id, now.monotonic) for agent in missing
+            agent.agent_id: self._gone.get(agent.agent_id, now.monotonic) for agent in absent
         }
-        shown = (self._absent(agent, now) for agent in (*missing, *strangers))
+        shown = (self._absent(agent, now) for agent in absent)
         self._seen = present | {agent.agent_id: agent for agent in shown if agent is not None}
         return tuple(self._seen.values())
 
     def _absent(self, agent: Agent, now: Moment) -> Agent | None:
         """Return an agent that is not listed as it is shown, `None` once it is forgotten."""
         expected = agent.agent_id in self._expected
-        waited = now.monotonic - self._gone.get(agent.agent_id, now.monotonic)
+        waited = now.monotonic - self._gone[agent.agent_id]
         if agent.state is not None and agent.state.up is False:
             last_up = agent.last_up_timestamp_seconds
             away = waited if last_up is None else now.unix - last_up
@@ -86,4 +87,5 @@ class Roster:
         else:
             reason = Reason.NOT_CONNECTED
         state = AgentState(read_at=now, up=False, reason=reason)
-        return msgspec.structs.replace(agent, state=state)
+        # One that was out of use when it left is missed like any other, if it is expected.
+        return msgspec.structs.replace(agent, active=None, state=state)

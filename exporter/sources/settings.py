@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
@@ -246,7 +246,8 @@ class SourceSettings(SourceDefaults):
                 f" {DEFAULT_CONCURRENCY} or less is safe"
             )
         parts = urlsplit(self.url)
-        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        secrets = any(True for _ in self.secrets())
+        if secrets and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield (
                 f"url of {self.name} begins with http://, so its credentials go over the network"
                 " for everybody to read; write https://"
@@ -295,6 +296,17 @@ class SourceSettings(SourceDefaults):
         if exclude is not None and exclude.fullmatch(name):
             return False
         return include is None or include.fullmatch(name) is not None
+
+
+def expected_mistakes(settings: SourceSettings, names: Iterable[str]) -> Iterator[Mistake]:
+    """Yield a mistake for every one of the `expected_agents` whose name is filtered out."""
+    for index, name in enumerate(names):
+        if not settings.wanted("agents", name):
+            yield Mistake(
+                ("expected_agents", index),
+                "is expected, yet not wanted by include and exclude; change one of them",
+                ("expected_agents", "include", "exclude"),
+            )
 
 
 def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:

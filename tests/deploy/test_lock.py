@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -41,7 +43,7 @@ def closure(
     return found
 
 
-@pytest.mark.parametrize("path", [LOCK, *IMAGE])
+@pytest.mark.parametrize("path", [LOCK, *IMAGE, ".ci/locust.txt"])
 def test_every_package_is_pinned_with_hashes(path: str) -> None:
     """An exact version, no extra, and the hashes of what was looked at when it was pinned."""
     loose = [
@@ -53,6 +55,17 @@ def test_every_package_is_pinned_with_hashes(path: str) -> None:
     ]
 
     assert [] == loose
+
+
+def test_the_documents_name_the_load_generators_that_are_tested() -> None:
+    """On which version a provider was proven is said with the version that CI installs."""
+    locust = requirement(pins(".ci/locust.txt")["locust"]).specifier
+    selenium = json.loads((ROOT / ".ci" / "selenium" / "package.json").read_text())["dependencies"]
+    text = (ROOT / "deploy" / "docs" / "vendors.md").read_text()
+
+    named = re.findall(r"the real program, version ([0-9.]+)", text)
+
+    assert [*(each.version for each in locust), *selenium.values()] == named
 
 
 def test_the_lock_has_all_that_is_needed() -> None:

@@ -15,7 +15,7 @@ from exporter.config.checks import secret_mistakes
 from exporter.config.secret import Secret
 from exporter.config.types import Duration, FilePath, Url, WrongValueError
 from exporter.config.validation import Mistake, Section
-from exporter.sources.settings import Name, SourceSettings
+from exporter.sources.settings import Name, SourceSettings, expected_mistakes
 
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
@@ -142,13 +142,8 @@ class EggplantSettings(SourceSettings):
         """Yield what is wrong although each field is right by itself."""
         yield from super().mistakes()
         yield from self._endpoint_mistakes()
-        for index, agent in enumerate(self.expected_agents):
-            if not self.wanted("agents", name_and_port(agent)[0]):
-                yield Mistake(
-                    ("expected_agents", index),
-                    "is expected, yet not wanted by include and exclude; change one of them",
-                    ("expected_agents", "include", "exclude"),
-                )
+        names = (name_and_port(agent)[0] for agent in self.expected_agents)
+        yield from expected_mistakes(self, names)
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret of the source."""

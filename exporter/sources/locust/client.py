@@ -20,7 +20,9 @@ from exporter.sources.api import (
     Explanation,
     Failure,
     HttpClient,
+    Kind,
     Poll,
+    PollError,
     Reason,
     Roster,
     Source,
@@ -29,13 +31,13 @@ from exporter.sources.api import (
     decode,
     http_client,
     known_readings,
-    redacted_reply,
+    measured,
     remembered,
     status_error,
     suspected,
 )
 from exporter.sources.locust.families import WorkerLoad
-from exporter.sources.locust.replies import Arguments, Stats, arguments
+from exporter.sources.locust.replies import Arguments, Stats, arguments, shown
 from exporter.sources.locust.run import CurrentRun, RunMemory
 from exporter.sources.locust.workers import Listed, Names, readings
 
@@ -92,8 +94,8 @@ class LocustClient(Client):
         self._run = CurrentRun(linger_seconds=settings.run_linger, surprise=self.surprise)
         memory = remembered(self, AGENTS, RunMemory)
         if memory is not None:
-            self._run.recall(memory)
-        self._names = Names(memory.ids if memory is not None else None)
+            self._run.recall(memory, context.clock.now())
+        self._names = Names(self._run.memory.ids, self._run.memory.ignored)
         self._roster.recall(known_readings(self, AGENTS, Agent))
 
     async def poll(self) -> Poll:
@@ -103,8 +105,10 @@ class LocustClient(Client):
             PollError: The call failed, and nothing is said about anybody.
         """
         failures = await self._learn()
-        found, _ = await self._read()
-        memory = msgspec.structs.replace(self._run.memory, ids=self._names.ids)
+        found, _, _ = await self._read()
+        memory = msgspec.structs.replace(
+            self._run.memory, ids=self._names.ids, ignored=tuple(sorted(self._names.ignored))
+        )
         # Without an inventory: that a worker is not listed is how its end is known.
         return Poll(readings=found, failures=failures, memory=msgspec.json.encode(memory))
 
@@ -129,11 +133,7 @@ class LocustClient(Client):
             LookupError: There is none of that name.
             PollError: The call failed.
         """
-        found, body = await self._read()
-        for reading in found:
-            if isinstance(reading, Agent) and reading.agent_id == target_id:
-                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
-        raise LookupError(f"there is no agent {target_id!r}")
+        return await self._explain(Kind.AGENT, target_id)
 
     async def explain_master(self, target_id: str) -> Explanation:
         """Read the master now.
@@ -146,7 +146,8 @@ class LocustClient(Client):
         master = self._master(self.context.clock.now())
         if master.controller != target_id:
             raise LookupError(f"there is no controller {target_id!r}")
-        return Explanation(reading=master, reply=redacted_reply(body, Stats))
+        stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
+        return Explanation(reading=master, reply=shown(body, stats))
 
     async def explain_run(self, target_id: str) -> Explanation:
         """Read the test now.
@@ -155,13 +156,18 @@ class LocustClient(Client):
             LookupError: It is another one.
             PollError: The call failed.
         """
-        found, body = await self._read()
-        for reading in found:
-            if getattr(reading, "run_id", None) == target_id:
-                return Explanation(reading=reading, reply=redacted_reply(body, Stats))
-        raise LookupError(f"there is no run {target_id!r}")
+        return await self._explain(Kind.RUN, target_id)
 
-    async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
+    async def _explain(self, kind: Kind, target_id: str) -> Explanation:
+        found, body, stats = await self._read()
+        about = [each for each in found if getattr(each, kind.id_field, None) == target_id]
+        if not about:
+            raise LookupError(f"there is no {kind} {target_id!r}")
+        reading, *more = about
+        return Explanation(reading=reading, reply=shown(body, stats), more=tuple(more))
+
+    async def _read(self) -> tuple[tuple[Reading, ...], bytes, Stats]:
+        """Return the readings, and the reply that they were read from."""
         body = await self.guard.call(self._stats)
         stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
         now = self.context.clock.now()
@@ -169,11 +175,12 @@ class LocustClient(Client):
         agents = self._roster.update(listed.agents, now)
         self._names.keep(agent.agent_id for agent in agents)
         wanted = {each.agent_id for each in agents if self.settings.wanted(AGENTS, each.agent)}
-        return (
+        found = (
             *(agent for agent in agents if agent.agent_id in wanted),
             *(load for load in listed.loads if load.agent_id in wanted),
             *self._run.update(stats, self._about.locustfile or self.settings.name, now),
-        ), body
+        )
+        return found, body, stats
 
     def _workers(self, stats: Stats, now: Moment) -> Listed:
         if stats.workers is None:
@@ -184,7 +191,8 @@ class LocustClient(Client):
                 host=self._host,
                 state=AgentState(read_at=now, up=True, version=self._about.version),
             )
-            load = WorkerLoad(agent_id=self._host, agent=self._host, users=stats.user_count)
+            users = measured(stats.user_count)
+            load = WorkerLoad(agent_id=self._host, agent=self._host, users=users)
             return Listed((alone,), (load,))
         return readings(self._names.rows(stats.workers), now, self.surprise)
 
@@ -224,7 +232,12 @@ class LocustClient(Client):
         Raises:
             PollError: There is none.
         """
-        return await self._get(STATS, "application/json")
+        try:
+            return await self._get(STATS, "application/json")
+        except PollError:
+            # A master that comes back may be another one.
+            self._about_until = 0.0
+            raise
 
     async def _page(self) -> bytes:
         return await self._get(PAGE, "text/html")
@@ -242,7 +255,7 @@ class LocustClient(Client):
             if error is None and not _is(reply, content_type):
                 error = _no_answer(operation, reply)
             if error is not None:
-                raise suspected(error) if error.reason is not Reason.API_ERROR else error
+                raise suspected(error)
             return reply.body
 
 

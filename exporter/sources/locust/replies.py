@@ -1,7 +1,7 @@
 """The fields of Locust's replies that are wanted, and no others.
 
 Request names, error texts, exceptions and the options of the page may hold addresses or secrets,
-so they never become Python objects.
+so they are neither kept nor shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporter.sources.api import measured
+from exporter.sources.api import measured, redacted_reply
 
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         workers: `None` without a master.
-        stats: Rows by request, and the aggregate as the last one.
+        stats: Rows by request, which stay bytes, and the aggregate as the last one.
     """
 
     state: str = ""
     user_count: float | None = None
     workers: tuple[WorkerRow, ...] | None = None
-    stats: tuple[dict[str, Any], ...] = ()
+    stats: tuple[msgspec.Raw, ...] = ()
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: The names of the aggregate row: `Total` up to 1.x.
-_AGGREGATE = frozenset({"Aggregated", "Total"})
+_AGGREGATE = ("Aggregated", "Total")
 
 _ARGUMENTS = re.compile(rb"window\.templateArgs\s*=\s*(\{.*\})")
 
@@ -68,11 +68,22 @@ _PERCENTILE = re.compile(r"response_time_percentile_(0\.[0-9]+)")
 
 def aggregate(stats: Stats) -> dict[str, Any]:
     """Return the row of all requests, an empty one if there is none."""
-    row: dict[str, Any]
-    for row in reversed(stats.stats):
+    for raw in reversed(stats.stats):
+        try:
+            row = msgspec.json.decode(raw, type=dict[str, Any])
+        except (ValueError, RecursionError):
+            continue
         if row.get("name") in _AGGREGATE:
             return row
     return {}
+
+
+def shown(body: bytes, stats: Stats) -> Any:
+    """Return a reply for people: of the rows only the aggregate, and of that only the numbers."""
+    reply = redacted_reply(body, Stats)
+    row = aggregate(stats)
+    reply["stats"] = {key: row[key] for key in row if count(row, key) is not None}
+    return reply
 
 
 def count(row: Mapping[str, Any], key: str) -> float | None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from exporter.sources.api import Outcome, Run
+from exporter.sources.api import Outcome, Run, measured
 from exporter.sources.locust.families import RunLoad
 from exporter.sources.locust.replies import aggregate, count, percentiles
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.sources.api import Moment, Reading, Surprised
     from exporter.sources.locust.replies import Stats
 
 
-#: Phases by Locust's states. `ready` is that of a master that has run nothing yet.
+#: Phases by Locust's states.
 _PHASES = {
     "spawning": "booting",
     "running": "running",
@@ -25,7 +27,8 @@ _PHASES = {
     "stopping": "stopping",
     "stopped": "ended",
 }
-_NONE = "ready"
+#: States of a master that has run nothing yet.
+_NONE = frozenset({"ready", "missing"})
 
 
 class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +38,7 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
         started, ended: When it was first seen in flight, and over.
         watched: Whether its start was seen, and not only that it was in flight.
         requests: How many there were at the last look.
-        ids: The workers' ids by their names.
+        ids, ignored: As the workers' names have them.
     """
 
     version: Literal[1] = 1
@@ -44,6 +47,7 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
     watched: bool = False
     requests: float = 0.0
     ids: dict[str, str] = {}
+    ignored: tuple[str, ...] = ()
 
 
 class CurrentRun:
@@ -60,41 +64,46 @@ class CurrentRun:
         self._looked = False
         self.memory = RunMemory()
 
-    def recall(self, memory: RunMemory) -> None:
-        """Go on from before a restart."""
-        self.memory = memory
+    def recall(self, memory: RunMemory, now: Moment) -> None:
+        """Go on from before a restart; a time to come was now, by a clock that was set back."""
+        self.memory = msgspec.structs.replace(
+            memory, started=_sane(memory.started, now), ended=_sane(memory.ended, now)
+        )
         self._looked = True
 
     def update(self, stats: Stats, name: str, now: Moment) -> tuple[Reading, ...]:
         """Take a reply in and return the test, nothing if there is none to show."""
-        phase = _PHASES.get(stats.state, "unknown")
-        if phase == "unknown" and stats.state != _NONE:
-            self._surprise("enum")
         row = aggregate(stats)
         requests = count(row, "num_requests") or 0.0
         before = self.memory
-        over = stats.state == _NONE or phase == "ended"
-        fresh = not over and (
+        if stats.state in _NONE:
+            before = RunMemory()
+        elif stats.state not in _PHASES:
+            # It may be a part of a test or not, so nothing begins and nothing ends.
+            self._surprise("enum" if stats.state else "missing_field")
+        elif stats.state == "stopped":
+            if before.started is not None and before.ended is None:
+                before = msgspec.structs.replace(before, ended=now.unix)
+        elif (
             before.started is None
             or before.ended is not None
             or (stats.state == "spawning" and requests < before.requests)
-        )
-        if fresh:
+        ):
             before = RunMemory(started=now.unix, watched=self._looked)
-        elif stats.state == _NONE:
-            before = RunMemory()
-        elif over and before.started is not None and before.ended is None:
-            before = msgspec.structs.replace(before, ended=now.unix)
         self.memory = msgspec.structs.replace(before, requests=requests)
         self._looked = True
-        return self._shown(stats, phase, name, now)
+        phase = _PHASES.get(stats.state, "unknown") if before.ended is None else "ended"
+        return self._shown(stats, row, phase, name, now)
 
-    def _shown(self, stats: Stats, phase: str, name: str, now: Moment) -> tuple[Reading, ...]:
+    def _shown(
+        self, stats: Stats, row: Mapping[str, Any], phase: str, name: str, now: Moment
+    ) -> tuple[Reading, ...]:
         started, ended = self.memory.started, self.memory.ended
         if started is None or (ended is not None and now.unix - ended > self._linger_seconds):
             return ()
         run_id = datetime.fromtimestamp(int(started), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        row = aggregate(stats)
+        # A test that is over keeps the rates of its last seconds, which are true no more.
+        rates = row if ended is None else {}
         mean = count(row, "avg_response_time") if count(row, "num_requests") else None
         run = Run(
             run_id=run_id,
@@ -107,12 +116,17 @@ class CurrentRun:
         load = RunLoad(
             run_id=run_id,
             run=name,
-            users=stats.user_count,
+            users=measured(stats.user_count),
             requests=count(row, "num_requests"),
             failures=count(row, "num_failures"),
-            requests_per_second=count(row, "current_rps"),
-            failures_per_second=count(row, "current_fail_per_sec"),
+            requests_per_second=count(rates, "current_rps"),
+            failures_per_second=count(rates, "current_fail_per_sec"),
             response_mean_seconds=None if mean is None else mean / 1000,
             response_seconds=percentiles(row),
         )
         return run, load
+
+
+def _sane(unix: float | None, now: Moment) -> float | None:
+    """Return a time that was remembered, `None` if it is none."""
+    return min(unix, now.unix) if unix is not None and unix > 0 else None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from exporter.sources.api import BasicSettings, Duration, Name
+from exporter.sources.api import BasicSettings, Duration, Mistake, Name, expected_mistakes
 
 
 #: A dead worker is listed as missing for 60 s, by Locust's own constant, and is then gone.
@@ -29,8 +29,8 @@ class LocustSettings(BasicSettings):
         run_linger: How long a test is shown after its end.
     """
 
-    TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 15.0, "controllers": 60.0}
-    FILTERS: ClassVar[Collection[str]] = ("agents", "controllers")
+    TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 20.0, "controllers": 60.0}
+    FILTERS: ClassVar[Collection[str]] = ("agents",)
 
     provider: Literal["locust"] = "locust"
     name: Name = "locust"
@@ -38,6 +38,11 @@ class LocustSettings(BasicSettings):
     remember_for: Duration = 86_400.0
     leave_grace: Duration = 120.0
     run_linger: Duration = 3_600.0
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        yield from expected_mistakes(self, self.expected_agents)
 
     def risks(self) -> Iterator[str]:
         """Yield a sentence on everything that works and may do harm, with the remedy."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.sources.api import Agent, AgentState, Moment, Reason
+from exporter.sources.api import Agent, AgentState, Moment, Reason, measured
 from exporter.sources.locust.families import WorkerLoad
 
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 BUSY = frozenset({"spawning", "running"})
-_KNOWN = BUSY | {"ready", MISSING, "cleanup", "stopping", "stopped"}
+_CONNECTED = BUSY | {"ready", "cleanup", "stopping", "stopped"}
 
 _ID = re.compile(r"(.+)_[0-9a-f]{32}")
 
@@ -42,10 +42,13 @@ class Names:
 
     Attributes:
         ids: By name the id that the worker has now.
+        ignored: The ids of dead workers that have, or may have, a successor; a stop of the test
+            leaves nothing but their rows in the list.
     """
 
-    def __init__(self, ids: Mapping[str, str] | None = None) -> None:
-        self.ids: dict[str, str] = dict(ids or {})
+    def __init__(self, ids: Mapping[str, str], ignored: Iterable[str]) -> None:
+        self.ids = dict(ids)
+        self.ignored = set(ignored)
 
     def rows(self, listed: Iterable[WorkerRow]) -> dict[str, WorkerRow]:
         """Return the rows by the names of their workers.
@@ -55,12 +58,19 @@ class Names:
         """
         rows = {row.id: row for row in listed if row.id}
         named = {name: rows[each] for name, each in self.ids.items() if each in rows}
-        alive = {host_of(row.id) for row in rows.values() if row.state != MISSING}
+        dead = {row.id for row in rows.values() if row.state == MISSING}
+        alive = {host_of(row.id) for row in rows.values() if row.id not in dead}
+        self.ignored &= dead
         for row in rows.values():
             host = host_of(row.id)
-            if row in named.values() or (row.state == MISSING and host in alive):
+            if row in named.values():
+                continue
+            if row.id in self.ignored or (row.id in dead and host in alive):
+                self.ignored.add(row.id)
                 continue
             name = _free(host, named)
+            if name in named:
+                self.ignored.add(named[name].id)
             named[name] = row
             self.ids[name] = row.id
         return named
@@ -90,26 +100,28 @@ def readings(rows: Mapping[str, WorkerRow], now: Moment, surprise: Surprised) ->
     """Return the agents of the rows, and the loads of those that are connected."""
     agents, loads = [], []
     for name, row in rows.items():
-        up = row.state != MISSING
-        if row.state not in _KNOWN:
-            surprise("enum")
-        state = AgentState(
-            read_at=now,
-            up=up,
-            reason=None if up else Reason.NO_HEARTBEAT,
-            busy=row.state in BUSY if up else None,
-        )
-        host = name.partition("/")[0]
-        agents.append(Agent(agent_id=name, agent=name, host=host, state=state))
+        up = row.state in _CONNECTED
+        if up or row.state == MISSING:
+            state = AgentState(
+                read_at=now,
+                up=up,
+                reason=None if up else Reason.NO_HEARTBEAT,
+                busy=row.state in BUSY if up else None,
+            )
+        else:
+            surprise("enum" if row.state else "missing_field")
+            state = None
+        agents.append(Agent(agent_id=name, agent=name, host=host_of(row.id), state=state))
         if up:
             # A dead worker keeps its last values, which are true no more.
+            cpu_percent = measured(row.cpu_usage)
             loads.append(
                 WorkerLoad(
                     agent_id=name,
                     agent=name,
-                    users=row.user_count,
-                    cpu_ratio=None if row.cpu_usage is None else row.cpu_usage / 100,
-                    memory_bytes=row.memory_usage or None,
+                    users=measured(row.user_count),
+                    cpu_ratio=None if cpu_percent is None else cpu_percent / 100,
+                    memory_bytes=measured(row.memory_usage) or None,
                 )
             )
     return Listed(tuple(agents), tuple(loads))

@@ -13,6 +13,7 @@ from exporter.sources.api import (
     Client,
     Controller,
     Explanation,
+    Failure,
     HttpClient,
     Poll,
     Reason,
@@ -52,7 +53,8 @@ READ_ONLY = {
 
 AGENTS, CONTROLLERS = "agents", "controllers"
 
-#: Of two rows with one address, of a dead node and of its successor, the better one counts.
+#: Of two rows with one address, of a dead node and of its successor, the better one counts. Of any
+#: other availability it is not known what it says.
 _ORDER = ("DOWN", "DRAINING", "UP")
 
 
@@ -91,19 +93,9 @@ class SeleniumClient(Client):
         Raises:
             PollError: The call failed, and nothing is said about anybody.
         """
-        agents, nodes, _ = await self._read()
-        loads = (
-            NodeLoad(
-                agent_id=agent.agent_id,
-                agent=agent.agent,
-                sessions=nodes[agent.agent_id].sessions,
-                sessions_limit=measured(nodes[agent.agent_id].max_sessions),
-            )
-            for agent in agents
-            if agent.agent_id in nodes and nodes[agent.agent_id].availability != "DOWN"
-        )
+        agents, loads, _ = await self._read()
         # Without an inventory: that a node is not listed is how its end is known.
-        return Poll(readings=(*agents, *loads))
+        return Poll(readings=(*agents, *loads.values()))
 
     async def poll_hub(self) -> Poll:
         """Find out whether the hub answers, its version and its queue.
@@ -111,9 +103,10 @@ class SeleniumClient(Client):
         Raises:
             PollError: It does not answer; the nodes' poll says the same.
         """
-        await self.guard.call(self._status)
-        grid = await self._ask()
-        return Poll(readings=(self._hub(grid), GridLoad(queued=measured(grid.queued))))
+        await self._nodes()
+        grid, failures = await self._ask()
+        load = GridLoad(queued=measured(grid.queued))
+        return Poll(readings=(self._hub(grid), load), failures=failures)
 
     async def prove(self) -> None:
         """Find out whether the credentials are accepted."""
@@ -126,10 +119,11 @@ class SeleniumClient(Client):
             LookupError: There is none of that address.
             PollError: The call failed.
         """
-        agents, _, body = await self._read()
+        agents, loads, body = await self._read()
         for agent in agents:
             if agent.agent_id == target_id:
-                return Explanation(reading=agent, reply=redacted_reply(body, Status))
+                more = (loads[target_id],) if target_id in loads else ()
+                return Explanation(reading=agent, reply=redacted_reply(body, Status), more=more)
         raise LookupError(f"there is no agent {target_id!r}")
 
     async def explain_hub(self, target_id: str) -> Explanation:
@@ -139,41 +133,57 @@ class SeleniumClient(Client):
             LookupError: It is another one.
             PollError: The call failed.
         """
-        body = await self.guard.call(self._status)
-        hub = self._hub(await self._ask())
+        _, body = await self._nodes()
+        grid, _ = await self._ask()
+        hub = self._hub(grid)
         if hub.controller != target_id:
             raise LookupError(f"there is no controller {target_id!r}")
         return Explanation(reading=hub, reply=redacted_reply(body, Status))
 
-    async def _read(self) -> tuple[tuple[Agent, ...], dict[str, Node], bytes]:
-        """Return the wanted nodes, the rows of those that are listed, and the body."""
+    async def _read(self) -> tuple[tuple[Agent, ...], dict[str, NodeLoad], bytes]:
+        """Return the wanted nodes, the loads of those that are not dead, and the body."""
+        listed, body = await self._nodes()
+        now = self.context.clock.now()
+        nodes = self._by_address(listed)
+        agents = self._roster.update((self._agent(*each, now) for each in nodes.items()), now)
+        wanted = tuple(each for each in agents if self.settings.wanted(AGENTS, each.agent))
+        loads = {
+            each.agent_id: NodeLoad(
+                agent_id=each.agent_id,
+                agent=each.agent,
+                sessions=nodes[each.agent_id].sessions,
+                sessions_limit=measured(nodes[each.agent_id].max_sessions),
+            )
+            for each in wanted
+            if each.agent_id in nodes and nodes[each.agent_id].availability != "DOWN"
+        }
+        return wanted, loads, body
+
+    async def _nodes(self) -> tuple[tuple[Node, ...], bytes]:
+        """Return the nodes of a reply, and the reply."""
         body = await self.guard.call(self._status)
-        status = decode(body, Status, operation=STATUS, surprise=self.surprise)
-        if status.value.nodes is None:
+        nodes = decode(body, Status, operation=STATUS, surprise=self.surprise).value.nodes
+        if nodes is None:
             raise CallError(
                 Reason.API_ERROR,
                 f"{STATUS}: the answer has no nodes; the exporter needs Selenium Grid 4",
             )
-        now = self.context.clock.now()
-        nodes = self._by_address(status.value.nodes)
-        agents = self._roster.update((self._agent(*each, now) for each in nodes.items()), now)
-        wanted = tuple(each for each in agents if self.settings.wanted(AGENTS, each.agent))
-        return wanted, nodes, body
+        return nodes, body
 
     def _by_address(self, nodes: Iterable[Node]) -> dict[str, Node]:
         found: dict[str, Node] = {}
         for node in nodes:
-            address = urlsplit(node.uri).netloc
-            if not address or node.availability not in _ORDER:
-                self.surprise("missing_field" if not address else "enum")
-                continue
-            best = found.get(address)
-            if best is None or _ORDER.index(best.availability) < _ORDER.index(node.availability):
+            address = address_of(node.uri)
+            if node.availability not in _ORDER:
+                self.surprise("enum" if node.availability else "missing_field")
+            if not address:
+                self.surprise("type" if node.uri else "missing_field")
+            elif address not in found or _rank(found[address]) < _rank(node):
                 found[address] = node
         return found
 
     def _agent(self, address: str, node: Node, now: Moment) -> Agent:
-        host, _, port = address.rpartition(":")
+        parts = urlsplit(f"//{address}")
         version, minimum = node.version.partition(" ")[0], self._selenium.min_agent_version
         up = node.availability == "UP"
         state = AgentState(
@@ -187,14 +197,14 @@ class SeleniumClient(Client):
             busy=node.sessions > 0 if up else None,
         )
         # One that drains takes no new sessions and leaves after its last one: it is not judged.
-        active = node.availability != "DRAINING"
+        judged = node.availability in ("UP", "DOWN")
         return Agent(
             agent_id=address,
             agent=address,
-            host=host or address,
-            port=port,
-            active=active,
-            state=state if active else None,
+            host=parts.hostname or "",
+            port="" if parts.port is None else str(parts.port),
+            active=node.availability != "DRAINING" if node.availability in _ORDER else None,
+            state=state if judged else None,
         )
 
     def _hub(self, grid: Grid) -> Controller:
@@ -205,17 +215,25 @@ class SeleniumClient(Client):
         state = State(read_at=self.context.clock.now(), up=True, version=version)
         return Controller(controller=f"{host}:{port}", host=host, port=str(port), state=state)
 
-    async def _ask(self) -> Grid:
+    async def _ask(self) -> tuple[Grid, tuple[Failure, ...]]:
         """Return version and queue; where GraphQL is not offered, the queue alone."""
         try:
             body = await self.guard.call(lambda: self._send(GRID))
         except CallError as error:
-            if error.status not in (404, 500):
+            if not _is_no_offer(error):
                 raise
+        else:
+            reply = decode(body, GridReply, operation=GRID, surprise=self.surprise)
+            return reply.data.grid, ()
+        try:
             body = await self.guard.call(lambda: self._send(QUEUE))
-            queue = decode(body, Queue, operation=QUEUE, surprise=self.surprise)
-            return Grid(queued=len(queue.value))
-        return decode(body, GridReply, operation=GRID, surprise=self.surprise).data.grid
+        except CallError as error:
+            if not _is_no_offer(error):
+                raise
+            failure = Failure(reason=error.reason, message=str(error), cuts_list=False)
+            return Grid(), (failure,)
+        queue = decode(body, Queue, operation=QUEUE, surprise=self.surprise)
+        return Grid(queued=len(queue.value)), ()
 
     async def _status(self) -> bytes:
         return await self._send(STATUS)
@@ -240,3 +258,29 @@ class SeleniumClient(Client):
             if error is not None:
                 raise suspected(error)
             return reply.body
+
+
+def address_of(uri: str) -> str:
+    """Return host and port of a node's address, without a name and password; empty if it has none.
+
+    Only what can be taken apart again is an address.
+    """
+    try:
+        parts = urlsplit(uri)
+        known = parts.hostname and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return ""
+    return parts.netloc.rpartition("@")[2] if known else ""
+
+
+def _rank(node: Node) -> int:
+    return _ORDER.index(node.availability) if node.availability in _ORDER else -1
+
+
+def _is_no_offer(error: CallError) -> bool:
+    """Return whether a hub that answered does not offer what it was asked for.
+
+    An older one that does not know a field answers with 500, and a proxy may let nothing but GET
+    through.
+    """
+    return error.status in (404, 405, 500)

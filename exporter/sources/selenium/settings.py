@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from exporter.sources.api import BasicSettings, Duration, Name
+from exporter.sources.api import BasicSettings, Duration, Mistake, Name, expected_mistakes
 
 
 class SeleniumSettings(BasicSettings):
@@ -24,7 +24,7 @@ class SeleniumSettings(BasicSettings):
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 30.0, "controllers": 60.0}
-    FILTERS: ClassVar[Collection[str]] = ("agents", "controllers")
+    FILTERS: ClassVar[Collection[str]] = ("agents",)
 
     provider: Literal["selenium"] = "selenium"
     name: Name = "selenium"
@@ -32,3 +32,8 @@ class SeleniumSettings(BasicSettings):
     min_agent_version: Annotated[str, Field(min_length=1)] | None = None
     remember_for: Duration = 86_400.0
     leave_grace: Duration = 60.0
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Yield what is wrong although each field is right by itself."""
+        yield from super().mistakes()
+        yield from expected_mistakes(self, self.expected_agents)

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from exporter.config.words import one_of
 from exporter.errors import BlockedError, PollError, Reason
-from exporter.fleet.kinds import EXPLAINED, target_of
+from exporter.fleet.kinds import EXPLAINED, Kind, target_of
 from exporter.metrics.exposition import page_of
 from exporter.overview.document import plain
 from exporter.polling.looks import NoTurnError
@@ -21,8 +21,11 @@ from exporter.sources.registry import FAMILIES
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.requests import Request
 
+    from exporter.fleet.readings import Reading
     from exporter.fleet.store import Snapshot
     from exporter.overview.interface import View
     from exporter.sources.base import Explanation
@@ -73,7 +76,8 @@ class Probe:
                 if for_people:
                     raise _busy("others are probing, try again") from error
             else:
-                found = msgspec.structs.replace(found, readings=(explanation.reading,))
+                about = (explanation.reading, *explanation.more)
+                found = msgspec.structs.replace(found, readings=about)
                 if for_people:
                     return PlainTextResponse(
                         explained(explanation, page_of(found, families=FAMILIES).body)
@@ -108,8 +112,16 @@ class Probe:
             if snapshot.source == source:
                 for reading in snapshot.readings:
                     if target_of(reading) == (kind, target_id):
-                        return msgspec.structs.replace(snapshot, readings=(reading,))
+                        more = _more(snapshot, Kind(kind), target_id)
+                        return msgspec.structs.replace(snapshot, readings=(reading, *more))
         return None
+
+
+def _more(snapshot: Snapshot, kind: Kind, target_id: str) -> Iterator[Reading]:
+    """Yield what a snapshot has about a target for families of the provider's own."""
+    for reading in snapshot.readings:
+        if target_of(reading) is None and getattr(reading, kind.id_field, None) == target_id:
+            yield reading
 
 
 def _asked(request: Request) -> tuple[str, str, str]:
