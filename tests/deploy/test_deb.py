@@ -19,6 +19,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from exporter import __version__
+from exporter.sources.plugins import GROUP
 from tests.deploy.debian import inside, run
 from tests.deploy.install import commands
 from tests.deploy.locks import ROOT
@@ -340,6 +341,20 @@ def test_no_other_packages_are_seen(installed: Machine) -> None:
     seen = installed.run("sh", "-euc", OTHERS)
 
     assert f"{NAME} {__version__}\n" == seen
+
+
+def test_plug_ins_have_a_place(installed: Machine) -> None:
+    """A plug-in that root has put there must be found, here one that does not work."""
+    folder = installed.root / "usr/local/lib" / NAME / "extra-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(f"[{GROUP}]\nextra = missing:EXTRA\n")
+
+    ended = inside(installed.root, NAME, "providers")
+    shutil.rmtree(folder.parent)
+
+    assert 1 == ended.returncode
+    assert "the provider 'extra' of extra 1.0 is left out: missing:EXTRA" in ended.stdout
 
 
 def test_the_missing_token_is_named(installed: Machine) -> None:

@@ -78,6 +78,14 @@ class Watched:
 
         await until(so)
 
+    async def until_controller(self, address: str) -> None:
+        """Wait for the master or hub to be up, and no other."""
+
+        async def so() -> bool:
+            return {address: 1} == await self.samples("controller_up")
+
+        await until(so)
+
     async def until_polled(self, polls: int = 3) -> None:
         """Wait for so many good polls of the first task more."""
         seen: set[float] = set()
@@ -101,11 +109,14 @@ class Watched:
 
 @asynccontextmanager
 async def watching(folder: Path, source: dict[str, Any]) -> AsyncIterator[Watched]:
-    """Run the daemon over one source, polled each second."""
+    """Run the daemon over one source, polled every other second.
+
+    A busy machine must not lose several polls, or the guard against lock-outs holds back the next.
+    """
     receiver = Receiver()
     async with serve(receiver.app()) as alertmanager:
         configuration = {
-            "defaults": {"interval": "1s", "timeout": "900ms", "retries": 0},
+            "defaults": {"interval": "2s", "timeout": "1900ms", "retries": 0},
             "sources": [source],
             "alerting": {
                 "alertmanagers": [alertmanager],

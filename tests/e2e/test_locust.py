@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from tests.e2e.grids import AGENT_DOWN, SOURCE_DOWN, Watched, watching
-from tests.support.processes import answers, free_port, running
+from tests.support.processes import answers, fetch, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -91,6 +92,12 @@ class Cluster:
             "--worker", "--master-host=127.0.0.1", f"--master-port={self._port}"
         )
 
+    async def both(self) -> bool:
+        """Return whether both workers are there."""
+        reply = json.loads(await fetch(f"{self.url}/stats/requests"))
+        count: int = reply["worker_count"]
+        return count == 2
+
     async def swarm(self, users: int) -> None:
         """Start a test, as somebody does on the page."""
         await self._press("swarm", user_count=users, spawn_rate=users)
@@ -125,11 +132,10 @@ async def test_a_worker_is_killed_and_a_test_is_stopped(tmp_path: Path) -> None:
     async with cluster(tmp_path) as locust:
         source = {"provider": "locust", "url": locust.url}
         _, killed = await locust.worker(), await locust.worker()
+        await until(locust.both)
         async with watching(tmp_path, source) as watched:
             await watched.until_agents({FIRST: 1, SECOND: 1})
-            assert {f"127.0.0.1:{locust.url.rpartition(':')[2]}": 1} == await watched.samples(
-                "controller_up"
-            )
+            await watched.until_controller(locust.url.removeprefix("http://"))
 
             await locust.swarm(4)
             await until(lambda: in_phase(watched, "running"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 from tests.e2e.grids import AGENT_DOWN, SOURCE_DOWN, Watched, watching
-from tests.support.processes import answers, free_port, running
+from tests.support.processes import answers, fetch, free_port, running
 from tests.support.servers import require
 from tests.support.wait import until
 
@@ -97,6 +97,11 @@ class Grid:
             max_sessions="1",
         )
 
+    async def both(self) -> bool:
+        """Return whether both nodes are there."""
+        reply = json.loads(await fetch(f"{self.url}/status"))
+        return len(reply["value"]["nodes"]) == 2
+
     async def open(self) -> str:
         """Open a session and return its path."""
         headers = {"Content-Type": "application/json; charset=utf-8"}
@@ -130,9 +135,10 @@ async def test_a_node_is_killed_and_another_leaves(tmp_path: Path) -> None:
     async with grid(tmp_path) as one:
         first, second = one.addresses
         leaving, killed = await one.node(first), await one.node(second)
+        await until(one.both)
         async with watching(tmp_path, {"provider": "selenium", "url": one.url}) as watched:
             await watched.until_agents({first: 1, second: 1})
-            assert {one.url.removeprefix("http://"): 1} == await watched.samples("controller_up")
+            await watched.until_controller(one.url.removeprefix("http://"))
             assert 0 == await watched.value("selenium_queued_sessions")
             assert {first: 1, second: 1} == await watched.samples("selenium_agent_sessions_limit")
 
