@@ -39,7 +39,7 @@ class Plugin(msgspec.Struct, frozen=True):
     def environ(self) -> Mapping[str, str]:
         """The environment in which it is installed beside the exporter."""
         # An option that pytest does not know without its terminal.
-        return {**os.environ, "PYTHONPATH": str(self.folder), "PYTEST_ADDOPTS": "--durations=3"}
+        return {**os.environ, "PYTHONPATH": str(self.folder), "PYTEST_ADDOPTS": "--color=no"}
 
     def with_fault(self, module: str, old: str, new: str, folder: Path) -> Plugin:
         """Install it with a mistake of its author's."""
