@@ -7,7 +7,7 @@ import re
 import time
 import urllib.parse
 from collections import defaultdict
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,12 @@ import pytest
 from exporter.alerts.formats import RulesOptions, rules_file
 from exporter.alerts.recording import STATE, UP
 from exporter.alerts.settings import AlertingSettings
+from exporter.clock import SYSTEM_CLOCK
 from exporter.metrics import catalogue as c
 from exporter.metrics import own
+from exporter.simulator.options import SimulatorOptions
+from exporter.simulator.server import serve
+from exporter.sources.registry import FAMILIES
 from tests.dashboards.boards import (
     BOARDS,
     Panel,
@@ -30,6 +34,7 @@ from tests.dashboards.boards import (
     variables,
 )
 from tests.dashboards.grammar import selectors
+from tests.support import locust, selenium
 from tests.support.processes import EXPORTER, announced, answers, daemon, fetch, free_port, running
 from tests.support.prometheus import Prometheus, prometheus, scraping
 from tests.support.servers import require
@@ -102,7 +107,11 @@ async def watched(folder: Path, run: Callable[..., Any] = prometheus) -> AsyncIt
     ) as simulator:
         portal = f"http://127.0.0.1:{port}"
         await answers(f"{portal}/_control", simulator)
-        async with daemon(folder, configuration(await announced(simulator))) as (url, process):
+        data = await announced(simulator)
+        async with (
+            generators(data),
+            daemon(folder, configuration(data)) as (url, process),
+        ):
             wanted = scraping(url.removeprefix("http://")) | {
                 "rule_files": ["alerts.yml", "certificates.yml"]
             }
@@ -115,6 +124,19 @@ async def watched(folder: Path, run: Callable[..., Any] = prometheus) -> AsyncIt
                 await break_a_controller(asked, portal)
                 yield asked
             assert "Traceback" not in process.errors
+
+
+@asynccontextmanager
+async def generators(data: Json) -> AsyncIterator[None]:
+    """Serve a Locust and a Selenium Grid, and add them to the sources of a configuration."""
+    async with AsyncExitStack() as stack:
+        for name, vendor in (("locust", locust), ("selenium", selenium)):
+            app = vendor.app(SimulatorOptions(), SYSTEM_CLOCK)
+            username, _, password = vendor.TOKEN.partition(":")
+            url = await stack.enter_async_context(serve(app))
+            access = {"url": url, "username": username, "password": password}
+            data["sources"].append({"provider": name, "name": name, **access})
+        yield
 
 
 def certificates() -> Json:
@@ -188,7 +210,7 @@ async def of_columns(panel: Panel, columns: set[str]) -> list[str]:
 
 def keeps_targets_apart(expression: str) -> bool:
     """Return whether a query shows vendors' targets and adds up none of them."""
-    vendors = {family.name for family in c.FAMILIES} | {STATE, UP}
+    vendors = {family.name for family in FAMILIES} | {STATE, UP}
     sums = re.search(r"\b(sum|avg|count|max|min) ?(by|\()", expression)
     return not sums and {selector.name for selector in selectors(filled(expression))} <= vendors
 
