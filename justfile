@@ -33,6 +33,10 @@ lint:
 build:
     .ci/build
 
+# Debian packages of what `build` made, beside it; all, or those named as RELEASE/ARCHITECTURE
+deb *targets:
+    .ci/deb dist {{ targets }}
+
 # Test this commit and make a release of it: `just release 1.2.3`
 release version *arguments:
     python -m deploy.release prepare {{ version }} {{ arguments }}

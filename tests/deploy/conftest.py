@@ -1,7 +1,8 @@
-"""What would be published, built once."""
+"""What would be published, and a system to install it on, each made once."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deploy.image import Builder, Image, require_everything
+from tests.deploy.debian import bootstrap
+from tests.deploy.image import Builder, Image
 from tests.deploy.locks import ROOT
 from tests.deploy.release import NEXT, Clone, make_template, publish
+from tests.support.servers import require
 
 
 if TYPE_CHECKING:
@@ -30,10 +33,24 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def image() -> Iterator[Image]:
+def base() -> Iterator[Path]:
+    """Return a base system to copy from, in a folder that goes afterwards: it is large."""
+    for program in ("debootstrap", "unshare"):
+        require(program)
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a base system and enter namespaces")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        bootstrap(root)
+        yield root
+
+
+@pytest.fixture(scope="session")
+def image(base: Path) -> Iterator[Image]:
     """Build the image, in a folder that goes afterwards: it is large."""
-    require_everything()
-    with tempfile.TemporaryDirectory() as folder, Builder(Path(folder)).build() as image:
+    for program in ("buildah", "podman", "nsenter", "ip"):
+        require(program)
+    with tempfile.TemporaryDirectory() as folder, Builder(Path(folder)).build(base) as image:
         yield image
 
 

@@ -1,7 +1,7 @@
 """The image, built from the Dockerfile without a registry of images and run by a real engine.
 
-Debian's debootstrap makes the base that the Dockerfile names, Debian's buildah builds on it, and
-Debian's podman, which takes Docker's commands, runs the result.
+Debian's buildah builds on a base that debootstrap made, and Debian's podman, which takes Docker's
+commands, runs the result.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import json
 import os
 import re
 import resource
-import shutil
-import ssl
 import subprocess
 import sys
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -20,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from exporter import __version__
-from tests.support.servers import require
+from tests.deploy.debian import AUTHORITIES, SUITE, run
 from tests.support.wait import until
 
 
@@ -42,9 +38,6 @@ CREATED = "2026-01-02T03:04:05Z"
 
 #: What pip must know of the machine to find packages.
 _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
-
-#: Where Debian's programs look for the authorities that they trust.
-_AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 #: Makes a host of its own: without the state and the systemd of the machine, with an empty network,
 #: and with one hierarchy of control groups, since crun cannot work with two. Whoever ends there is
@@ -215,14 +208,6 @@ class Image:
     layer_bytes: list[int]
 
 
-def require_everything() -> None:
-    """Skip the test where an image cannot be built or run."""
-    for program in ("buildah", "debootstrap", "podman", "unshare", "nsenter", "ip"):
-        require(program)
-    if os.geteuid() != 0:
-        pytest.skip("only root may make a base system and enter namespaces")
-
-
 class Builder:
     """Buildah with a store of its own, so that the machine's images stay as they are."""
 
@@ -233,10 +218,10 @@ class Builder:
         (folder / "registries.conf").write_text("[registries.search]\n")
 
     @contextmanager
-    def build(self) -> Iterator[Image]:
-        """Build the Dockerfile on a base made here, and have an engine for it."""
+    def build(self, base: Path) -> Iterator[Image]:
+        """Build the Dockerfile on a base, and have an engine for it."""
         try:
-            base, arguments = self._base()
+            base_bytes, arguments = self._import(base)
             secret = self._folder / "pip.conf"
             secret.write_text(_pip_configuration())
             self._buildah(
@@ -253,30 +238,22 @@ class Builder:
                     root=root,
                     config=described["Docker"]["config"],
                     base_digest=arguments["BASE_DIGEST"],
-                    added_bytes=_size(root) - base,
+                    added_bytes=_size(root) - base_bytes,
                     layer_bytes=self._layers()[1:],
                 )
         finally:
             self._buildah("umount", "--all")
             for folder in (self._folder / "store").iterdir():
                 if folder.is_mount():
-                    _run("umount", folder)
+                    run("umount", folder)
 
-    def _base(self) -> tuple[int, dict[str, str]]:
-        """Make the base; return its size and the arguments of a build on it."""
+    def _import(self, base: Path) -> tuple[int, dict[str, str]]:
+        """Take the base; return its size and the arguments of a build on it."""
         dockerfile = (ROOT / "Dockerfile").read_text()
         (name,) = re.findall(r"^ARG BASE=(.+)$", dockerfile, re.MULTILINE)
+        assert f"debian:{SUITE}-slim" == name.rpartition("/")[2]
         root = self._mounted("scratch")
-        suite = name.rpartition(":")[2].removesuffix("-slim")
-        options = ("--variant=minbase", "--include=ca-certificates")
-        _run("debootstrap", *options, suite, root, *_mirror())
-        for folder in ("proc", "sys"):
-            if (root / folder).is_mount():
-                _run("umount", "--recursive", root / folder)
-        for folder in ("var/cache/apt/archives", "var/lib/apt/lists"):
-            shutil.rmtree(root / folder)
-        if authorities := _authorities():
-            shutil.copyfile(authorities, root / _AUTHORITIES)
+        run("cp", "--archive", f"{base}/.", root)
         size = _size(root)
         self._buildah("commit", *self._unsigned, "--rm", self._container, name)
         (made,) = json.loads(self._buildah("images", "--digests", "--json", name))
@@ -305,7 +282,7 @@ class Builder:
 
     def _buildah(self, command: str, *arguments: str) -> str:
         registries = ("--registries-conf", str(self._folder / "registries.conf"))
-        return _run("buildah", *self._places, *registries, command, *arguments).strip()
+        return run("buildah", *self._places, *registries, command, *arguments).strip()
 
 
 def _size(root: Path) -> int:
@@ -313,34 +290,11 @@ def _size(root: Path) -> int:
     return sum(path.lstat().st_size for path in root.rglob("*") if not path.is_dir())
 
 
-def _mirror() -> list[str]:
-    """Return the machine's archive of Debian; debootstrap knows one of its own."""
-    sites = _run(
-        *("apt-get", "indextargets", "--format", "$(REPO_URI)"),
-        *("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"),
-    )
-    return sites.split()[:1]
-
-
-def _authorities() -> str | None:
-    """Return the file of authorities that this machine's programs trust."""
-    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-
-
 def _pip_configuration() -> str:
     """Return what decides from where this machine's pip takes packages, as its file has it."""
-    listed = _run(sys.executable, "-m", "pip", "config", "list", check=False)
+    listed = run(sys.executable, "-m", "pip", "config", "list", check=False)
     found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
     values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}
     # Folders of this machine are not there in the build.
     lines = (f"{key} = {value}" for key, value in values.items() if "file:" not in value)
-    return "\n".join(["[global]", f"cert = /{_AUTHORITIES}", *lines, ""])
-
-
-def _run(*command: str | Path, check: bool = True) -> str:
-    ended = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=600
-    )
-    if check:
-        assert 0 == ended.returncode, ended.stdout[-4000:] + ended.stderr[-4000:]
-    return ended.stdout
+    return "\n".join(["[global]", f"cert = /{AUTHORITIES}", *lines, ""])
