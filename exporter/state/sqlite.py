@@ -122,8 +122,10 @@ class SqliteState(Store):
         """Close the file, after the changes under way."""
         if not self._closed:
             self._closed = True
+            # Unlike what is waited for, this stays in the queue when the wait ends before its turn.
+            self._worker.submit(self._database.close)
             with suppress(StateError):
-                await self._waited_for(self._database.close)
+                await self._waited_for(lambda: None)
             self._worker.shutdown(wait=False)
 
     async def _in_worker(self, job: Callable[[], T]) -> T:

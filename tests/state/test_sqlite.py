@@ -11,6 +11,7 @@ from exporter.errors import StateError
 from exporter.state.base import salt
 from tests.state.stores import entries, sqlite
 from tests.support.clock import FakeClock
+from tests.support.wait import until
 
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None
 
 
 async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
-    """Neither a change nor the end waits for it without a limit."""
+    """Neither a change nor the end waits for it without a limit; later the file is closed."""
     state = sqlite(tmp_path, limit_seconds=0.01)
     answers = threading.Event()
 
@@ -96,6 +97,8 @@ async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
 
     assert not answers.is_set()
     answers.set()
+    # SQLite deletes its log when the last one closes the file.
+    await until(lambda: tmp_path / "state.db-wal" not in entries(tmp_path))
 
 
 async def test_a_closed_state_says_so(tmp_path: Path) -> None:
