@@ -197,12 +197,19 @@ class History:
 
     async def aclose(self) -> None:
         """Write the last batch and close the file, unless the disk does not answer."""
+        answered = False
         with suppress(StateError, TimeoutError):
             async with asyncio.timeout(LIMIT_SECONDS):
                 if self.role is not None:
                     await self.catch_up()
                     await self._flush()
-                await self._in_worker(self._database.close)
+                answered = True
+        # Unlike what is waited for, this stays in the queue when the wait ends before its turn.
+        self._worker.submit(self._database.close)
+        if answered:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    await self._in_worker(lambda: None)
         self._worker.shutdown(wait=False)
 
     async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:

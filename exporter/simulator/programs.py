@@ -7,7 +7,6 @@ import shutil
 import socket
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -44,29 +43,28 @@ async def installed(visited_url: str) -> AsyncIterator[list[dict[str, Any]]]:
         visited_url: Where the users of a Locust test go.
     """
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources = []
         if locust := shutil.which("locust"):
-            sources.append(await _locust(stack, locust, folder, visited_url))
+            sources.append(await _locust(stack, locust, visited_url))
         if (selenium := shutil.which("selenium-server")) and any(map(shutil.which, _DRIVERS)):
             sources.append(await _selenium(stack, selenium))
         yield sources
 
 
-async def _locust(
-    stack: AsyncExitStack, program: str, folder: Path, visited_url: str
-) -> dict[str, Any]:
-    file = folder / "locustfile.py"
-    file.write_text(_LOCUSTFILE)
+async def _locust(stack: AsyncExitStack, program: str, visited_url: str) -> dict[str, Any]:
+    # Closed, and so deleted, by the stack.
+    file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".py"))  # noqa: SIM115
+    file.write(_LOCUSTFILE)
+    file.flush()
     web, bus = _free_port(), _free_port()
     await _start(
         stack,
-        *(program, "--master", "--locustfile", file, "--host", visited_url, "--autostart"),
+        *(program, "--master", "--locustfile", file.name, "--host", visited_url, "--autostart"),
         *("--web-host", _HOST, "--web-port", web, "--users", 4, "--spawn-rate", 1),
         *("--master-bind-host", _HOST, "--master-bind-port", bus, "--expect-workers", 2),
     )
     for _ in range(2):
-        worker = (program, "--worker", "--locustfile", file)
+        worker = (program, "--worker", "--locustfile", file.name)
         await _start(stack, *worker, "--master-host", _HOST, "--master-port", bus)
     return {"provider": "locust", "name": "installed-locust", "url": f"http://{_HOST}:{web}"}
 

@@ -23,7 +23,9 @@ PUBLISHING = {
     "release": {"contents", "id-token", "attestations"},
 }
 
-SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if path.suffix != ".txt"]
+SCRIPTS = [
+    path for path in sorted((ROOT / ".ci").iterdir()) if os.access(path, os.X_OK) and path.is_file()
+]
 
 RENOVATE = ROOT / ".github" / "renovate.json"
 
