@@ -1,3 +1,3 @@
 """Watch load-testing fleets and tell Prometheus how they are."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
