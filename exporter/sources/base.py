@@ -302,8 +302,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             source: Source = resolve_name(self.connector)(settings, context)
         except ExporterError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plug-in can raise anything
             # Of the error its type alone: the text may hold whatever the connector has read.
             problem = f"{settings.name}: {self.connector} cannot be used ({type(error).__name__})"
-            raise ConfigurationError([problem]) from error
+            raise ConfigurationError([problem]) from None
         return source
