@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from exporter.clock import Moment
 from exporter.config.checks import secret_mistakes
@@ -114,6 +115,7 @@ __all__ = [
     "Whole",
     "boolean",
     "by_key",
+    "controller_at",
     "decode",
     "expected_mistakes",
     "family",
@@ -171,6 +173,14 @@ def family(
     return Family(
         name=f"{PREFIX}{provider}_{name}", help=help_text, labels=(*_IDENTITIES[of], *labels)
     )
+
+
+def controller_at(url: str, *, version: str, now: Moment) -> Controller:
+    """Return the controller that answers at a URL, which is up since it has answered."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    state = State(read_at=now, up=True, version=version)
+    return Controller(controller=f"{host}:{port}", host=host, port=str(port), state=state)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,7 @@ from exporter.sources.api import (
     Roster,
     Source,
     SourceContext,
-    State,
+    controller_at,
     decode,
     http_client,
     known_readings,
@@ -195,14 +195,7 @@ class LocustClient(Client):
         return readings(self._names.rows(stats.workers), now, self.surprise)
 
     def _master(self, now: Moment) -> Controller:
-        parts = urlsplit(self._base)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return Controller(
-            controller=f"{self._host}:{port}",
-            host=self._host,
-            port=str(port),
-            state=State(read_at=now, up=True, version=self._about.version),
-        )
+        return controller_at(self._base, version=self._about.version, now=now)
 
     @property
     def _host(self) -> str:

@@ -20,7 +20,7 @@ from exporter.sources.api import (
     Roster,
     Source,
     SourceContext,
-    State,
+    controller_at,
     decode,
     http_client,
     known_readings,
@@ -197,12 +197,8 @@ class SeleniumClient(Client):
         )
 
     def _hub(self, grid: Grid) -> Controller:
-        parts = urlsplit(self._base)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        host = parts.hostname or ""
         version = grid.version.partition(" ")[0]
-        state = State(read_at=self.context.clock.now(), up=True, version=version)
-        return Controller(controller=f"{host}:{port}", host=host, port=str(port), state=state)
+        return controller_at(self._base, version=version, now=self.context.clock.now())
 
     async def _ask(self) -> tuple[Grid, tuple[Failure, ...]]:
         """Return version and queue; where GraphQL is not offered, the queue alone."""
