@@ -43,7 +43,11 @@ release version *arguments:
 
 # Bring the generated parts of the documents up to date
 docs:
-    python -m deploy.reference README.md deploy/docs/*.md deploy/helm/*/README.md
+    python -m deploy.reference $(find deploy/docs deploy/helm -name '*.md')
+
+# Build the documentation's site in dist/site/site, without a warning
+site:
+    python -m deploy.reference.site dist/site
 
 # Watch a simulated fleet
 demo *arguments:

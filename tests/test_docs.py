@@ -44,10 +44,15 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").rglob("*.md"))]
-VENDORS = ROOT / "deploy" / "docs" / "vendors.md"
-REFERENCES = [README, *sorted((ROOT / "deploy" / "docs").glob("*.md"))]
+DOCS = ROOT / "deploy" / "docs"
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+    *sorted((ROOT / "tests").rglob("README.md")),
+]
+CONFIGURATION = DOCS / "reference" / "configuration.md"
+VENDORS = DOCS / "reference" / "vendors.md"
+REFERENCES = sorted(DOCS.rglob("*.md"))
 CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
 #: The routes are the same whatever there is to see.
@@ -57,6 +62,10 @@ _NO_VIEW: Any = None
 HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_GENERATED = re.compile(r"<!-- begin: .*?<!-- end -->", re.DOTALL)
+_PROMISE = re.compile(
+    r"\b(?:never|always|at most|survives?|guaranteed?|nothing is lost)\b", re.IGNORECASE
+)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -67,7 +76,7 @@ def text_of(path: Path) -> str:
 
 @cache
 def documentation() -> str:
-    """Return the README and the references, in which everything has to occur."""
+    """Return the documents in which everything has to occur."""
     return "\n".join(map(text_of, REFERENCES))
 
 
@@ -77,13 +86,15 @@ def undocumented(names: Iterable[str]) -> list[str]:
     return [name for name in names if not re.search(rf"`{re.escape(name)}(?=[`=?])", code)]
 
 
-def blocks(language: str, path: Path = README) -> list[str]:
+def blocks(language: str, path: Path) -> list[str]:
     return [content for name, content in _FENCE.findall(text_of(path)) if name == language]
 
 
-def block_with(key: str) -> list[Any]:
-    found = [yaml.safe_load(block) for block in blocks("yaml")]
-    return [content for content in found if key in content]
+def blocks_with(key: str) -> list[Any]:
+    """Return the YAML blocks of README and documents that have a key at their top."""
+    pages = [ROOT / "README.md", *REFERENCES]
+    found = [yaml.safe_load(block) for path in pages for block in blocks("yaml", path)]
+    return [content for content in found if isinstance(content, dict) and key in content]
 
 
 def models() -> Iterator[tuple[str, type[Section]]]:
@@ -125,7 +136,7 @@ def test_generated_parts_are_up_to_date(path: Path) -> None:
 @pytest.mark.parametrize(("place", "model"), [pytest.param(*each, id=each[0]) for each in models()])
 def test_every_setting_occurs(place: str, model: type[Section]) -> None:
     """What can be configured can be looked up, in a table of its own for each part."""
-    reference = text_of(ROOT / "deploy" / "docs" / "configuration.md")
+    reference = text_of(CONFIGURATION)
 
     assert [] == [key for key in model.model_fields if f"| `{key}` |" not in reference]
     assert f"<!-- begin: settings {place} -->" in reference
@@ -150,8 +161,9 @@ def test_every_flag_occurs() -> None:
 
 
 def test_every_command_occurs() -> None:
-    """Each command is in the README's table."""
-    rows = re.findall(r"^\| `loadfleet-exporter \[?([\w-]+)", text_of(README), re.MULTILINE)
+    """Each command is in the table of the reference."""
+    page = text_of(DOCS / "reference" / "commands.md")
+    rows = re.findall(r"^\| `loadfleet-exporter \[?([\w-]+)", page, re.MULTILINE)
 
     assert list(cli.COMMANDS) == rows
 
@@ -260,17 +272,17 @@ def anchors(path: Path) -> set[str]:
 # -- Its examples work --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(len(block_with(SOURCES))))
+@pytest.mark.parametrize("number", range(len(blocks_with(SOURCES))))
 def test_a_configuration_is_right(number: int, tmp_path: Path) -> None:
     """What is copied from the README is taken without a mistake, once the secrets are there."""
-    settings = from_data(with_files(block_with(SOURCES)[number], tmp_path))
+    settings = from_data(with_files(blocks_with(SOURCES)[number], tmp_path))
 
     assert settings.sources
 
 
 def test_the_preflight_of_the_reference_is_right() -> None:
     """What is copied from the reference is taken beside a source of that name."""
-    (block,) = blocks("yaml", ROOT / "deploy" / "docs" / "configuration.md")[:1]
+    (block,) = [each for each in blocks("yaml", CONFIGURATION) if each.startswith("preflights:")]
     source = {"provider": "realload", "name": "prod", "url": "http://portal", "auth_token": "x"}
 
     settings = from_data({"sources": [source], **yaml.safe_load(block)})
@@ -301,7 +313,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
 
 
 def kustomization() -> dict[str, Any]:
-    found: list[dict[str, Any]] = block_with("images")
+    found: list[dict[str, Any]] = blocks_with("images")
     return found[0]
 
 
@@ -328,22 +340,22 @@ def some_file(key: str, folder: Path) -> Path:
 
 
 def test_the_web_configuration_is_right(tmp_path: Path) -> None:
-    """The README's web configuration file is taken without a mistake."""
-    (content,) = block_with("tls_server_config")
+    """The exporter accepts the web configuration file of the how-to."""
+    content = blocks("yaml", DOCS / "how-to" / "tls.md")[0]
     authority = Authority(tmp_path)
     authority.issue(name="tls")
 
-    parsed = web_config.parse(yaml.safe_dump(content).encode(), path=tmp_path / "web.yml")
+    parsed = web_config.parse(content.encode(), path=tmp_path / "web.yml")
 
     assert parsed.tls is not None
     assert ["prometheus"] == list(parsed.users)
 
 
-@pytest.mark.parametrize("number", range(len(block_with("scrape_configs"))))
+@pytest.mark.parametrize("number", range(len(blocks_with("scrape_configs"))))
 def test_prometheus_takes_its_configuration(number: int, tmp_path: Path) -> None:
     """What is given to Prometheus is what it reads."""
     path = tmp_path / "prometheus.yml"
-    path.write_text(yaml.safe_dump(block_with("scrape_configs")[number]))
+    path.write_text(yaml.safe_dump(blocks_with("scrape_configs")[number]))
 
     result = subprocess.run(
         [require("promtool"), "check", "config", "--syntax-only", path],
@@ -376,18 +388,28 @@ def test_a_command_is_taken(arguments: str) -> None:
     assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
 
 
-def test_every_promise_of_the_guard_has_a_test() -> None:
-    """A row of the table names tests that exist; a promise without one has to go."""
-    page = text_of(ROOT / "deploy" / "docs" / "lockout.md")
-    rows = [line for line in page.splitlines() if line.startswith("|") and line.count("|") == 5]
-    code = [text_of(path) for path in (ROOT / "tests").rglob("test_*.py")]
-    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+# -- Its promises are tested ---------------------------------------------------------------------
 
-    for row in rows[2:]:
-        named = re.findall(r"`(test_\w+(?:\.py)?)`", row.split("|")[4])
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_a_promise_names_its_test(path: Path) -> None:
+    """A page that promises has a section `Tests`: a table of its promises, each with a test."""
+    rows = table_of_tests(text_of(path))
+    promises = _PROMISE.findall(_GENERATED.sub("", _FENCE.sub("", text_of(path))))
+
+    assert rows or not promises, promises
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row)
         assert named, row
-        for name in named:
-            assert name in files or any(f"def {name}(" in text for text in code), name
+        for name, test in named:
+            assert (ROOT / name).exists(), row
+            assert not test or f"def {test}(" in text_of(ROOT / name), row
+
+
+def table_of_tests(page: str) -> list[str]:
+    """Return the rows of the table in a page's section `Tests`."""
+    section = page.partition("\n## Tests\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("|")][2:]
 
 
 def test_where_to_look_is_there() -> None:
@@ -401,7 +423,7 @@ def test_where_to_look_is_there() -> None:
     known |= {each["label"] for board in boards for each in board["templating"]["list"]}
     known |= set(re.findall(r"<h2[^>]*>([^<{]+?) ?[<{]", pages))
     known |= set(re.findall(r'head\(filters, "([^"]+)"', pages))
-    table = text_of(ROOT / "deploy" / "docs" / "where-to-look.md")
+    table = text_of(DOCS / "how-to" / "where-to-look.md")
 
     named = set(re.findall(r"\*([^*\n]+)\*", table))
 

@@ -79,7 +79,7 @@ _ANY = r"(\d+\.\d+\.\d+(?:-?(?:a|b|rc)\.?\d+)?)"
 _SEMANTIC = ("-", ".")
 
 _DOCUMENTS = ("README.md", "deploy/**/*.md")
-_KUSTOMIZE = ("README.md", "deploy/kubernetes/**/*.yaml")
+_KUSTOMIZE = ("deploy/docs/**/*.md", "deploy/kubernetes/**/*.yaml")
 _CHART = ("deploy/helm/*/Chart.yaml",)
 
 #: A file that is not there repeats nothing. tests/deploy/test_release.py finds what is in no row.

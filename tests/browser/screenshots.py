@@ -1,4 +1,4 @@
-"""Make the README's screenshots: `python -m tests.browser.screenshots` beside the pyproject.
+"""Make the screenshots of the documents: `python -m tests.browser.screenshots`.
 
 The demo runs for a while with a few things happening, so that there is something to see.
 """
@@ -14,7 +14,7 @@ from tests.browser.support import Demo, browsing, demo, tab
 from tests.support.wait import until
 
 
-FOLDER = Path(__file__).parent / "screenshots"
+FOLDER = Path(__file__).parents[2] / "deploy" / "docs" / "pictures"
 
 #: So many readings make a line worth looking at.
 READINGS = 24

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-PAGE = ROOT / "deploy" / "docs" / "push.md"
+PAGE = ROOT / "deploy" / "docs" / "how-to" / "push.md"
 
 PASSWORD = "invented"
 

@@ -16,7 +16,7 @@ from tests.conformance.example.loadfleet_farm.families import USERS
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
 
-PAGE = (ROOT / "deploy" / "docs" / "providers.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "deploy" / "docs" / "development" / "providers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 

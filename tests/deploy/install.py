@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-PAGE = ROOT / "deploy" / "docs" / "install.md"
+PAGE = ROOT / "deploy" / "docs" / "how-to" / "install.md"
 
 
 def commands(heading: str, page: Path = PAGE) -> list[str]:

@@ -185,7 +185,7 @@ def test_a_refusal_says_why_and_changes_nothing(
 def test_a_prerelease_is_spelled_as_each_reader_asks(clone: Clone) -> None:
     """Helm takes no version that Python takes, and Python none that Helm takes."""
     chart = "deploy/helm/loadfleet-exporter/Chart.yaml"
-    page = "deploy/docs/install.md"
+    page = "deploy/docs/how-to/install.md"
     clone.write(chart, f'apiVersion: v2\nversion: {NOW}\nappVersion: "{NOW}"\n')
     clone.write(
         page,
@@ -289,7 +289,12 @@ def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Cl
 @pytest.mark.parametrize(
     ("name", "old", "new", "reason"),
     [
-        ("README.md", f"newTag: {NEXT}", "newTag: 0.0.9", "the version is 0.0.9; let `just rel"),
+        (
+            "deploy/docs/how-to/kubernetes.md",
+            f"newTag: {NEXT}",
+            "newTag: 0.0.9",
+            "the version is 0.0.9; let `just rel",
+        ),
         (changelog.NAME, f"## {NEXT}", "## Soon", f'there is no heading "## {NEXT}"; write it'),
     ],
 )

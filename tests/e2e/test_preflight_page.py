@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from tests.support.commands import Portal
 
 
-PAGE = (Path(__file__).parents[2] / "deploy" / "docs" / "preflight.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "deploy" / "docs" / "how-to" / "preflight.md").read_text(
+    encoding="utf-8"
+)
 
 _BLOCK = re.compile(r"(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 CANARY = "canary-3f8a51"
-DOCUMENTS = Path(__file__).parents[2] / "deploy" / "docs" / "configuration.md"
+DOCUMENTS = Path(__file__).parents[2] / "deploy" / "docs" / "reference" / "configuration.md"
 
 
 @pytest.fixture(params=PROGRAMS)

@@ -241,7 +241,7 @@ async def test_mistyped_words_are_refused(path: str, expected: str) -> None:
 @pytest.mark.parametrize("name", ["targets", "sources", "problems", "alerts"])
 async def test_the_documents_tell_all_parameters(name: str) -> None:
     """What can be asked can be looked up."""
-    page = (Path(__file__).parents[3] / "deploy/docs/api.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "deploy/docs/reference/api.md").read_text(encoding="utf-8")
     async with fakes.browsing(known()) as client:
         answer = await client.get(f"/api/v1/{name}?colour=red")
 
