@@ -51,7 +51,7 @@ PAGES = [
     *sorted((ROOT / "tests").rglob("README.md")),
 ]
 CONFIGURATION = DOCS / "reference" / "configuration.md"
-VENDORS = DOCS / "reference" / "vendors.md"
+VENDORS = DOCS / "reference" / "fields.md"
 REFERENCES = sorted(DOCS.rglob("*.md"))
 CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
