@@ -110,7 +110,7 @@ class TestMessage:
         ]
 
     async def test_the_link_is_that_of_the_target(self) -> None:
-        """Who is woken wants the page of what is down, not the whole board."""
+        """The link of an alert must lead to the page of its target, not to the whole board."""
         bench = Bench()
         page = "https://monitor.example/fleet/target?source=prod&kind=agent&id=7"
         bench.receiver.publish(keyed(alert("a", annotations={"board_url": page})))

@@ -354,7 +354,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_with_its_source(self) -> None:
-        """What was taken out of the configuration is not polled any more."""
+        """An alert must end when its source is no longer configured."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -364,7 +364,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_the_time_of_keeping_begins_with_the_evidence(self) -> None:
-        """What was not known was no recovery."""
+        """Time during which the condition was unknown must not count towards `keep_seconds`."""
         judge = Judge(replace(ABOUT_AGENTS, keep_seconds=300.0))
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))

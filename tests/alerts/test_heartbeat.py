@@ -149,7 +149,7 @@ async def test_it_is_sent_once_per_resend_interval() -> None:
 
 
 async def test_it_needs_no_alertmanager() -> None:
-    """Where Prometheus evaluates the rules, it is all that is asked of the built-in ones."""
+    """A heartbeat must be sent without Alertmanagers, as when Prometheus evaluates the rules."""
     async with bench() as b:
         await b.alerts.apply(AlertingSettings(), generator_url="http://b/")
         off = b.alerts.active()

@@ -40,7 +40,7 @@ def by_agent(state: AlertingState) -> dict[str, Any]:
 
 
 class Process:
-    """What one process after the other keeps of its alerts; the state's clock is its own."""
+    """Processes that follow each other and share one state; the state has its own clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -92,7 +92,7 @@ async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 async def test_a_clock_that_was_set_makes_nothing_older_or_younger(jump: float) -> None:
-    """What waits must not page at once because the host has found out what day it is."""
+    """A pending alert must not fire because the host's wall clock was set."""
     process = await saved()
     process.now = 30.0
     now = Moment(unix=later(30.0 + jump).unix, monotonic=5.0)
@@ -264,7 +264,7 @@ class TestProcesses:
         return alert(instance, name=name, labels={"alertname": name, "instance": instance})
 
     async def test_what_is_known_of_targets_is_that_of_whoever_sent_last(self) -> None:
-        """However new another one's document is."""
+        """The sending process's document must win over newer ones from other processes."""
         process = Process()
         memory = process.memory
         await memory.save(self.of(alert("old"), sent=later(-60).monotonic), later(0), instance="a")

@@ -345,7 +345,7 @@ class TestFailOver:
         assert [("x", "resolved")] == world.told()
 
     async def test_who_sends_no_more_ends_nothing_and_complains_of_nothing(self) -> None:
-        """What it could not deliver, another one does."""
+        """A process that lost the lead must no longer count as failing: its successor delivers."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
@@ -445,7 +445,7 @@ class TestDelivers:
         assert [True, True, False, True] == found
 
     async def test_without_receivers_there_is_nothing_to_complain_of(self) -> None:
-        """Who has nobody to tell need not hand that over."""
+        """A process without receivers must not count as failing to deliver."""
         process = Process(World(), "a", sends=True, alertmanagers=[])
 
         assert process.alerting.delivers

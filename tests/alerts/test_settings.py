@@ -1,4 +1,4 @@
-"""What can be said of alerting in the configuration."""
+"""The settings of alerting: defaults, mistakes, secrets and labels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestAlertmanagers:
         assert (3.0, tmp_path / "ca.pem") == (one.timeout, one.ca_file)
 
     def test_all_mistakes_are_named_with_their_places(self, tmp_path: Path) -> None:
-        """Whoever starts the daemon corrects them in one go."""
+        """All mistakes must be reported at once, each with its key."""
         found = problems(
             tmp_path,
             alertmanagers=[
@@ -121,7 +121,7 @@ class TestAlertmanagers:
     def test_a_mistake_is_named_with_the_remedy(
         self, tmp_path: Path, alertmanager: dict[str, Any], problem: str
     ) -> None:
-        """What fields say together can be wrong too; no value is quoted."""
+        """A problem, also of contradictory settings, must name its remedy and quote no value."""
         assert (f"alerting.{problem}",) == problems(tmp_path, alertmanagers=[alertmanager])
 
     @pytest.mark.parametrize("path", ["/api/v2", "/am/api/v2/", "/api/v1/alerts"])
@@ -193,7 +193,7 @@ class TestHeartbeat:
         assert url == alerting.heartbeat.reveal()
 
     def test_a_file_can_hold_it(self, tmp_path: Path) -> None:
-        """Whoever knows the URL can send a heartbeat, so it is a secret."""
+        """The heartbeat URL may come from a file, because it is a secret."""
         (tmp_path / "url").write_text("https://hc-ping.com/CANARY\n")
 
         alerting = settings(tmp_path, heartbeat_url_file="url").alerting
@@ -308,7 +308,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_one_process_of_several_alerts_under_its_number() -> None:
-    """What one share finds well must not end the alert of another."""
+    """A shard's alerts must carry its number, or one shard would end the alerts of another."""
     settings = AlertingSettings(external_labels={"site": "bern"})
 
     assert settings == settings.of_shard(Shard())

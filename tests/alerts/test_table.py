@@ -114,7 +114,7 @@ def test_trials_can_be_made_short() -> None:
 
 @pytest.mark.parametrize("name", ["RecorderUnreachable", "LoadFleetRecorderUnreachable"])
 def test_each_alert_can_be_changed(name: str) -> None:
-    """How urgent it is, and how long it waits, is the user's to say."""
+    """Users may change the severity and the waiting time of each alert."""
     settings = AlertSettings.model_validate({"severity": "critical", "for": "10m"})
     found = rules(Thresholds(), {name: settings})
 

@@ -150,7 +150,7 @@ def promtool(folder: Path, view: Samples, *, late: str = "") -> str:
 
 
 def test_prometheus_fills_texts_in_the_same(tmp_path: Path) -> None:
-    """Whatever people call their machines, both ways must say the same of them."""
+    """Prometheus and the exporter must write the same alert texts, also for awkward names."""
     dice = random.Random(1)  # noqa: S311 - not for secrets
     view: dict[str, list[Sample]] = {}
     for source in AWKWARD:

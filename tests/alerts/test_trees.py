@@ -257,7 +257,7 @@ def compared(server: Prometheus, worlds: list[Samples], seed: int, plays: int) -
 async def test_random_conditions_come_to_what_prometheus_says(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever conditions are made of, both ways must agree, also on what is refused."""
+    """Prometheus and the exporter must agree on random conditions, and refuse the same ones."""
     seed, plays = request.config.getoption("--seed"), request.config.getoption("--plays")
     worlds = [world(random.Random(f"{seed} {place}")) for place in range(WORLDS)]  # noqa: S311
     fill(tmp_path, worlds)
