@@ -1,4 +1,4 @@
-"""What all rows need: programs whose CPU and memory can be read, scrapes, and figures."""
+"""Tools of all rows: programs whose CPU time and memory can be read, scrapes, and figures."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal was reached."""
+        """True if the value reaches the goal; `None` without a goal."""
         if self.goal is None:
             return None
         return self.value >= self.goal if self.at_least else self.value <= self.goal
