@@ -1,4 +1,4 @@
-"""What the script does in the browser, on fleets made by hand."""
+"""The board's script in a browser, on fleets made by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fleet() -> fakes.FakeView:
 
 
 async def test_typing_filters(browser: Browser) -> None:
-    """What is typed is searched for at once, and the address can be sent to a colleague."""
+    """Typing must filter the rows at once, and the resulting address must show the same rows."""
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)
 
@@ -136,7 +136,7 @@ async def test_without_script(browser: Browser) -> None:
 
 
 async def test_the_scheme_is_the_viewer_s(browser: Browser) -> None:
-    """Whoever wants it dark gets it dark."""
+    """The page must follow the browser's light or dark scheme."""
     async with serving(fleet()) as url:
         colours = []
         for scheme in ("light", "dark"):
@@ -211,7 +211,7 @@ async def _refresh(page: Page) -> None:
 
 
 async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
-    """However rows and sections come, go and change places, the page is what was sent."""
+    """After rows and sections come, go or move, the page must equal the one the server sent."""
     view = fleet()
     agents = {name: fakes.agent(name) for name in "abcdef"}
     fleets: list[list[Reading]] = [
@@ -237,7 +237,7 @@ async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
 
 
 async def test_refreshing_can_be_stopped(browser: Browser) -> None:
-    """Whoever reads slowly can stop the page from changing under the eyes."""
+    """A button must stop the page's refreshing, and start it again."""
     view = fleet()
     async with serving(view) as url, tab(browser) as page:
         await page.clock.install()
@@ -277,7 +277,7 @@ async def test_times_are_the_viewer_s(browser: Browser) -> None:
 
 
 async def test_a_window_is_counted_down_to(browser: Browser) -> None:
-    """What is to come is told by how long that takes, until it is there."""
+    """A window's beginning must be counted down to, until it has come."""
     view = fleet()
     window = {"before": "23:00", "for": "30m"}
     nightly = {"name": "nightly", "agents": {}, "window": window}

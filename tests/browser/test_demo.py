@@ -24,7 +24,7 @@ WORDS = {"up": "runnable", "down": "not runnable"}
 
 
 async def test_the_fleet_is_right(browser: Browser, demo: Demo) -> None:
-    """What the page shows must be what the API says, and what the demo is known to be."""
+    """The page must show the targets that the API lists, in the states the demo is known for."""
     async with tab(browser) as page:
         await page.goto(demo.url)
         targets = await demo.api("targets")
