@@ -93,7 +93,7 @@ class TestRehearse:
             ] == bench.lines(url)
 
     async def test_an_alert_says_that_it_is_a_test_and_from_where(self) -> None:
-        """Who is woken by it must not look for trouble; to the routes it is as any other."""
+        """A test alert must name itself a test and its sender, with the labels of a real one."""
         bench = Bench()
 
         await bench.rehearse(Severity.CRITICAL)
@@ -134,7 +134,7 @@ class TestRehearse:
         ],
     )
     async def test_a_refusal_is_told_and_the_others_go_on(self, status: int, told: str) -> None:
-        """Where nothing was accepted there is nothing to end."""
+        """A refused test alert must be reported and have no end sent; other receivers go on."""
         bench = Bench()
         bench.one.status = status
 

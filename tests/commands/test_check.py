@@ -38,7 +38,7 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def test_the_same_configuration_keeps_everything() -> None:
-    """What a reload would not touch must be said to be kept."""
+    """A source that a reload would not change must be reported as kept."""
     assert ["keep     a"] == told(configuration("a"), configuration("a"))
 
 
@@ -56,7 +56,7 @@ def test_another_secret_restarts_nothing() -> None:
 
 
 def test_web_settings_need_a_restart() -> None:
-    """Whoever moves the port must not wait for a reload to do it."""
+    """A change of `web` must be reported as one that needs a restart."""
     new = configuration("a") | {"web": {"max_requests": 3}}
 
     assert [

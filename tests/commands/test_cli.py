@@ -89,7 +89,7 @@ class TestParse:
     def test_a_mistyped_flag_gets_its_commands_usage_and_the_nearest_flag(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What is meant is among the command's flags; a value could be a secret."""
+        """A mistyped flag must be answered with the command's nearest flag, without the value."""
         with pytest.raises(SystemExit) as ended:
             parse(["check-config", *arguments])
 
@@ -140,7 +140,7 @@ class TestParse:
     def test_a_value_is_not_repeated(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What stands where a value belongs may be a secret."""
+        """An error message must not repeat a value: it may be a secret."""
         with pytest.raises(SystemExit):
             parse(arguments)
 
@@ -291,7 +291,7 @@ class TestCheckConfig:
         configuration: str,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """What is fine here must not keep the daemon from starting."""
+        """Settings that only the daemon uses must be checked by every command that takes them."""
         environ = {
             "LOADFLEET_CONFIG_AUTO_RELOAD_INTERVAL": "5",
             "LOADFLEET_CONFIG_CHECK": "true",
@@ -368,7 +368,7 @@ class TestExplain:
         listing: str,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """Who gives a name is told where the id stands."""
+        """A name given as an id must be answered with a hint at the command that lists ids."""
         await run("explain", configuration, *target)
 
         told = capsys.readouterr().err
@@ -380,7 +380,7 @@ class TestExplain:
     async def test_an_id_is_not_blamed_for_another_mistake(
         self, configuration: str, target: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Where the source or the kind is wrong, the id may be right."""
+        """When the source or the kind is wrong, the message must not blame the id."""
         await run("explain", configuration, *target)
 
         assert "give the id" not in capsys.readouterr().err
@@ -439,7 +439,7 @@ class TestOwnLedger:
 
 class TestMetrics:
     async def test_it_lists_every_family(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Whoever writes a rule looks the names up here."""
+        """The command must list every family of the catalogue."""
         code = await run("metrics")
 
         lines = capsys.readouterr().out.splitlines()
@@ -461,7 +461,7 @@ class TestMetrics:
 def test_only_what_a_command_needs_is_imported(
     arguments: tuple[str, ...], unneeded: tuple[str, ...]
 ) -> None:
-    """What others need would make each start of this one longer."""
+    """A command must not import modules that only other commands need: they slow its start."""
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "exporter", *arguments],
         capture_output=True,
@@ -484,7 +484,7 @@ def test_a_command_searches_for_its_garbage() -> None:
 
 
 def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
-    """Who starts the wrong thing ends it at once, and reads no code of ours for that."""
+    """An interrupt during the start must end the program with code 130 and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=False
     )

@@ -149,5 +149,5 @@ async def test_trouble_of_each_kind_is_seen_at_once(tmp_path: Path) -> None:
 
 
 async def test_every_family_is_served_within_a_minute(tmp_path: Path) -> None:
-    """Who wants to know what a metric looks like finds it here, if its task is on."""
+    """The demo must serve every family within a minute, unless its task is off."""
     assert [] == await lacking(tmp_path, unserved, timeout_seconds=60.0)

@@ -261,7 +261,7 @@ class TestNamed:
     async def test_an_answer_about_another_is_none(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What leaves out the question must not decide."""
+        """An answer about another preflight than the one asked for must not decide."""
 
         async def answer(_: Request) -> Response:
             async with fakes.browsing(watched()) as client:
@@ -453,7 +453,7 @@ class TestConfiguration:
     def test_flags_for_polling_do_not_go_with_a_url(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Who names a file must not believe that it was read."""
+        """A configuration file beside `--url` must be refused: it would not be read."""
         code = main(["preflight", "--url=http://localhost", "--config.file=x.yml"], environ={})
 
         assert 2 == code
@@ -526,7 +526,7 @@ class Daemon:
 
 class TestAwaited:
     async def test_without_a_wait_it_asks_once(self) -> None:
-        """Whatever comes is the answer."""
+        """Without a wait, the command must ask once and take that answer."""
         daemon = Daemon(ILL, FIT)
 
         assert (ILL, [0.0], "") == (await daemon.wait(0), daemon.asked, daemon.told.getvalue())
@@ -561,7 +561,7 @@ class TestAwaited:
         assert (ILL.reports, "nobody listens") == (answer.reports, answer.lost)
 
     async def test_nobody_answers(self) -> None:
-        """What is not known is not judged."""
+        """When no daemon answers until the deadline, the command must not judge the fleet."""
         daemon = Daemon(LOST)
 
         with pytest.raises(NotAskedError, match="nobody listens"):
@@ -600,7 +600,7 @@ class TestAwaited:
         ] == daemon.told.getvalue().splitlines()
 
     async def test_a_terminal_gets_one_line_that_is_erased(self) -> None:
-        """What is left of the time is told with each question."""
+        """The terminal's line must show the time left, and be erased at the end."""
         ours, theirs = pty.openpty()
 
         with os.fdopen(theirs, "w") as out:

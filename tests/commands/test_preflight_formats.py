@@ -167,7 +167,7 @@ class TestTable:
         ids=["a window that is due", "one that comes", "capacity", "no limit", "wanted twice"],
     )
     def test_what_else_there_is_to_know(self, facts: dict[str, Any], note: str) -> None:
-        """What stands below the tables is told in whole sentences."""
+        """Notes below the tables must be whole sentences."""
         assert note in as_table(answer(report(PASSED, **facts)), Paper()).splitlines()
 
     def test_the_worst_is_coloured(self) -> None:
@@ -202,7 +202,7 @@ class TestJUnit:
         ] == [(case.get("name"), [each.tag for each in case]) for case in first.iter("testcase")]
 
     def test_a_failure_tells_its_reason_and_targets(self) -> None:
-        """Whoever reads the report of the job needs no other page."""
+        """A failure in the JUnit report must hold its reason and its targets."""
         (failure,) = parsed(as_junit(MIXED)).iter("failure")
 
         assert "agents is so" == failure.get("message")
@@ -296,7 +296,7 @@ class TestGitHub:
         ] == as_markdown(MIXED).splitlines()
 
     def test_no_name_writes_on_the_page(self) -> None:
-        """What means something to Markdown or HTML stands behind a backslash."""
+        """Characters that Markdown or HTML would interpret must be escaped in names."""
         told = as_markdown(HOSTILE)
 
         rows = [re.sub(r"\\.", "", line) for line in told.splitlines() if "✘" in line]

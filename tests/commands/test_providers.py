@@ -79,7 +79,7 @@ def test_a_source_of_a_broken_plug_in_is_a_mistake(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_broken_plug_in_is_a_warning_to_everybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever does not use it is not held up."""
+    """A broken plug-in must be no more than a warning to a configuration that does not use it."""
     monkeypatch.setattr(load, "BROKEN", (BROKEN,))
     content = b"sources: [{provider: locust, url: 'http://127.0.0.1:8089'}]"
 

@@ -112,7 +112,7 @@ class TestGet:
             assert "begins with https:// if the daemon has TLS" in await asked(f"http://{address}")
 
     async def test_an_endless_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is no daemon must not fill the memory."""
+        """An answer larger than the limit must be cut off, or it would fill the memory."""
         monkeypatch.setattr(remote, "MAX_REPLY_BYTES", 1 << 20)
 
         async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +159,7 @@ class TestFlag:
     def test_credentials_are_refused_and_not_repeated(
         self, command: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What stands on a command line is seen by everybody on the machine."""
+        """Credentials in `--url` must be refused: a command line is visible to other users."""
         with pytest.raises(SystemExit) as ended:
             main([*command, "--url=http://user:CANARY@localhost"], environ={})
 
@@ -172,7 +172,7 @@ class TestFlag:
     def test_flags_for_polling_do_not_go_with_it(
         self, command: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Who names a file must not believe that it was read."""
+        """A configuration file beside `--url` must be refused: it would not be read."""
         code = main([*command, "--url=http://localhost", "--config.file=x.yml"], environ={})
 
         assert 2 == code
@@ -415,7 +415,7 @@ class TestExplain:
     async def test_it_prints_what_the_daemon_found(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Whatever characters an id has, it is the one that is asked about."""
+        """An id of any characters must reach the daemon unchanged."""
         target = fakes.agent(agent_id="a&kind=b c")
         view = fakes.FakeView(target, sources=[fakes.source()])
 

@@ -104,7 +104,7 @@ class TestReport:
         ] == lines[2:]
 
     def test_what_needs_a_look_comes_first(self) -> None:
-        """Whatever their kind, targets that are down are at the top."""
+        """Targets that are down must come first, whatever their kind."""
         down = RecorderRow(
             kind=Kind.RECORDER,
             id="5",
@@ -175,7 +175,7 @@ class TestReport:
         ] == [re.split(r"\s{2,}", line)[-1] for line in lines[3:]]
 
     def test_says_that_a_suite_is_not_runnable(self) -> None:
-        """What is called down must not be taken for a machine that is down."""
+        """A suite that is down must be called not runnable: no machine is down."""
         suite = SuiteRow(
             kind=Kind.SUITE, id="1", name="", provider="", source="", state=Condition.DOWN
         )
@@ -264,7 +264,7 @@ class TestReport:
         assert all(50 >= len(line) + line.count("東") for line in lines)
 
     def test_is_coloured_by_what_is_wrong(self) -> None:
-        """What is up and wrong is not green, and what is down and not wrong is not red."""
+        """A row's colour must follow its severity, not its state."""
         rows = [
             target("bern", severity=Severity.WARNING),
             target("ended", Condition.DOWN, managed="vendor"),
@@ -327,7 +327,7 @@ class TestReport:
         assert "!" not in written([row], problems=found)[-1]
 
     def test_needs_attention_stands_under_the_answer(self) -> None:
-        """What is wrong is told with severity, name, source, since when and why."""
+        """Problems must be listed below the answer: severity, name, source, time and reason."""
         row = target(state=Condition.DOWN, reason=Reason.NOT_REACHABLE, problems=("x",))
 
         lines = written([row], problems=[problem("AgentUnreachable", since=1000.0)], at=1300.0)
@@ -341,7 +341,7 @@ class TestReport:
         ] == lines[1:6]
 
     def test_a_screen_keeps_room_for_targets(self) -> None:
-        """However much is wrong, the table of targets has its place."""
+        """On a small screen, problems must leave room for the table of targets."""
         found = [problem("AgentClockSkew", source=str(number)) for number in range(9)]
 
         lines = written([target()], problems=found, paper=Paper(width=80, height=18))

@@ -45,7 +45,7 @@ def alerts_of(output: str) -> dict[str, dict[str, Any]]:
 def test_without_a_configuration_it_prints_what_is_shipped(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Whoever asks gets the defaults, also where there is nothing to watch."""
+    """Without a configuration, the command must print the rules as they are shipped."""
     assert (0, COMMITTED.read_text(), "") == rules()
 
 
@@ -96,7 +96,7 @@ def test_the_runbooks_can_be_elsewhere(
     environ: dict[str, str],
     file: str,
 ) -> None:
-    """Who copies them to a wiki says so by flag, environment or file, in this order."""
+    """The runbooks' URL must be taken from the flag, the environment or the file, in this order."""
     _, output, _ = rules(*flags, file=file, **environ)
 
     assert "runbook_url: https://wiki/r/LoadFleetSourceDown.md\n" in output
@@ -106,7 +106,7 @@ def test_the_runbooks_can_be_elsewhere(
 def test_the_runbooks_are_the_exporter_s_own_where_it_is_reached(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who says under which URL others reach the exporter gets links to what it serves itself."""
+    """When `external_url` is set, the rules must link to the runbooks that the exporter serves."""
     _, output, _ = rules(file="web: {external_url: https://fleet.example/lab/}\n")
 
     expected = "runbook_url: https://fleet.example/lab/runbooks/LoadFleetSourceDown.md\n"
@@ -116,7 +116,7 @@ def test_the_runbooks_are_the_exporter_s_own_where_it_is_reached(
 def test_runbooks_that_are_named_go_over_the_exporter_s_own(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who keeps runbooks in a wiki gets links to these, wherever the exporter is reached."""
+    """A configured runbook URL must take precedence over the exporter's own runbooks."""
     _, output, _ = rules(
         "--runbook-url=https://wiki/r", file="web: {external_url: https://fleet.example}\n"
     )
@@ -237,7 +237,7 @@ def test_the_lookback_is_in_every_window(rules: Callable[..., tuple[int, str, st
 def test_what_tells_exporters_apart_is_chosen(
     rules: Callable[..., tuple[int, str, str]], flag: str, expected: str
 ) -> None:
-    """Who has replicas under a label of their own names it; without replicas none is needed."""
+    """The labels that tell replicas apart must be replaceable, also by none."""
     _, output, _ = rules(flag)
 
     assert expected in alerts_of(output)["LoadFleetAgentUnreachable"]["expr"]
@@ -262,7 +262,7 @@ def test_alerts_link_to_the_board_where_it_is_known(
 def test_the_board_is_where_the_file_says_unless_a_flag_does(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who has told the daemon its own address need not repeat it."""
+    """The board's URL must be `external_url` unless a flag gives another."""
     file = "web: {external_url: https://fleet.example}\n"
 
     _, told, _ = rules(file=file)
@@ -340,7 +340,7 @@ def test_prometheus_takes_what_is_printed(
     flags: tuple[str, ...],
     file: str,
 ) -> None:
-    """Whatever was chosen, it is PromQL and its templates are templates."""
+    """With all flags and settings, Prometheus must accept the rules and their templates."""
     path = tmp_path / "alerts.yml"
     path.write_text(rules(*flags, file=file)[1])
 

@@ -126,7 +126,7 @@ class TestSelection:
     def test_problems_are_those_of_what_is_shown(
         self, flags: list[str], facts: dict[str, Any], expected: bool
     ) -> None:
-        """What is of no target is told beside, unless it is of a source that is not judged."""
+        """Problems must follow the chosen targets; one without a target follows its source."""
         chosen, _ = select(*flags)
         known: dict[str, Any] = {"alert": "x", "severity": "warning", "description": ""}
         problem = Problem(**{**known, "source": "prod", **facts})

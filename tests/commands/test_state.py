@@ -74,7 +74,7 @@ async def test_check_tells_what_is_there(folder: Path, capsys: pytest.CaptureFix
 async def test_check_works_beside_a_daemon(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was written and is not yet in the main file counts, and the daemon goes on."""
+    """`state check` must count what is still in the write-ahead log, and not disturb the daemon."""
     state = opened(folder)
     await state.put("a", b"1")
     before = contents(folder)
@@ -218,13 +218,13 @@ def test_a_mistake_is_told(
 
 
 def test_without_any_folder_it_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no home there is no default."""
+    """Without a home there is no default folder, so the command must ask for one."""
     assert 2 == main(["state", "check"], environ={})
     assert "--state.path" in capsys.readouterr().err
 
 
 def test_an_action_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not one is a mistake of usage."""
+    """A missing or unknown action must be a usage error."""
     with pytest.raises(SystemExit) as ended:
         main(["state", "chek"], environ={})
 
@@ -254,7 +254,7 @@ class TestServer:
     def test_check_tells_what_is_there(
         self, server: RedisServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Which server, since when, and how much."""
+        """The report must name the server, the age of the data and their size."""
         server.age(3 * 86_400)
 
         code = main(["state", "check", f"--state.url={server.url()}"], environ={})

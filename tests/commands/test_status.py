@@ -85,7 +85,7 @@ async def test_well(portal: Portal) -> None:
 
 
 async def test_down(portal: Portal) -> None:
-    """What is wrong ends with 1, and is told directly below the answer."""
+    """A fleet with problems must end the command with 1 and be listed below the answer."""
     await portal.control(change={"agents": {"42": {"up": False}}})
 
     code, answer, _ = await portal.status()
@@ -157,14 +157,14 @@ async def test_as_metrics(portal: Portal) -> None:
 
 
 async def test_colour_on_request(portal: Portal) -> None:
-    """Whoever wants colour in a pipe gets it."""
+    """With `--color=always`, the output must be coloured, also in a pipe."""
     _, answer, _ = await portal.status("--color=always", NO_COLOR="1")
 
     assert answer.startswith("\x1b[32mThe fleet is well")
 
 
 async def test_watching_is_for_tables(portal: Portal) -> None:
-    """What makes no sense is a mistake in usage, before anything is sent."""
+    """Contradictory flags must be a usage error, before any call is sent."""
     code, answer, complaints = await portal.status("--watch", "--format=json")
 
     assert (2, "") == (code, answer)
@@ -227,7 +227,7 @@ async def test_watching(portal: Portal) -> None:
 
 
 async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) -> None:
-    """What the daemon knows is printed, and nobody is called for it."""
+    """With `--url`, the command must print what the daemon knows and call no vendor."""
     portal.pace("1h")
 
     async with portal.watched() as (url, _):
