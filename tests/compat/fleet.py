@@ -215,7 +215,7 @@ def shipped(folder: Path, fleet: Fleet, *, scale: float = 0.02) -> dict[str, Any
 
 
 class Front:
-    """What passes scrapes on to an exporter as they are.
+    """A proxy that passes scrapes on to an exporter unchanged.
 
     Attributes:
         address: Its host and port.

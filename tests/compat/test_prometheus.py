@@ -47,7 +47,7 @@ REJECTED = (
     ids=lambda command: "-".join(map(str, command[:3])),
 )
 def test_its_tools_take_the_shipped_files(generation: str, command: tuple[str | Path, ...]) -> None:
-    """Who installs that generation can use the files as they are."""
+    """The tools of each supported Prometheus must accept the shipped files."""
     result = run(str(command[0]), *command[1:])
 
     assert 0 == result.returncode, result.stdout + result.stderr
