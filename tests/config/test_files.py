@@ -1,4 +1,4 @@
-"""What a path can name beside a file that is in order: each has an end, and most are a mistake."""
+"""Paths that name no regular file: reading each must end, mostly with an error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(params=KINDS)
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """What stands in the place of a file, and why it is not read."""
+    """Return a path that is no regular file, and the reason why it is not read."""
     make, why = KINDS[request.param]
     path = tmp_path / "odd"
     make(path)
@@ -72,7 +72,7 @@ class TestRead:
         assert caught.value.remedy
 
     def test_what_is_no_file_has_no_content(self, odd: tuple[Path, str]) -> None:
-        """Whoever looks for changes goes on."""
+        """A path that is no file must count as empty when the daemon looks for changes."""
         assert b"" == files.content(odd[0])
 
     @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
@@ -154,7 +154,7 @@ class TestPipe:
 
 class TestWrite:
     def test_a_file_is_replaced(self, tmp_path: Path) -> None:
-        """Whoever has the old one open goes on to read the old one; nothing else is left."""
+        """A write must replace the file, so that open readers keep the old content."""
         path = tmp_path / "file"
         path.write_text("old")
         with path.open() as reader:
@@ -165,7 +165,7 @@ class TestWrite:
         assert "new" == path.read_text()
 
     def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
-        """Who can write to the folder must not choose what is overwritten elsewhere."""
+        """A write must not follow a link, which could point to a file elsewhere."""
         (tmp_path / "precious").write_text("old")
         path = tmp_path / "link"
         path.symlink_to("precious")

@@ -93,7 +93,7 @@ def test_a_change_that_leaves_no_trace_is_read_after_refresh(path: Path) -> None
 
 
 def test_what_was_read_is_known_without_the_file(path: Path) -> None:
-    """Whoever takes secrets out of a log must not read files for it."""
+    """A secret that was read must be known without its file, so that logs can be redacted."""
     secret = Secret(path=path)
     before = secret.known()
     secret.reveal()
