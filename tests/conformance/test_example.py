@@ -278,7 +278,7 @@ def test_a_mistake_is_told(plugin: Plugin, arguments: tuple[str, ...], said: str
 
 
 def test_a_plugin_without_a_candidate(plugin: Plugin, tmp_path: Path) -> None:
-    """Who did not simulate the vendor is told how to say so."""
+    """A plug-in without a simulated vendor must be refused with the entry point to declare."""
     shutil.copytree(plugin.folder, tmp_path / "site")
     (points,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
     points.write_text("[loadfleet_exporter.providers]\nfarm = loadfleet_farm:FARM\n")

@@ -49,13 +49,13 @@ def test_its_entry_points_are_the_examples() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_it_names_exists(path: str) -> None:
-    """Who is sent somewhere has to find something there."""
+    """Every path the page names must exist in the repository."""
     assert (ROOT / path).exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_it_uses_is_public(name: str) -> None:
-    """What an author is told to use is in a public module, or a field of something there."""
+    """Every name the page tells authors to use must be public, or a field of a public class."""
     public = {*api.__all__, *conformance_api.__all__}
     fields = {
         field
