@@ -1,4 +1,4 @@
-"""What PromQL's own grammar tells of a query: its metrics, and the labels of its result."""
+"""Metrics of a PromQL query, and the labels of its result, read from the query's syntax tree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RATES = {"rate", "irate", "increase"}
 
 
 class Metric:
-    """What is known of a metric."""
+    """A metric's type and labels."""
 
     def __init__(self, kind: str, labels: set[str] | frozenset[str]) -> None:
         self.kind = kind

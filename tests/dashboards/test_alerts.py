@@ -106,7 +106,7 @@ def asked(panel: Json) -> set[str | None]:
 
 @every_alert
 def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
-    """Whoever is woken must find what woke them."""
+    """Every alert must have exactly one panel that shows its cause."""
     assert 1 == len(explaining(name))
 
 
@@ -152,7 +152,7 @@ def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
 
 @every_row
 def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
-    """Whoever follows the alert's link must not look for the panel on other dashboards."""
+    """The alert's link must lead to the dashboard that has its panel."""
     links = Links(runbook_url=RUNBOOK_URL, grafana_url="https://grafana.example.com")
     ((board, _),) = explaining(rule.name)
     expected = f"https://grafana.example.com/d/{board['uid']}"
@@ -164,7 +164,7 @@ def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
 
 @every_row
 def test_its_runbook_names_that_dashboard(rule: Rule) -> None:
-    """Whoever reads the runbook must not be sent to another dashboard than the alert links to."""
+    """The runbook must name the dashboard that its alert links to."""
     ((board, _),) = explaining(rule.name)
 
     runbook = " ".join((RUNBOOKS / rule.runbook).read_text().split())

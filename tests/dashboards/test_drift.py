@@ -38,7 +38,7 @@ def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is printed must be fit for a pipe."""
+    """The command must print exactly the dashboard's file."""
     code = main(["dashboards", "loadfleet-agents"], environ={})
 
     assert 0 == code

@@ -44,7 +44,7 @@ def test_it_parses(query: Query) -> None:
 
 @every_query
 def test_its_metrics_and_labels_exist(query: Query) -> None:
-    """What nobody exposes leaves a panel empty, and a legend without its label says nothing."""
+    """A query must use only metrics and labels that exist, or its panel would be empty."""
     found = labels(promql_parser.parse(filled(query.expression)))
 
     assert set() == query.mentioned - found

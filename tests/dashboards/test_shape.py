@@ -100,7 +100,7 @@ def test_its_panels_have_ids(board: Json) -> None:
 
 @every_board
 def test_it_needs_no_plug_in(board: Json) -> None:
-    """What is not in Grafana's core is an empty box."""
+    """A dashboard must use panels of Grafana's core only: others need a plug-in."""
     assert CORE >= {panel["type"] for panel in board["panels"]}
 
 
@@ -122,7 +122,7 @@ def test_kubectl_can_apply_it(board: Json) -> None:
 
 @every_board
 def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
-    """Whoever follows a trail must not choose everything anew."""
+    """The links to other dashboards must keep the chosen variables and time range."""
     (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
     docs, page = [link["url"] for link in board["links"] if link["type"] == "link"]
 
@@ -199,7 +199,7 @@ def test_a_panel_shows_few_of_thousands(panel: Panel) -> None:
 
 
 def test_each_text_is_that_of_a_panel() -> None:
-    """What no panel shows is told to nobody."""
+    """Every text must be shown by a panel."""
     shown = "".join(
         panel.get("description", "") + panel["options"].get("content", "")
         for board in BOARDS.values()
@@ -212,7 +212,7 @@ def test_each_text_is_that_of_a_panel() -> None:
 
 
 def test_the_same_word_has_the_same_colour_everywhere() -> None:
-    """What is red on one dashboard must not be green on the next."""
+    """A state must have the same colour on all dashboards."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for panel in panels():
         for word, colour in colours(panel.json):
@@ -249,7 +249,7 @@ def test_what_needs_an_option_names_it(panel: Panel) -> None:
 
 @every_panel
 def test_its_description_says_where_the_numbers_come_from(panel: Panel) -> None:
-    """Whoever doubts a number must be able to look it up."""
+    """A panel's description must name a metric of its queries."""
     mentioned = set(re.findall(r"`([\w:]+)`", panel.json["description"]))
 
     assert any(name in query for name in mentioned for query in panel.queries)
