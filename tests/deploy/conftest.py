@@ -1,4 +1,4 @@
-"""What would be published, and a system to install it on, each made once."""
+"""Everything that a release would publish, and a system to install it on, each made once."""
 
 from __future__ import annotations
 

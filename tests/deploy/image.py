@@ -86,7 +86,7 @@ class Container:
 
     @property
     def healthy(self) -> bool:
-        """Whether the image's own check succeeds now."""
+        """True if the image's own health check succeeds now."""
         checked = self._engine.docker("healthcheck", "run", self._name, check=False)
         return 0 == checked.returncode
 

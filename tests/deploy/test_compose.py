@@ -78,7 +78,7 @@ def test_it_keeps_the_schema(environ: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_versions_are_pinned() -> None:
-    """What worked yesterday must be what starts tomorrow."""
+    """Every image must be pinned to a version."""
     images = {service["image"] for service in rendered({})["services"].values()}
 
     assert {NAME} == {image for image in images if "loadfleet" in image}
@@ -298,7 +298,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("name", EXPORTERS)
     def test_they_find_the_store(self, name: str, tmp_path: Path) -> None:
-        """What the environment says of the store must be taken, and name the service."""
+        """The exporters' environment must be valid settings, and point to the store's service."""
         compose = rendered(PAIR)
         inside = dict(compose["services"][name]["environment"])
         password = inside["LOADFLEET_STATE__PASSWORD_FILE"].removeprefix("/run/secrets/")

@@ -278,7 +278,7 @@ class Machine:
 
     @property
     def asked(self) -> list[str]:
-        """What systemd was asked for the unit."""
+        """The requests to systemd that name the unit."""
         lines = (self.root / ASKED).read_text().splitlines()
         assert "--system daemon-reload" in lines
         return [line for line in lines if UNIT in line]
@@ -358,7 +358,7 @@ def test_plug_ins_have_a_place(installed: Machine) -> None:
 
 
 def test_the_missing_token_is_named(installed: Machine) -> None:
-    """Whoever checks the configuration as it comes must read which secret is missing."""
+    """With the shipped configuration, `check-config` must name the secret that is missing."""
     ended = inside(installed.root, NAME, "check-config", f"--config.file=/{CONFIGURATION}")
 
     assert 2 == ended.returncode
@@ -427,7 +427,7 @@ def test_bash_takes_the_completion(installed: Machine) -> None:
 
 
 def test_the_manual_names_files_that_are_there(installed: Machine) -> None:
-    """What the manual page sends its readers to must exist; systemd makes the state."""
+    """Every file the manual page names must exist, but for the state, which systemd makes."""
     packed = installed.root / f"usr/share/man/man1/{NAME}.1.gz"
     named = re.findall(r"^\.It Pa /(.*)$", run("gzip", "-dc", packed), re.MULTILINE)
 

@@ -139,7 +139,7 @@ def matters(key: str, case: str) -> bool:
 
 @pytest.mark.parametrize("folder", KUSTOMIZE)
 def test_it_gives_what_kustomize_gives(folder: str) -> None:
-    """Who goes from one to the other must find the same objects with the same fields."""
+    """The chart must render the same objects, with the same fields, as Kustomize."""
     chart_values, release = KUSTOMIZE[folder]
 
     expected = normal(test_kubernetes.rendered(folder))
@@ -221,7 +221,7 @@ def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
     ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_it_refuses(mistake: dict[str, Any], message: str) -> None:
-    """What is mistyped or cannot work must be refused with its name, before anything is changed."""
+    """A wrong value must be refused with its name, before anything is changed."""
     assert message in refusal(mistake)
 
 
@@ -284,7 +284,7 @@ def test_a_store_in_the_configuration_is_one() -> None:
 
 
 def test_the_schema_has_the_values_and_no_others() -> None:
-    """What the schema lacks is refused, and what it has beyond is neither documented nor used."""
+    """The chart's schema must have exactly the values that are documented."""
     documented = {key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())}
     schema = json.loads((CHART / "values.schema.json").read_text())
     # A chart that contains this one hands it down.

@@ -58,7 +58,7 @@ def test_the_package_is_of_this_version(package: Path) -> None:
 
 
 def test_the_package_renders_what_the_folder_does(package: Path) -> None:
-    """What lies outside of the chart's folder must be in the package."""
+    """The packaged chart must render the same as its folder: it must lack no file."""
     given = {**BASE, **MONITORED}
 
     assert rendered(given) == rendered(given, chart=package)
@@ -200,7 +200,7 @@ async def test_the_page_installs_the_package(address: str, tmp_path: Path) -> No
 
 
 async def test_the_commands_of_the_charts_page_work(address: str, tmp_path: Path) -> None:
-    """Whoever finds the chart in a catalogue reads its own page, and copies from there."""
+    """The commands on the chart's own page must work as they are written."""
     page = (CHART / "README.md").read_text()
     example = blocks("yaml", page)[0]
     (tmp_path / "values.yaml").write_text(example)

@@ -125,7 +125,7 @@ def test_its_user_is_a_number(image: Image) -> None:
 
 
 def test_it_is_labelled(image: Image) -> None:
-    """Whoever finds the image must see what it is, of what it was made, and its licence."""
+    """The image's labels must name its version, origin, base and licence."""
     labels = image.config["Labels"]
 
     assert {
@@ -143,7 +143,7 @@ def test_it_is_labelled(image: Image) -> None:
 
 
 def test_its_runbooks_are_inside(image: Image) -> None:
-    """Whoever is paged reads them from the daemon, without the internet."""
+    """The image must contain all runbooks, for readers without the internet."""
     served = image.root.glob("opt/loadfleet/lib/*/site-packages/exporter/web/runbooks/*")
 
     written = {path.name for path in (ROOT / "deploy" / "runbooks").iterdir()}
@@ -177,7 +177,7 @@ def test_its_sbom_lists_the_packages_inside(image: Image) -> None:
 
 
 def test_it_can_be_changed_by_root_only(image: Image) -> None:
-    """Where the root is writable, the daemon's user must not be able to change the program."""
+    """Only root may change the program, even when the root file system is writable."""
     owned = [
         str(path)
         for folder in ("opt/loadfleet", "etc/loadfleet")
@@ -189,7 +189,7 @@ def test_it_can_be_changed_by_root_only(image: Image) -> None:
 
 
 def test_it_is_small(image: Image) -> None:
-    """What the image adds to its base must stay small, unpacked and as it is transferred."""
+    """The image's own layers must stay below the size limits, packed and unpacked."""
     added = {"unpacked": image.added_bytes, "layers": sum(image.layer_bytes)}
 
     assert {} == {name: size for name, size in added.items() if size > LIMITS[name]}, added

@@ -347,7 +347,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY, *COPIES])
     def test_no_volume_ties_them_to_a_node(self, overlay: str) -> None:
-        """What they remember is in the store, and two pods cannot mount one claim on two nodes."""
+        """Pods with a shared store must mount no volume claim: it would tie them to one node."""
         objects = exporters(overlay)
 
         assert {"configuration", "secrets"} == {

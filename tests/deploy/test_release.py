@@ -49,7 +49,7 @@ def left(clone: Clone, version: Version) -> list[str]:
 
 
 def test_a_release_changes_no_more_than_version_and_change_log(released: Clone) -> None:
-    """Whoever looks at the commit sees a release and nothing else."""
+    """A release commit must change the version and the change log, and nothing else."""
     difference = released.git("show", "--unified=0")
 
     removed = re.findall(r"^-(?!--)(.*)$", difference, re.MULTILINE)
@@ -73,7 +73,7 @@ def test_what_was_unreleased_becomes_a_section(clone: Clone, released: Clone) ->
 
 
 def test_the_printed_commands_publish_the_commit(released: Clone) -> None:
-    """Whoever copies them has pushed commit and tag, and the workflow takes the tag."""
+    """The printed commands must push the commit and the tag, which the workflow then accepts."""
     head = released.git("rev-parse", "HEAD")
 
     assert head == released.git("rev-parse", "origin/main")
@@ -83,7 +83,7 @@ def test_the_printed_commands_publish_the_commit(released: Clone) -> None:
 
 
 def test_the_tests_are_run_before_anything_is_changed(released: Clone) -> None:
-    """What is tested is the commit that is released."""
+    """The tests must run on the commit that is released, before anything is changed."""
     assert ["run "] == released.called()
 
 
@@ -223,7 +223,7 @@ def test_versions_compare_as_pip_compares_them() -> None:
 
 
 def test_this_checkout_names_one_version() -> None:
-    """What is found in any document or manifest is the version of the sources."""
+    """Every document and manifest must name the version of the sources."""
     assert [] == list(versions.mistaken(ROOT, NOW))
 
 
@@ -248,7 +248,7 @@ def test_a_tag_is_checked_before_anything_is_installed(released: Clone) -> None:
 
 
 def test_a_release_moves_the_tags_that_move(released: Clone) -> None:
-    """Whoever takes latest, or a series, gets the newest release of it."""
+    """A release must move the tags `latest` and of its series."""
     assert [str(NEXT), NEXT.series, "latest"] == names(released, f"v{NEXT}")
 
 
@@ -306,7 +306,7 @@ def test_a_release_by_hand_that_forgets_a_place_is_refused(
 
 
 def test_a_tag_beside_main_is_refused(tagged: Clone) -> None:
-    """What has not been reviewed and merged is not published."""
+    """A tag on a commit that is not on main must be refused."""
     tagged.git("commit", "--quiet", "--allow-empty", "--message", "Go on")
 
     done = tagged.release("check", f"v{NEXT}")

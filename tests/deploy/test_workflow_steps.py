@@ -73,7 +73,7 @@ def build(clone: Clone, dist: Path, folder: Path) -> None:
 def test_the_build_leaves_files_checksums_and_notes(
     tagged: Clone, dist: Path, tmp_path: Path
 ) -> None:
-    """What is uploaded must be what was built, and its checksums must prove it."""
+    """The workflow must upload exactly the built files, with checksums that match."""
     build(tagged, dist, tmp_path)
 
     checked = tagged.run("bash", "-c", "cd dist && sha256sum --check --strict SHA256SUMS")

@@ -93,7 +93,7 @@ def test_leaves_out_what_is_inherited() -> None:
 
 
 def test_lists_tasks_with_their_intervals() -> None:
-    """What is off by default is told as such."""
+    """A task must be listed with its interval, or as off when it is off by default."""
     listed = table_of_tasks("realload")
 
     assert "| `versions` | `10m` |\n" in listed
