@@ -82,7 +82,7 @@ class TestStart:
         assert line.startswith(f"cannot start: cannot listen on 127.0.0.1:{port}: ")
 
     async def test_every_mistake_in_the_configuration_is_told_at_once(self, tmp_path: Path) -> None:
-        """Whoever mends a file wants to mend it once; the exit code says whose fault it is."""
+        """All mistakes in the configuration must be reported at once, with exit code 2."""
         path = tmp_path / "loadfleet.yml"
         path.write_text("sources: [{provider: realload, url: 'http://x/y', tsks: {}}]\nwebb: {}\n")
         async with running(

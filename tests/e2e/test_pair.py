@@ -164,7 +164,7 @@ async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> N
 
 
 async def test_the_standby_shows_what_the_leader_shows(tmp_path: Path) -> None:
-    """What the leader has learnt is on the other page within a second."""
+    """The standby's page must show a change within a second of the leader's page."""
 
     async def play(folder: Path) -> None:
         async with installed("redis-server", folder) as it:

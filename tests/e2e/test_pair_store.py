@@ -71,7 +71,7 @@ async def at_once(leader: Member, standby: Member) -> bool:
 
 
 class Trouble(NamedTuple):
-    """What befalls a store.
+    """Trouble with the store.
 
     Attributes:
         strike: Brings it about.

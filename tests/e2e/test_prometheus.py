@@ -82,7 +82,7 @@ async def stack(folder: Path, *, stale_after: str) -> AsyncIterator[Stack]:
 
 @pytest.mark.timeout(300)
 async def test_prometheus_knows_the_fleet(tmp_path: Path) -> None:
-    """What happens to the fleet must be what Prometheus says, and nothing else."""
+    """Prometheus must show every change of the fleet, and no other."""
     async with stack(tmp_path, stale_after="10s") as s:
         await s.until_values('up{job="loadfleet"}', [1])
         await s.until_values('loadfleet_source_up{source="prod"}', [1])

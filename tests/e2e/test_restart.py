@@ -391,7 +391,7 @@ FIRED = {
     ],
 )
 async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> None:
-    """Whatever is found in the place of the alerts, it starts and pages."""
+    """With a damaged document of alerts, the daemon must start and page."""
     state = sqlite(tmp_path / "state")
     await state.put(AlertMemory(state, namespace="loadfleet", shard=Shard()).group, content)
     await state.aclose()
@@ -406,7 +406,7 @@ async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> No
 
 
 async def test_its_folder_is_deleted(tmp_path: Path) -> None:
-    """Whoever runs makes it anew, and the next one goes on from there."""
+    """When its folder is deleted, a running daemon must make it anew and write its state there."""
     async with world(tmp_path) as w:
         async with daemon(tmp_path, w.configuration) as (url, process):
             await until(lambda: all_polled(url))
