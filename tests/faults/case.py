@@ -60,7 +60,7 @@ FLOOD_BYTES = 16 << 20
 
 
 class Case:
-    """What a fault does.
+    """One fault, played against a source that is polled.
 
     Attributes:
         logs: Everything that was logged.

@@ -68,7 +68,7 @@ LONG_SECONDS = 120.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How it went.
+    """The result of a chaos run.
 
     Attributes:
         wrong: What did not hold, in words.

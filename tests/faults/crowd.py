@@ -294,7 +294,7 @@ class Crowd:
 
     @property
     def story(self) -> str:
-        """What happened, the refused calls among it, a line each."""
+        """The journal, refused calls included, one event a line."""
         refused = [f"{at - self._began:6.2f} refused" for at in self.portal.refused]
         return "\n" + "\n".join(sorted([*self.journal, *refused]))
 

@@ -1,4 +1,4 @@
-"""What a process and its state weigh, sampled hour by hour, and whether that stays flat."""
+"""Hourly samples of a process's resources and its state, and the judgement of their growth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ESTABLISHED = "01"
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found at one moment of an hour.
+    """The resources found at one moment of an hour.
 
     Attributes:
         hour: Which, from 0.
@@ -104,7 +104,7 @@ LOG_SHARE, CPU_SHARE = 0.5, 0.3
 
 
 class Terms(NamedTuple):
-    """How a run is judged.
+    """The terms by which a run is judged.
 
     Attributes:
         warm_up_seconds: Samples of this first time of ours are left out.
@@ -191,7 +191,7 @@ def _work(old: Sample, new: Sample) -> float:
 
 
 class Weight(NamedTuple):
-    """What a process weighs at one moment; see `Sample`."""
+    """The resources of a process at one moment; see `Sample`."""
 
     anonymous: int
     resident: int

@@ -1,4 +1,4 @@
-"""What is done to the world around the exporter, one thing after the other, by chance."""
+"""Random disturbances of the exporter's surroundings, one after the other."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ class Pair:
 
     @property
     def is_back(self) -> bool:
-        """Whether each source has a leader, and both use the store."""
+        """True if each source has one leader and both processes use the store."""
         newest = [pages[-1][1] for pages in self._pages.values() if pages]
         return all(self._leaders(each) == 1 for each in self._vendors.sources.values()) and (
             not self._long or all(page.get(_STATE_UP) == 1 for page in newest)

@@ -48,7 +48,7 @@ _LOOK_SECONDS, _LOOKED_INTERVALS = 0.1, 4
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a soak is.
+    """The extent of a soak test.
 
     Attributes:
         hours: How many pass.
@@ -75,7 +75,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How it went.
+    """The result of a soak test.
 
     Attributes:
         wrong: What did not hold, in words.

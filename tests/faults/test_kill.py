@@ -176,7 +176,7 @@ async def test_killed_in_mid_poll(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_in_mid_send(tmp_path: Path) -> None:
-    """What Alertmanager took although its answer never came home is neither lost nor repeated."""
+    """An alert whose delivery was cut off by a kill must be neither lost nor repeated."""
     async with world(tmp_path / "state") as w:
         w.receiver.answering.clear()
         w.victim(up=False)
@@ -204,7 +204,7 @@ async def test_killed_in_mid_send(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Wherever it dies, saving its state included, one outage is one page."""
+    """One outage must cause one page, wherever the daemon is killed, also as it saves its state."""
     chance = Random(7)  # noqa: S311 - repeatable, not secret
     # So short that it has something to tell in the seconds that it lives.
     async with world(tmp_path / "state", for_scale=0.006) as w:

@@ -77,7 +77,7 @@ def holds(crowd: Crowd) -> bool:
 
 @played()
 async def test_a_token_that_is_wrong_from_the_start(crowd: Crowd) -> None:
-    """However many processes have it, and whatever their concurrency, the portal sees one proof."""
+    """A wrong token must reach the portal in one proof at a time, with any number of processes."""
     crowd.token("prod", BAD)
     crowd.concurrency = crowd.chance.choice((1, 3, 8))
 
@@ -91,7 +91,7 @@ async def test_a_token_that_is_wrong_from_the_start(crowd: Crowd) -> None:
 
 @played()
 async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
-    """Who looks at one that sent nothing itself has to learn it as well."""
+    """A refused token must be shown by every daemon, also by those that sent no call."""
     crowd.token("prod", BAD)
 
     await begin(crowd, daemons=3)
@@ -116,7 +116,7 @@ async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
 @WRONG
 @played()
 async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None:
-    """What a process had sent when it died counts, although nobody knows how it ended."""
+    """Calls that a killed process had sent must count as possibly refused."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=3)
 
@@ -158,7 +158,7 @@ async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
 
 @played()
 async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
-    """What they had sent may have been refused, until a later call is accepted."""
+    """A killed process must not hold up the others: a later accepted call clears its calls."""
     await begin(crowd, daemons=3)
 
     for _ in range(6):
@@ -221,7 +221,7 @@ async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
 
 @played(remote=True)
 async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd) -> None:
-    """What was refused to others just before is unknown, so nobody calls for a minute."""
+    """When the store loses its data or is down, no process may call for a minute."""
     assert crowd.server is not None
     flushed = crowd.chance.choice((False, True))
     await begin(crowd, daemons=0, shards=3)

@@ -171,7 +171,7 @@ async def test_a_name_that_is_not_found(
 
 
 async def test_promtool_accepts_what_odd_replies_leave(ca_file: str, tmp_path: Path) -> None:
-    """Whatever was in the replies, Prometheus has to be able to read the page."""
+    """Prometheus must be able to read the page after any odd reply."""
     promtool = require("promtool")
     pages = []
     for number, fault in enumerate(BODY):

@@ -86,7 +86,7 @@ class TestJudge:
         assert 2 == len(found)
 
     def test_one_hour_says_nothing(self) -> None:
-        """What grows in one hour and is as before in the next is no leak."""
+        """Memory or threads that grow for one hour only must not count as a leak."""
         samples = series()
         samples[8] = msgspec.structs.replace(samples[8], anonymous=400 * MIB, threads=50)
 
@@ -100,7 +100,7 @@ class TestJudge:
         assert [] == judge(samples)
 
     def test_neither_do_the_first_minutes(self) -> None:
-        """What is kept for a quarter of an hour fills, however many hours pass in it."""
+        """Samples of the first quarter of an hour must not count, however many hours pass in it."""
         samples = [
             msgspec.structs.replace(each, age=WARM_UP_SECONDS / 10 * each.hour)
             for each in series(13, threads=1)

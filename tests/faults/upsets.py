@@ -1,4 +1,4 @@
-"""What happens in each hour of a soak: reloads, mistakes, rotations, and trouble with the store."""
+"""Events of each hour of a soak test: reloads, mistakes, rotations, and trouble with the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks the exporter all along: Prometheus in three ways, an open board, and some who leave."""
+"""Visitors of the exporter: Prometheus in three ways, an open board, and clients that leave."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _AGENT = re.compile(
 
 
 class Answer(NamedTuple):
-    """What was answered."""
+    """An answer of the exporter."""
 
     status: int
     body: bytes

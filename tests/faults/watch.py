@@ -1,4 +1,4 @@
-"""What must hold of every page while the world around the exporter is upset."""
+"""Checks of every page while the exporter's surroundings are upset."""
 
 from __future__ import annotations
 

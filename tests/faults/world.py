@@ -32,7 +32,7 @@ INTERVAL_SECONDS = 1.0
 
 
 class Terms(NamedTuple):
-    """What the exporters are given.
+    """The time limits that the exporters are configured and judged by.
 
     Attributes:
         stale_seconds: How old a reading may get.
