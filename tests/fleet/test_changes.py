@@ -277,7 +277,7 @@ class TestDated:
         ids=["controller", "recorder"],
     )
     def test_every_machine_has_one(self, reading: Controller | Recorder) -> None:
-        """What can be up or down can be asked since when."""
+        """A controller and a recorder must have the time since which they are up or down."""
         found = Reader().read(reading)
 
         assert 1.0 == getattr(found, "changed_timestamp_seconds", None)

@@ -166,7 +166,7 @@ class TestReadings:
         assert [True] == [each.up for each in readings(found, "cluster", "3")]
 
     async def test_of_a_location_are_whether_one_agent_is_up(self) -> None:
-        """What nobody knows of leaves no reading."""
+        """A location whose number of agents is unknown must add no reading."""
         outcomes = []
         for count in (2.0, 0.0, None):
             known = Location(location_id="5", location_name="", read_at=at(1), agents_up=count)
@@ -269,7 +269,7 @@ class TestFollow:
         assert 2 == len(readings(found))
 
     async def test_outlives_an_expiry(self) -> None:
-        """What was read before a portal failed is there when it comes back."""
+        """Readings from before an expiry must stay in the record after it."""
         clock = FakeClock(monotonic=1.0)
         store, found = Store(clock.clock), Recent()
         found.follow(store)

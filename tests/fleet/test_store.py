@@ -37,7 +37,7 @@ def agent(read_at: Moment | None, number: str = "1") -> Agent:
 
 
 def test_a_snapshot_replaces_its_predecessor_whole() -> None:
-    """What is not in the newest snapshot is gone at once."""
+    """A target that the newest snapshot lacks must be gone at once."""
     clock = FakeClock()
     store = Store(clock.clock)
     store.put(snapshot(clock, agent(None, "1"), agent(None, "2")))
