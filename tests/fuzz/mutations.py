@@ -1,4 +1,4 @@
-"""What happens to bytes on a bad way: parts lost, doubled, swapped, overwritten."""
+"""Damage done to bytes: parts lost, doubled, swapped or overwritten."""
 
 from __future__ import annotations
 

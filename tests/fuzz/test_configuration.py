@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration file, it is right as a whole or refused in words of ours."""
+"""A configuration file of any content must be valid, or refused with a message of ours."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_next_slot_is_near(self) -> None:
-        """Whatever the clock did, polling goes on within one and a half intervals."""
+        """The next poll must start within one and a half intervals, whatever the clock did."""
         wait = self._due() - self.time.unix
         assert -1e-3 <= wait <= 1.5 * self.interval + CLOCK_STEP_SECONDS + 1e-3
 

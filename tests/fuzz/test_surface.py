@@ -1,4 +1,4 @@
-"""Whatever is asked of the web server, the answer is one of those it is meant to give."""
+"""The web server must give one of its specified answers to any request."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ REQUEST = (
 @settings(patient, max_examples=settings().max_examples // 8)
 @given(st.lists(mutated(REQUEST) | st.binary(max_size=60), min_size=4, max_size=12))
 async def test_no_bytes_on_the_wire_break_the_server(sent: list[bytes]) -> None:
-    """Whatever comes in place of requests is answered without a mistake of ours, or cut off."""
+    """The server must answer any bytes without an error of its own, or close the connection."""
     server = WebServer(served(), [Address("127.0.0.1", 0)])
     await server.start()
     try:
