@@ -30,7 +30,7 @@ _SIZE: ViewportSize = {"width": 1440, "height": 6000}
 
 
 class Fault(NamedTuple):
-    """What is wrong with a panel of a dashboard."""
+    """A defect of a dashboard's panel."""
 
     uid: str
     panel: str
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What came of a dashboard.
+    """The result of rendering a dashboard.
 
     Attributes:
         rendered, missing: Panels with their types, drawn or not on npm.

@@ -1,4 +1,4 @@
-"""Whatever can look wrong, seeded into a copy of a dashboard and found by the command."""
+"""Every kind of defect, planted into a copy of a dashboard, must be found by the command."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
 
 
 def test_the_code_tells_that_something_looks_wrong(said: tuple[int, str]) -> None:
-    """Whoever runs it nightly looks at the code only."""
+    """The command must exit with 1 when a panel looks wrong."""
     code, printed = said
 
     assert 1 == code
@@ -128,7 +128,7 @@ def test_it_is_told_with_panel_and_reason(said: tuple[int, str], title: str) -> 
 
 @pytest.mark.parametrize("title", SOUND)
 def test_a_sound_panel_is_not_accused(said: tuple[int, str], title: str) -> None:
-    """Who is accused for nothing looks no more."""
+    """The command must report no fault of a sound panel."""
     _, printed = said
 
     found = [line for line in printed.splitlines() if line.startswith(f"{UID}: {title}: ")]
