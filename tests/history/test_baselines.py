@@ -105,7 +105,7 @@ class TestOfSuites:
 
     @pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.PASSED])
     async def test_runs_that_did_not_pass_do_not_count(self, outcome: Outcome) -> None:
-        """What failed at once, or was ended by somebody, says nothing of how long it takes."""
+        """Runs that failed or were aborted must not change a suite's usual duration."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50)
 
@@ -114,7 +114,7 @@ class TestOfSuites:
         assert Usual(runs=5, duration_seconds=30.0) == feed.usual()
 
     async def test_the_newest_twenty_count(self) -> None:
-        """What was usual long ago is so no longer."""
+        """Only the newest twenty runs must count."""
         feed = await Feed(None).begin()
 
         await feed.runs(*(1.0,) * 100, *(float(each) for each in range(1, 21)), 1000.0)
@@ -156,7 +156,7 @@ class TestOfSuites:
         )
 
     async def test_other_suites_keep_theirs(self) -> None:
-        """What a suite's new runs change is that suite's alone."""
+        """New runs of a suite must change the baseline of that suite only."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50, 60)
         await feed.history.flush()
@@ -213,7 +213,7 @@ class TestOfAgents:
         assert await self.ping(feed) is None
 
     async def test_the_newest_seven_days_count(self) -> None:
-        """What was usual before is so no longer."""
+        """Only the newest seven days must count."""
         feed = await Feed(None, FakeClock(unix=1000.0 * HOUR)).begin()
 
         await self.hours(feed, *[9.0] * 200, *[0.1] * 84, *[0.3] * 84)
@@ -324,7 +324,7 @@ class TestComputing:
         assert Usual(runs=6, duration_seconds=35.0) == second.usual()
 
     async def test_a_file_that_cannot_be_used_says_nothing(self, tmp_path: Path) -> None:
-        """What was known before stays known until the file can be read."""
+        """While the file cannot be used no baseline is known; then the earlier runs count again."""
         blocker = tmp_path / "folder"
         blocker.write_text("")
         feed = await Feed(blocker).begin()

@@ -215,7 +215,7 @@ class TestReadings:
         ) == found.hours
 
     async def test_restored_ones_are_not_counted(self) -> None:
-        """What was read before a restart was counted then."""
+        """Restored readings must not be counted a second time."""
         feed = await Feed(None).begin()
 
         await feed.put(feed.agent(), restored=True)
@@ -324,7 +324,7 @@ class TestRestart:
         assert 3 * 60 + 1 == found.spans[0].longest_outage_seconds
 
     async def test_finds_what_is_gone(self, tmp_path: Path) -> None:
-        """What left the inventory while nobody looked is gone."""
+        """A target that left the inventory during a restart must be recorded as gone."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.polls(True)
@@ -495,7 +495,7 @@ class TestBounds:
         assert Role.MEMORY is feed.history.role
 
     async def test_a_full_disk_costs_no_day(self, tmp_path: Path) -> None:
-        """What fills the disk is something else, and deleting would be no remedy."""
+        """A full disk must not make the history delete days."""
         clock = FakeClock(unix=2000.0 * DAY)
         feed = await Feed(tmp_path, clock).begin()
         for _ in range(48):
@@ -575,7 +575,7 @@ class TestInMemory:
         assert [] == entries(tmp_path)
 
     async def test_goes_back_to_the_file(self, tmp_path: Path) -> None:
-        """What was kept in memory is in the file once it can be used."""
+        """Records kept in memory must be in the file once it can be used again."""
         blocker = tmp_path / "folder"
         blocker.write_text("")
         feed = await Feed(blocker).begin()
@@ -627,7 +627,7 @@ class TestInMemory:
         assert ["down", "up"] == await feed.conditions()
 
     async def test_counts_nothing_twice(self, tmp_path: Path) -> None:
-        """What was not written because old rows could not be deleted is in no file."""
+        """Readings of a batch that failed must be counted once when it is written later."""
         feed = await Feed(tmp_path).begin()
         await feed.polls(True)
         _refuse(feed, sqlite3.SQLITE_DELETE)
@@ -694,7 +694,7 @@ class TestDamage:
         assert ["down"] == await feed.conditions()
 
     async def test_a_removed_file(self, tmp_path: Path) -> None:
-        """Who deletes the file gets a new one."""
+        """A removed file must be replaced by a new one."""
         feed = await Feed(tmp_path).begin()
         await feed.polls(True)
         await feed.history.flush()
@@ -739,7 +739,7 @@ class TestDamage:
 
 class TestRunning:
     async def test_writes_every_minute(self, tmp_path: Path) -> None:
-        """What came within a minute is one batch, and is there for who opens the file then."""
+        """Readings must be written in one batch a minute, and be there for a later reader."""
         feed = Feed(tmp_path)
         running = asyncio.create_task(feed.history.run())
         await until(lambda: feed.clock.sleepers > 0)
@@ -761,7 +761,7 @@ class TestRunning:
         await feed.history.aclose()
 
     async def test_the_page_does_not_wait_for_the_batch(self) -> None:
-        """What was read a moment ago is in the answer."""
+        """A reading must be in the answer before its batch is written."""
         feed = await Feed(None).begin()
 
         await feed.polls(True)
@@ -777,7 +777,7 @@ class TestRunning:
         assert await feed.of("8") is None
 
     async def test_keeps_no_token(self, tmp_path: Path) -> None:
-        """Whatever else a reading holds does not get into the file."""
+        """The file must hold no other fields of a reading than those it needs."""
         feed = await Feed(tmp_path).begin()
         await feed.put(feed.agent(host="CANARY-token", location="CANARY-token"))
         await feed.history.aclose()

@@ -1,4 +1,4 @@
-"""What alerts make of generated histories of runs in which one was planted that took too long."""
+"""Alerts about slow runs, judged on generated histories in which one slow run was planted."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_the_planted_run_is_told_and_no_other(seed: int) -> None:
 
 
 async def test_a_suite_that_stays_slow_is_slow_no_longer() -> None:
-    """What has changed for good is usual in the end, and told until then."""
+    """A suite that stays slow must alert until the longer duration has become usual."""
     bench = Bench(await Feed(None).begin())
     await bench.feed.history.compare()
     for _ in range(20):

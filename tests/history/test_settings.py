@@ -65,7 +65,7 @@ def test_can_be_switched_off(word: object) -> None:
 
 
 def test_less_than_a_day_is_refused() -> None:
-    """What would leave nothing to compare with is a mistake, with its remedy."""
+    """A `keep` of less than a day must be refused with its remedy."""
     with pytest.raises(ConfigurationError) as refused:
         settings({"keep": "1h"})
 
@@ -82,7 +82,7 @@ def test_lies_beside_the_state(tmp_path: Path) -> None:
 
 
 def test_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    """Who wants it elsewhere says so."""
+    """The history's own `path` must take precedence over the state's."""
     state = {"path": str(tmp_path)}
 
     found = opened({"path": str(tmp_path / "other")}, state=state)
@@ -116,7 +116,7 @@ def test_leaves_nothing_behind_if_it_must_not(tmp_path: Path) -> None:
 
 
 def test_without_any_folder() -> None:
-    """Who has no home is told, and gets a history in memory."""
+    """Without any folder, the history must be kept in memory, and the log must say so."""
     with capture_logs() as logs:
         found = opened({})
 

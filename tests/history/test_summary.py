@@ -178,7 +178,7 @@ class TestOutages:
 
     @pytest.mark.parametrize("end", ["gone", "inactive"])
     def test_that_end_without_a_repair_have_a_length_only(self, end: str) -> None:
-        """Who removes a broken agent has not repaired it."""
+        """An outage that ends with the agent's removal must not count as a repair."""
         found = span(history(at(14, "down"), at(16, end)))
 
         assert (1, 2 * HOUR, None) == (
@@ -208,7 +208,7 @@ class TestSince:
         assert (Condition.UP, (DAY + 5) * HOUR) == (found.condition, found.since_timestamp_seconds)
 
     def test_outlives_a_change_of_version(self) -> None:
-        """What becomes outdated is up for as long as before."""
+        """An agent that becomes outdated must stay up since the same time."""
         outdated = Transition(
             timestamp_seconds=(DAY + 9) * HOUR, condition=Condition.UP, outdated=True
         )
