@@ -111,7 +111,7 @@ class TestTries:
         assert 3 == len(script.times)
 
     async def test_a_call_that_may_write_is_sent_once(self) -> None:
-        """What is not declared repeatable must not be sent twice."""
+        """A call that is not declared repeatable must not be sent twice."""
         clock = FakeClock()
         script = Script(clock, httpx.ConnectError("x"))
         call = Call(operation="login", method="POST", url=GET.url, repeatable=False)
@@ -371,7 +371,7 @@ class TestPauses:
         assert [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0] == lengths
 
     async def test_a_good_answer_ends_the_doubling(self) -> None:
-        """What was too much an hour ago says nothing of now."""
+        """A successful call must reset the doubling of pauses."""
         clock = FakeClock()
         script = Script(
             clock,
@@ -446,7 +446,7 @@ class TestBudget:
         task.cancel()
 
     async def test_the_wait_is_told_apart_from_the_vendors_time(self) -> None:
-        """Who judges a vendor by the time it took must not count ours."""
+        """The time a call waited for its turn must not count as the vendor's."""
         clock = FakeClock()
 
         async def slow(request: httpx.Request) -> httpx.Response:

@@ -148,7 +148,7 @@ class TestBudget:
         assert all(task.done() for task in tasks)
 
     async def test_it_holds_over_a_restart(self) -> None:
-        """Who is killed has taken what it took."""
+        """Calls of a killed process must count towards the budget after its restart."""
         case = Case()
         killed = case.calls(case.pace(2), 5)
         await settle()
@@ -189,7 +189,7 @@ class TestBudget:
         [("https://other.test/api", "canary"), ("https://vendor.test/api", "other")],
     )
     async def test_other_accounts_have_their_own(self, url: str, fingerprint: str) -> None:
-        """What one account does costs no other, at the same origin or elsewhere."""
+        """A budget must apply to one account at one origin only."""
         case = Case()
         await case.call(case.pace(1))
 
@@ -282,7 +282,7 @@ class TestBudget:
     async def test_no_minute_sees_more(
         self, budget: int, events: list[tuple[int, int, float, bool]]
     ) -> None:
-        """Whoever calls, is killed and comes again, and whoever waits has its turn."""
+        """In no minute may an account exceed its budget, and every call must get its turn."""
         case = Case()
         paces = [case.pace(budget) for _ in range(3)]
         waiting: list[list[asyncio.Task[bool]]] = [[], [], []]
@@ -321,7 +321,7 @@ class TestFairness:
         assert all(task.done() for task in tasks)
 
     async def test_processes_take_turns(self) -> None:
-        """Who has many calls waiting does not hold up who has one."""
+        """A process with many queued calls must not hold up a process with one."""
         case = Case()
         many = case.calls(case.pace(1), 10)
         await settle()
@@ -582,7 +582,7 @@ class TestDamage:
         assert 3 == sum(record.taken.values())
 
     async def test_without_a_budget_it_is_no_pause(self) -> None:
-        """Who only looks leaves it to others to mend the record."""
+        """A process without a budget must ignore a damaged record and leave it as it is."""
         case = Case()
         await case.pace().pause(30.0, sent=case.time.monotonic)
         await case.state.put(await case.key(), b"garbage")
@@ -629,7 +629,7 @@ class TestDamage:
         )
     )
     def test_no_record_holds_anybody_for_long(self, content: bytes) -> None:
-        """Whatever stands in it, there is a token after two minutes and a pause of an hour."""
+        """No record may delay a call by more than the longest pause and two minutes."""
         now, waited = 1.7e9, 0.0
         wish = Wish(participant="me", budget=1)
 
@@ -673,7 +673,7 @@ def test_retry_after_is_read(value: str | None, seconds: float | None) -> None:
 
 @given(value=st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [-+]?\w+"))
 def test_no_header_breaks_it(value: str) -> None:
-    """Whatever a vendor sends, the pause has a length between none and the limit."""
+    """Any `Retry-After` header must give a pause between 0 and the limit, or none."""
     seconds = retry_after(value, clock=FakeClock().clock)
 
     assert seconds is None or 0.0 <= seconds <= MAX_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""What the client makes of what really happens on a wire."""
+"""The client's behaviour with real servers, broken connections, TLS and proxies."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class TestFaults:
     async def test_a_broken_answer_has_its_reason(
         self, connect: Connect, step: Step, reason: Reason, method: str
     ) -> None:
-        """What breaks on the way is told apart from what cannot be read, and is sent once."""
+        """A broken connection must not be reported as an undecodable reply, and is not retried."""
         async with Vendor(step) as vendor:
             error = await failure(connect().send(call(vendor.url, method=method)))
 
@@ -354,7 +354,7 @@ class TestSize:
         assert 100_000 == len(answer.body)
 
     async def test_a_gzip_bomb_does_not_go_off(self, connect: Connect) -> None:
-        """What is small when compressed must not fill the memory."""
+        """A small compressed reply must not expand past the limit in memory."""
         bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
         options = msgspec.structs.replace(OPTIONS, max_reply_bytes=1_000_000)
         async with Vendor(reply(bomb, headers={"Content-Encoding": "gzip"})) as vendor:
@@ -732,7 +732,7 @@ class TestProxies:
         assert 1 == len(proxy.seen)
 
     async def test_exceptions_of_the_environment_count(self, connect: Connect) -> None:
-        """What `no_proxy` names is called directly."""
+        """A host that `no_proxy` names must be called directly."""
         async with Vendor(reply()) as proxy, Vendor(reply()) as vendor:
             http = connect(
                 environment={"http": f"http://127.0.0.1:{proxy.port}", "no": "127.0.0.1"}
@@ -785,7 +785,7 @@ class TestProxies:
     async def test_the_certificate_of_a_proxy_is_not_the_vendors(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """What travels in the clear behind the proxy has none."""
+        """The certificate of a proxy must not be reported as the vendor's."""
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
         told: list[float] = []
         tls = server_tls(authority.issue_cert("127.0.0.1"))
