@@ -90,7 +90,7 @@ class TestAway:
         assert 1 == world.portal.busiest
 
     async def test_a_leader_goes_on_beside_a_standby(self, world: World) -> None:
-        """Who has not called for a while had nothing refused."""
+        """A leader must keep calling without the store: the standby has not called for a while."""
         world.start(2)
         leader = world.hosts[0].participant
         await world.clock.advance(300.0)
@@ -116,7 +116,7 @@ class TestAway:
     async def test_a_store_that_is_away_for_a_moment_has_nobody_call_without_it(
         self, world: World
     ) -> None:
-        """Who has noticed and who has not can't cause five refusals together."""
+        """A store that is briefly away must not cost five refusals, noticed by all or by some."""
         world.start(3)
         await world.meet()
         world.server.away = True
@@ -153,7 +153,7 @@ class TestAway:
     async def test_members_that_come_back_one_by_one_cost_at_most_four(
         self, world: World, back_after: int
     ) -> None:
-        """What was refused in the memory of one is unknown to those who are back before it."""
+        """Processes that return to the store one by one must cost four refusals at most."""
         world.start(3)
         await world.meet()
         world.server.away = True
@@ -186,7 +186,7 @@ class TestAway:
     async def test_more_members_cost_a_call_each_and_one_more(
         self, world: World, number: int
     ) -> None:
-        """Which is what the documents say, and then one turn after the other."""
+        """More than three processes must cost a refusal each at first, then two a minute."""
         world.start(number, retry_seconds=60.0)
         await world.meet()
         world.server.away = True

@@ -45,7 +45,7 @@ async def proven(clock: FakeClock, portal: Portal, guard: Guard) -> None:
 
 class TestProof:
     async def test_one_proof_goes_before_everything(self, clock: FakeClock, portal: Portal) -> None:
-        """However many wait, one call alone finds out whether the secret is accepted."""
+        """Before any other call, exactly one call must prove that the secret is accepted."""
         tasks = begin(portal.guard(), portal.ping, 40)
         await clock.advance(0.15)
 
@@ -70,7 +70,7 @@ class TestProof:
     async def test_a_proof_without_an_answer_says_nothing(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Who waits fails for the proof's reason, unsent; the next call proves again."""
+        """If a proof gets no answer, the queued calls must fail unsent, and the next one proves."""
         portal.down = CallError(Reason.CONNECT, "refused", sent=False)
         guard = portal.guard()
 
@@ -85,7 +85,7 @@ class TestProof:
     async def test_a_vendor_that_is_not_reached_is_asked_every_time(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """What was never sent was never refused, and uses up no room."""
+        """A call that was never sent must not count as possibly refused."""
         portal.down = CallError(Reason.DNS, "not found", sent=False)
         guard = portal.guard()
 
@@ -293,7 +293,7 @@ class TestOpen:
         assert (False, False, False) == (guard.open, guard.auth_failed, guard.blocked)
 
     async def test_a_new_secret_is_tried_at_once(self, clock: FakeClock, portal: Portal) -> None:
-        """Who rotates a token must not wait for `auth_retry`."""
+        """After a rotation, the new token must be tried at once, not after `auth_retry`."""
         guard = portal.guard()
         await self.refused(clock, portal, guard)
         portal.secret = "b"
@@ -386,7 +386,7 @@ class TestSilence:
     async def test_a_vendor_that_refuses_in_silence_is_asked_four_times_a_minute(
         self, clock: FakeClock, portal: Portal, silence: CallError
     ) -> None:
-        """What a refusal looks like is not documented; proofs may be refused like that, too."""
+        """Calls that end without an answer must count as possibly refused, proofs included."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -519,7 +519,7 @@ class TestCancellation:
     async def test_a_place_handed_over_in_vain_is_given_back(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Who is cancelled in the moment of its turn must not take its place along."""
+        """A call that is cancelled as it is granted a slot must give the slot back."""
         guard = portal.guard(concurrency=1)
         await proven(clock, portal, guard)
         answered = asyncio.Event()
@@ -543,7 +543,7 @@ class TestLanes:
     async def test_the_slow_have_half_of_the_places(
         self, clock: FakeClock, portal: Portal, concurrency: int, slow: int, normal: int
     ) -> None:
-        """What hangs holds up half of the slots, rounded up when no normal call is queued."""
+        """Slow calls must hold half of the slots at most, rounded up if no other call is queued."""
         guard = portal.guard(concurrency=concurrency)
         await proven(clock, portal, guard)
         hanging = Portal(clock)
@@ -595,7 +595,7 @@ class TestLanes:
 
 
 async def test_a_pause_the_vendor_asked_for_is_passed_on(clock: FakeClock, portal: Portal) -> None:
-    """Who waits for a proof that may not be sent learns when it may."""
+    """A call that waits for a proof must report when the proof may be sent."""
     portal.down = BlockedError("wait", retry_at=1234.0, reason=Reason.RATE_LIMITED)
     (task,) = begin(portal.guard(), portal.ping, 1)
     await clock.advance(1.0)

@@ -145,7 +145,7 @@ async def test_three_in_a_row_lead_to_a_proof(portal: Portal, participant: Make)
 async def test_a_kind_is_forgotten_after_a_day(
     clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """What was harmless once need not be so for ever."""
+    """A kind of error that proved harmless must count as harmless for a day only."""
     first = participant()
     await first.calls()
     await first.calls(own=OWN)

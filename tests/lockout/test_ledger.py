@@ -115,7 +115,7 @@ class TestFourth:
         assert [True, False] == [each.proof_slot for each in answers]
 
     async def test_it_needs_room_like_the_others(self, clock: FakeClock) -> None:
-        """Where a participant with a higher concurrency still has its slots, there is none."""
+        """The ledger must grant no slot for a proof while another participant holds all slots."""
         ledger = ledger_of(clock)
         many = report("many", concurrency=5, waiting=True, proof=Proved.ACCEPTED)
         slots = (await ledger.step(many, retry_seconds=60.0)).slots
@@ -164,7 +164,7 @@ class TestRenewedToken:
         assert (True, 0) == (answer.full, answer.slots)
 
     async def test_holds_no_shard_for_its_turn(self, clock: FakeClock) -> None:
-        """Where shards share no ledger, it does not cost the minute that a suspect does."""
+        """A shard without a shared ledger must be granted its slot at once, not in a minute."""
         ledger = ledger_of(clock)
         alone = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
         await ledger.step(alone(proof=Proved.ACCEPTED), retry_seconds=60.0)
@@ -248,7 +248,7 @@ class TestStateError:
 
 class TestApart:
     async def test_a_confirmation_waits_for_the_call_under_way(self, clock: FakeClock) -> None:
-        """Who does not see the calls of others has one under way, whatever it is for."""
+        """A confirmation must wait for the shard's own call under way, whatever that is for."""
         ledger = ledger_of(clock)
         apart = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
         await ledger.step(apart(proof=Proved.ACCEPTED), retry_seconds=60.0)

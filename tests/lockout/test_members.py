@@ -53,7 +53,7 @@ def shard_of(clock: FakeClock, state: State, index: int, *, namespace: str = "pr
 
 class TestApart:
     async def test_one_call_is_under_way_each(self, portal: Portal) -> None:
-        """Whatever the concurrency, since the others' calls are not seen."""
+        """Each shard must have one call under way only, since it does not see the others' calls."""
         shard = apart(portal)
 
         assert ["pong"] * 10 == await shard.calls(10)
@@ -247,7 +247,7 @@ class TestStoreOfSeveralHosts:
     async def test_the_ledger_is_shared_while_the_store_is_there(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Whoever is there, and whatever shards are missing."""
+        """While the store is reachable, processes share one ledger, even without all shards."""
         first = Sharer(clock, server, shard=Shard(index=1, total=3))
         await met(clock, first)
 
@@ -338,7 +338,7 @@ class TestStoreOfSeveralHosts:
         assert 1 == len(await server.memory.documents("member/"))
 
     async def test_a_new_store_has_nobody_wait(self, clock: FakeClock, server: Server) -> None:
-        """Whoever starts with it has one call under way for a minute, and then all of them."""
+        """With a new store, a process must call one by one for a minute, and then as usual."""
         server.lose()
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
@@ -352,7 +352,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_store_that_lost_its_data_has_those_wait_who_called(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """What was refused lately is lost with it, and known to none of them."""
+        """After a store lost its data, its processes must wait: recent refusals may be lost."""
         callers = [Sharer(clock, server) for _ in range(2)]
         standby = Sharer(clock, server)
         for each in callers:
@@ -397,7 +397,7 @@ class TestStoreOfSeveralHosts:
         assert mine != other
 
     async def test_a_process_alone_on_one_host_writes_nothing(self, clock: FakeClock) -> None:
-        """Who shares no store with other hosts and is no shard needs no heartbeat."""
+        """A process without shards, and without a store that others share, needs no heartbeat."""
         state = MemoryState(clock.clock.monotonic)
         alone = Members(state, namespace="prod", shard=Shard(), clock=clock.clock)
         await alone.beat()

@@ -232,7 +232,7 @@ async def test_no_history_of_members_leads_to_a_lock_out(
 async def test_participants_that_are_killed_or_stall_do_not_lead_to_a_lock_out(
     events: list[tuple[Any, int]], concurrencies: list[int]
 ) -> None:
-    """What nobody reports counts too, as long as the same secret is not accepted afterwards."""
+    """Calls of killed or stalled participants must count as refused until the secret works."""
     await lived(events, concurrencies, lossy=True)
 
 

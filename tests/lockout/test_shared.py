@@ -1,4 +1,4 @@
-"""What participants of one ledger know of each other: credentials and slots."""
+"""Credentials and slots that the participants of one ledger share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestVerdicts:
         assert 1 == portal.proofs
 
     async def test_a_refusal_holds_the_others_back(self, portal: Portal, participant: Make) -> None:
-        """What one process was told the others need not ask."""
+        """A refusal in one process must hold back the calls of all others."""
         portal.accepted.clear()
         await participant().calls(seconds=1.0)
         second = participant()
@@ -196,7 +196,7 @@ class TestSlots:
     async def test_the_smallest_concurrency_holds_in_sum(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """Who set 1 for a portal does not want 4 calls there."""
+        """The lowest configured concurrency must limit the calls of all processes together."""
         few, many = participant(concurrency=1), participant(concurrency=3)
         await few.calls()
         few.ping(50)
@@ -224,7 +224,7 @@ class TestSlots:
     async def test_several_slots_are_shared_at_the_next_renewal(
         self, clock: FakeClock, participant: Make, concurrency: int
     ) -> None:
-        """Where there is one for each, nobody has to wait for a turn."""
+        """When there is a slot for each process, a late one must get its slot within a renewal."""
         busy, late = participant(concurrency=concurrency), participant(concurrency=concurrency)
         await busy.calls()
         busy.ping(200)
@@ -329,7 +329,7 @@ class TestSlots:
     async def test_closing_does_not_wait_for_the_proof_of_another(
         self, clock: FakeClock, participant: Make
     ) -> None:
-        """Whose suspect has no verdict yet is told that its source was closed."""
+        """A suspect call whose source is closed must fail at once as a failed connection."""
         leaver, other = participant(), participant(proof_seconds=20.0)
         await leaver.calls()
         other.ping(own=OWN, back=1.0)
