@@ -347,7 +347,7 @@ def test_a_target_listed_twice_is_exposed_once() -> None:
 
 
 def test_a_target_of_two_tasks_is_exposed_once() -> None:
-    """What another task of the source has listed already is not listed again."""
+    """A target that two tasks of one source list must be exposed once."""
     world = World()
 
     world.put(agent("1"), task="agents")
@@ -407,7 +407,7 @@ def test_changed_static_labels_replace_the_old_ones() -> None:
 
 
 def test_a_gone_target_leaves_no_series_and_no_memory() -> None:
-    """What the newest snapshot does not list is gone, also from what is kept for speed."""
+    """A target that the newest snapshot lacks must leave no series and no cached text."""
     world = World()
     world.put(agent("1"), agent("2"))
     world.text()
@@ -446,7 +446,7 @@ def test_an_exposition_starts_with_what_is_known() -> None:
 def test_values_that_look_alike_are_told_apart(
     before: float | None, after: float | None, shown: set[str]
 ) -> None:
-    """What is kept from the last rendering never hides a change."""
+    """The cached text must never hide a change of a value."""
     world = World()
     world.put(agent(users_limit=before))
     world.text()
@@ -576,7 +576,7 @@ def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) -> None:
-    """What is counted about a change is seen with it."""
+    """The page must show the exporter's own metrics as they are after the change it shows."""
     world = World()
     world.exposition.metrics(accept_encoding=accept_encoding)
 
@@ -833,7 +833,7 @@ class TestFormerNames:
         assert {name} == families(world.text(names=(name,)))
 
     def test_a_single_reading_has_both_names(self) -> None:
-        """What is probed reads as what is scraped."""
+        """The page of a single target must have former names too."""
         snapshot = World().put(agent())
 
         text = page_of(snapshot, families=RENAMED).body.decode()
@@ -843,7 +843,7 @@ class TestFormerNames:
         )
 
     def test_they_are_named_in_the_log(self, world: World) -> None:
-        """Who runs the exporter learns at the start what is going to end."""
+        """Former names must be logged once at the start."""
         with capture_logs() as logs:
             world.exposition.log_former_names()
             World().exposition.log_former_names()
@@ -911,7 +911,7 @@ def test_names_are_never_escaped(escaping: str) -> None:
 )
 @pytest.mark.parametrize("page_of_one", [False, True])
 def test_openmetrics_is_never_labelled_as_more_than_it_is(accept: str, page_of_one: bool) -> None:
-    """Whoever wants a newer version gets the one there is, under its own number."""
+    """A request for a newer OpenMetrics version must be answered with version 1.0.0."""
     world = World()
     snapshot = world.put(*READINGS)
 

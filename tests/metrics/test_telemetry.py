@@ -221,7 +221,7 @@ def test_a_task_exists_at_zero_from_the_start() -> None:
 
 
 def test_a_leader_is_shown_where_one_is_elected() -> None:
-    """Where nobody elects one, such as in a single look at a source, there is none to show."""
+    """A source without an election must have no series about leaders."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
     labels = {"provider": "realload", "source": "prod"}
@@ -248,7 +248,7 @@ def test_a_forgotten_source_leaves_no_series() -> None:
 
 
 def test_a_forgotten_task_leaves_no_series_and_can_come_back() -> None:
-    """What was expected of a task goes with it, and is shown again with the task."""
+    """Forgetting a task must remove its expectations; they return with the task."""
     telemetry = used()
     source = telemetry.source("realload", "prod")
     labels = {"provider": "realload", "source": "prod", "task": "agents", "kind": "agent"}
@@ -288,7 +288,7 @@ def test_a_source_that_comes_back_starts_anew() -> None:
 
 
 def test_a_source_is_made_once() -> None:
-    """Whoever asks for a source counts on the same series."""
+    """A source's metrics must be created once and shared."""
     telemetry = SelfMetrics()
 
     assert telemetry.source("realload", "prod") is telemetry.source("realload", "prod")
@@ -327,7 +327,7 @@ def test_a_failed_call_counts_its_reason() -> None:
 
 
 def test_a_call_that_was_given_up_has_no_outcome() -> None:
-    """What ends otherwise, for instance by cancellation, only leaves the calls under way."""
+    """A cancelled call must leave the calls under way, and count with no outcome."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
