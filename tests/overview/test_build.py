@@ -65,7 +65,7 @@ class TestStates:
         assert (Condition.INACTIVE, None) == (found.state, found.reason)
 
     def test_down_has_its_reason(self) -> None:
-        """What is down says why."""
+        """The row of a target that is down must have the reason."""
         found = row(fakes.agent(up=False))
 
         assert Reason.NOT_REACHABLE is found.reason
@@ -118,7 +118,7 @@ class TestClusters:
         assert (Condition.UP, Condition.INACTIVE) == (found.state, found.members[1].state)
 
     def test_a_member_tells_its_version(self) -> None:
-        """What the controller was told of a member is in its row."""
+        """A member's row must show the version that its controller reports."""
         known = fakes.member("a", up=True)
         assert known.state is not None
         known = fakes.changed(known, state=fakes.changed(known.state, version="4.8.24"))
@@ -229,7 +229,7 @@ class TestFacts:
         assert fakes.NOW.unix == found.read_timestamp_seconds
 
     def test_a_suite_has_its_place_and_its_users(self) -> None:
-        """Where it runs by default, and how many users its newest finished run had."""
+        """A suite's row must have its default agent or cluster, and its last run's users."""
         run = SuiteRun(run_id="9", max_users=40.0)
 
         found = row(fakes.changed(fakes.suite(), agent_id="145", last_run=run))
@@ -248,7 +248,7 @@ class TestFacts:
     def test_an_agent_has_its_jobs(
         self, counts: dict[str, float] | None, expected: tuple[float | None, float | None]
     ) -> None:
-        """How many run, with their own time; an agent whose jobs were not counted has none."""
+        """An agent's row must have the number of its jobs and their age, or neither."""
         jobs = AgentJobs(agent_id="id-a", agent="a", read_at=fakes.ago(90), counts=counts)
         view = fakes.FakeView(jobs, fakes.agent("a"), fakes.agent("b"))
 
@@ -329,7 +329,7 @@ class TestRunsInFlight:
         )
 
     def test_a_run_that_only_its_suite_tells_of(self) -> None:
-        """Where runs are not followed one by one, a suite's current run is in flight."""
+        """A suite's current run must be in flight when the vendor has no runs of their own."""
         (found,) = flights(running_suite())
 
         assert ("nightly", "running", fakes.NOW.unix - 60, False) == (
@@ -340,7 +340,7 @@ class TestRunsInFlight:
         )
 
     def test_no_run_is_told_twice(self) -> None:
-        """What is followed knows better than the suite does, also that it has ended."""
+        """A run that is followed must not be listed again by its suite, also after it has ended."""
         going = flights(Run(run_id="9", run="soak", phase="stopping"), running_suite())
         ended = flights(Run(run_id="9", run="soak", phase="ended"), running_suite())
 
@@ -390,7 +390,7 @@ class TestRunsInFlight:
 
 class TestOutcomes:
     def test_an_abort_does_not_hide_the_verdict_before(self) -> None:
-        """What the newest run was and what the newest verdict is are two things."""
+        """The outcome of the newest run and the newest verdict must be separate fields."""
         aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
         suite = fakes.changed(fakes.suite(passed=False), last_run=aborted)
 

@@ -33,7 +33,7 @@ def test_is_of_its_kind() -> None:
 
 
 def test_an_agent_has_the_samples_of_its_jobs() -> None:
-    """What another task reads of an agent belongs to it too."""
+    """An agent's page must show the samples of its jobs too."""
     jobs = AgentJobs(agent_id="7", agent="a", read_at=fakes.ago(30), counts={"running": 2.0})
     view = fakes.FakeView(fakes.agent("a", agent_id="7"), jobs)
 
@@ -44,7 +44,7 @@ def test_an_agent_has_the_samples_of_its_jobs() -> None:
 
 
 def test_facts_are_those_that_are_known() -> None:
-    """What the vendor did not say is not listed."""
+    """Facts that the vendor does not report must not be listed."""
     view = fakes.FakeView(fakes.agent("a", host="a.example", protected=False))
 
     found = details(view.snapshots(), fakes.NOW, source="prod", kind="agent", target_id="id-a")
@@ -101,7 +101,7 @@ def facts_of(reading: Reading) -> dict[str, str | float]:
 
 
 def test_of_an_agent_that_the_vendor_manages() -> None:
-    """Who started it and how much room it has are told."""
+    """The page must say that the vendor manages the agent, and show its free disk space."""
     agent = fakes.agent(managed="vendor")
     assert agent.state is not None
     agent = fakes.changed(agent, state=fakes.changed(agent.state, disk_free_bytes=1.5 * 2**30))
@@ -156,7 +156,7 @@ def test_of_a_location() -> None:
 
 
 def test_of_a_suite_whose_newest_run_was_aborted() -> None:
-    """What the run was and which verdict holds stand apart."""
+    """The outcome of the newest run and the newest verdict must be separate facts."""
     aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
 
     found = facts_of(fakes.changed(fakes.suite(passed=False), last_run=aborted))
@@ -204,7 +204,7 @@ def test_unknown() -> None:
 
 @pytest.mark.parametrize("target_id", ["7", "it's; rm -rf /", "$(id)", "two words", "-x", "\n"])
 def test_the_command_is_safe_to_paste(target_id: str) -> None:
-    """Whatever an id is made of, a shell hands it over as one argument."""
+    """The command's arguments must survive a shell, whatever characters the id has."""
     words = shlex.split(command("prod", "agent", target_id))
 
     assert ["prod", "agent", target_id] == words[-3:]

@@ -79,7 +79,7 @@ async def test_what_is_gone_is_removed_at_once() -> None:
 
 
 async def test_before_the_first_polls_it_says_so() -> None:
-    """Whoever waits for them asks again soon."""
+    """Before the first polls have finished, a refresh must return false."""
     bench = Bench("nightly")
     bench.view.ready = False
 

@@ -62,7 +62,7 @@ class TestAddress:
         )
     )
     def test_holds_all_of_it(self, wanted: Filters) -> None:
-        """Whoever opens the address of a view sees the same view."""
+        """A view's address must hold all its filters."""
         wanted = fakes.changed(wanted, descending=wanted.descending and wanted.order is not None)
 
         assert wanted == filters(wanted.address().removeprefix("?"))
@@ -109,7 +109,7 @@ class TestAddress:
         assert (Order.PING, True, 1) == (wanted.order, wanted.descending, len(mistakes))
 
     def test_with_a_value_given_twice(self) -> None:
-        """What is said twice is wanted once."""
+        """A value that is given twice must count once."""
         wanted = filters("label.site=bern&label.site=bern&source=lab&source=lab")
 
         assert "?source=lab&label.site=bern" == wanted.address()
@@ -171,7 +171,7 @@ class TestFilter:
         assert ["bern"] == named(f"q={text}", wanted, fakes.agent("other", version="5"))[:1]
 
     def test_finds_clusters_by_their_members(self) -> None:
-        """Whoever looks for an agent finds the cluster it belongs to."""
+        """A search for an agent must find the clusters that it is a member of."""
         found = named("q=one", fakes.cluster(fakes.member("one", up=True)))
 
         assert ["alps"] == found

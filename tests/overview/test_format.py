@@ -127,7 +127,7 @@ class TestTrend:
         assert (0.5, 2) == (found.longest_seconds, found.line.count("L"))
 
     def test_a_failure_is_a_tick_and_a_gap(self) -> None:
-        """Where the target was down there is no line but a tick, and the line begins anew."""
+        """A failed reading must be a tick and interrupt the line."""
         found = text.trend(
             record((0.1, True), (None, False), (0.1, True)), width=14, height=14, readings=3
         )
@@ -136,7 +136,7 @@ class TestTrend:
         assert ("M12 4h0M2 4h0", "M7 0v14") == (found.line, found.failures)
 
     def test_unknown_outcomes_are_no_failures(self) -> None:
-        """Where nothing is known there is neither line nor tick."""
+        """A reading of unknown outcome must be neither line nor tick."""
         found = text.trend(record((None, None)))
 
         assert found is not None
@@ -172,7 +172,7 @@ def test_size(octets: float | None, expected: str) -> None:
     [(None, None, ""), (2.0, None, "2"), (None, 5.0, "5 planned"), (2.0, 5.0, "2 of 5")],
 )
 def test_of_planned(there: float | None, planned: float | None, expected: str) -> None:
-    """What is not known is left out."""
+    """An unknown number must be left out."""
     assert expected == text.of_planned(there, planned)
 
 
@@ -187,5 +187,5 @@ def test_of_planned(there: float | None, planned: float | None, expected: str) -
     ],
 )
 def test_agents_up(up: float | None, agents: float | None, expected: str) -> None:
-    """Where it is not known who is up, the number of agents is all there is to say."""
+    """When it is unknown how many agents are up, the text must be their number alone."""
     assert expected == text.agents_up(up, agents)

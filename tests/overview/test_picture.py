@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """What is known, and how often somebody has gathered it."""
+    """A fleet, and a count of how often its facts were gathered."""
 
     def __init__(self, *readings: Reading, costs_seconds: float = 0.0) -> None:
         self.fake = FakeClock(unix=fakes.NOW.unix, monotonic=fakes.NOW.monotonic)
@@ -103,7 +103,7 @@ async def test_time_alone_makes_no_difference() -> None:
 
 
 async def test_looking_costs_little() -> None:
-    """What is dear to make is made more rarely, whatever changes."""
+    """A picture that takes long to make must be made more rarely, even if the fleet changes."""
     fleet = Fleet(fakes.agent(), costs_seconds=0.5)
     await fleet.look()
     fleet.learns(fakes.agent(up=False))
@@ -117,7 +117,7 @@ async def test_looking_costs_little() -> None:
 
 
 async def test_other_settings_count_at_once() -> None:
-    """However dear a picture is, a preflight is not unknown where its configuration is in use."""
+    """A change of preflights must make a new picture at once, however long that takes."""
     fleet = Fleet(fakes.agent("a"), costs_seconds=0.5)
     await fleet.look()
     fleet.preflights = (preflight("a"),)
@@ -129,7 +129,7 @@ async def test_other_settings_count_at_once() -> None:
 
 
 async def test_the_end_of_the_first_polls_is_known_at_once() -> None:
-    """Who waited for it is not told what was known before."""
+    """When the first polls have finished, the next picture must be a new one."""
     fleet = Fleet(fakes.agent(), costs_seconds=0.5)
     fleet.ready = False
     before = await fleet.look()
@@ -216,7 +216,7 @@ async def test_before_the_first_polls_no_test_is_a_problem() -> None:
 
 
 async def test_a_preflight_that_is_no_longer_configured_is_no_problem() -> None:
-    """What was wrong with it does not last for a day."""
+    """The problems of a preflight must end when it is no longer configured."""
     fleet = Fleet(fakes.agent("a"))
     fleet.preflights = (preflight("b"),)
     await fleet.look()

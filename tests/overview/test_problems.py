@@ -64,7 +64,7 @@ def test_holds_at_once() -> None:
 
 
 def test_ends_at_once() -> None:
-    """What is well again is no problem any longer, although its alert would go on for a while."""
+    """A problem must end as soon as its target is well, although the alert goes on for a while."""
     bench = Bench()
     bench.of(fakes.agent(up=False))
 

@@ -63,7 +63,7 @@ class TestUnread:
         assert ["agents"] == stage.unread()
 
     def test_not_before_the_first_poll(self) -> None:
-        """What was not tried has not failed."""
+        """A task that was never polled must not count as unread."""
         assert [] == Stage(FAILED).unread()
 
     def test_a_task_that_is_held_back(self) -> None:
@@ -88,7 +88,7 @@ class TestUnread:
         assert expected == stage.unread()
 
     async def test_not_a_task_that_failed_in_part(self) -> None:
-        """What could be read is known, and each target tells of itself."""
+        """A task that failed for some targets only must not count as unread."""
         stage = Stage(Poll(readings=(Agent(agent_id="46", agent="Local"),), failures=(LOST,)))
 
         await stage.poll()

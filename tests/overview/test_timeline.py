@@ -56,7 +56,7 @@ def test_what_is_short_is_wide_enough_to_be_seen() -> None:
 
 
 def test_the_label_says_the_same() -> None:
-    """Who does not see the bar is told the shares of the time, of suites in their own words."""
+    """The bar's label must give the shares of the time in words."""
     agent = drawn(at(30, "up"), at(6, "down")).bars[0].label
 
     # Down for 21,600 s of the 86,399 that are over.

@@ -97,7 +97,7 @@ class TestHeadline:
         ],
     )
     def test_is_no_better_than_the_alerts(self, reading: Reading, expected: str) -> None:
-        """Whatever the alert table finds critical or a warning, the headline tells."""
+        """The headline must report everything that an alert calls critical or a warning."""
         found = answer(reading)
 
         assert (expected, True) == (found.text, found.alarming)
@@ -153,7 +153,7 @@ class TestHeadline:
         assert ("not counted: 1 ended by the vendor",) == found.details
 
     def test_what_is_down_without_an_alert_is_not_up(self) -> None:
-        """Who switched the alert off is not bothered, but the numbers are right."""
+        """A target that is down without an alert must not trouble the headline, nor count as up."""
         found = told(fleet=(fakes.agent("a"), fakes.agent("b", up=False)))
 
         assert ("good", "The fleet is well: 1 target up.") == (found.level, found.text)
@@ -175,13 +175,13 @@ class TestHeadline:
         assert "The fleet is not well: 1 agent unreachable." == found.text
 
     def test_is_unsure_about_unknown_targets(self) -> None:
-        """What is not known is not said to be well."""
+        """A fleet with unknown targets must not be called well."""
         found = answer(fakes.agent(), fakes.agent("new", state=None))
 
         assert ("unsure", ("1 unknown",)) == (found.level, found.details)
 
     def test_names_what_could_not_be_read(self) -> None:
-        """Where nothing is known of some targets the fleet is not said to be well."""
+        """When targets could not be read, the fleet must not be called well."""
         found = answer(fakes.agent(), source=fakes.source(unread=True))
 
         assert ("unsure", "The fleet is not fully known: agents of prod could not be read.") == (
@@ -211,7 +211,7 @@ class TestHeadline:
         assert "Nothing is known to be wrong, but not all is known." == found.text
 
     def test_names_tasks_of_a_source_that_answers_others(self) -> None:
-        """Whether the newest call failed changes from poll to poll; what is missing does not."""
+        """The headline must name unread tasks, whether the source's newest call failed or not."""
         broken = fakes.source(up=False, unread=True, status=fakes.failed())
         (recorders,) = fakes.source().tasks
         tasks = (*broken.tasks, fakes.changed(recorders, name="recorders"))
@@ -221,7 +221,7 @@ class TestHeadline:
         assert "The fleet is not fully known: agents of prod could not be read." == found.text
 
     def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
-        """What is still to be read is no trouble."""
+        """Before the first polls have finished, unread tasks must not be reported."""
         found = answer(source=fakes.source(unread=True), ready=False)
 
         assert ("unsure", "Starting: the first polls have not finished.", ()) == (

@@ -1,4 +1,4 @@
-"""What the fit agents carry, what the suites bring, and how much may still fail."""
+"""Users that fit agents carry and suites bring, and the number of agents that may still fail."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestUsers:
         assert math.inf == capacity.users
 
     def test_of_the_suites(self) -> None:
-        """What the chosen suites took at their newest runs, as far as it is known."""
+        """The users of the chosen suites' newest runs must be summed, and unknown ones counted."""
         suites = (suite("s"), suite("t", took=2.0), suite("u", took=None), suite("x", took=900.0))
 
         capacity = found({"suites": {"include": "[stu]"}}, *suites)

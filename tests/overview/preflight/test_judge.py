@@ -186,7 +186,7 @@ class TestClusters:
         assert (result, [("alps", result, reason)]) == (found[0], found[2])
 
     def test_one_may_be_missing(self) -> None:
-        """What is demanded of clusters holds for clusters alone."""
+        """A demand on clusters must not apply to agents."""
         two = (ALPS, cluster("jura", member("c", up=False)))
 
         found = outcome({"clusters": {"min_up": 1, "max_down": 1}}, *two)
@@ -265,7 +265,7 @@ class TestSuites:
         assert outcome({"suites": {}}, reading)[0] == "passed"
 
     def test_of_a_vendor_that_does_not_tell_whether_it_can_be_run(self) -> None:
-        """Where suites are known by their runs alone, that none is in flight is enough."""
+        """A suite known by its runs only must be fit when no run is in flight."""
         known = {("bm", "runs"): (suite("soak", healthy=None),)}
 
         (check,) = Fleet(sources=(BLAZEMETER,), known=known).judged({"suites": {}}).checks
@@ -294,7 +294,7 @@ class TestClock:
         assert (result, targets) == (found[0], found[2])
 
     def test_what_is_demanded_of_agents_holds(self) -> None:
-        """Where one may be unfit, one may have a wrong clock, or be down."""
+        """If one agent may be unfit, one agent may be down or have a wrong clock."""
         three = (agent("a"), agent("b"), agent("c", clock_delta_seconds=60.0))
         settings = {"agents": {"max_down": 1}, "clock": "1s"}
 
@@ -353,7 +353,7 @@ class TestUsers:
         ] == found[2]
 
     def test_of_a_private_location(self) -> None:
-        """Where the vendor limits locations, an agent carries the users of its engines."""
+        """In a private location, an agent must carry the users of its engines."""
         cellar = fakes.location(agents_up=1.0, slots=4.0, threads_per_engine=500.0)
         agents = (agent("a", location="cellar", users_limit=None),)
 
@@ -392,7 +392,7 @@ class TestIdle:
         assert expected == (found[0], found[2])
 
     def test_without_the_task_jobs(self) -> None:
-        """What can be done about it is told where something can."""
+        """Without the task `jobs`, the check must be unknown and say which task to switch on."""
         without = source("prod", task("agents"), task("suites"))
 
         found = outcome({"idle": True}, agent("a"), sources=(without,))
@@ -490,7 +490,7 @@ class TestAge:
     def test_of_what_is_old_nothing_is_known(
         self, settings: dict[str, Any], readings: list[Reading]
     ) -> None:
-        """What was true of a target earlier neither fits nor fails it."""
+        """A target whose reading is too old must be unknown, neither fit nor unfit."""
         check = fleet(*readings).judged({**settings, "max_age": "3m"}).checks[0]
 
         assert ("unknown", "was not read within 3 min") == (
@@ -508,7 +508,7 @@ class TestAge:
         ]
 
     def test_of_what_is_asked(self) -> None:
-        """Who asks for suites alone needs no agent."""
+        """A preflight of suites alone must need no agent."""
         report = fleet(suite("s")).judged({"suites": {}, "max_age": "3m"})
 
         assert "1 of 1 suite was read within 3 min" == report.checks[1].reason
@@ -576,7 +576,7 @@ class TestLists:
     def test_are_not_known(
         self, settings: dict[str, Any], lister: str, facts: dict[str, Any], why: str
     ) -> None:
-        """Where a list may lack a target, nothing is fit however well the rest is."""
+        """While a list of targets may be incomplete, no fleet may be fit."""
         lab = source("lab", task(lister, **facts))
 
         found = outcome(settings, agent("a"), ALPS, suite("s"), sources=(source(), lab))
@@ -726,7 +726,7 @@ class TestAll:
         )
 
     def test_one_agent_counts_once(self) -> None:
-        """Where one may be unfit, two that are unfit in different ways are too many."""
+        """If one agent may be unfit, two agents with different faults must fail the preflight."""
         two = (agent("d", clock_delta_seconds=9.0), jobs("d"), agent("e"), jobs("e", 1.0))
 
         report = fleet(*WELL, *two).judged(EVERYTHING)
@@ -736,7 +736,7 @@ class TestAll:
 
 @pytest.mark.parametrize("age", [30, 500], ids=["recent", "old"])
 def test_time_alone_changes_no_word(age: float) -> None:
-    """Whoever shows a report need not show it anew while nothing has happened."""
+    """A report must not change while only time passes."""
     known = fleet(agent("a", age=age), jobs("a"), ALPS, suite("checkout"), age=age)
 
     assert known.judged(EVERYTHING) == known.judged(EVERYTHING, later=60)

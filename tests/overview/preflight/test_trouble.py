@@ -404,7 +404,7 @@ LENIENT = st.fixed_dictionaries(
 
 @given(fit_fleet(), LENIENT)
 def test_so_many_agents_may_fail(fleet: Fleet, settings: dict[str, Any]) -> None:
-    """Whichever so many fail, the fleet stays fit; without clusters, it may be no more."""
+    """The fleet must stay fit if that many agents fail, whichever they are, and for no more."""
     report = fleet.judged(settings)
     spare = report.capacity.agents_may_fail
     agents = [each for each in fleet.known["prod", "agents"] if isinstance(each, Agent)]

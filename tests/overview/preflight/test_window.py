@@ -97,7 +97,7 @@ def test_lasts_an_hour_in_utc() -> None:
 def test_follows_the_clock_on_the_wall(
     zone: str, now: str, before: str, begin: str, end: str
 ) -> None:
-    """Whatever the clock does on that day, the test begins when it shows the time."""
+    """A window must begin at its wall clock time, also on days when the clock changes."""
     assert (begin, end) == found(now, before=before, time_zone=zone, **{"for": "2h"})
 
 
