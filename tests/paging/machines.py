@@ -131,7 +131,7 @@ async def filter_matches_nothing(it: Stage) -> None:
 
 @scenario(agents=3)
 async def agent_deleted(it: Stage) -> None:
-    """What the vendor lists no more, while it lists others, is gone: the page ends."""
+    """When the vendor lists other agents but not this one, its page must end."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.between_polls(lambda: it.simulation.fleet.delete("agents", "42"))

@@ -1,4 +1,4 @@
-"""What a person receives: the shipped Alertmanager, and the test in place of the pagers behind it.
+"""The shipped Alertmanager, with the test in place of the pagers behind it.
 
 A receiver's PagerDuty and Slack stay as they are shipped and tell what a person reads. A webhook
 beside them tells which alerts a notification is about.

@@ -1,4 +1,4 @@
-"""What a scenario is, and what it can do: change its own source, and say what people are told.
+"""The frame of a scenario: it changes its own source, and says what people are notified of.
 
 A scenario goes on by conditions. `told` waits until the people of every way were told what it
 says. `silence` waits until somebody else was told of something that began after it, so that
@@ -45,7 +45,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What befalls one source, and what people are told of it.
+    """Events at one source, and the notifications they must lead to.
 
     Attributes:
         name: That of its source.
