@@ -90,7 +90,7 @@ def changed(engine: Engine) -> list[str]:
 
 
 async def test_nothing_is_shown_before_it_begins(engine: Engine, simulation: Simulation) -> None:
-    """Who asks between the start of the web server and the first poll is told to wait."""
+    """Between the start of the web server and the first poll, the exporter must not be ready."""
     await engine.connect(settings(source(simulation, "prod")))
 
     early = engine.first_shown, engine.first_polls_done

@@ -259,7 +259,7 @@ async def test_who_cannot_get_a_turn_is_told_at_once() -> None:
 async def test_a_client_waits_no_longer_than_it_has_time(
     target_id: str, error: type[TimeoutError]
 ) -> None:
-    """Who waited for a look that hangs is told from who waited for a turn."""
+    """A client that times out must learn whether it waited for its turn or for the vendor."""
     rig = Rig()
     rig.vendor.let.clear()
     rig.look("1")

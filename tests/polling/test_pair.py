@@ -395,7 +395,7 @@ def _taken(engine: Engine) -> dict[str, float]:
 
 
 async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
-    """Who has polled alone shows nothing older when it hears its leader again."""
+    """A standby's own newer readings must not be replaced by older ones of the leader."""
     await portal.poll(portal.leader)
     await portal.wait(40)
     await portal.leader.pollers["prod"].poll("agents")

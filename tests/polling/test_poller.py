@@ -180,7 +180,7 @@ class TestGoodPoll:
         assert turns >= 2 * 4
 
     async def test_it_is_counted_and_timed(self) -> None:
-        """How fresh and how slow the polls are must be on /metrics."""
+        """A poll must be counted and timed, and its time exposed."""
         stage = Stage(Poll(readings=()))
         stage.source.on_poll = lambda: stage.fake.shift(2.0)
 
@@ -205,7 +205,7 @@ class TestGoodPoll:
     async def test_a_state_that_is_carried_over_for_too_long_does_not_come_back(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """What has expired stays so, and is no news at every poll that finds out nothing newer."""
+        """An expired state that a poll carries over must stay unknown, and not be logged again."""
         stage = Stage(Poll(readings=(DOWN,)))
         await stage.poller.poll("agents")
 
@@ -285,7 +285,7 @@ class TestFailedPoll:
         assert 2 == events(logs).count("poll_failed")
 
     async def test_the_recovery_is_logged(self, logs: list[MutableMapping[str, Any]]) -> None:
-        """Whoever saw the failure wants to see its end."""
+        """The recovery of a source must be logged."""
         stage = Stage(BAD_GATEWAY, Poll(readings=()))
 
         await stage.poller.poll("agents")
@@ -336,7 +336,7 @@ class TestHealth:
         assert (SourceHealth(up=False, auth_failed=False),) == stage.health()
 
     async def test_it_never_expires(self) -> None:
-        """However long nothing is learnt, that a source is down must stay visible."""
+        """The health of a source that is down must never expire."""
         stage = Stage(BAD_GATEWAY)
         await stage.poller.poll("agents")
 
@@ -436,7 +436,7 @@ class TestHealth:
     async def test_a_task_that_is_polled_rarely_hides_no_outage(
         self, interval: float, expected: bool
     ) -> None:
-        """What it read may be older than the outage, and its next poll is far away."""
+        """A task polled less often than every 5 minutes must not keep a failing source up."""
         stage = Stage(Poll(readings=(UP,)), BAD_GATEWAY)
         stage.telemetry.source("realload", "prod").declare_task("versions", interval)
         stage.poller.intervals = {"agents": 60.0, "versions": interval}
@@ -746,7 +746,7 @@ class TestExpected:
     async def test_a_part_of_a_list_says_nothing_of_a_filter(
         self, logs: list[MutableMapping[str, Any]], poll: Poll
     ) -> None:
-        """What matches may be in the part that was not read, or that is another process's."""
+        """A filter that matches nothing in an incomplete list must cause no warning."""
         stage = Stage(poll, settings=self.FILTERED)
 
         await stage.poller.poll("agents")
@@ -797,7 +797,7 @@ class TestSince:
 
     @pytest.mark.parametrize(("target", "kept"), [("", True), ("47", False)])
     async def test_it_outlives_a_list_that_was_cut_short(self, target: str, kept: bool) -> None:
-        """Who is missing from half a list is not gone; from a whole one he is."""
+        """A target missing from an incomplete list must keep the time of its last change."""
         later = Moment(unix=1_700_000_060, monotonic=1_060)
         assert DOWN.state is not None
         again = replace(DOWN, state=replace(DOWN.state, read_at=later))
@@ -827,7 +827,7 @@ class TestUsual:
         ]
 
     async def test_a_poll_says_what_is_usual(self) -> None:
-        """What the history knows is in the readings, for all who are given them."""
+        """A poll must add the history's usual values to its readings, asking for them once."""
         asked: list[str] = []
 
         def usual(source: str) -> Usuals:
@@ -864,7 +864,7 @@ class TestUsual:
         assert [None, None] == self.told(stage)
 
     def test_an_explanation_says_it_too(self) -> None:
-        """Who asks about a target is told what the page would tell."""
+        """An explanation must contain the usual values too."""
         stage = Stage(self.POLL, usual=lambda _: self.KNOWN)
 
         assert 0.25 == stage.poller.dated(UP).usual_ping_seconds

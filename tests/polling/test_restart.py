@@ -155,7 +155,7 @@ async def test_what_is_too_old_is_not_shown(portal: Restarts) -> None:
 
 
 async def test_the_first_poll_of_a_task_ends_its_mark(portal: Restarts) -> None:
-    """What was read just now is as good as any reading."""
+    """A task's first poll after a restart must end the mark of its restored readings."""
     await portal.trial.poll()
     await portal.reboot()
 
@@ -193,7 +193,7 @@ async def test_a_restored_source_is_neither_up_nor_down(portal: Restarts) -> Non
 
 
 async def test_restored_targets_are_marked_until_the_first_poll(portal: Restarts) -> None:
-    """Who looks at the board must see what is from before the restart."""
+    """Restored targets must be marked on the board until they have been polled."""
     await portal.trial.poll()
     await portal.reboot()
 
@@ -223,7 +223,7 @@ async def test_a_failed_poll_leaves_what_was_restored(portal: Restarts) -> None:
 async def test_when_a_target_was_last_up_survives_the_expiry_of_its_state(
     restarts: Restarts,
 ) -> None:
-    """Who asks since when an agent is gone must not be told that nobody knows."""
+    """The time at which a target was last up must outlive a restart and the expiry of its state."""
     trial = restarts.trial
     await trial.poll()
     before = last_up(restarts.shown())
@@ -281,7 +281,7 @@ async def test_a_poll_is_written_once(portal: Restarts) -> None:
 
 
 async def test_a_poll_that_brought_nothing_writes_nothing(portal: Restarts) -> None:
-    """What is written down stays the newest snapshot."""
+    """A poll without readings must leave the kept snapshot as it is."""
     portal.trial.only.front.treatment = BAD_GATEWAY
 
     await portal.trial.engine.pollers["prod"].poll("agents")
