@@ -50,7 +50,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What tells it from others, of the same alert as well."""
+        """The alert's name, with its labels where several cases are of one alert."""
         return f"{self.alert} {self.labels}" if "=" in self.labels else self.alert
 
     @property

@@ -68,7 +68,7 @@ class Phase(NamedTuple):
 
 
 class History(NamedTuple):
-    """What happens to a source, and when its alert fires.
+    """Events at a source, and the minutes in which its alert fires.
 
     Attributes:
         name: By it and the title the history is found, and its source is called; without one its

@@ -365,7 +365,7 @@ HEARTBEAT = special("Heartbeat none", "always", Phase(1, {}), fires=0)._replace(
 
 
 class Told(NamedTuple):
-    """What an alert without a case says.
+    """An alert that has no case of its own, and its expected texts.
 
     Attributes:
         labels: Its name without the prefix, its severity and further labels.

@@ -74,7 +74,7 @@ def test_alerts_follow_the_severity_that_users_give_them(severity: str, name: st
 
 
 def test_the_heartbeat_reaches_nobody_else() -> None:
-    """Whatever severity somebody gives it."""
+    """A heartbeat must go to the receiver `heartbeat` only, whatever its severity."""
     found = {routed(FILE, alertname="LoadFleetHeartbeat", severity=each) for each in Severity}
 
     assert {"heartbeat"} == found

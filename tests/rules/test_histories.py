@@ -1,4 +1,4 @@
-"""What happens to every alert about a target, through Prometheus' own evaluation."""
+"""A history for every alert about a target, evaluated by Prometheus itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read: the deployed routes and texts, through a real Alertmanager."""
+"""Notifications that people read: the deployed routes and texts, through a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ UNTOLD = [
 
 
 class Day(NamedTuple):
-    """What has been told, and which alerts each link to a silence matches."""
+    """The notifications sent, and the alerts that the link to each silence matches."""
 
     told: Receivers
     matched: dict[str, set[str]]
@@ -216,7 +216,7 @@ async def alertmanager(folder: Path, configuration: dict[str, Any]) -> AsyncIter
 
 
 class Stage:
-    """Where alerts are posted and what is told of them is awaited."""
+    """An Alertmanager to post alerts to, and the notifications that it sends."""
 
     def __init__(self, url: str, told: Receivers) -> None:
         self.url = url
@@ -322,7 +322,7 @@ def test_titles_tell_firing_from_resolved(case: tuple[str, str, str, str], day: 
 
 @pytest.mark.parametrize("case", [each for each in CASES if each[3] in TEXTS], ids="-".join)
 def test_titles_say_that_there_is_something_else(case: tuple[str, str, str, str], day: Day) -> None:
-    """Who reads of the agents alone looks no further; with one alert left there is no other."""
+    """A title must say that the group has alerts of other kinds, unless only one is left."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -456,7 +456,7 @@ def test_names_cannot_command_the_chat(day: Day) -> None:
 
 
 def test_telephones_show_the_target_of_a_chat_message(day: Day) -> None:
-    """What Slack shows in notifications is not its title but the fallback."""
+    """A chat message's fallback must name the target: telephones show it instead of the title."""
     told = day.last(("warning", "one", "firing"), "slack")
 
     assert told.key.startswith("RecorderUnreachable in one sentence. There is target-00. of ")

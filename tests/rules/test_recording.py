@@ -1,4 +1,4 @@
-"""What is recorded for the dashboards, by Prometheus itself."""
+"""The recording rules of the dashboards, evaluated by Prometheus itself."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_what_is_silenced_is_this_alert(runbook: str) -> None:
 
 
 def test_a_silence_of_one_that_is_gone_needs_no_instance() -> None:
-    """Where nothing exposes the exporter any more, the alert has no label to tell it by."""
+    """The silence of an exporter that is gone must match alerts with and without `instance`."""
     (silence,) = (words for words in commands("LoadFleetExporterGone.md") if words[0] == "amtool")
     (instance,) = (word for word in silence if word.startswith("instance=~"))
 
@@ -166,7 +166,7 @@ def test_a_silence_of_one_that_is_gone_needs_no_instance() -> None:
 
 @each
 def test_it_begins_with_the_exporter(runbook: str) -> None:
-    """What the exporter knows is asked first, which works in every installation."""
+    """Each runbook's check must begin with the exporter itself, which every installation has."""
     check = read(runbook).partition("## How to check")[2].partition("## How to fix it")[0]
     first = re.split(r"^```promql$", check, flags=re.MULTILINE)[0]
 
@@ -236,7 +236,7 @@ class Fleet(fakes.FakeView):
 
 @each
 def test_its_dashboard_exists(runbook: str) -> None:
-    """Who looks for the past finds the dashboard that shows this alert."""
+    """The dashboard a runbook names must exist, and be the one its alert links to."""
     named = set(re.findall(r'dashboard\s+"([^"]+)"', read(runbook)))
     titles, linked = dashboards()
 
