@@ -50,7 +50,7 @@ class TestFile:
         assert ("warn", (LOG,)) == (found.settings.log.level, found.warnings)
 
     def test_a_whole_section_can_have_an_old_name(self) -> None:
-        """What stands in it moves with it."""
+        """Settings in a section of an old name must move to the new section."""
         found = loaded(alerting={"limits": {"clock_skew": "7s"}})
 
         assert 7.0 == found.settings.alerting.thresholds.clock_skew
@@ -89,7 +89,7 @@ class TestFile:
         ] == problems(log={"lvl": "warn", "level": "info"})
 
     def test_a_mistake_is_told_by_the_name_that_was_used(self) -> None:
-        """Who wrote the old name does not look for the new one."""
+        """A mistake must be named by the name the user wrote, new or old."""
         assert [
             "alerting.limits.clock_skew: is not a duration; write one such as 90s, 5m or 1h30m",
             "log.lvl: must be 'debug', 'info', 'warn' or 'error'",
@@ -195,7 +195,7 @@ class TestFlag:
         assert said.endswith("; write `LOADFLEET_LOG_LEVEL`")
 
     def test_the_new_flag_is_not_told(self) -> None:
-        """Who has changed it hears nothing more."""
+        """The new flag must cause no warning."""
         assert ({"log": {"level": "warn"}}, []) == self.given("--log.level=warn")
 
     def test_both_flags_at_once_are_a_mistake(self) -> None:
@@ -249,7 +249,7 @@ class TestRemoved:
     REMEDY = "is gone; remove it: the alerts are kept in the folder of `state.path` now"
 
     def test_in_a_file(self) -> None:
-        """Who upgrades must not find the old file unused one day."""
+        """A setting that is gone must be refused with its remedy, not ignored."""
         assert [f"alerting.state_file: {self.REMEDY}"] == problems(
             alerting={"state_file": "/var/lib/loadfleet/alerts.json"}
         )

@@ -314,7 +314,7 @@ def test_every_invalid_file_has_its_messages() -> None:
 
 class TestFile:
     def test_a_full_file_is_read_in_every_part(self) -> None:
-        """What the file says arrives with its type; sources inherit what they do not say."""
+        """A file with all settings must be read whole, and sources inherit the defaults."""
         settings = load_file("full.yml").settings
 
         prod, test = settings.sources
@@ -432,7 +432,7 @@ class TestFile:
     def test_a_value_that_is_none_is_named_by_its_line(
         self, key: str, value: str, why: str
     ) -> None:
-        """Whichever setting it is of: no reader of one has to know such values."""
+        """A value that no setting can have must be reported with its line."""
         with pytest.raises(ConfigurationError) as caught:
             parse(f"first: 1\n{key}{value}\n".encode(), name="file")
 
@@ -556,7 +556,7 @@ class TestPrecedence:
 
     @pytest.mark.parametrize("word", ["wran", "WARN", "warning"])
     def test_a_mistyped_choice_gets_the_nearest(self, word: str) -> None:
-        """Whoever mistypes one of a few words is told which one it could be, in any case."""
+        """A mistyped choice must be answered with the nearest one, upper or lower case."""
         assert [
             "log.level: must be 'debug', 'info', 'warn' or 'error'; did you mean warn?"
         ] == problems({"sources": [SOURCE], "log": {"level": word}})
@@ -772,7 +772,7 @@ class TestEcho:
         assert [f"defaults.interval: is not a duration; {DURATION}"] == problems(data)
 
     def test_a_default_that_does_not_fit_several_sources_is_one_mistake(self) -> None:
-        """What has to be corrected in one place is said once."""
+        """A mistake in the defaults must be reported once, however many sources inherit it."""
         data = {
             "defaults": {"timeout": "2m"},
             "sources": [SOURCE, SOURCE | {"name": "test"}],
@@ -786,7 +786,7 @@ class TestWeb:
     def test_a_web_configuration_file_that_cannot_be_read_is_named_with_its_setting(
         self, name: str
     ) -> None:
-        """Which of several files is missing does not tell where it is named."""
+        """A `config_file` that cannot be read must be reported with its setting and path."""
         data = {"sources": [SOURCE], "web": {"config_file": name}}
 
         (found,) = problems(data, folder=CONFIGS)
@@ -999,7 +999,7 @@ class TestLockout:
         assert risk.startswith("a wrong token costs each of 9 shards that do not share their state")
 
     def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
-        """What no vendor documents is not forbidden."""
+        """A provider whose vendor locks nobody out must allow any number of shards."""
         source = {
             "provider": "blazemeter",
             "api_key_id": "i",
@@ -1013,7 +1013,7 @@ class TestLockout:
 
 
 class TestRisks:
-    """What works, and may do harm."""
+    """Settings that work but may do harm."""
 
     @pytest.mark.parametrize("concurrency", [1, 3])
     def test_what_is_safe_is_none(self, concurrency: int) -> None:

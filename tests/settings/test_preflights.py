@@ -137,7 +137,7 @@ class TestTaken:
         ],
     )
     def test_names_are_matched_as_a_whole(self, name: str, taken: bool) -> None:
-        """What is excluded is not needed even if it is included."""
+        """A name that is both included and excluded must be left out."""
         agents = {"include": "ubuntu.*", "exclude": ".*-old"}
         (found,) = made({"name": "n", "agents": agents}).preflights
 
@@ -193,7 +193,7 @@ class TestTaken:
 
 class TestShown:
     def test_as_it_was_written(self) -> None:
-        """What the page shows can be put into a file and means the same."""
+        """A shown configuration must mean the same when it is read from a file."""
         settings = made(*parse(WHOLE.encode(), name="x")["preflights"])
 
         shown = yaml.safe_load(yaml.safe_dump(redacted(settings)["preflights"]))
@@ -422,7 +422,7 @@ class TestSources:
         ],
     )
     def test_that_are_wrong_themselves(self, wrong: dict[str, Any], expected: str) -> None:
-        """Who is named wrongly in one place is not told of it in two."""
+        """A mistake in a source must not be reported again for the preflights that name it."""
         found = problems(
             {"name": "n", "agents": {"source": "prd"}}, sources=({**REALLOAD, **wrong},)
         )
