@@ -152,7 +152,7 @@ async def test_a_machine_s_uptime_is_that_of_its_own_clock(portal: RealLoad) -> 
     ("separator", "text"), [("", "16384 MB"), (",", "16,384 MB"), ("'", "16'384 MB")]
 )
 async def test_memory_can_have_a_separator(portal: RealLoad, separator: str, text: str) -> None:
-    """How the vendor prints large numbers depends on the machine."""
+    """The simulator must be able to print memory sizes with each machine's separator."""
     portal.fleet.change("agents", 41, memory_mb=16_384, memory_separator=separator)
 
     response = (await portal.call("pingMeasuringAgent", agentId=41))["agentResponse"]

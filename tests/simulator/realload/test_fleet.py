@@ -153,7 +153,7 @@ def test_a_forced_outcome_shows() -> None:
 
 
 def test_a_run_can_be_stopped() -> None:
-    """What was stopped after one job of three has ended, and two were not executed."""
+    """A run stopped after one of three jobs must have ended, with two jobs not executed."""
     suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["stop"])
 
     run = suite.runs(0)[-1]

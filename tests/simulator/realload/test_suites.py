@@ -108,7 +108,7 @@ async def test_runs_without_a_pass(portal: RealLoad, case: str, changes: dict[st
 
 
 async def test_an_ended_run_can_have_another_state(portal: RealLoad) -> None:
-    """What the vendor's numbers mean is known for one of them only."""
+    """A suite's ended run must be able to have any execution state: only one is documented."""
     portal.fleet.change("suites", 2, ended_state=5)
 
     suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
