@@ -1,4 +1,4 @@
-"""Whatever stands in a field of Locust's or Selenium's, a poll ends as one."""
+"""A poll of Locust or Selenium must end normally, whatever a reply's field contains."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def client(**before: object) -> Client:
 
 
 def test_is_found_again() -> None:
-    """What a task wrote it reads."""
+    """A task must read back the memory it wrote."""
     notes = Notes(version=1, number=10**30, seconds=0.1)
 
     found = remembered(client(memory={"notes": msgspec.json.encode(notes)}), "notes", Notes)

@@ -103,7 +103,7 @@ PROBLEMS = [
 
 @pytest.mark.parametrize(("old", "new", "expected"), PROBLEMS)
 def test_names_what_is_wrong(old: str, new: str, expected: str, folder: Path) -> None:
-    """Whatever is wrong, it is left out and said in a sentence, without anything it has read."""
+    """A broken plug-in must be left out with one sentence that quotes nothing it has read."""
     assert old in RECORD
     record = RECORD.replace(old, new).replace("    BasicSettings,", "    Agent, BasicSettings,")
 

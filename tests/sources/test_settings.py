@@ -29,7 +29,7 @@ def mistakes(**fields: Any) -> list[str]:
 
 class TestIntervals:
     def test_without_a_word_the_providers_defaults_count(self) -> None:
-        """What is off by default is not polled."""
+        """Tasks must have the provider's default intervals, but for those off by default."""
         assert {
             "agents": 60.0,
             "controllers": 60.0,
@@ -115,7 +115,7 @@ class TestProxy:
         assert ["proxy_url"] == mistakes(proxy_url=url)
 
     def test_a_file_that_is_missing_is_one_mistake(self, tmp_path: Path) -> None:
-        """What is not known is not judged a second time."""
+        """A setting that could not be read must not be reported twice."""
         assert ["proxy_url_file"] == mistakes(proxy_url_file=tmp_path / "missing")
 
 

@@ -87,7 +87,7 @@ def status_of(
 
 
 class Account:
-    """What the API answers, by path below `/api/v4/` with the query that tells calls apart.
+    """Answers of the API, by path below `/api/v4/` with the query that tells calls apart.
 
     Lists are keyed `masters?workspaceId=1`, a status with its events `masters/1/status+events`.
     What has no answer is not there (404). `sent` are the keys of the calls, `requests` all calls.

@@ -444,7 +444,7 @@ async def test_last_up_survives_a_silence() -> None:
 
 
 async def test_a_deleted_agent_is_gone() -> None:
-    """What the newest list does not hold is not reported."""
+    """An agent that the newest list lacks must not be reported."""
     it = bench()
     await it.poll("agents")
     it.account.answers[FIRST] = ok([])

@@ -34,7 +34,7 @@ async def failing(bench: Bench) -> PollError:
 
 class TestReadOnly:
     async def test_sends_gets_only(self) -> None:
-        """Whatever is polled or explained, every call is a GET of an allowed path."""
+        """Polls and explanations must send GET requests of the allowed paths only."""
         rows = [{"id": 1, "testId": 7, "ended": BASE}, {"id": 3, "ended": BASE - 9000}]
         it = bench(ok(rows), masters=[2])
         it.account.answers |= {
@@ -176,7 +176,7 @@ class TestRefusal:
         assert not it.source.auth_failed
 
     async def test_of_one_item_is_not_asked_for_at_every_poll(self) -> None:
-        """What this key may not do is tried again after auth_retry, and reported meanwhile."""
+        """A forbidden workspace must be tried again after `auth_retry`, and reported meanwhile."""
         it = bench(workspaces=[200001, 1, 2, 3, 4])
         it.account.answers |= {f"masters?workspaceId={n}": error("403", 403) for n in range(1, 5)}
         denied = await it.poll("runs")
@@ -222,7 +222,7 @@ class TestErrors:
         ],
     )
     async def test_have_their_reason(self, answer: httpx.Response, reason: Reason) -> None:
-        """Whatever is no good reply fails under its reason."""
+        """An answer that is no good reply must fail with its reason."""
         it = bench(answer)
 
         found = await failing(it)

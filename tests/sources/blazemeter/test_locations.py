@@ -233,7 +233,7 @@ class TestCapacity:
 class TestDisabled:
     @pytest.mark.parametrize(("disabled", "active"), [(True, False), (False, True), (None, True)])
     async def test_is_a_location_that_says_so(self, disabled: bool | None, active: bool) -> None:
-        """What is left out or null does not disable a location."""
+        """A location is disabled only if it says so: a missing or null field does not count."""
         it = bench(location(DOWN, disabled=disabled))
 
         (agent,) = readings(await it.poll("agents"), Agent)
@@ -313,7 +313,7 @@ class TestFilters:
         "filters", [{"include": {"locations": "Lab"}}, {"exclude": {"locations": "At.*"}}]
     )
     async def test_hold_for_agents_too(self, filters: Any) -> None:
-        """Who does not watch a location does not watch what is in it."""
+        """A filter of locations must apply to the agents in them too."""
         it = bench(location(UP), location(UP, id="bb", name="Attic"), **filters)
 
         poll = await it.poll("agents")
@@ -360,7 +360,7 @@ class TestWorkspaces:
         assert (4, 2, 4) == tuple(len(each.readings) for each in (before, short, poll))
 
     async def test_that_are_empty_are_doubted_also_when_the_next_one_fails(self) -> None:
-        """What was missing in an emptied list must not be gone because a call failed."""
+        """The doubt about an emptied list must last when the next workspace's call fails."""
         it = bench(location(UP), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok([])
         await it.poll("agents")
@@ -374,7 +374,7 @@ class TestWorkspaces:
         assert (Kind.AGENT, Kind.LOCATION) == poll.inventory
 
     async def test_with_a_short_list_say_so_beside_one_that_fails(self) -> None:
-        """What is missing is to be kept, whatever else goes wrong."""
+        """A list known to be short must mark the poll as incomplete, whatever else fails."""
         it = bench(location(UP), workspaces=[200001, 200002])
         it.account.answers[SECOND] = httpx.Response(500)
         it.account.answers[FIRST] = ok([location(UP)], total=2)

@@ -58,7 +58,7 @@ class TestSearch:
         assert suite.last_run_passed is False
 
     async def test_is_not_made_again(self) -> None:
-        """What was found stays, also over a restart; the list names the run as before."""
+        """A suite found for a run must be kept, also over a restart, without asking again."""
         it = bench(unnamed(2), ended(1))
         it.account.at(100, 2)
         multi_tests(it, 77)
@@ -228,7 +228,7 @@ class TestSearch:
         assert 1 == it.surprises("incomplete_list")
 
     async def test_is_not_made_without_a_need(self) -> None:
-        """Where every run names its test, nobody lists multi-tests."""
+        """Multi-tests must not be listed while every run names its test."""
         it = bench(ended_row(1))
 
         await it.poll("runs")

@@ -77,7 +77,7 @@ LIMITS: list[Callable[[int], float | None]] = [lambda _: None, float, lambda _: 
 def test_no_item_is_missing_without_a_word(
     number: int, cap: int, limit: Callable[[int], float | None], skips: bool, total: Any
 ) -> None:
-    """Whatever a server does, its list is read whole, or is known to be short or cut.
+    """A server's list must be read whole, or be known to be short or cut.
 
     Only one that caps its pages below 50 items and tells neither that nor a total is beyond help.
     """
@@ -138,7 +138,7 @@ class TestEnd:
         assert Pages(items=tuple(server.items), short=True) == pages
 
     async def test_is_chosen_by_the_reader(self) -> None:
-        """What is enough is neither short nor cut."""
+        """A list that the reader stopped because it had enough must be neither short nor cut."""
         server = Server(200, cap=50, total="true")
 
         pages = await server.pages(enough=lambda page: "70" in page)
@@ -171,7 +171,7 @@ class TestShort:
 
     @pytest.mark.parametrize(("hidden", "short"), [(1, False), (0, True), (None, True)])
     async def test_is_not_one_with_hidden_items(self, hidden: Any, short: bool) -> None:
-        """What this key may not see may be in the total."""
+        """A total that counts items hidden from this key must not make the list short."""
         server = Server(62, cap=50, total=63, hidden=hidden)
 
         assert short is (await server.pages()).short

@@ -125,7 +125,7 @@ class TestFinishedRuns:
         assert [] == await watch.suites()
 
     async def test_are_read_anew_for_another_filter(self) -> None:
-        """What was not wanted before is nothing new to the list, and yet unknown."""
+        """After a change of the filter, old runs that it lets through must be read again."""
         watch = Watch(*(old_row(n) for n in range(1, 51)), include={"suites": "Load"})
         watch.answers[f"{LIST}&skip=50"] = ok([old_row(51, testId=8, name="Peak")])
         await watch.poll()

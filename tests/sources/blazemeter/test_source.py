@@ -222,7 +222,7 @@ class TestExplain:
 
 class TestSecrets:
     async def test_are_nowhere(self) -> None:
-        """What must not leave the replies is in no reading, failure, error or explanation."""
+        """No reading, failure, error or explanation may contain a secret of a reply."""
         account = whole_account()
         for key, answer in account.answers.items():
             assert isinstance(answer, httpx.Response)

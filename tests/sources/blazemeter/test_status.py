@@ -219,7 +219,7 @@ class TestPhaseDurations:
         assert {"booting": 30.0, "running": 90.0} == read(events[::-1]).phase_durations
 
     def test_end_with_the_last_engine(self) -> None:
-        """What is said after the end is no phase."""
+        """Events after the end of the last engine must not count as a phase."""
         events = [changed(100, 100), changed(160, 140), changed(900, 140)]
 
         assert {"running": 60.0} == read(events).phase_durations

@@ -348,7 +348,7 @@ class TestListing:
         assert len(readings(poll, Run)) == 1
 
     async def test_that_fails_too_long_takes_the_tests_along(self) -> None:
-        """What tests are known by expires when their workspace cannot be read."""
+        """When a workspace cannot be read for too long, its suites must expire."""
         it = bench(ended_row(1, ended=BASE - 4000), workspaces=[200001, 200002])
         it.account.answers["masters?workspaceId=200002"] = ok([])
         assert len(readings(await it.poll("runs"), Suite)) == 1
@@ -764,7 +764,7 @@ async def test_runs_are_located_like_agents() -> None:
 
 
 async def test_a_run_without_a_usable_id_is_left_out() -> None:
-    """What is no number never gets into a path."""
+    """A run id that is no number must never get into a path."""
     it = bench(row(1) | {"id": "1/../../user"}, row(2) | {"id": None})
 
     poll = await it.poll("runs")

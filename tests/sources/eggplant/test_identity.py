@@ -50,7 +50,7 @@ class Lab(Bench):
 
     @property
     def surprises(self) -> float:
-        """How many values were not of the expected form."""
+        """The number of values that were not of the expected type."""
         return self.count("vendor_surprises_total", kind="type")
 
 
@@ -72,7 +72,7 @@ async def test_tells_two_of_a_name_apart() -> None:
 
 
 async def test_knows_a_single_one_by_its_name() -> None:
-    """Where a name occurs once, it is the id, whatever the port is and becomes."""
+    """An agent whose name occurs once must be known by the name, whatever its port."""
     lab = Lab()
 
     assert {HOST: True} == await lab.agents(entry(5400))
@@ -255,7 +255,7 @@ _EXPECTED = st.lists(st.sampled_from(["a", "a:5400", "a:5403", "b"]), unique=Tru
 
 @given(_STEPS, _EXPECTED)
 def test_never_merges_two(steps: list[Any], expected: list[str]) -> None:
-    """Whatever comes and goes: as many agents are up as are listed, each with its own id."""
+    """As many agents must be up as are listed, each with an id of its own."""
 
     async def play() -> None:
         lab = Lab(expected_agents=expected)

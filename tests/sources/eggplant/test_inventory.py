@@ -476,7 +476,7 @@ class TestLinger:
         assert ["running"] == [run.phase for run in case.runs(running(), after=9 * HOUR)]
 
     def test_remembers_no_run_for_ever(self) -> None:
-        """What is neither listed nor shown nor asked for takes no memory."""
+        """A run that is neither listed nor shown nor asked for must be forgotten."""
         case = Case(linger=HOUR)
         for index in range(10):
             case.update(running(f"r{index}"), after=index)

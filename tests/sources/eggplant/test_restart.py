@@ -175,7 +175,7 @@ class TestRuns:
         assert [] == await fleet.runs()
 
     async def test_unwanted_runs_do_not_return(self) -> None:
-        """What the settings exclude since the restart is not taken from the memory."""
+        """A kept run that the new settings exclude must not return after the restart."""
         fleet = Fleet()
         fleet.lists(executing("Running"))
         await fleet.poll()

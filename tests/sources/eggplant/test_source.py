@@ -669,7 +669,7 @@ def bent_replies(draw: st.DrawFn) -> bytes:
 @settings(deadline=None)
 @given(st.lists(bent_replies(), min_size=1, max_size=3))
 def test_reads_any_reply(bodies: list[bytes]) -> None:
-    """Whatever stands in any field, a poll ends in a `PollError` or in samples told apart."""
+    """A poll must end in a `PollError` or in distinct samples, whatever the reply's fields hold."""
 
     async def polls() -> None:
         bench = Bench(expected_agents=["martin2", "nobody"], run_linger="2h")

@@ -136,7 +136,7 @@ class TestGiven:
 
     @pytest.mark.parametrize("value", ["", "canary token", "canary\r\nx: y", "canäry"])
     async def test_must_fit_a_header(self, value: str) -> None:
-        """What would break the header is refused before it is sent, and not quoted."""
+        """A token that no header can carry must be refused unsent and unquoted."""
         tokens = GivenToken(Secret(value=value))
 
         with pytest.raises(CallError) as caught:
@@ -292,7 +292,7 @@ class TestFailedRenewal:
 
     @pytest.mark.parametrize("login", [(403, b"{}"), (500, b""), (200, b"<html>")])
     async def test_is_tried_once_while_the_old_token_lives(self, login: tuple[int, bytes]) -> None:
-        """Whoever asks often must not log in as often: it may be that logins are refused."""
+        """A failed login must not be repeated at each call while the old token is valid."""
         bench = Tokens()
         await bench.get()
         bench.server.login = login
@@ -335,7 +335,7 @@ class TestOneAtATime:
         assert 1 == len(bench.server.logins)
 
     async def test_shares_a_failure(self) -> None:
-        """Who waited for a login that failed does not try again at once."""
+        """Calls that waited for a login that failed must fail too, without another login."""
         bench = Tokens()
         bench.server.gate = settle
         bench.server.login = (401, b"{}")
@@ -375,7 +375,7 @@ class TestRefusal:
         assert 1 == bench.count("http_requests_total", operation="token", outcome="auth")
 
     async def test_is_tried_again(self) -> None:
-        """How long to wait after a refusal is the guard's business."""
+        """A refused login must be tried again: the guard alone decides when."""
         bench = Tokens()
         bench.server.login = (401, b"{}")
         with pytest.raises(SuspectError):
@@ -519,7 +519,7 @@ _VALUES = st.recursive(
     )
 )
 def test_reads_any_reply(body: bytes) -> None:
-    """Whatever a login answers, there is a token that a header can carry or a `PollError`."""
+    """Any answer to a login must give a token that a header can carry, or a `PollError`."""
     bench = Tokens()
     bench.server.login = (200, body)
     try:

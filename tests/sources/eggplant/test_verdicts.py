@@ -106,7 +106,7 @@ class TestAsking:
     async def test_brings_the_verdict(
         self, entries: tuple[Any, ...], name: str, outcome: Outcome, end: float
     ) -> None:
-        """Whatever became of its agent, a run that went gets its own verdict in the same poll."""
+        """A run that left the list must get its own verdict in the same poll."""
         lab = await gone(*entries)
         lab.tells(200, fixture(name))
 
@@ -186,7 +186,7 @@ class TestAsking:
         assert ("ended", Outcome.PASSED) == await lab.outcome()
 
     async def test_ends_after_an_hour(self) -> None:
-        """What is said to run for ever is not asked for, nor in flight, for ever."""
+        """A run that never ends must count as ended after an hour, without being asked for."""
         lab = await gone(IDLE)
         lab.tells(*told("running"))
         at_the_end = [await lab.outcome(), await lab.outcome(after=HOUR)]
@@ -364,7 +364,7 @@ class TestTrouble:
         await lab.source.aclose()
 
     async def test_is_bounded(self) -> None:
-        """However many runs went at once, a poll asks for twenty."""
+        """A poll must ask for twenty runs at most, however many left the list at once."""
         lab = Lab(*(executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(50)))
         for number in range(50):
             lab.tells(*told("Passed", f"r{number}"), run_id=f"r{number}")
@@ -396,7 +396,7 @@ class TestTrouble:
 
     @pytest.mark.parametrize("status", [403, 404])
     async def test_with_a_login_says_nothing_of_the_run(self, status: int) -> None:
-        """Where no token is to be had for a question, it is put again when there is one."""
+        """A question that failed for lack of a token must be asked again when there is one."""
         lab = await gone(IDLE, auth=CLIENT)
         lab.tells(200, fixture("run_progress.passed"))
 
@@ -461,7 +461,7 @@ class TestRestart:
         assert [RUN] == lab.server.asked_for
 
     async def test_reads_a_memory_of_an_earlier_version(self) -> None:
-        """What an older version wrote down of a run is enough to judge it and ask for it."""
+        """A run kept by an older version must be judged and asked for."""
         lab = await gone(IDLE)
         run = {"run_id": RUN, "run": "Checkout", "phase": "running", "agent": "lab-win-02"}
         tracked = {"run": {**run, "passed": None}, "listed": NOW, "over": None}
@@ -555,7 +555,7 @@ class TestInternalError:
         assert run.internal_error is None
 
     async def test_stays_known(self) -> None:
-        """What was known of a run at last is known after its end and after a restart."""
+        """The internal error of a run must stay known after its end and after a restart."""
         lab = Lab(executing(last_log="Internal Error: x"))
         await lab.poll()
         lab.lists(executing(status="Failed"))
@@ -615,7 +615,7 @@ def passes(told: Any) -> set[str]:
 
 @given(st.lists(_STEP, max_size=8))
 def test_no_run_passes_without_the_word(steps: list[Any]) -> None:
-    """Whatever is listed, told and restarted: a run passed if a reply said so of this very run."""
+    """A run may pass only if a reply said so of this very run."""
 
     async def play() -> None:
         lab = Lab()

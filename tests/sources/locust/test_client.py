@@ -1,4 +1,4 @@
-"""What is sent to a master, what is said when it does not answer, and what nobody may see."""
+"""The client of Locust masters: its requests, its error messages, and its secrets."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class TestMaster:
         ],
     )
     async def test_has_the_port_of_its_url(self, url: str, name: str) -> None:
-        """Where none is given it is that of the scheme."""
+        """A controller's port must be that of its URL, or the default of its scheme."""
         master = Master(url=url)
         prefix = "/x" if url.endswith("/x") else ""
         for path in (STATS, PAGE):
@@ -215,7 +215,7 @@ class TestNoAnswer:
         assert (Reason.DECODE, NO_ANSWER.format("a page")) == (error.reason, told(error))
 
     async def test_learns_the_version_as_soon_as_the_login_is_mended(self) -> None:
-        """What stood on the page of the mistake is not kept."""
+        """The version must be read again once the broken login page is mended."""
         master = Master()
         broken = raw("locust", "login_broken.html")
         for path in (STATS, PAGE):
@@ -229,14 +229,14 @@ class TestNoAnswer:
         assert "2.47.0" == controller.state.version
 
     async def test_names_another_answer(self) -> None:
-        """What is neither JSON nor a page is something else."""
+        """Text that is neither JSON nor a page must be called something else."""
         master = Master()
         master.server.says(STATS, b"hello", content_type="text/plain")
 
         assert NO_ANSWER.format("something else") == told(await failure(master))
 
     async def test_names_another_redirect(self) -> None:
-        """Where it leads to may be a secret, so it stays out."""
+        """The error must not quote the redirect's target, which may be a secret."""
         master = Master()
         master.server.says(STATS, b"", status=301, headers={"location": "/canary"})
 
@@ -286,7 +286,7 @@ class TestExplain:
 
     @pytest.mark.parametrize("kind", ["agent", "controller", "run"])
     async def test_knows_no_others(self, kind: str) -> None:
-        """What is not there is not explained."""
+        """A target that does not exist must not be explained."""
         with pytest.raises(LookupError, match=f"there is no {kind} 'nobody'"):
             await Master("running").explain(kind, "nobody")
 

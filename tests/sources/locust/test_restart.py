@@ -54,7 +54,7 @@ class TestWorkers:
         assert {} == await master.states()
 
     async def test_names_stay(self) -> None:
-        """Who was second of its host is so after the restart, whatever the order of the rows."""
+        """Workers of one host must keep their names over a restart, whatever the order of rows."""
         master = Master(reply((FIRST, "running"), (SECOND, "running")))
         await master.states()
 

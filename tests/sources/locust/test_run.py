@@ -80,7 +80,7 @@ async def test_begins_and_ends_nothing_by_a_state_it_does_not_know(
 
 
 async def test_a_run_that_ended_stays_ended_in_an_unknown_state() -> None:
-    """What is over has a verdict, or none, and keeps its phase."""
+    """A run that has ended must stay ended, also in an unknown state."""
     master = Master("running")
     await run_of(master)
     await run_of(master, "stopped", after=15)

@@ -229,7 +229,7 @@ class TestIdentity:
         assert (name, name) == (agent.agent_id, agent.host)
 
     async def test_takes_an_id_of_another_form_for_a_name(self) -> None:
-        """What has no digits at its end is nobody's number."""
+        """An id without the usual digits at its end must be taken whole as the name."""
         assert {"worker": True} == await Master(reply(("worker", "ready"))).states()
 
     async def test_leaves_a_row_without_id_out(self) -> None:

@@ -205,7 +205,7 @@ async def test_keeps_when_an_agent_was_last_up() -> None:
 
 
 async def test_forgets_an_agent_that_left_the_list() -> None:
-    """What is not listed any more is gone, with all that was kept of it."""
+    """An agent that left the list must be gone, with everything that was kept of it."""
     source = rig("ok", one_agent())
     await only(source)
     source.portal.script["getMeasuringAgents"] = "empty"
@@ -322,7 +322,7 @@ async def test_names_an_agent_without_description_by_its_id() -> None:
 
 
 async def test_accepts_a_reply_without_is_error() -> None:
-    """Where the data are there, a missing `isError` is no error."""
+    """A reply with its data must be accepted, even without the field `isError`."""
     body = fixture("pingMeasuringAgent.ok")
     del body["isError"]
 
@@ -388,7 +388,7 @@ class TestStart:
         assert None is await started(rig(pinged(**fields), one_agent()))
 
     async def test_stays_while_the_calls_take_longer_and_shorter(self) -> None:
-        """What would change by a bit in every poll would be a new sample each time."""
+        """A start time must stay the same while calls take longer or shorter."""
         source = rig(pinged(), one_agent())
         first = await started(source)
         seen = set()
@@ -427,7 +427,7 @@ class TestStart:
         assert 1_700_000_057.0 == await started(source)
 
     async def test_outlives_a_restart_of_the_exporter(self) -> None:
-        """What was known before stays."""
+        """A known start time must be kept over a restart of the exporter."""
         source = rig(pinged(), one_agent())
         before = await source.readings("agents")
         await source.time.advance(1.5)

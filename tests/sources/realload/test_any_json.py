@@ -1,4 +1,4 @@
-"""Whatever stands in a field, a poll ends as one."""
+"""A poll must end normally or in an error of ours, whatever a reply's field contains."""
 
 from __future__ import annotations
 

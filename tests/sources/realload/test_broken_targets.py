@@ -196,7 +196,7 @@ async def test_the_healthy_ones_are_shown_within_one_interval(
 @broken_ones
 @errors
 async def test_they_are_shown_ever_after(broken: frozenset[int], error: Any) -> None:
-    """Who is up is read anew in each poll."""
+    """Healthy agents must be read in each poll, and the broken ones shown, also later."""
     portal = Broken({number: error(number) for number in broken})
     await portal.minutes(1)
 

@@ -79,7 +79,7 @@ async def test_sends_token_and_action_in_the_body() -> None:
 
 @pytest.mark.parametrize("name", [*MUTATING, "getFile", "pingmeasuringagent", ""])
 async def test_refuses_every_action_not_on_the_list(name: str) -> None:
-    """What could change something is refused before a byte is sent."""
+    """A call that is not on the list of reading calls must be refused unsent."""
     rig = Rig()
     action = Action(name=name, reply=Envelope)
 
@@ -166,7 +166,7 @@ async def test_reads_the_body_whatever_the_status(status: int) -> None:
     ],
 )
 async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Reason) -> None:
-    """What may be a refusal is the call's own error only after a fresh proof."""
+    """A reply that may be a refusal must be the call's own error only after a fresh proof."""
     rig = Rig({"getMeasuringAgents": answer})
 
     with pytest.raises(CallError) as caught:
@@ -195,7 +195,7 @@ async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Rea
     ],
 )
 async def test_needs_no_proof_after_other_errors(answer: Script, reason: Reason) -> None:
-    """What can't be a refusal is an error at once."""
+    """A reply that cannot be a refusal must be an error at once, without a new proof."""
     rig = Rig({"getMeasuringAgents": answer})
 
     with pytest.raises(CallError) as caught:

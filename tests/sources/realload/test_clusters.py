@@ -158,7 +158,7 @@ async def test_takes_a_member_without_a_good_answer_for_down(change: dict[str, A
 async def test_judges_nobody_by_a_list_that_is_missing(
     part: str, field: str, value: str | None
 ) -> None:
-    """What the portal did not say, or said in a way that cannot be read, accuses nobody."""
+    """A list that the portal leaves out, or that cannot be read, must not mark a member as down."""
     ping = fixture("pingMeasuringAgentClusterMembers.ok")
     ping["controllerResponse"][part][field] = value
 
@@ -235,7 +235,7 @@ WRONG_TOKEN = {
 async def test_takes_a_cluster_for_down_whose_controller_asks_nobody(
     ping: Script, reason: Reason, outdated: bool | None
 ) -> None:
-    """What is wrong with the cluster must not accuse the agents behind it as well (case R7)."""
+    """A failure of the cluster's controller must not mark the cluster's agents as down."""
     source = rig(ping)
 
     cluster = await only(source)

@@ -59,7 +59,7 @@ async def test_sends_each_controllers_own_token_back() -> None:
 
 
 async def test_no_token_goes_into_the_ledger() -> None:
-    """What names a controller there is the hash of its address alone."""
+    """The ledger must name a controller by the hash of its address, without its token."""
     source = rig({"isError": True, "genericErrorText": "failed"})
 
     await source.source.poll("controllers")
@@ -82,7 +82,7 @@ async def test_sends_an_empty_token_when_there_is_none() -> None:
 
 
 async def test_pings_an_address_once() -> None:
-    """However many clusters use a controller, it is one controller."""
+    """A controller that several clusters use must be pinged once."""
     controllers = fixture("getClusterControllers.ok")
     controllers["clusterControllersArray"][1]["controllerHost"] = "198.51.100.1"
     source = rig("ok", controllers)
@@ -264,7 +264,7 @@ class TestSeveralTokens:
         assert controller.state.up
 
     async def test_the_same_token_is_tried_once(self) -> None:
-        """However many clusters store it."""
+        """A token that several clusters store must be tried once."""
         source = rig("not_reachable", twice("a", "a", "b", "a", None, ""))
 
         await controllers_of(source)

@@ -1,4 +1,4 @@
-"""What is read of the newest finished runs in detail."""
+"""Details of a suite's newest finished run."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class TestContents:
         ],
     )
     async def test_shows_nothing_of_another_run(self, detail: Any) -> None:
-        """What the reply says it is about has to fit; the summary stands."""
+        """A detail of another run must be refused, and the summary kept."""
         source = rig(detail)
 
         poll = await source.source.poll("suites")
@@ -276,7 +276,7 @@ class TestContents:
 
 class TestCalls:
     async def test_asks_once_for_each_newest_finished_run(self) -> None:
-        """What was read is kept until a newer run has ended."""
+        """A detail must be read once, and kept until a newer run has ended."""
         source = rig()
         before = await run_of(source)
         kept = await run_of(source)
@@ -352,7 +352,7 @@ class TestCalls:
         assert JOBS == run.testjobs
 
     async def test_a_call_that_was_held_back_is_no_try(self) -> None:
-        """However often that happens, the detail is read afterwards."""
+        """A call that the guard held back must not count as an attempt to read the detail."""
         source = rig(BlockedError("wait", retry_at=0.0))
         for _ in range(5):
             (failure,) = (await source.source.poll("suites")).failures

@@ -48,7 +48,7 @@ async def test_reads_what_a_poll_reads(
 
 
 async def test_shows_wanted_fields_and_names_the_others() -> None:
-    """What the decoder knows is shown; nothing else can be known to be harmless."""
+    """An explanation must show the fields the decoder knows, and only name the others."""
     explanation = await rig().source.explain("agent", "46")
 
     ping = fixture("pingMeasuringAgent.ok")
@@ -142,7 +142,7 @@ async def test_accuses_nobody_by_one_time_out() -> None:
 
 
 async def test_fails_as_a_call_fails() -> None:
-    """What says nothing about the target is an error."""
+    """An explanation must fail as a poll does if the reply says nothing about the target."""
     source = rig()
     source.portal.script["pingMeasuringAgent"] = reply(b"", 502)
 

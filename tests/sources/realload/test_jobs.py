@@ -143,7 +143,7 @@ async def test_carries_counts_over_a_failed_call() -> None:
 
 
 async def test_reports_a_time_out_as_a_failure() -> None:
-    """Whether an agent is down is said by its ping; its jobs are only unknown."""
+    """A time-out must be a failure that leaves the agent's jobs unknown."""
     source = rig(only_for(50, CallError(Reason.TIMEOUT, "late"), others="ok"))
     await source.readings("agents")
 

@@ -113,7 +113,7 @@ async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
 
 
 async def test_bounds_the_calls_under_way() -> None:
-    """However many targets there are, no more calls than `concurrency` are under way."""
+    """No more calls than `concurrency` may be under way, however many targets there are."""
     source = rig(range(1, 41), {})
 
     async def some_turns(request: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ async def test_calls_begin_one_after_the_other() -> None:
 
 
 async def test_starts_with_what_failed_last_time() -> None:
-    """Who takes long begins early, so that the poll ends early."""
+    """A target that failed in the last poll must be asked first in the next."""
     source = rig(range(1, 31), {17: "not_reachable"})
     await source.readings("agents")
     source.portal.requests.clear()

@@ -129,7 +129,7 @@ class TestSuites:
         assert "1" == suite.last_run.run_id
 
     async def test_a_run_that_does_not_move_is_over_in_the_end(self) -> None:
-        """How long it has not moved is counted over restarts, and the time between them, too."""
+        """A run that does not move must count as over in the end, also across restarts."""
         portal = Portal()
         still = run(1, testRunStartTimestamp=None)
         portal.answers(getTestExecutionSuites=suites(still))

@@ -127,7 +127,7 @@ async def test_keeps_secrets_out_of_readings(task: str) -> None:
 
 @pytest.mark.parametrize(("kind", "target_id"), _TARGETS.items())
 async def test_keeps_secrets_out_of_explanations(kind: str, target_id: str) -> None:
-    """What is shown of a reply holds none."""
+    """The reply in an explanation must contain no secret."""
     explanation: Explanation = await rig().source.explain(kind, target_id)
 
     assert explanation.reply is not None
@@ -149,7 +149,7 @@ async def test_keeps_secrets_out_of_errors(status: int, body: Any) -> None:
 
 @pytest.mark.parametrize("task", _TASKS)
 async def test_shows_no_secret_in_a_repr(task: str) -> None:
-    """Whatever the source keeps shows its secrets to nobody who prints it."""
+    """The `repr` of everything that a source keeps must contain no secret."""
     source = rig()
     await source.source.poll(task)
 

@@ -102,7 +102,7 @@ class TestOneOfMany:
         "refusal", [LATE, reply(b"", 502), reply(b"", 401), {"isError": True}, b"<html>"]
     )
     async def test_is_not_judged_when_the_cheap_call_fails(self, refusal: Script) -> None:
-        """Whatever the reason, the portal gave no sign of being well after the ping."""
+        """A ping that timed out must not be judged if the cheap call fails, for any reason."""
         source = rig(3, {})
         before = await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = lambda request: (
@@ -345,7 +345,7 @@ class TestASlowPortal:
 
 
 async def test_a_budget_of_our_own_is_no_slowness() -> None:
-    """What waits for `requests_per_minute` does not take the portal's time."""
+    """Time that a call waited for `requests_per_minute` must not count as the portal's."""
     source = rig(3, {2: LATE})
     send = source.portal.send
 
@@ -458,7 +458,7 @@ class TestTheRule:
         )
     )
     def test_nobody_is_accused_while_the_cheap_call_hangs(self, polls: list[list[Script]]) -> None:
-        """Whatever the pings say, and in whichever order, in any number of polls."""
+        """While the cheap call hangs, no agent may be called down, whatever the pings say."""
 
         async def play() -> None:
             source = rig(6, {})

@@ -195,7 +195,7 @@ async def test_keeps_a_failed_run_while_the_next_is_in_flight(archived: bool) ->
 
 
 async def test_judges_no_run_that_ends_while_it_is_read() -> None:
-    """What ran before or after the list counts as running."""
+    """A run must count as running if it ran before or after the list was read."""
     asked = iter([running(2), running()])
     suites = with_runs(run(1), run(2, executionState=1))
 
@@ -585,7 +585,7 @@ async def test_lists_all_suites() -> None:
 
 class TestPlace:
     async def test_is_an_agent_or_a_cluster(self) -> None:
-        """Where a suite runs by default has the id of either."""
+        """A suite's place must be the id of its default agent or cluster."""
         found = await suites_of(rig())
 
         assert [("145", ""), ("", "27")] == [(each.agent_id, each.cluster_id) for each in found]
@@ -605,7 +605,7 @@ class TestPlace:
         ],
     )
     async def test_is_neither(self, place: Any, surprises: int) -> None:
-        """What cannot be read as one is no place, and the suite is there nevertheless."""
+        """A place that cannot be read must be left out, and the suite be kept."""
         suites = with_runs(run(1))
         info = suites["testExecutionSuitesArray"][0]["testExecutionSuite"]
         info["topExecuteOnMeasuringAgentOrClusterId"] = place

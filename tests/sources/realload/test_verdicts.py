@@ -1,4 +1,4 @@
-"""Whatever counts, states, times and lists a portal gives, no run is called better than it is."""
+"""No run may be called better than it is, for any counts, states, times and lists of a portal."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_run_in_flight_is_not_judged(runs: list[Any], listed: tuple[bool, bool
 def test_nothing_but_a_pass_ends_a_failure(
     state: Any, counts: tuple[Any, Any, Any], ages: Any, listed: tuple[bool, bool]
 ) -> None:
-    """Whatever a newer run that did not pass is: stopped, without a verdict, or in flight."""
+    """Only a later pass may end a failure: not a stop, a missing verdict, or a run in flight."""
     failed = row(1, 2, (3, 2, 1), (7200, 7000))
     newer = row(2, state, counts, (min(ages or 0, 6000), ages))
     planned, passed, _ = counts

@@ -1,4 +1,4 @@
-"""What is sent to a hub, what is said when it does not answer, and what nobody may see."""
+"""The client of Selenium hubs: its requests, its error messages, and its secrets."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class TestExplain:
 
     @pytest.mark.parametrize("kind", ["agent", "controller"])
     async def test_knows_no_others(self, kind: str) -> None:
-        """What is not there is not explained."""
+        """A target that does not exist must not be explained."""
         with pytest.raises(LookupError, match=f"there is no {kind} 'nobody'"):
             await Hub().explain(kind, "nobody")
 
@@ -276,7 +276,7 @@ async def test_reads_all_recorded_replies() -> None:
 
 
 async def test_cuts_the_version_at_the_first_space() -> None:
-    """What follows is the revision, of the node and of the hub."""
+    """The version of a node or hub must be cut before its revision."""
     hub = Hub(reply(node(version=VERSION)))
 
     (agent,) = await hub.readings(Agent)

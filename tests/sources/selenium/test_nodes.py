@@ -107,7 +107,7 @@ class TestKilled:
         assert {} == await hub.states(after=1)
 
     async def test_has_no_sessions(self) -> None:
-        """What a dead node had is true no more."""
+        """A node that is down must have no sessions."""
         samples = await Hub("node_down").samples()
 
         assert [] == [series for series in samples if "selenium_agent" in series]
