@@ -77,7 +77,7 @@ async def test_cut_anywhere_it_is_never_wrong(tmp_path: Path) -> None:
 
 
 async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
-    """Whichever bit is wrong, a document is as it was written or not there."""
+    """With any bit flipped, a document must be as it was written or be missing."""
     content = await filled(tmp_path / "whole")
     chance = Random(7)  # noqa: S311 - repeatable, not secret
     outcomes: Counter[str] = Counter()

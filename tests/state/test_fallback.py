@@ -79,7 +79,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
 
 
 async def test_a_store_that_works_is_used(case: Case) -> None:
-    """What is written is in the store, counted, and the gauge is 1."""
+    """A write must reach the store and be counted, and the gauge be 1."""
     await case.state.put("key", b"value")
 
     assert {"key": b"value"} == await kept(case.folder, case.clock)
@@ -132,7 +132,7 @@ async def test_each_cause_is_told_once(case: Case) -> None:
 
 
 async def test_a_store_nobody_asked_for_is_missed_quietly(tmp_path: Path) -> None:
-    """Where the default cannot be written, nothing is wrong."""
+    """A default folder that cannot be written must be logged as information only."""
     (tmp_path / "state.db").mkdir()
 
     with capture_logs() as logs:
@@ -201,7 +201,7 @@ async def test_a_store_that_is_lost_again_is_left_again(case: Case) -> None:
 
 
 async def test_the_store_alone_has_no_memory_in_its_place(case: Case) -> None:
-    """What is of use to others only fails while the store is away, and is counted as failed."""
+    """The shared state must fail while the store is away, and its failures be counted."""
     shared = case.state.shared
     await shared.put("a", b"1")
     case.take_away()

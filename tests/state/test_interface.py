@@ -206,7 +206,7 @@ class ServerMachine(Machine):
 
 @EVERY
 def test_it_does_what_a_dictionary_does(backend: str) -> None:
-    """Whatever is done in whatever order by whichever of two, all of them see the same."""
+    """All clients must see what a dictionary would hold, after any sequence of operations."""
     base = ServerMachine if backend in PROGRAMS else Machine
     machine = type(f"{base.__name__} on {backend}", (base,), {"backend": backend})
 

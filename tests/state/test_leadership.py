@@ -423,7 +423,7 @@ async def test_what_the_leader_tells_is_heard_within_a_second(
 
 
 async def test_a_leader_does_not_listen(pair: tuple[Member, Member], time: FakeClock) -> None:
-    """What a leader told itself is no news to it, nor what was told before it took over."""
+    """A leader must ignore its own messages, and those from before it took over."""
     leader, standby = pair
 
     await leader.leadership.leave()
@@ -461,7 +461,7 @@ async def test_a_newer_document_is_respected(store: MemoryState, time: FakeClock
 async def test_a_damaged_document_is_none(
     content: bytes, store: MemoryState, time: FakeClock
 ) -> None:
-    """Whatever stands in the lease's place, somebody leads."""
+    """A damaged lease must not keep a process from leading."""
     await store.put(KEY, content)
     member = Member(store, time)
 

@@ -77,7 +77,7 @@ async def test_a_place_that_cannot_be_is_told(environ: Mapping[str, str], level:
 
 
 async def test_a_server_that_is_named_is_used_in_place_of_a_folder() -> None:
-    """Whatever folder systemd has made; while it is away everything goes on in memory."""
+    """A configured server must be used even if there is a folder, and memory while it is away."""
     with capture_logs() as logs:
         state = open_state(
             StateSettings(url="redis://127.0.0.1:1"),

@@ -49,7 +49,7 @@ async def test_no_change_is_lost(tmp_path: Path) -> None:
 
 
 async def test_all_follow_when_the_file_is_damaged(tmp_path: Path) -> None:
-    """Whoever finds out sets it aside, and all go on with one new file."""
+    """One process must set a damaged file aside, and all go on with one new file."""
     async with writer(tmp_path, "a", 0) as one, writer(tmp_path, "b", 0) as other:
         both = (one, other)
         await until(lambda: all(each.output.count("\n") > 20 for each in both))
@@ -84,7 +84,7 @@ async def test_all_follow_when_the_file_is_damaged(tmp_path: Path) -> None:
 
 
 async def test_on_a_full_disk_it_goes_on_in_memory(tmp_path: Path) -> None:
-    """Where no file can grow the count goes on, and what was kept before stays."""
+    """On a full disk, counting must go on in memory, and kept documents stay."""
     async with writer(tmp_path, "a", 5) as first:
         await first.process.wait()
     async with writer(tmp_path, "b", 5, "0") as second:

@@ -1,4 +1,4 @@
-"""What a server does to the state: flushed, restarted, full, silent, of somebody else."""
+"""The state on a server that is flushed, restarted, full, silent or somebody else's."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def failure_of(state: State) -> str:
 
 
 async def test_new_data_are_whole_after_a_minute(server: RedisServer) -> None:
-    """Whoever joins later need not wait for it once more."""
+    """New data must count as whole after a minute, also for processes that join later."""
     async with opened(server.state()) as first, opened(server.state()) as second:
         unreached = first.whole
         await first.put("key", b"value")
@@ -176,7 +176,7 @@ async def test_a_restart_that_keeps_the_data_is_no_loss(start: Callable[..., Red
 
 
 async def test_a_restart_that_goes_back_is_made_up_for(start: Callable[..., RedisServer]) -> None:
-    """What a process changed after the server had saved last is written again."""
+    """A change that the server lost in a restart must be written again."""
     server = start()
     async with opened(server.state()) as state:
         await state.update("ledger", to(b"1"))
@@ -308,7 +308,7 @@ async def test_the_documented_rights_suffice(server: RedisServer) -> None:
 
 @pytest.mark.parametrize("rules", [["+info"], ["+eval", "+info", "+time", "~other*"]])
 async def test_missing_rights_are_told(server: RedisServer, rules: list[str]) -> None:
-    """Whether it is a command or a key that is not allowed."""
+    """A missing right to a command or to a key must be reported with its remedy."""
     server.command("ACL", "SETUSER", "weak", "reset", "on", ">pass", *rules)
     async with opened(server.state(username="weak", password="pass")) as state:
         message = await failure_of(state)
@@ -588,7 +588,7 @@ async def test_the_clock_never_goes_back(server: RedisServer) -> None:
 
 
 async def test_a_leap_of_the_clock_is_doubted(server: RedisServer) -> None:
-    """What happened within the last minute looks older than it is."""
+    """After a leap of the server's clock, the data must not count as whole."""
     async with opened(server.state()) as state:
         await state.put("key", b"value")
     server.age()
@@ -693,7 +693,7 @@ async def test_a_change_whose_answer_got_lost_happens_once(server: RedisServer) 
 
 
 async def test_a_change_gives_way_only_so_long(server: RedisServer) -> None:
-    """Where others always come first it is given up."""
+    """A change that others always precede must be given up after some seconds."""
     clock = FakeClock()
     async with opened(server.state(clock.clock)) as state, opened(server.state()) as other:
         loop = asyncio.get_running_loop()

@@ -41,7 +41,7 @@ async def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
-    """Who no longer waits leaves the store and the changes of others as they should be."""
+    """A cancelled change must be made whole or not at all, and leave the others alone."""
     state = sqlite(tmp_path)
 
     def change(value: bytes | None, _: float) -> tuple[bytes, None]:
@@ -102,7 +102,7 @@ async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
 
 
 async def test_a_closed_state_says_so(tmp_path: Path) -> None:
-    """Whoever comes late gets an error that it can handle."""
+    """A call to a closed state must fail with `StateError`."""
     state = sqlite(tmp_path)
     await state.aclose()
     await state.aclose()
@@ -129,7 +129,7 @@ async def test_what_nobody_writes_any_more_is_deleted(tmp_path: Path) -> None:
 
 
 async def test_a_full_store_keeps_what_it_has(tmp_path: Path) -> None:
-    """What does not fit is refused; what is there is read, and room can be made."""
+    """A full store must refuse what does not fit, keep its documents, and let them be deleted."""
     state = sqlite(tmp_path, max_pages=12)
     await state.put("first", b"x" * 20_000)
 
@@ -160,7 +160,7 @@ async def test_the_clock_of_a_new_store_is_the_wall_clock(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
 async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: float) -> None:
-    """Whoever sets the time makes no refusal older or younger."""
+    """A jump of the wall clock must not move the state's clock."""
     clock = FakeClock()
     before = await now(tmp_path, clock, "a")
     clock.unix += jump
