@@ -74,7 +74,7 @@ class Server:
 
     @property
     def calls(self) -> list[tuple[str, str, bytes]]:
-        """What was asked for: method, path and body."""
+        """The requests so far: method, path and body."""
         return [(each.method, each.url.path, each.content) for each in self.asked]
 
 

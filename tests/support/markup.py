@@ -23,12 +23,12 @@ class Element:
 
     @property
     def text(self) -> str:
-        """What is read of it, in one line."""
+        """The element's text in one line."""
         return " ".join(self.raw_text.split())
 
     @property
     def raw_text(self) -> str:
-        """What is read of it, with its blanks and ends of lines."""
+        """The element's text, with its blanks and line ends."""
         return "".join(
             child if isinstance(child, str) else child.raw_text for child in self.children
         )

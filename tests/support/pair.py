@@ -180,7 +180,7 @@ class Installation:
 
     @property
     def world(self) -> World:
-        """What the only vendor knows."""
+        """The simulated world of the only vendor."""
         (portal,) = self.portals.values()
         return portal.world
 

@@ -99,7 +99,7 @@ class Participant:
 
     @property
     def is_well(self) -> bool:
-        """Whether it neither stalls nor was killed."""
+        """True if the participant neither stalls nor was killed."""
         ledger = self._ledger
         return not ledger.is_killed and self._clock.monotonic >= ledger.stalls_until
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Notification(NamedTuple):
-    """What somebody is sent.
+    """A notification as a receiver gets it.
 
     Attributes:
         kind: `pagerduty`, `slack`, `mail` or `webhook`.
