@@ -37,7 +37,7 @@ async def test_head_works_everywhere(path: str) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere", "/sd/agents", "/api/v1/history", "/probe"])
 async def test_no_cache_shows_what_was(path: str) -> None:
-    """Whatever is answered is asked for anew: a fleet out of a cache would be a lie."""
+    """Answers must not be cached: they must be validated or fetched each time."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.get(path)
 
@@ -86,7 +86,7 @@ async def test_a_small_page_is_packed_for_who_wants_no_other(path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_other_methods_are_refused(path: str) -> None:
-    """What only reads says so to whoever wants to write."""
+    """Other methods than GET and HEAD must be refused with 405."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.post(path)
 

@@ -71,7 +71,7 @@ def test_takes_everything_the_format_has() -> None:
 
 
 def test_an_empty_mapping_demands_nothing() -> None:
-    """Who writes `{}` wants plain HTTP for everybody, as with other exporters."""
+    """An empty mapping must be accepted, and demand neither TLS nor a password."""
     config = parse(b"# nobody else is in this network\n{}\n", path=PATH)
 
     assert (None, {}, {}) == (config.tls, config.users, config.headers)
@@ -100,7 +100,7 @@ def test_a_part_that_was_only_begun_is_a_mistake(part: str) -> None:
 
 
 def test_tells_all_mistakes_at_once() -> None:
-    """Who mends the file must not have to start the daemon once per line of it."""
+    """All mistakes in the file must be reported at once."""
     found = problems(
         {
             "tls_server_config": {"cert_file": "a", "min_version": "SSL3", "cipher_suite": []},

@@ -70,7 +70,7 @@ class TestUsers:
         ],
     )
     async def test_odd_credentials_are_refused(self, tmp_path: Path, header: str) -> None:
-        """Whatever is sent instead of a name and a password is no mistake of ours."""
+        """Credentials of any form must be refused with 401, not cause an error."""
         async with guarded(tmp_path, basic_auth_users=USERS) as client:
             answer = await client.get(
                 "/metrics", headers={b"Authorization": header.encode("latin-1")}
@@ -140,7 +140,7 @@ class TestRateLimit:
 
 class TestHeaders:
     async def test_the_file_goes_over_our_own(self, tmp_path: Path) -> None:
-        """What the file says is sent with every answer, refusals included; blank is not sent."""
+        """Configured headers must be sent with every answer, also with refusals, unless blank."""
         headers = {
             "Strict-Transport-Security": "max-age=31536000",
             "X-Frame-Options": "sameorigin",

@@ -139,7 +139,7 @@ class TestUsers:
 
 class TestMistakes:
     def test_at_the_start_are_all_told(self, tmp_path: Path) -> None:
-        """What cannot be served safely is not served at all."""
+        """A configuration that cannot be served safely must end the start, with all mistakes."""
         path = tmp_path / "web.yml"
         write(path, {"tls_server_config": {"cert_file": "no.crt", "key_file": "no.key"}})
 
@@ -208,7 +208,7 @@ class TestFailClosed:
     async def test_users_who_vanish_while_running_stay(
         self, tmp_path: Path, content: bytes
     ) -> None:
-        """However users get lost, the door stays closed, and one line of the log says where."""
+        """If a running daemon loses its users, it must keep the old ones, and log once where."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -223,7 +223,7 @@ class TestFailClosed:
         assert logs[0]["message"].startswith(f"{path}: ")
 
     async def test_a_file_cut_anywhere_lets_nobody_in(self, tmp_path: Path) -> None:
-        """Whoever writes in place shows each beginning of the file for a while."""
+        """A file that is cut anywhere must admit nobody new: an editor may write it in place."""
         path = tmp_path / "web.yml"
         headers = {"http_server_config": {"headers": {"X-Frame-Options": "deny"}}}
         path.write_text(yaml.safe_dump(headers | users("alice"), sort_keys=False))
@@ -279,7 +279,7 @@ class TestFailClosed:
         assert ["web_config_refused"] == [entry["event"] for entry in logs]
 
     def test_users_who_vanished_are_named_with_the_remedy(self, tmp_path: Path) -> None:
-        """Who takes users out on purpose reads how."""
+        """The log must say how to remove all users on purpose."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -292,7 +292,7 @@ class TestFailClosed:
         assert [f"{path}: basic_auth_users: {remedy}"] == [entry["message"] for entry in logs]
 
     async def test_a_wrong_file_after_an_empty_one_keeps_the_users(self, tmp_path: Path) -> None:
-        """What is kept is what was last right, however many mistakes come after it."""
+        """The newest valid file must stay in use, however many wrong ones follow."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)

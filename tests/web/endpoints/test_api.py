@@ -143,7 +143,7 @@ async def test_what_is_usual_is_told() -> None:
 
 
 async def test_the_status_has_the_verdict_and_all_it_is_about() -> None:
-    """Who asks once gets the headline of the board, and the rows it was judged by."""
+    """The status must have the board's headline, and the rows that it was judged by."""
     view = fakes.FakeView(*FLEET, sources=[fakes.source()])
     view.ready = False
 
@@ -240,7 +240,7 @@ async def test_mistyped_words_are_refused(path: str, expected: str) -> None:
 
 @pytest.mark.parametrize("name", ["targets", "sources", "problems", "alerts"])
 async def test_the_documents_tell_all_parameters(name: str) -> None:
-    """What can be asked can be looked up."""
+    """The page `api.md` must list every parameter of every list."""
     page = (Path(__file__).parents[3] / "deploy/docs/api.md").read_text(encoding="utf-8")
     async with fakes.browsing(known()) as client:
         answer = await client.get(f"/api/v1/{name}?colour=red")
@@ -277,7 +277,7 @@ async def test_all_mistakes_are_told_at_once() -> None:
 
 
 async def test_a_cut_list_tells_how_long_it_is() -> None:
-    """Whoever turns pages knows when the last one has come."""
+    """A list must have the number of all its rows, whichever page of it is asked for."""
     cut = await get(known(), "/api/v1/targets?kind=agent&limit=1")
     beyond = await get(known(), "/api/v1/targets?kind=agent&limit=1&offset=2")
 
@@ -402,7 +402,7 @@ async def test_an_alert_is_told_whole() -> None:
 
 
 async def test_where_alerts_are_off_there_are_none() -> None:
-    """Whoever asks gets a list in any case."""
+    """Without built-in alerts, the list of alerts must be empty, not an error."""
     document = await get(fakes.FakeView(), "/api/v1/alerts")
 
     assert {"status": "success", "data": {"alerts": [], "total": 0}} == document
@@ -449,7 +449,7 @@ async def test_alerts_are_filtered(query: str, expected: list[str]) -> None:
     ],
 )
 async def test_problems_are_filtered(query: str, expected: list[str]) -> None:
-    """What is wrong now is a list as well, wherever alerts are judged."""
+    """Problems must be filtered by the query."""
     document = await get(known(), f"/api/v1/problems{query}")
 
     found = [each["name"] for each in document["data"]["problems"] if each["kind"] == "agent"]
@@ -576,7 +576,7 @@ def test_the_form_is_what_the_client_likes_best(accept: str, expected: str) -> N
 
 class TestSharing:
     async def test_nothing_is_sent_twice(self) -> None:
-        """Whoever has the newest answer is told so, by its tag or as a weak one among others."""
+        """A client whose tag is current must get 304 without a body."""
         async with fakes.browsing(known()) as client:
             first = await client.get("/api/v1/targets?kind=agent")
             etag = first.headers["etag"]
@@ -674,7 +674,7 @@ names = st.sampled_from(
     accept=st.sampled_from(["text/csv", "*/*"]) | st.text(st.characters(codec="ascii"), max_size=9),
 )
 def test_nonsense_is_answered(path: str, pairs: list[tuple[str, str]], accept: str) -> None:
-    """Whatever is asked, the answer is a list or says what is wrong."""
+    """Any query must be answered with a list, or with 400 and the mistake."""
 
     async def ask() -> httpx.Response:
         query = urlencode(pairs, errors="replace")

@@ -287,7 +287,7 @@ class TestPicture:
         ],
     )
     async def test_has_names_as_text_only(self, name: str) -> None:
-        """Whatever a target or a label is called, no element and no attribute comes of it."""
+        """Names must become no element or attribute of the picture."""
         plain = parsed(drawn(Said(label="a", message="up")))
 
         picture = parsed(

@@ -119,7 +119,7 @@ async def test_lists_controllers_and_recorders(path: str, kind: str, reading: Re
 
 
 async def test_an_empty_inventory_is_an_empty_list() -> None:
-    """Where the vendor lists nothing, Prometheus is to forget what it had."""
+    """A source without targets must be an empty list, so that Prometheus forgets them."""
     assert [] == await groups(View())
 
 
@@ -131,7 +131,7 @@ async def test_an_unknown_inventory_is_no_empty_list() -> None:
 
 
 async def test_a_broken_source_hides_no_other() -> None:
-    """What is known is listed, unless the broken source was asked for by name."""
+    """A broken source must not hide the others, and be an error only if asked for by name."""
     view = View(fakes.agent(host="a.example"))
     view.source_rows = [fakes.source(), fakes.source("broken")]
 

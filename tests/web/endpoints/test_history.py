@@ -145,7 +145,7 @@ async def test_all_spans_unless_some_are_named() -> None:
 
 
 async def test_hours_are_those_of_the_spans() -> None:
-    """Who asks for a day does not get a month of hours."""
+    """The hours must be those of the span that is asked for."""
     hours = {PRESENT - 100: Tally(up=1), PRESENT - 23: Tally(up=1), PRESENT: Tally(up=1)}
     found = summarized(Records(hours=hours), fakes.NOW.unix)
 
@@ -196,14 +196,14 @@ async def test_nothing_known_of_the_target() -> None:
 
 
 async def test_off() -> None:
-    """Where no history is kept, that is said."""
+    """Without a history, the answer must be 404 and say that it is off."""
     status, document = await ask(TARGET, off=True)
 
     assert (404, "no history is kept: it is off") == (status, document["error"])
 
 
 async def test_a_disk_that_does_not_answer() -> None:
-    """What cannot be read now is told as that."""
+    """When the disk does not answer, the answer must be 503 with the reason."""
     status, document = await ask(TARGET, StateError("the disk is full"))
 
     assert (503, "unavailable", "the disk is full") == (
@@ -282,7 +282,7 @@ class TestPage:
         assert "History kept in memory only, since 2023-11-14 22:12:20 UTC" == heading
 
     async def test_of_a_target_that_is_gone(self) -> None:
-        """What is in no inventory has a page for as long as it has a history."""
+        """A target that left the inventory must have a page for as long as its history is kept."""
         status, page = await page_of("agent", known(), id="gone")
 
         assert 200 == status
@@ -290,7 +290,7 @@ class TestPage:
         assert 1 == len(page.all("section", data_key="transitions"))
 
     async def test_without_a_history(self) -> None:
-        """Where none is known the page is as it was."""
+        """A target without a history must have its page without that section."""
         status, page = await page_of("agent", None)
 
         assert 200 == status

@@ -180,7 +180,7 @@ class TestFleet:
         )
 
     async def test_a_managed_agent_says_so(self) -> None:
-        """Who sees it down must know that nobody has to care."""
+        """An agent that the vendor manages must be marked: nobody need care that it is down."""
         page = await get(fakes.FakeView(fakes.agent(up=False, managed="vendor")))
 
         assert "managed by the vendor" in page.cells("State")[0].text
@@ -223,7 +223,7 @@ class TestFleet:
         } == known
 
     async def test_marks_what_is_from_before_a_restart(self) -> None:
-        """What nobody has read since the start is not taken for fresh."""
+        """Values restored after a restart must be marked as such until they are read again."""
         status = TaskStatus(last_attempt=fakes.ago(30), last_success=fakes.ago(30), restored=True)
         view = fakes.FakeView(fakes.agent(), sources=[fakes.source(up=False, status=status)])
         view.snapshot = fakes.changed(view.snapshot, restored=True)
@@ -342,7 +342,7 @@ class TestFleet:
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_hostile_names_stay_text(self, name: str) -> None:
-        """Whatever an agent is called, or a failure says, is shown and never interpreted."""
+        """Names and failures must be shown as text, and never be interpreted as markup."""
         view = fakes.FakeView(
             fakes.agent(name, version=name, agent_id=name),
             fakes.cluster(fakes.member(name, up=True)),
@@ -365,7 +365,7 @@ class TestFleet:
         assert ["4711"] == names(page)
 
     async def test_a_large_page_is_packed(self) -> None:
-        """Who takes gzip gets it, so that a large fleet is small on the wire."""
+        """A large page must be sent as gzip to clients that accept it."""
         view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(100)))
 
         async with fakes.browsing(view) as client:
@@ -464,7 +464,7 @@ class TestNeedsAttention:
         assert ("alps/one cluster", "not reachable") == (row["What"], row["Reason"])
 
     async def test_marks_what_fires(self) -> None:
-        """Where the exporter judges alerts itself the table says which of them fire."""
+        """A problem whose alert fires must be marked, if the exporter judges alerts itself."""
         view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()])
         (problem,) = (await view.picture()).problems
         view.found_alerts = [
@@ -501,7 +501,7 @@ class TestNeedsAttention:
         assert "?limit=" not in links(rest)["previous"]
 
     async def test_follows_the_source(self) -> None:
-        """Who looks at a source sees what is wrong there, who looks for words sees rows alone."""
+        """Problems must be shown for the chosen source, but not for searches or kinds."""
         view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source(), fakes.source("lab")])
 
         shown = [
@@ -562,7 +562,7 @@ class TestPaging:
         assert "201 to 250 of 250" in text_of(last)
 
     async def test_past_the_end(self) -> None:
-        """Whoever kept an address of a larger fleet finds the way back."""
+        """An offset past the end must show how many rows there are, and a link back."""
         page = await get(fakes.FakeView(fakes.agent()), "/?kind=agent&offset=500")
 
         assert [] == names(page)
@@ -694,7 +694,7 @@ class TestSharing:
         assert first.headers["etag"] != changed.headers["etag"]
 
     async def test_a_filter_does_not_wait_for_news(self) -> None:
-        """Whoever types narrows what is on the screen, while a new picture is being made."""
+        """A filter must be answered from the present picture, while a new one is being made."""
         view = SlowView(fakes.agent("old"), sources=[fakes.source()])
         async with fakes.browsing(view) as client:
             await client.get("/")
@@ -784,7 +784,7 @@ class TestChoosing:
         assert {"Name": "?q=well&sort=-name"} == links(heading)
 
     async def test_the_form_holds_the_choice(self) -> None:
-        """What is chosen stands in the form, so that the next choice adds to it."""
+        """The form must hold the present filters, so that the next one is added to them."""
         page = await get(
             self.fleet(), q='a"b', state="down", kind="agent", source="prod", sort="-ping"
         )
@@ -840,7 +840,7 @@ class TestTarget:
         assert 2 * ["not reachable"] == [cell.text for cell in page.cells("Reason")]
 
     async def test_says_since_when_it_is_so(self) -> None:
-        """Who is woken at night wants to know how long it has been going on."""
+        """A target's page must tell since when its state holds."""
         reading = fakes.agent(up=False, changed_timestamp_seconds=1_699_999_000.0)
 
         page = await get(
@@ -887,7 +887,7 @@ class TestTarget:
         ],
     )
     async def test_every_kind_has_one(self, kind: str, target_id: str, shown: str) -> None:
-        """Whatever has a row has a page."""
+        """Every target that has a row must have a page."""
         view = fakes.FakeView(
             fakes.controller(),
             fakes.cluster(fakes.member("one", up=True)),
@@ -928,7 +928,7 @@ class TestTarget:
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_unknown_targets_are_not_found(self, name: str) -> None:
-        """What is not in the inventory has no page, and what was asked for stays text."""
+        """A target that is not in the inventory must be 404, with its name as text."""
         answer = await ask(fakes.FakeView(), "/target", source=name, kind=name, id=name)
 
         assert 404 == answer.status_code

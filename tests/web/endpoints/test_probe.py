@@ -70,7 +70,7 @@ async def test_speaks_the_format_that_is_asked_for() -> None:
     ],
 )
 async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
-    """Whoever can scrape must not be able to send calls about anything they like."""
+    """A target that is not in the inventory must be 404 and cause no call."""
     view = fakes.FakeView(AGENT)
 
     answer = await ask(view, f"/probe?{query}")
@@ -177,7 +177,7 @@ async def test_looks_at_once_are_bounded() -> None:
 
 @pytest.mark.parametrize(("age_seconds", "looks"), [(9.9, 0), (10.0, 1)])
 async def test_a_young_reading_costs_no_call(age_seconds: float, looks: int) -> None:
-    """What was read a moment ago is served as it is on /metrics, older readings are renewed."""
+    """A reading that is young enough must be served without a call, an older one renewed."""
     view = fakes.FakeView(read(AGENT, age_seconds), fakes.agent("agent-2"))
     view.min_age_seconds = 10.0
 

@@ -65,7 +65,7 @@ async def test_a_runbook_is_a_page(name: str) -> None:
 
 @each
 async def test_no_markdown_is_left_over(name: str) -> None:
-    """What is not understood would stand in the page as it was written."""
+    """No Markdown syntax may be left over in the page."""
     page = await get(f"/runbooks/{name}")
 
     for element in page.one("article").everything():
@@ -82,7 +82,7 @@ async def test_the_file_s_name_works_as_well() -> None:
 
 
 async def test_all_of_them_are_listed() -> None:
-    """Who knows no name finds each."""
+    """The index must link to every runbook."""
     page = await get("/runbooks/")
 
     assert NAMES == [link.attributes["href"] for item in page.all("li") for link in item.all("a")]
@@ -139,7 +139,7 @@ async def test_every_link_holds(prefix: str, path: str) -> None:
     ids=["configured", "default"],
 )
 async def test_the_board_leads_there(folder: str, expected: str) -> None:
-    """Who sees an alert on the board is one click from its runbook, without the internet."""
+    """An alert on the board must link to its runbook, by default the exporter's own."""
     view = fakes.FakeView(fakes.agent(up=False), alerting=AlertingSettings(runbook_url=folder))
 
     async with fakes.browsing(view) as client:

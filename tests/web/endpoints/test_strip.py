@@ -49,7 +49,7 @@ async def strip(*readings: Reading, preflights: tuple[PreflightSettings, ...]) -
 
 
 async def test_without_preflights_there_is_no_strip() -> None:
-    """Who has configured none is not bothered."""
+    """Without preflights, the board must have no strip."""
     found = await page(fakes.agent(), preflights=())
 
     assert [] == found.all("section", data_key="preflights")
@@ -69,7 +69,7 @@ async def test_one_that_is_fit_says_how_much_may_still_fail() -> None:
 
 
 async def test_what_is_missing_is_told_with_links_to_the_targets() -> None:
-    """Whoever reads it finds each target and why it is not fit."""
+    """An unfit preflight must list each target that is missing, with a link and the reason."""
     (found,) = await strip(fakes.agent("a"), outdated("b"), preflights=(preflight(window=SOON),))
 
     pill = found.one("span", "state")
@@ -114,7 +114,7 @@ async def test_one_that_is_not_due_yet_alarms_nobody() -> None:
     ("window", "look"), [(SOON, "critical"), (LATER, "unknown"), (None, "unknown")]
 )
 async def test_what_is_not_known_is_never_green(window: dict[str, str] | None, look: str) -> None:
-    """Where nothing tells of a clock, no fleet is fit, and the check says that it is not known."""
+    """A preflight that cannot be judged must never be green, and say that it is not known."""
     settings = preflight(clock="1s", window=window)
     state = fakes.agent().state
     assert state is not None
@@ -157,7 +157,7 @@ async def test_what_is_due_comes_first() -> None:
 
 
 async def test_names_are_text_and_nothing_else() -> None:
-    """What a configuration or a vendor calls its things makes no markup."""
+    """Names from the configuration or the vendor must become no markup."""
     name = "<script>alert(1)</script>"
     (found,) = await strip(outdated(name), preflights=(preflight(name, window=SOON),))
 

@@ -202,7 +202,7 @@ class TestUsualWay:
         assert refused.startswith(b"HTTP/1.1 401 ")
 
     async def test_never_past_tls(self) -> None:
-        """What is encrypted goes through the transport, not past it."""
+        """Encrypted answers must go through the transport."""
         authority = trustme.CA()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("localhost").configure_cert(context)
@@ -296,7 +296,7 @@ class TestUsualWay:
         assert ["hello", "hello", "hello", "page"] == [text for _, text in got]
 
     async def test_waits_for_bytes_before_it(self) -> None:
-        """What the transport still has to send is not overtaken."""
+        """A prepared answer must not overtake bytes that the transport still has to send."""
 
         class Large(Page):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Who makes room for whom."""
+"""The choice of connections that are closed to make room for others."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestMakingRoom:
         assert [[0, 1, 2], []] == cut(idle, silent)
 
     def test_a_request_under_way_is_never_cut_off(self) -> None:
-        """Whoever is busy keeps its place, and the new one has to wait."""
+        """A connection with a request under way must never be closed to make room."""
         room = Room(3)
         busy = seated(room, 3, busy=True)
 
@@ -159,7 +159,7 @@ class TestPlaces:
         assert not room.make()
 
     def test_at_the_end_the_silent_are_cut_off(self) -> None:
-        """Whoever asked is answered, the others would not end by themselves."""
+        """At the end, silent connections must be closed, and those that asked be answered."""
         room = Room(10)
         groups = seated(room, 1), seated(room, 1, idle=True), seated(room, 1, busy=True)
 

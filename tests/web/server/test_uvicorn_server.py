@@ -266,7 +266,7 @@ class TestStart:
         assert (200, "hello") == answer == again
 
     async def test_leaves_signals_alone(self) -> None:
-        """Who handles signals is the daemon's business."""
+        """The server must not handle signals: the daemon does."""
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         async with serving(hello):
@@ -404,7 +404,7 @@ class TestManners:
         assert ("Host" in answer[1]) is (status == 400)
 
     async def test_a_request_without_host_ends_the_connection(self) -> None:
-        """What comes before it is answered; what comes after it is nobody's to judge."""
+        """A request without `Host` must be answered with 400 and end the connection."""
         app = Counting()
         async with serving(app) as server, connected(server) as client:
             client.writer.write(GET + b"GET / HTTP/1.1\r\n\r\n" + GET)
@@ -414,7 +414,7 @@ class TestManners:
         assert 1 == app.requests
 
     async def test_parallel_requests_are_bounded(self) -> None:
-        """What exceeds the limit gets its refusal while the others are still under way."""
+        """Requests beyond the limit must be refused while the others are still under way."""
         app = Hanging()
         async with serving(LimitRequests(app, 3)) as server:
             async with AsyncExitStack() as stack:
@@ -482,7 +482,7 @@ class TestRoom:
         assert all(cut)
 
     async def test_only_health_is_answered_when_all_are_busy(self) -> None:
-        """Who is busy is served to the end, and lives; all else is refused, and says so."""
+        """With all connections busy, only health checks must be answered, and others refused."""
         app = Gate()
         options = {"max_connections": 2, "always": ["/healthy"]}
         async with serving(app, **options) as server, AsyncExitStack() as stack:
@@ -523,7 +523,7 @@ class TestRoom:
     async def test_a_shortage_of_descriptors_pauses_and_is_told(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whoever is idle makes room then, too."""
+        """A shortage of descriptors must be logged, and idle connections be closed."""
 
         class Short:
             """A socket whose first attempts fail."""
@@ -595,7 +595,7 @@ class TestSlowClients:
         ],
     )
     async def test_request_that_does_not_arrive(self, begun: bytes) -> None:
-        """Who sends nothing, or half a request, is cut off."""
+        """A client that sends no whole request in time must be disconnected."""
         async with serving(Hanging(), protocol=Hasty) as server, connected(server) as client:
             client.writer.write(begun)
 
@@ -664,7 +664,7 @@ class TestSlowClients:
                         await client.reader.read(100_000)
 
     async def test_answer_that_is_not_read(self) -> None:
-        """Who does not read a large answer is cut off, and the rest of it is dropped."""
+        """A client that does not read a large answer must be disconnected, and the rest dropped."""
         lost = asyncio.Event()
 
         class Watched(Hasty):
