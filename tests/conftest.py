@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Fixtures, options and markers of all tests."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ class TestRepeats:
         ] == later
 
     def test_a_minute_without_it_ends_it(self, log: Log, watch: Watch) -> None:
-        """What happens again later is news."""
+        """A warning that comes again after a minute without it must be logged as new."""
         logger = structlog.get_logger("exporter.poll")
 
         logger.warning("source_down")

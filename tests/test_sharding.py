@@ -33,7 +33,7 @@ _OF_THE_SHARE = (
 class TestOwns:
     @given(st.lists(st.text(), min_size=1, max_size=3), st.integers(1, 50))
     def test_a_key_has_exactly_one_owner(self, key: list[str], total: int) -> None:
-        """What nobody owns is not watched, what two own pages twice."""
+        """Exactly one shard must own a key: no owner means no polls, two mean double pages."""
         owners = [Shard(index=index, total=total).owns(*key) for index in range(total)]
 
         assert 1 == owners.count(True)

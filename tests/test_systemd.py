@@ -112,7 +112,7 @@ class TestFollow:
     async def test_a_stuck_daemon_starves_the_watchdog(
         self, notifier: Notifier, manager: Manager
     ) -> None:
-        """What is not healthy must be restarted by the manager."""
+        """A daemon that is not healthy must stop notifying the watchdog, which then restarts it."""
         clock = FakeClock()
         task = asyncio.create_task(
             notifier.follow(asyncio.Event(), healthy=lambda: False, clock=clock.clock)
