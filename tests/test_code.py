@@ -44,7 +44,7 @@ def test_docstrings_name_their_subject() -> None:
     riddles = [
         f"{path.relative_to(ROOT)}: {text.splitlines()[0]}"
         for path in SOURCES
-        if path.is_relative_to(ROOT / "exporter")
+        if path != ROOT / "tests" / "test_docs.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and (text := ast.get_docstring(node) or "")
