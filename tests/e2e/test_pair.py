@@ -42,11 +42,12 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Wire
 
 
-#: What the design promises: to follow a leader that is silent, and one that goes in order.
+#: The longest time, as `deploy/docs/high-availability.md` promises it, until a standby leads: after
+#: a crash of the leader, and after its orderly stop.
 FOLLOWED_SECONDS = 16.0
 HANDED_OVER_SECONDS = 1.0
 
-#: A standby shows within that what the leader shows.
+#: The longest delay, promised there too, until a standby shows what the leader shows.
 MIRRORED_SECONDS = 1.0
 
 #: A busy machine holds up whoever has to keep to a second.

@@ -64,7 +64,7 @@ def _run(options: SimulatorOptions) -> str:
     return str(Account(options).runs()[0].master_id)
 
 
-#: Section 5 of the reference.
+#: Real Load's fields with secrets; see `deploy/docs/vendors/realload.md`.
 _PORTAL_SECRETS = """
 authToken controllerAuthToken agentAuthToken recorderControlAuthToken recorderProxyAuthUsername
 recorderProxyAuthPassword certPassword certFileDataB64 testjobSignature testjobAdditionalArguments
@@ -72,9 +72,8 @@ defaultValue currentValue nickname firstName lastName primaryEmail primarySMSPho
 secondarySMSPhone lastLoginIP pingFromRemoteIp annotationArray errorMessage
 """
 
-#: Of Real Load the body decides, if it can be read (reference section 1). Where a success cannot be
-#: told from a refusal any more, it has to count as one; without texts there are no
-#: minimum versions.
+#: Real Load's replies are judged by their body, if it can be read. A success that cannot be told
+#: from a refusal has to count as a refusal; without texts there are no minimum versions.
 _PORTAL_TOLD = {
     "numbers for strings": Told(reason=Reason.DECODE, answered=True),
     "invalid UTF-8": Told(reason=Reason.DECODE, answered=True),

@@ -223,7 +223,7 @@ class TestKeeping:
         assert 0 == bench.count("vendor_surprises_total", kind="missing_field")
 
     async def test_reads_the_other_name(self) -> None:
-        """A page of the reference calls the token `access_type`."""
+        """A token must also be read from `access_type`, the name in one sample of the vendor."""
         bench = Tokens()
         bench.server.login = reply(access_type="other", expires_in=604_800)
 

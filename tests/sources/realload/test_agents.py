@@ -359,12 +359,12 @@ async def started(source: Rig) -> float | None:
 
 
 class TestStart:
-    """When an agent was started, by our clock (case R10)."""
+    """The time at which an agent was started, by the exporter's clock."""
 
     MINUTE = 60_000
 
     async def test_does_not_depend_on_the_agents_clock(self) -> None:
-        """Two hours ahead and up for 110 minutes, it was started 110 minutes ago."""
+        """The uptime must be the difference of the agent's own times, whatever its clock says."""
         theirs = 1_700_000_000_000 + 120 * self.MINUTE
         ping = pinged(systemTime=theirs, agentStartupTimeStamp=theirs - 110 * self.MINUTE)
 
@@ -384,7 +384,7 @@ class TestStart:
         ],
     )
     async def test_is_unknown_without_a_credible_uptime(self, fields: dict[str, Any]) -> None:
-        """A missing time, one after the other, or decades between them."""
+        """Without a credible uptime, the start time must be unknown."""
         assert None is await started(rig(pinged(**fields), one_agent()))
 
     async def test_stays_while_the_calls_take_longer_and_shorter(self) -> None:
@@ -401,7 +401,7 @@ class TestStart:
         assert {first} == seen
 
     async def test_stays_over_a_call_that_took_long(self) -> None:
-        """The machine read its clock at some time of the call, and nobody knows when."""
+        """A start time must stay the same when a call takes long."""
         source = rig(pinged(), one_agent())
         first = await started(source)
 
@@ -416,7 +416,7 @@ class TestStart:
         assert first == await polling
 
     async def test_changes_with_a_restart(self) -> None:
-        """A minute later the agent is up for three seconds."""
+        """A restart of the agent must change its start time."""
         source = rig(pinged(), one_agent())
         await started(source)
         await source.time.advance(60)
@@ -458,7 +458,7 @@ class TestStart:
 async def test_counts_a_memory_that_cannot_be_read(
     size: object, expected: float | None, surprises: int
 ) -> None:
-    """A size is read, or absent and noticed; what the agent does not say is absent (case R11)."""
+    """A size that cannot be read must be absent and counted as a surprise."""
     source = rig(pinged(javaMaxMemory=size), one_agent())
 
     agent = await only(source)

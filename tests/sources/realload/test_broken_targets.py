@@ -1,4 +1,4 @@
-"""Targets that answer every ping with errors that look like refusals hide nobody (case R12)."""
+"""Agents whose errors look like refusals must not keep the healthy ones from being read."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter.http import Reply
 
 
-#: Section 6 of the reference: what would change or delete something.
+#: Actions that would change or delete something; see `deploy/docs/vendors/realload.md`.
 MUTATING = [
     "createProject",
     "deleteProject",
@@ -90,7 +90,7 @@ async def test_refuses_every_action_not_on_the_list(name: str) -> None:
 
 
 def test_allows_the_twenty_read_only_actions() -> None:
-    """The list is that of the reference, and all actions in use are on it."""
+    """The client must allow 20 actions, all those in use and none that changes something."""
     in_use = {value.name for value in vars(actions).values() if isinstance(value, Action)}
 
     assert 20 == len(READ_ONLY)

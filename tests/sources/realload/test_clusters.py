@@ -272,7 +272,7 @@ async def test_an_outdated_controller_that_asks_the_members_leaves_a_cluster_up(
 
 
 async def test_tells_two_clusters_of_one_controller_apart() -> None:
-    """One that stores a wrong token of it is down, though the controller is not (case R8)."""
+    """A cluster with a wrong token of its controller must be down, and the other one up."""
     clusters = one_cluster()
     first = clusters["measuringAgentClustersArray"][0]
     stale = {"clusterId": 12, "clusterDescription": "C2", "controllerAuthToken": "stale"}

@@ -208,7 +208,7 @@ def accepting(*tokens: str) -> Script:
 
 
 class TestSeveralTokens:
-    """Clusters may store different tokens of one controller (case R9)."""
+    """A controller whose clusters store different tokens of it."""
 
     async def test_one_that_is_accepted_is_enough(self) -> None:
         """The first cluster stores a stale one, and its own ping says so."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CANARY = "canary-7f3a"
 
-#: Section 5 of the reference: where replies carry secrets and personal data.
+#: Fields of replies with secrets or personal data; see `deploy/docs/vendors/realload.md`.
 _SECRET_FIELDS = frozenset(
     [
         "authToken",

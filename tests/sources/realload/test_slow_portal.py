@@ -1,4 +1,4 @@
-"""A slow or hanging portal accuses nobody (cases R13 and R14)."""
+"""Agents must not be called down because the portal is slow or hangs."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class TestTheOnlyOne:
         assert {(False, True)} == {(poll.asked, poll.vendor_slow) for poll in polls}
 
     async def test_of_many_that_was_sent_is_not_judged(self) -> None:
-        """The guard held the others back, and nothing tells whether the portal hung."""
+        """When the guard held all other pings back, the one that was sent must not be judged."""
         blocked = BlockedError("held back", retry_at=0.0)
         source = rig(3, {1: LATE, 2: blocked, 3: blocked})
 
@@ -247,7 +247,7 @@ class TestTheOnlyOne:
 
 class TestAPortalThatHangs:
     async def test_from_the_fifth_ping_of_six_on(self) -> None:
-        """Two that were not answered are none too few to be the portal's (case R13)."""
+        """If the last two pings of six time out, the portal must be called slow, not the agents."""
         source = rig(6, {})
         before = await source.readings("agents")
         hanging_after(source.portal, 4)
@@ -259,7 +259,7 @@ class TestAPortalThatHangs:
 
     @pytest.mark.parametrize("after", [*range(0, 36, 5), 36, 37, 38, 39, 40])
     async def test_from_any_ping_on(self, after: int) -> None:
-        """It answered others before; nobody is accused, and no state is lost."""
+        """When the portal hangs from any ping on, every agent must keep its state."""
         source = rig(40, {})
         before = await source.readings("agents")
         hanging_after(source.portal, after)
@@ -271,7 +271,7 @@ class TestAPortalThatHangs:
         assert (after < 40) == poll.vendor_slow
 
     async def test_on_every_ping_holds_its_task_down(self) -> None:
-        """Though it still has a list of the agents, and accepts other calls."""
+        """A task whose pings all time out must be down, though the list is still answered."""
         source = rig(5, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = LATE
@@ -282,7 +282,7 @@ class TestAPortalThatHangs:
         assert {UP} == {verdict for poll in polls for verdict in verdicts(poll.readings).values()}
 
     async def test_while_it_waits_for_other_things_as_well(self) -> None:
-        """A connection, or a proof of the credentials, that takes too long is no sign of life."""
+        """A time-out of the connection or of a proof must not count as a sign of life."""
         unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
         unproven = BlockedError("the proof failed", retry_at=0.0, reason=Reason.TIMEOUT)
         source = rig(12, {1: LATE, 2: unconnected, 3: unproven})
@@ -293,7 +293,7 @@ class TestAPortalThatHangs:
         assert poll.vendor_slow
 
     async def test_keeps_nothing_when_it_is_well_again(self) -> None:
-        """A poll without a time-out is not slow."""
+        """A poll without a time-out must not be slow, whatever the one before was."""
         source = rig(5, {})
         source.portal.script["pingMeasuringAgent"] = LATE
         await source.source.poll("agents")
@@ -320,7 +320,7 @@ def hanging_after(portal: FakePortal, pings: int) -> None:
 class TestASlowPortal:
     @pytest.mark.parametrize("seed", range(5))
     async def test_accuses_none_of_twelve_healthy_agents(self, seed: int) -> None:
-        """It takes 0.75 to 1.15 times the time-out per ping (case R14)."""
+        """Agents that answer in 0.75 to 1.15 times the time-out must not be called down."""
         source = rig(12, {}, interval="10m")
         chance = Random(seed)  # noqa: S311 - repeatable, not secret
         taking(source, {n: chance.uniform(0.75, 1.15) * 15.0 for n in range(1, 13)})

@@ -321,7 +321,7 @@ async def test_watches_what_the_filters_say() -> None:
 async def test_judges_a_run_by_its_counts(
     counts: tuple[Any, Any, Any], outcome: Outcome, passed: bool | None
 ) -> None:
-    """A run passed only if all its jobs were executed and none failed (cases R1 to R3)."""
+    """A run must have passed only if all its jobs were executed and none failed."""
     (suite,) = await suites_of(rig(with_runs(counted(7, *counts))))
 
     assert ("7", outcome, passed) == verdict(suite)
@@ -339,7 +339,7 @@ async def test_judges_a_run_by_its_counts(
 async def test_does_not_believe_impossible_counts(
     counts: tuple[int, int, int], outcome: Outcome
 ) -> None:
-    """More jobs than were to be executed prove nothing good, and are a surprise."""
+    """More executed jobs than planned must not make a pass, and count as a surprise."""
     source = rig(with_runs(counted(1, *counts)))
 
     (suite,) = await suites_of(source)
@@ -349,7 +349,7 @@ async def test_does_not_believe_impossible_counts(
 
 
 async def test_a_run_stopped_by_hand_ends_no_failure() -> None:
-    """It is incomplete, which is as bad as failed (case R4)."""
+    """A run that was stopped by hand must be incomplete, and not end the failure before it."""
     source = rig(with_runs(counted(2, 3, 2, 1), counted(3, 3, 1, 0)))
 
     (suite,) = await suites_of(source)
@@ -358,7 +358,7 @@ async def test_a_run_stopped_by_hand_ends_no_failure() -> None:
 
 
 async def test_the_verdict_is_that_of_the_newest_run_that_has_one() -> None:
-    """Runs without one are passed over, however many there are."""
+    """Runs without a verdict must be passed over, however many there are."""
     source = rig(
         with_runs(
             counted(1, 3, 3, 0),
@@ -373,7 +373,7 @@ async def test_the_verdict_is_that_of_the_newest_run_that_has_one() -> None:
 
 
 async def test_a_run_is_in_flight_before_its_suite_is_listed_as_running() -> None:
-    """The state alone says so, a poll earlier (case R5)."""
+    """A run must be in flight by its state alone, before the running list names its suite."""
     source = rig()
     listed = counted(1, 3, 3, 0), counted(
         2, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source),
@@ -401,7 +401,7 @@ def failed_before(source: Rig, ago: float, **fields: Any) -> dict[str, Any]:
 
 
 async def test_a_failure_stays_while_the_next_run_has_no_results_yet() -> None:
-    """The daemon starts while run 3 is in flight and nothing of it is listed (case R6)."""
+    """While the next run has no results yet, the failure before it must stay."""
     source = rig()
     lists(source, counted(1, 3, 3, 0), failed_before(source, 250), now=(2,))
 
@@ -412,7 +412,7 @@ async def test_a_failure_stays_while_the_next_run_has_no_results_yet() -> None:
 
 
 async def test_a_failure_stays_while_the_next_run_is_listed_by_its_state_only() -> None:
-    """The daemon starts while the running list does not name the suite yet (case R6)."""
+    """While the running list does not name the suite yet, the failure before must stay."""
     source = rig()
     third = counted(
         3, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source, 2),
