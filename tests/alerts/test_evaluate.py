@@ -84,7 +84,7 @@ class TestPending:
         assert {"a": Phase.PENDING} == judge.phases()
 
     def test_it_fires_when_it_has_held_for_long_enough(self) -> None:
-        """It must fire at the very evaluation that completes the time."""
+        """An alert must fire at the evaluation that completes its waiting time."""
         judge = Judge(rule(hold=300))
         judge.at(0, up(a=0))
         judge.at(299.9, up(a=0))
@@ -115,7 +115,7 @@ class TestPending:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_what_was_only_pending_ends_without_a_trace(self) -> None:
-        """Nobody was told, so nobody has to be told."""
+        """An alert that was only pending must end without a trace."""
         judge = Judge(rule(hold=300))
         judge.at(0, up(a=0))
 
@@ -203,7 +203,7 @@ class TestFiring:
         assert [later(240)] == [one.fired for one in judge.alerts.active.values()]
 
     def test_a_mistake_in_a_rule_leaves_its_alerts_as_they_are(self) -> None:
-        """It must neither end them nor keep other rules from being judged."""
+        """A broken rule must neither end its alerts nor keep other rules from being judged."""
         judge = Judge(rule("Broken", hold=0), rule("Down", hold=0))
         judge.at(0, up(a=0))
 
@@ -269,7 +269,7 @@ class TestRestored:
         assert {"a", "b"} == set(judge.ended())
 
     def test_it_is_kept_from_the_end_of_the_first_round_on(self) -> None:
-        """It is kept for no longer and no shorter than any other."""
+        """A restored alert must be kept for `keep_seconds` from the end of the first polls."""
         judge = Judge(rule(keep=300), alerts=Alerts(active=keyed(alert("a", restored=True))))
         judge.at(0, {}, hold_restored=True)
         judge.at(60, {})
@@ -282,7 +282,7 @@ class TestRestored:
         assert ["a"] == judge.ended()
 
     def test_it_goes_on_as_the_same_alert(self) -> None:
-        """Its beginning is how Alertmanager knows that it is no new page."""
+        """A restored alert must keep its beginning, by which Alertmanager knows it."""
         known = alert("a", fired=0, restored=True)
         labels = {"agent": "a", "source": "prod"}
         judge = Judge(rule(), alerts=Alerts(active=keyed(known)))
@@ -319,7 +319,7 @@ class TestEvidence:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_it_ends_a_day_later_at_the_latest(self) -> None:
-        """Nobody wants to be reminded for ever of what nobody can look at."""
+        """An alert without any evidence must end after a day."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -344,7 +344,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_when_the_target_was_read_and_is_well(self) -> None:
-        """Its own reading counts although the list is not complete."""
+        """An alert must end when its target was read and is well, even if the list was not read."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -442,7 +442,7 @@ class TestPreflights:
         return [one.phase for one in self.judge(*rounds).alerts.active.values()]
 
     def test_not_knowing_fires_as_not_being_fit_does(self) -> None:
-        """Both are no way to begin a test."""
+        """A preflight that is not known must fire as one that is not fit."""
         due, unfit = {own.PREFLIGHT_DUE.name: 1.0}, {own.PREFLIGHT_READY.name: 0.0}
 
         assert [Phase.FIRING] == self.phases(*[due] * 3) == self.phases(*[due | unfit] * 3)
@@ -457,7 +457,7 @@ class TestPreflights:
         )
 
     def test_it_ends_when_it_is_fit_or_the_window_is_over(self) -> None:
-        """Both are told by what is shown."""
+        """The alert must end when the fleet is fit or the window is over."""
         begun = [{own.PREFLIGHT_DUE.name: 1.0}] * 3
         fit = {own.PREFLIGHT_DUE.name: 1.0, own.PREFLIGHT_READY.name: 1.0}
         over = {own.PREFLIGHT_DUE.name: 0.0}
@@ -465,12 +465,12 @@ class TestPreflights:
         assert [] == self.phases(*begun, fit) == self.phases(*begun, over)
 
     def test_it_ends_when_it_is_no_longer_configured(self) -> None:
-        """Nothing is shown of it then, which is no want of knowledge."""
+        """The alert must end when its preflight is no longer configured."""
         assert [] == self.phases(*[{own.PREFLIGHT_DUE.name: 1.0}] * 3, {})
 
 
 def test_alerts_about_the_exporter_name_it() -> None:
-    """Of several exporters one must know which."""
+    """Alerts about the exporter must have its name as a label."""
     evaluator = Evaluator([rule(hold=0)], links=LINKS, instance="host-1:10871")
 
     outcome = evaluator.evaluate(view_of(up(a=0)), later(0), Alerts())

@@ -162,13 +162,13 @@ class TestPromql:
         assert promql == EXPRESSIONS[promql].promql()
 
     def test_families_are_selected_by_their_names(self) -> None:
-        """Nobody has to spell a metric."""
+        """Families of the catalogue must be selected by their objects, not by text."""
         booting = Match(label="phase", values=("booting",))
 
         assert 'loadfleet_run_phase{phase="booting"}' == select(c.RUN_PHASE, booting).promql()
 
     def test_own_gauges_are_selected_by_their_names(self) -> None:
-        """Nor one of the exporter's own."""
+        """The exporter's own gauges must be selected by their objects, not by text."""
         assert "loadfleet_exporter_poll_interval_seconds" == select(own.POLL_INTERVAL).promql()
 
 
@@ -218,7 +218,7 @@ class TestEvaluate:
     def test_division_by_zero_is_that_of_floating_point_numbers(
         self, dividend: float, divisor: float, expected: str
     ) -> None:
-        """Nothing is raised, and the signs of both count, that of zero too."""
+        """Division by zero must give infinity or NaN, with the sign of floating point numbers."""
         samples: Samples = {"a": [({}, dividend)], "b": [({}, divisor)]}
 
         (value,) = evaluated(A.divided_by(B), view_of(samples), NOW).values()

@@ -162,7 +162,7 @@ async def test_it_needs_no_alertmanager() -> None:
 
 
 async def test_an_evaluation_that_crashes_sends_none() -> None:
-    """Otherwise it would hide that nothing is judged any more."""
+    """An evaluation that crashes must send no heartbeat."""
     async with bench() as b:
         await b.apply(heartbeat_url=b.url)
         await b.heard(1)
@@ -199,7 +199,7 @@ async def test_a_rule_that_cannot_be_judged_sends_none() -> None:
 
 
 async def test_one_that_hangs_delays_no_evaluation() -> None:
-    """It has a worker of its own, and calls do not pile up behind the one that hangs."""
+    """A heartbeat that hangs must delay no evaluation, and calls must not pile up behind it."""
     async with bench() as b:
         b.watchman.open.clear()
         b.telemetry[own.RELOAD_SUCCESSFUL].set(0)
@@ -239,7 +239,7 @@ async def test_a_failure_is_counted_each_time_and_logged_once() -> None:
 async def test_nothing_of_the_url_is_shown_when_it_cannot_be_reached(
     scheme: str, reason: str
 ) -> None:
-    """Not its path, which is the secret, whatever the failure."""
+    """When the heartbeat's URL cannot be reached, its path must be neither logged nor shown."""
     async with bench() as b:
         place = b.url.partition("//")[2] if scheme == "https" else f"127.0.0.1:{free_port()}"
 

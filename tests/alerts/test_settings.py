@@ -126,7 +126,7 @@ class TestAlertmanagers:
 
     @pytest.mark.parametrize("path", ["/api/v2", "/am/api/v2/", "/api/v1/alerts"])
     def test_the_path_of_the_api_is_not_given(self, tmp_path: Path, path: str) -> None:
-        """It would be there twice, and every alert would be lost with a 404."""
+        """A URL that ends in the API's path must be refused: the path is added."""
         why = "ends in the path of the API, which is added; leave /api/… out"
         url = f"http://am{path}"
 
@@ -138,13 +138,13 @@ class TestAlertmanagers:
         ) == found
 
     def test_no_alertmanager_is_listed_twice(self, tmp_path: Path) -> None:
-        """It would be told everything twice, under one name in the metrics."""
+        """An Alertmanager that is listed twice must be refused: it would get every alert twice."""
         assert ("alerting.alertmanagers[1]: is listed twice; remove one",) == problems(
             tmp_path, alertmanagers=["http://am", "http://am"]
         )
 
     def test_a_secret_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
-        """Better now than when the first page is due."""
+        """A secret file that is missing must be reported at the start."""
         (problem,) = problems(
             tmp_path, alertmanagers=[{"url": "http://am", "bearer_token_file": "absent"}]
         )
@@ -163,7 +163,7 @@ class TestHoldOnSilence:
         ) == found
 
     def test_the_longer_one_of_the_intervals_counts(self, tmp_path: Path) -> None:
-        """Nothing is told more often than it is evaluated."""
+        """`hold_on_silence` must be at least four times the longer interval."""
         (found,) = problems(tmp_path, evaluation_interval="2m", hold_on_silence="7m")
 
         assert found.startswith("alerting.hold_on_silence: must be at least 8m")
@@ -228,7 +228,7 @@ class TestHeartbeat:
         ) == found
 
     def test_two_are_one_too_many(self, tmp_path: Path) -> None:
-        """Nobody could tell which of them counts."""
+        """A heartbeat URL beside a heartbeat file must be refused."""
         (tmp_path / "url").write_text("https://hc-ping.com/1")
 
         (found,) = problems(
@@ -241,7 +241,7 @@ class TestHeartbeat:
         )
 
     def test_it_is_not_shown(self, tmp_path: Path) -> None:
-        """Neither on `/config` nor, whoever writes it there, in the log."""
+        """The heartbeat URL must be shown neither on `/config` nor in a `repr`."""
         found = settings(tmp_path, heartbeat_url="https://hc-ping.com/CANARY")
 
         assert "<secret>" == redacted(found)["alerting"]["heartbeat_url"]
@@ -272,7 +272,7 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
-    """Those on the way to the Alertmanagers count as much as the vendors'."""
+    """Secrets of Alertmanagers must be known to the log's redaction."""
     alerting = settings(
         tmp_path,
         alertmanagers=[

@@ -19,7 +19,7 @@ def table(**thresholds: Any) -> dict[str, Rule]:
 
 
 def test_everything_that_can_go_wrong_is_in_it() -> None:
-    """The list is the contract of the alerts' names and of whom they disturb."""
+    """The table must have exactly these alerts and severities, which users rely on."""
     expected = {
         Severity.CRITICAL: {
             "ExporterGone", "NoLeader", "CredentialsRefused", "SourceDown", "TaskFailing",

@@ -216,7 +216,7 @@ def rounds(url: str) -> list[dict[str, float]]:
 
 
 class Scraper:
-    """One connection, kept if the server keeps it; reads as fast as the socket gives."""
+    """A connection to scrape by, kept if the server keeps it."""
 
     def __init__(self, port: int, *, path: str = "/metrics", gzip: bool = False) -> None:
         encoding = "gzip" if gzip else "identity"
@@ -298,7 +298,7 @@ def until(
 
 
 def reachable(port: int) -> bool:
-    """Tell whether somebody listens."""
+    """Return whether a server listens."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -51,7 +51,7 @@ class Portal:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; requests of one packet each, as the exporter sends them."""
+    """A connection of the exporter, whose requests are one packet each."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal

@@ -1,4 +1,4 @@
-"""The daemon as `exporter` runs it, with somebody beside it who sees how long its loop is held.
+"""The daemon as `exporter` runs it, with a watch that measures how long its loop is held.
 
 At the end it prints the longest time in seconds in which nothing else could run, and the longest
 by the processor's clock, which other processes of a busy machine do not prolong.

@@ -103,7 +103,7 @@ async def test_heads_sort(browser: Browser) -> None:
 
 
 async def test_the_keyboard_is_enough(browser: Browser) -> None:
-    """From the first key the content can be skipped to, filtered, and opened."""
+    """The keyboard alone must be enough to skip to the content, to filter and to open a target."""
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)
 

@@ -192,7 +192,7 @@ class TestParse:
 def test_a_pipe_is_not_looked_at_for_changes(
     tmp_path: Path, make: Callable[[Path], object], expected: float
 ) -> None:
-    """It can be read once, and is no mistake by that."""
+    """A pipe must not be watched for changes, since it can be read only once."""
     path = tmp_path / "loadfleet.yml"
     make(path)
 
@@ -237,7 +237,7 @@ class TestCheckConfig:
     async def test_it_warns_of_what_may_do_harm(
         self, simulation: Simulation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A risk that somebody has chosen is told and does not fail."""
+        """A setting that may do harm must cause a warning, and not fail."""
         document = simulation.configuration()
         document["sources"][0]["concurrency"] = 8
         path = tmp_path / "loadfleet.yml"
@@ -321,7 +321,7 @@ class TestExplain:
     async def test_it_shows_reply_reading_and_samples(
         self, configuration: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """From the vendor's words to the numbers on /metrics, in one document."""
+        """The command must print the vendor's reply, the reading and the samples together."""
         code = await run("explain", configuration, "simulated-portal", "agent", "43")
 
         document = yaml.safe_load(capsys.readouterr().out)
@@ -420,7 +420,7 @@ class TestOwnLedger:
     def test_who_polls_without_the_daemons_ledger_is_told(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nobody can see from outside whether a command counts its refused calls by itself."""
+        """A command that polls without the daemon's ledger must say so."""
         warn_of_own_ledger("status", Engine())
 
         told = capsys.readouterr().err
@@ -501,7 +501,7 @@ def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
     ],
 )
 def test_output_that_goes_nowhere(redirected: str, expected: tuple[int, str]) -> None:
-    """A full disk is told in a sentence, and what somebody has closed is not written to."""
+    """A full disk must be reported in one sentence, and a closed output be left alone."""
     done = subprocess.run(
         ["sh", "-c", f'"$0" -m exporter metrics {redirected}', sys.executable],
         capture_output=True,

@@ -86,7 +86,7 @@ class TestTable:
         ] == as_table(MIXED, Paper()).splitlines()
 
     def test_a_target_that_fails_several_checks_stands_once(self) -> None:
-        """It has all its reasons, each once, and the worst result."""
+        """A target that fails several checks must be listed once, with all reasons."""
         dark = finding("a", Result.UNKNOWN, "tells no clock")
         found = report(
             check("clock", Result.UNKNOWN, dark),
@@ -101,14 +101,14 @@ class TestTable:
         ]
 
     def test_of_many_targets_the_first_are_told(self) -> None:
-        """Nobody scrolls over thousands, and where the others are is said."""
+        """Of many targets, the first ones must be listed, and the number of the others."""
         told = as_table(CROWD, Paper())
 
         assert MOST_TARGETS == told.count("is down")
         assert "and 3 more; --format=json has all of them\n" in told
 
     def test_several_are_apart(self) -> None:
-        """Each has a title of its own."""
+        """Each of several preflights must have a title."""
         told = as_table(answer(report(PASSED), report(UNKNOWN, name="other")), Paper())
 
         assert "\n\nother: not known to be fit\n" in told
@@ -275,7 +275,7 @@ class TestGitHub:
         assert text.replace("\n", "").isprintable()
 
     def test_the_summary_has_tables(self) -> None:
-        """They are those of the terminal, as Markdown."""
+        """The summary must have the terminal's tables, as Markdown."""
         assert [
             "### tonight: not fit",
             "",

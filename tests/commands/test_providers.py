@@ -69,7 +69,7 @@ def test_names_what_cannot_be_used(
 
 
 def test_a_source_of_a_broken_plug_in_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says why the provider is not known, since its name is right."""
+    """A source of a broken plug-in must be reported with the plug-in's error."""
     monkeypatch.setattr(load, "BROKEN", (BROKEN,))
 
     with pytest.raises(ConfigurationError) as caught:

@@ -183,7 +183,7 @@ class TestReport:
         assert written([suite])[-1].endswith("  not runnable")
 
     def test_names_what_fails(self) -> None:
-        """A source whose task fails says why, and one that is held back says so."""
+        """The report must name failing tasks with their reasons, and sources that are held back."""
         failure = FailureRow(timestamp_seconds=0.0, reason=Reason.TIMEOUT, message="no reply")
         task = failing("agents", failure)
         past = failing("suites", failure, failing=False)
@@ -200,7 +200,7 @@ class TestReport:
         assert ["prod: the vendor is slow, its time-outs accuse no target"] == slow[1:]
 
     def test_tells_what_fails_alike_once(self) -> None:
-        """One cause is one line with all its tasks, and another is a line of its own."""
+        """Tasks that fail for the same reason must share a line."""
         reasons = {"agents": Reason.DNS, "suites": Reason.TIMEOUT, "recorders": Reason.DNS}
         tasks = tuple(
             failing(
@@ -350,7 +350,7 @@ class TestReport:
         assert lines[-1].startswith("up ")
 
     def test_names_of_problems_cannot_steer_the_terminal(self) -> None:
-        """They come from the vendor as those of targets do."""
+        """Control characters in a problem's names must not reach the terminal."""
         found = [problem("AgentUnreachable", name="\x1b[2J", source="\x1b[3J")]
 
         lines = written(problems=found)
@@ -358,7 +358,7 @@ class TestReport:
         assert all(character.isprintable() for line in lines for character in line)
 
     def test_counts_groups_in_place_of_targets(self) -> None:
-        """One line per value, with how many are wrong and in which state."""
+        """Groups must be listed in place of targets, with counts per severity and state."""
         rows = [
             target("a", labels={"site": "bern"}),
             target("b", Condition.DOWN, severity=Severity.CRITICAL, labels={"site": "basel"}),

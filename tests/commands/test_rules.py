@@ -57,7 +57,7 @@ def test_those_for_vmalert_are_shipped(rules: Callable[..., tuple[int, str, str]
 
 
 def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]]) -> None:
-    """Neither sources nor their secrets have to be there."""
+    """The thresholds must be read from the file, without its sources or their secrets."""
     code, output, _ = rules(
         file="alerting: {thresholds: {clock_skew: 90s, run_stuck: off}}\n"
         "sources: [{provider: realload, auth_token_file: /nowhere/token}]\n"
@@ -71,7 +71,7 @@ def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]
 def test_the_environment_goes_over_the_file(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """As it does for the daemon; what it does not mention stays."""
+    """The environment must take precedence over the file, setting by setting."""
     _, output, _ = rules(
         file="alerting: {thresholds: {clock_skew: 90s, agents_down_ratio: 0.3}}\n",
         LOADFLEET_ALERTING__THRESHOLDS__CLOCK_SKEW="7s",
@@ -211,7 +211,7 @@ def test_a_flag_that_cannot_be_used_is_named(
 def test_a_format_that_does_not_exist_is_refused(
     rules: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message has those that do, so that nobody has to look them up."""
+    """An unknown format must be refused with the known ones."""
     with pytest.raises(SystemExit) as stopped:
         rules("--format=graphana")
 
@@ -276,7 +276,7 @@ def test_the_board_is_where_the_file_says_unless_a_flag_does(
 def test_an_alert_is_changed_by_the_configuration(
     rules: Callable[..., tuple[int, str, str]], name: str
 ) -> None:
-    """Its name may have the prefix that it has elsewhere."""
+    """A configured change must apply to its alert, with or without the name's prefix."""
     _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{severity: critical, for: 10m}}}}}}")
 
     alert = alerts_of(output)["LoadFleetRecorderUnreachable"]
@@ -285,7 +285,7 @@ def test_an_alert_is_changed_by_the_configuration(
 
 @pytest.mark.parametrize("name", ["AgentUnprotected", "Heartbeat", "TaskFailing"])
 def test_any_alert_can_be_off(rules: Callable[..., tuple[int, str, str]], name: str) -> None:
-    """So can the heartbeat, and an alert that has two severities."""
+    """Any alert can be switched off, also one with two severities."""
     _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{off: true}}}}}}")
 
     assert f"alert: LoadFleet{name}\n" not in output
@@ -306,7 +306,7 @@ def test_an_alert_that_does_not_exist_is_a_mistake(
 
 
 def test_the_heartbeat_takes_no_severity(rules: Callable[..., tuple[int, str, str]]) -> None:
-    """It always fires, so that it would page for ever."""
+    """The heartbeat must take no severity: it always fires, and would page for ever."""
     code, _, errors = rules(file="alerting: {alerts: {LoadFleetHeartbeat: {severity: critical}}}")
 
     assert 2 == code

@@ -42,7 +42,7 @@ class TestSelected:
         assert (f"{flag.rstrip(',')} has no value",) == mistakes
 
     def test_without_flags_it_is_all(self) -> None:
-        """Nothing is left out that nobody asked to leave out."""
+        """Without flags, everything must be selected."""
         chosen, mistakes = select()
 
         assert ((), None, False, "") == (
@@ -66,7 +66,7 @@ class TestSelected:
     def test_sources_are_chosen_by_name_and_label(
         self, flags: list[str], expected: set[str]
     ) -> None:
-        """Of one thing any value fits, of several things all must fit."""
+        """Values of one flag must be alternatives, and different flags must all match."""
         chosen, mistakes = select(*flags)
 
         assert ((), frozenset(expected)) == (mistakes, chosen.sources)

@@ -55,7 +55,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 async def test_check_tells_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It reads all of it, changes nothing, and ends with 0."""
+    """`state check` must report the whole state, change nothing, and end with 0."""
     await fill(folder)
     before = contents(folder)
 
@@ -186,14 +186,14 @@ async def test_vacuum_gives_room_back(folder: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("twin", ["LOADFLEET_STATE_PATH", "LOADFLEET_STATE__PATH"])
 async def test_the_environment_names_the_folder_as_well(twin: str, folder: Path) -> None:
-    """As the flag's twin and as the setting."""
+    """The folder must be taken from the environment, by the flag's or the setting's name."""
     await fill(folder)
 
     assert 0 == main(["state", "check"], environ={twin: str(folder)})
 
 
 async def test_the_file_names_the_folder_as_well(folder: Path, tmp_path: Path) -> None:
-    """From the file's own folder on; neither sources nor their secrets have to be there."""
+    """The folder must be taken from the file, even if its sources are missing."""
     await fill(folder)
     (tmp_path / "loadfleet.yml").write_text("state: {path: state}\n")
 
@@ -271,7 +271,7 @@ class TestServer:
     def test_export_prints_a_line_per_document(
         self, server: RedisServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """As of a file, without the salt."""
+        """`state export` must print one line per document, without the salt."""
         code = main(["state", "export"], environ={"LOADFLEET_STATE_URL": server.url()})
 
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -292,7 +292,7 @@ class TestServer:
 
 
 def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> None:
-    """It does that itself, so nothing is connected to."""
+    """`state vacuum` must refuse a server: it gives room back by itself."""
     code = main(["state", "vacuum", "--state.url=redis://127.0.0.1:1"], environ={})
 
     assert 2 == code
@@ -300,7 +300,7 @@ def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where the two come from different layers."""
+    """A folder beside a server must be refused, also if they come from different layers."""
     code = main(
         ["state", "check", "--state.url=redis://127.0.0.1:1"],
         environ={"LOADFLEET_STATE_PATH": "/state"},

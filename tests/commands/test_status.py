@@ -187,7 +187,7 @@ async def test_only_the_source_that_is_asked_about_is_polled(portal: Portal) -> 
 
 
 async def test_a_source_that_is_not_there_is_a_usage_error(portal: Portal) -> None:
-    """It is told before anything is sent, with the nearest that there is."""
+    """An unknown source must be a usage error with the nearest name, before any call."""
     code, answer, complaints = await portal.status("--source=simulated-protal")
 
     assert (2, "") == (code, answer)

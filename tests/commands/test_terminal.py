@@ -107,7 +107,7 @@ class TestShowing:
         assert "first\x1b[K\nsecond\x1b[K" == screen
 
     def test_a_file_gets_what_is_new(self) -> None:
-        """In a file reports stand below each other, none twice in a row, all in full."""
+        """In a file, reports must follow each other in full, without repetitions."""
         out = io.StringIO()
 
         with showing(out, colour=False) as show:

@@ -32,7 +32,7 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a generation with all of them, or those that it is marked with.
+    """Run tests that take a generation with each one, or with those that they are marked with.
 
     The one in the middle has its turn with `--whole`.
     """

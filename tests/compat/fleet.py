@@ -130,7 +130,7 @@ class Fleet:
             pytest.fail(f"{job} lacks {missing[:5]} and has {strange[:5]}")
 
     async def page_an_agent(self, server: Prometheus, *, to_its_end: bool = True) -> None:
-        """Take an agent down, and wait until somebody is paged.
+        """Take an agent down, and wait for the page.
 
         Args:
             server: What knows the agents.

@@ -41,7 +41,7 @@ _STEP_SECONDS = 30
 def test_prometheus_tells_the_same(
     generation: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Each alert fires when it should, but for a step."""
+    """In each generation of Prometheus, each alert must fire when expected, within one step."""
     files = written_to(tmp_path, text_of(everything()), _chosen(pytestconfig))
 
     assert [] == _off(["promtool", "test", "rules", *map(str, files)], later=0)
@@ -52,7 +52,7 @@ def test_prometheus_tells_the_same(
 def test_vmalert_tells_the_same(
     generation: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Each alert fires when it should, but for three steps."""
+    """In vmalert, each alert must fire when expected, within three steps."""
     found = []
     for path in written_to(tmp_path, metricsql(text_of(everything())), _chosen(pytestconfig)):
         document = yaml.safe_load(path.read_text())
@@ -68,7 +68,7 @@ def test_vmalert_tells_the_same(
 
 @pytest.mark.generations("newest")
 def test_vmalert_needs_rules_of_its_own(generation: str, tmp_path: Path) -> None:
-    """By Prometheus' own rules it would tell that an exporter which started twice starts often."""
+    """With Prometheus' own rules, vmalert would report an exporter that started only twice."""
     groups = {
         name: tests for name, tests in of_everything().items() if name == "ExporterRestarting"
     }

@@ -55,7 +55,7 @@ def test_its_tools_take_the_shipped_files(generation: str, command: tuple[str | 
 
 @pytest.mark.timeout(180)
 async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> None:
-    """In each format it takes every series and no other, and an agent that is down is a page."""
+    """Each Prometheus must take every series in each format, and page for an agent that is down."""
     version = note(generation, "prometheus", "prometheus-alertmanager")
     protocols = [name for since, names in PROTOCOLS.items() if since <= version for name in names]
     async with fleet(tmp_path) as it, front(it.target) as between:

@@ -119,7 +119,7 @@ class Site:
 async def test_prometheus_pushes_to_prometheus(
     generation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost while the receiver is away, and who dies is told there."""
+    """No sample may be lost while the receiver is away, and the receiver must page for a death."""
     version = note(generation, "prometheus")
     trust(tmp_path / "etc" / "prometheus", monkeypatch)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -148,7 +148,7 @@ async def test_prometheus_pushes_to_prometheus(
 async def test_vmagent_pushes_to_victoriametrics(
     generation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost while the receiver is away, and who dies is told there."""
+    """No sample may be lost while the receiver is away, and the receiver must page for a death."""
     note(generation, "victoria-metrics")
     trust(tmp_path / "etc" / "victoria-metrics", monkeypatch)
     prepare, start_agent = commands("With vmagent", PAGE)

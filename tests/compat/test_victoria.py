@@ -48,7 +48,7 @@ def test_its_tools_take_the_shipped_files(generation: str) -> None:
 
 @pytest.mark.timeout(180)
 async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> None:
-    """It takes every series and no other, evaluates each rule, and an agent down is a page."""
+    """VictoriaMetrics must take every series, evaluate each rule, and page."""
     note(generation, "victoria-metrics", "prometheus-alertmanager")
     async with fleet(tmp_path) as it:
         configuration = shipped(tmp_path, it, scale=SCALE) | {"rule_files": ["victoria.yml"]}

@@ -77,7 +77,7 @@ class TestRead:
 
     @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
     def test_a_path_that_is_none_is_a_mistake(self, tmp_path: Path, name: str) -> None:
-        """Its characters may not be printable, so the error does not quote them."""
+        """A name that is no usable path must be refused without quoting it."""
         with pytest.raises(files.FileError, match="not a usable path"):
             files.read(tmp_path / name)
 
@@ -101,7 +101,7 @@ class TestRead:
 
 class TestPipe:
     def read(self, *contents: bytes, ended: bool = True, seconds: float = 10.0) -> bytes:
-        """Return what is read of a pipe into which somebody has written."""
+        """Return the content read of a pipe that these contents were written to."""
         read, write = os.pipe()
         try:
             for content in contents:
@@ -116,7 +116,7 @@ class TestPipe:
 
     @pytest.mark.parametrize("contents", [(), (b"one",), (b"one", b"two")])
     def test_all_that_was_written_is_read(self, contents: tuple[bytes, ...]) -> None:
-        """As `<(...)` gives it, whose writer may have ended before."""
+        """Everything written to a pipe must be read, even if the writer has ended."""
         assert b"".join(contents) == self.read(*contents)
 
     @pytest.mark.parametrize("contents", [(), (b"one",)])
@@ -126,7 +126,7 @@ class TestPipe:
             self.read(*contents, ended=False, seconds=0.0)
 
     def test_a_pipe_that_nobody_opens_is_a_mistake(self, tmp_path: Path) -> None:
-        """To open it waits for nobody either."""
+        """A pipe without a writer must be an error, not a wait."""
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(files.FileError, match="nobody has written"):
@@ -145,7 +145,7 @@ class TestPipe:
             yaml_file.read(tmp_path / "pipe")
 
     def test_paths_in_it_count_from_the_working_directory(self, tmp_path: Path) -> None:
-        """It lies in no folder that anybody has chosen."""
+        """Relative paths in a pipe must count from the working directory."""
         os.mkfifo(tmp_path / "pipe")
 
         assert Path() == yaml_file.folder_of(tmp_path / "pipe")
@@ -184,7 +184,7 @@ class TestWrite:
         assert [tmp_path / "folder"] == list(tmp_path.iterdir())
 
     def test_others_may_read_it(self, tmp_path: Path) -> None:
-        """As far as the umask lets them: Grafana is another user."""
+        """Other users may read the file, as far as the umask lets them."""
         before = os.umask(0o027)
         try:
             files.write(tmp_path / "file", b"")
@@ -207,7 +207,7 @@ class TestTls:
         assert f"cannot read {path} ({why}" in pair.text
 
     def test_a_source_is_not_made_with_it(self, odd: tuple[Path, str]) -> None:
-        """It may have come after the settings were checked."""
+        """A CA path that is no file must be refused when a source is made."""
         options = HttpOptions(ca_file=odd[0])
 
         with pytest.raises(ConfigurationError, match="cannot be used for TLS"):

@@ -28,14 +28,14 @@ def test_a_secret_by_value_is_what_was_given() -> None:
 
 
 def test_the_newline_at_the_end_of_a_file_is_no_part_of_the_secret(path: Path) -> None:
-    """One newline goes, all other white space stays."""
+    """One newline at the end of the file must be cut from the secret, and no other space."""
     path.write_bytes(b" CANARY \n\r\n")
 
     assert " CANARY \n" == Secret(path=path).reveal()
 
 
 def test_nothing_printed_shows_a_secret(path: Path) -> None:
-    """Neither repr nor str nor format holds it."""
+    """Neither `repr` nor `str` nor a format may show a secret."""
     secrets = [Secret(value="CANARY"), Secret(path=path)]
     secrets[1].reveal()
 

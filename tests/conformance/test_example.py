@@ -94,7 +94,7 @@ def test_it_is_listed(plugin: Plugin) -> None:
 
 
 async def test_the_daemon_polls_it(plugin: Plugin, tmp_path: Path) -> None:
-    """Its targets and its own family are on /metrics, filled from the vendor's replies."""
+    """The daemon must poll the plug-in's source and expose its own family."""
     app = CANDIDATE.vendor(SMALL, SYSTEM_CLOCK)
     secret = tmp_path / "secret"
     CANDIDATE.written(app.state.portal, secret)
@@ -116,7 +116,7 @@ async def test_the_daemon_polls_it(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_it_conforms(plugin: Plugin, tmp_path: Path) -> None:
-    """Each check holds for the example, asked for by its distribution's name."""
+    """The example must pass all checks, when called by its distribution's name."""
     cases = tmp_path / "cases.xml"
 
     found = plugin.run("conformance", "loadfleet_farm", "--junit", str(cases))
@@ -231,7 +231,7 @@ BREAKS = {
 def test_what_cannot_be_used_is_named_and_skipped(
     plugin: Plugin, tmp_path: Path, fault: tuple[str, str, str, str]
 ) -> None:
-    """Both commands name it and fail, and the built-in providers stay."""
+    """A plug-in that cannot be used must be named and fail both commands; the others stay."""
     module, old, new, said = fault
     faulty = plugin.with_fault(module, old, new, tmp_path / "site")
 
@@ -245,7 +245,7 @@ def test_what_cannot_be_used_is_named_and_skipped(
 
 
 def test_a_vendor_that_asks_for_no_credentials(plugin: Plugin, tmp_path: Path) -> None:
-    """Nothing that has to do with refusals is tried where the candidate says so."""
+    """Checks of refusals must be skipped for a vendor without credentials."""
     guarded = plugin.with_fault(
         *("candidate", 'name="farm",', 'name="farm", guarded=False,'), tmp_path / "guarded"
     )

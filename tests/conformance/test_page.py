@@ -40,7 +40,7 @@ def test_it_shows_something_of_each_module() -> None:
 
 
 def test_its_entry_points_are_the_examples() -> None:
-    """An entry point with a slip in it is not found by anybody."""
+    """The entry points on the page must be those of the example."""
     (shown,) = (text for language, text in BLOCKS if language == "toml")
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
 

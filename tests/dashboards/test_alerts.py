@@ -90,7 +90,7 @@ def answers(panel: Json) -> set[str]:
 
 
 def asked(panel: Json) -> set[str | None]:
-    """Return all metrics that a panel asks, and those that what is recorded is made of."""
+    """Return the metrics of a panel's queries, and those that its recorded series are made of."""
     queries = [filled(target["expr"]) for target in panel["targets"]]
     names = {selector.name for query in queries for selector in selectors(query)}
     kinds = re.findall(r'kind="(\w+)"', str(panel["targets"]))
@@ -122,7 +122,7 @@ def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
 
 @pytest.mark.parametrize(("alert", "limit"), LIMITS.items())
 def test_that_panel_has_the_alerts_limit(alert: str, limit: float) -> None:
-    """The line that somebody sees crossed must be the one that the alert judges by."""
+    """The panel's limit must be the one that its alert judges by."""
     ((_, panel),) = explaining(PREFIX + alert)
 
     assert f'"value": {limit}' in json.dumps(panel).replace(".0,", ",")
@@ -142,7 +142,7 @@ def test_no_limit_is_forgotten() -> None:
 
 @every_alert
 def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
-    """Both ways from an alert must lead to the same place."""
+    """The panel must link to the runbook that its alert links to."""
     ((_, panel),) = explaining(name)
     links = Links(runbook_url=RUNBOOK_URL)
     expected = RULES[name].annotations(links)["runbook_url"].template

@@ -56,7 +56,7 @@ def test_the_command_writes_all(tmp_path: Path) -> None:
 
 
 def test_the_command_follows_no_link(tmp_path: Path) -> None:
-    """It replaces what has the name of a dashboard, and nothing elsewhere."""
+    """The command must replace a link that has a dashboard's name, and not follow it."""
     (tmp_path / "precious").write_text("kept")
     path = tmp_path / "loadfleet-agents.json"
     path.symlink_to("precious")

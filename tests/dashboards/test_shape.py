@@ -55,7 +55,7 @@ def colours(panel: Json) -> set[tuple[str, str]]:
 
 
 def test_there_are_five() -> None:
-    """Each answers a question of its own; addresses hang on their uids."""
+    """There must be five dashboards with fixed uids, which addresses contain."""
     names = ("overview", "agents", "suites", "generators", "exporter")
     expected = {f"loadfleet-{name}" for name in names}
 
@@ -74,7 +74,7 @@ def test_it_is_of_the_classic_model(board: Json) -> None:
 
 @every_board
 def test_it_reads_at_the_pace_of_the_polls(board: Json) -> None:
-    """Nothing is newer than the polls, once a minute by default."""
+    """A dashboard must refresh once a minute, the default pace of the polls."""
     assert "1m" == board["refresh"]
     assert 1 == board["graphTooltip"]
     assert "browser" == board["timezone"]
@@ -135,7 +135,7 @@ def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
 
 @every_board
 def test_its_variables_are_in_order(board: Json) -> None:
-    """Each narrows what the next one offers."""
+    """The variables must stand in order: each limits the values of the next."""
     names = [variable["name"] for variable in board["templating"]["list"]]
 
     assert ["datasource", "job", "provider", "source"] == names[:4]
@@ -224,7 +224,7 @@ def test_the_same_word_has_the_same_colour_everywhere() -> None:
 
 @every_panel
 def test_states_are_told_by_words_not_by_colour_alone(panel: Panel) -> None:
-    """Not everybody can tell red from green."""
+    """States must be shown as words, for people who cannot tell the colours apart."""
     if panel.json["type"] in {"state-timeline", "status-history"}:
         (values, nothing) = panel.json["fieldConfig"]["defaults"]["mappings"]
 

@@ -191,7 +191,7 @@ async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
 
 
 async def test_the_demo_is_the_simulated_fleet() -> None:
-    """The demo's sources must be those that the simulation offers, by the containers' names."""
+    """The demo's sources must be those of the simulation, under the containers' names."""
     fleet = rendered({})["services"]["fleet"]
     options = options_from(cli.parse(fleet["command"]))
     demo = yaml.safe_load((FOLDER / "demo.yml").read_text())
@@ -315,7 +315,7 @@ class TestHighAvailability:
         assert "/home/me/password" == compose["secrets"][password]["file"]
 
     def test_the_store_is_closed(self) -> None:
-        """Nobody outside may reach it, and nothing but its volume may be written."""
+        """The store must publish no port, and write to its volume only."""
         store = rendered(PAIR)["services"]["valkey"]
 
         assert "ports" not in store
@@ -328,7 +328,7 @@ class TestHighAvailability:
     @pytest.mark.slow
     @pytest.mark.parametrize("program", PROGRAMS)
     async def test_the_store_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
-        """Its command must make a store that fits, and its health check must find it well."""
+        """The store's command must start a fitting server, and its health check succeed."""
         service = rendered(PAIR)["services"]["valkey"]
         script = service["command"][0].replace("$$", "$")
         kind, health = service["healthcheck"]["test"]

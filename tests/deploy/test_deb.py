@@ -157,7 +157,7 @@ def test_its_versions_sort(lower: str, higher: str) -> None:
 
 
 def test_its_files_are_roots(files: dict[str, tarfile.TarInfo]) -> None:
-    """Nobody but root may change what is installed, or look into the folder of the secrets."""
+    """Only root may change the installed files, or look into the folder of secrets."""
     secrets = files.pop("etc/loadfleet/secrets")
     modes = {name: each.mode for name, each in files.items()}
 
@@ -344,7 +344,7 @@ def test_no_other_packages_are_seen(installed: Machine) -> None:
 
 
 def test_plug_ins_have_a_place(installed: Machine) -> None:
-    """A plug-in that root has put there must be found, here one that does not work."""
+    """A plug-in in root's folder must be found, here a broken one."""
     folder = installed.root / "usr/local/lib" / NAME / "extra-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
@@ -366,7 +366,7 @@ def test_the_missing_token_is_named(installed: Machine) -> None:
 
 
 async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
-    """As nobody, where nothing can be written, it must serve metrics and answer `status`."""
+    """The demo must serve metrics and answer `status` as `nobody` on a read-only system."""
     own = ("--mount", "--net", "--pid", "--fork", "--kill-child")
     (status,) = (block for block in commands("Debian package") if " status " in block)
 
@@ -394,7 +394,7 @@ async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
 
 
 def test_systemd_understands_the_unit(installed: Machine) -> None:
-    """Every program that the unit names must be there, and no directive be unknown."""
+    """The unit must be valid, and name programs that exist."""
     unit = (installed.root / "usr/lib/systemd/system" / UNIT).read_text()
     ours = (ROOT / "deploy/systemd" / UNIT).read_text()
 

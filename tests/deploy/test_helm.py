@@ -113,7 +113,7 @@ def with_files(data: list[Any], folder: Path) -> list[Any]:
 
 
 def test_every_value_does_something() -> None:
-    """A value without an effect would be documented in vain, and one that no case sets untested."""
+    """Every documented value must have an effect in some case."""
     documented = [key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())]
 
     assert [] == [key for key in documented if not any(matters(key, case) for case in CASES)]

@@ -65,7 +65,7 @@ def test_the_package_renders_what_the_folder_does(package: Path) -> None:
 
 
 def test_the_package_has_only_what_belongs_there(package: Path, tmp_path: Path) -> None:
-    """Nothing may be published by accident, and nothing may be a link to the outside."""
+    """The package must contain exactly the chart's files, and no link."""
     shutil.unpack_archive(package, tmp_path, filter="data")
     inside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     folders = {

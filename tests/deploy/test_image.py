@@ -74,7 +74,7 @@ async def test_a_volume_takes_the_state(image: Image) -> None:
 
 
 async def test_sigterm_ends_it_well(image: Image) -> None:
-    """As pid 1, which the kernel spares signals that it does not handle, it must end with 0."""
+    """As process 1, the program must end with 0 on SIGTERM."""
     with image.engine.run("demo") as container:
         await until(lambda: "event=started" in container.log)
 
@@ -151,7 +151,7 @@ def test_its_runbooks_are_inside(image: Image) -> None:
 
 
 def test_nothing_of_the_build_stays(image: Image) -> None:
-    """Neither tools to install more nor the configuration of the build machine may be inside."""
+    """Neither build tools nor the build machine's configuration may be in the image."""
     packages = [path.name for path in image.root.glob("opt/loadfleet/lib/*/site-packages/*")]
 
     assert not (image.root / "etc/pip.conf").exists()

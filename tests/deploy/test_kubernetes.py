@@ -193,7 +193,7 @@ def test_probes_ask_about_the_exporter_only() -> None:
 
 
 def test_memory_is_limited_and_cpu_is_not() -> None:
-    """A limit of CPU would make scrapes slow without protecting anybody."""
+    """Memory must be limited, and CPU not: a limit of CPU would only slow scrapes down."""
     resources = container(one("Deployment"))["resources"]
 
     assert {"cpu", "memory"} == set(resources["requests"])
@@ -319,7 +319,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY])
     def test_one_stays(self, overlay: str) -> None:
-        """Neither a rollout nor a drain may take both exporters away at once."""
+        """Neither a rollout nor a drain may take both exporters away."""
         objects = exporters(overlay)
         spec = objects["Deployment"]["spec"]
 
@@ -507,7 +507,7 @@ class TestValkey:
     @pytest.mark.slow
     @pytest.mark.parametrize("program", PROGRAMS)
     async def test_it_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
-        """Its command must make a store that fits, and its probes must find it well."""
+        """The store's command must start a fitting server, and its probes succeed."""
         store = container(one("StatefulSet", VALKEY, name="loadfleet-valkey"))
         probes = [store[f"{name}Probe"]["exec"] for name in ("startup", "liveness", "readiness")]
         (script,) = store["args"]
@@ -520,7 +520,7 @@ class TestValkey:
             await valkey.check(running)
 
     def test_it_is_the_one_of_the_compose_file(self) -> None:
-        """Both ways to run it must run the same: image, user and flags."""
+        """The store must have the same image, user and flags as in the compose file."""
         compose = yaml.safe_load((ROOT / "deploy/compose/compose.yml").read_text())
         there = compose["services"]["valkey"]
         workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
@@ -538,13 +538,13 @@ class TestValkey:
 
 class TestPrometheusOperator:
     def test_its_rules_are_the_committed_ones(self) -> None:
-        """Both ways to load the rules must load the same."""
+        """The rules must be the committed ones."""
         rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
 
         assert rules == one("PrometheusRule", OPERATOR)["spec"]
 
     def test_its_rules_are_what_the_command_prints(self) -> None:
-        """The committed resource must be the one that users can make with their thresholds."""
+        """The committed rules must be the ones that the command prints."""
         printed = io.StringIO()
 
         with contextlib.redirect_stdout(printed):

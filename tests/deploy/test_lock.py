@@ -1,4 +1,4 @@
-"""Nothing is resolved when the lock is installed, so that no release of anybody can break it."""
+"""The lock file: complete, so that its installation resolves nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_documents_name_the_load_generators_that_are_tested() -> None:
 
 
 def test_the_lock_has_all_that_is_needed() -> None:
-    """It is installed without resolving: what one of its packages needs must be in it, too."""
+    """The lock must contain everything that its packages need, since nothing is resolved."""
     extras = [each for some in PROJECT["optional-dependencies"].values() for each in some]
     wanted = [Requirement(each) for each in (*PROJECT["dependencies"], *extras)]
     direct = [each for each in wanted if each.name != PROJECT["name"]]

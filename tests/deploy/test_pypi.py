@@ -134,7 +134,7 @@ def test_both_runners_are_on_the_page() -> None:
     "block", [block for block in commands("From PyPI") if block.strip() not in demos()]
 )
 def test_it_is_installed_to_stay(block: str, environ: dict[str, str], tmp_path: Path) -> None:
-    """Each way to install must end with the command of this version, and with the extra."""
+    """Each documented way to install must give this version's command, with the extra."""
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=tmp_path,

@@ -253,7 +253,7 @@ def test_a_release_moves_the_tags_that_move(released: Clone) -> None:
 
 
 def test_a_prerelease_moves_no_tag(clone: Clone) -> None:
-    """Nobody gets a candidate who has not asked for it."""
+    """A pre-release must move no other tag."""
     publish(clone, f"{NEXT}rc1")
 
     done = clone.release("check", f"v{NEXT}rc1").stdout
@@ -279,7 +279,7 @@ def test_an_old_release_moves_no_tag_back(tagged: Clone) -> None:
     ],
 )
 def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Clone) -> None:
-    """Nothing may be published under a version that it does not have."""
+    """A tag that differs from the version must be refused."""
     done = released.release("check", tag)
 
     assert (1, "") == (done.returncode, done.stdout)
@@ -296,7 +296,7 @@ def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Cl
 def test_a_release_by_hand_that_forgets_a_place_is_refused(
     name: str, old: str, new: str, reason: str, tagged: Clone
 ) -> None:
-    """Nothing may be published whose parts name different versions."""
+    """A release whose files name different versions must be refused."""
     tagged.replace(name, old, new)
 
     done = tagged.release("check", f"v{NEXT}")

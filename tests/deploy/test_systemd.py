@@ -71,7 +71,7 @@ def test_its_command_line_is_ours() -> None:
 
 
 def test_the_watchdog_is_fed_often_enough() -> None:
-    """One message may be late without a restart."""
+    """The watchdog's time must allow for one late message."""
     (watchdog,) = directives("WatchdogSec")
 
     assert parse_duration(watchdog) > 2 * ALIVE_SECONDS

@@ -133,7 +133,7 @@ def publish_release(clone: Clone) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_release_is_a_draft_until_its_files_are_there(tagged: Clone) -> None:
-    """Nobody may download from a release that is half there."""
+    """A release must stay a draft until all its files are uploaded."""
     tagged.stub("gh", '[ "$2" != view ]')
 
     assert 0 == publish_release(tagged).returncode

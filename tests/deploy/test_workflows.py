@@ -46,7 +46,7 @@ RENOVATE = ROOT / ".github" / "renovate.json"
     ids=lambda command: command[0],
 )
 def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
-    """Workflows, scripts and configuration must be right before anybody runs them."""
+    """The linters must find nothing in workflows, scripts and configuration."""
     program, *arguments = command
     path = os.pathsep.join([str(Path(tool("shellcheck")).parent), os.environ["PATH"]])
 
@@ -123,7 +123,7 @@ def test_nothing_is_published_unless_everything_passed() -> None:
 
 
 def test_a_release_begins_with_a_pushed_tag_alone() -> None:
-    """Neither a branch nor a button publishes."""
+    """Only a pushed tag may start a release."""
     assert {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}} == RELEASE[True]
 
 

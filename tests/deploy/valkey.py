@@ -70,7 +70,7 @@ class Started:
 
 
 async def check(store: Started) -> None:
-    """It must serve a state, keep what it has, and let nobody in without the password."""
+    """Check that the store serves a state, keeps its data, and demands the password."""
     state = RedisState(
         StateSettings(url=f"redis://127.0.0.1:{store.port}/0", password_file=store.password),
         clock=Clock(),

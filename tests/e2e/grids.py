@@ -1,4 +1,4 @@
-"""A daemon beside real load generators, and whom it pages."""
+"""A daemon beside real load generators, with an Alertmanager that it pages."""
 
 from __future__ import annotations
 

@@ -99,11 +99,11 @@ class Cluster:
         return count == 2
 
     async def swarm(self, users: int) -> None:
-        """Start a test, as somebody does on the page."""
+        """Start a test, as on Locust's page."""
         await self._press("swarm", user_count=users, spawn_rate=users)
 
     async def stop(self) -> None:
-        """Stop the test, as somebody does on the page."""
+        """Stop the test, as on Locust's page."""
         await self._press("stop")
 
     async def _press(self, path: str, **fields: int) -> None:

@@ -131,7 +131,7 @@ def agent_up(member: Member) -> str:
 
 @pytest.mark.parametrize("backend", BACKENDS[::2])
 async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> None:
-    """A leader that is told to end is followed within a second, and so is one that is seen to die.
+    """A standby must follow within a second when the leader ends or is seen to die.
 
     Nobody waits for the calls of the old leader, which hang.
     """
@@ -229,7 +229,7 @@ async def frozen(folder: Path, backend: str) -> None:
 
 
 async def test_a_leader_falls_silent(tmp_path: Path) -> None:
-    """A dead or frozen leader is followed when its lease is over; one that wakes up stands by."""
+    """A dead or frozen leader must be followed when its lease is over, and stand by afterwards."""
     require("unshare")
 
     async def play(folder: Path) -> None:
@@ -286,7 +286,7 @@ def calls(installation: Installation) -> Counter[tuple[str, str]]:
 
 
 async def test_who_stands_by_is_ready_once_it_mirrors(tmp_path: Path) -> None:
-    """Neither is ready before the leader has polled; then both are, and show the same."""
+    """Both processes must become ready after the leader's first poll, and show the same."""
     async with installed("redis-server", tmp_path) as it:
         it.configuration["defaults"] |= {"interval": "30s", "timeout": "29s"}
         held = Held()

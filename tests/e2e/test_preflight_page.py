@@ -204,7 +204,7 @@ def sooner(command: str) -> str:
 
 @pytest.mark.parametrize(("min_up", "code"), [(2, 0), (3, 1)], ids=["green", "red"])
 async def test_a_pipeline_is_red_and_green(min_up: int, code: int, tmp_path: Path) -> None:
-    """Each system runs its command in its own shell; the report is there in both cases."""
+    """Each system's documented step must fail and pass with the fleet, and write its report."""
     (step,) = github()["jobs"]["preflight"]["steps"]
     (script,) = gitlab()["preflight"]["script"]
     stage = jenkins()[0]

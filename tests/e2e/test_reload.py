@@ -107,7 +107,7 @@ async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 async def test_a_pipe_in_the_place_of_the_file_changes_nothing(tmp_path: Path) -> None:
-    """Nor does it keep the next reload, or the end, waiting."""
+    """A pipe in place of the file must change nothing, and not delay a reload or the end."""
     async with (
         Simulation(STILL) as simulation,
         daemon(
@@ -175,7 +175,7 @@ async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:
 
 
 async def test_what_a_reload_would_do_can_be_seen_before(tmp_path: Path) -> None:
-    """A change goes live after somebody has read what it starts and stops."""
+    """`check-config --diff` must report the sources that a reload would start and stop."""
     async with (
         Simulation(STILL) as simulation,
         daemon(tmp_path, {"sources": [portal(simulation), portal(simulation, "old")]}) as (url, _),

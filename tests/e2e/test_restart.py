@@ -274,7 +274,7 @@ def _made(folder: Path) -> Path:
 
 @pytest.mark.parametrize("backend", BACKENDS[:2])
 async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
-    """Neither what we send nor what the replies quote is in the bytes, packed or not."""
+    """The state's files must contain no secret, packed or not."""
     state = tmp_path / "state"
     receiver = Receiver()
     sources = []

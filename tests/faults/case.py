@@ -1,4 +1,4 @@
-"""One fault, played to sources of every provider at once, while others of them are well."""
+"""A fault, played against some sources of every provider while the others are well."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bound(NamedTuple):
-    """By how much something may grow over a run before it counts as a leak.
+    """A bound on a resource's growth over a run.
 
     Attributes:
         once: In all, however long the run: what the sampling itself varies by.

@@ -139,7 +139,7 @@ async def run(folder: Path, plan: Plan, *, say: Callable[[str], object] = lambda
 
 
 class Soak:
-    """One run.
+    """A soak test that runs.
 
     Attributes:
         samples: What was found so far.

@@ -40,7 +40,7 @@ MOST_OF_RUNS = 4 * 24
 
 
 def machines(page: Page, *, dated: bool) -> dict[str, float]:
-    """Return what is said of machines and suites, of suites without those that have a `lookback`.
+    """Return what is shown of machines and of suites without a `lookback`.
 
     Args:
         page: What was scraped.

@@ -69,7 +69,7 @@ class FarmClient(Client):
         return Poll(readings=readings, inventory=(Kind.AGENT,))
 
     async def poll_runs(self) -> Poll:
-        """Read the tests that run, and the last ones that ended."""
+        """Read the tests that run, and the newest ones that ended."""
         readings, _ = await self._runs()
         return Poll(readings=readings)
 
