@@ -162,7 +162,7 @@ async def test_crowds(tmp_path: Path, program: Sequence[str]) -> None:
 
 @LOOPS
 async def test_hardly_any_descriptors(tmp_path: Path, program: Sequence[str]) -> None:
-    """There are fewer places, which is told with the remedy, and the crowd does no harm either."""
+    """With few descriptors, the server must log the remedy and serve on in spite of a crowd."""
     limited = ("prlimit", "--nofile=32:64", *program)
     async with serving(tmp_path, limited) as served:
         async with served.crowd(300):
@@ -189,7 +189,7 @@ async def still(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -
 
 @LOOPS
 async def test_tls_that_never_begins(tmp_path: Path, program: Sequence[str]) -> None:
-    """A crowd without a handshake makes room for those who make one."""
+    """Connections without a TLS handshake must make room for those with one."""
     authority = Authority(tmp_path / "tls")
     authority.issue()
     web = authority.configure()

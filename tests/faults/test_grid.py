@@ -46,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def test_no_fault_costs_more_than_what_it_takes(
     batch: list[grid.Cell], ca_file: str, tmp_path: Path
 ) -> None:
-    """It has its reason, accuses nobody, breaks no page, and is over when it is over."""
+    """A fault must have its reason, call no target down, break no page, and end when it is over."""
 
     async def once(own: Path) -> None:
         wrong = await PlayWithPages(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
@@ -59,7 +59,7 @@ async def test_no_fault_costs_more_than_what_it_takes(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_has_all_that_matters(seed: int) -> None:
-    """Each fault; each class of them to each provider, and each operation, at both moments."""
+    """A sample must have each fault, and for each provider each class and each operation."""
     whole, found = [*grid.cells(CANDIDATES)], grid.sample(grid.cells(CANDIDATES), seed)
 
     for key in (
@@ -80,7 +80,7 @@ def test_a_sample_has_all_that_matters(seed: int) -> None:
 async def test_no_value_makes_a_pass(
     request: pytest.FixtureRequest, candidate: Candidate, ca_file: str, tmp_path: Path
 ) -> None:
-    """Of runs that failed or were stopped none has passed, whatever is written in their reports."""
+    """A run that failed or was stopped must never pass, whatever its report contains."""
     option = request.config.getoption
     faults = [fault for fault in grid.FAULTS if fault.group in VALUES]
     # One in four, and with the next seed the next ones.

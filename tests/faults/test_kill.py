@@ -230,7 +230,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
-    """Neither state nor log can be written, and yet it goes on."""
+    """On a full disk, where neither state nor log can be written, the daemon must go on."""
     async with world(tmp_path / "state") as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (url, process):
@@ -270,7 +270,7 @@ async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
 async def test_a_state_that_cannot_be_used(
     tmp_path: Path, spoil: Callable[[Path], None], command: tuple[str, ...], said: str
 ) -> None:
-    """It pages all the same, says once what is wrong with the state, and ends when told to."""
+    """With an unusable state, the daemon must page, log the cause once, and stop on request."""
     await undisturbed(
         partial(_without_state, spoil=spoil, command=command, said=said),
         tmp_path,

@@ -106,7 +106,7 @@ def resident_bytes(pid: int) -> int:
 
 
 async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
-    """Each is answered, with a whole page or a refusal, and afterwards all is as before."""
+    """A thousand scrapes at once must each get a page or a refusal, and leave nothing behind."""
     fleet = SimulatorOptions(still=True, agents=200)
     async with (
         Simulation(fleet) as simulation,
@@ -158,7 +158,7 @@ async def slow_client(port: int, said: bytes) -> AsyncIterator[None]:
 
 
 async def test_five_hundred_slow_clients() -> None:
-    """Those who never finish asking, or never read, cost others neither time nor memory."""
+    """Clients that never finish a request, or never read, must not slow others down."""
     view = ExposingView((await engine_with(7_000)).exposition)
     server = WebServer(create_app(view), [Address("127.0.0.1", 0)])
     await server.start()
@@ -189,7 +189,7 @@ async def test_five_hundred_slow_clients() -> None:
 
 
 async def test_a_million_samples() -> None:
-    """They are rendered without holding the loop, and a compressed scrape costs next to nothing."""
+    """A million samples must be rendered without holding the loop."""
     longest = 0.0
 
     async def turn() -> None:

@@ -173,7 +173,7 @@ async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
 
 @played()
 async def test_a_good_token_beside_a_bad_one(crowd: Crowd) -> None:
-    """Of two sources of one portal, the one with a good token is polled on."""
+    """A refused token must not hold back another source of the same portal."""
     crowd.token("other", BAD)
 
     await begin(crowd, daemons=crowd.chance.randint(1, 3))
@@ -190,7 +190,7 @@ async def test_a_good_token_beside_a_bad_one(crowd: Crowd) -> None:
 
 @played()
 async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
-    """A refusal shuts out the token that was refused, not the one that replaces it."""
+    """A refusal must not hold back the token that replaces the refused one."""
     crowd.token("prod", BAD)
     await begin(crowd, daemons=crowd.chance.randint(1, 3))
     await crowd.shows(REFUSED)
@@ -207,7 +207,7 @@ async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
 @WRONG
 @played(remote=True)
 async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
-    """Those that share a Redis count in sum, however their files are apart."""
+    """Shards that share a Redis must stay within the limit together, on separate hosts."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=0, shards=3)
 

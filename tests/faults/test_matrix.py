@@ -98,7 +98,7 @@ async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> No
 async def test_a_fault_is_told_for_what_it_is(
     fault: Fault, known: bool, ca_file: str, tmp_path: Path
 ) -> None:
-    """It has its reason, costs nobody else anything, and is over when it is over."""
+    """A fault must have its reason, leave other sources alone, and end when it is over."""
     await told(fault, tmp_path, known=known, ca_file=ca_file)
 
 
@@ -128,7 +128,7 @@ async def test_a_fault_of_tls_is_told_for_what_it_is(
     ca_file: str,
     tmp_path: Path,
 ) -> None:
-    """It has its reason, costs nobody else anything, and is over when it is over."""
+    """A fault of TLS must have its reason, leave other sources alone, and end when it is over."""
     context = tls.server(authority.issue_cert("127.0.0.1"))
 
     await told(make(authority), tmp_path, known=known, tls=context, ca_file=ca_file)

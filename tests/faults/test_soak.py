@@ -60,7 +60,7 @@ class TestJudge:
     """`judge` finds what grows from hour to hour, and nothing else."""
 
     def test_what_is_flat_is_not_accused(self) -> None:
-        """Neither the noise of a real daemon nor the fleet's size is a leak."""
+        """Neither the usual variation nor the fleet's size may count as a leak."""
         assert [] == judge(series())
         assert [] == judge(series(24))
 
@@ -93,7 +93,7 @@ class TestJudge:
         assert [] == judge(samples)
 
     def test_the_first_hour_says_nothing(self) -> None:
-        """In it everything grows."""
+        """Growth in the first hour must not count."""
         samples = series(4)
         samples[:2] = [msgspec.structs.replace(each, anonymous=MIB, keys=1) for each in samples[:2]]
 
@@ -114,11 +114,11 @@ class TestJudge:
         assert [] == judge(series(3, threads=50))
 
     def test_the_history_may_grow_by_what_it_is_told(self) -> None:
-        """It keeps what comes and goes, and no more than is documented."""
+        """The history may grow by the documented bytes per target, and no more."""
         assert ["history"] * 2 == [text.split()[4] for text in judge(series(history=20_000 * 600))]
 
     def test_the_log_of_an_hour_stays_as_long(self) -> None:
-        """Each hour says as much as the one before."""
+        """A log that grows from hour to hour must be reported."""
         samples = [
             msgspec.structs.replace(each, log=900_000 * each.hour**2 // 4) for each in series()
         ]
@@ -127,7 +127,7 @@ class TestJudge:
         assert 2 == len(judge(samples))
 
     def test_an_hour_takes_as_much_work(self) -> None:
-        """Each call costs as much as an hour before."""
+        """Processor time that grows from hour to hour must be reported."""
         samples = [msgspec.structs.replace(each, cpu=5.0 * each.hour**2) for each in series()]
 
         assert 2 == len(judge(samples))
@@ -158,7 +158,7 @@ class TestWeighed:
         assert 1 == after.threads - before.threads
 
     def test_a_connection_to_a_vendor(self) -> None:
-        """It counts once the vendor has closed it, and before that if it goes elsewhere."""
+        """A connection must count when the vendor has closed it, or when it goes elsewhere."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             before = weighed(os.getpid(), (port,)).descriptors
@@ -176,7 +176,7 @@ class TestWeighed:
 
 @pytest.mark.timeout(400)
 async def test_a_few_short_hours(tmp_path: Path) -> None:
-    """Nothing grows and nothing goes wrong while everything is replaced."""
+    """A soak test of few and short hours must find no leak and no fault."""
     require("redis-server")
     plan = Plan(hours=4, rate=900.0, sizes=(30, 60), steps=2, trouble_hours=2, terms=SHORT)
 

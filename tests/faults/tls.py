@@ -32,7 +32,7 @@ def not_yet_valid(authority: trustme.CA) -> Fault:
 
 
 def another_name(authority: trustme.CA) -> Fault:
-    """Show somebody else's certificate."""
+    """Present the certificate of another name."""
     return _shown(server(authority.issue_cert("other.example")))
 
 

@@ -35,7 +35,7 @@ Series = dict[str, float]
 
 
 def read(body: bytes) -> tuple[Series, list[str]]:
-    """Return the series of a page and those that it has twice."""
+    """Return the series of a page, and those that occur twice."""
     series: Series = {}
     doubled = []
     for line in body.decode().splitlines():

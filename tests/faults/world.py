@@ -169,7 +169,7 @@ class Source:
         return now - since
 
     def steady(self) -> list[Target]:
-        """Return the agents that are only down when somebody forces them to be."""
+        """Return the agents that go down only when a disturbance forces them to."""
         return [
             target
             for target, machine in self.machines()

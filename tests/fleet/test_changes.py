@@ -180,7 +180,7 @@ class Reader:
 
 class TestDated:
     def test_at_first_sight_it_is_so_at_the_latest_since_then(self) -> None:
-        """Nobody knows what was before."""
+        """A target's state must count as lasting since its first reading."""
         assert 10.0 == Reader().at(up=False, seconds=10.0)
 
     def test_what_stays_so_keeps_the_moment_at_which_it_became_so(self) -> None:
@@ -200,7 +200,7 @@ class TestDated:
         assert [0.0, None, 0.0, None, 4.0] == found
 
     def test_a_target_without_a_state_is_unknown(self) -> None:
-        """Its state has expired, or it is not to be judged."""
+        """A target without a state must have no time of change, and keep the former one."""
         reader = Reader()
         reader.at(up=False, seconds=1.0)
 
@@ -283,7 +283,7 @@ class TestDated:
         assert 1.0 == getattr(found, "changed_timestamp_seconds", None)
 
     def test_a_suite_has_none(self) -> None:
-        """It is not up or down."""
+        """A suite must have no time of change: it is neither up nor down."""
         suite = Suite(suite_id="1", suite="s")
 
         assert suite is Reader().read(suite)

@@ -144,7 +144,7 @@ class TestReadings:
         ] == outcomes
 
     async def test_of_a_cluster_that_cannot_be_used_are_its_own(self) -> None:
-        """Its reason counts although nothing is known of its members."""
+        """A cluster that cannot be used must have its own reason in the record."""
         state = ClusterState(read_at=at(1), up=False, reason=Reason.UNKNOWN_ID)
         refused = changed(cluster(None), state=state)
 
@@ -230,7 +230,7 @@ class TestFollow:
         assert (0, 2) == (len(readings(found)), len(readings(found, "agent", "8")))
 
     async def test_forgets_a_source_that_was_removed(self) -> None:
-        """Nothing is left of a source that is no longer configured."""
+        """A source that is no longer configured must leave no readings."""
         store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(agent()))

@@ -26,7 +26,7 @@ REASONS = ("running", "blocked", "missed")
 
 
 class ScheduleMachine(RuleBasedStateMachine):
-    """One task on APScheduler itself.
+    """A task scheduled by APScheduler itself.
 
     Attributes:
         base: The newest slot before those that count.
@@ -115,7 +115,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         woken_first=st.booleans(),
     )
     def set_clock(self, seconds: float, woken_first: bool) -> None:
-        """Set the wall clock; APScheduler may wake before anybody notices, or after."""
+        """Set the wall clock; APScheduler may wake before or after that is noticed."""
         self.time.unix += seconds
         self.newest = max(self.newest, self.time.unix)
         if woken_first:

@@ -32,7 +32,7 @@ def place(folder: Path) -> Place:
 
 
 class Feed:
-    """One exporter with its store and its history."""
+    """An exporter's store and history."""
 
     def __init__(
         self, folder: Path | None, clock: FakeClock | None = None, *, max_bytes: int = 2**30

@@ -132,7 +132,7 @@ class TestOfSuites:
         assert feed.usual() is None
 
     async def test_errors_and_boots_are_counted_by_themselves(self) -> None:
-        """Each of the three must have been told often enough."""
+        """The duration, the errors and the boot time must each have runs enough of their own."""
         feed = await Feed(None).begin()
         samples = {"passed": 75.0, "failed": 25.0}
 
@@ -223,7 +223,7 @@ class TestOfAgents:
 
 class TestComputing:
     async def test_ten_thousand_agents_hold_up_nobody(self, tmp_path: Path) -> None:
-        """It is in the history's thread and in slices, between which others ask for histories."""
+        """A comparison of 10,000 agents must let other requests for histories through."""
         clock = FakeClock()
         make_agents(tmp_path, 10_000, 24, clock.unix)
         feed = await Feed(tmp_path, clock).begin()
@@ -292,7 +292,7 @@ class TestComputing:
         assert [{}, {"7": 0.125}] == [before.pings, after.pings]
 
     async def test_is_known_after_a_restart(self, tmp_path: Path) -> None:
-        """It rests on the file, and on nothing that a process has seen."""
+        """The baselines must be known after a restart, from the file alone."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.runs(10, 20, 30, 40, 50, 60)
@@ -306,7 +306,7 @@ class TestComputing:
         assert Usual(runs=5, duration_seconds=30.0) == second.usual()
 
     async def test_a_second_process_reads_what_the_first_one_writes(self, tmp_path: Path) -> None:
-        """It takes no part in the writing, and goes on when it does."""
+        """A process that only reads must know the baselines, and write once it is the writer."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.runs(10, 20, 30, 40, 50, 60)
@@ -359,7 +359,7 @@ class TestComputing:
 
 class TestVersions:
     async def test_a_file_of_version_1_is_migrated(self, tmp_path: Path) -> None:
-        """Its runs count, and later ones have errors and boot besides."""
+        """A file of version 1 must be migrated, and its runs count."""
         make_version_1(tmp_path, 10, 20, 30, 40, 50, 60)
 
         feed = await Feed(tmp_path).begin()
@@ -374,7 +374,7 @@ class TestVersions:
             assert (2,) == connection.execute("PRAGMA user_version").fetchone()
 
     async def test_beside_a_process_of_version_1(self, tmp_path: Path) -> None:
-        """Its file is read but not changed while it writes, and what it lacks is not known."""
+        """A file of version 1 must be read, and not changed while its process writes."""
         make_version_1(tmp_path, 10, 20, 30, 40, 50, 60)
         feed = Feed(tmp_path)
         assert feed.history._database.place is not None

@@ -103,7 +103,7 @@ class TestTransitions:
         assert ["up", "down", "up"] == await feed.conditions()
 
     async def test_have_their_time_and_reason(self) -> None:
-        """It was read when the call ended, and says why."""
+        """A transition must have the time at which its call ended, and the reason."""
         feed = await Feed(None).begin()
         began = feed.clock.unix
 
@@ -124,7 +124,7 @@ class TestTransitions:
         assert ["down"] == await feed.conditions()
 
     async def test_becoming_outdated_is_one(self) -> None:
-        """It is told beside the condition, and stays while it is not known."""
+        """Becoming outdated must be a transition, and last while the version is unknown."""
         feed = await Feed(None).begin()
         for outdated in (False, True, None):
             await feed.put(feed.agent(outdated=outdated))

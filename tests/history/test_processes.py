@@ -1,4 +1,4 @@
-"""Real processes that share a folder, and one that is killed."""
+"""Processes that share a folder, one of which is killed."""
 
 from __future__ import annotations
 

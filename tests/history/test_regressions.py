@@ -66,7 +66,7 @@ class Bench:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_the_planted_run_is_told_and_no_other(seed: int) -> None:
-    """Neither a run that differs as usual nor one that did not pass is taken for it."""
+    """Only the planted slow run may alert, not the usual variation or a run that failed."""
     dice = Random(seed)  # noqa: S311 - repeatable, not secret
     bench = Bench(await Feed(None).begin())
     await bench.feed.history.compare()

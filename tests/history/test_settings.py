@@ -52,7 +52,7 @@ def file_of(history: History | None) -> str | None:
 
 
 def test_thirty_days_and_a_gibibyte_by_default() -> None:
-    """Nothing has to be set up."""
+    """The default must be 30 days and a gibibyte."""
     found = settings({}).history
 
     assert (30 * 86_400.0, 2**30) == (found.keep, found.max_bytes)
@@ -60,7 +60,7 @@ def test_thirty_days_and_a_gibibyte_by_default() -> None:
 
 @pytest.mark.parametrize("word", ["off", False])
 def test_can_be_switched_off(word: object) -> None:
-    """Then there is no history at all."""
+    """A history that is off must not exist."""
     assert opened({"keep": word}) is None
 
 
@@ -75,7 +75,7 @@ def test_less_than_a_day_is_refused() -> None:
 
 
 def test_lies_beside_the_state(tmp_path: Path) -> None:
-    """One folder is enough."""
+    """The history must be stored in the state's folder by default."""
     state = {"path": str(tmp_path)}
 
     assert f"{tmp_path}/history.db" == file_of(opened({}, state=state))

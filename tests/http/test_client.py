@@ -161,7 +161,7 @@ class TestTries:
         assert clock.monotonic - started < 15.0 + 9.0
 
     async def test_a_try_with_too_little_time_is_not_made(self) -> None:
-        """It would time out, and the machine that the call is about would be blamed for it."""
+        """A call must not be retried in so little time that it would time out."""
         clock = FakeClock()
         given: list[float] = []
 
@@ -177,7 +177,7 @@ class TestTries:
         assert 1 == len(given)
 
     async def test_what_was_lost_may_be_sent_again_by_others(self) -> None:
-        """Not here: the lost call may have been refused, and refusals have to be counted."""
+        """The client must not retry a lost call: it may have been refused, and has to count."""
         clock = FakeClock()
         script = Script(clock, httpx.ReadError("x"), httpx.Response(200))
 
@@ -193,7 +193,7 @@ class TestTries:
     async def test_not_everything_lost_may_be_sent_again(
         self, retries: int, repeatable: bool, seconds: float
     ) -> None:
-        """Not what may write, nor against the user's will, nor what has used up half its time."""
+        """A lost call must not be repeated if it may write, without retries, or when late."""
         clock = FakeClock()
 
         def lose(request: httpx.Request) -> httpx.Response:
@@ -235,7 +235,7 @@ class TestTries:
 
     @pytest.mark.parametrize("url", ["http://canary:port/", "http://a/\ncanary"])
     async def test_a_malformed_url_is_refused_before_it_is_sent(self, url: str) -> None:
-        """It may come out of a reply, and must neither crash the poll nor be repeated."""
+        """A malformed URL must be refused unsent and unquoted: it may come from a reply."""
         clock = FakeClock()
         script = Script(clock, httpx.Response(200))
 

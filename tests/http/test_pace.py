@@ -247,7 +247,7 @@ class TestBudget:
             assert not any(secret in told for secret in (b"canary", b"vendor.test"))
 
     async def test_a_large_one_makes_no_large_record(self) -> None:
-        """Every call writes the record anew."""
+        """A large budget must not make a large record, which each call writes."""
         case = Case()
         pace = case.pace(100_000)
 
@@ -387,7 +387,7 @@ class TestPause:
         assert all(task.done() for task in tasks)
 
     async def test_one_that_begins_while_a_token_is_taken_holds_its_call(self) -> None:
-        """Nothing is sent during a pause that is known."""
+        """A pause that begins while a call takes its token must hold that call."""
         case = Case()
         pace = case.pace(5)
         (task,) = case.calls(pace, 1)
@@ -400,7 +400,7 @@ class TestPause:
         assert [7.0] == case.taken
 
     async def test_a_long_one_is_told_at_once(self) -> None:
-        """A call that cannot be sent does not wait behind those that wait for the budget."""
+        """During a long pause, a call must fail at once, not wait behind others."""
         case = Case()
         pace = case.pace(1)
         first, *waiting = case.calls(pace, 2)
@@ -462,7 +462,7 @@ class TestPause:
 
 class TestWithoutState:
     async def test_each_member_takes_its_part(self) -> None:
-        """Nobody knows what the others take while the state is away."""
+        """Without the state, each process must take its part of the budget."""
         case = Case()
         case.state.away, case.members = True, 3
         tasks = [task for _ in range(3) for task in case.calls(case.pace(7), 7)]
@@ -525,7 +525,7 @@ class TestWithoutState:
         await end(*tasks)
 
     async def test_a_pause_holds_who_was_asked_for_it(self) -> None:
-        """It needs no state."""
+        """Without the state, a process must keep a pause that it was itself asked for."""
         case = Case()
         case.state.away = True
         pace = case.pace()
@@ -590,7 +590,7 @@ class TestDamage:
         assert await case.call(case.pace())
 
     async def test_what_is_of_the_future_counts_for_nothing(self) -> None:
-        """Neither a budget nor a place in the queue can be newer than the state's clock."""
+        """Times after the state's clock must not count."""
         case = Case()
         pace, future = case.pace(3), case.time.unix + 1e6
         await case.call(pace)

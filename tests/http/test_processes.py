@@ -39,7 +39,7 @@ async def record(state: State) -> Record:
 
 
 async def test_together_they_keep_to_the_budget(tmp_path: Path) -> None:
-    """One of two is killed and followed by another, and no call more is made than by one."""
+    """Processes must keep to one budget together, also when one is killed and replaced."""
     settings = StateSettings(path=tmp_path / "state")
     state = open_state(settings, clock=SYSTEM_CLOCK, telemetry=SelfMetrics())
 

@@ -292,7 +292,7 @@ class TestFaults:
         ids=["no reply", "half a body", "dripping body", "dripping head"],
     )
     async def test_the_total_time_out_ends_everything(self, connect: Connect, step: Step) -> None:
-        """Neither silence nor a trickle may hold a call for longer than its total."""
+        """A call must end at its total time-out, in silence as during a trickle."""
         options = msgspec.structs.replace(OPTIONS, total_timeout=1.0)
         async with Vendor(step) as vendor:
             error = await failure(connect(options).send(call(vendor.url)))
@@ -309,7 +309,7 @@ class TestFaults:
 
     @pytest.mark.usefixtures("uncollected")
     async def test_an_error_that_was_handled_is_gone(self, connect: Connect) -> None:
-        """Its frames hold the call and the client, and there may be thousands in a minute."""
+        """An error that was handled must be freed: its frames hold the call and the client."""
         async with Vendor(hang) as vendor:
             url = vendor.url
 
@@ -376,7 +376,7 @@ class TestSize:
     async def test_compressed_bodies_are_read(
         self, connect: Connect, encoding: str, body: bytes
     ) -> None:
-        """Both encodings that are asked for must be understood."""
+        """Bodies must be decompressed by each encoding that the client accepts."""
         async with Vendor(reply(body, headers={"Content-Encoding": encoding})) as vendor:
             answer = await connect().send(call(vendor.url))
 
@@ -529,7 +529,7 @@ class TestTls:
         assert "expired" in str(error)
 
     async def test_a_certificate_signed_by_itself(self, connect: Connect, tmp_path: Path) -> None:
-        """It has no issuer that could be named, and is told as what it is."""
+        """A self-signed certificate must be named as such in the error."""
         async with Vendor(reply(), tls=signed_by_itself(tmp_path)) as vendor:
             error = await failure(connect().send(call(vendor.url)))
 
@@ -550,7 +550,7 @@ class TestTls:
     async def test_the_end_of_the_servers_certificate_is_told(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is told at first, and again only when the server presents another certificate."""
+        """The end of a certificate must be reported once, and again when it changes."""
         first, second = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC)
         tls = server_tls(authority.issue_cert("127.0.0.1", not_after=first))
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
@@ -582,7 +582,7 @@ class TestTls:
         assert [end.timestamp()] == told
 
     async def test_nothing_ends_on_plain_http(self) -> None:
-        """There is no certificate."""
+        """A server without TLS must have no end of a certificate."""
         told: list[float] = []
         http = ending(OPTIONS, told)
         async with Vendor(reply()) as vendor:
@@ -769,7 +769,7 @@ class TestProxies:
     async def test_the_end_of_a_certificate_is_told_through_a_proxy(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is that of the vendor's server, not of the proxy that is reached by TLS as well."""
+        """Through a proxy, the reported certificate must be the vendor's."""
         end = datetime(2031, 2, 3, tzinfo=UTC)
         inner = server_tls(authority.issue_cert("127.0.0.1", not_after=end))
         outer = server_tls(authority.issue_cert("127.0.0.1"))
@@ -799,7 +799,7 @@ class TestProxies:
     async def test_a_certificate_behind_a_proxy_is_told_as_without_one(
         self, connect: Connect, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is `tls` with its cause, and nothing was sent."""
+        """A bad certificate behind a proxy must have the reason `tls` and its cause."""
         expired = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
         outer = server_tls(authority.issue_cert("127.0.0.1"))
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))

@@ -78,7 +78,7 @@ async def world(clock: FakeClock, portal: Portal) -> AsyncIterator[World]:
 
 class TestAway:
     async def test_a_process_alone_goes_on_with_one_call(self, world: World) -> None:
-        """Nobody else can have been refused, so nothing is unknown."""
+        """A single process must go on without the store, one call at a time."""
         world.start(1)
         await world.meet()
         world.portal.busiest = 0
@@ -102,7 +102,7 @@ class TestAway:
         assert ["pong"] * 5 == endings
 
     async def test_members_that_call_are_quiet_at_first(self, world: World) -> None:
-        """They do not know what was refused to the others just before."""
+        """Without the store, processes that have called must wait before they call again."""
         world.start(2)
         await world.meet()
         world.server.away = True
@@ -133,7 +133,7 @@ class TestAway:
     async def test_a_revocation_just_before_costs_at_most_four(
         self, world: World, seconds: float, *, lost: bool
     ) -> None:
-        """One member has used up what may be refused, the others do not know of it."""
+        """A revocation just before the store goes away must cost at most four refusals."""
         world.start(3)
         await world.meet()
         world.hosts[0].participant.ping(20)
@@ -169,7 +169,7 @@ class TestAway:
         assert 1 <= world.portal.most_in_a_minute <= 4
 
     async def test_it_is_over_when_all_are_back(self, world: World) -> None:
-        """As many calls are under way as before."""
+        """When all are back at the store, as many calls as before must be under way."""
         world.start(3)
         await world.meet()
         world.server.away = True

@@ -112,7 +112,7 @@ class TestProof:
     async def test_errors_that_were_handled_are_gone(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Neither that of a proof nor that of a call may be held by the frames it went through."""
+        """Errors that were handled must be freed, of proofs as of calls."""
         guard = portal.guard()
         portal.down = CallError(Reason.CONNECT, "to be gone", sent=False)
         await end(clock, begin(guard, portal.ping, 1))
@@ -139,7 +139,7 @@ class TestSuspects:
     async def test_a_revocation_under_way_costs_four_refusals(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Of 40 pings, the three under way are refused, and the proof; nothing else is sent."""
+        """A revocation must cost four refusals: three calls under way, and one proof."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         tasks = begin(guard, portal.ping, 40)
@@ -204,7 +204,7 @@ class TestSuspects:
     async def test_suspects_stay_unclear_when_the_proof_gets_no_answer(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Neither refused nor its own error: the reason is why nothing could be found out."""
+        """If a proof gets no answer, suspect calls must fail unsent, for the proof's reason."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.down = CallError(Reason.TIMEOUT, "no reply")
@@ -218,7 +218,7 @@ class TestSuspects:
         assert 3 == portal.proofs
 
     async def test_suspects_of_a_minute_are_limited(self, clock: FakeClock, portal: Portal) -> None:
-        """One that a proof has cleared counts on: it may have been refused for a moment."""
+        """A suspect call must count for a minute, even if a proof has cleared it."""
         guard = portal.guard()
         await proven(clock, portal, guard)
 
@@ -400,7 +400,7 @@ class TestSilence:
     async def test_a_gateway_that_is_down_is_asked_every_time(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """It says that the API was not asked, so nothing was refused and nobody has to wait."""
+        """A gateway's error must hold no call back: the API was not asked."""
         portal.down = CallError(Reason.HTTP_5XX, "status 502", status=502)
         guard = portal.guard()
 
@@ -434,7 +434,7 @@ class TestLost:
     async def test_without_a_place_for_it_what_happened_is_told(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """That the guard has opened meanwhile must not pass for a call that was never sent."""
+        """A lost call that cannot be repeated must fail for its own reason."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -446,7 +446,7 @@ class TestLost:
         assert 4 == len(portal.refusals)
 
     async def test_a_lost_proof_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
-        """Otherwise one connection that ends would cost a whole cycle."""
+        """A lost proof must be sent once more."""
         guard = portal.guard()
         portal.lost = DROPPED
         tasks = begin(guard, portal.ping, 5)
@@ -504,7 +504,7 @@ class TestCancellation:
         assert ["not sent: auth"] * 10 == endings
 
     async def test_who_waits_may_leave(self, clock: FakeClock, portal: Portal) -> None:
-        """The proof goes on without those who asked for it."""
+        """A proof must go on when the calls that asked for it are cancelled."""
         guard = portal.guard()
         first = begin(guard, portal.ping, 3)
         await clock.advance(0.05)
@@ -607,7 +607,7 @@ async def test_a_pause_the_vendor_asked_for_is_passed_on(clock: FakeClock, porta
 
 
 async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, portal: Portal) -> None:
-    """Other errors pass through and say nothing of the credentials."""
+    """Errors of a call that cannot be refusals must reach its caller unchanged."""
     guard = portal.guard()
     await proven(clock, portal, guard)
 

@@ -131,7 +131,7 @@ class TestRenewedToken:
     """A call that was refused for a token, while the credentials can get another one."""
 
     async def test_counts_for_a_minute_and_holds_nothing(self, clock: FakeClock) -> None:
-        """It is a refusal all the same, but needs no proof; an accepted call does not undo it."""
+        """A lone refusal must count for a minute, need no proof, and hold no slot."""
         ledger = ledger_of(clock)
         await ledger.step(report("one", proof=Proved.ACCEPTED), retry_seconds=60.0)
         refused = report("one", waiting=True, refusals=1, accepted=clock.monotonic)
@@ -178,7 +178,7 @@ class TestStateError:
     async def test_who_waits_fails_and_the_log_says_so_once(
         self, portal: Portal, state: MemoryState
     ) -> None:
-        """Nobody waits for a ledger that is away."""
+        """Without the ledger, calls must fail at once, and the log say so once."""
         participant = Participant(portal, state)
         await participant.calls()
         participant.lose_ledger()
@@ -227,7 +227,7 @@ class TestStateError:
     async def test_a_doubt_counts_later(
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
-        """So does a call whose answer was lost."""
+        """A doubt, such as a call without an answer, must count when the ledger is back."""
         participant = Participant(portal, state)
         await participant.calls()
         tasks = participant.ping(2, lost=CallError(Reason.TIMEOUT, "no reply"))

@@ -1,4 +1,4 @@
-"""Members: whether they share a ledger, and how those that do not stay within the limit."""
+"""Processes that share a ledger, and the limit of those that do not."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class TestHeartbeats:
         assert [None] * TOTAL == [each.turn_seconds() for each in shards]
 
     async def test_a_shard_that_is_gone_begins_it_again(self, clock: FakeClock) -> None:
-        """It may have moved to a host with another state."""
+        """When a shard is gone, the shards must take turns again: it may have moved."""
         state = MemoryState(clock.clock.monotonic)
         shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         for each in (*shards, shards[0]):
@@ -158,7 +158,7 @@ class TestHeartbeats:
 
     @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x95\xa0\0\1\xc2" + b"\x91" * 100_000])
     async def test_a_damaged_heartbeat_is_none(self, clock: FakeClock, content: bytes) -> None:
-        """Nobody has written it, and all others are seen."""
+        """A damaged heartbeat must be ignored."""
         state = MemoryState(clock.clock.monotonic)
         shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         await state.put("member/damaged", content)
@@ -257,7 +257,7 @@ class TestStoreOfSeveralHosts:
     async def test_members_take_turns_of_a_minute_without_it(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Each has another one of as many turns as there are members."""
+        """Without the store, processes must take turns of a minute."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await lost(server, *sharers)
@@ -270,7 +270,7 @@ class TestStoreOfSeveralHosts:
         assert [3, 3, 3] == [each.members.count() for each in sharers]
 
     async def test_a_turn_comes_nearer_with_time(self, clock: FakeClock, server: Server) -> None:
-        """It is a time by the state's clock, not a delay."""
+        """A turn must be a fixed time of the state's clock."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await lost(server, *sharers)
@@ -282,7 +282,7 @@ class TestStoreOfSeveralHosts:
         assert before - 20.0 == pytest.approx(last.members.turn_seconds())
 
     async def test_who_never_saw_the_store_is_alone(self, clock: FakeClock, server: Server) -> None:
-        """It calls at once, one call at a time."""
+        """A process that never reached the store must call at once, one call at a time."""
         server.away = True
         first = Sharer(clock, server)
         await met(clock, first)
@@ -297,7 +297,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_shard_that_never_saw_the_store_reckons_with_the_others(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Its ordinal is its place, as nobody is seen."""
+        """A shard that never reached the store must take the turn of its index."""
         server.away = True
         shards = [Sharer(clock, server, shard=Shard(index=each, total=3)) for each in range(3)]
         for each in shards:
@@ -313,7 +313,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_member_that_leaves_is_not_counted(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """An orderly stop deletes the heartbeat; one that was killed is counted for a while."""
+        """A process that stops must not be counted, a killed one only for a while."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await sharers[1].members.leave()
@@ -369,7 +369,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_leader_whose_standby_never_called_goes_on(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Nothing that is not known to it can have been refused."""
+        """A leader whose standby never called must go on: no refusal can be unknown."""
         leader, standby = Sharer(clock, server), Sharer(clock, server)
         leader.members.turn()
         await met(clock, leader, standby)
@@ -384,7 +384,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_command_is_no_member_and_comes_after_all(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """It shares the ledger with them, and has a turn of its own when the store goes."""
+        """A command must share the ledger without being counted, and have a turn of its own."""
         member, command = Sharer(clock, server), Sharer(clock, server, command=True)
         await met(clock, member, command)
         shared = command.members.turn()

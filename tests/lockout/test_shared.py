@@ -153,7 +153,7 @@ class TestVerdicts:
     async def test_five_wrong_from_the_start_cost_one_refusal(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """One proof is under way at a time, whoever sends it."""
+        """Five processes with a wrong secret must cost one refusal: one proof is under way."""
         portal.accepted.clear()
         tasks = [task for _ in range(5) for task in participant().ping(3)]
         await clock.advance(5.0)
@@ -253,7 +253,7 @@ class TestSlots:
     async def test_five_members_with_one_slot_all_get_on(
         self, clock: FakeClock, participant: Make
     ) -> None:
-        """In turns, each for a second."""
+        """Five processes with one slot must take turns of a second."""
         participants = [participant(concurrency=1) for _ in range(5)]
         for each in participants:
             each.ping(100)
@@ -284,7 +284,7 @@ class TestSlots:
         assert 0 == (await other.calls() and other.guard.refusals)
 
     async def test_before_that_they_are_taken(self, clock: FakeClock, participant: Make) -> None:
-        """Nobody knows yet that the participant was killed."""
+        """Slots of a killed process must stay taken until their lease is over."""
         victim, other = participant(), participant()
         await victim.calls()
         victim.ping(3, back=9.0)

@@ -588,7 +588,7 @@ def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) 
 
 
 def test_the_figures_of_the_process_are_never_older_than_a_second() -> None:
-    """They change without anybody counting anything."""
+    """Metrics that change without being counted must be at most a second old."""
     world = World()
     looks = itertools.count()
     Gauge("looks", "Changes by itself.", registry=world.telemetry.registry).set_function(
@@ -728,7 +728,7 @@ async def test_a_form_nobody_asks_for_is_not_kept_ready() -> None:
 
 
 def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
-    """They are kept over snapshots as long as their lines are the same."""
+    """Unchanged lines must be neither written nor packed again."""
     world = World()
     world.put(agent(clock_delta_seconds=1.0, users_limit=math.inf))
     world.text()
@@ -807,7 +807,7 @@ class TestFormerNames:
         assert f"loadfleet_exporter_polls_total{{{labels}}} 1.0\n" in text
 
     def test_the_page_stays_valid(self, world: World) -> None:
-        """Both formats' parsers read it, packed or not."""
+        """The page with former names must be valid in both formats, packed or not."""
         openmetrics = gzip.decompress(
             world.exposition.metrics(accept=OPENMETRICS, accept_encoding="gzip").body
         )

@@ -199,7 +199,7 @@ def test_a_source_exists_at_zero_from_the_start() -> None:
 
 
 def test_a_task_exists_at_zero_from_the_start() -> None:
-    """Every failure reason and skip of a task is there before its first poll."""
+    """A task's counters must exist at 0 before its first poll."""
     telemetry = SelfMetrics()
 
     telemetry.source("realload", "prod").declare_task("agents", 60.0)
@@ -261,7 +261,7 @@ def test_a_forgotten_task_leaves_no_series_and_can_come_back() -> None:
 
 
 def test_without_a_web_configuration_nothing_was_refused() -> None:
-    """There is no certificate then whose end could be told."""
+    """Without a web configuration, nothing is refused and no certificate ends."""
     telemetry = SelfMetrics()
 
     found = [

@@ -103,7 +103,7 @@ class TestClusters:
         assert (Condition.UP, True) == (found.state, found.outdated)
 
     def test_says_since_when(self) -> None:
-        """Its own date is in the row, as that of a machine is."""
+        """A cluster's row must have the time since which its state lasts."""
         found = row(fakes.changed(fakes.cluster(), changed_timestamp_seconds=7.0))
 
         assert 7.0 == found.changed_timestamp_seconds
@@ -153,7 +153,7 @@ class TestLocations:
         ],
     )
     def test_is_up_with_one_agent(self, facts: dict[str, Any], expected: Condition) -> None:
-        """One agent is enough to run on, and a disabled location is not judged."""
+        """A location must be up with one agent, and inactive when it is disabled."""
         found = row(fakes.location(**facts))
 
         assert expected is found.state

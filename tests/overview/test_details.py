@@ -139,7 +139,7 @@ def test_the_usual_ping_stands_beside_the_newest() -> None:
 
 
 def test_nothing_is_usual_that_is_not_known() -> None:
-    """A suite that has run twice has no usage, and one that ran elsewhere no newest run."""
+    """Usual values that are unknown must not be listed."""
     usual = fakes.changed(fakes.suite(), last_run=None, usual=Usual(runs=5, duration_seconds=60.0))
 
     assert [] == [name for name in facts_of(fakes.suite()) if name.startswith("Usual")]
@@ -190,7 +190,7 @@ def test_of_a_run_that_is_not_well() -> None:
 
 
 def test_unknown() -> None:
-    """There is nothing to be said of what is not in the inventory."""
+    """A target that is not in the inventory must have no details."""
     found = details(
         fakes.FakeView(fakes.agent()).snapshots(),
         fakes.NOW,

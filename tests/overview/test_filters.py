@@ -103,7 +103,7 @@ class TestAddress:
         assert 20 == len(mistakes)
 
     def test_takes_the_last_known_order(self) -> None:
-        """A mistaken order, or an empty one, does not undo the one that is known."""
+        """The last valid order must apply."""
         wanted, mistakes = Filters.read(QueryParams("sort=name&sort=-ping&sort=nme&sort="), KNOWN)
 
         assert (Order.PING, True, 1) == (wanted.order, wanted.descending, len(mistakes))
@@ -177,7 +177,7 @@ class TestFilter:
         assert ["alps"] == found
 
     def test_wants_all_words(self) -> None:
-        """Each word narrows the search, also in a parameter of its own."""
+        """A search must match all of its words."""
         fleet = [fakes.agent("a"), fakes.agent("ab", up=False)]
 
         found = named("q=a+down", *fleet) + named("q=a&q=down", *fleet)
@@ -243,7 +243,7 @@ class TestOrder:
         assert ["old", "new"] == named("sort=version", *fleet)
 
     def test_of_clocks_is_by_distance(self) -> None:
-        """A clock that is far behind is as far off as one that is far ahead."""
+        """Clocks must be sorted by distance, whether ahead or behind."""
         state = fakes.agent().state
         assert state is not None
         fleet = [

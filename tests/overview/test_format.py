@@ -90,7 +90,7 @@ def test_codes_are_words(code: str | None, expected: str) -> None:
     [(0.4, "just now"), (3.9, "3 s ago"), (90.0, "1 min 30 s ago"), (-1.0, "just now")],
 )
 def test_ages_are_whole_seconds(seconds: float, expected: str) -> None:
-    """Nobody reads how many milliseconds ago something was."""
+    """Ages must be whole seconds."""
     assert expected == text.ago(seconds)
 
 
@@ -109,7 +109,7 @@ def record(*readings: tuple[float | None, bool | None]) -> Record:
 
 class TestTrend:
     def test_nothing_was_read(self) -> None:
-        """There is no line without readings."""
+        """Without readings, there must be no line."""
         assert text.trend(record()) is None
 
     def test_the_newest_is_on_the_right(self) -> None:

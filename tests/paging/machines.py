@@ -18,12 +18,12 @@ _LIST = frozenset({"getMeasuringAgents"})
 
 @scenario(agents=30)
 async def canary(it: Stage) -> None:
-    """Nothing by itself: others have its agents go down to know that time has passed."""
+    """Change nothing; other scenarios take its agents down to see that time has passed."""
 
 
 @scenario(agents=3)
 async def agent_down(it: Stage) -> None:
-    """One agent down: one page, one resolve."""
+    """Take an agent down: one page, one resolve."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.change("agents", "42", up=True)
@@ -49,7 +49,7 @@ def _outdated(simulation: Simulation) -> None:
     preflights={name: {"agents": {"source": "begins_soon"}} for name in ("nightly", "weekly")},
 )
 async def begins_soon(it: Stage) -> None:
-    """Each test for which the fleet is not fit is a page, beside that of the cause."""
+    """Page for each unfit test, beside the page of the cause."""
     unfit = [f"begins_soon/{name}" for name in ("nightly", "weekly")]
     not_fit = [page(NEW, "NotFit", name) for name in unfit]
     await it.told(page(NEW, "AgentOutdated", "42"), *not_fit)

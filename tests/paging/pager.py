@@ -54,7 +54,7 @@ JOB = "loadfleet"
 
 
 class Told(NamedTuple):
-    """One notification.
+    """A notification.
 
     Attributes:
         receiver: `page` wakes somebody up, `work` does not.

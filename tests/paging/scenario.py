@@ -124,7 +124,7 @@ def scenario(
 
 
 class Stage:
-    """One source of the world and all that was told of it.
+    """A source of the world, and the notifications about it.
 
     Attributes:
         expected: By way what people are to be told, step by step.

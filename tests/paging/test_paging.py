@@ -1,4 +1,4 @@
-"""From what befalls a fleet to what a person receives, with real Prometheus and Alertmanager.
+"""From events in a fleet to notifications, with real Prometheus and Alertmanager.
 
 What is deployed is what is tested: the rules as `rules` prints them, Prometheus' and Alertmanager's
 files as they are in `deploy/`, with other times and with the test behind the pagers.
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     [(name, way) for name, each in SCENARIOS.items() for way in each.ways if name != "canary"],
 )
 def test_people_receive(world: World, name: str, way: str) -> None:
-    """They are told what a scenario says, and nothing else."""
+    """People must receive the notifications of the scenario, and no others."""
     stage = world.stages[name]
     if stage.problem is not None:
         raise stage.problem

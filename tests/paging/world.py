@@ -76,7 +76,7 @@ LOST_EVERY = 7
 
 
 class Exporter:
-    """One daemon; it can be stopped and started anew where it was."""
+    """A daemon that can be stopped and started again."""
 
     def __init__(
         self, folder: Path, configuration: dict[str, Any], command: Sequence[str] = EXPORTER

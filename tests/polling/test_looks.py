@@ -272,7 +272,7 @@ async def test_a_client_waits_no_longer_than_it_has_time(
 
 
 async def test_an_unknown_source_is_told() -> None:
-    """There is nothing to wait for."""
+    """An unknown source must be an error at once."""
     with pytest.raises(LookupError):
         await Rig().looks.explain("other", "agent", "1", seconds=1.0)
 

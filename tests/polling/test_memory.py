@@ -118,7 +118,7 @@ def plain(value: Any) -> Any:
 
 
 class Process:
-    """One process that uses a state, with clocks of its own."""
+    """A process that uses a state, with clocks of its own."""
 
     def __init__(
         self,
@@ -306,7 +306,7 @@ def packed(**changes: Any) -> bytes:
 
 
 async def planted(content: bytes) -> tuple[Kept | None, list[str]]:
-    """Return what is recalled of a document that somebody else wrote, and what is logged."""
+    """Return the readings recalled from a foreign document, and the log events."""
     state = Store().state
     process = Process(state)
     await process.memory.keep(SOURCE, kept(agent()))

@@ -277,7 +277,7 @@ def _up(engine: Engine) -> float:
 
 
 async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> None:
-    """They are refused to all alike, and each further process would cost a refusal."""
+    """A leader whose credentials are refused must keep the lead: all would be refused."""
     portal.portal.token = "another"
     await portal.poll(portal.leader)
     await portal.poll(portal.leader)
@@ -312,7 +312,7 @@ async def test_what_is_asked_is_answered_although_more_is_told(portal: Pair) -> 
 
 
 async def test_a_standby_explains_what_it_was_told(portal: Pair) -> None:
-    """It asks the vendor about a target that only its leader has listed."""
+    """A standby must explain targets that only its leader has listed."""
     await portal.poll(portal.leader)
     (target, *_) = portal.trial.targets().values()
 
@@ -413,7 +413,7 @@ async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
 
 
 async def test_to_explain_changes_nothing_of_the_page(portal: Pair) -> None:
-    """Not even where no poll ever brought something: the failures stay shown."""
+    """An explanation must not change the page, even if no poll succeeded."""
     portal.trial.only.front.treatment = BAD_GATEWAY
     await portal.poll(portal.leader)
     before = shown(portal.standby)
@@ -444,7 +444,7 @@ async def test_an_outage_is_not_told_anew_by_each_leader(portal: Pair) -> None:
 
 
 async def test_who_has_not_polled_yet_does_not_hand_back(portal: Pair) -> None:
-    """That its leader reached no vendor says nothing of a process whose interval is long."""
+    """A process must not hand the lead back before its own first poll."""
     await portal.poll(portal.leader)
     portal.trial.only.front.treatment = BAD_GATEWAY
     await portal.poll(portal.leader)

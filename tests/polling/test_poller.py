@@ -365,7 +365,7 @@ class TestHealth:
         assert (SourceHealth(up=True), up) == stage.health()
 
     async def test_a_failed_poll_keeps_the_number_of_targets(self) -> None:
-        """It is the newest list that was read."""
+        """A failed poll must keep the number of targets."""
         stage = Stage(Poll(readings=(UP, OTHER)), BAD_GATEWAY)
         await stage.poller.poll("agents")
 
@@ -396,7 +396,7 @@ class TestHealth:
     async def test_a_task_a_part_of_whose_list_is_missing_is_down(
         self, failure: Failure, up: bool
     ) -> None:
-        """It is no evidence that those who are missing are gone, yet the vendor answers."""
+        """A task whose list is incomplete must be down, while its source is up."""
         stage = Stage(Poll(readings=(UP,), failures=(failure,)))
 
         await stage.poller.poll("agents")
@@ -469,7 +469,7 @@ class TestHealth:
     async def test_refused_credentials_open_the_breaker_and_are_an_error_in_the_log(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """Nothing mends it but a person, so it must be found at once."""
+        """Refused credentials must open the breaker, and be an error in the log."""
         stage = Stage(CallError(Reason.AUTH, "the credentials were refused"))
 
         stage.source.auth_failed = stage.source.blocked = True
@@ -498,7 +498,7 @@ class TestDoubt:
 
     @pytest.mark.parametrize("doubtful", [EMPTY, SHORT])
     async def test_it_is_a_failure_and_the_missing_stay(self, doubtful: Poll) -> None:
-        """Nobody is gone because a list is short, so no page of theirs may end."""
+        """A doubtful list must be a failure, and keep the missing targets."""
         stage = Stage(self.FULL, doubtful)
         await stage.poller.poll("agents")
 
@@ -525,7 +525,7 @@ class TestDoubt:
     async def test_it_is_believed_after_an_hour_of_the_same(
         self, doubtful: Poll, left: set[str]
     ) -> None:
-        """Then the targets are gone and the task is up again, for good."""
+        """A doubtful list must be believed after an hour."""
         stage = Stage(self.FULL, doubtful)
         await stage.poller.poll("agents")
         await stage.poller.poll("agents")
@@ -568,7 +568,7 @@ class TestDoubt:
         assert {"46", "47"} == self.names(stage)
 
     async def test_the_missing_lose_their_state_when_it_is_too_old(self) -> None:
-        """They stay as targets of which nothing is known."""
+        """Missing targets must lose their state when it is too old."""
         stage = Stage(self.FULL, self.EMPTY)
         assert UP.state is not None
         stage.fake.shift(UP.state.read_at.monotonic - stage.fake.monotonic)
@@ -580,7 +580,7 @@ class TestDoubt:
         assert [None, None] == [each.state for each in stage.shown() if isinstance(each, Agent)]
 
     async def test_a_first_list_that_is_short_shows_what_there_is(self) -> None:
-        """To hide all of them would be worse."""
+        """A first list that is short must be shown."""
         stage = Stage(self.SHORT)
 
         await stage.poller.poll("agents")
@@ -629,7 +629,7 @@ class TestExpected:
         return [each["message"] for each in logs if each["event"] == "filter_matches_nothing"]
 
     async def test_a_kind_that_had_targets_is_expected_for_a_day_after(self) -> None:
-        """A fleet that vanished must page somebody, and must not do so for ever."""
+        """A kind that had targets must be expected for a day after they are gone."""
         stage = Stage(self.FULL, self.EMPTY, kinds=self.LOCATED)
         found = [self.expected(stage)]
 
@@ -656,7 +656,7 @@ class TestExpected:
     async def test_agents_are_expected_unless_there_are_no_locations_either(
         self, kinds: Mapping[str, tuple[Kind, ...]] | None, expected: float
     ) -> None:
-        """Nobody watches a source for nothing; an account without locations is fine."""
+        """Agents must be expected, unless there are no locations either."""
         stage = Stage(self.EMPTY, **({"kinds": kinds} if kinds else {}))
 
         await stage.poller.poll("agents")
@@ -664,7 +664,7 @@ class TestExpected:
         assert expected == self.expected(stage)
 
     async def test_polls_that_fail_let_an_expectation_end(self) -> None:
-        """It is as long ago as it is, whether or not there was news since."""
+        """An expectation must end after a day, even if all polls fail."""
         stage = Stage(self.FULL, BAD_GATEWAY, kinds=self.LOCATED)
         await stage.poller.poll("agents")
         stage.fake.shift(86_401.0)
@@ -714,7 +714,7 @@ class TestExpected:
     async def test_a_filter_expects_something_from_the_first_poll_and_is_warned_of_once(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """A mistyped `include` watches nothing, and somebody has to hear of it."""
+        """A filter that matches nothing must be expected to, and cause one warning."""
         stage = Stage(self.EMPTY, settings=self.FILTERED)
 
         for _ in range(3):
@@ -727,7 +727,7 @@ class TestExpected:
     async def test_a_filter_that_matched_in_between_is_warned_of_again(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """Each time it is news."""
+        """A filter that stops matching again must cause another warning."""
         stage = Stage(self.EMPTY, self.FULL, self.EMPTY, settings=self.FILTERED)
 
         for _ in range(3):

@@ -178,7 +178,7 @@ async def test_when_was_polled_survives(portal: Restarts) -> None:
 
 
 async def test_a_restored_source_is_neither_up_nor_down(portal: Restarts) -> None:
-    """Nobody has asked it yet; its tasks show when they were last read."""
+    """A restored source must be neither up nor down, and its tasks show their last success."""
     await portal.trial.poll()
 
     await portal.reboot()
@@ -240,7 +240,7 @@ async def test_when_a_target_was_last_up_survives_the_expiry_of_its_state(
 
 
 async def test_since_when_a_target_is_down_survives(restarts: Restarts) -> None:
-    """Also a restart while nothing is known of it, and one after that."""
+    """The time since which a target is down must outlive several restarts."""
     trial, front = restarts.trial, restarts.trial.only.front
     await trial.poll()
     trial.time.shift(60.0)
@@ -328,7 +328,7 @@ async def test_the_commands_that_look_write_nothing(tmp_path: Path) -> None:
 
 
 async def test_no_secret_is_written(restarts: Restarts) -> None:
-    """Neither what is configured nor what a reply holds beside what is wanted."""
+    """The state must contain no secret of the settings or of a reply."""
     trial = restarts.trial
     fields = trial.only.candidate.secret_fields
     trial.only.front.treatment = changed_json(

@@ -55,7 +55,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def start(self) -> Phase:
-        """The first minutes of one that ends: it fires for one of them."""
+        """Return the first minutes of an alert that fires for one minute and ends."""
         return Phase(self.hold + 1, self.exposed(self.bad))
 
     def exposed(self, values: Values) -> Values:

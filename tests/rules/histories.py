@@ -61,7 +61,7 @@ _SAMPLES = re.compile(r"\{[^}]*\} \S+(?=, \{|$)")
 
 
 class Phase(NamedTuple):
-    """Some minutes in which each series has one value; those not there are lost."""
+    """Some minutes in which each series has one value; series without a value are lost."""
 
     minutes: float
     values: Values
@@ -264,7 +264,7 @@ def _needed(rule: dict[str, Any], conditions: str) -> bool:
 
 
 def _differences(text: str) -> str:
-    """Return of promtool's sets of series those that differ."""
+    """Return the sets of series in promtool's output that differ."""
     lines = []
     for line in text.splitlines():
         what, _, samples = line.strip().partition(": ")

@@ -1,4 +1,4 @@
-"""Of every alert about a machine: what makes it fire, what comes near, what silences it."""
+"""Cases of every alert about a machine: those that fire, those that nearly do, and silences."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_amtool_finds_nothing_wrong() -> None:
 
 
 def test_amtool_finds_nothing_wrong_with_the_examples(tmp_path: Path) -> None:
-    """An example that is uncommented must be one that works."""
+    """The commented examples must be valid when they are uncommented."""
     path = uncommented(tmp_path)
 
     result = run("amtool", "check-config", path)

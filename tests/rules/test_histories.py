@@ -138,7 +138,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("alert", NAMES)
 def test_it_fires_when_it_should_and_not_else(alert: str, wrong: dict[str, str]) -> None:
-    """From the first minute to the last, and with which labels, is what the histories tell."""
+    """An alert must fire in exactly the minutes of its history, with its labels."""
     assert "" == wrong[alert]
 
 

@@ -311,7 +311,7 @@ def test_titles_say_what_and_where(case: tuple[str, str, str, str], day: Day) ->
 
 @pytest.mark.parametrize("case", [each for each in CASES if each[3] in TEXTS], ids="-".join)
 def test_titles_tell_firing_from_resolved(case: tuple[str, str, str, str], day: Day) -> None:
-    """Nobody must read that nothing of a source is down and wonder whether that is a page."""
+    """A title must say whether alerts fire or have ended, and count none as 0."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -363,7 +363,7 @@ def test_texts_have_links(case: tuple[str, str, str, str], day: Day) -> None:
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_link_to_a_silence_matches_the_group_alone(size: str, kind: str, day: Day) -> None:
-    """A silence that is too wide hides the next page, and one that matches nothing is no use."""
+    """The link to a silence must match the alerts of its group, and no others."""
     severity = "critical" if kind == "pagerduty" else "warning"
     told = day.last((severity, size, "firing"), kind)
 
@@ -387,7 +387,7 @@ def test_a_second_worse_event_is_an_incident_of_its_own(day: Day) -> None:
 
 
 def test_several_exporters_that_are_gone_are_one_page(day: Day) -> None:
-    """It says which, in the title already."""
+    """Several exporters that are gone must be one page, which names each."""
     (told,) = day.told.about("gone-0", "pagerduty")
 
     names = {f"gone-{number}:10871" for number in range(3)}
@@ -396,7 +396,7 @@ def test_several_exporters_that_are_gone_are_one_page(day: Day) -> None:
 
 
 def test_a_suite_that_fails_every_second_run_is_told_each_time(day: Day) -> None:
-    """That it has passed meanwhile is no reason to keep quiet."""
+    """A suite that fails every second run must be notified each time."""
     told = day.told.about("flip", "slack")
 
     assert [False, True] * 3 == [one.resolved for one in told]
@@ -419,7 +419,7 @@ def test_the_heartbeat_reaches_its_service_and_no_person(day: Day) -> None:
 
 
 def test_information_goes_to_a_quiet_channel(day: Day) -> None:
-    """It is written down once, where it disturbs nobody."""
+    """Alerts of severity info must go to the quiet channel once."""
     told = day.told.about("information")
 
     assert [("slack", "#load-tests-log")] == [one[:2] for one in told]

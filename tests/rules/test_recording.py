@@ -122,7 +122,7 @@ def test_the_most_urgent_state_counts(tmp_path: Path, machine: Machine, state: s
 
 @every_kind
 def test_time_of_which_nothing_is_known_is_no_time_down(tmp_path: Path, machine: Machine) -> None:
-    """A machine that was up whenever somebody looked was up."""
+    """Time without readings must not count as down."""
     own, _ = ONE[machine.kind]
     held = {series(machine.family("UP").name, source(instance="one", **own)): "1x7 _ _ _ _"}
 

@@ -86,7 +86,7 @@ def test_it_answers_the_same_questions(runbook: str) -> None:
 
 @each
 def test_its_queries_can_be_asked(runbook: str) -> None:
-    """Each is valid and asks for metrics that exist."""
+    """A runbook's queries must be valid, and use metrics that exist."""
     queries = blocks(runbook, "promql")
     names = {
         name
@@ -174,7 +174,7 @@ def test_it_begins_with_the_exporter(runbook: str) -> None:
 
 
 async def test_its_addresses_are_answered() -> None:
-    """Each page and each call is there, for targets such as the alerts name."""
+    """Every address in a runbook must be answered, for targets such as the alerts name."""
     found = sorted({url for runbook in RUNBOOKS for url in addresses(runbook)})
     asked = [dict(parse_qsl(urlsplit(url).query)) for url in found]
     view = Fleet(
@@ -247,7 +247,7 @@ def test_its_dashboard_exists(runbook: str) -> None:
 
 @cache
 def dashboards() -> tuple[set[str], dict[str, set[str]]]:
-    """Return the titles of all dashboards, and by runbook the titles of those that link to it."""
+    """Return the titles of all dashboards, and for each runbook those that link to it."""
     titles: set[str] = set()
     linked: dict[str, set[str]] = {}
     for path in (DEPLOY.parent / "grafana" / "dashboards").glob("*.json"):
@@ -260,7 +260,7 @@ def dashboards() -> tuple[set[str], dict[str, set[str]]]:
 
 @each
 def test_its_links_lead_somewhere(runbook: str) -> None:
-    """Each file it refers to is beside it."""
+    """Every file that a runbook links to must exist."""
     assert [] == [
         link for link in re.findall(r"\]\((.+?)\)", read(runbook)) if not (FOLDER / link).exists()
     ]

@@ -142,7 +142,7 @@ def condition(rule: Rule, *, keep: bool = True) -> Any:
 
 
 def labels_of_alert(rule: Rule) -> set[str]:
-    """Return the labels that its alerts have; those that go on have them by having fired."""
+    """Return the labels of the rule's alerts."""
     others = {*IDENTITY, "alertname", "alertgroup", "alertstate", "severity"}
     fired = labels_of(condition(rule, keep=False), KNOWN | {"ALERTS": others})
     return labels_of(condition(rule), KNOWN | {"ALERTS": fired | others})
@@ -150,7 +150,7 @@ def labels_of_alert(rule: Rule) -> set[str]:
 
 @every_alert
 def test_it_is_named_as_ours(rule: Rule) -> None:
-    """One prefix, so that one matcher routes them all."""
+    """Every alert must have the common prefix, by which it is routed."""
     assert re.fullmatch(PREFIX + r"([A-Z][a-z]+)+", rule.name)
 
 
@@ -216,7 +216,7 @@ def test_its_severity_is_its_only_label(rule: dict[str, Any]) -> None:
 
 @every_alert
 def test_its_summary_is_one_plain_sentence(rule: Rule) -> None:
-    """It is the same for all instances, so that grouped notifications can show it."""
+    """A summary must be one sentence without labels, so that notifications can share it."""
     assert re.fullmatch(r"[A-Z][^.{}]+\.", rule.summary)
 
 

@@ -274,7 +274,7 @@ def load_file(name: str) -> Loaded:
 
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_file_gets_all_its_messages(name: str) -> None:
-    """One message per mistake, all at once, in exactly these words and without any value."""
+    """An invalid file must have all its messages, word for word and without any value."""
     file = CONFIGS / f"invalid-{name}.yml"
     with pytest.raises(ConfigurationError) as caught:
         load(file, environ={})
@@ -453,7 +453,7 @@ class TestFile:
         ],
     )
     def test_absurd_numbers_are_mistakes(self, setting: str, why: str) -> None:
-        """They are told at the start, and not found out by a poll."""
+        """Absurd numbers must be refused at the start."""
         with pytest.raises(ConfigurationError) as caught:
             load(None, content=setting.encode(), environ=VARIABLES)
 
@@ -461,7 +461,7 @@ class TestFile:
         assert problem.partition(": ")[2].startswith(why)
 
     def test_references_to_variables_are_resolved(self) -> None:
-        """In every value, whatever its type, as the variables of settings are read."""
+        """References to variables must be resolved in every value, whatever its type."""
         data = {
             "sources": [SOURCE | {"auth_token": "${REALLOAD_TOKEN}", "concurrency": "${PLACES}"}],
             "web": {"enable_lifecycle": "${lifecycle}"},
@@ -524,7 +524,7 @@ class TestFile:
 
 class TestPrecedence:
     def test_flags_go_over_environment_over_file_over_defaults(self) -> None:
-        """Each layer hides only what it says itself."""
+        """Flags must take precedence over environment, file and defaults, key by key."""
         data = {
             "sources": [SOURCE],
             "log": {"level": "warn", "format": "json"},
@@ -572,7 +572,7 @@ class TestPrecedence:
         ],
     )
     def test_a_flag_is_named_with_its_twin(self, overrides: dict[str, Any], named: str) -> None:
-        """Nobody has to guess which of the flags `sharding.shard` was."""
+        """A mistake in a flag must name the flag and its variable."""
         environ = {"LOADFLEET_WEB__LISTEN_ADDRESS": ":1", "LOADFLEET_SHARDING__SHARD": "0"}
 
         assert [named] == problems({"sources": [SOURCE]}, environ=environ, overrides=overrides)
@@ -646,7 +646,7 @@ class TestEnvironment:
         assert ["prod", "test"] == [source.name for source in settings.sources]
 
     def test_a_name_of_the_file_is_refused_for_it(self) -> None:
-        """Neither of two sources of one name is dropped silently."""
+        """A source of the environment must not have the name of a source in the file."""
         environ = VARIABLES | {"LOADFLEET_REALLOAD_NAME": "prod"}
 
         assert [
@@ -654,7 +654,7 @@ class TestEnvironment:
         ] == problems({"sources": [SOURCE]}, environ=environ)
 
     def test_its_mistakes_are_named_by_their_variables(self) -> None:
-        """Nobody has to guess which variable `sources[0].url` was."""
+        """A mistake must be named by its variable."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "CANARY",
             "LOADFLEET_REALLOAD_TASKS__JOBS": "CANARY",
@@ -675,7 +675,7 @@ class TestEnvironment:
         ] == problems({}, environ=environ)
 
     def test_a_path_in_a_message_stays_as_it_is(self) -> None:
-        """It names a file and no setting, whatever the file is called."""
+        """The path of a file must be quoted unchanged."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "http://portal",
             "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/nowhere/auth_token_file",
@@ -733,7 +733,7 @@ class TestEnvironment:
         ],
     )
     def test_variables_of_others_are_left_alone(self, name: str) -> None:
-        """Neither flags' twins nor what Kubernetes sets for a service is a mistake."""
+        """Variables of flags, and those that Kubernetes sets, must be ignored."""
         settings = from_data(
             {"sources": [SOURCE]},
             environ={name: "x", "LOADFLEET_LOG__LEVEL": ""},

@@ -1,4 +1,4 @@
-"""Each check alone and all of them together, over what snapshots say of a fleet."""
+"""The checks of a preflight, each alone and all together, over given snapshots."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class TestAgents:
         ],
     )
     def test_some_may_be_missing(self, demand: dict[str, int], expected: tuple[str, str]) -> None:
-        """It is decided by how many are fit, are not, and may be either."""
+        """The numbers of fit, unfit and unknown agents must decide."""
         four = (agent("a"), agent("b"), agent("c", up=False), agent("d", state=None))
 
         found = outcome({"agents": demand}, *four)
@@ -105,7 +105,7 @@ class TestAgents:
 
     @pytest.mark.parametrize(("demand", "expected"), [({}, "failed"), ({"min_up": 0}, "passed")])
     def test_there_are_none(self, demand: dict[str, int], expected: str) -> None:
-        """Nothing is not all, unless none is needed."""
+        """If no agent matches, the check must fail, unless none is needed."""
         found = outcome({"agents": {"include": "x", **demand}}, agent("a"))
 
         remedy = "; correct source, include or exclude, or see to the inventory"
@@ -288,7 +288,7 @@ class TestClock:
         ],
     )
     def test_of_each_agent(self, delta: float | None, result: str, targets: list[Any]) -> None:
-        """It may be ahead or behind by so much."""
+        """A clock may be ahead or behind by the limit."""
         found = outcome({"clock": "1s"}, agent("a", clock_delta_seconds=delta))
 
         assert (result, targets) == (found[0], found[2])
@@ -338,7 +338,7 @@ class TestUsers:
         ],
     )
     def test_of_the_fit_agents(self, agents: list[Reading], expected: tuple[str, str]) -> None:
-        """It fails only if those that may be fit would not carry them either."""
+        """The check must fail only if agents that may be fit could not carry the users either."""
         found = outcome({"users": 200}, *agents)
 
         assert (expected[0], f"the fit agents {expected[1]}") == found[:2]
@@ -363,7 +363,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("slots", [(4.0, 1.0), (1.0, 4.0)])
     def test_two_locations_of_one_name(self, slots: tuple[float, float]) -> None:
-        """As long as nobody can tell which it is, an agent is in the smaller one."""
+        """An agent of an ambiguous location must count as in the smaller one."""
         locations = [
             fakes.location(location_id=f"{each}", slots=each, threads_per_engine=50.0)
             for each in slots
@@ -602,7 +602,7 @@ class TestLists:
         assert "passed" == found[0]
 
     def test_are_as_old_as_readings_may_be(self) -> None:
-        """Of agents that came since nothing is known."""
+        """A list older than `max_age` must make the check unknown."""
         old = task("agents", last_attempt_timestamp_seconds=NOW.unix - 181)
         settings = {"agents": {}, "max_age": "3m"}
 
@@ -653,14 +653,14 @@ class TestMembers:
         assert (Status.FIT, 2) == (report.status, report.agents_fit)
 
     def test_that_are_no_agents(self) -> None:
-        """Of a member that is not watched as an agent the clock is not known."""
+        """A member that is not among the agents must have an unknown clock."""
         check = fleet(agent("a"), ALPS).judged({"clusters": {}, "clock": "1s"}).checks[1]
 
         text = "1 member of the clusters is not among the agents"
         assert ("unknown", f"1 of 1 agent is up with the right clock; {text}", []) == told(check)
 
     def test_of_clusters_that_are_not_known(self) -> None:
-        """Their members could be any."""
+        """If the clusters are not known, neither are their members."""
         tasks = (task("agents"), task("clusters", unread=True))
         settings = {"clusters": {}, "clock": "1s"}
 
@@ -717,7 +717,7 @@ class TestAll:
     def test_the_worst_counts(
         self, trouble: list[Reading], status: Status, failed: list[str]
     ) -> None:
-        """One check that fails makes the fleet unfit, one that is unknown makes it unknown."""
+        """One failed check must make the fleet unfit, and one unknown check make it unknown."""
         report = fleet(*WELL, *trouble).judged(EVERYTHING)
 
         assert (status, failed) == (
@@ -767,7 +767,7 @@ class TestWindow:
 
 
 def test_a_picture_has_its_preflights() -> None:
-    """They are judged over the very rows that the picture shows, each by its name."""
+    """The preflights of a picture must be judged over the picture's own rows."""
     telemetry = SelfMetrics(clock=FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock)
     facts = Facts(
         snapshots=tuple(fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False)).snapshots()),
