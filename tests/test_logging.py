@@ -348,7 +348,7 @@ class TestRepeats:
         assert MAX_REMEMBERED + 2 == len(told)
 
     def test_records_of_libraries_are_told_once(self, log: Log, watch: Watch) -> None:
-        """Their numbers are of sockets and tasks; one traceback of a kind is enough."""
+        """Records of a library that differ in numbers only must be logged once."""
         logger = logging.getLogger("asyncio")
 
         error = OSError(24, "Too many open files")

@@ -64,11 +64,11 @@ class TestOwns:
 
 class TestOf:
     def test_one_share_is_all(self) -> None:
-        """Nobody has to know of sharding who does not need it."""
+        """One shard must be the whole, whatever the host is called."""
         assert Shard() == Shard.of(None, 1, host="anything")
 
     def test_the_ordinal_of_a_stateful_set_is_found(self) -> None:
-        """In Kubernetes only the number of replicas has to be told."""
+        """The ordinal of a StatefulSet's pod must be the shard's index."""
         assert Shard(index=2, total=4) == Shard.of(None, 4, host="loadfleet-2.loadfleet.svc")
 
     def test_what_is_given_goes_over_the_name(self) -> None:
@@ -152,7 +152,7 @@ class TestShares:
         assert all(parts)
 
     async def test_their_numbers_of_targets_add_up(self, simulation: Simulation) -> None:
-        """Each share counts its own targets, so that their sum is the fleet's."""
+        """The shards' numbers of targets must add up to the fleet's."""
         settings = from_data(simulation.configuration())
 
         whole = await targets(settings, Shard())

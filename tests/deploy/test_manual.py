@@ -30,7 +30,7 @@ def mandoc(source: str, *options: str) -> str:
 
 
 def test_mandoc_has_nothing_to_mend(source: str) -> None:
-    """mandoc must find nothing wrong, but for references to pages that are not installed."""
+    """Mandoc must find nothing wrong, but for references to pages that are not installed."""
     assert "" == mandoc(source, "-T", "lint", "-W", "warning")
 
 

@@ -795,7 +795,7 @@ class TestWeb:
         assert f"web.config_file: {why}" == found
 
     def test_a_wrong_external_url_is_one_mistake(self) -> None:
-        """The prefix that would follow from it was not given by anybody."""
+        """A wrong `external_url` must be one mistake, not another one for its prefix."""
         data = {"sources": [SOURCE], "web": {"external_url": "foo"}}
 
         assert [f"web.external_url: {WEB_URL}"] == problems(data)
@@ -899,7 +899,7 @@ class TestSecrets:
         ]
 
     def test_a_password_may_hold_what_a_header_may_not(self) -> None:
-        """It is encoded before it is sent."""
+        """A password may hold any characters: it is encoded before it is sent."""
         auth = {"login_url": "/auth", "username": "x", "password": "pass wörd\n"}
         source = {"provider": "eggplant", "url": "https://dai.example", "auth": auth}
 
@@ -909,7 +909,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("name", ["REALLOAD_AUTH_TOKEN", "DEFAULTS__PROXY_URL"])
     def test_bytes_that_are_no_text_are_refused(self, name: str) -> None:
-        """They could not be sent, nor written to the log without a crash."""
+        """A value that is not UTF-8 must be refused at the start."""
         broken = b"CANARY\xe4".decode(errors="surrogateescape")
 
         found = problems({}, environ=VARIABLES | {f"LOADFLEET_{name}": broken})
@@ -936,7 +936,7 @@ class TestSecrets:
         assert "Resolving settings" not in stream.getvalue()
 
     def test_no_printed_form_shows_a_secret(self, settings: Settings) -> None:
-        """Neither repr nor the redacted form holds a token or a proxy's password."""
+        """No printed form of the settings may show a secret."""
         shown = [repr(settings), str(settings), yaml.safe_dump(redacted(settings))]
         shown += [repr(list(source.secrets())) for source in settings.sources]
         shown += [repr(http_options(settings.sources[0])), json.dumps(redacted(settings))]
@@ -944,7 +944,7 @@ class TestSecrets:
         assert [] == [text for text in shown if "CANARY" in text or "token-from-a-file" in text]
 
     def test_the_redacted_form_is_the_effective_configuration(self, settings: Settings) -> None:
-        """It shows inherited values and defaults as people write them."""
+        """The redacted form must show inherited values and defaults, as people write them."""
         prod = redacted(settings)["sources"][0]
 
         assert ["provider", "name", "url"] == list(prod)[:3]
@@ -959,7 +959,7 @@ class TestSecrets:
         }.items() <= prod.items()
 
     def test_the_redacted_form_can_be_read_again(self, settings: Settings) -> None:
-        """Nothing but secrets is lost in it."""
+        """The redacted form must mean the same when it is read, but for the secrets."""
         data = redacted(settings)
         for part in (data["defaults"], *data["sources"]):
             part["proxy_url"] = "http://user:CANARY-proxy@proxy.example:3128"
@@ -983,13 +983,13 @@ class TestLockout:
         assert "--accept-lockout-risk" in found
 
     def test_three_are_none(self) -> None:
-        """One refused call of each is fewer than the vendor takes."""
+        """Three shards must be no risk: the vendor tolerates one refusal of each."""
         settings = from_data({"sources": [SOURCE], "sharding": {"total_shards": 3}})
 
         assert 3 == settings.sharding.total_shards
 
     def test_the_risk_can_be_accepted(self) -> None:
-        """Nobody but the operator knows whether the shards share their state."""
+        """The risk of many shards can be accepted, and is then a warning."""
         sharding = {"total_shards": 9, "accept_lockout_risk": True}
 
         settings = from_data({"sources": [SOURCE], "sharding": sharding})
@@ -1044,7 +1044,7 @@ class TestRisks:
         ],
     )
     def test_credentials_in_the_clear(self, url: str, expected: int) -> None:
-        """Within the machine nobody listens; outside of it somebody may."""
+        """A URL without encryption must be a risk, unless it is of this machine."""
         found = list(from_data({"sources": [{**SOURCE, "url": url}]}).risks())
 
         assert expected == len(found)

@@ -116,7 +116,7 @@ class TestTaken:
         assert (needed, tolerated) == (found.clusters.needed, found.clusters.tolerated)
 
     def test_none(self) -> None:
-        """Nobody has to have any."""
+        """Without preflights in the file, there must be none."""
         assert () == from_data({"sources": [REALLOAD]}).preflights
 
     @pytest.mark.parametrize("source", ["prod", ["prod"], "bm", ["prod", "bm"], []], ids=str)
@@ -155,7 +155,7 @@ class TestTaken:
         assert ["n"] == [each.name for each in found.preflights]
 
     def test_with_a_variable_in_a_value(self) -> None:
-        """As everywhere in the file."""
+        """A variable must be resolved in a preflight's values too."""
         (found,) = made(
             {"name": "n", "agents": {"source": "${SOURCE}"}}, environ={"SOURCE": "prod"}
         ).preflights
@@ -164,7 +164,7 @@ class TestTaken:
         assert ("prod",) == found.agents.source
 
     def test_with_a_source_from_the_environment(self) -> None:
-        """It is named as the environment's sources are."""
+        """A preflight may name a source of the environment."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "https://portal.example/RemoteUserAPI",
             "LOADFLEET_REALLOAD_AUTH_TOKEN": "CANARY-token",
@@ -324,7 +324,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("given", [{"name": "n"}, "nightly", None])
     def test_no_list(self, given: Any) -> None:
-        """One preflight without a dash is no list."""
+        """A preflight that is not in a list must be refused."""
         with pytest.raises(ConfigurationError) as caught:
             from_data({"sources": [REALLOAD], "preflights": given})
 
@@ -349,7 +349,7 @@ class TestMistakes:
         assert [f"preflights: {text}, and ask an exporter without shards"] == found
 
     def test_of_what_is_usual_without_a_history(self) -> None:
-        """Each suite would pass, whatever its runs took."""
+        """A comparison with usual values must be refused without a history."""
         slow = {"name": "n", "suites": {"slower_than_usual": 1.5}}
 
         found = problems(slow, overrides={"history": {"keep": "off"}})
@@ -456,7 +456,7 @@ class TestSources:
     def test_that_are_polled_more_rarely_than_readings_may_be_old(
         self, preflight: dict[str, Any], expected: list[str]
     ) -> None:
-        """Nothing would be known from then on until the next poll."""
+        """A `max_age` shorter than the interval of a chosen task must be refused."""
         sources = (
             {**REALLOAD, "tasks": {"suites": "5m"}},
             BLAZEMETER,
@@ -470,7 +470,7 @@ class TestSources:
         assert [f"{text} {each}; raise it" for each in expected] == found[:-1]
 
     def test_of_which_there_are_none(self) -> None:
-        """Then that is the mistake."""
+        """A configuration without sources must have that as its only mistake."""
         found = problems({"name": "n", "agents": {"source": "prod"}}, sources=())
 
         assert ["sources"] == [each.partition(":")[0] for each in found]

@@ -109,7 +109,7 @@ def test_refuses_an_odd_name(provider: str, username: str) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_shows_no_password(provider: str) -> None:
-    """Neither the repr nor the redacted configuration holds it."""
+    """Neither the `repr` nor the redacted settings may show the password."""
     source = {"provider": provider, "url": "http://127.0.0.1", "username": "us"}
 
     loaded = from_data({"sources": [source | {"password": "canary"}]})

@@ -51,7 +51,7 @@ def test_defaults_are_those_of_the_reference() -> None:
 
 
 def test_a_proxys_url_stays_secret() -> None:
-    """It may hold a password."""
+    """A proxy's URL must be shown as a secret: it may hold a password."""
     source = settings(proxy_url="http://user:CANARY@proxy:1")
 
     assert "<secret>" == repr(http_options(source).proxy_url)

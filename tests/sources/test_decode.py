@@ -45,7 +45,7 @@ def test_reads_what_is_wanted_and_skips_the_rest() -> None:
 
 @pytest.mark.parametrize("wrong", [{}, [], "text", 1.5, {"a": [None]}])
 def test_gives_a_field_of_a_wrong_type_its_default(wrong: object) -> None:
-    """One odd field costs that field only."""
+    """A field of a wrong type must get its default, and the others be read."""
     whole, surprises = read({"active": wrong, "name": "a"})
 
     assert (Whole(name="a"), ["type"]) == (whole, surprises)

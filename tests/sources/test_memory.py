@@ -49,7 +49,7 @@ def test_is_found_again() -> None:
 
 
 def test_is_none_at_the_first_start() -> None:
-    """Nothing to remember is not worth a line."""
+    """The absence of a memory must not be logged."""
     with capture_logs() as logs:
         found = remembered(client(), "notes", Notes)
 

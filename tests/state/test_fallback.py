@@ -142,7 +142,7 @@ async def test_a_store_nobody_asked_for_is_missed_quietly(tmp_path: Path) -> Non
 
 
 async def test_the_store_is_tried_again_at_times(case: Case) -> None:
-    """Not with every operation, since a try may take seconds."""
+    """A store that is away must be tried again at intervals, not with every operation."""
     await case.count()
     case.take_away()
     await case.count()
@@ -162,7 +162,7 @@ async def test_the_store_is_tried_again_at_times(case: Case) -> None:
 
 
 async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
-    """Also what is new; others who share the store see it."""
+    """Documents changed in memory must be written when the store is back."""
     await case.count()
     case.take_away()
     await case.count()
@@ -176,7 +176,7 @@ async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
 
 
 async def test_what_others_have_written_meanwhile_stays(case: Case) -> None:
-    """They had the store, and knew more."""
+    """Documents that others have written meanwhile must win over those in memory."""
     await case.count()
     case.take_away()
     await case.count()

@@ -1,4 +1,4 @@
-"""Every backend means the same: what a dictionary would do, whoever of several does it."""
+"""Every backend behaves like a dictionary, whichever process uses it."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ async def test_who_never_reached_the_store_works(store: MemoryState, time: FakeC
 async def test_a_leader_cut_off_from_the_store_is_followed(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """Both work then, until the old leader reaches the store again and stands by."""
+    """A leader without the store must be followed, and stand by when it reaches it again."""
     leader, standby = pair
     leader.state.broken = True
 
@@ -328,7 +328,7 @@ async def test_who_fails_hands_over(pair: tuple[Member, Member], time: FakeClock
 async def test_where_all_fail_they_change_more_and_more_rarely(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """Nobody knows whose fault it is, so each has its turn: of one minute, two, four and so on."""
+    """When all processes fail, they must take turns of a minute, two, four and so on."""
     for each in pair:
         each.failing = True
 
@@ -536,12 +536,12 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_never_do_two_lead() -> None:
-    """As long as all reach the store, at most one leads that need not look at its lease first."""
+    """While all reach the store, at most one process may lead without looking at its lease."""
     run_state_machine_as_test(Machine, settings=settings(max_examples=80, stateful_step_count=50))
 
 
 def test_a_fence_is_the_beginning_of_the_document() -> None:
-    """It holds for as long as the epoch, whatever else changes."""
+    """A fence must be the beginning of the lease's document, and last for its epoch."""
     lease = Lease(epoch=9, expires=1.0, holder="a")
 
     found = parsed(lease.encoded())

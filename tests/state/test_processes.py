@@ -108,7 +108,7 @@ async def test_when_the_disk_fills_up_it_goes_on_in_memory(tmp_path: Path) -> No
 
 
 async def test_a_stopped_process_does_not_stop_the_others(tmp_path: Path) -> None:
-    """It may hold the store for seconds; then others go on in memory."""
+    """A stopped process that holds the store must not stop the others."""
     async with writer(tmp_path, "a", 0) as one, writer(tmp_path, "b", 0) as other:
         await until(lambda: one.output and other.output)
         one.process.send_signal(signal.SIGSTOP)

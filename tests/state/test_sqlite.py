@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """Neither the folder that it makes nor a file in it can be read by others."""
+    """Only the owner may read the folder and its files."""
     state = sqlite(tmp_path / "state")
     await state.put("key", b"value")
 
@@ -60,7 +60,7 @@ async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None:
-    """Nobody waits for one time-out after the other; what comes later tries anew."""
+    """A change that waits behind one that fails must fail too."""
     state = sqlite(tmp_path)
     both_wait = threading.Event()
 
@@ -83,7 +83,7 @@ async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None
 
 
 async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
-    """Neither a change nor the end waits for it without a limit; later the file is closed."""
+    """A disk that does not answer must hold up neither a change nor the end."""
     state = sqlite(tmp_path, limit_seconds=0.01)
     answers = threading.Event()
 
@@ -154,7 +154,7 @@ async def now(folder: Path, clock: FakeClock, boot_id: str) -> float:
 
 
 async def test_the_clock_of_a_new_store_is_the_wall_clock(tmp_path: Path) -> None:
-    """It begins with the time of the day."""
+    """The clock of a new store must be the wall clock."""
     assert 1_700_000_000.0 == pytest.approx(await now(tmp_path, FakeClock(), "a"), abs=1e-3)
 
 
@@ -176,7 +176,7 @@ async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: f
 async def test_it_goes_on_over_a_reboot(
     tmp_path: Path, boot_id: str, wall: float, passed: float
 ) -> None:
-    """It takes the wall clock's word for how long that was, unless it would go back."""
+    """The clock must go on over a reboot, by the wall clock, and never go back."""
     before = await now(tmp_path, FakeClock(unix=1e9, monotonic=5000.0), boot_id)
 
     rebooted = FakeClock(unix=1e9 + wall, monotonic=3.0)

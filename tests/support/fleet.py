@@ -1,4 +1,4 @@
-"""One reading of every kind, together filling every vendor family."""
+"""A reading of every kind, which together fill every vendor's family."""
 
 from __future__ import annotations
 

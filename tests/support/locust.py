@@ -36,7 +36,7 @@ class Test(msgspec.Struct, kw_only=True):
 
 
 class Worker(Machine, kw_only=True):
-    """A worker; one that is not up is missing."""
+    """A worker, listed as missing when it is not up."""
 
     id: str
 
@@ -116,7 +116,7 @@ def _row(method: str, name: str) -> dict[str, Any]:
 
 
 def stopped(world: World) -> None:
-    """Have somebody stop the test in a minute: of one that was over before nothing is told."""
+    """Stop the test within a minute, unless it is over already."""
     world.change("tests", "main", stopped_at=world.timeline.moment() + 60.0)
 
 

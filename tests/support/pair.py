@@ -65,7 +65,7 @@ class Scrape(NamedTuple):
 
 
 class Member:
-    """One exporter.
+    """An exporter of the pair.
 
     Attributes:
         name: By which the test calls it.

@@ -95,7 +95,7 @@ async def test_other_methods_are_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/nowhere", "/static/../app.py"])
 async def test_unknown_paths_are_not_found(path: str) -> None:
-    """There is nothing but the known paths, and no redirect to a near one."""
+    """An unknown path must be 404, without a redirect and without being repeated."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.get(path)
 

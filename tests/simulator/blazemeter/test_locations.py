@@ -55,7 +55,7 @@ async def test_one_location_belongs_to_both_workspaces(api: BlazeMeter) -> None:
 
 
 async def test_heartbeats_tell_who_lives(api: BlazeMeter, time: FakeClock) -> None:
-    """One agent stops beating, one has, one never did, one is not told, the rest beat on."""
+    """The heartbeats must show one agent that stopped, one that never beat, and living ones."""
     time.shift(600)
 
     ships = [
@@ -107,7 +107,7 @@ async def test_both_shapes_of_one_location_occur(api: BlazeMeter) -> None:
 
 
 async def test_a_location_can_be_disabled(api: BlazeMeter) -> None:
-    """One of the default ones is, and its only agent is silent."""
+    """A default location must be disabled, with one silent agent."""
     (closed,) = [
         row
         for row in (await api.get("/private-locations?accountId=100001"))["result"]

@@ -97,7 +97,7 @@ def counts(suite: Any) -> list[tuple[int, int, bool, int]]:
     ],
 )
 async def test_runs_without_a_pass(portal: RealLoad, case: str, changes: dict[str, Any]) -> None:
-    """They are told as in the fixtures: by counts alone."""
+    """Runs without a pass must have the counts of the vendor's examples."""
     portal.fleet.change("suites", 2, **changes)
 
     (suite, *_) = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]

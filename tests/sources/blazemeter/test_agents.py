@@ -139,7 +139,7 @@ class TestFixtures:
         assert {'agent_info{location="Datacentre 1"}': 1, "agent_active": 1} == exposed(agents[1])
 
     async def test_claims_nothing_of_versions_by_itself(self) -> None:
-        """Without a configured minimum nobody is outdated, nor is anybody not."""
+        """Without a configured minimum version, no agent may be called outdated or current."""
         agents = readings(await bench().poll("agents"), Agent)
 
         assert all(agent.state and agent.state.outdated is None for agent in agents)
@@ -364,7 +364,7 @@ class TestDisk:
 
     @pytest.mark.parametrize("value", [-1, "5", [], 10**400])
     async def test_with_an_odd_number_is_passed_over(self, value: Any) -> None:
-        """It is a surprise, and the other disks count."""
+        """A disk with an odd number must be left out and counted, and the others read."""
         it = bench()
         disks = {"/": {"present": True, "freeSpace": value}, "/x": {"freeSpace": 9}}
         it.account.answers[FIRST] = ship(lastHeartBeat=BASE, hostInfo={"diskSpace": disks})
@@ -390,7 +390,7 @@ class TestWorkspaces:
         assert len({agent.agent_id for agent in agents}) == 4
 
     async def test_name_an_agent_as_the_first_of_them_does(self) -> None:
-        """Of two descriptions of an agent the first counts, in one reply and over several."""
+        """The first description of an agent must count, in one list and over several."""
         it = bench(workspaces=[200001, 200002])
         first, second = {"id": "1", "name": "first"}, {"id": "1", "name": "second"}
         it.account.answers[FIRST] = ok([{"id": "aa", "ships": [first, second]}])
@@ -462,7 +462,7 @@ async def test_filters_by_name() -> None:
 
 
 async def test_an_agent_without_an_id_is_left_out() -> None:
-    """It could not be told from others."""
+    """An agent without an id must be left out."""
     it = bench()
     it.account.answers[FIRST] = ok([{"id": "aa", "ships": [{"name": "nobody"}]}])
 

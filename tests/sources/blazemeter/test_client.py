@@ -85,7 +85,7 @@ class TestReadOnly:
             target_of(STATUS, item, {})
 
     def test_refuses_other_parameters(self) -> None:
-        """Nor can a parameter be added."""
+        """A call must not have parameters beyond the allowed ones."""
         with pytest.raises(ValueError, match="parameters"):
             target_of(MASTERS, "", {"regenerateAuthToken": "true"})
 
@@ -115,7 +115,7 @@ class TestKey:
         assert "Basic " + base64.b64encode(b"a:changed").decode() == last.headers["authorization"]
 
     async def test_that_cannot_be_read_fails_the_poll(self, tmp_path: Path) -> None:
-        """Nothing is sent without a key, and the message names the file."""
+        """A key file that cannot be read must fail the poll unsent, and be named."""
         path = tmp_path / "gone.json"
 
         found = await failing(bench(api_key_id=None, api_key_secret=None, api_key_file=path))

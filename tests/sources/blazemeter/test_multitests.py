@@ -43,7 +43,7 @@ def multi_tests(it: Bench, *numbers: int) -> None:
 
 class TestSearch:
     async def test_finds_the_multi_test_of_a_run(self) -> None:
-        """By its runs a multi-test tells which are its own, with their history."""
+        """A run without a name must be found among a multi-test's runs, with their history."""
         it = bench(unnamed(2), ended(1))
         it.account.at(100, 2)
         multi_tests(it, 77)
@@ -75,7 +75,7 @@ class TestSearch:
         assert not any("multi-tests" in key or "collection" in key for key in it.account.sent)
 
     async def test_asks_a_few_at_a_time(self) -> None:
-        """Twelve multi-tests take three polls, the one that ran last first."""
+        """A poll must ask about five multi-tests at most, the newest first."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, *range(101, 113))
@@ -199,7 +199,7 @@ class TestSearch:
         assert MULTI not in it.account.sent
 
     async def test_that_fails_is_a_failure(self) -> None:
-        """It is made again with the next poll."""
+        """A list of multi-tests that fails must be a failure, and be asked for again."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         it.account.answers[MULTI] = httpx.Response(500)

@@ -112,7 +112,7 @@ class TestEnd:
         assert [0, 50] == server.skips
 
     async def test_is_a_short_page_without_a_total(self) -> None:
-        """One page is enough for a short list."""
+        """A page that is not full must end a list without a total."""
         server = Server(49, total="n/a")
 
         assert Pages(items=tuple(server.items)) == await server.pages()
@@ -200,7 +200,7 @@ class TestMoves:
         assert (await server.pages()).short
 
     async def test_of_items_without_an_id_are_not_told(self) -> None:
-        """They are kept, and bring no reading to an end that there is not."""
+        """Items without an id must be kept, and not end the reading."""
         server = Server(3, total="true")
         server.items = ["", "1", ""]
 

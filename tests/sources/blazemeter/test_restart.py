@@ -405,7 +405,7 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither the key nor a signed link in an event enters the memory."""
+    """The memory must contain neither the key nor a signed link."""
     watch = Watch(row(1))
     watch.runs_at(140, 1)
     link = {"message": "https://canary.example/?Signature=canary", "level": "INFO", "t": BASE}

@@ -113,7 +113,7 @@ def test_refuse_a_file_that_is_no_key(content: str, tmp_path: Path) -> None:
 
 
 def test_never_show_the_key() -> None:
-    """Neither the settings nor the credentials print it."""
+    """Neither the settings nor the credentials may show the key."""
     settings = good()
 
     assert "canary" not in repr(settings)

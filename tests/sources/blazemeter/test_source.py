@@ -142,7 +142,7 @@ async def test_no_value_breaks_a_poll(place: tuple[str, tuple[Any, ...]], value:
 
 class TestExplain:
     async def test_an_agent(self) -> None:
-        """One agent is read through its location's list; addresses are not shown."""
+        """An agent must be read through its location's list, without its address."""
         explanation = await bench(whole_account()).source.explain(
             "agent", "64f0c2a1b7e3d90012ab3502"
         )

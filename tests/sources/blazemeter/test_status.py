@@ -85,7 +85,7 @@ class TestCode:
             assert (phase, code, []) == (found.phase, found.code, surprises)
 
     def test_is_one_of_23(self) -> None:
-        """Both published lists have 23 entries, and the phases are those of the metric."""
+        """The table must have the 23 published codes, and phases of the metric only."""
         names = {name for name, _ in STATUSES.values()}
         phases = {phase for _, phase in STATUSES.values()}
 
@@ -130,7 +130,7 @@ class TestCode:
     @pytest.mark.parametrize("code", [101, 139.5, 160, 1e300])
     @pytest.mark.parametrize("name", ["SOMETHING", None])
     def test_that_is_not_listed_is_unknown(self, code: float, name: str | None) -> None:
-        """Such a code says nothing, however large it is."""
+        """An unknown code must give the phase unknown and a surprise."""
         found, surprises = read_code(name, code)
 
         assert ("unknown", False, ["enum"]) == (found.phase, found.over, surprises)

@@ -269,7 +269,7 @@ OUTCOMES = {"pass": True, "fail": False, "error": False, "noData": False, "abort
 @settings(max_examples=40, deadline=None)  # a poll asks a lot
 @given(words=st.lists(st.sampled_from([*OUTCOMES, "unset"]), min_size=1, max_size=25))
 async def test_no_abort_makes_a_pass_of_a_failure(words: list[str]) -> None:
-    """In any order of runs the newest verdict counts, aborts and `unset` being none."""
+    """The newest verdict must count in any order of runs; aborted and `unset` have none."""
     rows = [
         ended_row(n, created=BASE - 9000 + n, ended=BASE - 8000 + n, reportStatus=word)
         for n, word in enumerate(words, start=1)

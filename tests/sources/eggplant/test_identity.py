@@ -196,7 +196,7 @@ class TestExpected:
         )
 
     async def test_is_known_by_name_and_port(self) -> None:
-        """Of two that are expected by their ports, the one that is away is down, seen or not."""
+        """Of two agents expected by their ports, the one that is away must be down."""
         lab = Lab(expected_agents=[f"{HOST}:5400", f"{HOST}:5401"])
 
         assert {f"{HOST}:5400": False, f"{HOST}:5401": False} == await lab.agents()
@@ -204,14 +204,14 @@ class TestExpected:
         assert {f"{HOST}:5400": False, f"{HOST}:5401": True} == await lab.agents(entry(5401))
 
     async def test_keeps_its_id_for_good(self) -> None:
-        """One that is expected by its port has the same id up and down, however long it is away."""
+        """An agent expected by its port must keep its id, however long it is away."""
         lab = Lab(expected_agents=[f"{HOST}:5400"])
 
         assert {f"{HOST}:5400": True} == await lab.agents(entry(5400))
         assert {f"{HOST}:5400": False} == await lab.agents(after=9 * DAY)
 
     async def test_has_name_and_port(self) -> None:
-        """One that was never seen shows what the settings say of it."""
+        """An agent that was never seen must have the name and port of the settings."""
         (agent,) = await Lab(expected_agents=[f"{HOST}:5400"]).poll()
 
         assert (f"{HOST}:5400", HOST, "5400") == (agent.agent_id, agent.agent, agent.port)

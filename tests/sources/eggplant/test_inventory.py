@@ -285,7 +285,7 @@ class TestAbsence:
 class TestOddEntries:
     @pytest.mark.parametrize("port", [None, 5400])
     def test_takes_the_first_of_those_it_cannot_tell_apart(self, port: int | None) -> None:
-        """Of two entries with one name and port, or one name and no port, the first counts."""
+        """Of two entries that cannot be told apart, the first must count."""
         case = Case()
 
         agents = case.agents(
@@ -315,7 +315,7 @@ class TestOddEntries:
         assert [missing("b"), missing("c"), connected("a")] == after
 
     def test_knows_nothing_of_an_expected_agent_when_a_name_is_missing(self) -> None:
-        """In the first reply of all there is nothing yet that could stand."""
+        """In the first reply, an entry without a name must leave expected agents unknown."""
         case = Case("b")
 
         assert [Agent(agent_id="b", agent="b")] == case.agents(AgentEntry(process_id=0))
@@ -334,7 +334,7 @@ class TestOddEntries:
 
     @pytest.mark.parametrize("process_id", [None, ""])
     def test_leaves_busy_open_without_process_id(self, process_id: str | None) -> None:
-        """Nothing is said about an agent whose process is not told."""
+        """An agent without a process id must be neither busy nor idle."""
         case = Case()
 
         assert [connected("a", busy=None)] == case.agents(

@@ -76,7 +76,7 @@ class TestAgents:
         assert ("5400", seen) == (agent.port, agent.last_up_timestamp_seconds)
 
     async def test_an_agent_that_went_during_the_restart_is_down(self) -> None:
-        """Nobody saw it go, and it is missed nevertheless."""
+        """An agent that went during the restart must be down."""
         fleet = Fleet()
         fleet.lists(IDLE)
         seen = fleet.now
@@ -135,7 +135,7 @@ class TestRuns:
         assert ["unknown"] == [run.phase for run in await fleet.runs()]
 
     async def test_a_run_that_ended_during_the_restart_is_seen_to_end(self) -> None:
-        """Its agent is free, so it is over since it was last seen in flight."""
+        """A run that ended during the restart must have ended when it was last seen."""
         fleet = Fleet(run_linger="1h")
         fleet.lists(executing("Running"))
         await fleet.poll()
@@ -261,7 +261,7 @@ def test_no_damage_stops_it(data: st.DataObject) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither the token nor what only people may read enters the memory."""
+    """The memory must contain neither the token nor text meant for people."""
     fleet = Fleet()
     fleet.lists({**executing("Running", last_log="canary"), "username": "canary@example.com"})
 

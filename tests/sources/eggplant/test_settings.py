@@ -200,7 +200,7 @@ def test_reads_the_environment() -> None:
 
 @pytest.mark.parametrize("auth", [{"access_token": "canary"}, CLIENT, USER])
 def test_shows_no_secret(auth: dict[str, str]) -> None:
-    """Neither the repr nor the redacted configuration holds a secret."""
+    """Neither the `repr` nor the redacted settings may show a secret."""
     environ = {"LOADFLEET_EGGPLANT_URL": "http://dai"} | {
         f"LOADFLEET_EGGPLANT_AUTH__{key.upper()}": value for key, value in auth.items()
     }

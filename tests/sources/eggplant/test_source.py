@@ -192,7 +192,7 @@ _LOGGED = ("run_internal_error", {"run_id": f"{_IDS}1", "run": "Checkout"}, 0.0)
     ],
 )
 async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
-    """Each recorded reply becomes exactly these samples, without a surprise."""
+    """Each recorded reply must give exactly its samples, without a surprise."""
     bench = Bench(Server(fixture(name)), run_linger="2h")
 
     poll = await bench.source.poll("agents")
@@ -205,7 +205,7 @@ async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("entry", ["1", '"a"', '{"agent_name": 5}', '{"agent_name": null}', "{}"])
 async def test_accuses_nobody_by_what_cannot_be_read(entry: str) -> None:
-    """An entry that nobody can be told from may be anybody's."""
+    """An entry that cannot be identified must not mark an agent as down."""
     bench = Bench(Server(fixture("sut_status.idle")), expected_agents=["martin1"])
     await bench.source.poll("agents")
     bench.server.status = (200, f"[{entry}]".encode())
@@ -264,7 +264,7 @@ async def test_sends_nothing_else() -> None:
 
 
 async def test_knows_no_other_task() -> None:
-    """There is one task."""
+    """The source must have no task but `agents`."""
     with pytest.raises(LookupError):
         await Bench().source.poll("runs")
 
@@ -528,7 +528,7 @@ class TestFailure:
         ],
     )
     async def test_has_its_reason(self, status: int, reason: Reason) -> None:
-        """Other statuses say nothing about the credentials."""
+        """A status that is no refusal must have its reason, and leave the credentials alone."""
         bench = Bench()
         bench.server.status = (status, b"")
 

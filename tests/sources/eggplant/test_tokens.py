@@ -60,7 +60,7 @@ class TestLogin:
 
     @pytest.mark.parametrize("path", ["/auth", "/ai/auth"])
     def test_logs_a_user_in_by_form(self, path: str) -> None:
-        """Both user logins take a form with name and password."""
+        """A user must log in by a form of name and password."""
         call = login(auth={"login_url": path, **USER}).call()
 
         assert ("POST", URL + path) == (call.method, call.url)
@@ -115,7 +115,7 @@ class TestLogin:
 
 class TestGiven:
     async def test_is_used_as_it_is(self) -> None:
-        """No other token would be better than the one that is given."""
+        """A given token must be used as it is."""
         tokens = GivenToken(Secret(value="given"))
 
         assert Token(value="given", fresh=True) == await tokens.get()
@@ -152,7 +152,7 @@ class TestGiven:
 
 class TestKeeping:
     async def test_logs_in_at_the_first_need(self) -> None:
-        """Nothing is sent before a token is wanted, and then it is fresh."""
+        """The login must be sent at the first need, and its token be fresh."""
         bench = Tokens()
 
         assert 0 == len(bench.server.logins)
@@ -314,7 +314,7 @@ class TestFailedRenewal:
         assert Token(value="token-3", fresh=True) == await bench.get(after=1)
 
     async def test_by_refusal_is_a_suspect(self) -> None:
-        """That the credentials are refused is told at once."""
+        """A refused login must be a suspect call."""
         bench = Tokens()
         await bench.get()
         bench.server.login = (401, b"{}")
@@ -454,7 +454,7 @@ class TestRefusal:
         ],
     )
     async def test_is_not_every_failure(self, status: int, reason: Reason) -> None:
-        """Other answers say nothing about the credentials."""
+        """A failed login that is no refusal must have its own reason."""
         bench = Tokens()
         bench.server.login = (status, b"canary")
 
@@ -492,7 +492,7 @@ class TestRefusal:
         assert "canary" not in str(caught.value)
 
     async def test_needs_a_readable_secret(self, tmp_path: Path) -> None:
-        """Nothing is sent while the secret's file is away, and the message names it."""
+        """While the secret's file is missing, no login may be sent, and the error name it."""
         path = tmp_path / "secret"
         bench = Tokens(client_secret=None, client_secret_file=path)
 

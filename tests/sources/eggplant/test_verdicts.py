@@ -158,7 +158,7 @@ class TestAsking:
         assert [RUN] == lab.server.asked_for
 
     async def test_spares_runs_that_are_listed(self) -> None:
-        """Of a run that is listed, in flight or over, the list tells enough."""
+        """A run that is listed must not be asked for."""
         lab = Lab(executing(), {**executing("r2", "Passed", process_id=0), "agent_name": "b"})
         await lab.poll()
         lab.lists(executing())
@@ -345,7 +345,7 @@ class TestTrouble:
         assert [RUN] == lab.server.asked_for
 
     async def test_is_none_while_the_server_answers(self) -> None:
-        """That not all of many questions are answered in one poll is no failure."""
+        """Questions that the poll has no time for must not be failures."""
         entries = [executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(2)]
         lab = Lab(*entries, timeout="200ms")
         await lab.poll()
@@ -416,7 +416,7 @@ class TestTrouble:
 
 class TestRestart:
     async def test_amid_a_run_that_ends_meanwhile(self) -> None:
-        """Nobody saw it end, and its verdict is asked for."""
+        """The verdict of a run that ended during a restart must be asked for."""
         lab = await gone(IDLE)
         lab.tells(200, fixture("run_progress.failed"))
 
@@ -441,7 +441,7 @@ class TestRestart:
         assert 2 == len(lab.server.questions)
 
     async def test_after_answers_in_vain(self) -> None:
-        """A process that is restarted again and again asks no more often than one that lasts."""
+        """Restarts must not lead to more questions about a run."""
         lab = await gone(IDLE)
         for _ in range(20):
             await lab.poll()

@@ -41,7 +41,7 @@ def told(error: PollError) -> str:
 
 class TestCalls:
     async def test_sends_two_calls_and_no_others(self) -> None:
-        """In older versions a GET on `/stop` or `/stats/reset` acts, so the list is fixed."""
+        """Only two GET requests may be sent: in older versions, others act on the test."""
         master = Master("running")
         (run,) = await master.readings(Run)
         await master.poll("controllers")
@@ -53,7 +53,7 @@ class TestCalls:
         assert {("GET", STATS, b""), ("GET", PAGE, b"")} == set(master.server.calls)
 
     async def test_reads_the_page_once_an_hour(self) -> None:
-        """Of the page only the version and the file's name are wanted."""
+        """The page must be read once an hour."""
         master = Master()
         for _ in range(3):
             await master.poll()
@@ -92,7 +92,7 @@ class TestCalls:
 
 class TestMaster:
     async def test_is_a_controller_with_its_version(self) -> None:
-        """It is up because it answered."""
+        """A master that answers must be a controller that is up, with its version."""
         (master,) = await Master().readings(Controller, "controllers")
 
         assert ("master.example:8089", "master.example", "8089") == (
@@ -159,7 +159,7 @@ class TestMaster:
         assert not poll.cut
 
     async def test_asks_a_master_that_was_away_for_its_version_again(self) -> None:
-        """It may have been started again as another one."""
+        """The version must be read again from a master that was away."""
         master = Master()
         await master.poll()
         here = dict(master.server.answers)
@@ -205,7 +205,7 @@ class TestNoAnswer:
         assert LOGIN == told(await failure(master))
 
     async def test_names_a_login_that_is_not_set_up(self) -> None:
-        """Then every path is answered with 200 and a page."""
+        """A login that is not set up must be named: it answers every path with a page."""
         master = Master()
         for path in (STATS, PAGE):
             master.server.says(path, raw("locust", "login_broken.html"), content_type=HTML)
@@ -342,5 +342,5 @@ async def test_messages_quote_no_body() -> None:
 
 
 def test_recorded_exceptions_are_asked_for_by_nobody() -> None:
-    """They hold tracebacks with paths; the recording shows what there would be to leak."""
+    """The exceptions, whose tracebacks hold paths, must never be asked for."""
     assert "traceback" in recorded("locust", "exceptions")["exceptions"][0]

@@ -64,7 +64,7 @@ class TestKilled:
         assert {"lg1": GONE, "lg1/2": True} == await master.states(after=3600)
 
     async def test_says_when_it_was_last_up(self) -> None:
-        """Its last look while up is known, however long ago that is."""
+        """A dead worker must have the time at which it was last seen up."""
         master = Master("running")
         await master.states()
         seen = master.clock.unix
@@ -107,7 +107,7 @@ class TestKilled:
         assert {"lg1": True, "lg1/2": True} == found
 
     async def test_stays_down_beside_the_others_of_its_host(self) -> None:
-        """One of two is dead: the host does not pass for well because of the other."""
+        """One of a host's two workers that is dead must be down beside the other."""
         master = Master("running")
         await master.states()
 
@@ -120,7 +120,7 @@ class TestKilled:
         assert {"lg1": GONE} == await Master("all_missing").states()
 
     async def test_is_left_out_beside_others_if_never_seen_alive(self) -> None:
-        """One of the others may be its successor, so nobody is accused."""
+        """A dead worker that was never seen alive must be left out if its host has others."""
         assert {"lg1": True} == await Master("worker_missing").states()
 
     async def test_heals(self) -> None:
@@ -132,7 +132,7 @@ class TestKilled:
         assert {"lg1": True, "lg1/2": True} == await master.states("running", after=15)
 
     async def test_heals_beside_its_successor(self) -> None:
-        """Then the host has one worker more."""
+        """A dead worker that comes back beside its successor must be up, as one more."""
         master = Master("running")
         await master.states()
         both = reply((FIRST, "missing"), (SECOND, "running"), (NEW, "ready"))
@@ -205,7 +205,7 @@ class TestLeft:
         assert {"lg1/2": True, "lg1": AWAY} == await master.states(after=9 * DAY)
 
     async def test_an_expected_worker_that_never_came_is_down(self) -> None:
-        """It is down from the end of the grace on, seen before or not."""
+        """An expected worker that never came must be down after the grace."""
         master = Master("no_worker", expected_agents=["lg7"], leave_grace="40s")
 
         assert {"lg7": None} == await master.states()
@@ -233,7 +233,7 @@ class TestIdentity:
         assert {"worker": True} == await Master(reply(("worker", "ready"))).states()
 
     async def test_leaves_a_row_without_id_out(self) -> None:
-        """Nobody knows whose it is."""
+        """A row without an id must be left out."""
         assert {} == await Master(reply(("", "ready"))).states()
 
     async def test_shows_no_id(self) -> None:

@@ -36,7 +36,7 @@ async def only(source: Rig) -> Agent:
 
 @pytest.mark.parametrize("agent_id", [10**400 - 1, 2**63, "007", "7.0", "x", "", "7\n", True])
 async def test_asks_nothing_about_an_id_that_is_none(agent_id: Any) -> None:
-    """A number of hundreds of digits must not become a machine, let alone one that is down."""
+    """An agent whose id is no valid number must be left out, and not be pinged."""
     source = rig(agents=one_agent(agentId=agent_id))
 
     assert () == await source.readings("agents")
@@ -127,7 +127,7 @@ async def test_exposes_the_documented_agent() -> None:
 
 
 async def test_pings_no_inactive_agent() -> None:
-    """An inactive agent is shown, but it can't page anybody."""
+    """An inactive agent must be shown, but not pinged."""
     source = rig()
 
     await source.readings("agents")
@@ -479,7 +479,7 @@ async def test_counts_a_memory_that_cannot_be_read(
     ],
 )
 async def test_marks_agents_that_end_by_themselves(fields: dict[str, Any], managed: str) -> None:
-    """They are judged like all others, but the vendor ends them."""
+    """Agents that the vendor ends must be marked, and judged like others."""
     agent = await only(rig("ok", one_agent(**fields)))
 
     assert managed == agent.managed
@@ -489,7 +489,7 @@ async def test_marks_agents_that_end_by_themselves(fields: dict[str, Any], manag
 
 @pytest.mark.parametrize("agents", ["ok", "empty"])
 async def test_lists_all_agents(agents: str) -> None:
-    """That there are none any more is for the poller to doubt."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig("ok", agents).source.poll("agents")
 
     assert (Kind.AGENT,) == poll.inventory

@@ -185,7 +185,7 @@ def shown(broken: frozenset[int]) -> dict[int, bool | None]:
 async def test_the_healthy_ones_are_shown_within_one_interval(
     broken: frozenset[int], error: Any
 ) -> None:
-    """From a cold start, whatever the order of the list and whatever the broken ones say."""
+    """After a cold start, all healthy agents must be shown within one interval."""
     portal = Broken({number: error(number) for number in broken})
 
     states = await portal.poll()
@@ -245,7 +245,7 @@ async def test_a_revocation_among_them_costs_no_lock_out(broken: frozenset[int],
 
 @errors
 async def test_one_that_is_mended_is_shown_at_the_next_poll(error: Any) -> None:
-    """To be broken is no verdict for ever."""
+    """An agent that is mended must be shown by the next poll."""
     broken = BROKEN["25 spread"]
     portal = Broken({number: error(number) for number in broken})
     await portal.minutes(2)

@@ -99,7 +99,7 @@ def test_allows_the_twenty_read_only_actions() -> None:
 
 
 async def test_lets_nobody_choose_what_is_fixed() -> None:
-    """Neither the side effect nor the token can be set by a caller."""
+    """A caller must be able to set neither the token nor the synchronisation."""
     rig = Rig({"getMeasuringAgentTestjobs": "none"})
     fields = {"synchronizeLocalTestjobsState": True, "authTokenValue": "x", "action": "deleteFile"}
 

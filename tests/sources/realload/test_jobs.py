@@ -106,7 +106,7 @@ async def test_never_lets_the_portal_update_its_states() -> None:
 
 
 async def test_asks_no_agent_that_is_down_or_outdated() -> None:
-    """Their reply would look like a refusal of the token."""
+    """An agent that is down or outdated must not be asked for its jobs."""
     pings = iter(["not_reachable", "outdated", "ok"])
     source = rig("ok", lambda _: next(pings))
     await source.readings("agents")

@@ -205,7 +205,7 @@ async def test_keeps_the_memory_over_a_reload() -> None:
 
 
 async def test_goes_on_after_an_error_of_a_calls_own() -> None:
-    """One target whose call fails without a flag does not stop the others."""
+    """A target whose call fails without a flag must not stop the others."""
     rig = Rig()
     Gatekeeper(rig, _REFUSALS[0], revoked=False)
     error = fixture("common.error_generic")

@@ -46,7 +46,7 @@ def agents_of(source: Rig) -> set[int]:
 
 
 async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
-    """Silence of our own says nothing about anybody."""
+    """When the guard held all pings back, the portal must not be called slow."""
     source = rig(range(1, 4), {}, concurrency=3)
     await source.readings("agents")
     source.portal.script["pingMeasuringAgent"] = BlockedError("held back", retry_at=0.0)
@@ -59,7 +59,7 @@ async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
 
 @pytest.mark.parametrize("answer", [reply(b"", 502), reply(b"", 500), {"isError": True}])
 async def test_one_targets_error_does_not_put_the_task_down(answer: Any) -> None:
-    """The portal answers, even if the call that came home last is the one that fails."""
+    """A target's error must not put the task down while others answer."""
     source = rig(range(1, 4), {3: answer})
 
     poll = await source.source.poll("agents")
@@ -78,7 +78,7 @@ async def test_the_errors_of_all_targets_put_the_task_down() -> None:
 
 @pytest.mark.parametrize("ids", [range(0), range(1, 3)])
 async def test_no_target_to_ask_puts_no_task_down(ids: range) -> None:
-    """Nobody there, or only those who are switched off."""
+    """A task without active targets must not be down."""
     source = rig(ids, {})
     listed = listing(*ids)
     for agent in listed["measuringAgentsArray"]:
@@ -129,7 +129,7 @@ async def test_bounds_the_calls_under_way() -> None:
 
 
 async def test_calls_begin_one_after_the_other() -> None:
-    """Of a crowd that begins at once, each would seem to take as long as all."""
+    """Calls must start one loop turn apart, so that their latencies are their own."""
     source = rig(range(1, 4), {})
     await source.readings("agents")
     turn = 0

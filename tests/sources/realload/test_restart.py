@@ -71,7 +71,7 @@ def running(*ids: int) -> dict[str, Any]:
 
 
 def run(number: int, **fields: Any) -> dict[str, Any]:
-    """Make a run, by default one that was not completed."""
+    """Make a run, by default an incomplete one."""
     started = {"testRunStartTimestamp": number * 100_000, "executionState": 1}
     return {"testRunId": number, **started, **fields}
 
@@ -163,7 +163,7 @@ class TestSuites:
 
 class TestAccount:
     async def test_a_version_that_cannot_be_read_is_kept(self) -> None:
-        """One that was read before the restart holds until it is too old."""
+        """A version from before the restart must be kept until it is too old."""
         portal = Portal()
         before = await portal.poll("versions")
         portal.answers(**{_MIN_AGENT: BROKEN, _PLAN: BROKEN})
@@ -278,7 +278,7 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither our token nor those of agents, controllers and recorders enter the memory."""
+    """The memory must contain no token."""
     portal = Portal()
 
     for task in TASKS:

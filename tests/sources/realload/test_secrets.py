@@ -117,7 +117,7 @@ def rig() -> Rig:
 
 @pytest.mark.parametrize("task", _TASKS)
 async def test_keeps_secrets_out_of_readings(task: str) -> None:
-    """Neither readings nor samples nor failures know one."""
+    """Readings, samples and failures must contain no secret."""
     poll = await rig().source.poll(task)
 
     assert poll.readings
@@ -137,7 +137,7 @@ async def test_keeps_secrets_out_of_explanations(kind: str, target_id: str) -> N
 @pytest.mark.parametrize("status", [200, 401, 403, 500])
 @pytest.mark.parametrize("body", [_CANARY.encode(), {"isError": True, "x": _CANARY}, [_CANARY]])
 async def test_keeps_secrets_out_of_errors(status: int, body: Any) -> None:
-    """Neither text nor traceback of an error holds a part of a reply or of a request."""
+    """Errors and their tracebacks must contain no part of a reply or a request."""
     source = rig()
     source.portal.script["getMeasuringAgents"] = reply(body, status)
 

@@ -76,7 +76,7 @@ def taking(source: Rig, seconds: dict[int, float], *, others: float = 0.2) -> No
 
 class TestOneOfMany:
     async def test_is_down_when_the_portal_is_fast(self) -> None:
-        """One late ping among others is data about its target."""
+        """A single late ping among fast ones must mark its agent as down."""
         source = rig(3, {2: LATE})
 
         poll = await source.source.poll("agents")
@@ -85,7 +85,7 @@ class TestOneOfMany:
         assert ((), True, False) == (poll.failures, poll.asked, poll.vendor_slow)
 
     async def test_is_judged_after_a_cheap_call(self) -> None:
-        """It is sent after all pings, and only if one timed out."""
+        """The cheap call must be sent after all pings, and only if one timed out."""
         source = rig(3, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = lambda request: (
@@ -161,7 +161,7 @@ class TestOneOfMany:
 
     @pytest.mark.parametrize(("late", "count"), [(2, 9), (3, 13), (9, 40)])
     async def test_is_down_with_fewer_than_a_quarter(self, late: int, count: int) -> None:
-        """So many machines may be dead at once."""
+        """Less than a quarter of late pings must mark their agents as down."""
         source = rig(count, dict.fromkeys(range(1, late + 1), LATE))
 
         poll = await source.source.poll("agents")
@@ -171,7 +171,7 @@ class TestOneOfMany:
 
     @pytest.mark.parametrize(("late", "count"), [(2, 3), (2, 8), (3, 12), (10, 40)])
     async def test_is_not_judged_with_a_quarter_or_more(self, late: int, count: int) -> None:
-        """So many at once are rather the portal's doing."""
+        """A quarter of late pings or more must mark the portal as slow, and no agent as down."""
         source = rig(count, dict.fromkeys(range(1, late + 1), LATE))
 
         poll = await source.source.poll("agents")
@@ -190,7 +190,7 @@ class TestOneOfMany:
 
 class TestTheOnlyOne:
     async def test_is_down_after_three_polls(self) -> None:
-        """There is no other to compare with, so one poll cannot tell."""
+        """A single agent must be down after three late polls."""
         source = rig(1, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = LATE
@@ -213,7 +213,7 @@ class TestTheOnlyOne:
         assert DEAD not in [verdicts(poll.readings)[1] for poll in polls]
 
     async def test_a_cheap_call_that_fails_begins_anew(self) -> None:
-        """Each of the three polls has to have seen the portal well."""
+        """A cheap call that fails must begin the count of three polls again."""
         source = rig(1, {1: LATE})
         polls = []
 
@@ -399,7 +399,7 @@ def one_after_the_other(answers: list[Script]) -> Script:
 class TestTheRule:
     @given(calls=CALLS)
     def test_accuses_only_with_evidence(self, calls: list[tuple[Ending, float]]) -> None:
-        """Few were late, and those that were answered came home fast."""
+        """Agents may be called down only if few pings were late and the others fast."""
         late = sum(ending is Ending.TIMED_OUT for ending, _ in calls)
         sent = sum(ending is not Ending.UNSENT for ending, _ in calls)
         answered = [seconds for ending, seconds in calls if ending is Ending.ANSWERED]
@@ -417,7 +417,7 @@ class TestTheRule:
     def test_the_order_of_events_does_not_matter(
         self, calls: list[tuple[Ending, float]], seed: Random
     ) -> None:
-        """No order accuses anybody whom another one does not."""
+        """The order of the pings must not matter."""
         shuffled = list(calls)
         seed.shuffle(shuffled)
 

@@ -177,7 +177,7 @@ async def test_takes_every_run_of_a_resting_suite_for_finished() -> None:
 
 @pytest.mark.parametrize("archived", [False, True])
 async def test_keeps_a_failed_run_while_the_next_is_in_flight(archived: bool) -> None:
-    """Its state may be any, and its alert must not end because somebody tries again.
+    """A failed run must stay the verdict while the next run is in flight.
 
     The run in flight may have results already, or not yet.
     """
@@ -231,7 +231,7 @@ async def test_keeps_ten_finished_runs_newest_first() -> None:
 
 
 async def test_counts_what_was_not_executed() -> None:
-    """It is the rest of what was to be executed, and never less than none."""
+    """Jobs not executed must be the rest of those planned, and never negative."""
     (suite,) = await suites_of(rig(with_runs(counted(1, 3, 1, 1), counted(2, 3, 9, 0))))
 
     newest, oldest = suite.history
@@ -239,7 +239,7 @@ async def test_counts_what_was_not_executed() -> None:
 
 
 async def test_has_no_mean_without_a_passed_session() -> None:
-    """Nothing is divided by zero, and -1 is no quantity."""
+    """Without a passed session, or with -1, the mean must be unknown."""
     (suite,) = await suites_of(
         rig(
             with_runs(
@@ -487,7 +487,7 @@ async def test_a_run_that_moves_is_in_flight_whatever_the_clocks_say() -> None:
 
 
 async def test_an_incomplete_run_stays_so_while_the_next_has_no_results_yet() -> None:
-    """That somebody tries again ends nothing."""
+    """An incomplete run must stay the verdict while the next one has no results yet."""
     source = rig()
     stopped = counted(2, 3, 1, 0, executionState=5)
     lists(source, counted(1, 3, 3, 0), stopped)
@@ -557,7 +557,7 @@ async def test_a_completed_run_is_over_although_its_suite_runs() -> None:
 
 
 async def test_a_suite_that_runs_for_the_first_time_has_no_verdict() -> None:
-    """It is listed as running, and nothing else is known of it."""
+    """A suite in its first run must have no verdict."""
     source = rig()
     lists(source, now=(2,))
 
@@ -577,7 +577,7 @@ async def test_runs_without_a_start_are_in_the_order_of_their_numbers() -> None:
 
 
 async def test_lists_all_suites() -> None:
-    """So that an empty list is not believed at once."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig().source.poll("suites")
 
     assert (Kind.SUITE,) == poll.inventory

@@ -95,7 +95,7 @@ def test_nothing_passed_without_evidence(runs: list[Any], listed: tuple[bool, bo
 
 @given(runs=st.lists(RUNS, max_size=4), listed=LISTED)
 def test_a_run_in_flight_is_not_judged(runs: list[Any], listed: tuple[bool, bool]) -> None:
-    """It has no outcome, is no part of the history, and its suite is running."""
+    """A run in flight must have no outcome and no place in the history."""
     rows = [row(number, *each) for number, each in enumerate(runs, start=1)]
 
     suite = read(portal(rows, listed))

@@ -47,7 +47,7 @@ def queued(samples: dict[str, float]) -> float | None:
 
 class TestCalls:
     async def test_sends_three_calls_and_no_others(self) -> None:
-        """Others open and end sessions, drain nodes and empty the queue."""
+        """Only three calls may be sent: others end sessions, drain nodes or empty the queue."""
         hub = Hub()
         await hub.poll()
         await hub.poll("controllers")
@@ -115,7 +115,7 @@ class TestHub:
 
     @pytest.mark.parametrize(("code", "body"), NO_OFFER)
     async def test_counts_the_queue_without_graphql(self, code: int, body: Any) -> None:
-        """Then the version is not to be had, and is absent."""
+        """Without GraphQL, the queue must be counted, and the version be absent."""
         hub = Hub()
         hub.server.says(GRAPHQL, body, status=code)
         hub.server.says(QUEUE, recorded("selenium", "queue.one"))
@@ -128,7 +128,7 @@ class TestHub:
 
     @pytest.mark.parametrize(("code", "body"), NO_OFFER)
     async def test_is_up_without_either(self, code: int, body: Any) -> None:
-        """That the queue is not known is a failure that is told, and no end of the hub."""
+        """Without GraphQL and the queue, the hub must be up, and the queue a failure."""
         hub = Hub()
         for path in (GRAPHQL, QUEUE):
             hub.server.says(path, body, status=code)
@@ -162,7 +162,7 @@ class TestHub:
         assert 1 == samples['controller_up{controller="hub.example:4444"}']
 
     async def test_fails_when_the_hub_goes_between_two_calls(self) -> None:
-        """Then it does not answer any more."""
+        """A hub that goes away between two calls must be a failure."""
         hub = Hub()
         await hub.poll("controllers")
         hub.server.answers[GRAPHQL] = TimeoutError()
@@ -182,7 +182,7 @@ class TestNoAnswer:
         ],
     )
     async def test_names_grid_3(self, body: Any, task: str) -> None:
-        """Its hub has a `/status` as well, without nodes; that is no empty grid."""
+        """A hub of Grid 3, which has a `/status` too, must be named as such."""
         error = await failure(Hub(body), task)
 
         assert Reason.DECODE is error.reason

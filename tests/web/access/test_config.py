@@ -82,7 +82,7 @@ def test_an_empty_mapping_demands_nothing() -> None:
     [b"", b"\n \n", b"# rate_limit: {burst: 1}\n", b"---\n", b"null\n", b"rate_limit:\n"],
 )
 def test_a_file_that_says_nothing_has_lost_its_content(content: bytes) -> None:
-    """Nobody names a file that is to demand nothing; the remedy says how to mean it."""
+    """An empty file must be refused with the remedy: it may have lost its content."""
     remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
 
     with pytest.raises(ConfigurationError) as caught:

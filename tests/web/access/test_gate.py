@@ -42,7 +42,7 @@ async def guarded(
 class TestUsers:
     @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/config", "/nowhere"])
     async def test_nothing_is_served_without_a_password(self, tmp_path: Path, path: str) -> None:
-        """Every path asks who is there, also those that do not exist."""
+        """Every path must demand the password, also those that do not exist."""
         async with guarded(tmp_path, basic_auth_users=USERS) as client:
             answer = await client.get(path)
 

@@ -384,7 +384,7 @@ class TestKeys:
     def test_that_do_not_fit_are_refused(
         self, tmp_path: Path, cert: str, key: str, why: str
     ) -> None:
-        """The message says what is wrong with the pair, without asking anybody for a passphrase."""
+        """A key that does not fit must be refused, without asking for a passphrase."""
         authority = Authority(tmp_path)
         authority.issue()
         authority.issue(name="other")

@@ -55,7 +55,7 @@ async def serving(
 
 
 class RefusedError(Exception):
-    """There was no answer, for whatever the client was told."""
+    """The server gave the client no answer."""
 
 
 async def ask(server: WebServer, context: ssl.SSLContext) -> int:

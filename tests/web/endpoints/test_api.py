@@ -265,7 +265,7 @@ async def test_where_there_is_nothing_to_choose_that_is_told(query: str, expecte
 
 
 async def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody has to ask three times to get three words right."""
+    """All mistakes of a query must be reported at once."""
     async with fakes.browsing(known()) as client:
         answer = await client.get("/api/v1/targets?stat=down&kind=tank&limit=0")
 
@@ -604,7 +604,7 @@ class TestSharing:
         assert len(answers) == len({answer.headers["etag"] for answer in answers})
 
     async def test_an_answer_is_made_once_for_all(self) -> None:
-        """Those who ask at once share the work, until there is a new picture."""
+        """Clients that ask at once must share one answer until there is a new picture."""
         answers, made = Answers(), []
 
         def make() -> bytes:
@@ -627,7 +627,7 @@ class TestSharing:
         assert ([b"body"] * 5, 1, 2) == (bodies, once, len(made))
 
     async def test_no_more_is_kept_than_was_said(self) -> None:
-        """The oldest answer goes first, and one that is too long is not kept at all."""
+        """The answers kept must stay within the limit: the oldest goes, a long one is not kept."""
         answers, made = Answers(kept_bytes=10), []
 
         async def ask(path: str, size: int) -> None:

@@ -48,7 +48,7 @@ async def badge_of(view: fakes.FakeView, path: str) -> tuple[str, str, str]:
 
 
 def parsed(svg: str | bytes) -> ET.Element:
-    """Read a picture as browsers do, which show nothing of one that is not well-formed."""
+    """Parse a picture as browsers do, which need it well-formed."""
     return ET.fromstring(svg)  # noqa: S314  # it is our own
 
 
@@ -215,7 +215,7 @@ class TestNotKnowing:
         ],
     )
     async def test_of_a_source_that_does_not_answer(self, source: Any) -> None:
-        """A reading that nothing confirms is none, also one that says up."""
+        """A target of a source that does not answer must be unknown."""
         view = fakes.FakeView(agent(), sources=[source])
 
         assert ("agent-1", "unknown", GREY) == await badge_of(view, address())

@@ -91,7 +91,7 @@ async def test_writes_addresses_as_prometheus_reads_them(
 
 @pytest.mark.parametrize("host", ["", "a b", "a/b", "a\nb"])
 async def test_leaves_out_what_has_no_usable_host(host: str) -> None:
-    """One odd entry must not cost Prometheus the whole list."""
+    """A target without a usable host must be left out, and the others be listed."""
     good = fakes.agent("good", host="good.example")
 
     found = await groups(View(fakes.agent("odd", host=host), good))

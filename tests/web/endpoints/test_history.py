@@ -55,7 +55,7 @@ async def ask(
 
 
 async def test_a_history_has_all_its_fields() -> None:
-    """It is told whole, unknown values as null."""
+    """The answer must have all fields, unknown ones as null."""
     status, document = await ask(f"{TARGET}&span=24h", known())
 
     now, day = fakes.NOW.unix, (PRESENT - 23.0) * HOUR
@@ -242,7 +242,7 @@ class TestPage:
         assert [] == page.one("div", "headline").all("time")
 
     async def test_has_the_three_spans(self) -> None:
-        """Each with its bar, whose words are there for who does not see it."""
+        """The page must have three spans, each with a bar and its label."""
         _, page = await page_of("agent", known())
 
         history = page.one("section", data_key="history")
@@ -273,7 +273,7 @@ class TestPage:
         assert ["4: passed, took 2 s"] == [each.text for each in strip.all("title")]
 
     async def test_says_that_it_is_kept_in_memory(self) -> None:
-        """A history that ends with the process must not look like one that does not."""
+        """The page must say so when the history is kept in memory only."""
         found = changed(known(), in_memory_since_timestamp_seconds=fakes.NOW.unix - 60)
 
         _, page = await page_of("agent", found)

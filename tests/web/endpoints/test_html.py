@@ -301,7 +301,7 @@ class TestFleet:
         assert ["slower"] * len(told) == [each.text for each in state.all("span", "wrong")]
 
     async def test_shows_runs_in_flight(self) -> None:
-        """A run that goes on is shown with its phase, one that ended is not."""
+        """Runs in flight must be shown with their phase, and ended ones not."""
         going = Run(run_id="1", run="soak", phase="booting", suite_id="3")
         ended = Run(run_id="2", run="smoke", phase="ended")
 
@@ -328,7 +328,7 @@ class TestFleet:
         assert "no success yet" in new.cells("Tasks")[0].text
 
     async def test_is_complete_without_script(self) -> None:
-        """One script from here is all; no style in place and nothing from outside."""
+        """The page must need one script of its own, no inline style and nothing from outside."""
         page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
 
         script = page.one("script")
@@ -419,7 +419,7 @@ class TestNeedsAttention:
         )
 
     async def test_is_the_first_that_follows_the_headline(self) -> None:
-        """Nobody has to look for it."""
+        """Problems must follow directly after the headline."""
         page = await get(fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()]))
 
         assert ["attention", "sources", "targets", "agents"] == sections(page)
@@ -435,7 +435,7 @@ class TestNeedsAttention:
         assert "down" == page.one("span", "state", "down", "calm").text
 
     async def test_leads_to_the_target_and_to_the_runbook(self) -> None:
-        """From what is wrong one click leads to all about it, another to what to do."""
+        """A problem must link to its target and to its runbook."""
         page = await get(fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()]))
 
         assert {
@@ -514,7 +514,7 @@ class TestNeedsAttention:
 
 class TestSources:
     async def test_those_that_answer_are_one_line(self) -> None:
-        """Nobody scrolls past sources of which there is nothing to tell."""
+        """Sources that answer must be folded into one line."""
         sources = [fakes.source("a"), fakes.source("b", up=False), fakes.source("c")]
 
         page = await get(fakes.FakeView(sources=sources))
@@ -648,7 +648,7 @@ class TestMarks:
         assert "up clock skew" == state.text
 
     async def test_the_headline_is_amber_over_a_warning(self) -> None:
-        """Nothing is down, and still somebody should look."""
+        """Over a warning, the headline must be amber."""
         page = await get(fakes.FakeView(skewed("late"), sources=[fakes.source()]))
 
         headline = page.one("div", "headline", "warn").one("strong").text
@@ -723,7 +723,7 @@ class TestSharing:
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("path", ["/", "/target", "/runbooks/", "/runbooks/LoadFleetSourceDown"])
 async def test_a_page_leaves_nothing_behind(path: str) -> None:
-    """It is made of the whole fleet, which would stay until the garbage collector comes."""
+    """A rendered page must leave nothing in memory."""
     view = fakes.FakeView(fakes.agent("one", agent_id="1"), sources=[fakes.source()])
 
     await get(view, path, source="prod", kind="agent", id="1")
@@ -757,7 +757,7 @@ class TestChoosing:
         assert (["c-down"], ["c-down", "a-well", "b-well"]) == (names(one), names(two))
 
     async def test_says_how_many_are_shown(self) -> None:
-        """Nobody takes a filtered page for the whole fleet."""
+        """A filtered page must say how many rows it shows."""
         page = await get(self.fleet(), kind="agent")
 
         assert "3 of 4 Clear" in text_of(page)
@@ -902,7 +902,7 @@ class TestTarget:
         assert shown in text_of(page)
 
     async def test_an_agent_names_its_clusters(self) -> None:
-        """From an agent the way leads to the clusters that suffer with it."""
+        """An agent's page must list its clusters."""
         view = fakes.FakeView(
             fakes.agent("one"),
             fakes.cluster(fakes.member("one", up=True)),

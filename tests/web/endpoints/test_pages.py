@@ -67,7 +67,7 @@ async def test_a_failure_is_not_kept() -> None:
 
 
 async def test_only_so_many_are_kept() -> None:
-    """Addresses made up by somebody do not fill the memory; what is looked at stays."""
+    """The number of kept pages must be bounded; the one used least recently goes."""
     pages, renderer = Pages(), Renderer()
     renderer.go.set()
     for number in range(KEPT):

@@ -57,7 +57,7 @@ async def test_the_status_is_enough(
 
 
 async def test_a_preflight_is_told_whole() -> None:
-    """Its checks have their reasons and the targets that are not fit, in plain values."""
+    """The answer must have all checks, reasons and unfit targets."""
     view = watched(preflight("tonight", "fit|ill"))
 
     answer = await get(view)

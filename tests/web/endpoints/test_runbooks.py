@@ -48,7 +48,7 @@ async def get(path: str) -> Element:
 
 @each
 async def test_a_runbook_is_a_page(name: str) -> None:
-    """It has its title, its sections and its code as written, and needs no script."""
+    """A runbook's page must have its title, sections and code, and need no script."""
     text = TEXTS[name]
     fences = re.findall(r"^```\w+\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
 
@@ -100,7 +100,7 @@ async def test_an_unknown_one_leads_to_the_nearest(name: str) -> None:
 
 
 async def test_what_was_asked_for_is_not_repeated() -> None:
-    """Nothing of a strange address comes into a page."""
+    """An unknown address must not be repeated in the page."""
     answer = await ask("/runbooks/<script>zzzzzz")
 
     assert 404 == answer.status_code

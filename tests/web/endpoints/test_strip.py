@@ -56,7 +56,7 @@ async def test_without_preflights_there_is_no_strip() -> None:
 
 
 async def test_one_that_is_fit_says_how_much_may_still_fail() -> None:
-    """It is green, with the agents and the number of them that may fail."""
+    """A fit preflight must be green, and say how many agents may still fail."""
     settings = preflight(agents={"min_up": 1})
 
     (found,) = await strip(fakes.agent("a"), fakes.agent("b"), preflights=(settings,))
@@ -97,7 +97,7 @@ async def test_one_that_is_due_counts_down_to_the_test() -> None:
 
 
 async def test_one_that_is_not_due_yet_alarms_nobody() -> None:
-    """It counts down to the beginning of its window, and has no colour of trouble."""
+    """A preflight that is not due must count down, without a colour of trouble."""
     (found,) = await strip(
         fakes.agent("a"), preflights=(preflight(agents={"min_up": 2}, window=LATER),)
     )
@@ -143,7 +143,7 @@ async def test_of_many_targets_the_first_are_named_once() -> None:
 
 
 async def test_what_is_due_comes_first() -> None:
-    """Then what is due next, and last what has no window."""
+    """Preflights must be sorted by due time, and those without a window be last."""
     found = await strip(
         fakes.agent(),
         preflights=(

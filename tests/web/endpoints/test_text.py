@@ -170,7 +170,7 @@ class TestReload:
         ] == answer.text.splitlines()
 
     async def test_it_is_off_unless_switched_on(self) -> None:
-        """Not everybody who can scrape may restart sources."""
+        """Reloads by HTTP must be refused unless they are switched on."""
         view = fakes.FakeView()
 
         async with fakes.browsing(view) as browser:

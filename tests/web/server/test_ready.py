@@ -146,7 +146,7 @@ class TestSameAnswer:
         assert (len(asked) * (1 + ENDS), len(asked) * ENDS) == (usual, short)
 
     async def test_who_takes_no_encoding(self) -> None:
-        """That there is none to send is said by the app."""
+        """A client that accepts no encoding must be answered by the application."""
         calls = await usual_calls([request(Accept_Encoding="gzip;q=0, identity;q=0")])
 
         assert [1 + ENDS, 1 + ENDS] == calls
@@ -265,7 +265,7 @@ class TestUsualWay:
         assert 2 == app.calls
 
     async def test_once_in_a_turn(self) -> None:
-        """Of a crowd one is answered at once, so that nobody else waits for all of them."""
+        """One prepared answer must be sent per loop turn."""
         answering = Answering(Page([b"page"]))
         scope: Scope = {"type": "http", "path": "/"}
 

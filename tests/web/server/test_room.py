@@ -46,7 +46,7 @@ def cut(*seats: Sequence[Seat]) -> list[list[int]]:
 
 class TestMakingRoom:
     def test_who_waits_longest_goes_first(self) -> None:
-        """A connection that somebody will use soon was used not long ago."""
+        """The connection that has been idle longest must be closed first."""
         room = Room(10)
         idle = seated(room, 3, idle=True)
         room.work(idle[0])
@@ -89,7 +89,7 @@ class TestMakingRoom:
         assert [[]] == cut(busy)
 
     def test_a_request_that_has_just_come_is_not_cut_off(self) -> None:
-        """Its bytes wait in the socket while somebody else is let in."""
+        """A connection whose request has just arrived must not be closed."""
         room = Room(10)
         idle = seated(room, 3, idle=True)
         idle[0].is_asking = True

@@ -134,7 +134,7 @@ async def connected(server: WebServer) -> AsyncIterator[Client]:
 
 
 def port_is_free(address: Address) -> bool:
-    """Tell whether somebody who reuses nothing could listen there."""
+    """Return whether nothing listens at the address."""
     with socket.socket() as sock:
         return sock.connect_ex((address.host, address.port)) != 0
 
@@ -455,7 +455,7 @@ HEALTHY = b"GET /healthy?x HTTP/1.1\r\nHost: exporter\r\n\r\n"
 
 class TestRoom:
     async def test_an_idle_connection_makes_room(self) -> None:
-        """Nobody is refused for those who use nothing; the longest idle goes."""
+        """The longest idle connection must be closed for a new one."""
         async with serving(hello, max_connections=2) as server, AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(connected(server)) for _ in range(4)]
             first = [(await client.ask())[0] for client in clients]
@@ -504,7 +504,7 @@ class TestRoom:
         assert [200] * 3 == [status for status, _ in (*served, after)]
 
     async def test_a_request_that_comes_while_room_is_made_is_answered(self) -> None:
-        """Its connection was the longest idle, but is idle no more."""
+        """A request that arrives while room is made must be answered."""
         async with serving(hello, max_connections=1) as server, AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(connected(server)) for _ in range(2)]
             for client in clients:
