@@ -134,6 +134,6 @@ def _states(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _state_elsewhere(_states: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the state of a test, and of the processes it starts, out of the developer's home."""
-    # The factory would look at the folders of all tests before, to number this one.
+    # Not by `tmp_path_factory.mktemp`, which lists the folders of all earlier tests.
     monkeypatch.setenv("XDG_STATE_HOME", tempfile.mkdtemp(dir=_states))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ONE, TWO = "http://one.test", "http://two.test"
 
-#: Only what is a trouble.
+#: Without the heartbeat, which always fires.
 QUIET = {"Heartbeat": {"off": True}}
 
 

@@ -176,7 +176,7 @@ class TestEvaluate:
     def test_it_agrees_with_prometheus(self, tmp_path: Path) -> None:
         """Both readings of an expression must give the same series and values."""
         expected = {
-            # Without its name a series is what both sides call it.
+            # The multiplication removes the metric's name, which the exporter's samples lack.
             f"({promql}) * 1": evaluated(expression, view_of(SAMPLES), NOW)
             for promql, expression in EXPRESSIONS.items()
         }

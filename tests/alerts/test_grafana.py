@@ -59,7 +59,7 @@ def test_it_keeps_the_schema(tmp_path: Path) -> None:
     paths = [tmp_path / f"{scale}.json" for scale in (1, 0.0125, 0)]
     for path in paths:
         text = text_of(thresholds={"for_scale": float(path.stem)})
-        # The tool is slow to read YAML.
+        # JSON, because the tool reads YAML slowly.
         path.write_text(json.dumps(yaml.safe_load(text)))
 
     checked = subprocess.run(

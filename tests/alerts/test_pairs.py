@@ -293,7 +293,7 @@ class TestFailOver:
         await minutes(1, leader, x=True)
         await minutes(5, leader, standby, x=True)
         told = world.told()
-        # What was delivered after the evaluation is saved with the next one.
+        # A delivery is saved with the next evaluation.
         await leader.alerting.tick()
         before = [one.phase for one in standby.alerting.active()]
         swap(leader, standby)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WRITING = Writing(lookback=180.0)
 
-#: What means something in Prometheus' templates, in PromQL, in printf, in YAML or in Python.
+#: Characters with a meaning in Prometheus' templates, PromQL, printf, YAML or Python.
 AWKWARD = (
     'say "hello"',
     "back\\slash\\n",
@@ -45,7 +45,7 @@ AWKWARD = (
 
 ON = ("source", "agent_id")
 
-#: Every kind of detail.
+#: A text with every kind of detail.
 TEXT = Text(
     "Agent {agent} (id {agent_id:urlquery}) of {source} {nothing}: {value:humanizePercentage}.",
     (

@@ -9,7 +9,7 @@ from tests.bench.fleet import SAMPLES_PER_AGENT
 from tests.bench.harness import Figure, Scraper, daemon, pings, sample, source, until, vendor
 
 
-#: As often as Prometheus asks by default.
+#: The interval of Prometheus' own example configuration.
 _SCRAPE_SECONDS = 15.0
 
 _PEAK_MIB = 700.0
@@ -87,7 +87,7 @@ def _cost(agents: int, *, least: int, alerts: bool = False) -> _Cost:
     with vendor(agents) as (url, _):
         alerting = _alerting(url) if alerts else None
         of = source(url, interval=interval, timeout=0.5)
-        # Who watches the loop costs CPU as well.
+        # Watching the loop costs CPU time, which must not be measured with it.
         daemon_module = "tests.bench.watched" if alerts else "exporter"
         with daemon(of, program=daemon_module, alerting=alerting) as (port, program):
             idle = program.memory_mib
@@ -96,7 +96,7 @@ def _cost(agents: int, *, least: int, alerts: bool = False) -> _Cost:
             _scraped_until(port, url, before + max(2 * agents, least))
             micros = (program.cpu_seconds - cpu) / (pings(url) - before) * 1e6
             peak, used = program.peak_mib, program.memory_mib - idle
-            # Last of all, as the page is taken in another form.
+            # Last, because this scrape asks for another form of the page.
             series = sample(Scraper(port).get(), "loadfleet_exporter_series")
             assert series >= agents * SAMPLES_PER_AGENT
     return _Cost(micros, used * 2**20 / series, peak, program.held_ms if alerts else 0.0)
@@ -115,7 +115,7 @@ def _scraped_until(port: int, url: str, done: float) -> None:
     def reached() -> bool:
         nonlocal due
         if time.monotonic() >= due:
-            # Connections that are idle for so long are closed.
+            # With a new connection, since one that was idle for so long is closed.
             Scraper(port, gzip=True).get()
             due += _SCRAPE_SECONDS
         return pings(url) >= done

@@ -31,10 +31,10 @@ _MIB = 1024.0
 
 _LARGEST_PAGE = 512 * 1024 * 1024
 
-#: For programs that are to start as they are installed, with their bytecode beside them.
+#: The environment of programs that start as if installed, with their bytecode on disk.
 ENVIRON = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
-#: No folder can be made there, whoever runs it, so that the state is in memory.
+#: A state in memory: not even root can make a folder at this path.
 NOWHERE = {"path": "/dev/null/state"}
 
 

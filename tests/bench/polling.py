@@ -30,7 +30,7 @@ def cpu_per_ping(*, quick: bool) -> list[Figure]:
     agents, turns = (1_000, 1) if quick else (5_000, 5)
     taken: dict[int, list[float]] = {flight: [] for flight in (16, 64, 256)}
     probes = []
-    # In turns, since a machine that others share is not always as fast.
+    # In turns, because a shared machine is not always equally fast.
     for _ in range(turns):
         for flight, each in taken.items():
             each.append(_cpu_micros(agents, flight))
@@ -98,7 +98,7 @@ def hanging(*, quick: bool) -> list[Figure]:
         vendor(agents, delay=delay, hanging=every) as (url, _),
         daemon(_source(url, interval, flight)),
     ):
-        # In the first round nobody knows yet who hangs.
+        # In the first poll, it is not known yet which agents hang.
         first, second = _rounds(url, agents - agents // every, 2)
     figure = Figure(
         row="hanging",

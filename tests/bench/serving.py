@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _NEVER = 3600.0
 
-#: Scrapes of one server between two turns of the next.
+#: The number of scrapes of one server before the other's turn.
 _BLOCK = 5
 
 

@@ -20,7 +20,7 @@ from exporter.settings.load import configure_for, load
 
 _TICK_SECONDS = 0.002
 
-#: Starting holds the loop, and nobody waits for anything yet.
+#: Time after the start that is not measured: nothing depends on the loop yet.
 _WARM_SECONDS = 20.0
 
 

@@ -16,7 +16,7 @@ from tests.support.wait import until
 
 FOLDER = Path(__file__).parent / "screenshots"
 
-#: So many readings make a line worth looking at.
+#: The number of readings in a line.
 READINGS = 24
 
 _AGENTS = range(41, 61)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: A board that polls every 5 s and a page that refreshes every 5 s, on a machine that is busy.
+#: Ample for a poll every 5 s and a refresh every 5 s on a busy machine.
 PATIENCE_MS = 40_000.0
 
 expect.set_options(timeout=PATIENCE_MS)

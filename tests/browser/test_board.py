@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-#: Whether the page is what a new one would be, but for how its times are told.
+#: Compares the page with a newly loaded one, except for the wording of times.
 SAME = """async () => {
     const text = await (await fetch(location.href)).text();
     const sent = new DOMParser().parseFromString(text, "text/html");
@@ -180,7 +180,7 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
         await page.goto(url)
         notice = page.locator("#notice")
 
-        # Aborted by hand: a refused connection would be logged by the browser itself.
+        # Fulfilled with a text, because the browser itself would log a refused connection.
         await page.route(url, lambda route: route.fulfill(status=200, content_type="text/plain"))
         await expect(notice).to_contain_text("does not answer")
         await page.unroute(url)
@@ -230,7 +230,7 @@ async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
         for readings in fleets:
             view.snapshot = fakes.changed(view.snapshot, readings=tuple(readings))
 
-            # What `back` does: it refreshes at once, and only once.
+            # The event of the back button, which refreshes at once, and once only.
             await page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
 
             await until(lambda: page.evaluate(SAME), timeout_seconds=30)

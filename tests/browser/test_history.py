@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-#: The 30 days begin with a full hour.
+#: The beginning of the 30 days, at a full hour.
 BEGIN = (fakes.NOW.unix // HOUR - 719) * HOUR
 
 #: Newest span, uptime, outages, the longest of them and the mean time to repair.
@@ -82,7 +82,7 @@ async def test_thirty_days(browser: Browser, tmp_path: Path) -> None:
 
         assert SPANS == await spans(table)
         bars = page.locator("svg.past[role=img]")
-        # What is less than a cell of an hour or six is no worse than partly.
+        # An outage shorter than a cell of one or six hours is shown as partly.
         for place, looks in enumerate((("up", "down"), ("up", "partly"), ("up", "partly"))):
             for look in looks:
                 box = await bars.nth(place).locator(f"path.{look}").bounding_box()

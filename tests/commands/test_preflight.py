@@ -107,7 +107,7 @@ def watched() -> fakes.FakeView:
     )
 
 
-#: Of daemons of which one knows a time zone that this machine does not, and one tells none.
+#: Answers of a daemon with a time zone unknown on this machine, and of one without any.
 ELSEWHERE, NOWHERE = (
     json.dumps(
         {
@@ -172,7 +172,7 @@ class TestNamed:
         [
             ("ftt", "preflight: NAME must be one of: fit, ill, dark; did you mean fit?\n"),
             ("", "preflight: a NAME has no value\n"),
-            # As a byte comes that is no UTF-8.
+            # A byte that is not UTF-8, as Python decodes it.
             ("\udcff", "preflight: NAME must be one of: fit, ill, dark\n"),
         ],
     )
@@ -408,7 +408,7 @@ class TestConditions:
 TASKS = ("agents", "clusters", "suites")
 
 
-#: A configuration of which nothing can be polled.
+#: A configuration whose source cannot be reached.
 SOURCE = "sources: [{provider: realload, name: prod, url: 'http://127.0.0.1:9', auth_token: x}]"
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 AT = 1_700_000_000.0
 
-#: What steers a terminal, XML, a job of GitHub's or Markdown, if it gets through.
+#: Characters that would control a terminal, XML, a GitHub job or Markdown.
 EVIL = '\x1b[2J\x00\n::error::%0A<b>&"|`x`$y$[l](u)\u202e\ud800\r##[group]'
 
 

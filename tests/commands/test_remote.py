@@ -186,7 +186,7 @@ class TestFlag:
         assert 0 == code
 
 
-#: Of a daemon that knows a kind of targets that this version does not.
+#: The answer of a newer daemon, with a kind of targets that this version does not know.
 NEWER = """{"data": {"ready": true, "headline": {"level": "good", "text": "x"}, "sources": [],
   "targets": [{"kind": "spoon"}], "runs": []}}"""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What can be done with the history.
+#: The actions that apply to the history too.
 ACTIONS = ("check", "vacuum")
 
 

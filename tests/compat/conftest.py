@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-#: That of the packages which are installed, and those that follow it.
+#: The generations of Prometheus: that of the installed packages, and the later ones.
 GENERATIONS = INSTALLED, NEXT, _ = "installed", "next", "newest"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PORTAL = "simulated-portal"
 
-#: Of every kind a few, so that a page is scraped each second by all jobs.
+#: A few targets of every kind, so that all jobs can scrape the page each second.
 SMALL = (
     "--agents=6",
     "--controllers=2",
@@ -48,10 +48,10 @@ SMALL = (
     "--blazemeter-agents=4",
 )
 
-#: What Prometheus adds to what it scrapes.
+#: Series that Prometheus adds to the scraped ones.
 ADDED = r"up|scrape_.+|ALERTS.*|.+:.+"
 
-#: Before the names of what is scraped by more jobs than one.
+#: The prefix of jobs that scrape the same page as another job.
 ASIDE = "aside_"
 
 Series = frozenset[tuple[str, str]]

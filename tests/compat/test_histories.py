@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: An alert of each way to fire and to end; `--whole` plays all, which takes minutes.
+#: An alert for each way to fire and end; `--whole` plays all alerts, which takes minutes.
 SAMPLE = ("AgentUnreachable", "BudgetExhausted", "ExporterGone", "ExporterRestarting", "RunFailed")
 
-#: Steps of half a minute. The third is what vmalert sees one evaluation late, twice in a row.
+#: Tolerance in steps of half a minute. vmalert is an evaluation late, twice in a row, hence 3.
 EARLIER, LATER = 1, 3
 
 _SAMPLE = re.compile(r"(\{[^{}]*\}) ([-+.\dE]+)", re.IGNORECASE)
@@ -57,7 +57,7 @@ def test_vmalert_tells_the_same(
     for path in written_to(tmp_path, metricsql(text_of(everything())), _chosen(pytestconfig)):
         document = yaml.safe_load(path.read_text())
         _for_vmalert(document, path.name.split(".")[0])
-        # The marks of a series' end are lost in vmalert where a label's value has a comma.
+        # vmalert loses the stale markers of series with a comma in a label's value.
         path.write_text(
             re.sub(r"(?<=\w), (?=then|a pair)", " ", yaml.safe_dump(document, width=10**6))
         )
@@ -84,7 +84,7 @@ def test_vmalert_needs_rules_of_its_own(generation: str, tmp_path: Path) -> None
 
 def _chosen(config: pytest.Config) -> dict[str, list[dict[str, Any]]]:
     whole = config.getoption("whole")
-    # Days are played in steps of three minutes, of which one is longer than a reading is bridged.
+    # Histories of days are left out: a reading does not last for their step of three minutes.
     step = f"{_STEP_SECONDS}s"
     return {
         name: [test for test in tests if step == test["interval"]]
@@ -122,7 +122,7 @@ def _off(command: list[str], *, later: int) -> list[str]:
             expected = _values(samples)
         elif what == "got":
             got = _values(samples)
-            # The number of steps follows from the first and the last, but for gaps.
+            # But for gaps, the first and the last step give the number of steps.
             unit = 1 if kind == "count" else _STEP_SECONDS
             slack = (EARLIER + later) * unit
             found += [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What a scrape can be told to ask for, by the first version that can be told.
+#: Formats that a job can ask for, by the first version of Prometheus that knows them.
 PROTOCOLS = {
     (2, 49): ("OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText0.0.4"),
     (3, 0): ("PrometheusText1.0.0",),
@@ -28,7 +28,7 @@ PROTOCOLS = {
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-#: What Prometheus counts of samples that it did not take as they were.
+#: Prometheus' counters of samples that it did not accept unchanged.
 REJECTED = (
     r"prometheus_target_scrapes_(?:sample_.+|exceeded_.+)_total"
     r"|prometheus_rule_evaluation_failures_total"

@@ -41,7 +41,7 @@ BASIC = {"Authorization": f"Basic {base64.b64encode(f'loadfleet:{PASSWORD}'.enco
 
 GONE = 'ALERTS{alertname="LoadFleetExporterGone",alertstate="firing"'
 
-#: So many scrapes come while the receiver is away.
+#: The number of scrapes while the receiver is away.
 AWAY = 8
 
 

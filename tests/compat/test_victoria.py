@@ -24,10 +24,10 @@ pytestmark = pytest.mark.generations("next", "newest")
 
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 
-#: A sample is seen up to two seconds after its scrape; lost ones must be bridged for longer.
+#: A sample is visible up to two seconds after its scrape, and rules must bridge more than that.
 SCALE = 0.05
 
-#: What prometheus.yml has for Prometheus alone; vmalert takes it by flags.
+#: Keys of prometheus.yml for Prometheus alone; vmalert has flags for them.
 FOREIGN = ("evaluation_interval", "rule_files", "alerting")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def bound(path: Path) -> None:
-    # A socket's path is short.
+    # Relative, because a socket's path must be short.
     here = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(f"/proc/self/fd/{here}/{path.name}")
@@ -35,7 +35,7 @@ def sparse(path: Path) -> None:
     os.truncate(path, 1 << 40)
 
 
-#: What may stand in the place of a file, with the reason why it is not read.
+#: Things that are no regular file, with the error of reading them.
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "gone": (lambda _: None, "No such file or directory"),
     "pipe": (os.mkfifo, "it is a named pipe and not a regular file"),

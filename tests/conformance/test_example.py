@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parent / "example"
 
-#: So many seconds a run of the whole suite may take on a busy machine.
+#: The longest time of a run of the whole suite on a busy machine, seconds.
 LONG_SECONDS = 400
 
 
@@ -127,7 +127,7 @@ def test_it_conforms(plugin: Plugin, tmp_path: Path) -> None:
     assert "<testcase" in cases.read_text()
 
 
-#: Mistakes of an author's: the module, what is replaced, and the check that has to fail.
+#: Mistakes of an author: the module, the text replaced, and the check that must fail.
 FAULTS = {
     "changes something": (
         *("client", 'method="GET"', 'method="POST"'),
@@ -210,7 +210,7 @@ def test_a_fault_is_found(plugin: Plugin, tmp_path: Path, fault: tuple[str, str,
     assert "Traceback" not in found.stderr
 
 
-#: Mistakes with which a plug-in cannot be used at all, and what is said of it.
+#: Mistakes that make a plug-in unusable, and the error messages.
 BREAKS = {
     "family outside its prefix": (
         *("families", 'family("farm"', 'family("barn"'),

@@ -23,7 +23,7 @@ BOARDS: dict[str, Json] = {
     for board in (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
 }
 
-#: What Grafana puts into queries by itself.
+#: Values of the variables that Grafana itself fills in.
 BUILT_IN = {"__rate_interval": "4m", "__range": "6h", "__interval": "1m"}
 
 

@@ -14,7 +14,7 @@ from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.registry import FAMILIES
 
 
-#: What Prometheus adds to every series.
+#: Labels that Prometheus adds to every series.
 TARGET = frozenset({"job", "instance"})
 
 SETS = {"and", "or", "unless"}
@@ -95,7 +95,7 @@ def labels(node: Any) -> frozenset[str]:
 def _labels_of_recorded(node: promql_parser.VectorSelector) -> frozenset[str]:
     if node.name not in {STATE, UP}:
         return frozenset()
-    # What tells processes apart is merged.
+    # Labels that distinguish processes are merged.
     kinds = {each.value for each in node.matchers.matchers if "kind" == each.name}
     machines = [one for one in MACHINES if one.kind in kinds] or MACHINES
     return frozenset({"job", *LABELS}).union(*(machine.labels for machine in machines))

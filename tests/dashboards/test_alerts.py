@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.dashboards.panels import Json
 
 
-#: With nothing left out, and with limits that stand nowhere else.
+#: Settings with all alerts on, and with limits that occur nowhere else.
 UNUSUAL = AlertingSettings.model_validate(
     {
         "thresholds": {
@@ -52,7 +52,7 @@ every_row = pytest.mark.parametrize(
     "rule", explained(UNUSUAL), ids=lambda rule: f"{rule.name}-{rule.severity}"
 )
 
-#: What the conditions of some alerts compare with.
+#: The limits of some alerts' conditions.
 LIMITS = {
     "AgentClockSkew": 1234,
     "ControllerClockSkew": 1234,
@@ -114,7 +114,7 @@ def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
 def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
     """A panel without the alert's own metric explains nothing."""
     ((_, panel),) = explaining(name)
-    # What an alert asks beside its first metric only leaves instances out.
+    # The metrics after the first one only exclude instances.
     (judged, *_) = selectors(RULES[name].expression.promql())
 
     assert judged.name in asked(panel)

@@ -48,19 +48,19 @@ if TYPE_CHECKING:
     from tests.dashboards.boards import Json
 
 
-#: A scrape a second, so that rates need little history.
+#: Variables for a scrape each second, so that rates need little history.
 BUILT_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
 
-#: A minute of life per second: runs begin and end while the test looks.
+#: A simulation 60 times as fast as real time, so that runs begin and end during the test.
 FLEET = ("--pace=60", "--fault-rate=0.03")
 
-#: A window that is due at any time.
+#: A window that lasts all day.
 ALWAYS = {"before": "00:00", "for": "1d"}
 
-#: A label of the users' own, which every series of a target has.
+#: A user's own label, which every series of a target has.
 SITE = "site"
 
-#: The instance of what is no exporter.
+#: The instance of another program.
 OTHER = "another-program"
 
 Series = dict[str, str]

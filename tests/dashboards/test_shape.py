@@ -15,10 +15,10 @@ from tests.dashboards.boards import BOARDS, FOLDER, Json, Panel, filled, marks, 
 from tests.dashboards.grammar import labels, selectors
 
 
-#: What comes with every Grafana that is still cared for; none needs a plug-in.
+#: Panels of every supported Grafana, without a plug-in.
 CORE = {"row", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
 
-#: Metrics with as many series as runs have just ended; there are few of them.
+#: Metrics with one series per run that has just ended, which are few.
 FEW = {
     family.name
     for family in (

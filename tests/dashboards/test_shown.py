@@ -69,7 +69,7 @@ def check(
     test = {
         "input_series": [
             {
-                # What rules make was scraped from nobody.
+                # Series that rules record have no labels of a scrape.
                 "series": metric + series(labels if metric == "ALERTS" else SCRAPED | labels),
                 "values": str(value),
             }

@@ -16,7 +16,7 @@ from tests.support.servers import require
 
 CHART = ROOT / "deploy" / "helm" / "loadfleet-exporter"
 
-#: Where the pod has the files of its Secret.
+#: The folder of the Secret's files in the pod.
 SECRETS = "/run/secrets/loadfleet"
 BASE: dict[str, Any] = {
     "fullnameOverride": "loadfleet-exporter",
@@ -44,7 +44,7 @@ MONITORED = {
 }
 COPY = {**BASE, **STORE, "shards": 3}
 
-#: By the folder of the manifests, the values and the release's name that must give the same.
+#: For each folder of manifests, the chart's values and release name that must give the same.
 KUSTOMIZE: dict[str, tuple[dict[str, Any], str]] = {
     "base": (BASE, "loadfleet"),
     "overlays/high-availability": ({**BASE, **STORE, "replicas": 2}, "loadfleet"),

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 #: The release of Debian that the image and the Debian package are tested with.
 SUITE = "trixie"
 
-#: Where Debian's programs look for the authorities that they trust.
+#: The file of the authorities that Debian's programs trust.
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
-#: Makes a folder the root of a program that may do there what root may.
+#: Runs a program as root with a folder as its root.
 _ENTER = """
 set -eu
 root=$1

@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: As it is published.
+#: The name under which the image is published.
 NAME = f"ghcr.io/loadfleet/loadfleet-exporter:{__version__}"
 
-#: What the release gives to the build beside the version.
+#: Build arguments of a release, beside the version.
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 CREATED = "2026-01-02T03:04:05Z"
 
-#: What pip must know of the machine to find packages.
+#: pip's settings of this machine, without which it finds no packages.
 _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
 
-#: Makes a host of its own: without the state and the systemd of the machine, with an empty network,
-#: and with one hierarchy of control groups, since crun cannot work with two. Whoever ends there is
-#: reaped, as by any init.
+#: Makes a separate host: without the machine's state and systemd, with an empty network, and with
+#: one hierarchy of control groups, since crun cannot work with two. Like any init, it reaps
+#: processes that end.
 _HOST = """
 set -eu
 mount -t tmpfs tmpfs /run
@@ -54,8 +54,8 @@ echo ready
 exec env --ignore-signal=CHLD sleep infinity
 """
 
-#: Docker's command: podman with the store that buildah has filled. Docker gives no writable folders
-#: to a container whose root is read-only. What podman logs is about systemd, which is not there.
+#: A stand-in for `docker`: podman with buildah's store. As in Docker, a read-only container has no
+#: writable folders. podman's log is dropped: it complains that there is no systemd.
 _DOCKER = """#!/bin/bash
 [ "$1" != run ] || set -- run --read-only-tmpfs=false "${@:2}"
 exec podman --log-level fatal PLACES "$@"
@@ -101,7 +101,7 @@ class Engine:
 
     def __init__(self, folder: Path, places: tuple[str, ...]) -> None:
         self._folder = folder
-        # Podman would raise them, which not everybody may.
+        # Podman would raise the limits, for which rights may be missing.
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
         _, processes = resource.getrlimit(resource.RLIMIT_NPROC)
         (folder / "containers.conf").write_text(
@@ -295,6 +295,6 @@ def _pip_configuration() -> str:
     listed = run(sys.executable, "-m", "pip", "config", "list", check=False)
     found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
     values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}
-    # Folders of this machine are not there in the build.
+    # The machine's folders do not exist in the build.
     lines = (f"{key} = {value}" for key, value in values.items() if "file:" not in value)
     return "\n".join(["[global]", f"cert = /{AUTHORITIES}", *lines, ""])

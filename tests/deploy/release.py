@@ -25,7 +25,7 @@ _PERSON = {
     "GIT_COMMITTER_EMAIL": "somebody@example.com",
 }
 
-#: Writes down that it was called, and how, and does what the test adds.
+#: A stub that records its call and runs the test's script.
 _STUB = '#!/bin/bash\necho "{name} $*" >>"$CALLS"\n{script}\n'
 
 

@@ -42,28 +42,28 @@ SHARED = f"usr/share/{NAME}"
 CONFIGURATION = "etc/loadfleet/loadfleet.yml"
 TOKEN = "etc/loadfleet/secrets/realload_token"
 
-#: Where the release's files are to be.
+#: The address of the release's files.
 RELEASE = f"https://github.com/loadfleet/{NAME}/releases/download/v{__version__}"
 
-#: In the place of programs that the page's commands find on a machine: the download takes the
-#: package that was built here, and the editor sets a URL.
+#: Stand-ins for programs that the page's commands use: the download takes the package built here,
+#: and the editor sets a URL.
 PROGRAMS = {
     "sudo": 'exec "$@"',
     "curl": f'cp "/srv/${{2#{RELEASE}/}}" .',
     "sudoedit": "sed -i s/portal.realload.com/portal.example.com/ $1",
 }
 
-#: What a machine keeps of packages that it had.
+#: Folders in which removed packages leave files.
 KEPT = ("root/", "run/", "srv/", "var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/")
 
-#: For apt.
+#: apt's setting to install no recommended packages.
 LEAN = 'APT::Install-Recommends "false";'
 
-#: Where a machine notes what systemd is asked for.
+#: The file that records requests to systemd.
 ASKED = "srv/asked"
 
-#: Puts modules of our names where Python looks for the user's and for the system's, as long as the
-#: command lasts.
+#: Puts modules named like the exporter's into Python's user and system folders while the command
+#: lasts.
 OTHERS = f"""
 export PYTHONPATH=/root/.local/lib/python3.13/site-packages
 for folder in /root /usr/lib/python3/dist-packages; do mount -t tmpfs tmpfs $folder; done
@@ -76,7 +76,7 @@ cd $PYTHONPATH
 {NAME} --version
 """
 
-#: Makes a folder the read-only root of a program without privileges, with a network of its own.
+#: Runs a program without privileges, with a folder as its read-only root and its own network.
 CONFINED = """
 set -eu
 root=$1
@@ -213,7 +213,7 @@ def test_it_is_built_the_same_again_and_for_others(
     with contents(other) as archive:
         modules = [each.name for each in archive if each.name.endswith(".so")]
 
-    # Of bytes that differ pytest would show where, in hours.
+    # Not by `==`: pytest would take hours to show the difference of large bytes.
     assert filecmp.cmp(package, again, shallow=False)
     assert ("arm64", f"{__version__}-1~debian12") == (
         field(other, "Architecture"),
@@ -241,7 +241,7 @@ class Machine:
 
     def follow(self, number: int, *, given: str = "y\n") -> str:
         """Run a block of the page."""
-        # Nothing can be started where no systemd runs.
+        # Without a running systemd, no unit can be started.
         block = commands("Debian package")[number].replace(" --now", "")
         return self.run("bash", "-euc", f"cd /root\n{block}", given=given)
 
@@ -268,7 +268,7 @@ class Machine:
         running = self.root / "run/systemd/system"
         running.mkdir(parents=True)
         (self.root / ASKED).write_text("")
-        # Apt has maintainer scripts look for programs in the system's own folders alone.
+        # In /usr/bin, because apt's maintainer scripts look for programs in system folders only.
         program = self.root / "usr/bin/systemctl"
         real = program.rename(self.root / "srv/systemctl")
         self.program(program.name, f'echo "$*" >>/{ASKED}', folder="usr/bin")
@@ -290,7 +290,7 @@ def bare(base: Path, package: Path) -> Iterator[Machine]:
     with Machine(base).copy() as machine:
         for name, text in PROGRAMS.items():
             machine.program(name, text)
-        # Less to install, and no waiting for a disk that need not outlive a power cut.
+        # Fewer packages, and no waiting for the disk.
         for folder, line in (("apt/apt.conf.d", LEAN), ("dpkg/dpkg.cfg.d", "force-unsafe-io")):
             (machine.root / "etc" / folder / "test").write_text(f"{line}\n")
         machine.run("apt-get", "update")
@@ -386,7 +386,7 @@ async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
             return "loadfleet_agent_up{" in pages[-1]
 
         await until(served)
-        # It exits 1 for what is wrong with the demo's fleet.
+        # The command exits 1, because the demo's fleet has problems.
         table = run(*enter, "sh", "-c", status, check=False)
 
     assert f'version="{__version__}"' in pages[-1]

@@ -150,7 +150,7 @@ def test_it_gives_what_kustomize_gives(folder: str) -> None:
 def normal(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Return objects by kind and name, without what Helm and kustomize write of themselves."""
     text = json.dumps(found).replace("ghcr.io/loadfleet/loadfleet-exporter", "loadfleet-exporter")
-    # Several releases may be in one namespace, so the chart's dashboards have their names.
+    # The chart's dashboards have the release's name, as a namespace may have several releases.
     text = text.replace("loadfleet-exporter-dashboard", "loadfleet-dashboard")
     objects = json.loads(text, object_hook=comparable)
     for each in objects:
@@ -165,7 +165,7 @@ def normal(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
-    # The policy is the one that Kubernetes takes for an image with a tag.
+    # The chart's pull policy is Kubernetes' default for an image with a tag.
     ours = {"app.kubernetes.io/managed-by", "helm.sh/chart", "imagePullPolicy"}
     if "env" in mapping:
         mapping["env"].sort(key=itemgetter("name"))
@@ -287,7 +287,7 @@ def test_the_schema_has_the_values_and_no_others() -> None:
     """The chart's schema must have exactly the values that are documented."""
     documented = {key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())}
     schema = json.loads((CHART / "values.schema.json").read_text())
-    # A chart that contains this one hands it down.
+    # A parent chart passes this key to its subcharts.
     del schema["properties"]["global"]
 
     assert documented == set(leaves(schema, documented))

@@ -129,9 +129,8 @@ def installed(chart: Path, given: dict[str, Any]) -> str:
 # -- Its commands ---------------------------------------------------------------------------------
 
 
-#: The registry here speaks plain HTTP, and there is no cluster: nothing is sent to one, and what
-#: would be compared with it is only read. An upgrade looks for the release, an installation with
-#: the same flags does not.
+#: Adapts the commands: the registry here speaks plain HTTP, and without a cluster they only render.
+#: `helm upgrade` would look for the release, so it becomes `helm install` with the same flags.
 PREAMBLE = """\
 set -euo pipefail
 helm() {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 PYTHON = "/opt/loadfleet/bin/python"
-#: A tenth above what version 0.1.0 adds to its base.
+#: Limits in bytes, a tenth above what version 0.1.0 adds to its base.
 LIMITS = {"unpacked": 104_000_000, "layers": 38_000_000}
 TOKEN = {"auth_token": "invented"}
 FETCH = (

@@ -27,7 +27,7 @@ OPERATOR = "overlays/prometheus-operator"
 PAIR = "overlays/high-availability"
 VALKEY = "overlays/valkey"
 COPIES = ["overlays/sharded-pairs/a", "overlays/sharded-pairs/b"]
-#: Each with the kind of the exporters' workload.
+#: Overlays with the kind of the exporters' workload.
 WORKLOADS = [
     ("base", "Deployment"),
     ("overlays/sharded", "StatefulSet"),
@@ -38,7 +38,7 @@ WORKLOADS = [
 OVERLAYS = [*(overlay for overlay, _ in WORKLOADS), OPERATOR]
 GRAFANA = ROOT / "grafana"
 
-#: What `kubectl apply` can still note on an object.
+#: Kubernetes' limit for annotations, in which `kubectl apply` stores an object, bytes.
 NOTE_BYTES = 262_144
 
 

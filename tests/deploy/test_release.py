@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-#: Lines that speak of this project's version, and not of somebody else's with the same number.
+#: Lines with this project's version, not with the same number of another project.
 _OURS = re.compile(r"loadfleet|newTag|[vV]ersion[\"']?[:=]|VERSION")
 
 

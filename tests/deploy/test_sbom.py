@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-#: Licences that allow to use, change and pass on without a demand on the exporter itself.
+#: Licences that make no demand on the exporter's own licence.
 _ALLOWED = {
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "PSF-2.0"),
     "MPL-2.0",  # asks for the sources of its own files alone, which certifi's wheel holds

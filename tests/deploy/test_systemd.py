@@ -20,7 +20,7 @@ from tests.support.servers import require
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "systemd"
 UNIT = FOLDER / "loadfleet-exporter.service"
 
-#: In systemd's tenths. Version 252 finds 1.2, most of it for reaching the network; other versions
+#: The highest exposure, in tenths. systemd 252 reports 1.2, mostly for the network; other versions
 #: weigh a little differently.
 EXPOSURE = 15
 
@@ -51,7 +51,7 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     """Each directive must be known, with a value that systemd takes."""
     copy = tmp_path / UNIT.name
     program = directives("ExecStart")[0].split()[0]
-    # Only the program has to be one of this machine.
+    # The unit's program is replaced by one of this machine.
     copy.write_text(UNIT.read_text().replace(program, sys.executable))
 
     analyze("verify", copy)

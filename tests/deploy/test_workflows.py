@@ -40,7 +40,7 @@ RENOVATE = ROOT / ".github" / "renovate.json"
         ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
-        # apt, sed and awk have dollars of their own.
+        # SC2016: apt, sed and awk have dollars of their own in single quotes.
         ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
     ],
     ids=lambda command: command[0],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: A password that a shell or a configuration file would spoil, were it to pass through them.
+#: A password that a shell or a configuration file would alter.
 PASSWORD = 'it\'s "$HOME" \\n #'
 
 

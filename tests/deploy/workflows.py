@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
 
-#: How the runner calls a shell: it stops at a command that fails in a pipe only if one is named.
+#: The runner's shell commands: `pipefail` is set only if a step names its shell.
 _SHELLS = {
     None: ("bash", "-e"),
     "bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail"),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 AGENTS, RUNS = "agents", "runs"
 
-#: All that is ever asked for, by task.
+#: The only paths that are requested, by task.
 READ_ONLY = {AGENTS: "/api/generators", RUNS: "/api/tests"}
 
 Reply = TypeVar("Reply", Generators, Tests)
