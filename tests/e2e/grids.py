@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AGENT_DOWN = "LoadFleetAgentUnreachable"
 SOURCE_DOWN = "LoadFleetSourceDown"
 
-#: For the alerts' times: five minutes are two seconds.
+#: The scale of the alerts' times: five minutes become two seconds.
 SCALE = 0.006
 
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 HOST = socket.gethostname()
 FIRST, SECOND = HOST, f"{HOST}/2"
 
-#: For so long a worker that was stopped is not listed.
+#: The time for which a stopped worker is not listed.
 STOP_SECONDS = 5
 
-#: Users that ask nobody for anything, of which each second request fails.
+#: Users without a server, every second request of which fails.
 LOCUSTFILE = """
 from locust import User, constant_throughput, task
 

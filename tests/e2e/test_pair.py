@@ -50,10 +50,10 @@ HANDED_OVER_SECONDS = 1.0
 #: The longest delay, promised there too, until a standby shows what the leader shows.
 MIRRORED_SECONDS = 1.0
 
-#: A busy machine holds up whoever has to keep to a second.
+#: Allowance for a busy machine.
 PATIENCE_SECONDS = 0.2
 
-#: By so much answers come late where calls are to overlap.
+#: The delay of answers in tests whose calls are to overlap.
 LATE_SECONDS = 0.3
 
 AGENT = "41"
@@ -107,7 +107,7 @@ async def follows(
     await standby.first_since(struck)
     seen = len(standby.scrapes) + 3
     await until(lambda: len(standby.scrapes) >= seen)
-    # It came to lead between these two scrapes.
+    # The standby became the leader between these two scrapes.
     least = [each.began for each in standby.scrapes if not each.leads][-1] - struck
     most = next(each.ended for each in standby.scrapes if each.leads) - struck
     call = next(at for at, _ in standby.sent) - struck
@@ -144,7 +144,7 @@ async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> N
             leader.treat(held)
             await until(lambda: held.waiting)
 
-            # Nobody sees its process end, so only its own word counts.
+            # The standby cannot see the process end, so only the lease given up counts.
             struck = SYSTEM_CLOCK.monotonic()
             leader.process.send(signal.SIGTERM)
 
@@ -199,7 +199,7 @@ async def frozen(folder: Path, backend: str) -> None:
         leader, standby = await it.pair()
         held = Held(most_seconds=LATE_SECONDS)
         leader.treat(held)
-        # As many as it may have; what was let out and has not left yet is none of them.
+        # As many calls as the concurrency allows, without those that are about to end.
         await until(lambda: held.waiting == DEFAULT_CONCURRENCY)
         struck = SYSTEM_CLOCK.monotonic()
         leader.process.send(signal.SIGSTOP)
@@ -303,7 +303,7 @@ async def test_who_stands_by_is_ready_once_it_mirrors(tmp_path: Path) -> None:
             shown, known = [(await each.samples(TARGETS)).keys() for each in (standby, leader)]
             return shown == known and any(each.startswith("loadfleet_agent_up{") for each in shown)
 
-        # What is polled first makes it ready; the rest follows.
+        # The first polled task makes a process ready; the others follow.
         await until(alike)
         assert [False, False] == early
         assert [] == standby.sent

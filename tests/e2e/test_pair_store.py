@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Between two calls of whoever polls lie no more; a store that does not answer holds one up.
+#: The longest time between two calls of the polling process, which a silent store may hold up.
 HELD_UP_SECONDS = 10.0
 
-#: Those of some polls.
+#: The number of calls of some polls.
 SOME_CALLS = 30
 
-#: From the end of a trouble, at most: a try each minute, and a busy machine.
+#: The longest recovery: the store is tried each minute, on a busy machine.
 RECOVERED_SECONDS = RETRY_SECONDS + 20.0
 
-#: What people are told of the fleet, which stands still; everything else would be an accusation.
+#: The alerts of the unchanging fleet; any other one would be false.
 FACTS = {f"LoadFleet{each}" for each in ("SuiteFailed", "AgentOutdated", "RecorderOutdated")}
 
 KEPT = ("--appendonly", "yes", "--appendfsync", "always")
@@ -189,7 +189,7 @@ async def endured(folder: Path, name: str, trouble: Trouble) -> None:
             },
         ) as it,
     ):
-        # As by default: what is known outlasts the time in which members wait for each other.
+        # The default, so that readings outlast the time in which the processes wait.
         it.configuration["defaults"]["stale_after"] = "3m"
         leader, standby = await it.pair()
 
@@ -203,7 +203,7 @@ async def endured(folder: Path, name: str, trouble: Trouble) -> None:
         recovered = SYSTEM_CLOCK.monotonic() - mended
         MEASURED.append(f"store {name}: in order after {recovered:.1f} s")
 
-        # Some polls more, since some stores are in order at once.
+        # More polls, because some stores recover at once.
         await until(lambda: len(leader.since(mended)) + len(standby.since(mended)) >= SOME_CALLS)
         calls = sorted(at for each in (leader, standby) for at, _ in each.sent if at >= struck)
         assert max(later - earlier for earlier, later in pairwise([struck, *calls])) <= (
@@ -243,7 +243,7 @@ async def cut_off(folder: Path) -> None:
         stored(WORST["full"], folder / "server") as server,
         Installation(folder / "exporters", {"url": server.url()}) as it,
     ):
-        # Nothing expires before somebody else polls.
+        # Long enough for readings to last until the other process polls.
         it.configuration["defaults"]["stale_after"] = "5m"
         leader, standby = await it.pair()
         struck = SYSTEM_CLOCK.monotonic()

@@ -25,7 +25,7 @@ SAMPLE = f"{HEAT}{{{LABELS}}} 36.5"
 SOURCE = {"provider": "acme", "url": "http://127.0.0.1:1"}
 OTHER = {"provider": "locust", "url": "http://127.0.0.1:1"}
 
-#: What is wrong with a plug-in that does not even load.
+#: The error of a plug-in that cannot be loaded.
 BROKEN = (
     "the provider 'acme' of acme-load 1.2 is left out: acme:ACME cannot be loaded (ImportError);"
     " install a version that fits this exporter, or remove it"

@@ -33,10 +33,10 @@ PAGE = (Path(__file__).parents[2] / "deploy" / "docs" / "preflight.md").read_tex
 
 _BLOCK = re.compile(r"(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: The blocks of the page with their languages, and with what stands above them.
+#: The page's blocks: the text above, the language and the content.
 BLOCKS = [(note, language, content) for note, language, content in _BLOCK.findall(PAGE)]
 
-#: The command is the one of this environment, wherever it is.
+#: The search path, with this environment's command first.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -91,7 +91,7 @@ async def test_the_walk(tmp_path: Path) -> None:
     """Each step of the page ends and shows what the page says, the red one and the green one."""
     require("curl")
     steps = walk()
-    # The whole of it is one session: what was started in the beginning runs to the end.
+    # One session, so that programs started at the beginning run to the end.
     written = []
     for number, (script, _, _) in enumerate(steps):
         written += [f"exec > {number}.out 2>&1", script, f"echo $? > {number}.code"]
@@ -112,7 +112,7 @@ async def test_the_walk(tmp_path: Path) -> None:
     codes = [int((tmp_path / f"{number}.code").read_text()) for number in numbers]
     first, *others = [(tmp_path / f"{number}.out").read_text() for number in numbers]
     assert [code for _, code, _ in steps] == codes == [1, 22, 0, 0]
-    # In front of it stands that the exporter is ready.
+    # The output begins with the exporter's readiness.
     assert [content for _, _, content in steps] == [first.removeprefix("ready\n"), *others]
 
 

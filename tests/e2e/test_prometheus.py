@@ -132,7 +132,7 @@ async def test_prometheus_knows_the_other_vendors(tmp_path: Path) -> None:
         await s.until_values(f"max({passed}) - min({passed})", [1])
         await s.until_values('sum by (run_id) (loadfleet_run_phase{source="acme"}) != 1', [])
 
-        # Eggplant: who is not connected is absent from the reply, and shown as down.
+        # Eggplant: an agent that is not connected is missing in the reply, and shown as down.
         connected = await s.some('loadfleet_agent_up{source="lab",agent=~"lab-.+"} == 1')
         tester = connected[0]["metric"]["agent"]
         await s.control("eggplant", change={"agents": {tester: {"up": False}}})

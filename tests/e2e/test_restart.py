@@ -59,10 +59,10 @@ ALERT = "LoadFleetAgentUnreachable"
 CANARY = "canary-7f3a"
 STALE_SECONDS = 15
 
-#: So short that nobody waits for an alert, and so long that a poll comes in between.
+#: The scale of the alerts' times: short, but long enough for a poll in between.
 SOON = 0.006
 
-#: Of the exporter's own samples that describe targets or their polls.
+#: An own metric about polls, which is restored with the targets.
 LAST_SUCCESS = "loadfleet_exporter_poll_last_success_timestamp_seconds"
 
 
@@ -77,7 +77,7 @@ class World:
         self.simulation = simulation
         self.receiver = receiver
         sources = simulation.configuration()["sources"]
-        # Whoever is expected would be missed without any memory.
+        # Expected agents would be missed even without a memory.
         del sources[2]["expected_agents"]
         self.configuration: dict[str, Any] = {
             "defaults": {
@@ -180,7 +180,7 @@ async def test_who_is_gone_stays_gone(tmp_path: Path) -> None:
 async def test_what_was_known_is_there_at_once_and_expires(tmp_path: Path) -> None:
     """Beside vendors that are silent a restart has no gap, is marked, and makes nothing younger."""
     async with world(tmp_path) as w:
-        # Each task is polled once, so that nothing changes between our look and the kill.
+        # Each task is polled once, so that nothing changes between the scrape and the kill.
         w.configuration["defaults"] |= {"interval": f"{STALE_SECONDS}s", "timeout": "9s"}
         async with daemon(tmp_path, w.configuration) as (url, process):
             await until(lambda: all_polled(url))
@@ -367,7 +367,7 @@ def _unpacked(content: bytes) -> bytes:
         return content
 
 
-#: An alert that is in order but for its time.
+#: An alert whose time alone is wrong.
 FIRED = {
     "name": "x",
     "labels": {},

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: Small, and quick to begin rather than to go on.
+#: Options for little memory and a quick start.
 JAVA = {"JAVA_TOOL_OPTIONS": "-Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
-#: A session with the mail address of who asked for it, as people send it along.
+#: A session whose capabilities contain a mail address.
 SESSION = {
     "capabilities": {
         "alwaysMatch": {

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from exporter.conformance.trial import Page, Subject
 
 
-#: Struck as a whole; struck in one target or kind of call; never struck.
+#: Sources that the fault hits in all calls, in one target or kind of call, and not at all.
 WHOLE = tuple(candidate.name for candidate in CANDIDATES)
 PARTS = tuple(f"{candidate.name}-part" for candidate in CANDIDATES if candidate.part)
 WELL = tuple(f"{candidate.name}-well" for candidate in CANDIDATES)
 
-#: What faults of a part mean, where they mean something else than faults of all calls.
+#: Expectations of faults in a part, where they differ from those of faults in all calls.
 _PARTS_TOLD = {
     "realload-part": {
         "403": Told(reason=Reason.ACCESS_DENIED),  # a proof shows that the credentials are good
-        # A ping that does not come home in time is its target's failure, if others do.
+        # A ping that times out is its target's failure if others are answered.
         **dict.fromkeys(("hang", "hang in the body", "drip"), Told(reason=None)),
     },
     "blazemeter-part": {
@@ -55,7 +55,7 @@ _SOURCES = {
 
 _STATE = re.compile(r"loadfleet_(\w+_up|\w+_failure|source_auth_failed|exporter_breaker_open)\{")
 
-#: More than this a flood may not take.
+#: The most memory that a flood may take.
 FLOOD_BYTES = 16 << 20
 
 
@@ -134,7 +134,7 @@ class Case:
     def page(self, *, whole: bool = True) -> Page:
         """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
         body = self.trial.alike(self.trial.engine.exposition.metrics().body.decode())
-        # Only at its own ends of lines: texts may hold others.
+        # Not `splitlines`: texts may contain other line ends.
         lines = (f"{line}\n" for line in body.split("\n"))
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
@@ -171,7 +171,7 @@ class Case:
 
     def _told(self, name: str) -> Told:
         told = self.fault.told(self.trial.subjects[name].candidate)
-        # The login's part is what everything of it depends on.
+        # All calls depend on the login, the part that is hit here.
         if name in WHOLE or name == "eggplant-login-part":
             return told
         common = Told(reason=self.fault.reason)

@@ -45,7 +45,7 @@ from tests.support.wait import until
 
 DEFAULT_SECONDS = 600.0
 
-#: How the three clients scrape: the headers they send, and whether they keep their connection.
+#: The three scraping clients: the headers, and whether the connection is kept.
 CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
     ({}, True),
     ({"Accept-Encoding": "gzip"}, False),
@@ -54,16 +54,16 @@ CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
 
 SCRAPE_SECONDS = 0.4
 
-#: Longer than any exporter is left dead.
+#: Longer than an exporter ever stays dead.
 NEVER_SECONDS = 3600.0
 
-#: How often is looked whether this process, and so the vendors, stood still.
+#: The interval of checks whether this process, and so the vendors, stood still.
 BEAT_SECONDS = 0.1
 
-#: A leader whose lease the store has lost takes it anew before this.
+#: The longest time until a leader takes its lease again after the store lost it.
 LED_SECONDS = 20.0
 
-#: From here on a run has the time for what takes a minute to recover from.
+#: The shortest run with time for disturbances that take a minute to recover from.
 LONG_SECONDS = 120.0
 
 
@@ -163,7 +163,7 @@ def _exporters(
 async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) -> None:
     """Look all the time, upset everything for a while, and wait until all is well again."""
     exporters, pair, long = havoc.exporters, havoc.pair, seconds >= LONG_SECONDS
-    # Of a pair each is scraped in one of the ways, so that this process keeps up.
+    # Each process of a pair is scraped by one client only, so that this process keeps up.
     clients = [
         (exporter, *client)
         for exporter, some in zip(exporters, (CLIENTS[:1], CLIENTS[1:2]), strict=False)
@@ -217,7 +217,7 @@ async def _until_back(pair: Pair, seconds: float) -> None:
 async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Prometheus | None:
     if shutil.which("prometheus") is None:
         return None
-    # A scrape may take as long as the interval: longer than a busy machine stands still.
+    # A scrape may take as long as the interval, which is longer than a busy machine stalls.
     configuration = scraping(url.removeprefix("http://"), interval="5s")
     return await stack.enter_async_context(prometheus(folder, configuration))
 
@@ -336,9 +336,9 @@ def _judge(vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch) -> 
     for page in receiver.pages:
         about = (page.source, page.target)
         told_at = page.at - time.time() + time.monotonic()
-        # A stall is noticed by others than are told, and so perhaps a moment later.
+        # The stall may have been noticed a moment after the alert was sent.
         stalled = watch.feels_stall(told_at, told_at + INTERVAL_SECONDS)
-        # That it ends is told of nothing that had not begun.
+        # Only firing is an error here: an end implies an earlier firing.
         wrong = page.state == "firing" and about in steady - havoc.victims
         if page.alertname == ALERT and wrong and not stalled:
             watch.accuse(f"somebody was told of {about}, which was never down")

@@ -36,18 +36,18 @@ HOUR_SECONDS = 3600.0
 #: Agents that never go, since suites and clusters name them.
 RESIDENTS = 20
 
-#: So fast the vendors' own clocks run. A run is followed for ten minutes after its end, however
-#: fast an hour passes: if runs came as fast as hours do, more than ever would be followed at once.
+#: The speed of the vendors' clocks. Slower than the hours of the test: a run is followed for ten
+#: real minutes after its end, so too many would be followed at once.
 PACE = 5.0
 
-#: So much of the fleet is replaced at each step.
+#: The share of the fleet replaced at each step.
 RENEWED = 0.5
 
-#: One of so many agents that come goes down now and then. What the alerts tell of that is kept for
-#: a fixed time: if many were, more than ever would be kept at once.
+#: One of so many new agents goes down now and then. Few, because the ends of alerts are kept for a
+#: fixed real time, however fast an hour passes.
 WEAK = 50
 
-#: No interval is shorter, however fast an hour passes.
+#: The shortest interval, however fast an hour passes.
 SHORTEST_SECONDS = 0.5
 
 _SHORT_TASKS = ("agents", "controllers", "clusters", "recorders", "suites")
@@ -232,7 +232,7 @@ class World:
         }
         account |= {
             "run_linger": self.interval(HOUR_SECONDS / 4),
-            # Tests that are gone are forgotten with their newest run.
+            # Deleted tests are forgotten with their newest run, within `lookback`.
             "lookback": f"{max(120.0, self.seconds(2 * HOUR_SECONDS)):.0f}s",
             "tasks": dict.fromkeys(("runs", "agents"), minute),
         }

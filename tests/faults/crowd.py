@@ -41,11 +41,11 @@ GOOD, BAD, NEXT = "the-good-token", "a-bad-token", "the-next-token"
 AGENTS = 6
 PING = "pingMeasuringAgent"
 
-#: How many refused calls the vendor takes in any minute: its five less one.
+#: The most refused calls in a minute: the vendor blocks at the fifth.
 ALLOWED = 4
 WINDOW_SECONDS = 60.0
 
-#: A call takes up to so long to the portal, and its answer so long back.
+#: The longest time of a call to the portal, and of its answer back.
 THERE_SECONDS, BACK_SECONDS = 0.2, 0.1
 
 #: Half of the `auth_retry`.
@@ -59,7 +59,7 @@ FLEET = SimulatorOptions(
     recorders=1,
     suites=0,
     token=GOOD,
-    # What a portal counts beyond the allowed tells how wrong it went.
+    # No block, so that the number of refused calls shows how wrong the run went.
     block_seconds=0.0,
 )
 
@@ -392,7 +392,7 @@ def played(*, shared: bool = True, remote: bool = False) -> Callable[[Scenario],
         functools.update_wrapper(test, scenario)
         _, *rest = inspect.signature(scenario).parameters.values()
         own = list(inspect.signature(test, follow_wrapped=False).parameters.values())[:2]
-        # pytest finds out by it what to pass.
+        # pytest reads the fixtures to pass from the signature.
         test.__signature__ = inspect.Signature([*own, *rest])  # type: ignore[attr-defined]
         return test
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: What an exporter says only if something was not foreseen.
+#: Texts in the log that mean an unforeseen error.
 _SIGNS = ("Traceback", "_crashed")
 
-#: A life that was looked at less often is too short to tell of growth; the first one, in which
-#: nothing was there before, and each later one.
+#: The fewest samples of a process's life that show growth: of its first life, which starts without
+#: a state, and of later ones.
 _MEASURED, _MEASURED_LATER = 30, 240
 
 

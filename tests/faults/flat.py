@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 
-#: Samples of this first time of ours are left out: what is kept for a fixed time fills in it, such
-#: as the ends of alerts for their receivers, and the runs that have ended.
+#: Samples of the first 15 real minutes are left out: things kept for a fixed time, such as the ends
+#: of alerts and ended runs, still increase in them.
 WARM_UP_SECONDS = 900.0
 
-#: So are so many hours at the beginning, however long they take: caches and pools fill in them.
+#: Samples of the first hours are left out too, while caches and pools fill.
 WARM_UP_HOURS = 1
 
-#: With less hours than that after the warm-up a slope tells nothing.
+#: The fewest hours after the warm-up that show a slope.
 LEAST_HOURS = 3
 
 _ESTABLISHED = "01"
@@ -83,7 +83,7 @@ class Bound(NamedTuple):
     share: float = 0.0
 
 
-#: A hundred bytes for each of 20,000 agents that come in an hour are 2 MB.
+#: The bounds of growth. A leak of 100 bytes for each of 20,000 new agents an hour would be 2 MB.
 BOUNDS: dict[str, Bound] = {
     "anonymous": Bound(once=3 << 20, hourly=256 << 10, share=0.02),
     "resident": Bound(once=4 << 20, hourly=256 << 10, share=0.02),
@@ -95,11 +95,11 @@ BOUNDS: dict[str, Bound] = {
     "state": Bound(once=256 << 10, share=0.1),
 }
 
-#: What the history keeps of a target that comes and goes: two or three transitions and an hour or
-#: two, each with its place in an index, so far below this.
+#: The most bytes that the history keeps of a target that comes and goes: two or three transitions
+#: and one or two hours, with their index entries.
 HISTORY_BYTES = 600.0
 
-#: By how much the log, and the work for a call, of an hour may grow over a run.
+#: The growth allowed over a run: of an hour's log, and of the processor time for a call.
 LOG_SHARE, CPU_SHARE = 0.5, 0.3
 
 
@@ -117,7 +117,7 @@ class Terms(NamedTuple):
 
 LONG = Terms()
 
-#: Of a run that ends within the warm-up only the coarse can be told.
+#: Coarse terms for a run that ends within the warm-up.
 SHORT = Terms(
     warm_up_seconds=0.0,
     bounds={

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 ALERT = "LoadFleetAgentUnreachable"
 
-#: An alert has to be told, or ended, so long after its cause, while its source is well.
+#: The longest time until an alert fires or ends after its cause, while its source is well.
 NEWS_SECONDS = 10.0
 
-#: A fault lasts at most so long: shorter than readings live.
+#: The longest fault, shorter than readings live.
 LONGEST_SECONDS = ALONE.stale_seconds / 4
 
 
@@ -96,7 +96,7 @@ class Havoc:
     def configuration(self) -> dict[str, Any]:
         """Return the exporter's configuration as it is to be now."""
         sources = [source.configuration() for source in self._vendors.sources.values()]
-        # What is edited is one source after the other; the others stay as they are.
+        # One source after the other is edited; the others stay as they are.
         sources[self._edited % len(sources)]["timeout"] = f"{800 + self._edited % 7}ms"
         if self._guest:
             sources.append(self._vendors.guest.configuration())
@@ -256,7 +256,7 @@ class Havoc:
             if not told:
                 self._watch.accuse(f"{source.name}: nobody heard that {target.id} is {state}")
         news = self._receiver.states(ALERT, target.id)[len(before) :]
-        # Of what is not known any more for want of readings, nobody can say that it is down.
+        # Without readings, a target is unknown, and cannot be down.
         is_known = source.longest_spell(began) < self._vendors.terms.stale_seconds / 2
         stalled = self._watch.feels_stall(began, math.inf)
         if is_known and not stalled and news != ["firing", "resolved"]:
@@ -269,7 +269,7 @@ class Havoc:
             now, well = time.monotonic(), source.well_since
             if now - begun > self._vendors.terms.recovery_seconds + NEWS_SECONDS:
                 return False
-            # What stands still tells nobody, and has to ask everybody again.
+            # After a stall, the exporter has to poll again before it can notify.
             if well is not None and now - max(begun, well, *self._watch.stalls[-1:]) > NEWS_SECONDS:
                 return False
             await asyncio.sleep(0.05)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: A `bytes` takes so much more than its length.
+#: The memory that a `bytes` takes beyond its length.
 _HEADER_BYTES = 33
 
-#: Troubles of the store that lie closer together are one.
+#: The time within which troubles of the store count as one.
 _TROUBLE_SECONDS = 10.0
 
 _KEPT: list[bytes] = []

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 Kind = Callable[[], Awaitable[None]]
 
-#: Two pages, and the calls of a source, are compared over so long.
+#: The time over which two pages, and the calls of a source, are compared.
 STRETCH_SECONDS = 4.0
 
-#: So long after anything was done to the exporters or the store they have to agree again: the
-#: leader renews its lease every 5 seconds, and takes it again where the store has lost it.
+#: The time after a disturbance until both pages must agree again: the leader renews its lease every
+#: 5 seconds, and takes it again if the store has lost it.
 AGREED_SECONDS = 8.0
 
-#: Before the store is upset in a short run, pages are compared so often.
+#: The number of comparisons in a short run before the store is disturbed.
 COMPARED = 4
 
-#: The calls of two exporters are twice those of one.
+#: The factor above which calls come from two exporters, which would send twice as many.
 MORE = 1.5
 
-#: So long after a trouble of the store each exporter has noticed it.
+#: The time until both exporters have noticed trouble with the store.
 NOTICED_SECONDS = 6.0
 
 _LEADER = "loadfleet_exporter_leader"
@@ -90,7 +90,7 @@ class Pair:
             exporter.name: deque() for exporter in exporters
         }
         self._calls: dict[str, int] = {}
-        # Sources of which the store has all.
+        # Sources whose readings the store has.
         self._stored: set[str] = set()
         self.of_exporters: tuple[Kind, ...] = (self.kill, self.leave, self.freeze, self.fell)
         self.of_store: tuple[Kind, ...] = (self.restart, self.stop, self.flush, self.fill)
@@ -227,7 +227,7 @@ class Pair:
             return
         self.compared += 1
         for key in {key for page in (*one, *other) for key in page}:
-            # One is a poll behind the other at most, so that they have shown the same by now.
+            # One page is at most a poll behind the other, so both have shown the same value by now.
             if {page.get(key) for page in one}.isdisjoint(page.get(key) for page in other):
                 self._watch.accuse(f"the pages differ: {key}")
         if (leaders := self._leaders(source)) != 1:
@@ -291,8 +291,8 @@ class Pair:
         await asyncio.sleep(self._chance.uniform(least, most))
 
 
-#: The families of tasks that are polled so rarely that a store which lost its data lacks them for
-#: longer than the pages are compared, and so does an exporter that is started then.
+#: Families of tasks polled so rarely that, after the store lost its data, it lacks them for longer
+#: than the pages are compared.
 _NOT_COMPARED = (
     "loadfleet_exporter_",
     "loadfleet_agent_jobs{",

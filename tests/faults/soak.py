@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: What an exporter says only if something was not foreseen.
+#: Texts in the log that mean an unforeseen error.
 _SIGNS = ("Traceback", "_crashed")
 
-#: How often, and over how many of the shortest intervals, is looked at what the daemon weighs.
+#: The interval of samples of the daemon's resources, and their time in shortest intervals.
 _LOOK_SECONDS, _LOOKED_INTERVALS = 0.1, 4
 
 

@@ -35,7 +35,7 @@ JUMPS = {
 SOURCES = {candidate.name: candidate for candidate in CANDIDATES}
 
 
-#: Of runs that have not been long over by the clock as it is set, each is asked about once.
+#: The most runs that are asked about: those that ended lately, by the clock as it is set.
 MOST_OF_RUNS = 4 * 24
 
 

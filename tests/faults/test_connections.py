@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
-#: The program as it is where uvloop is not installed.
+#: The program without uvloop.
 WITHOUT_UVLOOP = (
     sys.executable,
     "-c",
@@ -149,7 +149,7 @@ async def test_crowds(tmp_path: Path, program: Sequence[str]) -> None:
             return not await busy()
 
         await until(free)
-        # Of what was refused meanwhile one is told at once, and the number of the rest at the end.
+        # One refused request is logged at once, and the number of the others at the end.
         at_once = served.process.errors.count("event=requests_refused")
 
     told = served.process.errors

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.conformance.candidate import Candidate
 
 
-#: The classes of faults that are in what a reply says.
+#: The classes of faults in a reply's values.
 VALUES = frozenset(("number", "flag", "time", "text", "shape"))
 
 
@@ -53,7 +53,7 @@ async def test_no_fault_costs_more_than_what_it_takes(
 
         assert [] == wrong
 
-    # Of a shorter stall, calls that are answered do not time out.
+    # Answered calls do not time out because of a shorter stall.
     await undisturbed(once, tmp_path, patience_seconds=BRIEF_SECONDS / 2)
 
 
@@ -83,7 +83,7 @@ async def test_no_value_makes_a_pass(
     """A run that failed or was stopped must never pass, whatever its report contains."""
     option = request.config.getoption
     faults = [fault for fault in grid.FAULTS if fault.group in VALUES]
-    # One in four, and with the next seed the next ones.
+    # A quarter of the faults, another one with each seed.
     faults = faults if option("--whole") else faults[option("--seed") % 4 :: 4]
     sources = {f"s{number}": candidate for number in range(len(faults))}
     async with Trial(sources, tmp_path, ca_file=ca_file, max_reply_bytes=MAX_REPLY) as trial:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Seen, Step, Wire
 
 
-#: What the broken ones answer in turn; the first may be how a bad token is refused.
+#: The broken agents' answers in turn; the first looks like a refusal of the token.
 ERRORS: tuple[Step, ...] = (
     reply(b'{"isError":true,"genericErrorText":"error 17"}'),
     reset,
@@ -37,7 +37,7 @@ ERRORS: tuple[Step, ...] = (
 POLLS = 2
 INTERVAL_SECONDS = 60.0
 
-#: So many agents there are in CI, and with `--whole`.
+#: The number of agents in CI, and with `--whole`.
 FEW, MANY = 300, 10_000
 
 (REALLOAD,) = (candidate for candidate in CANDIDATES if candidate.name == "realload")
@@ -90,7 +90,7 @@ async def test_the_healthy_half_is_shown(
         assert [1] == [*select(page, c.SOURCE_UP.name, source="broken").values()]
         assert {0} == {*select(page, c.SOURCE_AUTH_FAILED.name).values()}
     assert [] == portal.refused
-    # To each agent a ping, a repetition and a question for its jobs; besides, lists and proofs.
+    # For each agent a ping, a repetition and a call for its jobs; then lists and proofs.
     assert len(front.seen) < POLLS * (3 * many + 100)
 
 

@@ -33,22 +33,22 @@ VICTIM = "45"
 ALERT = "LoadFleetAgentUnreachable"
 PING = "pingMeasuringAgent"
 
-#: The portal is in our process: when that stands still for long, its agents do not answer.
+#: Short, as the portal is in this process: during a stall, its agents do not answer.
 TIMEOUT_SECONDS = 0.9
 
-#: What makes four seconds of five minutes: longer than a busy machine stops the daemon.
+#: The scale that makes five minutes four seconds, which is longer than a busy machine stalls.
 FOUR_SECONDS = 0.0134
 
 _FILE_SIZE = """import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-#: Where no file can grow by a byte, standard error included; and where the log can grow, but the
+#: The daemon where no file can grow, standard error included; and where the log can grow, but the
 #: state cannot be made.
 ON_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "0", *EXPORTER)
 BESIDE_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "20000", *EXPORTER)
 
-#: Without root's power over files: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+#: Drops root's access to all files: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
 _NOT_ALMIGHTY = """import ctypes, os, sys
 for capability in (1, 2):
     ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
@@ -73,7 +73,7 @@ def _as_it_is(folder: Path) -> None:
     del folder
 
 
-#: What is done to the folder, how the daemon is run, and what the log says of place and remedy.
+#: Damage to the folder, the daemon's command, and the log's text with the remedy.
 UNUSABLE = (
     (_fifo, EXPORTER, "{}/state.db is a named pipe and not a file; remove it, or change"),
     (_link, EXPORTER, "{}/state.db is a symbolic link and not a file; remove it, or change"),
@@ -196,7 +196,7 @@ async def test_killed_in_mid_send(tmp_path: Path) -> None:
         w.receiver.answering.set()
         calls = w.receiver.calls
         async with daemon(tmp_path, w.configuration):
-            # The end is told again, since nobody knows that it was heard.
+            # The end is sent again, since its delivery is unknown.
             await until(lambda: w.receiver.calls > calls)
 
         assert ["firing", "resolved"] == w.states()
@@ -206,7 +206,7 @@ async def test_killed_in_mid_send(tmp_path: Path) -> None:
 async def test_killed_again_and_again(tmp_path: Path) -> None:
     """One outage must cause one page, wherever the daemon is killed, also as it saves its state."""
     chance = Random(7)  # noqa: S311 - repeatable, not secret
-    # So short that it has something to tell in the seconds that it lives.
+    # A scale so small that alerts fire in the seconds that the daemon lives.
     async with world(tmp_path / "state", for_scale=0.006) as w:
         w.victim(up=False)
         for _ in range(3):
@@ -220,7 +220,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
             await process.stop(signal.SIGKILL)
         assert "alerts_forgotten" not in process.errors
 
-        # Only who remembers the page can end it now.
+        # Only a daemon that remembers the page can end it.
         w.victim(up=True)
         async with daemon(tmp_path, w.configuration):
             await until(lambda: len(w.states()) > 1)

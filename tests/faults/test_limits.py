@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 GET = "GET {path} HTTP/1.1\r\nHost: exporter\r\n{more}\r\n"
 
-#: Stands for the status of who got no answer.
+#: The status of a client that got no answer.
 CUT = 0
 
-#: As many samples as an agent has.
+#: The number of samples of an agent.
 SAMPLES_OF_AGENT = 14
 
 
@@ -121,7 +121,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
         before = resident_bytes(process.process.pid)
 
         async with asyncio.timeout(60):
-            # All are there before the first asks: also who came in time has to be served.
+            # All connect before the first request, so that early clients have to be served too.
             connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_000)]
             answers = await asyncio.gather(
                 *(ask_over(each, more="Accept-Encoding: gzip\r\n") for each in connections)
@@ -133,7 +133,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
 
     counts = Counter(status for status, _ in answers)
     assert {200, 503, CUT} >= counts.keys()
-    # Who came first and had not asked has made room for the others.
+    # The earliest connections without a request were closed for later ones.
     assert counts[CUT] <= 1_000 - PLACES - SPARE
     assert counts[200] >= 40
     for answered, body in answers:
@@ -197,7 +197,7 @@ async def test_a_million_samples() -> None:
         last = time.thread_time()
         while True:
             await asyncio.sleep(0)
-            # The time of this thread, so that a busy machine is not what is measured.
+            # This thread's CPU time, so that a busy machine does not count.
             longest = max(longest, -last + (last := time.thread_time()))
 
     fleet = agents(1_000_000 // SAMPLES_OF_AGENT + 1)

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 UP = "loadfleet_agent_up prod 1.0"
 REFUSED = "loadfleet_source_auth_failed prod 1.0"
 
-#: Two heartbeats: then all have seen each other.
+#: Two heartbeats, after which all processes have seen each other.
 MET_SECONDS = 2 * BEAT_SECONDS
 
-#: A poll or two, in which each process learns of the store.
+#: The time of a poll or two, in which each process notices that the store is away.
 NOTICED_SECONDS = 4.0
 
-#: Polls in each of which a process that did not wait would call.
+#: The time of some polls, in each of which a process that did not wait would call.
 WATCHED_SECONDS = 6.0
 
-#: When the portal comes to refuse the token.
+#: The token is wrong from the start, or revoked later.
 WRONG = pytest.mark.parametrize("revoked", [False, True], ids=["wrong", "revoked"])
 
 
@@ -141,7 +141,7 @@ async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
     for number in range(10):
         await crowd.start("daemon")
         if revoked and number <= 4:
-            # Each life has a proof that is answered; four that are not hold calls back a minute.
+            # Each process must have an answered proof: four lost ones hold calls back a minute.
             await crowd.healthy()
             await (revoke(crowd) if number == 4 else crowd.polled())
             await crowd.moment(0, 0.5)

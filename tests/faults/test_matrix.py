@@ -89,7 +89,7 @@ async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> No
             check(case, page, known=known)
             await check_recovery(case)
 
-    # Of a shorter stall, calls that are answered do not time out.
+    # Answered calls do not time out because of a shorter stall.
     await undisturbed(once, folder, patience_seconds=BRIEF_SECONDS / 2)
 
 
@@ -153,13 +153,13 @@ async def test_a_name_that_is_not_found(
 ) -> None:
     """A name that is gone is `dns`, from the moment on that it is looked up again."""
     names = Names()
-    # The resolver is the operating system's; there is no parameter to give another to the daemon.
+    # The resolver is the operating system's, and the daemon has no parameter for another one.
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
     fault = Fault(name="no name", reason=Reason.DNS, refuses=True)
     async with playing(fault, tmp_path, ca_file=ca_file, domain="vendor.example") as case:
         if known:
             await case.round()
-            # Found addresses are kept for seconds; new clients have to look them up.
+            # Addresses are cached for seconds, so new clients are made, which look them up.
             await case.trial.reload(timeout="3s")
             case.trial.time.shift(61.0)
         names.unknown = {*WHOLE}

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 SHARDS = 3
 
-#: Less than all would send in a minute, and more than they send until it is used up on purpose.
+#: Fewer calls than all shards would send in a minute, and more than they need to start.
 BUDGET = 200
 
-#: How long calls are counted, and the interval of the polls.
+#: The time over which calls are counted, and the interval of the polls.
 STRETCH_SECONDS, INTERVAL_SECONDS = 6.0, 2.0
 
-#: A call that is held back by the budget waits for a minute.
+#: Longer than the minute that the budget holds a call back.
 PATIENCE_SECONDS = 90.0
 
 _SHOWN = re.compile(r'^loadfleet_agent_up\{.*agent_id="(\d+)"', re.MULTILINE)
@@ -99,8 +99,8 @@ async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
     await crowd.moment(STRETCH_SECONDS, STRETCH_SECONDS)
 
     assert 1 <= crowd.worst <= ALLOWED, crowd.story
-    # With other credentials the budget is another one. Into it they bring what they know of the old
-    # one, but calls of a quarter of a second under both count once.
+    # Other credentials have another budget. Each shard carries over the calls that it knows of, but
+    # calls of the same quarter of a second under both count once.
     assert BUDGET <= crowd.busiest < BUDGET + len(crowd.daemons), crowd.story
     assert listed == pings.keys(), crowd.story
     assert max(pings.values()) <= STRETCH_SECONDS / INTERVAL_SECONDS + 1, crowd.story

@@ -24,7 +24,7 @@ UPSETS = {
     *("guest_comes", "guest_goes", "mistake", "web_mistake"),
 }
 
-#: What a daemon that does not leak was found to vary by, hour by hour.
+#: The hourly variation of the memory of a daemon that does not leak, bytes.
 NOISE = (0, 410_000, -300_000, 150_000, 620_000, -90_000, 30_000, -510_000)
 
 MIB = 1 << 20
@@ -170,7 +170,7 @@ class TestWeighed:
                 closed = weighed(os.getpid(), (port,)).descriptors
                 assert b"" == connection.recv(1)
 
-        # The accepted end is ours as well, and counts while it is open.
+        # The accepted end belongs to this process as well, and counts while it is open.
         assert (before + 1, before + 2, before + 1) == (known, foreign, closed)
 
 

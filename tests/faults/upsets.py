@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     Kind = Callable[[], Awaitable[None]]
 
 
-#: After a call that Real Load refused it is sent nothing for up to 92 seconds, in case that was the
-#: token: so its token is replaced in one of so many hours.
+#: The hours between two replacements of Real Load's token: after a refused call, nothing is sent
+#: for up to 92 seconds.
 PORTAL_HOURS = 6
 
-#: How long the store is stopped, and how long it does not answer: more than its time-out.
+#: The time for which the store is stopped or silent, longer than its time-out.
 AWAY_SECONDS = 2.5
 
 _RELOADED = "loadfleet_exporter_config_last_reload_successful"

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tests.faults.churn import World
 
 
-#: Seconds of the world between two scrapes, and between two looks at everything else.
+#: Simulated seconds between two scrapes, and between two requests for other pages.
 SCRAPE_SECONDS, LOOK_SECONDS = 15.0, 60.0
 
-#: At most so often is asked for something, however fast an hour passes, and while it is waited for.
+#: The shortest real interval of requests, and that of repeated ones.
 LEAST_SECONDS, AGAIN_SECONDS = 0.25, 1.0
 
-#: How long is waited for what has to be shown: after refused calls there is one at a time.
+#: The longest wait for a page to change: after refused calls, one call is sent at a time.
 PATIENCE_SECONDS = 600.0
 
 SCRAPES: tuple[Mapping[str, str], ...] = (
@@ -216,7 +216,7 @@ class Visitors:
 
 def _may_be(status: int, path: str) -> bool:
     """Tell whether an answer is none of the good ones and yet right."""
-    # An agent that has come just now is not known yet; a source that is new makes unready at first.
+    # A new agent may be unknown yet (404), and a new source make the exporter unready (503).
     return (status == 404 and "id=" in path) or (status == 503 and path == "/-/ready")
 
 

@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from tests.faults.world import Source, Vendors
 
 
-#: A reading of a source that is well is at most as old: two polls and their time-out, and a
-#: machine that is busy with other things.
+#: The greatest age of a healthy source's reading: two polls with their time-out, on a busy machine.
 FRESH_SECONDS = 2 * INTERVAL_SECONDS + 3.0
 
-#: So long after its recovery a source is expected to be as it was.
+#: The time after its recovery until a source must be as before.
 SETTLED_SECONDS = 5.0
 
-#: What takes so much longer than it should has met a process that stood still.
+#: A delay above which a process must have stood still.
 STALL_SECONDS = 0.3
 
-#: The machine may let the vendors, which are ours, or the exporter stand still for longer than a
-#: poll waits, and until the next poll the exporter rightly says that they did not answer in time.
+#: The time for which a stall of the vendors or the exporter is felt: until the next poll, the
+#: exporter rightly says that the vendors did not answer in time.
 STALL_FELT_SECONDS = INTERVAL_SECONDS + FRESH_SECONDS
 
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -190,7 +189,7 @@ def _has_timed_out(source: Source, target: Target, series: Series) -> bool:
     return 1 in _of(series, failure, source.name, f'{label}="{target.id}"', 'reason="timeout"')
 
 
-#: Tasks that are polled too rarely to tell of a recovery.
+#: Tasks that are polled too rarely to show a recovery.
 _RARE = ('task="jobs"', 'task="versions"', 'task="templates"', 'task="certificates"')
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PACE = 60.0
 
-#: From the start of a poll to the next.
+#: The interval of the polls.
 INTERVAL_SECONDS = 1.0
 
 
@@ -43,11 +43,11 @@ class Terms(NamedTuple):
     recovery_seconds: float
 
 
-#: A guard that has seen four refusals waits until the vendor has forgotten the first of them.
+#: Terms of a single exporter: after four refusals, its guard waits for a minute.
 ALONE = Terms(stale_seconds=10.0, recovery_seconds=75.0)
 
-#: A pair whose store goes sends nothing for 71 seconds; for two minutes after its return a call
-#: that may be refused waits for that of the other one.
+#: Terms of a pair: without its store, it sends nothing for 71 seconds; for two minutes after the
+#: store is back, a call that may be refused waits for the other process's.
 PAIR = Terms(stale_seconds=180.0, recovery_seconds=300.0)
 
 
@@ -58,7 +58,7 @@ class Target(NamedTuple):
     id: str
 
 
-#: By table of a world: the family that says whether its things are up, and the label of the id.
+#: For each table of a world: the family that says whether its targets are up, and the id's label.
 FAMILIES = {
     "agents": ("loadfleet_agent_up", "agent_id"),
     "ships": ("loadfleet_agent_up", "agent_id"),
@@ -145,7 +145,7 @@ class Source:
     def machines(self) -> Iterator[tuple[Target, Machine]]:
         """Yield the machines that have to be shown, up or down."""
         clusters = self.world.table("clusters") if "clusters" in self.world.kinds else {}
-        # Whose clusters are all inactive is never judged.
+        # A controller whose clusters are all inactive is never judged.
         idle = {each.controller for each in clusters.values()} - {
             each.controller for each in clusters.values() if each.active
         }

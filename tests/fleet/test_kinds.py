@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.sources.base import Provider
 
 
-#: Readings that are about no single target.
+#: Readings about no single target.
 UNTARGETED = {
     r.Account,
     r.AgentJobs,

@@ -75,7 +75,7 @@ queries = st.lists(
     max_size=5,
 ).map(lambda pairs: "&".join(pairs).encode()) | st.binary(max_size=30)
 headers = st.lists(st.tuples(st.sampled_from(HEADERS).map(str.encode), raw), max_size=4)
-#: Noise alone hardly ever gets past the checks of what is asked for.
+#: Valid requests among the noise, which alone would hardly ever pass the checks.
 targets = st.tuples(paths, queries) | st.builds(
     lambda good, noise: (good[0], b"&".join((good[1], noise))),
     st.sampled_from(

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: Copied beside the packages, since that is where the bundler looks for them.
+#: Sources copied beside the packages, where the bundler looks for them.
 _SOURCES = ("package.json", "panels.tsx", "squeeze.mjs")
 
-#: Tables draw rows only where they are in sight, so that all of a dashboard has to be.
+#: A window large enough for a whole dashboard: tables draw visible rows only.
 _SIZE: ViewportSize = {"width": 1440, "height": 6000}
 
 
@@ -76,7 +76,7 @@ def prepare(folder: Path) -> None:
         try:
             _npm(folder, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         except subprocess.CalledProcessError:
-            # So that the next attempt does not take it for installed.
+            # Removed, so that the next attempt does not take it as installed.
             installed.unlink()
             raise
     _npm(folder, "run", "bundle")
@@ -119,7 +119,7 @@ class Canvas:
             await page.clock.set_fixed_time(END)
             await page.route("**/*.woff2", self._font)
             await page.route("**/img/icons/**", self._icon)
-            # Of the same origin as the answers, so that no browser minds.
+            # A page of the same origin as the answers, which the browser then allows.
             await page.goto(f"{self._url}/-/healthy")
             await page.set_content("<!doctype html><style>body { margin: 0 }</style>")
             await page.add_style_tag(path=self._packages / "panels.css")

@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 
 SPAN_SECONDS = 6 * 3600
-#: Between two scrapes: 5 minutes without one end a series.
+#: The time between two scrapes, below the 5 minutes after which a series ends.
 STEP_SECONDS = 90
 SAMPLES = SPAN_SECONDS // STEP_SECONDS
 
 END = datetime(2026, 3, 2, 15, tzinfo=UTC).timestamp()
 
-#: What is recorded: not the other program that is scraped to see whether it shows up.
+#: The recorded series, without those of the other program, which must not show up.
 _RECORDED = '{__name__=~".+", job!="other"}'
 
-#: Moments, and how long things took in the simulated worlds; how long calls took was real.
+#: Families of moments, and of durations in the simulation; the durations of calls are real.
 _MOMENT = re.compile(r"timestamp_seconds$")
 _LASTED = re.compile(r"((run|testjob|phase|suite_baseline|boot)_duration|poll_interval)_seconds$")
-#: Windows are by the clock on the wall, whatever happens in them.
+#: Windows, which follow the real wall clock.
 _WINDOW = re.compile(r"window_(start|end)_timestamp_seconds$")
 
 
@@ -58,7 +58,7 @@ async def history(folder: Path, *, samples: int = SAMPLES) -> AsyncIterator[Prom
     async with watched(live) as asked:
         series, end = await _recorded(asked, samples)
     await asyncio.to_thread(_write, stretched, series, end)
-    # The blocks are old, and to stay.
+    # A long retention, or Prometheus would delete the old blocks.
     async with prometheus(stretched, {}, "--storage.tsdb.retention.time=100y") as held:
         yield held
 

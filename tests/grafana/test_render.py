@@ -37,7 +37,7 @@ def panel(kind: str, title: str, *, width: int = 12, **changes: Any) -> Json:
 
 
 LONG = "The share of all the agents of all the sources that have not been reachable"
-#: What is wrong, and the beginning of its reason.
+#: Planted defects, with the beginning of the reported reason.
 SEEDED = {
     "Broken query": (panel("timeseries", "Broken query", expr="sum("), "Error: query A: "),
     "Broken step": (

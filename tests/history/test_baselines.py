@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: As version 1 has made them.
+#: The tables of version 1.
 VERSION_1 = """
     CREATE TABLE targets (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL, target_id TEXT NOT NULL,

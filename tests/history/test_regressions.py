@@ -17,7 +17,7 @@ from tests.history.feed import Feed
 
 RUNS = 60
 
-#: As much as runs differ by nature.
+#: The usual variation of a run's duration.
 LEAST, MOST = 0.85, 1.2
 
 
@@ -46,7 +46,7 @@ class Bench:
             run_id=f"{self.feed.clock.unix}", start_timestamp_seconds=self.feed.clock.unix
         )
         self.feed.clock.shift(seconds - 1)
-        # What was wrong with the run before is so until this one ends.
+        # The problems of the run before last until this one ends.
         found = {"SuiteTooLong"} & await self.poll(running=True, current_run=run)
         self.feed.clock.shift(1)
         ended = replace(
